@@ -1,0 +1,1 @@
+"""The long tail of driving: simulate the rare scene, drive it, score what was decided."""

@@ -1,0 +1,1 @@
+"""The operators: naive truth, Triton kernels and their dispatch."""

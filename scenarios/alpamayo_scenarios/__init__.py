@@ -1,0 +1,1 @@
+"""Long-tail families and the roads that they happen on."""

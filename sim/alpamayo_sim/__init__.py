@@ -1,0 +1,1 @@
+"""The world: scene, engine, traffic, sensors, environments and reference drivers."""

@@ -1,0 +1,187 @@
+"""Plain data to a file and back, without loss: ``NAME.json`` for the words, ``NAME.npz`` for the arrays.
+
+Any frozen dataclass of the project's nouns is a document. The JSON names the kind and its version; each array
+stands in it as a reference to a member of the npz. Nothing is executed on reading: no pickle, sizes are looked
+at before anything is allocated, and a file of another kind or version is refused by name.
+"""
+
+import dataclasses
+import enum
+import json
+import os
+import tempfile
+import types
+import typing
+import zipfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from alpamayo_sim.errors import InputError
+
+MAX_JSON_BYTES = 256 << 20
+MAX_ARRAY_BYTES = 8 << 30
+T = TypeVar("T")
+
+
+def save_document(value: Any, path: Path, version: int) -> None:
+    """Write a dataclass as ``path``.json and ``path``.npz (``path`` has no suffix), replacing both at once.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    body = _encode(value, arrays)
+    document = {"kind": type(value).__name__, "version": version, "body": body}
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path.with_name(path.name + ".npz")) as partial:
+            _write_arrays(partial, arrays)
+        with replacing(path.with_name(path.name + ".json")) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}.json: {error.strerror or error}") from error
+
+
+def load_document(kind: type[T], path: Path, version: int) -> T:
+    """Read what ``save_document`` wrote.
+
+    Raises:
+        InputError: a file is missing, truncated, of another kind or version, or not what the schema says.
+    """
+    where = path.with_name(path.name + ".json")
+    document = _read_json(where)
+    if document.get("kind") != kind.__name__:
+        raise InputError(f"{where}: holds a {document.get('kind')!r}, expected a {kind.__name__!r}")
+    if document.get("version") != version:
+        raise InputError(
+            f"{where}: {kind.__name__} version {document.get('version')!r}, this release reads version {version}"
+        )
+    arrays = _read_arrays(path.with_name(path.name + ".npz"))
+    try:
+        return typing.cast(T, _decode(document["body"], kind, arrays))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where}: not a valid {kind.__name__}: {error!r}") from error
+
+
+class replacing:  # noqa: N801 - reads as a verb: with replacing(path) as partial
+    """Write to a temporary name beside ``path``, then rename; nothing is left behind on failure."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Path:
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        os.close(handle)
+        self.partial = Path(name)
+        return self.partial
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            umask = os.umask(0)
+            os.umask(umask)
+            self.partial.chmod(0o666 & ~umask)
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """An npz with fixed time stamps, so that the same arrays give the same bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB")
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a document of this project")
+    return document
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
+                raise InputError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise InputError(f"{path}: damaged or not an npz ({error})") from error
+
+
+def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray):
+        name = f"a{len(arrays)}"
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, (tuple, list)):
+        return [_encode(item, arrays) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _encode(item, arrays) for key, item in value.items()}
+    if isinstance(value, (np.generic,)):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a document cannot hold a {type(value).__name__}")
+
+
+def _decode(value: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(option for option in arguments if option is not type(None))
+        return None if value is None else _decode(value, inner, arrays)
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(value, typing.cast(type, kind), arrays)
+    if origin is tuple:
+        return _decode_tuple(value, arguments, arrays)
+    if origin is dict:
+        return {key: _decode(item, arguments[1], arrays) for key, item in dict(value).items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind[value]
+    if isinstance(value, dict) and set(value) == {"array"}:
+        return arrays[value["array"]]
+    return _scalar(value, kind)
+
+
+def _decode_dataclass(value: Any, kind: type, arrays: dict[str, np.ndarray]) -> Any:
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in dataclasses.fields(kind)}
+    if set(value) != names:
+        raise ValueError(f"{kind.__name__} has fields {sorted(names)}, found {sorted(value)}")
+    return kind(**{name: _decode(value[name], hints[name], arrays) for name in names})
+
+
+def _decode_tuple(value: Any, arguments: tuple[Any, ...], arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_decode(item, arguments[0], arrays) for item in value)
+    return tuple(_decode(item, inner, arrays) for item, inner in zip(value, arguments, strict=True))
+
+
+def _scalar(value: Any, kind: Any) -> Any:
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    raise TypeError(f"expected {kind}, found {value!r}")

@@ -1,0 +1,132 @@
+"""A scene to be driven: what its actors do, where the goal is, and the proof that it can be solved."""
+
+import enum
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import arc_length
+from alpamayo_sim.scene import Scene
+
+Array = np.ndarray
+
+
+class TriggerKind(enum.IntEnum):
+    """What a manoeuvre waits for."""
+
+    IMMEDIATELY = 0
+    TIME = 1  # simulated time >= value (s)
+    EGO_DISTANCE = 2  # distance of the ego to the point <= value (m)
+    EGO_ARRIVAL = 3  # distance of the ego to the point / its speed <= value (s)
+    EGO_GAP = 4  # the ego is within value (m) behind or beside this actor, along the actor's heading
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """When a manoeuvre starts. ``point`` (m) matters to EGO_DISTANCE and EGO_ARRIVAL alone."""
+
+    kind: TriggerKind = TriggerKind.IMMEDIATELY
+    value: float = 0.0
+    point: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Manoeuvre:
+    """What an actor does once its trigger has fired; manoeuvres of a script fire one after the other.
+
+    ``speed`` (m/s) is approached with at most ``acceleration`` (m/s², either sign); None keeps the speed.
+    ``lateral_offset`` (m, left positive, from the path) is reached by a smooth shift over ``duration`` (s);
+    None keeps the offset.
+    """
+
+    trigger: Trigger = Trigger()
+    speed: float | None = None
+    acceleration: float = 2.0
+    lateral_offset: float | None = None
+    duration: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.acceleration <= 0 or self.duration <= 0:
+            raise InputError("manoeuvre: acceleration and duration must be positive")
+
+
+@dataclass(frozen=True, eq=False)
+class Script:
+    """How a simulated actor moves: along ``path`` from its start, at ``speed`` (m/s), with its manoeuvres.
+
+    ``yields`` makes it an IDM follower that wants ``speed`` and keeps its distance to whoever is ahead on its
+    path; otherwise it moves as told, whoever is in the way.
+    """
+
+    track_id: str
+    path: Float32[Array, "n 3"]
+    speed: float
+    yields: bool = False
+    manoeuvres: tuple[Manoeuvre, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2:
+            raise InputError(f"script of {self.track_id!r}: path has shape {self.path.shape}, must be [n >= 2, 3]")
+        if not self.speed >= 0:
+            raise InputError(f"script of {self.track_id!r}: speed is {self.speed} m/s, must not be negative")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The ego has arrived when it has come ``distance`` (m) along its route; it has ``duration`` (s) to do so."""
+
+    distance: float
+    duration: float
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """An ego trajectory (x, y, heading, speed; 10 Hz, world) that solves the scenario, with its margins.
+
+    ``avoided_by`` names the reference drivers that come through without a collision.
+    """
+
+    trajectory: Float32[Array, "steps 4"]
+    margins: dict[str, float]
+    avoided_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.
+
+    ``family`` is empty for a recorded log; ``parameters`` are in SI units.
+    """
+
+    scene: Scene
+    goal: Goal
+    scripts: tuple[Script, ...] = ()
+    family: str = ""
+    parameters: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    certificate: Certificate | None = None
+
+    def __post_init__(self) -> None:
+        known = {track.id for track in self.scene.tracks} - {self.scene.ego_id}
+        for script in self.scripts:
+            if script.track_id not in known:
+                raise InputError(f"scenario {self.scene.id!r}: script for unknown actor {script.track_id!r}")
+
+    @property
+    def steps(self) -> int:
+        """Number of steps that an episode may take."""
+        return round(self.goal.duration / self.scene.dt)
+
+
+def scenario_of_log(scene: Scene) -> Scenario:
+    """A recorded scene as a scenario: everybody repeats the recording, the goal is the end of the route.
+
+    Raises:
+        InputError: the scene has no route.
+    """
+    if scene.route is None:
+        raise InputError(f"scene {scene.id!r} has no route, so there is nowhere to drive to; give it one")
+    goal = Goal(distance=float(arc_length(scene.route.path)[-1]), duration=(scene.steps - 1) * scene.dt)
+    return Scenario(scene=scene, goal=goal)

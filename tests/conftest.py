@@ -1,0 +1,17 @@
+"""What all tests share: where the recordings are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Folder of recorded data; a test that asks for it is skipped where there is none."""
+    folder = Path(os.environ.get("ALPAMAYO_REALDATA", ROOT.parent / "shared" / "realdata"))
+    if not folder.is_dir():
+        pytest.skip(f"no recordings at {folder}; point ALPAMAYO_REALDATA to them")
+    return folder

@@ -1,0 +1,1 @@
+"""The driver: Nemotron backbone, vision, reasoning and action expert."""
