@@ -1,0 +1,104 @@
+"""The record of one closed loop: enough to replay it bit for bit and to recompute every score."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8
+
+from alpamayo_sim.document import load_document, save_document
+from alpamayo_sim.driver import Agents, Truth
+from alpamayo_sim.reasoning import Reasoning
+from alpamayo_sim.scenario import Scenario
+
+Array = np.ndarray
+EPISODE_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """What happened: states at ``steps + 1`` times, decisions at ``steps`` times (``t`` below is steps).
+
+    Poses are x, y, heading (m, rad) of box centres in the world, relative to the scene's origin. ``chosen`` is
+    the index of the driver's own choice among its K plans; ``executed`` is the plan that was driven, which
+    differs from it where ``intervened``. Plans are in the ego frame of their step. ``guard_reasons`` are empty
+    where the guard let the driver's choice pass. ``timings`` (s, one value a step) are of the machine that ran it
+    and take no part in any score.
+    """
+
+    scenario: Scenario
+    driver: str
+    seed: int
+    guarded: bool
+    ego_size: Float32[Array, "3"]
+    ego_pose: Float32[Array, "t1 3"]
+    ego_speed: Float32[Array, " t1"]
+    ego_acceleration: Float32[Array, " t1"]
+    ego_curvature: Float32[Array, " t1"]
+    progress: Float32[Array, " t1"]  # arc length along the route (m)
+    agent_ids: tuple[str, ...]
+    agent_category: Int8[Array, " agents"]
+    agent_size: Float32[Array, "agents 3"]
+    agent_pose: Float32[Array, "t1 agents 3"]
+    agent_velocity: Float32[Array, "t1 agents 2"]
+    agent_valid: Bool[Array, "t1 agents"]
+    signals: Int8[Array, "t1 signals"]
+    plans: Float32[Array, "t k 64 4"]
+    weights: Float32[Array, "t k"]
+    chosen: Int8[Array, " t"]
+    executed: Float32[Array, "t 64 4"]
+    intervened: Bool[Array, " t"]
+    guard_reasons: tuple[str, ...]
+    reasoning: tuple[Reasoning | None, ...]
+    arrived: bool
+    code_version: str = ""
+    timings: dict[str, Float32[Array, " t"]] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Number of decisions."""
+        return len(self.chosen)
+
+    @property
+    def dt(self) -> float:
+        """Length of a step (s)."""
+        return self.scenario.scene.dt
+
+    @cached_property
+    def times(self) -> Float32[Array, " t1"]:
+        """Time of each state (s)."""
+        return (np.arange(self.steps + 1) * self.dt).astype(np.float32)
+
+    def agents(self, step: int) -> Agents:
+        """The road users and props at a step."""
+        return Agents(
+            ids=self.agent_ids,
+            category=self.agent_category,
+            pose=self.agent_pose[step],
+            velocity=self.agent_velocity[step],
+            size=self.agent_size,
+            valid=self.agent_valid[step],
+        )
+
+    def truth(self, step: int) -> Truth:
+        """The state of the world at a step."""
+        return Truth(
+            scene=self.scenario.scene,
+            step=step,
+            ego_pose=self.ego_pose[step],
+            ego_speed=float(self.ego_speed[step]),
+            ego_size=self.ego_size,
+            agents=self.agents(step),
+            signals=self.signals[step],
+        )
+
+
+def save_episode(episode: Episode, folder: Path) -> None:
+    """Write ``episode.json`` and ``episode.npz`` into ``folder``. Raises ``InputError`` where that fails."""
+    save_document(episode, folder / "episode", EPISODE_VERSION)
+
+
+def load_episode(folder: Path) -> Episode:
+    """Read the episode of a run's folder. Raises ``InputError`` for one that is damaged or of another version."""
+    return load_document(Episode, folder / "episode", EPISODE_VERSION)
