@@ -1,5 +1,8 @@
 """The one error that a user can cause."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Something that the user gave is wrong: a file, a name, an argument.
@@ -7,3 +10,11 @@ class InputError(ValueError):
     The message is one line that names what is wrong, where, and what would be right. The command line prints
     it without a traceback and exits with code 2.
     """
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not among the known ones; offers the near names, else all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+    return InputError(f"unknown {what} {name!r}; {hint}")

@@ -1,0 +1,44 @@
+# Two commands: `make drive` and `make test`. Each line below is a plain command; the README shows them too.
+SHELL := /bin/bash
+BIN := .venv/bin
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+LIBRARIES := libGL.so.1 libEGL.so.1 libgthread-2.0.so.0 libusb-1.0.so.0 libgomp.so.1
+PACKAGES := libgl1 libegl1 libglib2.0-0 libusb-1.0-0 libgomp1
+
+.PHONY: drive test check bench-sim bench-model notebooks clean
+
+drive: .venv/installed
+	$(BIN)/alpamayo drive cut-in --driver tiny --seed 3 --out runs/first
+
+test: check
+	$(BIN)/pytest -n 2
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The environment: system libraries where they are missing, then the project with its development tools.
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "alpamayo needs Python 3.11 or 3.12; none was found" >&2; exit 2; }
+	@missing=""; for library in $(LIBRARIES); do \
+		ldconfig -p 2>/dev/null | grep -q "$$library" || missing="$$missing $$library"; done; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then \
+		install="apt-get install -y --no-install-recommends $(PACKAGES) python3-venv"; \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && $$install; \
+		elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then \
+			sudo apt-get update -qq && sudo $$install; \
+		else \
+			echo "missing on this system:$$missing" >&2; echo "install them with: sudo $$install" >&2; exit 2; \
+		fi; \
+	fi
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
