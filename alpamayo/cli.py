@@ -1,0 +1,269 @@
+"""The command line. Results go to stdout, progress and errors to stderr; a user's error ends with code 2.
+
+Nothing heavy is imported before a command needs it, so that ``alpamayo --help`` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from alpamayo_sim.errors import InputError
+
+app = typer.Typer(
+    name="alpamayo",
+    help="The long tail of driving: simulate the rare scene, drive it, score what was decided.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+scenarios_app = typer.Typer(help="The long-tail families.", no_args_is_help=True)
+app.add_typer(scenarios_app, name="scenarios")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results. [default: a name under runs/]")]
+DriverName = Annotated[
+    str, typer.Option("--driver", help="tiny, expert, idm, constant-velocity, or your own as module:Class.")
+]
+Checkpoint = Annotated[Path | None, typer.Option(help="Weights for tiny in place of the shipped ones.")]
+Guarded = Annotated[
+    bool | None,
+    typer.Option(
+        "--guard/--no-guard",
+        help="Let the guard choose among the plans and brake when none is safe. "
+        "[default: on for tiny and your own, off for the reference drivers]",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the scenario and of all randomness.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except InputError as error:
+        print(f"alpamayo: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("alpamayo: interrupted; what was finished is kept", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+
+
+@app.command()
+def drive(
+    family: Annotated[str, typer.Argument(help="A family; see `alpamayo scenarios list`.")] = "cut-in",
+    driver: DriverName = "tiny",
+    seed: Seed = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="How many, with seeds from --seed on.")] = 1,
+    out: Out = None,
+    guard: Guarded = None,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Make a long-tail scenario and drive it in closed loop; leaves a record, a video and a report."""
+    from alpamayo.runs import run_scenarios
+    from alpamayo_scenarios.families import get_family, make_scenario
+
+    get_family(family)
+    out = out or Path("runs") / f"{family}-{driver.replace(':', '.')}-{seed}"
+    scenarios = (make_scenario(family, s) for s in range(seed, seed + episodes))
+    with _progress() as progress:
+        rows = run_scenarios(scenarios, episodes, driver, out, guard=guard, checkpoint=checkpoint, progress=progress)
+    _show_runs(rows, as_json)
+
+
+@app.command()
+def replay(
+    log: Annotated[Path, typer.Argument(help="A recorded log: a ScenarioNet pickle or Waymo-motion JSON.")],
+    driver: Annotated[str, typer.Option("--driver", help="As for drive, or log: repeat the recording.")] = "tiny",
+    seed: Seed = 0,
+    out: Out = None,
+    guard: Guarded = None,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Drive in a recorded scene in closed loop, while the others repeat what they did."""
+    from alpamayo.runs import run_scenarios
+    from alpamayo_datasets import open_log
+    from alpamayo_sim.scenario import scenario_of_log
+
+    scenario = scenario_of_log(open_log(log))
+    out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"
+    with _progress() as progress:
+        rows = run_scenarios(
+            [scenario], 1, driver, out, guard=guard, checkpoint=checkpoint, progress=progress, seed=seed
+        )
+    _show_runs(rows, as_json)
+
+
+@scenarios_app.command("list")
+def list_scenarios(as_json: Json = False) -> None:
+    """List the families with their parameters, ranges and sources."""
+    from alpamayo_scenarios.families import family_names, get_family
+
+    families = [get_family(name) for name in family_names()]
+    if as_json:
+        _print_json([_family_json(family) for family in families])
+        return
+    console = Console()
+    for family in families:
+        console.print(f"[bold]{family.name}[/bold]  {family.summary}")
+        table = Table("parameter", "low", "high", "unit", "source", box=None, padding=(0, 3, 0, 2), header_style="dim")
+        for p in family.parameters:
+            table.add_row(p.name, f"{p.low:g}", f"{p.high:g}", p.unit, p.source)
+        console.print(table)
+        console.print()
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder for data, checkpoints and the log.")] = Path("runs/train"),
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of training data.")] = 240,
+    minutes: Annotated[float, typer.Option(min=0.0, help="Wall time of the training itself.")] = 25.0,
+    seed: Seed = 0,
+    evaluation_episodes: Annotated[
+        int, typer.Option(min=0, help="Closed-loop episodes to evaluate on afterwards; 0 for none.")
+    ] = 60,
+    as_json: Json = False,
+) -> None:
+    """Make training data with the expert, train tiny, evaluate it. Interrupted, it goes on where it stopped."""
+    from alpamayo.evaluation import evaluate as run_evaluation
+    from alpamayo.training import train_tiny
+
+    with _progress() as progress:
+        result = train_tiny(out, episodes=episodes, minutes=minutes, seed=seed, progress=progress)
+        report: dict[str, Any] = {"checkpoint": str(result.checkpoint), "open_loop": result.open_loop}
+        if evaluation_episodes:
+            evaluation = run_evaluation(
+                ["tiny"], evaluation_episodes, out / "evaluation", checkpoint=result.checkpoint, progress=progress
+            )
+            report["closed_loop"] = evaluation
+    if as_json:
+        _print_json(report)
+        return
+    console = Console()
+    console.print(f"checkpoint: {result.checkpoint}")
+    for name, value in result.open_loop.items():
+        console.print(f"{name}: {value:.4g}")
+    if evaluation_episodes:
+        _show_evaluation(report["closed_loop"])
+
+
+@app.command()
+def evaluate(
+    driver: Annotated[str, typer.Option("--driver", help="Drivers, separated by commas.")] = "tiny",
+    episodes: Annotated[int, typer.Option(min=1, help="Scenarios, spread evenly over the families.")] = 60,
+    out: Out = None,
+    guard: Guarded = None,
+    checkpoint: Checkpoint = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core, at most 8]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Drive the evaluation's scenarios (seeds that training never uses) and compare drivers with 95 % intervals."""
+    from alpamayo.evaluation import evaluate as run_evaluation
+
+    names = [name.strip() for name in driver.split(",") if name.strip()]
+    out = out or Path("runs") / "evaluation"
+    with _progress() as progress:
+        result = run_evaluation(
+            names, episodes, out, guard=guard, checkpoint=checkpoint, workers=workers, progress=progress
+        )
+    if as_json:
+        _print_json(result)
+    else:
+        _show_evaluation(result)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr; yields a function of (what, done, of how many)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield update
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))  # noqa: T201
+
+
+def _family_json(family: Any) -> dict[str, Any]:
+    return {
+        "name": family.name,
+        "title": family.title,
+        "summary": family.summary,
+        "parameters": [
+            {"name": p.name, "unit": p.unit, "low": p.low, "high": p.high, "source": p.source}
+            for p in family.parameters
+        ],
+    }
+
+
+def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        _print_json(rows[0] if len(rows) == 1 else {"episodes": rows})
+        return
+    console = Console()
+    table = Table(header_style="bold")
+    for name in ("scenario", "driver", "outcome", "progress", "min. time to collision", "PDM score", "guard"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*_run_cells(row))
+    console.print(table)
+    for row in rows:
+        console.print(f"report: {row['report']}", soft_wrap=True)
+        console.print(f"video:  {row['video']}", soft_wrap=True)
+
+
+def _run_cells(row: dict[str, Any]) -> list[str]:
+    outcome = "reached the goal" if row["arrived"] else "time is up"
+    if row["collision"]:
+        outcome = "collision, " + ("at fault" if row["at_fault_collision"] else "not at fault")
+    guard = f"{row['interventions']} of {row['steps']} steps" if row["guarded"] else "off"
+    return [
+        row["scenario"],
+        row["driver"],
+        outcome,
+        f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
+        _number(row["time_to_collision_margin_s"], "s beyond the limit"),
+        _number(row["pdm_score"], ""),
+        guard,
+    ]
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "not applicable" if value is None else f"{value:.2f} {unit}".strip()
+
+
+def _show_evaluation(result: dict[str, Any]) -> None:
+    console = Console()
+    table = Table(header_style="bold", title=f"{result['episodes']} scenarios a driver, 95 % intervals")
+    for name in ("driver", "guard", "at-fault collisions", "off-road", "arrived", "progress", "PDM score"):
+        table.add_column(name)
+    for row in result["drivers"]:
+        cells = [_interval(row[name]) for name in ("at_fault_rate", "off_road_rate", "arrived_rate")]
+        cells += [_interval(row["progress_m"], 1.0, " m"), _interval(row["pdm_score"], 1.0, "")]
+        table.add_row(row["driver"], "on" if row["guarded"] else "off", *cells)
+    console.print(table)
+    for failure in result["excluded"]:
+        console.print(f"[red]excluded[/red] {failure['driver']} {failure['scenario']}: {failure['reason']}")
+
+
+def _interval(entry: dict[str, float], scale: float = 100.0, unit: str = " %") -> str:
+    value, low, high = (scale * entry[name] for name in ("value", "low", "high"))
+    digits = 1 if unit else 3
+    return f"{value:.{digits}f}{unit} [{low:.{digits}f}, {high:.{digits}f}]"

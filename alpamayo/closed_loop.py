@@ -1,0 +1,190 @@
+"""The closed loop at 10 Hz: observe, decide, guard, drive, record."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from alpamayo.episode import Episode
+from alpamayo.guard import Guard
+from alpamayo.provenance import code_version
+from alpamayo_sim.driver import Decision, Driver, Needs, Observation
+from alpamayo_sim.engine import World
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
+
+Array = np.ndarray
+FROM_BEHIND = math.radians(150.0)
+
+
+def drive(
+    scenario: Scenario,
+    driver: Driver,
+    *,
+    seed: int = 0,
+    guard: bool = True,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Episode:
+    """Drive a scenario once, until the goal, the time limit, or a collision.
+
+    Being struck from behind does not end an episode: recorded traffic cannot brake for an ego that is slower
+    than it was. The driver ``log`` is moved along the recorded track exactly, to its end.
+
+    Args:
+        scenario: what to drive in.
+        driver: who drives; it is reset with the scene and a generator made from ``seed``.
+        seed: of all randomness of the driver.
+        guard: let the guard choose among the plans and brake when none is safe.
+        on_step: called with (steps done, steps at most) after each step.
+
+    Raises:
+        InputError: a scene without a route, a decision that is not one.
+    """
+    world = World([scenario])
+    replay = np.array([driver.name == "log"])
+    watch = Guard(scenario.scene) if guard else None
+    senses = _Senses(world, driver.needs)
+    record = _Recorder(world)
+    driver.reset(scenario.scene, np.random.default_rng(seed))
+    for step in range(scenario.steps):
+        clock = _Clock()
+        with clock("observe"):
+            observation = senses.observe()
+        with clock("driver"):
+            decision = driver.act(observation)
+        with clock("guard"):
+            outcome = watch.check(decision, world.truth(0)) if watch else None
+        plan = decision.plans[decision.chosen] if outcome is None else outcome.plan
+        with clock("world"):
+            world.step(world.track(plan[None]), replay_ego=replay)
+        reason = outcome.reason if outcome is not None and outcome.intervened else ""
+        record.decision(decision, plan, outcome is not None and outcome.intervened, reason, clock.times)
+        record.state(world)
+        if on_step:
+            on_step(step + 1, scenario.steps)
+        if world.arrived[0] or (not replay[0] and _crashed(world)):
+            break
+    return record.episode(driver.name, seed, guard, bool(world.arrived[0]))
+
+
+def _crashed(world: World) -> bool:
+    """Whether the ego touches something that did not come at it from behind."""
+    if not world.collided[0]:
+        return False
+    pose, agents = world.ego_pose[0], world.agents(0)
+    for contact in world.collisions(0):
+        offset = agents.pose[contact.agent, :2] - pose[:2]
+        bearing = math.atan2(offset[1], offset[0]) - pose[2]
+        if abs(math.remainder(bearing, 2.0 * math.pi)) < FROM_BEHIND:
+            return True
+    return False
+
+
+class _Senses:
+    """Gives the driver what it needs and no more."""
+
+    def __init__(self, world: World, needs: Needs) -> None:
+        self.world = world
+        self.needs = needs
+        scene = world.scenarios[0].scene
+        self.renderer = CameraRenderer(scene, needs.rig) if needs.rig else None
+        self.frames = FrameBuffer(needs.rig, needs.frames) if needs.rig else None
+
+    def observe(self) -> Observation:
+        observation = self.world.observe(0)
+        if self.renderer and self.frames:
+            truth = self.world.truth(0)
+            images = self.renderer.render(truth.ego_pose, truth.agents, truth.signals)
+            self.frames.push(images.rgb)
+            observation = replace(observation, cameras=self.frames.frames())
+        if self.needs.truth:
+            observation = replace(observation, truth=self.world.truth(0))
+        return observation
+
+
+class _Clock:
+    """Wall time (s) of the named parts of one step."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.times[name] = time.perf_counter() - start
+
+
+class _Recorder:
+    """Collects states and decisions and makes an Episode of them."""
+
+    def __init__(self, world: World) -> None:
+        self.scenario = world.scenarios[0]
+        self.agents = world.agents(0)
+        self.ego_size = world.truth(0).ego_size
+        self.states: dict[str, list[Array]] = {}
+        self.decisions: list[Decision] = []
+        self.executed: list[Array] = []
+        self.intervened: list[bool] = []
+        self.reasons: list[str] = []
+        self.times: list[dict[str, float]] = []
+        self.state(world)
+
+    def state(self, world: World) -> None:
+        now = {
+            "ego_pose": world.ego_pose[0],
+            "ego_speed": world.ego_speed[0],
+            "ego_acceleration": world.ego_acceleration[0],
+            "ego_curvature": world.ego_curvature[0],
+            "progress": world.progress[0],
+            "agent_pose": world.agents(0).pose,
+            "agent_velocity": world.agents(0).velocity,
+            "agent_valid": world.agents(0).valid,
+            "signals": world.truth(0).signals,
+        }
+        for name, value in now.items():
+            self.states.setdefault(name, []).append(np.array(value))
+
+    def decision(
+        self, decision: Decision, executed: Array, intervened: bool, reason: str, times: dict[str, float]
+    ) -> None:
+        self.decisions.append(decision)
+        self.executed.append(executed)
+        self.intervened.append(intervened)
+        self.reasons.append(reason)
+        self.times.append(times)
+
+    def episode(self, driver: str, seed: int, guarded: bool, arrived: bool) -> Episode:
+        k = max(len(decision.weights) for decision in self.decisions)
+        padded = [_padded(decision, k) for decision in self.decisions]
+        return Episode(
+            scenario=self.scenario,
+            driver=driver,
+            seed=seed,
+            guarded=guarded,
+            ego_size=self.ego_size,
+            agent_ids=self.agents.ids,
+            agent_category=np.array(self.agents.category),
+            agent_size=np.array(self.agents.size),
+            plans=np.stack([plans for plans, _ in padded]).astype(np.float32),
+            weights=np.stack([weights for _, weights in padded]).astype(np.float32),
+            chosen=np.array([decision.chosen for decision in self.decisions], np.int8),
+            executed=np.stack(self.executed).astype(np.float32),
+            intervened=np.array(self.intervened, bool),
+            guard_reasons=tuple(self.reasons),
+            reasoning=tuple(decision.reasoning for decision in self.decisions),
+            arrived=arrived,
+            code_version=code_version(),
+            timings={name: np.array([t[name] for t in self.times], np.float32) for name in self.times[0]},
+            **{name: np.stack(values) for name, values in self.states.items()},
+        )
+
+
+def _padded(decision: Decision, k: int) -> tuple[Array, Array]:
+    """The plans of a decision, filled up to ``k`` with copies of the chosen one of weight 0."""
+    missing = k - len(decision.weights)
+    filler = np.repeat(decision.plans[decision.chosen][None], missing, axis=0)
+    return np.concatenate([decision.plans, filler]), np.concatenate([decision.weights, np.zeros(missing)])

@@ -1,0 +1,89 @@
+"""Frames of an episode to an H.264 file."""
+
+import base64
+import textwrap
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+from jaxtyping import UInt8
+
+from alpamayo.episode import Episode
+from alpamayo.report.frames import Frame
+
+Array = np.ndarray
+PANEL_WIDTH = 480
+INK, SOFT, ORANGE = (38, 46, 58), (110, 120, 134), (186, 104, 0)
+FONT = cv2.FONT_HERSHEY_DUPLEX
+
+
+class VideoWriter:
+    """Writes RGB frames of one size as an mp4; the file is whole only after a clean exit."""
+
+    def __init__(self, path: Path, rate: int) -> None:
+        self.path = path
+        self.rate = rate
+        self._encoder: Generator[None, Any, None] | None = None
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def write(self, frame: UInt8[Array, "h w 3"]) -> None:
+        """Append a frame; height and width must be even."""
+        if self._encoder is None:
+            self._encoder = imageio_ffmpeg.write_frames(
+                str(self.path),
+                (frame.shape[1], frame.shape[0]),
+                fps=self.rate,
+                codec="libx264",
+                quality=None,
+                macro_block_size=2,
+                ffmpeg_log_level="error",
+                # One thread and no encoder's name in the file: the same frames give the same bytes.
+                output_params=["-crf", "23", "-preset", "veryfast", "-threads", "1", "-bitexact", "-f", "mp4"],
+            )
+            self._encoder.send(None)
+        self._encoder.send(np.ascontiguousarray(frame))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._encoder is not None:
+            self._encoder.close()
+
+
+def encoded_image(picture: UInt8[Array, "h w 3"], quality: int = 70) -> str:
+    """An RGB picture as a ``data:`` address (WebP)."""
+    done, data = cv2.imencode(".webp", picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])
+    if not done:
+        raise RuntimeError("OpenCV could not encode a WebP image")
+    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def compose(frame: Frame, episode: Episode) -> UInt8[Array, "h w 3"]:
+    """The world from above at the left; cameras, speed, reasoning and guard at the right."""
+    height = frame.birdseye.shape[0]
+    panel = np.full((height, PANEL_WIDTH, 3), 250, np.uint8)
+    scaled = PANEL_WIDTH * frame.mosaic.shape[0] // frame.mosaic.shape[1]
+    panel[:scaled] = cv2.resize(frame.mosaic, (PANEL_WIDTH, scaled), interpolation=cv2.INTER_AREA)
+    y = scaled + 36
+    for text, scale, colour in _lines(frame.step, episode):
+        cv2.putText(panel, text, (14, y), FONT, scale, colour, 1, cv2.LINE_AA)
+        y += int(46 * scale) + 6
+    return np.concatenate([frame.birdseye, panel], axis=1)
+
+
+def _lines(step: int, episode: Episode) -> list[tuple[str, float, tuple[int, int, int]]]:
+    decided = min(step, episode.steps - 1)
+    lines = [(f"{episode.times[step]:4.1f} s   {episode.ego_speed[step] * 3.6:3.0f} km/h", 0.7, INK)]
+    reasoning = episode.reasoning[decided]
+    words = reasoning.sentence if reasoning else "This driver gives no reasons."
+    lines += [(text, 0.52, INK if reasoning else SOFT) for text in textwrap.wrap(words, 46)]
+    if episode.intervened[decided]:
+        reason = episode.guard_reasons[decided] or "took over"
+        lines += [(text, 0.52, ORANGE) for text in textwrap.wrap(f"Guard: {reason}", 46)[:4]]
+    return lines
