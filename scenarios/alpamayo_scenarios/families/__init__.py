@@ -1,0 +1,45 @@
+"""The families of edge cases, one a file, and the way to them by name."""
+
+import difflib
+
+from alpamayo_scenarios.families.construction_bypass import CONSTRUCTION_BYPASS
+from alpamayo_scenarios.families.cut_in import CUT_IN
+from alpamayo_scenarios.families.debris import DEBRIS
+from alpamayo_scenarios.families.family import Family, Parameter
+from alpamayo_scenarios.families.occluded_child import OCCLUDED_CHILD
+from alpamayo_scenarios.families.red_light_runner import RED_LIGHT_RUNNER
+from alpamayo_scenarios.families.wrong_way import WRONG_WAY
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scenario import Scenario
+
+__all__ = ["FAMILIES", "Family", "Parameter", "family_names", "get_family", "make_scenario"]
+
+FAMILIES: tuple[Family, ...] = (CUT_IN, OCCLUDED_CHILD, DEBRIS, CONSTRUCTION_BYPASS, RED_LIGHT_RUNNER, WRONG_WAY)
+
+
+def family_names() -> tuple[str, ...]:
+    """Names of all families, in the order of their numbers."""
+    return tuple(family.name for family in FAMILIES)
+
+
+def get_family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        InputError: there is none; the message offers the near names.
+    """
+    for family in FAMILIES:
+        if family.name == name:
+            return family
+    near = difflib.get_close_matches(name, family_names(), n=3, cutoff=0.4)
+    meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(family_names())}"
+    raise InputError(f"there is no family {name!r}; {meant}")
+
+
+def make_scenario(family: str, seed: int) -> Scenario:
+    """A scenario of the family; the seed determines all of it.
+
+    Raises:
+        InputError: there is no such family, or the seed is negative.
+    """
+    return get_family(family).build({}, seed)

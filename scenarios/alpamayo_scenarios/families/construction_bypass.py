@@ -1,0 +1,94 @@
+"""Construction bypass: the own lane of a two-way road is closed, and others come the other way."""
+
+import numpy as np
+
+from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, curvature, posted_limit
+from alpamayo_scenarios.roads import CrossSection, Road, curved_road
+from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment, draw_truck
+from alpamayo_scenarios.stage import Stage
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Category
+
+DURATION = 20.0
+START = 50.0
+TAPER = 14.0  # m over which the cones lead from the kerb to the middle of the road
+RETURN = 6.0  # m over which they lead back
+CONE = (0.4, 0.4, 0.75)
+BARRIER = (2.2, 0.5, 1.0)
+BYPASS_SPEED = 6.5  # m/s past the works
+BEYOND = 20.0  # m from the end of the works to the goal
+
+
+def _accepts(p: Values) -> bool:
+    """After the last oncoming car there is time to go round at 6.5 m/s from a standing start."""
+    start = max(p["clear_time"], p["approach_time"]) + 2.5
+    return start + (TAPER + p["works_length"] + RETURN + BEYOND) / BYPASS_SPEED <= DURATION
+
+
+def _make(p: Values, rng: Rng) -> Scenario:
+    speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
+    section = CrossSection(1, 1, float(rng.uniform(3.4, 3.75)), float(rng.uniform(0.4, 1.0)))
+    begin = START + 10.0 + speed * p["approach_time"]
+    end = begin + TAPER + p["works_length"]
+    road = curved_road(end + 260.0, section, limit, p["curvature"], 30.0)
+    stage = Stage(road.alignment, DURATION)
+    stage.add_ego(START, section.lane(0), speed)
+    _close_lane(stage, road, rng, begin, end)
+
+    d = section.oncoming()
+    s = begin - 12.0 + p["oncoming_speed"] * p["clear_time"]
+    for k in range(int(p["oncoming_cars"])):
+        size = draw_car(rng)
+        if s > 6.0 and stage.fits(road.alignment.pose(s, d, forward=False), size):
+            stage.add_actor(
+                f"oncoming-{k}", Category.VEHICLE, s, d, p["oncoming_speed"], size, forward=False, yields=True
+            )
+        s -= size[0] + float(rng.uniform(1.0, 2.2)) * p["oncoming_speed"]
+    add_traffic(stage, rng, section.lane(0), [START - 28.0, end + 60.0], speed)
+    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)])
+    goal = end + RETURN + BEYOND - START
+    return stage.scenario(road.road_map, road.route(0, START), goal, draw_environment(rng))
+
+
+def _close_lane(stage: Stage, road: Road, rng: Rng, begin: float, end: float) -> None:
+    """Cones along the taper, the middle of the road and back; barriers, a truck and workers behind them."""
+    section = road.section
+    outer, middle = section.right_kerb + 0.3, -0.35
+    knots = [begin, begin + TAPER, end, end + RETURN]
+    places = np.arange(begin, end + RETURN + 0.1, 2.0)
+    for k, s in enumerate(places):
+        d = float(np.interp(s, knots, [outer, middle, middle, outer]))
+        stage.add_prop(f"cone-{k}", Category.CONE, road.alignment.pose(float(s), d), CONE)
+    x, y, heading = road.alignment.pose(begin + TAPER + 1.5, section.lane(0) - 0.1)
+    stage.add_prop("barrier-0", Category.BARRIER, (x, y, heading + 0.5 * np.pi), BARRIER)
+    truck = draw_truck(rng)
+    s = begin + TAPER + 4.0 + 0.5 * truck[0]
+    if s + 0.5 * truck[0] < end + 1.0:
+        pose = road.alignment.pose(s, section.lane(0) - 0.35)
+        if stage.fits(pose, truck, 0.05):
+            stage.add_track("works-truck", Category.TRUCK, pose, 0.0, truck)
+    for k in range(int(rng.integers(0, 3))):
+        pose = road.alignment.pose(end - 1.0 - 1.5 * k, section.lane(0) - float(rng.uniform(0.0, 0.8)))
+        if stage.fits(pose, (0.6, 0.6, 1.8)):
+            stage.add_track(f"worker-{k}", Category.PEDESTRIAN, pose, 0.0, (0.6, 0.6, 1.8))
+
+
+CONSTRUCTION_BYPASS = Family(
+    name="construction-bypass",
+    number=4,
+    title="Two-way construction bypass",
+    summary="Works close the ego's lane of a two-way road; it waits for oncoming cars and goes round them.",
+    cluster="WORK_ZONES_TEMP_TRAFFIC_CONTROL",
+    source="CARLA leaderboard 2.0 ConstructionObstacleTwoWays; NHTSA bypassing",
+    parameters=(
+        Parameter("ego_speed", "m/s", 6.0, 13.8, "town streets, 20 to 50 km/h"),
+        Parameter("approach_time", "s", 3.0, 6.0, "time to the first cone at the start"),
+        Parameter("works_length", "m", 8.0, 26.0, "CARLA leaderboard 2.0 obstacles and a works truck"),
+        Parameter("oncoming_cars", "", 1, 4, "a platoon from the other side", integer=True),
+        Parameter("oncoming_speed", "m/s", 7.0, 12.0, "CARLA leaderboard 2.0 opposite flow: 8 to 17 m/s, in town"),
+        Parameter("clear_time", "s", 3.0, 8.5, "when the last oncoming car has passed the first cone"),
+        curvature(0.005),
+    ),
+    accepts=_accepts,
+    make=_make,
+)

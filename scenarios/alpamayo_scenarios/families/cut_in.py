@@ -1,0 +1,95 @@
+"""Cut-in: a slower car pulls out from behind a truck into the ego's lane."""
+
+from alpamayo_scenarios.families.family import (
+    BRAKING,
+    REACTION,
+    Family,
+    Parameter,
+    Rng,
+    Values,
+    curvature,
+    posted_limit,
+)
+from alpamayo_scenarios.roads import CrossSection, curved_road
+from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment, draw_truck
+from alpamayo_scenarios.stage import EGO_SIZE, Stage
+from alpamayo_sim.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
+from alpamayo_sim.scene import Category
+
+DURATION = 15.0
+START = 60.0  # m along the road where the ego begins
+LANE_WIDTH = 3.5
+R157 = "UN R157 cut-in, ASAM OSC-ALKS ranges"
+
+
+def _accepts(p: Values) -> bool:
+    """The gap suffices for a late braking at 6 m/s², and a driver who never brakes runs into the car."""
+    slower = p["ego_speed"] - p["closing_speed"]
+    if slower < 0.4 * p["ego_speed"] or p["gap"] > 6.0 * p["closing_speed"]:
+        return False
+    end = _end_speed(p, slower)
+    noticed = 0.3 * LANE_WIDTH / p["lateral_speed"] + REACTION
+    lost = p["closing_speed"] * noticed + (p["ego_speed"] - end) ** 2 / (2.0 * BRAKING)
+    if p["braking"] > 0.0:
+        lost -= (slower - end) ** 2 / (2.0 * p["braking"])
+    return lost + 1.0 <= p["gap"]
+
+
+def _end_speed(p: Values, slower: float) -> float:
+    return slower if p["braking"] == 0.0 else 0.6 * slower
+
+
+def _make(p: Values, rng: Rng) -> Scenario:
+    speed, slower = p["ego_speed"], p["ego_speed"] - p["closing_speed"]
+    count, side = int(p["lanes"]), 1 if p["side"] > 0 else -1
+    ego_lane = int(rng.integers(1, count)) if side > 0 else int(rng.integers(0, count - 1))
+    limit = posted_limit(speed)
+    section = CrossSection(count, int(rng.choice([0, count])), LANE_WIDTH, float(rng.uniform(0.6, 2.5)))
+    road = curved_road(START + 170.0 + limit * DURATION, section, limit, p["curvature"], 40.0)
+    stage = Stage(road.alignment, DURATION)
+    stage.add_ego(START, section.lane(ego_lane), speed)
+
+    size, wait = draw_car(rng), float(rng.uniform(1.6, 4.0))
+    centres = p["gap"] + 0.5 * (EGO_SIZE[0] + size[0])
+    s, d = START + centres + p["closing_speed"] * wait, section.lane(ego_lane - side)
+    shift = LANE_WIDTH / p["lateral_speed"]
+    manoeuvres = [Manoeuvre(Trigger(TriggerKind.EGO_GAP, centres), lateral_offset=-side * LANE_WIDTH, duration=shift)]
+    if p["braking"] > 0.0:
+        later = Trigger(TriggerKind.TIME, wait + shift)
+        manoeuvres.append(Manoeuvre(later, speed=_end_speed(p, slower), acceleration=p["braking"]))
+    stage.add_actor("cut-in", Category.VEHICLE, s, d, slower, size, manoeuvres=tuple(manoeuvres))
+    truck = draw_truck(rng)
+    ahead = s + 0.5 * (size[0] + truck[0]) + float(rng.uniform(8.0, 20.0))
+    stage.add_actor("slow-truck", Category.TRUCK, ahead, d, slower, truck, yields=True)
+
+    for lane in range(count):
+        beside = lane not in (ego_lane, ego_lane - side)
+        places = [START - 34.0, ahead + 90.0] + ([START - 5.0, START + 45.0, START + 95.0] if beside else [])
+        add_traffic(stage, rng, section.lane(lane), places, speed)
+    for lane in range(section.backward):
+        add_traffic(stage, rng, section.oncoming(lane), [120.0, 190.0, 280.0, 360.0], limit, forward=False)
+    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
+    goal = 0.8 * (speed * wait + _end_speed(p, slower) * (DURATION - wait))
+    return stage.scenario(road.road_map, road.route(ego_lane, START), goal, draw_environment(rng))
+
+
+CUT_IN = Family(
+    name="cut-in",
+    number=1,
+    title="Cut-in",
+    summary="A slower car pulls out from behind a truck into the ego's lane, and may brake there.",
+    cluster="SPECIAL_OR_UNCOMMON_VEHICLE_BEHAVIOR",
+    source="UN R157 (ALKS) cut-in; ASAM OSC-ALKS; CARLA leaderboard 2.0 HighwayCutIn",
+    parameters=(
+        Parameter("ego_speed", "m/s", 8.0, 22.0, "UN R157: 20 to 60 km/h and above"),
+        Parameter("closing_speed", "m/s", 2.8, 10.0, f"{R157}: the car is 10 to 50 km/h slower"),
+        Parameter("gap", "m", 4.0, 40.0, f"{R157}: 0 to 60 m between the bumpers"),
+        Parameter("lateral_speed", "m/s", 0.8, 2.0, f"{R157}: 0.5 to 3 m/s"),
+        Parameter("braking", "m/s²", 0.0, 3.0, f"{R157}: up to 3 m/s²", typical_share=0.5),
+        Parameter("lanes", "", 2, 3, "lanes one way on urban and rural main roads", integer=True),
+        Parameter("side", "", 0, 1, "from the right (0) or the left (1)", integer=True),
+        curvature(0.004),
+    ),
+    accepts=_accepts,
+    make=_make,
+)

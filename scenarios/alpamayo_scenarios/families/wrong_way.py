@@ -1,0 +1,64 @@
+"""Wrong-way driver: a car comes towards the ego in its own lane."""
+
+from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, curvature, posted_limit
+from alpamayo_scenarios.roads import CrossSection, curved_road
+from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment
+from alpamayo_scenarios.stage import EGO_SIZE, Stage
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Category
+
+DURATION = 15.0
+START = 60.0
+CHANGE = 3.2  # s to notice it and be out of its way: reaction, then 3.5 m sideways at up to 3 m/s²
+
+
+def _accepts(p: Values) -> bool:
+    """There is time to leave the lane also at the limit."""
+    limit, other = posted_limit(p["ego_speed"]), p["other_speed"]
+    distance = (p["ego_speed"] + other) * p["meeting_time"] - EGO_SIZE[0]
+    return distance / (limit + other) >= CHANGE
+
+
+def _make(p: Values, rng: Rng) -> Scenario:
+    speed, other, limit = p["ego_speed"], p["other_speed"], posted_limit(p["ego_speed"])
+    count = int(p["lanes"])
+    lane = int(rng.integers(0, count))
+    section = CrossSection(count, 0, float(rng.uniform(3.4, 3.75)), float(rng.uniform(1.0, 2.5)))
+    place = START + (speed + other) * p["meeting_time"]
+    road = curved_road(place + 60.0 + limit * DURATION, section, limit, p["curvature"], 40.0)
+    stage = Stage(road.alignment, DURATION)
+    stage.add_ego(START, section.lane(lane), speed)
+    d = section.lane(lane) + p["offset"]
+    stage.add_actor("wrong-way", Category.VEHICLE, place, d, other, draw_car(rng), forward=False)
+    for k in range(count):
+        if k == lane:
+            places = [place + 40.0, place + 90.0]
+        elif abs(k - lane) == 1:
+            # The lane to escape to is free beside the ego and for a good while ahead.
+            places = [START - 36.0, START + 75.0, place + 60.0]
+        else:
+            places = [START - 12.0, START + 40.0, START + 100.0]
+        add_traffic(stage, rng, section.lane(k), places, speed)
+    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
+    goal = 0.75 * speed * DURATION
+    return stage.scenario(road.road_map, road.route(lane, START), goal, draw_environment(rng))
+
+
+WRONG_WAY = Family(
+    name="wrong-way",
+    number=6,
+    title="Wrong-way driver",
+    summary="On a one-way carriageway a car comes towards the ego in the ego's lane and does not give way.",
+    cluster="SPECIAL_OR_UNCOMMON_VEHICLE_BEHAVIOR",
+    source="NHTSA pre-crash typology, opposite direction; CARLA leaderboard 2.0 invading vehicles",
+    parameters=(
+        Parameter("ego_speed", "m/s", 8.0, 22.0, "main roads, 30 to 80 km/h"),
+        Parameter("other_speed", "m/s", 6.0, 20.0, "CARLA leaderboard 2.0 flows: 8 to 20 m/s"),
+        Parameter("meeting_time", "s", 3.6, 8.0, "time until a steady ego meets it"),
+        Parameter("offset", "m", -0.5, 0.5, "CARLA leaderboard 2.0 InvadingTurn: 0.15 to 0.6 m"),
+        Parameter("lanes", "", 2, 3, "lanes of a carriageway", integer=True),
+        curvature(0.004),
+    ),
+    accepts=_accepts,
+    make=_make,
+)

@@ -1,0 +1,136 @@
+"""Puts the actors and the things beside the road in their places and makes a Scenario of them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alpamayo_scenarios.alignment import Alignment
+from alpamayo_scenarios.roads import path_along
+from alpamayo_sim.geometry import box_separation
+from alpamayo_sim.scenario import Goal, Manoeuvre, Scenario, Script
+from alpamayo_sim.scene import Category, Environment, Prop, Provenance, RoadMap, Route, Scene, Signal, Track
+
+Array = np.ndarray
+Size = tuple[float, float, float]
+
+DT = 0.1
+EGO_SIZE: Size = (4.9, 1.95, 1.65)
+CHILD_SIZE: Size = (0.45, 0.5, 1.2)
+EGO_ID = "ego"
+LICENCE = "Apache-2.0"
+
+
+@dataclass(eq=False)
+class Stage:
+    """A scene in the making. Nothing may be put where it would overlap something that is there already.
+
+    Places are given as s and d (m) on ``alignment``, the road that the ego drives along.
+    """
+
+    alignment: Alignment
+    duration: float
+    tracks: list[Track] = field(default_factory=list)
+    scripts: list[Script] = field(default_factory=list)
+    props: list[Prop] = field(default_factory=list)
+    boxes: list[tuple[float, float, float, float, float]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Rows of each track: one more than the steps of an episode."""
+        return round(self.duration / DT) + 1
+
+    def fits(self, pose: tuple[float, float, float], size: Size, clearance: float = 0.3) -> bool:
+        """Whether a box would keep ``clearance`` (m) from all that stands already."""
+        if not self.boxes:
+            return True
+        others = np.array(self.boxes)
+        gap = box_separation(np.array([pose]), np.array([size[:2]]), others[:, :3], others[:, 3:])
+        return bool(np.all(gap > clearance))
+
+    def add_track(
+        self,
+        id: str,  # noqa: A002 - the field's name
+        category: Category,
+        pose: tuple[float, float, float],
+        speed: float,
+        size: Size,
+    ) -> None:
+        """A road user whose track repeats its initial state; a script moves it, or it stands."""
+        self._occupy(id, pose, size)
+        n, (x, y, heading) = self.steps, pose
+        velocity = speed * np.array([np.cos(heading), np.sin(heading)])
+        self.tracks.append(
+            Track(
+                id=id,
+                category=category,
+                position=np.tile(np.array([x, y, 0.0], np.float32), (n, 1)),
+                heading=np.full(n, heading, np.float32),
+                velocity=np.tile(velocity.astype(np.float32), (n, 1)),
+                size=np.array(size, np.float32),
+                valid=np.ones(n, bool),
+            )
+        )
+
+    def add_ego(self, s: float, d: float, speed: float) -> None:
+        """The ego on the main alignment, at its initial speed (m/s)."""
+        self.add_track(EGO_ID, Category.VEHICLE, self.alignment.pose(s, d), speed, EGO_SIZE)
+
+    def add_actor(
+        self,
+        id: str,  # noqa: A002 - the field's name
+        category: Category,
+        s: float,
+        d: float,
+        speed: float,
+        size: Size,
+        *,
+        forward: bool = True,
+        yields: bool = False,
+        manoeuvres: tuple[Manoeuvre, ...] = (),
+        alignment: Alignment | None = None,
+    ) -> None:
+        """A road user that drives along the offset ``d`` from ``s`` on, to the end of the road."""
+        line = alignment or self.alignment
+        self.add_track(id, category, line.pose(s, d, forward), speed, size)
+        self.scripts.append(Script(id, path_along(line, s, d, forward), speed, yields, manoeuvres))
+
+    def add_prop(
+        self,
+        id: str,  # noqa: A002 - the field's name
+        category: Category,
+        pose: tuple[float, float, float],
+        size: Size,
+    ) -> None:
+        """Something that stands where it is."""
+        self._occupy(id, pose, size)
+        x, y, heading = pose
+        place = np.array([x, y, 0.0], np.float32)
+        self.props.append(Prop(id, category, place, float(heading), np.array(size, np.float32)))
+
+    def scenario(
+        self,
+        road_map: RoadMap,
+        route: Route,
+        goal_distance: float,
+        environment: Environment,
+        signals: tuple[Signal, ...] = (),
+    ) -> Scenario:
+        """The finished scenario; the family puts its name, parameters and seed on it."""
+        scene = Scene(
+            id="generated",
+            road_map=road_map,
+            tracks=tuple(self.tracks),
+            ego_id=EGO_ID,
+            provenance=Provenance("alpamayo_scenarios", LICENCE),
+            signals=signals,
+            props=tuple(self.props),
+            environment=environment,
+            route=route,
+            dt=DT,
+        )
+        return Scenario(scene, Goal(float(goal_distance), float(self.duration)), tuple(self.scripts))
+
+    def _occupy(self, name: str, pose: tuple[float, float, float], size: Size) -> None:
+        if not self.fits(pose, size, clearance=0.0):
+            raise AssertionError(f"{name} overlaps something that is there already")
+        self.boxes.append((*pose, size[0], size[1]))
