@@ -1,0 +1,25 @@
+"""The safety validator: what is a plan or an episode worth, rule by rule, by how much, since when and why.
+
+``score_plans`` judges plans before they are driven, ``score_episode`` what was driven. Both give a ``Verdict``.
+"""
+
+from alpamayo.validator.drivable import DrivableField
+from alpamayo.validator.judge import RULES, judge, score_episode, score_plans
+from alpamayo.validator.situation import Situation, Traffic, constant_velocity, recorded
+from alpamayo.validator.verdict import RuleResult, Score, Verdict, verdict_from_json
+
+__all__ = [
+    "RULES",
+    "DrivableField",
+    "RuleResult",
+    "Score",
+    "Situation",
+    "Traffic",
+    "Verdict",
+    "constant_velocity",
+    "judge",
+    "recorded",
+    "score_episode",
+    "score_plans",
+    "verdict_from_json",
+]

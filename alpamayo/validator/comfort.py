@@ -1,0 +1,98 @@
+"""Comfort of a motion: nuPlan's six bounds with NAVSIM's filters."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+from scipy.signal import savgol_filter
+
+from alpamayo_sim.errors import InputError
+
+Array = np.ndarray
+BOUNDS: dict[str, tuple[float, float]] = {
+    "longitudinal_acceleration": (-4.05, 2.40),  # m/s²
+    "lateral_acceleration": (-4.89, 4.89),  # m/s²
+    "jerk": (-8.37, 8.37),  # m/s³, of the magnitude of the acceleration
+    "longitudinal_jerk": (-4.13, 4.13),  # m/s³
+    "yaw_acceleration": (-1.93, 1.93),  # rad/s²
+    "yaw_rate": (-0.95, 0.95),  # rad/s
+}
+FEWEST = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Comfort:
+    """The six quantities at each time, how much of each bound is left, and whether all of them hold throughout.
+
+    ``margins`` are distances to the nearer bound divided by that bound: 1 at rest, 0 at the bound.
+    """
+
+    series: dict[str, Float64[Array, "... t"]]
+    margins: dict[str, Float64[Array, "... t"]]
+    comfortable: Bool[Array, "..."]
+
+
+def comfort(positions: Float[Array, "... t 2"], headings: Float[Array, "... t"], dt: float) -> Comfort:
+    """The six comfort bounds of nuPlan on motions sampled every ``dt`` seconds.
+
+    Velocity and acceleration are central differences of the positions (m), in the frame of the headings (rad);
+    then NAVSIM's filters (Savitzky and Golay): acceleration window 8, order 2; jerk its derivative, window 15,
+    order 2; yaw rate window 5, order 2; yaw acceleration window 5, order 3. Shorter motions use shorter windows.
+    Longitudinal acceleration in (-4.05, 2.40) m/s², lateral within 4.89 m/s², jerk of the magnitude within
+    8.37 m/s³, longitudinal jerk within 4.13 m/s³, yaw acceleration within 1.93 rad/s², yaw rate within 0.95 rad/s.
+
+    Raises:
+        InputError: fewer than 5 samples, shapes that do not fit, ``dt`` not positive, values that are not finite.
+    """
+    xy, heading = np.asarray(positions, np.float64), np.unwrap(np.asarray(headings, np.float64), axis=-1)
+    _check(xy, heading, dt)
+    steps = heading.shape[-1]
+    forward, lateral = _acceleration(xy, heading, dt)
+    magnitude = np.hypot(forward, lateral)
+    smooth = _filter(steps, 8, 2, 0, dt)
+    slope = _filter(steps, 15, 2, 1, dt)
+    series = {
+        "longitudinal_acceleration": forward @ smooth,
+        "lateral_acceleration": lateral @ smooth,
+        "jerk": magnitude @ smooth @ slope,
+        "longitudinal_jerk": forward @ smooth @ slope,
+        "yaw_acceleration": heading @ _filter(steps, 5, 3, 2, dt),
+        "yaw_rate": heading @ _filter(steps, 5, 2, 1, dt),
+    }
+    margins = {name: _margin(values, *BOUNDS[name]) for name, values in series.items()}
+    comfortable = np.all([(margin > 0.0).all(axis=-1) for margin in margins.values()], axis=0)
+    return Comfort(series, margins, comfortable)
+
+
+def _check(xy: Array, heading: Array, dt: float) -> None:
+    if xy.shape != (*heading.shape, 2) or heading.shape[-1] < FEWEST:
+        raise InputError(
+            f"comfort: positions have shape {xy.shape}, headings {heading.shape}; "
+            f"must be [..., t, 2] and [..., t] with t >= {FEWEST}"
+        )
+    if not dt > 0.0:
+        raise InputError(f"comfort: dt is {dt} s, must be positive")
+    if not (np.isfinite(xy).all() and np.isfinite(heading).all()):
+        raise InputError("comfort: positions and headings must be finite")
+
+
+def _acceleration(xy: Array, heading: Array, dt: float) -> tuple[Array, Array]:
+    """Acceleration (m/s²) along and across the heading, positive to the left."""
+    velocity = np.gradient(xy, dt, axis=-2, edge_order=2)
+    acceleration = np.gradient(velocity, dt, axis=-2, edge_order=2)
+    c, s = np.cos(heading), np.sin(heading)
+    x, y = acceleration[..., 0], acceleration[..., 1]
+    return c * x + s * y, c * y - s * x
+
+
+def _margin(values: Array, low: float, high: float) -> Float64[Array, "... t"]:
+    return np.minimum((high - values) / high, (values - low) / -low)
+
+
+@lru_cache(maxsize=64)
+def _filter(steps: int, window: int, order: int, derivative: int, dt: float) -> Float64[Array, "t t"]:
+    """The filter as a matrix to multiply rows of ``steps`` samples with; it is linear, and this is its speed."""
+    eye = np.eye(steps)
+    matrix = savgol_filter(eye, min(window, steps), order, deriv=derivative, delta=dt, axis=0)
+    return np.ascontiguousarray(matrix.T)

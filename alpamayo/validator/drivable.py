@@ -1,0 +1,78 @@
+"""Distance to the border of the drivable area for very many points: a lazily filled grid over the map's index.
+
+The signed distance is sampled at nodes half a metre apart, in tiles that are worked out when first asked for, and
+interpolated. A signed distance changes by at most a metre a metre, so an interpolated value is off by less than
+``ERROR``; where the sign could depend on that, the index itself is asked.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo_sim.map_index import MapIndex
+
+Array = np.ndarray
+SPACING = 0.5  # m
+TILE = 16  # cells a side
+ERROR = 0.36  # m; half a cell's diagonal
+FAR = 50.0  # m; what is further outside of the grid is not told apart
+
+
+class DrivableField:
+    """``margin(xy)``: signed distance (m) to the border of the drivable area, positive inside."""
+
+    def __init__(self, index: MapIndex) -> None:
+        self.index = index
+        self.known = index.has_drivable
+        self._values = np.zeros((0, TILE + 1, TILE + 1), np.float32)
+        self._used = 0
+        if self.known:
+            border = index.border
+            assert border is not None
+            points = np.concatenate([border.start, border.end])
+            self._low = points.min(axis=0) - FAR
+            cells = np.ceil((points.max(axis=0) + FAR - self._low) / SPACING).astype(int)
+            self._tiles = np.full(cells // TILE + 1, -1, np.int32)
+
+    def margin(self, xy: Float64[Array, "n 2"], *, exact: bool = True) -> Float64[Array, " n"]:
+        """Distance (m) to the border, positive inside; interpolated, and exact near to it if ``exact``."""
+        cell = (xy - self._low) / SPACING
+        cell = np.clip(cell, 0.0, np.array(self._tiles.shape) * TILE - 1e-6)
+        corner = cell.astype(np.int64)
+        tile = corner // TILE
+        slot = self._tiles[tile[:, 0], tile[:, 1]]
+        if (slot < 0).any():
+            self._fill(np.unique(tile[slot < 0], axis=0))
+            slot = self._tiles[tile[:, 0], tile[:, 1]]
+        margin = self._interpolate(slot, corner - tile * TILE, cell - corner)
+        if exact and len(near := np.flatnonzero(np.abs(margin) < ERROR)):
+            margin[near] = self.index.drivable_margin(xy[near])
+        return margin
+
+    def prepare(self, path: Float64[Array, "n 2"], reach: float) -> None:
+        """Fill the tiles within ``reach`` (m) of a path now, so that no later question waits for them."""
+        side = np.arange(-reach, reach + SPACING * TILE, SPACING * TILE)
+        offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+        self.margin((path[:, None] + offsets).reshape(-1, 2), exact=False)
+
+    def _interpolate(self, slot: Array, at: Array, part: Array) -> Float64[Array, " n"]:
+        stride = TILE + 1
+        flat = self._values.reshape(-1)
+        first = slot.astype(np.int64) * (stride * stride) + at[:, 0] * stride + at[:, 1]
+        a, b = flat[first], flat[first + 1]
+        c, d = flat[first + stride], flat[first + stride + 1]
+        u, v = part[:, 0], part[:, 1]
+        low = a + (b - a) * v
+        return np.asarray(low + ((c + (d - c) * v) - low) * u, np.float64)
+
+    def _fill(self, tiles: Array) -> None:
+        nodes = np.stack(np.meshgrid(np.arange(TILE + 1), np.arange(TILE + 1), indexing="ij"), axis=-1)
+        xy = self._low + SPACING * (tiles[:, None, None] * TILE + nodes)
+        values = self.index.drivable_margin(xy.reshape(-1, 2)).reshape(-1, TILE + 1, TILE + 1)
+        needed = self._used + len(tiles)
+        if needed > len(self._values):
+            grown = np.zeros((max(needed, 2 * len(self._values)), TILE + 1, TILE + 1), np.float32)
+            grown[: self._used] = self._values[: self._used]
+            self._values = grown
+        self._values[self._used : needed] = values
+        self._tiles[tiles[:, 0], tiles[:, 1]] = np.arange(self._used, needed)
+        self._used = needed

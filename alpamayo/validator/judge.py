@@ -1,0 +1,216 @@
+"""Plans or an episode in, verdict out."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from alpamayo.validator import scores
+from alpamayo.validator.drivable import DrivableField
+from alpamayo.validator.rules.area import drivable_area
+from alpamayo.validator.rules.collision import at_fault_collision
+from alpamayo.validator.rules.comfort import comfort_rule
+from alpamayo.validator.rules.progress import progress, route_position
+from alpamayo.validator.rules.time_to_collision import time_to_collision
+from alpamayo.validator.situation import (
+    Situation,
+    Traffic,
+    checked_plans,
+    constant_velocity,
+    mirrored_history,
+    plans_in_world,
+    recorded,
+    track_history,
+)
+from alpamayo.validator.verdict import RuleResult, Verdict, failed
+from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Truth
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import from_frame
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scene import Scene
+
+if TYPE_CHECKING:
+    from alpamayo.episode import Episode
+
+Array = np.ndarray
+Rule = Callable[[Situation], RuleResult]
+HORIZON = 4.0  # s; NAVSIM's
+
+RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
+    {
+        "at_fault_collision": (at_fault_collision, "m"),
+        "drivable_area": (drivable_area, "m"),
+        "time_to_collision": (time_to_collision, "s"),
+        "progress": (progress, "m"),
+        "comfort": (comfort_rule, "of the bound"),
+    }
+)
+
+
+def score_plans(
+    scene: Scene,
+    plans: Float[Array, "k 64 4"],
+    t: float,
+    *,
+    truth: Truth | None = None,
+    forecast: Traffic | None = None,
+    history: Float[Array, "h 4"] | None = None,
+    horizon: float = HORIZON,
+    reference: float | None = None,
+    area: DrivableField | None = None,
+    rules: Mapping[str, tuple[Rule, str]] = RULES,
+) -> Verdict:
+    """Judge K plans before they are driven.
+
+    Args:
+        scene: the world.
+        plans: x, y, heading, speed every 0.1 s in the ego frame at ``t``.
+        t: time (s) of the scene that the plans start at; with ``truth`` it is the truth's own that counts.
+        truth: the present state. Without it the ego is where the scene's track has it at ``t``.
+        forecast: what the others will do, 65 poses or more from now on. Default: with ``truth``, that everybody
+            goes on at the present velocity; without, the scene's own recording.
+        history: the ego's past in the ego frame, the last being now, as ``Observation.history`` has it. Default:
+            without ``truth`` the recorded one; with it, a past as steady as can be.
+        horizon: how much of the plans is judged (s); NAVSIM's 4 s unless told, 6.4 s is all.
+        reference: progress (m) that a good driver would make in that time; see ``rules.progress``.
+        area: the scene's drivable field, where the caller keeps one.
+        rules: which rules to apply, by name, with their units.
+
+    Raises:
+        InputError: plans of another shape or not finite, a time outside of the scene, a horizon not in (0, 6.4].
+    """
+    plans = checked_plans(plans)
+    steps = round(horizon / PLAN_DT) + 1
+    if not 5 <= steps <= PLAN_STEPS + 1:
+        raise InputError(f"horizon is {horizon} s, must be in [0.4, {PLAN_STEPS * PLAN_DT}]")
+    step, pose, speed, size = _ego(scene, t, truth)
+    if forecast is None:
+        forecast = recorded(scene, step, PLAN_STEPS + 1) if truth is None else constant_velocity(truth)
+    world, speeds = plans_in_world(plans, pose, speed)
+    area = area or DrivableField(MapIndex(scene.road_map))
+    situation = Situation(
+        scene=scene,
+        index=area.index,
+        area=area,
+        times=PLAN_DT * np.arange(steps),
+        pose=world[:, :steps],
+        speed=speeds[:, :steps],
+        size=size,
+        traffic=forecast.extended(steps, PLAN_DT),
+        history=_history(scene, step, pose, world, speeds, truth, history),
+        start_step=step,
+        reference=reference,
+    )
+    return judge(situation, rules)
+
+
+def score_episode(
+    episode: "Episode", *, area: DrivableField | None = None, rules: Mapping[str, tuple[Rule, str]] = RULES
+) -> Verdict:
+    """Judge what the ego really did in a closed loop; K is 1.
+
+    Progress is measured against the scenario's certificate where it has one, else against the recorded ego of a
+    log, else against the goal.
+
+    Raises:
+        InputError: the episode has no steps.
+    """
+    return judge(episode_situation(episode, area), rules)
+
+
+def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:
+    """Apply rules; one that raises is failed in the verdict, with the exception as its reason."""
+    results = {}
+    for name, (rule, unit) in rules.items():
+        try:
+            results[name] = rule(situation)
+        except Exception as error:
+            results[name] = failed(name, unit, situation.count, error)
+    made = {}
+    if all(name in results for name in (*scores.PDMS_GATES, *scores.PDMS_WEIGHTS)):
+        made["pdms"] = scores.pdm_score(results)
+    return Verdict(times=situation.times, rules=results, scores=made)
+
+
+def episode_situation(episode: "Episode", area: DrivableField | None = None) -> Situation:
+    """An episode as the rules see it: one motion, with what the others really did."""
+    if len(episode.ego_pose) < 2:
+        raise InputError("the episode has no steps, so there is nothing to judge")
+    scene = episode.scenario.scene
+    area = area or DrivableField(MapIndex(scene.road_map))
+    pose, speed = episode.ego_pose.astype(np.float64)[None], episode.ego_speed.astype(np.float64)[None]
+    return Situation(
+        scene=scene,
+        index=area.index,
+        area=area,
+        times=episode.dt * np.arange(len(episode.ego_pose)),
+        pose=pose,
+        speed=speed,
+        size=episode.ego_size[:2].astype(np.float64),
+        traffic=episode_traffic(episode),
+        history=mirrored_history(pose, speed[:, 0], episode.dt),
+        reference=episode_reference(episode),
+        compare=False,
+    )
+
+
+def episode_traffic(episode: "Episode") -> Traffic:
+    """Everybody else of an episode."""
+    return Traffic(
+        ids=episode.agent_ids,
+        category=episode.agent_category,
+        pose=episode.agent_pose.astype(np.float64).transpose(1, 0, 2),
+        velocity=episode.agent_velocity.astype(np.float64).transpose(1, 0, 2),
+        size=episode.agent_size[:, :2].astype(np.float64),
+        valid=episode.agent_valid.T,
+    )
+
+
+def episode_reference(episode: "Episode") -> float | None:
+    """Progress (m) that a good driver makes in this scenario: certificate, recording, or all the way to the goal."""
+    scenario = episode.scenario
+    scene = scenario.scene
+    if scene.route is None:
+        return None
+    path = scene.route.path
+    if scenario.certificate is not None:
+        driven = scenario.certificate.trajectory[:, :2].astype(np.float64)
+    elif not scenario.family and scene.ego.valid.sum() > 1:
+        driven = scene.ego.position[scene.ego.valid, :2].astype(np.float64)
+    else:
+        start = route_position(path, episode.ego_pose[:1, :2].astype(np.float64))
+        return max(0.0, scenario.goal.distance - float(start[0]))
+    first, last = route_position(path, driven[[0, -1]])
+    return float(last - first)
+
+
+def _ego(scene: Scene, t: float, truth: Truth | None) -> tuple[int, Float64[Array, "3"], float, Float64[Array, "2"]]:
+    """Step, pose, speed and size of the ego at the time of the plans."""
+    if truth is not None:
+        size = np.asarray(truth.ego_size, np.float64)[:2]
+        return truth.step, np.asarray(truth.ego_pose, np.float64), float(truth.ego_speed), size
+    if abs(scene.dt - PLAN_DT) > 1e-6:
+        raise InputError(
+            f"scene {scene.id!r} has steps of {scene.dt} s; plans have {PLAN_DT} s: give the truth and a forecast"
+        )
+    step, ego = round(t / scene.dt), scene.ego
+    if not 0 <= step < scene.steps or not ego.valid[step]:
+        raise InputError(f"scene {scene.id!r} has no ego at {t} s; it has {scene.steps} steps of {scene.dt} s")
+    pose = np.array([ego.position[step, 0], ego.position[step, 1], ego.heading[step]], np.float64)
+    return step, pose, float(np.hypot(*ego.velocity[step])), ego.size[:2].astype(np.float64)
+
+
+def _history(
+    scene: Scene, step: int, pose: Array, world: Array, speeds: Array, truth: Truth | None, history: Array | None
+) -> Float64[Array, "k h 3"]:
+    count = len(world)
+    if history is not None:
+        past = np.asarray(history, np.float64)[:-1]
+        poses = np.column_stack([from_frame(past[:, :2], pose), past[:, 2] + pose[2]])
+        return np.broadcast_to(poses, (count, *poses.shape))
+    if truth is None and step > 0:
+        poses = track_history(scene, step)
+        return np.broadcast_to(poses, (count, *poses.shape[1:]))
+    return mirrored_history(world, speeds[:, 0], PLAN_DT)

@@ -1,0 +1,57 @@
+"""Where on the map the ego's box is: in one lane or several, on the road, in an intersection."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from alpamayo.validator.situation import Situation
+from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.map_index import LaneMatch, MapIndex
+
+Array = np.ndarray
+LANE_TOLERANCE = 0.05  # m
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Of n poses of the ego: does its box reach over its lane, leave the road, stand in an intersection?"""
+
+    several_lanes: Bool[Array, " n"]
+    off_road: Bool[Array, " n"]
+    in_intersection: Bool[Array, " n"]
+
+
+def places(situation: Situation, pose: Float64[Array, "n 3"]) -> Places:
+    """Where the ego's box is at each pose; on a map without lanes (drivable area) all of that kind is False."""
+    count = len(pose)
+    lanes = situation.scene.road_map.lanes
+    several = crossing = off_road = np.zeros(count, bool)
+    if count and situation.area.known:
+        corners = box_corners(pose, situation.size).reshape(-1, 2)
+        off_road = (situation.area.margin(corners) < 0.0).reshape(count, 4).any(axis=1)
+    if count and lanes:
+        match = situation.index.nearest_lane(pose[:, :2], pose[:, 2])
+        several = lane_overhang(situation.index, match, pose, situation.size) > LANE_TOLERANCE
+        intersection = np.array([lane.in_intersection for lane in lanes])
+        crossing = intersection[match.index] & (match.index >= 0)
+    return Places(several, off_road, crossing)
+
+
+def lane_overhang(
+    index: MapIndex, match: LaneMatch, pose: Float64[Array, "n 3"], size: Float64[Array, "2"]
+) -> Float64[Array, " n"]:
+    """How far (m) the box reaches over the border of the lane that it is matched to; negative is room left."""
+    turn = pose[:, 2] - match.heading
+    reach = 0.5 * (size[0] * np.abs(np.sin(turn)) + size[1] * np.abs(np.cos(turn)))
+    return np.abs(match.offset) + reach - 0.5 * lane_width(index, match)
+
+
+def lane_width(index: MapIndex, match: LaneMatch) -> Float64[Array, " n"]:
+    """Width (m) of the matched lane beside each point; infinite where there is no lane."""
+    width = np.full(len(match.index), np.inf)
+    for i in np.unique(match.index[match.index >= 0]):
+        lane, rows = index.road_map.lanes[i], match.index == i
+        step = np.linalg.norm(np.diff(lane.centreline[:, :2].astype(np.float64), axis=0), axis=1)
+        width[rows] = np.interp(match.s[rows], np.concatenate([[0.0], np.cumsum(step)]), lane.width)
+    return width

@@ -1,0 +1,1 @@
+"""The rules: each takes a ``Situation`` and gives a ``RuleResult``."""

@@ -1,0 +1,48 @@
+"""Drivable area: the whole box stays on the road."""
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo.validator.situation import Situation
+from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo_sim.geometry import box_corners
+
+Array = np.ndarray
+FURTHEST = 5.0  # m; more room than this is not told apart
+
+
+def drivable_area(situation: Situation, *, allowed: float = 0.0, name: str = "drivable_area") -> RuleResult:
+    """Every corner of the box is in the drivable area at all times (NAVSIM's DAC): 1, else 0.
+
+    The margin is the least distance (m) of a corner to the border, positive inside. ``allowed`` (m) is how far
+    a corner may be outside; nuPlan's DAC allows 0.3 m.
+    """
+    if not situation.area.known:
+        return not_applicable(name, "m", situation.count, "the map has no drivable area")
+    margins = situation.shared(corner_margins) + allowed
+    margin = margins.min(axis=1)
+    when = first_time(margins < 0.0, situation.times)
+    reasons = tuple(
+        f"leaves the drivable area at {at:.1f} s, by up to {-least:.2f} m" if least < 0.0 else _room(least)
+        for at, least in zip(when, margin, strict=True)
+    )
+    value = (margin >= 0.0).astype(np.float64)
+    return RuleResult(name, "m", value, margin, np.ones(situation.count, bool), when, reasons, margins)
+
+
+def drivable_area_tolerant(situation: Situation) -> RuleResult:
+    """The drivable area as nuPlan has it: a corner may be up to 0.3 m outside."""
+    return drivable_area(situation, allowed=0.3, name="drivable_area_nuplan")
+
+
+def corner_margins(situation: Situation) -> Float64[Array, "k t"]:
+    """Distance (m) of the outermost corner of the ego's box to the border, positive inside, at most ``FURTHEST``."""
+    corners = box_corners(situation.pose, situation.size)
+    margin = situation.area.margin(corners.reshape(-1, 2)).reshape(corners.shape[:3])
+    return np.minimum(margin.min(axis=2), FURTHEST)
+
+
+def _room(least: float) -> str:
+    if least >= FURTHEST:
+        return f"at least {FURTHEST:.0f} m to the edge of the drivable area"
+    return f"{least:.2f} m to the edge of the drivable area"

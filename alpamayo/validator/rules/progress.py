@@ -1,0 +1,108 @@
+"""Progress along the route, as a part of what could have been driven."""
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo.validator.rules.area import drivable_area
+from alpamayo.validator.rules.collision import at_fault_collision
+from alpamayo.validator.situation import Situation
+from alpamayo.validator.verdict import RuleResult, not_applicable
+from alpamayo_sim.geometry import arc_length, interpolate, project
+
+Array = np.ndarray
+SHORT = 5.0  # m; NAVSIM: where nobody gets further, everybody gets full marks
+MAKING = 0.2  # nuPlan: less than a fifth is no progress
+ACCELERATION = 2.0  # m/s², of the reference
+UNKNOWN_LIMIT = 13.9  # m/s
+STANDSTILL_GAP = 2.0  # m
+
+
+def progress(situation: Situation) -> RuleResult:
+    """Metres gained along the route, as a part of what was possible (NAVSIM's EP).
+
+    Possible is the most of: ``situation.reference`` or else ``free_progress``, and the best of the alternatives
+    that neither collides nor leaves the road. Where that is not more than 5 m the value is 1. The margin (m) is
+    what was gained beyond a fifth of it.
+    """
+    if situation.scene.route is None:
+        return not_applicable("progress", "m", situation.count, "the scene has no route")
+    gained = situation.shared(gained_along_route)
+    possible = situation.reference if situation.reference is not None else free_progress(situation)
+    if situation.compare:
+        possible = max(possible, float((gained * _multiplier(situation)).max()))
+    value = np.clip(gained / possible, 0.0, 1.0) if possible > SHORT else np.ones(situation.count)
+    reasons = tuple(f"{metres:.1f} m along the route of {possible:.1f} m possible" for metres in gained)
+    nan = np.full(situation.count, np.nan)
+    valid = np.ones(situation.count, bool)
+    return RuleResult("progress", "m", value, gained - MAKING * possible, valid, nan, reasons)
+
+
+def gained_along_route(situation: Situation) -> Float64[Array, " k"]:
+    """Arc length (m) of the route between the first and last pose of each motion, never negative."""
+    route = situation.scene.route
+    assert route is not None
+    start = route_position(route.path, situation.pose[:, 0, :2])
+    return np.clip(route_position(route.path, situation.pose[:, -1, :2]) - start, 0.0, None)
+
+
+def route_position(path: Array, xy: Float64[Array, "n 2"]) -> Float64[Array, " n"]:
+    """Arc length (m) of the foot of each point on a path, worked out near the points only."""
+    knots = arc_length(path)
+    near = np.linalg.norm(path[:, :2] - xy.mean(axis=0), axis=1)
+    spread = np.linalg.norm(xy - xy.mean(axis=0), axis=1).max()
+    kept = np.flatnonzero(near <= near.min() + 2.0 * spread + 50.0)
+    first, last = max(kept[0] - 1, 0), min(kept[-1] + 2, len(path))
+    return knots[first] + project(path[first:last].astype(np.float64), xy)[0]
+
+
+def free_progress(situation: Situation) -> float:
+    """How far (m) a good driver would get: at 2 m/s² to the speed limit, no further than behind who is in the way.
+
+    In the way are those whose box is on the ego's corridor of the route at the last time. Where no limit is known
+    it is 13.9 m/s (50 km/h), or the speed that the ego has if that is more.
+    """
+    route = situation.scene.route
+    assert route is not None
+    duration = float(situation.times[-1])
+    speed = float(situation.speed[:, 0].max())
+    target = max(_limit(situation), 0.1)
+    ramp = min(abs(target - speed) / ACCELERATION, duration)
+    sign = np.sign(target - speed)
+    free = speed * duration + sign * ACCELERATION * ramp * (duration - 0.5 * ramp)
+    start = float(route_position(route.path, situation.pose[:1, 0, :2])[0])
+    remaining = float(arc_length(route.path)[-1]) - start
+    return max(0.0, min(free, remaining, _behind_others(situation, route.path, start)))
+
+
+def _limit(situation: Situation) -> float:
+    lanes = situation.scene.road_map.lanes
+    if lanes:
+        match = situation.index.nearest_lane(situation.pose[:1, 0, :2], situation.pose[:1, 0, 2])
+        limit = lanes[int(match.index[0])].speed_limit if match.index[0] >= 0 else None
+        if limit is not None:
+            return limit
+    return max(UNKNOWN_LIMIT, float(situation.speed[:, 0].max()))
+
+
+def _behind_others(situation: Situation, path: Array, start: float) -> float:
+    """Progress (m) at which the ego is right behind the nearest other who is on its route at the end."""
+    traffic, last = situation.traffic, len(situation.times) - 1
+    there = traffic.valid[:, last] & traffic.valid[:, 0]
+    now, end = traffic.pose[there, 0, :2], traffic.pose[there, last, :2]
+    if not len(end):
+        return np.inf
+    s_now, _ = project(path.astype(np.float64), now)
+    s_end, offset = project(path.astype(np.float64), end)
+    foot = interpolate(path[:, :2].astype(np.float64), s_end)
+    away = np.linalg.norm(end - foot, axis=1)
+    size = traffic.size[there]
+    in_way = (away < 0.5 * (situation.size[1] + size[:, 1])) & (s_now > start) & (np.abs(offset) < 10.0)
+    gap = s_end - start - 0.5 * (situation.size[0] + size[:, 0]) - STANDSTILL_GAP
+    return float(gap[in_way].min(initial=np.inf))
+
+
+def _multiplier(situation: Situation) -> Float64[Array, " k"]:
+    """No at-fault collision times drivable area, where that is known."""
+    allowed = at_fault_collision(situation).value
+    area = drivable_area(situation)
+    return allowed * np.where(area.valid, area.value, 1.0)

@@ -1,0 +1,209 @@
+"""What the rules look at: K motions of the ego among everybody else, sampled at the same times."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int8
+
+from alpamayo.validator.drivable import DrivableField
+from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Truth
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import from_frame, wrap_angle
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scene import Category, Prop, Scene, Track
+
+Array = np.ndarray
+Result = TypeVar("Result")
+STATIC = frozenset({Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION})
+
+
+@dataclass(frozen=True, eq=False)
+class Traffic:
+    """All others over time, in the world: recorded, or a forecast. ``size`` is length and width (m).
+
+    Times are those of the situation it belongs to, and may go on after them; a forecast for plans has 65 poses
+    or more, the first of them now. Rows where ``valid`` is False are absent.
+    """
+
+    ids: tuple[str, ...]
+    category: Int8[Array, " a"]
+    pose: Float64[Array, "a t 3"]
+    velocity: Float64[Array, "a t 2"]
+    size: Float64[Array, "a 2"]
+    valid: Bool[Array, "a t"]
+
+    def __post_init__(self) -> None:
+        count, steps = len(self.ids), self.pose.shape[1]
+        shapes = {"pose": (count, steps, 3), "velocity": (count, steps, 2), "valid": (count, steps)}
+        shapes |= {"size": (count, 2), "category": (count,)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise InputError(f"traffic: {name} has shape {getattr(self, name).shape}, must be {shape}")
+        if not all(np.isfinite(getattr(self, name)).all() for name in ("pose", "velocity", "size")):
+            raise InputError("traffic: poses, velocities and sizes must be finite, also where not valid")
+
+    def take(self, rows: Array) -> "Traffic":
+        """Some of the road users, by index or mask."""
+        rows = np.arange(len(self.ids))[rows]
+        ids = tuple(self.ids[i] for i in rows)
+        arrays = {name: getattr(self, name)[rows] for name in ("category", "pose", "velocity", "size", "valid")}
+        return Traffic(ids=ids, **arrays)
+
+    def extended(self, steps: int, dt: float) -> "Traffic":
+        """At least ``steps`` poses: those missing go on at the last velocity."""
+        missing = steps - self.pose.shape[1]
+        if missing <= 0:
+            return self
+        ahead = dt * np.arange(1, missing + 1)
+        pose = np.repeat(self.pose[:, -1:], missing, axis=1)
+        pose[..., :2] += ahead[:, None] * self.velocity[:, -1:]
+        return replace(
+            self,
+            pose=np.concatenate([self.pose, pose], axis=1),
+            velocity=np.concatenate([self.velocity, np.repeat(self.velocity[:, -1:], missing, axis=1)], axis=1),
+            valid=np.concatenate([self.valid, np.repeat(self.valid[:, -1:], missing, axis=1)], axis=1),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """K motions of the ego with everything that a rule may need to judge them.
+
+    ``pose`` (x, y, heading) is of the box centre in the world, ``speed`` in m/s, ``size`` length and width.
+    ``times`` (s) start at 0, every ``dt``. ``history`` are poses before the first, one a ``dt``, oldest first.
+    ``reference`` is the progress (m) that a good driver would have made; None takes the validator's own.
+    """
+
+    scene: Scene
+    index: MapIndex
+    area: DrivableField
+    times: Float64[Array, " t"]
+    pose: Float64[Array, "k t 3"]
+    speed: Float64[Array, "k t"]
+    size: Float64[Array, "2"]
+    traffic: Traffic
+    history: Float64[Array, "k h 3"]
+    start_step: int = 0
+    reference: float | None = None
+    compare: bool = True  # the K motions are alternatives: the best of them is a reference for progress too
+    _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def dt(self) -> float:
+        """Time step (s)."""
+        return float(self.times[1] - self.times[0])
+
+    @property
+    def count(self) -> int:
+        """K, the number of motions."""
+        return len(self.pose)
+
+    def shared(self, compute: Callable[["Situation"], Result]) -> Result:
+        """``compute(self)``, worked out once for all rules that ask."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        return self._shared[compute]
+
+    @property
+    def moved_speed(self) -> Float64[Array, "k t"]:
+        """Speed (m/s) of each step: that reported or that at which the box moved, whichever is more."""
+        moved = np.linalg.norm(np.diff(self.pose[..., :2], axis=1, prepend=self.pose[:, :1, :2]), axis=-1) / self.dt
+        return np.maximum(np.abs(self.speed), moved)
+
+
+def is_static(category: Int8[Array, " a"]) -> Bool[Array, " a"]:
+    """Which categories cannot move by themselves: props."""
+    return np.isin(category, [int(c) for c in STATIC])
+
+
+def constant_velocity(truth: Truth, steps: int = PLAN_STEPS + 1, dt: float = PLAN_DT) -> Traffic:
+    """The forecast that everybody goes on at the velocity that they have now."""
+    agents = truth.agents
+    here = np.asarray(agents.valid, bool)
+    ahead = dt * np.arange(steps)[None, :, None]
+    velocity = np.repeat(agents.velocity[here].astype(np.float64)[:, None], steps, axis=1)
+    pose = np.repeat(agents.pose[here].astype(np.float64)[:, None], steps, axis=1)
+    pose[..., :2] += ahead * velocity
+    return Traffic(
+        ids=tuple(name for name, there in zip(agents.ids, here, strict=True) if there),
+        category=np.asarray(agents.category)[here],
+        pose=pose,
+        velocity=velocity,
+        size=agents.size[here, :2].astype(np.float64),
+        valid=np.ones(pose.shape[:2], bool),
+    )
+
+
+def recorded(scene: Scene, step: int, steps: int) -> Traffic:
+    """What the others do in the scene's own recording from ``step`` on; after its end nobody is valid."""
+    others = [track for track in scene.tracks if track.id != scene.ego_id]
+    rows = np.arange(step, step + steps)
+    inside = rows < scene.steps
+    at = np.minimum(rows, scene.steps - 1)
+    pose = [np.column_stack([track.position[at, :2], track.heading[at]]) for track in others]
+    pose += [np.tile([*prop.position[:2], prop.heading], (steps, 1)) for prop in scene.props]
+    velocity = [track.velocity[at] for track in others] + [np.zeros((steps, 2))] * len(scene.props)
+    valid = [track.valid[at] & inside for track in others] + [np.ones(steps, bool)] * len(scene.props)
+    things: tuple[Track | Prop, ...] = (*others, *scene.props)
+    return Traffic(
+        ids=tuple(thing.id for thing in things),
+        category=np.array([int(thing.category) for thing in things], np.int8),
+        pose=np.array(pose, np.float64).reshape(-1, steps, 3),
+        velocity=np.array(velocity, np.float64).reshape(-1, steps, 2),
+        size=np.array([thing.size[:2] for thing in things], np.float64).reshape(-1, 2),
+        valid=np.array(valid, bool).reshape(-1, steps),
+    )
+
+
+def plans_in_world(
+    plans: Float64[Array, "k 64 4"], pose: Float64[Array, "3"], speed: float
+) -> tuple[Float64[Array, "k 65 3"], Float64[Array, "k 65"]]:
+    """Poses and speeds of plans of the ego frame in the world, with the present state in front."""
+    count = len(plans)
+    xy = from_frame(plans[..., :2], pose)
+    heading = pose[2] + plans[..., 2:3]
+    now = np.broadcast_to(pose, (count, 1, 3))
+    world = np.concatenate([now, np.concatenate([xy, heading], axis=-1)], axis=1)
+    return world, np.concatenate([np.full((count, 1), speed), plans[..., 3]], axis=1)
+
+
+def checked_plans(plans: Array) -> Float64[Array, "k 64 4"]:
+    """Plans as float64.
+
+    Raises:
+        InputError: not [K >= 1, 64, 4], or not finite.
+    """
+    array = np.asarray(plans, np.float64)
+    if array.ndim != 3 or len(array) < 1 or array.shape[1:] != (PLAN_STEPS, 4):
+        raise InputError(
+            f"plans have shape {array.shape}, must be [K >= 1, {PLAN_STEPS}, 4]: x, y, heading, speed every {PLAN_DT} s"
+        )
+    bad = ~np.isfinite(array).all(axis=(1, 2))
+    if bad.any():
+        raise InputError(f"plans {np.flatnonzero(bad)[:8].tolist()} have values that are not finite")
+    return array
+
+
+def mirrored_history(pose: Float64[Array, "k t 3"], speed: Float64[Array, " k"], dt: float) -> Float64[Array, "k 1 3"]:
+    """The one pose before the first where none is known: as fast as now, turning as the motion does next."""
+    heading = 2.0 * pose[:, 0, 2] - pose[:, 1, 2]
+    middle = 0.5 * (heading + pose[:, 0, 2])
+    step = dt * speed[:, None] * np.stack([np.cos(middle), np.sin(middle)], axis=-1)
+    return np.concatenate([pose[:, 0, :2] - step, heading[:, None]], axis=-1)[:, None]
+
+
+def track_history(scene: Scene, step: int, steps: int = 15) -> Float64[Array, "1 h 3"]:
+    """Recorded poses of the ego before ``step``, as far back as they are valid without a gap."""
+    ego = scene.ego
+    first = step
+    while first > 0 and step - first < steps and ego.valid[first - 1]:
+        first -= 1
+    poses = np.column_stack([ego.position[first:step, :2], ego.heading[first:step]]).astype(np.float64)
+    return poses[None]
+
+
+def close_heading(heading: Float64[Array, "..."], to: Float64[Array, "..."]) -> Float64[Array, "..."]:
+    """The same headings (rad), by whole turns as near as can be to others."""
+    return to + wrap_angle(np.asarray(heading - to))

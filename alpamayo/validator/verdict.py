@@ -1,0 +1,178 @@
+"""What the validator says: plain data, every sub-score with its margin, and no figure without its parts."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RuleResult:
+    """What one rule says of K motions of the ego.
+
+    ``value`` is the rule's sub-score in [0, 1], 1 is best, NaN where ``valid`` is False: the rule does not apply.
+    ``margin`` is in ``unit`` and positive is safe; ``margins`` is the same at each of the verdict's times, where
+    the rule has one. ``violation_time`` (s, on the verdict's clock) is NaN where nothing was violated. ``error``
+    is the exception of a rule that raised; it then counts as failed.
+    """
+
+    name: str
+    unit: str
+    value: Float64[Array, " k"]
+    margin: Float64[Array, " k"]
+    valid: Bool[Array, " k"]
+    violation_time: Float64[Array, " k"]
+    reasons: tuple[str, ...]
+    margins: Float64[Array, "k t"] | None = None
+    error: str = ""
+
+    @property
+    def violated(self) -> Bool[Array, " k"]:
+        """Where the rule applies and has been broken: it has a time of first violation, or it raised."""
+        return self.valid & (np.isfinite(self.violation_time) | bool(self.error))
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A score made of rules: ``parts`` are the values it was computed from, ``missing`` did not apply.
+
+    A missing part is left out of the formula with its weight, for each of the K motions on its own; ``value`` is
+    NaN where nothing applied. ``parts`` keep NaN where they did not apply.
+    """
+
+    name: str
+    value: Float64[Array, " k"]
+    parts: dict[str, Float64[Array, " k"]]
+    missing: tuple[tuple[str, ...], ...]
+    formula: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the validator says of K plans or of one episode (then K is 1). ``times`` (s) are of the timelines."""
+
+    times: Float64[Array, " t"]
+    rules: dict[str, RuleResult] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """K, the number of plans or episodes that are judged."""
+        return len(next(iter(self.rules.values())).value) if self.rules else 0
+
+    def table(self, k: int = 0) -> list[dict[str, Any]]:
+        """One row a rule for motion ``k``; numbers are None where the rule does not apply or has none."""
+        return [
+            {
+                "rule": rule.name,
+                "applies": bool(rule.valid[k]),
+                "value": _number(rule.value[k]),
+                "margin": _number(rule.margin[k]),
+                "unit": rule.unit,
+                "violation_time": _number(rule.violation_time[k]),
+                "reason": rule.reasons[k],
+            }
+            for rule in self.rules.values()
+        ]
+
+    def timeline(self, k: int = 0) -> dict[str, list[float | None]]:
+        """Margin of each rule that has one at each of ``times``, of motion ``k``."""
+        return {
+            name: [_number(x) for x in rule.margins[k]] for name, rule in self.rules.items() if rule.margins is not None
+        }
+
+    def to_json(self, *, timelines: bool = True) -> dict[str, Any]:
+        """The verdict as JSON values; NaN is null. ``verdict_from_json`` is the inverse."""
+        return {
+            "times": [_number(t) for t in self.times],
+            "rules": {name: _rule_json(rule, timelines) for name, rule in self.rules.items()},
+            "scores": {name: _score_json(score) for name, score in self.scores.items()},
+        }
+
+
+def verdict_from_json(document: dict[str, Any]) -> Verdict:
+    """Read what ``Verdict.to_json`` wrote."""
+    rules = {name: _rule_from_json(name, rule) for name, rule in document["rules"].items()}
+    scores = {name: _score_from_json(name, score) for name, score in document["scores"].items()}
+    return Verdict(times=_array(document["times"]), rules=rules, scores=scores)
+
+
+def not_applicable(name: str, unit: str, count: int, reason: str) -> RuleResult:
+    """The result of a rule that cannot be evaluated on any of ``count`` motions."""
+    nan = np.full(count, np.nan)
+    return RuleResult(name, unit, nan, nan.copy(), np.zeros(count, bool), nan.copy(), (reason,) * count)
+
+
+def failed(name: str, unit: str, count: int, error: Exception) -> RuleResult:
+    """The result of a rule that raised: it applies and is failed, and says why."""
+    text = f"{type(error).__name__}: {error}"
+    nan = np.full(count, np.nan)
+    reasons = (f"the rule itself failed: {text}",) * count
+    return RuleResult(name, unit, np.zeros(count), nan, np.ones(count, bool), nan.copy(), reasons, error=text)
+
+
+def first_time(violated: Bool[Array, "k t"], times: Float64[Array, " t"]) -> Float64[Array, " k"]:
+    """Time (s) of the first violation of each row, NaN where there is none."""
+    return np.where(violated.any(axis=1), times[np.argmax(violated, axis=1)], np.nan)
+
+
+def _number(x: Any) -> float | None:
+    value = float(x)
+    return value if math.isfinite(value) else None
+
+
+def _array(values: list[Any]) -> Array:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def _rule_json(rule: RuleResult, timelines: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "unit": rule.unit,
+        "value": [_number(x) for x in rule.value],
+        "margin": [_number(x) for x in rule.margin],
+        "valid": [bool(x) for x in rule.valid],
+        "violation_time": [_number(x) for x in rule.violation_time],
+        "reasons": list(rule.reasons),
+        "error": rule.error,
+    }
+    if timelines and rule.margins is not None:
+        out["margins"] = [[_number(x) for x in row] for row in rule.margins]
+    return out
+
+
+def _rule_from_json(name: str, rule: dict[str, Any]) -> RuleResult:
+    margins = rule.get("margins")
+    return RuleResult(
+        name=name,
+        unit=rule["unit"],
+        value=_array(rule["value"]),
+        margin=_array(rule["margin"]),
+        valid=np.array(rule["valid"], bool),
+        violation_time=_array(rule["violation_time"]),
+        reasons=tuple(rule["reasons"]),
+        margins=None if margins is None else np.stack([_array(row) for row in margins]),
+        error=rule["error"],
+    )
+
+
+def _score_json(score: Score) -> dict[str, Any]:
+    return {
+        "value": [_number(x) for x in score.value],
+        "parts": {name: [_number(x) for x in part] for name, part in score.parts.items()},
+        "missing": [list(names) for names in score.missing],
+        "formula": score.formula,
+    }
+
+
+def _score_from_json(name: str, score: dict[str, Any]) -> Score:
+    return Score(
+        name=name,
+        value=_array(score["value"]),
+        parts={part: _array(values) for part, values in score["parts"].items()},
+        missing=tuple(tuple(names) for names in score["missing"]),
+        formula=score["formula"],
+    )
