@@ -1,0 +1,120 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def alpamayo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "alpamayo", *arguments], capture_output=True, text=True, cwd=cwd, timeout=300
+    )
+
+
+def one_line_error(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    assert lines[-1].startswith("alpamayo: "), done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in lines[-1]
+
+
+def test_drive_leaves_record_video_and_report(tmp_path: Path) -> None:
+    done = alpamayo("drive", "cut-in", "--driver", "idm", "--seed", "3", "--out", "a", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["driver"] == "idm"
+    assert row["seed"] == 3
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {"episode.json", "episode.npz", "verdict.json", "summary.json", "video.mp4", "report.html"}
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert (tmp_path / "a" / "video.mp4").stat().st_size > 10_000
+
+
+def test_scenarios_list_names_all_families(tmp_path: Path) -> None:
+    done = alpamayo("scenarios", "list", "--json", cwd=tmp_path)
+    names = {family["name"] for family in json.loads(done.stdout)}
+    assert names == {"cut-in", "occluded-child", "debris", "construction-bypass", "red-light-runner", "wrong-way"}
+    for family in json.loads(done.stdout):
+        assert all(p["source"] and p["unit"] and p["low"] <= p["high"] for p in family["parameters"])
+
+
+def test_evaluate_compares_drivers_and_resumes(tmp_path: Path) -> None:
+    arguments = ("evaluate", "--driver", "constant-velocity,idm", "--episodes", "6", "--json", "--out", "e")
+    first = alpamayo(*arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    result = json.loads(first.stdout)
+    assert [row["driver"] for row in result["drivers"]] == ["constant-velocity", "idm"]
+    assert all(row["n"] == 6 for row in result["drivers"])
+    for row in result["drivers"]:
+        rate = row["at_fault_rate"]
+        assert 0.0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1.0
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "e").rglob("episode.npz")}
+    assert len(times) == 12
+    again = alpamayo(*arguments, cwd=tmp_path)
+    assert json.loads(again.stdout) == result
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "e").rglob("episode.npz")} == times
+
+
+def test_unknown_family_offers_the_near_name(tmp_path: Path) -> None:
+    one_line_error(alpamayo("drive", "cut-inn", cwd=tmp_path), "cut-inn", "cut-in")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_driver_offers_the_near_name(tmp_path: Path) -> None:
+    one_line_error(alpamayo("drive", "--driver", "tinny", cwd=tmp_path), "tinny", "tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("driver", ["no_such_module:Driver", "json:NoSuchClass", "json:JSONDecoder"])
+def test_own_driver_that_is_none(tmp_path: Path, driver: str) -> None:
+    one_line_error(alpamayo("drive", "--driver", driver, cwd=tmp_path), driver)
+
+
+def test_missing_and_damaged_logs(tmp_path: Path) -> None:
+    one_line_error(alpamayo("replay", "absent.pkl", cwd=tmp_path), "absent.pkl")
+    (tmp_path / "cut.pkl").write_bytes(b"\x80\x04\x95")
+    one_line_error(alpamayo("replay", "cut.pkl", cwd=tmp_path), "cut.pkl")
+    (tmp_path / "words.json").write_text('{"name": ')
+    one_line_error(alpamayo("replay", "words.json", cwd=tmp_path), "words.json")
+
+
+def test_hostile_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    (tmp_path / "hostile.pkl").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")
+    one_line_error(alpamayo("replay", "hostile.pkl", cwd=tmp_path), "hostile.pkl")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_checkpoint_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"not weights")
+    one_line_error(alpamayo("drive", "--checkpoint", "weights.safetensors", cwd=tmp_path), "weights.safetensors")
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    one_line_error(alpamayo("drive", "--driver", "idm", "--out", "taken", cwd=tmp_path), "taken")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_unwritable_folder(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    one_line_error(alpamayo("drive", "--driver", "idm", "--out", "locked/a", cwd=tmp_path), "locked")
+
+
+@pytest.mark.realdata
+def test_log_driver_repeats_the_recording(tmp_path: Path, realdata: Path) -> None:
+    log = realdata / "womd_json" / "tfrecord-00000-of-01000_402.json"
+    done = alpamayo("replay", str(log), "--driver", "log", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["deviation_from_recording_m"] <= 1e-3
+    assert row["steps"] == 90
