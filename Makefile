@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 LIBRARIES := libGL.so.1 libEGL.so.1 libgthread-2.0.so.0 libusb-1.0.so.0 libgomp.so.1
 PACKAGES := libgl1 libegl1 libglib2.0-0 libusb-1.0-0 libgomp1
 
-.PHONY: drive test check bench-sim bench-model notebooks clean
+.PHONY: drive test check notebooks clean
 
 drive: .venv/installed
 	$(BIN)/alpamayo drive cut-in --driver tiny --seed 3 --out runs/first
@@ -19,6 +19,10 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+notebooks: .venv/installed
+	$(BIN)/pip install --quiet --editable '.[dev,notebooks]'
+	$(BIN)/pytest --nbmake --override-ini testpaths=notebooks notebooks
 
 # The environment: system libraries where they are missing, then the project with its development tools.
 .venv/installed: pyproject.toml

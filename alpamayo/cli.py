@@ -52,9 +52,6 @@ def main() -> None:
     except InputError as error:
         print(f"alpamayo: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("alpamayo: interrupted; what was finished is kept", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
 
 
 @app.command()
@@ -194,7 +191,11 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
                 tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done, total=total)
 
-        yield update
+        try:
+            yield update
+        except KeyboardInterrupt:
+            bar.console.print("interrupted; what was finished is kept")
+            raise
 
 
 def _print_json(value: Any) -> None:
