@@ -1,0 +1,63 @@
+"""Grouped-query attention: the truth the other versions are held to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """Return ``softmax(q k^T / sqrt(head_dim)) v``; query head h reads key head ``h // (heads / kv_heads)``.
+
+    Args:
+        q: `[batch, heads, queries, head_dim]`.
+        k: `[batch, kv_heads, keys, head_dim]`.
+        v: Shaped as `k`.
+        mask: True where a query may look, broadcast to `[batch, heads, queries, keys]`.
+        causal: Query i looks at keys up to i (queries and keys equal in number).
+
+    Returns:
+        Shaped as `q`.
+    """
+    repeats = q.shape[1] // k.shape[1]
+    k, v = (m.repeat_interleave(repeats, dim=1) for m in (k, v))
+    scores = (q @ k.transpose(-1, -2)).to(torch.promote_types(q.dtype, torch.float32)) * q.shape[-1] ** -0.5
+    if causal:
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(-1).to(q.dtype) @ v
+
+
+def shared_prefix_attention(
+    q: Tensor, prefix: tuple[Tensor, Tensor], k: Tensor, v: Tensor, mask: Tensor | None
+) -> Tensor:
+    """Attend to a prefix that several sequences share and to each one's own keys.
+
+    Args:
+        q: `[batch * forks, heads, queries, head_dim]`, the forks of a prefix side by side.
+        prefix: Keys and values of the prefixes, `[batch, kv_heads, length, head_dim]`, all visible.
+        k: Own keys, `[batch * forks, kv_heads, keys, head_dim]`.
+        v: Shaped as `k`.
+        mask: True where a query may look, broadcast to `[batch * forks, 1, queries, length + keys]`.
+
+    Returns:
+        Shaped as `q`.
+    """
+    rows, heads, queries, head_dim = q.shape
+    batch, kv_heads, length, _ = prefix[0].shape
+    forks, ratio = rows // batch, heads // kv_heads
+    split = (batch, forks, kv_heads, ratio, queries)
+    grouped = q.reshape(rows, kv_heads, ratio * queries, head_dim)
+    shared = q.reshape(*split, head_dim).transpose(1, 2).reshape(batch, kv_heads, -1, head_dim)
+    far = (shared @ prefix[0].transpose(-1, -2)).view(batch, kv_heads, forks, ratio, queries, length)
+    far = far.transpose(1, 2).reshape(rows, heads, queries, length)
+    near = (grouped @ k.transpose(-1, -2)).view(rows, heads, queries, -1)
+    scores = torch.cat([far, near], dim=-1).to(torch.promote_types(q.dtype, torch.float32)) * head_dim**-0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    far, near = scores.softmax(-1).to(q.dtype).split([length, k.shape[2]], dim=-1)
+    far = far.reshape(*split, length).transpose(1, 2).reshape(batch, kv_heads, -1, length) @ prefix[1]
+    far = far.view(batch, kv_heads, forks, ratio, queries, head_dim).transpose(1, 2).reshape(q.shape)
+    near = near.reshape(rows, kv_heads, ratio * queries, -1) @ v
+    return far + near.view(q.shape)

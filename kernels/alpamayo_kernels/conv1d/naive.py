@@ -1,0 +1,30 @@
+"""The causal depthwise convolution of Mamba-2: the truth the other versions are held to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def causal_conv1d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Convolve every channel over time and apply SiLU.
+
+    Args:
+        x: `[batch, time, channels]`.
+        weight: `[channels, kernel]`; the last column meets the current token.
+        bias: `[channels]`.
+        state: The `kernel - 1` inputs before the first, `[batch, kernel - 1, channels]`; zero when None.
+
+    Returns:
+        The outputs, shaped as `x`, and the last `kernel - 1` inputs.
+    """
+    batch, time, channels = x.shape
+    kernel = weight.shape[1]
+    if state is None:
+        state = x.new_zeros(batch, kernel - 1, channels)
+    window = torch.cat([state.to(x.dtype), x], dim=1)
+    y = torch.stack([(window[:, t : t + kernel] * weight.T).sum(1) for t in range(time)], dim=1)
+    return functional.silu(y if bias is None else y + bias), window[:, time:]

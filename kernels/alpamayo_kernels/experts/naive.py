@@ -1,0 +1,29 @@
+"""The routed experts of a mixture: the truth the other versions are held to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def routed_mlp(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """Return ``sum_k w_k down_k(relu(up_k x)^2)`` for every token.
+
+    Args:
+        x: `[tokens, width]`.
+        weights: `[tokens, k]`, float32; the sum is taken in their dtype.
+        index: Chosen experts, `[tokens, k]`.
+        up: `[experts, inner, width]`.
+        down: `[experts, width, inner]`.
+
+    Returns:
+        `[tokens, width]` in the dtype of `x`.
+    """
+    total = torch.zeros(x.shape, dtype=weights.dtype, device=x.device)
+    for expert in range(up.shape[0]):
+        token, slot = torch.where(index == expert)
+        inner = functional.relu(functional.linear(x[token], up[expert])).square()
+        y = functional.linear(inner, down[expert]) * weights[token, slot, None]
+        total = total.index_add(0, token, y.to(total.dtype))
+    return total.to(x.dtype)

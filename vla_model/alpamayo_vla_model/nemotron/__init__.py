@@ -1,0 +1,7 @@
+"""The Nemotron-3 hybrid backbone: a library of its own."""
+
+from alpamayo_vla_model.nemotron.cache import NemotronCache
+from alpamayo_vla_model.nemotron.config import NemotronConfig
+from alpamayo_vla_model.nemotron.model import NemotronModel
+
+__all__ = ["NemotronCache", "NemotronConfig", "NemotronModel"]

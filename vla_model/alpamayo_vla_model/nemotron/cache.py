@@ -1,0 +1,321 @@
+"""What a Nemotron model remembers between calls.
+
+- A Mamba-2 block keeps the last inputs of its convolution and one state matrix a head: constant in size.
+- An attention block keeps keys and values in slots. There is no positional encoding, so the order of slots and
+  holes between them do not matter; `valid` says which a sequence may look at.
+- States are replaced, never written in place, and slots are only appended. A snapshot is therefore a handful of
+  references, a fork shares everything until it differs, and a rejected draft is undone exactly: the state is
+  rebuilt from the one before the draft and the accepted tokens' rank-one factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from alpamayo_kernels.ssd import ssd_scan
+
+Rows = int | Sequence[int] | Tensor
+
+
+@dataclass
+class MambaDraft:
+    """What is needed to undo a part of the last tokens: inputs of the convolution and of the scan."""
+
+    window: Tensor
+    x: Tensor
+    dt: Tensor
+    A: Tensor
+    B: Tensor
+    final: tuple[Tensor, Tensor]
+
+
+@dataclass
+class MambaState:
+    """`conv` is `[batch, kernel - 1, channels]`, `ssm` is `[batch, heads, head_dim, state]`."""
+
+    conv: Tensor
+    ssm: Tensor
+    draft: MambaDraft | None = None
+
+    def rows(self, index: Tensor) -> MambaState:
+        """Return the chosen sequences."""
+        return MambaState(self.conv[index], self.ssm[index])
+
+    def fork(self, k: int) -> MambaState:
+        """Return every sequence k times, without a copy for a single one."""
+        return MambaState(_repeat(self.conv, k), _repeat(self.ssm, k))
+
+    def commit(self, n: int | Tensor) -> None:
+        """Keep n of the drafted tokens (one number, or one for each sequence)."""
+        draft, self.draft = self.draft, None
+        if draft is None:
+            return
+        time = draft.x.shape[1]
+        if isinstance(n, int) and n == time:
+            self.conv, self.ssm = draft.final
+            return
+        if isinstance(n, int) and n == 0:
+            return
+        counts = torch.as_tensor(n, device=draft.x.device).expand(draft.x.shape[0])
+        keep = torch.arange(time, device=counts.device) < counts[:, None]
+        dt = draft.dt * keep[..., None]
+        self.ssm = replay(self.ssm, draft.x, dt, draft.A, draft.B).to(self.ssm.dtype)
+        offsets = counts[:, None] + torch.arange(self.conv.shape[1], device=counts.device)
+        self.conv = draft.window.take_along_dim(offsets[..., None], dim=1)
+
+
+def replay(state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    """Return the state after the tokens, from the rank-one factors `dt x` and `B` of each."""
+    return ssd_scan(x, dt, A, B, torch.zeros_like(B), None, state, x.shape[1])[1]
+
+
+@dataclass
+class KeyValueState:
+    """`keys` and `values` are `[batch, kv_heads, capacity, head_dim]`; slots under `frozen` are shared."""
+
+    keys: Tensor
+    values: Tensor
+    frozen: int = 0
+    prefix: tuple[Tensor, Tensor] | None = None
+
+    def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Write `[batch, kv_heads, time, head_dim]` from slot `start` on and return all up to there."""
+        end = start + k.shape[2]
+        if torch.is_grad_enabled() and k.requires_grad:
+            self.keys = torch.cat([self.keys[:, :, :start], k], dim=2)
+            self.values = torch.cat([self.values[:, :, :start], v], dim=2)
+            return self.keys, self.values
+        if end > self.keys.shape[2] or start < self.frozen:
+            capacity = max(end, self.keys.shape[2], min(2 * self.keys.shape[2], end + 4096))
+            self.keys, self.values = (_grown(m, start, capacity) for m in (self.keys, self.values))
+            self.frozen = 0
+        self.keys[:, :, start:end] = k
+        self.values[:, :, start:end] = v
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+LayerState = MambaState | KeyValueState | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A point to which a cache can return."""
+
+    layers: tuple[LayerState, ...]
+    length: int
+    valid: Tensor | None
+    epoch: int
+
+
+@dataclass
+class NemotronCache:
+    """The memory of a batch of sequences; make one with `NemotronModel.new_cache`.
+
+    Attributes:
+        layers: One state a block; None for blocks that remember nothing.
+        batch: Number of sequences.
+        length: Slots in use, without those of the shared prefix.
+        valid: Which slots (prefix first) a sequence may look at, `[batch, prefix + length]`; None for all.
+        prefix_length: Slots of the prefix that forks share.
+    """
+
+    layers: list[LayerState]
+    batch: int
+    length: int = 0
+    valid: Tensor | None = None
+    prefix_length: int = 0
+    _pending: int = 0
+    _pending_keep: Tensor | None = None
+    _rewinds: list[int] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """Slots in use, the shared prefix included."""
+        return self.prefix_length + self.length
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that this cache holds by itself (a shared prefix is counted once)."""
+        total = 0
+        for state in self.layers:
+            if isinstance(state, MambaState):
+                total += state.conv.nbytes + state.ssm.nbytes
+            elif isinstance(state, KeyValueState):
+                held = [state.keys, state.values, *(state.prefix or ())]
+                total += sum(m.nbytes for m in held)
+        return total
+
+    def advance(self, time: int, keep: Tensor | None, tentative: bool) -> None:
+        """Take note of `time` new tokens, of which `keep` (`[batch, time]`) are no padding."""
+        if tentative:
+            self._pending, self._pending_keep = time, keep
+        else:
+            self._extend(time, keep)
+
+    def commit(self, n: int | Tensor) -> None:
+        """Keep the first n tokens of a tentative call (one number, or one for each sequence)."""
+        time, keep = self._pending, self._pending_keep
+        if isinstance(n, Tensor) and n.numel() and bool((n == n.flatten()[0]).all()):
+            n = int(n.flatten()[0])
+        most = n if isinstance(n, int) else int(n.max())
+        if not 0 <= most <= time:
+            raise ValueError(f"cannot commit {n} of {time} tentative tokens")
+        for state in self.layers:
+            if isinstance(state, MambaState):
+                state.commit(n)
+        self._pending, self._pending_keep = 0, None
+        if not isinstance(n, int):
+            slots = torch.arange(most, device=n.device) < n[:, None]
+            keep = slots if keep is None else slots & keep[:, :most]
+        elif keep is not None:
+            keep = keep[:, :most]
+        self._extend(most, keep)
+        self._rewinds.append(self.length)
+
+    def snapshot(self) -> Snapshot:
+        """Return a point to which `restore` goes back; it holds references, not copies."""
+        layers = tuple(None if s is None else replace(s) for s in self.layers)
+        return Snapshot(layers, self.length, self.valid, len(self._rewinds))
+
+    def restore(self, point: Snapshot) -> None:
+        """Return to a snapshot.
+
+        Raises:
+            ValueError: The slots of the snapshot were overwritten after an earlier return.
+        """
+        if min(self._rewinds[point.epoch :], default=point.length) < point.length:
+            raise ValueError("the snapshot lies in a branch that was given up")
+        for index, saved in enumerate(point.layers):
+            state = self.layers[index]
+            if isinstance(saved, MambaState):
+                self.layers[index] = replace(saved)
+            elif isinstance(state, KeyValueState) and isinstance(saved, KeyValueState) and state.prefix is None:
+                state.prefix = saved.prefix
+        self.length, self.valid, self._pending = point.length, point.valid, 0
+        self._rewinds.append(point.length)
+
+    def fork(self, k: int) -> NemotronCache:
+        """Return a cache of k sequences for each one here, side by side; the keys so far are shared."""
+        if self.prefix_length:
+            return self._own().fork(k)
+        layers: list[LayerState] = []
+        for state in self.layers:
+            if isinstance(state, MambaState):
+                layers.append(state.fork(k))
+            elif isinstance(state, KeyValueState):
+                layers.append(self._fork_keys(state, k))
+            else:
+                layers.append(None)
+        valid = None if self.valid is None else self.valid.repeat_interleave(k, dim=0)
+        return NemotronCache(layers, self.batch * k, 0, valid, self.length)
+
+    def select(self, rows: Rows) -> NemotronCache:
+        """Return a cache of the chosen sequences, in the order given."""
+        listed = [rows] if isinstance(rows, int) else [int(i) for i in rows]
+        index = torch.tensor(listed, dtype=torch.long)
+        layers: list[LayerState] = []
+        for state in self.layers:
+            if isinstance(state, MambaState):
+                layers.append(state.rows(index.to(state.conv.device)))
+            elif isinstance(state, KeyValueState):
+                layers.append(self._select_keys(state, index.to(state.keys.device)))
+            else:
+                layers.append(None)
+        valid = None if self.valid is None else self.valid[index.to(self.valid.device)]
+        return NemotronCache(layers, len(listed), self.length, valid, self.prefix_length)
+
+    @staticmethod
+    def stack(caches: Sequence[NemotronCache]) -> NemotronCache:
+        """Return one cache of the sequences of several, however long each is."""
+        own = [cache._own() for cache in caches]
+        longest = max(cache.length for cache in own)
+        layers: list[LayerState] = []
+        for states in zip(*(cache.layers for cache in own), strict=True):
+            mamba = [state for state in states if isinstance(state, MambaState)]
+            keyed = [state for state in states if isinstance(state, KeyValueState)]
+            if mamba:
+                conv, ssm = torch.cat([s.conv for s in mamba]), torch.cat([s.ssm for s in mamba])
+                layers.append(MambaState(conv, ssm))
+            elif keyed:
+                pairs = [
+                    (_grown(s.keys, c.length, longest), _grown(s.values, c.length, longest))
+                    for s, c in zip(keyed, own, strict=True)
+                ]
+                layers.append(KeyValueState(torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs])))
+            else:
+                layers.append(None)
+        valid = _stacked_valid(own, longest)
+        return NemotronCache(layers, sum(cache.batch for cache in own), longest, valid)
+
+    def _extend(self, time: int, keep: Tensor | None) -> None:
+        if keep is not None or self.valid is not None:
+            device = keep.device if keep is not None else self.valid.device  # type: ignore[union-attr]
+            old = self._all(self.tokens, device) if self.valid is None else self.valid
+            self.valid = torch.cat([old, self._all(time, device) if keep is None else keep], dim=1)
+        self.length += time
+
+    def _all(self, slots: int, device: torch.device) -> Tensor:
+        return torch.ones(self.batch, slots, dtype=torch.bool, device=device)
+
+    def _fork_keys(self, state: KeyValueState, k: int) -> KeyValueState:
+        state.frozen = max(state.frozen, self.length)
+        prefix = (state.keys[:, :, : self.length], state.values[:, :, : self.length])
+        _, heads, _, head_dim = state.keys.shape
+        empty = state.keys.new_empty(self.batch * k, heads, 0, head_dim)
+        return KeyValueState(empty, empty.clone(), 0, prefix)
+
+    def _select_keys(self, state: KeyValueState, index: Tensor) -> KeyValueState:
+        keys, values = (m[:, :, : self.length][index] for m in (state.keys, state.values))
+        if state.prefix is None:
+            return KeyValueState(keys, values)
+        forks = self.batch // state.prefix[0].shape[0]
+        groups = index // forks
+        first, last = int(groups[0]), int(groups[-1])
+        if first == last and bool((groups == first).all()):
+            shared = tuple(m[first : first + 1] for m in state.prefix)
+        else:
+            shared = tuple(m[groups] for m in state.prefix)
+        return KeyValueState(keys, values, 0, (shared[0], shared[1]))
+
+    def _own(self) -> NemotronCache:
+        """Return this cache with the shared prefix copied into each sequence's own slots."""
+        if not self.prefix_length:
+            return self
+        layers: list[LayerState] = []
+        for state in self.layers:
+            if isinstance(state, KeyValueState) and state.prefix is not None:
+                forks = self.batch // state.prefix[0].shape[0]
+                pairs = zip(state.prefix, (state.keys, state.values), strict=True)
+                k, v = (torch.cat([_repeat(p, forks), m[:, :, : self.length]], dim=2) for p, m in pairs)
+                layers.append(KeyValueState(k, v))
+            else:
+                layers.append(None if state is None else replace(state))
+        return NemotronCache(layers, self.batch, self.tokens, self.valid)
+
+
+def _repeat(m: Tensor, k: int) -> Tensor:
+    return m.expand(k, *m.shape[1:]) if m.shape[0] == 1 else m.repeat_interleave(k, dim=0)
+
+
+def _grown(m: Tensor, used: int, capacity: int) -> Tensor:
+    batch, heads, _, head_dim = m.shape
+    bigger = m.new_zeros(batch, heads, capacity, head_dim)
+    bigger[:, :, :used] = m[:, :, :used]
+    return bigger
+
+
+def _stacked_valid(caches: Sequence[NemotronCache], longest: int) -> Tensor | None:
+    if all(cache.valid is None and cache.length == longest for cache in caches):
+        return None
+    parts = []
+    for cache in caches:
+        part = torch.zeros(cache.batch, longest, dtype=torch.bool)
+        part[:, : cache.length] = True if cache.valid is None else cache.valid.cpu()
+        parts.append(part)
+    state = next((s for s in caches[0].layers if s is not None), None)
+    device = state.keys.device if isinstance(state, KeyValueState) else getattr(state, "ssm", parts[0]).device
+    return torch.cat(parts).to(device)
