@@ -1,0 +1,39 @@
+"""What the ego and the onlooker see: cameras, frame history and the bird's-eye picture.
+
+Names are imported when they are first used, since Warp and OpenCV take their time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alpamayo_sim.sensors.birdseye import BirdsEye
+    from alpamayo_sim.sensors.cameras import NO_INSTANCE, CameraImages, CameraRenderer
+    from alpamayo_sim.sensors.frames import FrameBuffer
+    from alpamayo_sim.sensors.semantic import PALETTE, Semantic
+
+_HOME = {
+    "BirdsEye": "birdseye",
+    "CameraImages": "cameras",
+    "CameraRenderer": "cameras",
+    "FrameBuffer": "frames",
+    "NO_INSTANCE": "cameras",
+    "PALETTE": "semantic",
+    "Semantic": "semantic",
+}
+
+__all__ = [
+    "NO_INSTANCE",
+    "PALETTE",
+    "BirdsEye",
+    "CameraImages",
+    "CameraRenderer",
+    "FrameBuffer",
+    "Semantic",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
