@@ -4,6 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# The shapes in annotations become checks for the whole run (the plugin's own option splits a list wrongly).
+CHECKED = ("document", "driver", "geometry", "map_index", "rig", "scenario", "scene")
+install_import_hook(
+    [*(f"alpamayo_sim.{name}" for name in CHECKED), "alpamayo.episode"],
+    "beartype.beartype(conf=beartype.BeartypeConf(violation_type=TypeError))",
+)
 
 # Two test processes on two cores: one thread each is faster than four that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
