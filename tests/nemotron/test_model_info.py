@@ -1,0 +1,61 @@
+"""The published sizes, from shapes alone."""
+
+import pytest
+
+from alpamayo.model_info import model_info
+from alpamayo_sim.errors import InputError
+from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "active", "without", "routed"),
+    [
+        ("nano", 31.58, 3.58, 3.23, 29.37),
+        ("super", 120.67, 12.77, 12.23, 112.74),
+        ("ultra", 549.31, 56.06, 54.99, 515.40),
+    ],
+)
+def test_presets_have_the_published_sizes(name, total, active, without, routed):
+    info = model_info(name)
+    found = (
+        info.parameters,
+        info.active_parameters,
+        info.active_parameters_without_embeddings,
+        info.routed_parameters,
+    )
+    assert tuple(round(n / 1e9, 2) for n in found) == (total, active, without, routed)
+
+
+def test_cache_sizes_are_those_of_the_reports():
+    mib = 1 << 20
+    nano, big = model_info("nano"), model_info("super")
+    assert nano.cache_bytes_per_token == 6144
+    assert big.cache_bytes_per_token == 8192
+    assert abs(nano.state_bytes / mib - 46.81) < 0.01
+    assert abs(model_info("ultra").state_bytes / mib - 389.06) < 0.01
+    assert round(model_info("nano", context=0).roofline_tokens_per_second) in range(725, 744)
+
+
+def test_sizes_are_those_of_a_real_model(tmp_path):
+    model = NemotronModel(NemotronConfig.preset("tiny"))
+    model.save_pretrained(tmp_path)
+    info = model_info(tmp_path, context=100, weights="float32")
+    assert info.parameters + info.mtp_parameters == sum(p.numel() for p in model.parameters())
+    assert info.weight_bytes == sum(p.nbytes for p in model.parameters())
+    cache = model.new_cache(1, capacity=100)
+    convolution = sum(s.conv.nbytes for s in cache.layers if hasattr(s, "conv"))
+    assert cache.nbytes == info.state_bytes + convolution // 2 + 2 * info.cache_bytes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": "nanno"}, "did you mean 'nano'"),
+        ({"source": "nano", "device": "h300"}, "choose one of"),
+        ({"source": "nano", "weights": "int3"}, "choose one of"),
+        ({"source": "nano", "context": 10**9}, "limit is 262144"),
+    ],
+)
+def test_wrong_questions_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        model_info(arguments.pop("source"), **arguments)
