@@ -33,13 +33,6 @@ WEIGHT_BYTES: dict[str, float] = {
     "int8": 1.0,
     "nvfp4": 0.5625,
 }
-    "float32": 4.0,
-    "bfloat16": 2.0,
-    "float16": 2.0,
-    "fp8": 1.0,
-    "int8": 1.0,
-    "nvfp4": 0.5625,
-}
 
 
 @dataclass(frozen=True)
