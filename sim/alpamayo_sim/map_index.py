@@ -194,6 +194,19 @@ class MapIndex:
         order = np.lexsort((pairs[1], pairs[0]))
         return pairs[0][order], pairs[1][order]
 
+    def border_in_radius(
+        self, xy: Float[Array, "n 2"], radius: Float[Array, " n"]
+    ) -> tuple[Int[Array, " pairs"], Int[Array, " pairs"]]:
+        """Segments of ``border`` that come within each point's own radius (m): pairs (point, segment), sorted.
+
+        Raises:
+            InputError: the map has no drivable area, or a point is not finite.
+        """
+        self._border_or_raise()
+        pairs = self._border_tree.query(shapely.points(_points(xy)), predicate="dwithin", distance=radius)
+        order = np.lexsort((pairs[1], pairs[0]))
+        return pairs[0][order], pairs[1][order]
+
     @cached_property
     def drivable_polygon(self) -> BaseGeometry | None:
         """The drivable area as one (multi-)polygon; None where it is known by road edges alone, or not at all."""

@@ -1,0 +1,247 @@
+# mypy: disable-error-code="untyped-decorator,valid-type"
+"""How the engine lays out its data on the device: what does not change in an episode, and what does.
+
+Everything of fixed data that a scenario needs lies in blocks of flat arrays (``Fixed``); a world points to its
+scenario's ``Slot``, which holds the first rows of the blocks. What moves lies in arrays over [world, agent]
+(``State``), where agent 0 is the ego.
+"""
+
+import enum
+from typing import Any
+
+import numpy as np
+
+from alpamayo_sim.warp_runtime import wp
+
+HISTORY = 16
+MARGIN_RANGE = 4.0  # m; the drivable margin is exact up to here and clamped beyond
+
+
+class Mode(enum.IntEnum):
+    """How an agent moves."""
+
+    EGO = 0
+    REPLAY = 1
+    SCRIPT = 2
+    FOLLOW = 3
+    PROP = 4
+
+
+@wp.struct
+class Slot:
+    """One scenario: first rows of its blocks, and the numbers that hold for all of it."""
+
+    agents: wp.int32
+    steps: wp.int32
+    agent_row: wp.int32
+    log_row: wp.int32
+    ego_row: wp.int32
+    path_row: wp.int32
+    manoeuvre_row: wp.int32
+    stop_row: wp.int32
+    signal_row: wp.int32
+    signal_steps: wp.int32
+    route_row: wp.int32
+    route_points: wp.int32
+    border_row: wp.int32
+    cell_row: wp.int32
+    list_row: wp.int32
+    cells_x: wp.int32
+    cells_y: wp.int32
+    dt: wp.float32
+    friction: wp.float32
+    goal: wp.float32
+    cell_size: wp.float32
+    corner: wp.vec2
+
+
+@wp.struct
+class Agent:
+    """One road user or prop; rows are counted from the scenario's own."""
+
+    mode: wp.int32
+    log_row: wp.int32
+    path_row: wp.int32
+    path_points: wp.int32
+    manoeuvre_row: wp.int32
+    manoeuvres: wp.int32
+    stop_row: wp.int32
+    stops: wp.int32
+    length: wp.float32
+    width: wp.float32
+    speed: wp.float32
+    x: wp.float32
+    y: wp.float32
+    heading: wp.float32
+
+
+@wp.struct
+class LogRow:
+    """A road user at one recorded step."""
+
+    pose: wp.vec3
+    velocity: wp.vec2
+    valid: wp.int32
+
+
+@wp.struct
+class ManoeuvreRow:
+    """A manoeuvre and its trigger."""
+
+    kind: wp.int32
+    value: wp.float32
+    point: wp.vec2
+    has_speed: wp.int32
+    speed: wp.float32
+    acceleration: wp.float32
+    has_lateral: wp.int32
+    lateral: wp.float32
+    duration: wp.float32
+
+
+@wp.struct
+class StopRow:
+    """Where a path meets the stop line of a signal: arc length (m) and the signal's index."""
+
+    s: wp.float32
+    signal: wp.int32
+
+
+@wp.struct
+class BorderRow:
+    """A segment of the drivable area's border with the normals of its two vertices (see ``map_index.Border``)."""
+
+    start: wp.vec2
+    end: wp.vec2
+    normal_start: wp.vec2
+    normal_end: wp.vec2
+
+
+@wp.struct
+class CellRow:
+    """A cell of the border grid: its rows of ``lists``, or the sign of the margin where no border is near."""
+
+    first: wp.int32
+    count: wp.int32
+    sign: wp.float32
+
+
+@wp.struct
+class Fixed:
+    """All fixed data: the slots, which world uses which, and the blocks."""
+
+    slots: wp.array[Slot]
+    slot_of: wp.array[wp.int32]
+    agents: wp.array[Agent]
+    logs: wp.array[LogRow]
+    ego_controls: wp.array[wp.vec2]
+    paths: wp.array[wp.vec4]  # x, y, heading, arc length
+    manoeuvres: wp.array[ManoeuvreRow]
+    stops: wp.array[StopRow]
+    signals: wp.array[wp.int32]
+    routes: wp.array[wp.vec4]
+    borders: wp.array[BorderRow]
+    cells: wp.array[CellRow]
+    lists: wp.array[wp.int32]
+
+
+@wp.struct
+class State:
+    """All that changes, by world and by agent of each world."""
+
+    step: wp.array[wp.int32]
+    acceleration: wp.array[wp.float32]
+    curvature: wp.array[wp.float32]
+    progress: wp.array[wp.float32]
+    route_s: wp.array[wp.float32]
+    route_segment: wp.array[wp.int32]
+    lateral_offset: wp.array[wp.float32]
+    margin: wp.array[wp.float32]
+    collided: wp.array[wp.int32]
+    arrived: wp.array[wp.bool]
+    history: wp.array2d[wp.vec4]
+
+    pose: wp.array2d[wp.vec3]
+    velocity: wp.array2d[wp.vec2]
+    valid: wp.array2d[wp.bool]
+    contact: wp.array2d[wp.bool]
+    speed: wp.array2d[wp.float32]
+    command: wp.array2d[wp.float32]
+    path_s: wp.array2d[wp.float32]
+    next_manoeuvre: wp.array2d[wp.int32]
+    target_speed: wp.array2d[wp.float32]
+    target_rate: wp.array2d[wp.float32]
+    lateral: wp.array2d[wp.float32]
+    lateral_rate: wp.array2d[wp.float32]
+    shift_start: wp.array2d[wp.float32]
+    shift_duration: wp.array2d[wp.float32]
+    shift_from: wp.array2d[wp.float32]
+    shift_rate: wp.array2d[wp.float32]
+    shift_to: wp.array2d[wp.float32]
+
+
+SCENARIO_BLOCKS = {
+    "agents": Agent,
+    "logs": LogRow,
+    "ego_controls": wp.vec2,
+    "paths": wp.vec4,
+    "manoeuvres": ManoeuvreRow,
+    "stops": StopRow,
+    "signals": wp.int32,
+    "routes": wp.vec4,
+}
+MAP_BLOCKS = {"borders": BorderRow, "cells": CellRow, "lists": wp.int32}
+BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS}
+FIRST_ROW = {  # the field of a slot that holds a block's first row
+    "agents": "agent_row",
+    "logs": "log_row",
+    "ego_controls": "ego_row",
+    "paths": "path_row",
+    "manoeuvres": "manoeuvre_row",
+    "stops": "stop_row",
+    "signals": "signal_row",
+    "routes": "route_row",
+    "borders": "border_row",
+    "cells": "cell_row",
+    "lists": "list_row",
+}
+
+
+def empty_rows(dtype: Any, rows: int = 0) -> np.ndarray:
+    """A block of so many rows of zeros as numpy sees it."""
+    if hasattr(dtype, "numpy_dtype"):
+        return np.zeros(rows, dtype.numpy_dtype())
+    return wp.zeros(rows, dtype=dtype, device="cpu").numpy()
+
+
+WORLD_ARRAYS = (
+    ("step", wp.int32),
+    ("acceleration", wp.float32),
+    ("curvature", wp.float32),
+    ("progress", wp.float32),
+    ("route_s", wp.float32),
+    ("route_segment", wp.int32),
+    ("lateral_offset", wp.float32),
+    ("margin", wp.float32),
+    ("collided", wp.int32),
+    ("arrived", wp.bool),
+)
+AGENT_ARRAYS = (
+    ("pose", wp.vec3),
+    ("velocity", wp.vec2),
+    ("valid", wp.bool),
+    ("contact", wp.bool),
+    ("speed", wp.float32),
+    ("command", wp.float32),
+    ("path_s", wp.float32),
+    ("next_manoeuvre", wp.int32),
+    ("target_speed", wp.float32),
+    ("target_rate", wp.float32),
+    ("lateral", wp.float32),
+    ("lateral_rate", wp.float32),
+    ("shift_start", wp.float32),
+    ("shift_duration", wp.float32),
+    ("shift_from", wp.float32),
+    ("shift_rate", wp.float32),
+    ("shift_to", wp.float32),
+)

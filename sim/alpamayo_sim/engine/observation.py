@@ -1,0 +1,63 @@
+"""What the driver is told of a world, without images."""
+
+import numpy as np
+from jaxtyping import Float32
+
+from alpamayo_sim.driver import ROUTE_POINTS, ROUTE_SPACING, Observation
+from alpamayo_sim.geometry import interpolate, to_frame, wrap_angle
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Route
+
+Array = np.ndarray
+LANE_REACH = 5.0  # m; a lane further off says nothing about the speed limit here
+
+
+def observation_of(
+    scenario: Scenario,
+    index: MapIndex,
+    step: int,
+    history: Float32[Array, "16 4"],
+    acceleration: float,
+    curvature: float,
+    route_s: float,
+) -> Observation:
+    """The observation at ``step``; ``history`` (x, y, heading, speed) is in the world's frame, oldest first."""
+    scene, pose = scenario.scene, history[-1, :3]
+    assert scene.route is not None
+    return Observation(
+        time=step * scene.dt,
+        history=history_in_frame(history, pose),
+        route=route_in_frame(scene.route, route_s, pose),
+        speed=float(history[-1, 3]),
+        acceleration=acceleration,
+        curvature=curvature,
+        speed_limit=speed_limit(index, pose),
+        navigation=navigation(scene.route, route_s),
+    )
+
+
+def history_in_frame(history: Float32[Array, "n 4"], pose: Float32[Array, "3"]) -> Float32[Array, "n 4"]:
+    """Poses and speeds seen from ``pose``."""
+    xy = to_frame(history[:, :2], pose[None])
+    heading = wrap_angle(history[:, 2] - pose[2])
+    return np.column_stack([xy, heading, history[:, 3]]).astype(np.float32)
+
+
+def route_in_frame(route: Route, s: float, pose: Float32[Array, "3"]) -> Float32[Array, "32 2"]:
+    """Points every 4 m along the route from arc length ``s`` on; past its end the last repeats."""
+    points = interpolate(route.path, s + ROUTE_SPACING * np.arange(ROUTE_POINTS))
+    return to_frame(points[:, :2], pose[None].astype(np.float64)).astype(np.float32)
+
+
+def speed_limit(index: MapIndex, pose: Float32[Array, "3"]) -> float | None:
+    """Speed limit (m/s) of the lane that the pose is on; None where there is none or it is not known."""
+    match = index.nearest_lane(pose[None, :2], pose[2:3], max_distance=LANE_REACH)
+    lane = int(match.index[0])
+    return None if lane < 0 else index.road_map.lanes[lane].speed_limit
+
+
+def navigation(route: Route, s: float) -> str:
+    """The instruction that holds at arc length ``s``: the last one that starts no later."""
+    begun = [instruction for instruction in route.instructions if instruction.start <= s]
+    return max(begun, key=lambda instruction: instruction.start).text if begun else ""

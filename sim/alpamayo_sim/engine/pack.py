@@ -1,0 +1,281 @@
+"""From a scenario to the flat blocks that the kernels read, once per scenario."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int8
+
+from alpamayo_sim.engine import layout
+from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import arc_length, interpolate, project, wrap_angle
+from alpamayo_sim.map_index import Border, MapIndex
+from alpamayo_sim.scenario import Manoeuvre, Scenario, Script
+from alpamayo_sim.scene import Prop, RoadMap, Scene, SignalState, Track
+
+Array = np.ndarray
+CELL_SIZE = 4.0  # m
+MAX_CELLS = 1 << 20
+STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMap:
+    """The border of the drivable area with its grid of candidates (see ``pack_map``)."""
+
+    index: MapIndex
+    blocks: Mapping[str, Array]
+    size: tuple[int, int]
+    cell_size: float
+    corner: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A scenario's blocks by name, its numbers, and what the host needs to speak of its agents."""
+
+    scenario: Scenario
+    blocks: Mapping[str, Array]
+    numbers: Mapping[str, float]
+    ids: tuple[str, ...]
+    category: Int8[Array, " n"]
+    size: Float32[Array, "n 3"]
+    scripted: bool
+
+
+@lru_cache(maxsize=64)
+def pack_scenario(scenario: Scenario) -> Packed:
+    """All blocks of a scenario but its map's. Agent 0 is the ego, then the other tracks, then the props.
+
+    Raises:
+        InputError: the scene has no route, or its ego is valid at no step.
+    """
+    scene = scenario.scene
+    others = [track for track in scene.tracks if track.id != scene.ego_id]
+    blocks = _Blocks()
+    scripts = {script.track_id: script for script in scenario.scripts}
+    ego_log, ego_controls = _ego_rows(scene)
+    blocks.agent(Mode.EGO, scene.ego.size, log_row=blocks.add("logs", ego_log))
+    for track in others:
+        if track.id in scripts:
+            _add_script(blocks, scene, track, scripts[track.id])
+        else:
+            blocks.agent(Mode.REPLAY, track.size, log_row=blocks.add("logs", _log_rows(track)))
+    for prop in scene.props:
+        x, y = prop.position[:2]
+        blocks.agent(Mode.PROP, prop.size, x=x, y=y, heading=math.remainder(prop.heading, math.tau))
+    blocks.add("ego_controls", ego_controls)
+    signals = _signal_rows(scene)
+    blocks.add("signals", signals.ravel())
+    blocks.add("routes", route := _route_rows(scene))
+    named: list[Track | Prop] = [*others, *scene.props]
+    return Packed(
+        scenario=scenario,
+        blocks=blocks.arrays(),
+        numbers={
+            "agents": 1 + len(named),
+            "steps": scene.steps,
+            "signal_steps": signals.shape[1],
+            "route_points": len(route),
+            "dt": scene.dt,
+            "friction": scene.environment.friction,
+            "goal": scenario.goal.distance,
+        },
+        ids=tuple(item.id for item in named),
+        category=np.array([item.category for item in named], np.int8),
+        size=np.array([item.size for item in named], np.float32).reshape(-1, 3),
+        scripted=bool(scripts),
+    )
+
+
+@lru_cache(maxsize=64)
+def pack_map(road_map: RoadMap) -> PackedMap:
+    """The border grid: for each cell the border segments that can be nearest to a point in it.
+
+    A segment can be the nearest to a point of the cell, and within ``MARGIN_RANGE`` of it, only if it is no
+    further from the cell's centre than the nearest one by the cell's diagonal, and within range plus half of it.
+    """
+    index = MapIndex(road_map)
+    border = index.border
+    if border is None:
+        return PackedMap(
+            index,
+            blocks={name: layout.empty_rows(dtype) for name, dtype in layout.MAP_BLOCKS.items()},
+            size=(0, 0),
+            cell_size=CELL_SIZE,
+            corner=(0.0, 0.0),
+        )
+    low = np.minimum(border.start, border.end).min(axis=0) - MARGIN_RANGE
+    high = np.maximum(border.start, border.end).max(axis=0) + MARGIN_RANGE
+    cell_size = max(CELL_SIZE, float(np.sqrt(np.prod(high - low) / MAX_CELLS)))
+    nx, ny = (int(n) for n in np.ceil((high - low) / cell_size))
+    x, y = np.meshgrid(np.arange(nx) + 0.5, np.arange(ny) + 0.5)
+    centres = low + cell_size * np.stack([x.ravel(), y.ravel()], axis=1)
+    half = cell_size * np.sqrt(0.5)
+    margin = index.drivable_margin(centres)
+    near = np.flatnonzero(np.abs(margin) <= MARGIN_RANGE + half)
+    reach = np.minimum(np.abs(margin[near]) + 2.0 * half, MARGIN_RANGE + half) + 1e-6
+    rows, segments = index.border_in_radius(centres[near], reach)
+    cells = layout.empty_rows(layout.CellRow, nx * ny)
+    cells["sign"] = np.where(margin < 0.0, -1.0, 1.0)
+    cells["count"][near] = np.bincount(rows, minlength=len(near))
+    cells["first"] = np.concatenate([[0], np.cumsum(cells["count"])[:-1]])
+    return PackedMap(
+        index,
+        blocks={"borders": _border_rows(border), "cells": cells, "lists": segments.astype(np.int32)},
+        size=(nx, ny),
+        cell_size=cell_size,
+        corner=(float(low[0]), float(low[1])),
+    )
+
+
+class _Blocks:
+    """Blocks under construction; ``add`` returns the first row of what it added."""
+
+    def __init__(self) -> None:
+        self.parts = {name: [layout.empty_rows(dtype)] for name, dtype in layout.SCENARIO_BLOCKS.items()}
+
+    def add(self, name: str, rows: Array) -> int:
+        first = sum(len(part) for part in self.parts[name])
+        self.parts[name].append(rows)
+        return first
+
+    def agent(self, mode: Mode, size: Array, **values: Any) -> None:
+        row = layout.empty_rows(layout.Agent, 1)
+        row["mode"], row["length"], row["width"] = mode, size[0], size[1]
+        for name, value in values.items():
+            row[name] = value
+        self.add("agents", row)
+
+    def arrays(self) -> dict[str, Array]:
+        return {name: np.concatenate(parts) for name, parts in self.parts.items()}
+
+
+def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]:
+    """A polyline as x, y, heading, arc length, without repeated points; headings are continuous (not wrapped).
+
+    The heading of an inner point is the mean of its two segments', of an end that of its only one.
+
+    Raises:
+        InputError: the polyline has no length.
+    """
+    steps = np.linalg.norm(np.diff(points[:, :2].astype(np.float64), axis=0), axis=1)
+    kept = points[np.concatenate([[True], steps > 1e-3])].astype(np.float64)
+    if len(kept) < 2:
+        raise InputError(f"{what} has no length: all its points are the same")
+    step = np.diff(kept[:, :2], axis=0)
+    heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
+    vertex = np.concatenate([heading[:1], 0.5 * (heading[:-1] + heading[1:]), heading[-1:]])
+    return np.column_stack([kept[:, :2], vertex, arc_length(kept)]).astype(np.float32)
+
+
+def _log_rows(track: Track) -> Array:
+    rows = layout.empty_rows(layout.LogRow, len(track.valid))
+    rows["pose"] = np.column_stack([track.position[:, :2], track.heading])
+    rows["velocity"], rows["valid"] = track.velocity, track.valid
+    return rows
+
+
+def _ego_rows(scene: Scene) -> tuple[Array, Float32[Array, "steps 2"]]:
+    """The ego's recording, standing still through its gaps, and the controls that led to each step."""
+    rows = _log_rows(scene.ego)
+    valid = np.flatnonzero(scene.ego.valid)
+    if not len(valid):
+        raise InputError(f"scene {scene.id!r}: its ego {scene.ego_id!r} is valid at no step")
+    source = valid[np.clip(np.searchsorted(valid, np.arange(len(rows)), side="right") - 1, 0, None)]
+    held = ~scene.ego.valid
+    held[: valid[0]] = False  # until it is first seen it has the speed that it comes with
+    rows = rows[source]
+    rows["velocity"][held] = 0.0
+    speed = np.linalg.norm(rows["velocity"].astype(np.float64), axis=1)
+    way = np.linalg.norm(np.diff(rows["pose"][:, :2].astype(np.float64), axis=0), axis=1)
+    turn = wrap_angle(np.diff(rows["pose"][:, 2].astype(np.float64)))
+    curvature = np.where(way > 0.05, turn / np.maximum(way, 0.05), 0.0).clip(-0.25, 0.25)
+    controls = np.column_stack([np.diff(speed) / scene.dt, curvature])
+    first = controls[:1] if len(controls) else np.zeros((1, 2))
+    return rows, np.concatenate([first, controls]).astype(np.float32)
+
+
+def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> None:
+    path = path_rows(script.path, f"scene {scene.id!r}: path of {track.id!r}")
+    blocks.agent(
+        Mode.FOLLOW if script.yields else Mode.SCRIPT,
+        track.size,
+        speed=script.speed,
+        path_points=len(path),
+        path_row=blocks.add("paths", path),
+        manoeuvres=len(script.manoeuvres),
+        manoeuvre_row=blocks.add("manoeuvres", _manoeuvre_rows(script.manoeuvres)),
+        stops=len(stops := _stop_rows(scene, path) if script.yields else layout.empty_rows(layout.StopRow)),
+        stop_row=blocks.add("stops", stops),
+    )
+
+
+def _manoeuvre_rows(manoeuvres: tuple[Manoeuvre, ...]) -> Array:
+    rows = layout.empty_rows(layout.ManoeuvreRow, len(manoeuvres))
+    for row, item in zip(rows, manoeuvres, strict=True):
+        row["kind"], row["value"], row["point"] = item.trigger.kind, item.trigger.value, item.trigger.point
+        row["has_speed"], row["speed"] = item.speed is not None, item.speed or 0.0
+        row["has_lateral"], row["lateral"] = item.lateral_offset is not None, item.lateral_offset or 0.0
+        row["acceleration"], row["duration"] = item.acceleration, item.duration
+    return rows
+
+
+def _stop_rows(scene: Scene, path: Float32[Array, "n 4"]) -> Array:
+    """Where the path meets a signal that holds for it: at a stop line of its lanes, or at the signal's place."""
+    found: list[tuple[float, int]] = []
+    for number, signal in enumerate(scene.signals):
+        lanes = set(signal.lane_ids)
+        lines = [line.line for line in scene.road_map.stop_lines if lanes & set(line.lane_ids)]
+        points = [np.mean(line[:, :2], axis=0) for line in lines] or [signal.position[:2]]
+        for point in points:
+            s, offset = project(path, np.asarray(point, np.float64)[None])
+            if abs(offset[0]) < STOP_REACH and _leads_along(scene, lanes, path, float(s[0])):
+                found.append((float(s[0]), number))
+    return _stops(sorted(found))
+
+
+def _stops(found: list[tuple[float, int]]) -> Array:
+    rows = layout.empty_rows(layout.StopRow, len(found))
+    rows["s"], rows["signal"] = [s for s, _ in found], [number for _, number in found]
+    return rows
+
+
+def _leads_along(scene: Scene, lane_ids: set[str], path: Float32[Array, "n 4"], s: float) -> bool:
+    """Whether one of the lanes goes the path's way where the path is at ``s``."""
+    x, y, heading, _ = interpolate(path, np.array([s]))[0]
+    for name in lane_ids & set(scene.road_map.lane_by_id):
+        centre = path_rows(scene.road_map.lane_by_id[name].centreline, f"lane {name!r}")
+        along, offset = project(centre, np.array([[x, y]]))
+        same_way = np.cos(interpolate(centre, along)[0, 2] - heading) > 0.7
+        if same_way and abs(offset[0]) < STOP_REACH:
+            return True
+    return False
+
+
+def _signal_rows(scene: Scene) -> Array:
+    """States [signals, steps >= 1]; beyond its recording a signal keeps its last state."""
+    steps = max((len(signal.states) for signal in scene.signals), default=1) or 1
+    rows = np.full((len(scene.signals), steps), SignalState.UNKNOWN, np.int32)
+    for row, signal in zip(rows, scene.signals, strict=True):
+        if signal.states.size:
+            row[: len(signal.states)] = signal.states
+            row[len(signal.states) :] = signal.states[-1]
+    return rows
+
+
+def _route_rows(scene: Scene) -> Float32[Array, "n 4"]:
+    if scene.route is None:
+        raise InputError(f"scene {scene.id!r} has no route; the engine needs one to measure progress")
+    return path_rows(scene.route.path, f"scene {scene.id!r}: route")
+
+
+def _border_rows(border: Border) -> Array:
+    rows = layout.empty_rows(layout.BorderRow, len(border.start))
+    for name in ("start", "end", "normal_start", "normal_end"):
+        rows[name] = getattr(border, name)
+    return rows

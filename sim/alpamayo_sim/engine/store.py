@@ -1,0 +1,93 @@
+"""The fixed data of all scenarios in use, on the device: each scenario and each map once, however many worlds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alpamayo_sim.engine import layout
+from alpamayo_sim.engine.pack import Packed, PackedMap, pack_map, pack_scenario
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.warp_runtime import wp
+
+Array = np.ndarray
+SPARE_ROWS = 1 << 16  # dead rows that are not worth a rebuild
+
+
+class Store:
+    """Growing blocks on the device. ``generation`` changes whenever an array is replaced by a larger one.
+
+    ``packed`` are the scenarios by slot.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.generation = 0
+        self.fixed = layout.Fixed()
+        self._clear()
+
+    def use(self, scenarios: Sequence[Scenario]) -> list[int]:
+        """Slots of the scenarios, one for each world; what no world uses any more is dropped now and then."""
+        unique = {id(scenario): scenario for scenario in scenarios}
+        packs = {key: pack_scenario(scenario) for key, scenario in unique.items()}
+        if self._used_rows > 2 * sum(map(_rows, packs.values())) + SPARE_ROWS and len(unique) < len(self.packed):
+            self._clear()
+        for key, packed in packs.items():
+            if key not in self._slots:
+                self._slots[key] = self._add(packed)
+        return [self._slots[id(scenario)] for scenario in scenarios]
+
+    def _clear(self) -> None:
+        self.packed: list[Packed] = []
+        self._slots: dict[int, int] = {}
+        self._maps: dict[int, tuple[PackedMap, dict[str, int]]] = {}
+        self._used = dict.fromkeys(layout.BLOCKS, 0)
+        for name, dtype in layout.BLOCKS.items():
+            if getattr(self.fixed, name, None) is None:
+                setattr(self.fixed, name, wp.zeros(1, dtype=dtype, device=self.device))
+
+    @property
+    def _used_rows(self) -> int:
+        return sum(self._used[name] for name in layout.SCENARIO_BLOCKS)
+
+    def _add(self, packed: Packed) -> int:
+        packed_map, map_rows = self._map(packed)
+        row = layout.empty_rows(layout.Slot, 1)
+        for name, value in packed.numbers.items():
+            row[name] = value
+        for name, first in {**self._append_all(packed.blocks), **map_rows}.items():
+            row[layout.FIRST_ROW[name]] = first
+        row["cells_x"], row["cells_y"] = packed_map.size
+        row["cell_size"], row["corner"] = packed_map.cell_size, packed_map.corner
+        self.packed.append(packed)
+        return self._append("slots", row)
+
+    def _map(self, packed: Packed) -> tuple[PackedMap, dict[str, int]]:
+        road_map = packed.scenario.scene.road_map
+        if id(road_map) not in self._maps:
+            packed_map = pack_map(road_map)
+            self._maps[id(road_map)] = packed_map, self._append_all(packed_map.blocks)
+        return self._maps[id(road_map)]
+
+    def _append_all(self, blocks: Any) -> dict[str, int]:
+        return {name: self._append(name, rows) for name, rows in blocks.items()}
+
+    def _append(self, name: str, rows: Array) -> int:
+        first = self._used[name]
+        needed = first + len(rows)
+        block = getattr(self.fixed, name)
+        if needed > block.shape[0]:
+            larger = wp.zeros(max(needed, 2 * block.shape[0]), dtype=block.dtype, device=self.device)
+            if first:
+                wp.copy(larger, block, count=first)
+            setattr(self.fixed, name, larger)
+            self.generation += 1
+            block = larger
+        if len(rows):
+            wp.copy(block, wp.array(rows, dtype=block.dtype, device="cpu"), dest_offset=first, count=len(rows))
+        self._used[name] = needed
+        return first
+
+
+def _rows(packed: Packed) -> int:
+    return sum(len(rows) for rows in packed.blocks.values())

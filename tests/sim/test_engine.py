@@ -1,0 +1,336 @@
+"""The engine against closed forms, shapely and itself."""
+
+import numpy as np
+import pytest
+import shapely
+from engine_scenes import cone, line, moving, scenario
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpamayo_sim.engine import Side, World
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scene import Category, Prop, RoadMap, Route, Track
+
+STILL = np.zeros((1, 2))
+
+
+def drive(world: World, controls: tuple[float, float], steps: int) -> None:
+    for _ in range(steps):
+        world.step(np.tile(controls, (world.num_worlds, 1)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-4.0, 2.0), st.floats(-0.05, 0.05), st.integers(1, 60))
+def test_the_ego_drives_the_analytic_arc(acceleration: float, curvature: float, steps: int) -> None:
+    world = World([scenario(friction=1.5)])
+    drive(world, (acceleration, curvature), steps)
+    t = 0.1 * steps
+    if acceleration < 0:
+        t = min(t, -10.0 / acceleration)
+    s = 10.0 * t + 0.5 * acceleration * t * t
+    # a tyre would not give more than this; the arc is only one while the limit is not met
+    if (10.0 + max(acceleration, 0.0) * t) ** 2 * abs(curvature) > 1.5 * 9.81:
+        return
+    chord = s * np.sinc(0.5 * curvature * s / np.pi)
+    expected = chord * np.array([np.cos(0.5 * curvature * s), np.sin(0.5 * curvature * s)])
+    np.testing.assert_allclose(world.ego_pose[0, :2], expected, atol=2e-3)
+    assert world.ego_speed[0] == pytest.approx(max(10.0 + acceleration * 0.1 * steps, 0.0), abs=1e-4)
+    turned = world.ego_pose[0, 2] - curvature * s
+    assert np.cos(turned) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_ego_stops_and_does_not_go_back() -> None:
+    world = World([scenario()])
+    drive(world, (-5.0, 0.1), 40)
+    stopped = world.ego_pose.copy()
+    assert stopped[0, :2] @ stopped[0, :2] < 10.0**2  # v²/2a = 10 m along the arc
+    drive(world, (-5.0, 0.1), 10)
+    assert (world.ego_pose == stopped).all()
+    assert world.ego_speed[0] == 0.0
+
+
+def test_controls_are_clamped_as_documented() -> None:
+    world = World([scenario(friction=1.0), scenario(friction=0.2)])
+    world.step(np.full((2, 2), 1e6))
+    np.testing.assert_allclose(world.ego_acceleration, [4.0, 0.2 * 9.81], rtol=1e-4)
+    fastest = 10.0 + 0.1 * np.array([4.0, 0.2 * 9.81])
+    np.testing.assert_allclose(world.ego_curvature * fastest**2, [9.81, 0.2 * 9.81], rtol=1e-4)
+    world.reset()
+    world.step(np.full((2, 2), -1e6))
+    np.testing.assert_allclose(world.ego_acceleration, [-9.0, -0.2 * 9.81], rtol=1e-4)
+    slow = World([scenario(ego=moving("ego", speed=1.0))])
+    slow.step(np.array([[0.0, 9.0]]))
+    assert slow.ego_curvature[0] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_control_that_is_not_finite_is_named(bad: float) -> None:
+    world = World([scenario()] * 3)
+    controls = np.zeros((3, 2))
+    controls[1, 0] = bad
+    before = world.ego_pose.copy()
+    with pytest.raises(InputError, match="controls of world 1"):
+        world.step(controls)
+    assert (world.ego_pose == before).all()
+    with pytest.raises(InputError, match=r"controls has shape \(2,\)"):
+        world.step(np.zeros(2))
+    plans = np.zeros((3, 64, 4))
+    plans[2, 5, 1] = bad
+    with pytest.raises(InputError, match="plans of world 2"):
+        world.track(plans)
+    with pytest.raises(InputError, match="replay_ego"):
+        world.step(np.zeros((3, 2)), replay_ego=np.zeros(3))
+
+
+def test_what_cannot_be_simulated_is_refused() -> None:
+    with pytest.raises(InputError, match="at least one scenario"):
+        World([])
+    with pytest.raises(InputError, match="not on this machine"):
+        World([scenario()], device="cuda:77")
+    absent = moving("ego")
+    absent = Track(**{**absent.__dict__, "valid": np.zeros(60, bool)})
+    with pytest.raises(InputError, match="valid at no step"):
+        World([scenario(ego=absent)])
+    with pytest.raises(InputError, match="no length"):
+        World([scenario(route=Route(line((1, 1), (1, 1))))])
+
+
+def random_track(name: str, rng: np.random.Generator) -> Track:
+    steps = 60
+    heading = rng.uniform(-np.pi, np.pi) + np.cumsum(rng.normal(0, 0.05, steps))
+    velocity = rng.uniform(0, 15) * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    xy = rng.uniform(-50, 50, 2) + np.cumsum(0.1 * velocity, axis=0)
+    valid = rng.random(steps) > 0.2
+    valid[0] |= name == "ego"
+    return Track(
+        name,
+        Category.VEHICLE,
+        np.column_stack([xy, np.zeros(steps)]).astype(np.float32) * valid[:, None],
+        heading.astype(np.float32) * valid,
+        velocity.astype(np.float32) * valid[:, None],
+        rng.uniform(0.5, 5.0, 3).astype(np.float32),
+        valid,
+    )
+
+
+def test_the_recording_is_repeated_exactly() -> None:
+    rng = np.random.default_rng(5)
+    tracks = [random_track(f"t{k}", rng) for k in range(7)]
+    ego = random_track("ego", rng)
+    world = World([scenario(*tracks, ego=ego)])
+    replay = np.ones(1, bool)
+    for step in range(75):
+        assert world.step_index[0] == step
+        if step < 60 and ego.valid[step]:
+            assert (world.ego_pose[0, :2] == ego.position[step, :2]).all()
+            assert world.ego_pose[0, 2] == ego.heading[step]
+        for k, track in enumerate(tracks):
+            there = step < 60 and track.valid[step]
+            assert world.agent_valid[0, k] == there
+            if there:
+                assert (world.agent_pose[0, k, :2] == track.position[step, :2]).all()
+                assert (world.agent_velocity[0, k] == track.velocity[step]).all()
+        world.step(STILL, replay_ego=replay)
+    assert world.ego_speed[0] == 0.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_contacts_are_shapelys(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = 100
+    pose = np.column_stack([rng.uniform(-7, 7, (count, 2)), rng.uniform(-np.pi, np.pi, count)]).astype(np.float32)
+    size = rng.uniform(0.2, 8.0, (count, 3)).astype(np.float32)
+    props = [
+        Prop(f"p{k}", Category.DEBRIS, np.array([*pose[k, :2], 0], np.float32), float(pose[k, 2]), size[k])
+        for k in range(count)
+    ]
+    world = World([scenario(props=props, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
+    ego = shapely.Polygon(box_corners(world.ego_pose[0].astype(float), np.array([4.8, 2.0])))
+    boxes = [shapely.Polygon(box_corners(pose[k].astype(float), size[k, :2].astype(float))) for k in range(count)]
+    found = {contact.agent: contact for contact in world.collisions(0)}
+    for k, box in enumerate(boxes):
+        clear = ego.distance(box) > 1e-4 or ego.intersection(box).area > 1e-4
+        if clear:
+            assert (k in found) == ego.intersects(box)
+    assert world.collided[0] == bool(found)
+
+
+def test_a_contact_says_where_and_how_hard() -> None:
+    world = World([scenario(moving("lead", x=6.0, speed=5.0))])
+    assert not world.collided[0]
+    drive(world, (0.0, 0.0), 3)
+    (contact,) = world.collisions(0)
+    assert (contact.id, contact.ego_side, contact.agent_side) == ("lead", Side.FRONT, Side.REAR)
+    assert contact.relative_speed == pytest.approx(5.0, abs=1e-4)
+    assert contact.closing_speed == pytest.approx(5.0, abs=1e-4)
+    assert contact.depth == pytest.approx(0.3, abs=1e-3)
+    assert contact.point[0] == pytest.approx(3.0 + 2.4 - 0.15, abs=1e-3)
+    parted = World([scenario(moving("beside", y=3.0, speed=10.0))])
+    drive(parted, (0.0, 0.0), 5)
+    assert not parted.collided[0]
+    assert parted.collisions(0) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_off_road_agrees_with_the_map_index(seed: int, edges: bool) -> None:
+    rng = np.random.default_rng(seed)
+    angle = np.sort(rng.uniform(-np.pi, np.pi, 14))
+    ring = line(*(rng.uniform(4, 30, 14)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)).tolist())
+    if not shapely.Polygon(ring[:, :2]).is_valid:
+        return
+    road_map = RoadMap(road_edges=(np.concatenate([ring, ring[:1]]),)) if edges else RoadMap(drivable_areas=(ring,))
+    egos = [
+        moving("ego", x=rng.uniform(-25, 25), y=rng.uniform(-25, 25), heading=rng.uniform(-3, 3)) for _ in range(20)
+    ]
+    world = World([scenario(ego=ego, road_map=road_map) for ego in egos])
+    corners = box_corners(world.ego_pose.astype(float), np.tile([4.8, 2.0], (20, 1)))
+    index = MapIndex(road_map)
+    margin = index.drivable_margin(corners.reshape(-1, 2)).reshape(20, 4).min(axis=1)
+    near = np.abs(margin) < 4.0
+    np.testing.assert_allclose(world.drivable_margin[near], margin[near], atol=1e-3)
+    sure = np.abs(margin) > 1e-3
+    in_grid = np.abs(corners).max(axis=(1, 2)) < np.abs(ring).max() + 3.0
+    checked = sure & (near | in_grid)
+    assert (world.off_road[checked] == (margin < 0)[checked]).all()
+    assert world.has_drivable.all()
+
+
+def test_a_map_without_ground_is_never_left() -> None:
+    world = World([scenario(road_map=RoadMap())])
+    drive(world, (0.0, 0.1), 20)
+    assert not world.has_drivable[0]
+    assert not world.off_road[0]
+
+
+def test_progress_does_not_jump_where_the_route_crosses_itself() -> None:
+    eight = line((0, 0), (40, 0), (80, 0), (80, 40), (40, 40), (40, 0), (40, -40))
+    world = World([scenario(route=Route(eight), road_map=RoadMap(), goal=240.0)])
+    seen = []
+    for _ in range(70):
+        world.step(STILL)
+        seen.append(float(world.progress[0]))
+    np.testing.assert_allclose(seen, np.arange(1, 71), atol=1e-3)
+    assert not world.arrived[0]
+
+
+def test_progress_offset_and_arrival() -> None:
+    world = World([scenario(goal=5.0, ego=moving("ego", y=1.0))])
+    drive(world, (0.0, 0.0), 4)
+    assert world.lateral_offset[0] == pytest.approx(1.0)
+    assert world.progress[0] == pytest.approx(4.0, abs=1e-4)
+    assert not world.arrived[0]
+    drive(world, (0.0, 0.0), 1)
+    assert world.arrived[0]
+
+
+def busy(rng: np.random.Generator) -> list[Track]:
+    return [random_track(f"t{k}", rng) for k in range(int(rng.integers(1, 9)))]
+
+
+def state_of(world: World, w: int) -> list[bytes]:
+    n = len(world.agents(w).ids)
+    agents = [array[w, :n] for array in (world.agent_pose, world.agent_velocity, world.agent_valid)]
+    ego = [
+        array[w]
+        for array in (world.ego_pose, world.ego_speed, world.progress, world.drivable_margin, world.lateral_offset)
+    ]
+    return [np.asarray(array).tobytes() for array in (*agents, *ego)]
+
+
+def test_a_world_has_the_same_bits_alone_and_in_any_batch() -> None:
+    rng = np.random.default_rng(8)
+    scenarios = [scenario(*busy(rng), props=[cone("c", 20.0, 1.0)]) for _ in range(5)]
+    controls = rng.normal(0.0, [2.0, 0.05], (40, 5, 2))
+    together = World(scenarios)
+    backwards = World(scenarios[::-1] * 2)
+    alone = [World([one]) for one in scenarios]
+    for step in range(40):
+        together.step(controls[step])
+        backwards.step(np.tile(controls[step, ::-1], (2, 1)))
+        for w, world in enumerate(alone):
+            world.step(controls[step, w : w + 1])
+    for w in range(5):
+        assert (
+            state_of(together, w) == state_of(alone[w], 0) == state_of(backwards, 4 - w) == state_of(backwards, 9 - w)
+        )
+
+
+def test_a_snapshot_branches_and_returns() -> None:
+    rng = np.random.default_rng(9)
+    scenarios = [scenario(*busy(rng)) for _ in range(3)]
+    world = World(scenarios)
+    drive(world, (1.0, 0.01), 10)
+    saved = world.snapshot()
+    drive(world, (-3.0, 0.0), 10)
+    braked = [state_of(world, w) for w in range(3)]
+    world.restore(saved)
+    drive(world, (2.0, 0.05), 10)
+    assert [state_of(world, w) for w in range(3)] != braked
+    other = World([scenario()] * 3)  # smaller, and of other scenarios
+    for again in (world, other):
+        again.restore(saved)
+        drive(again, (-3.0, 0.0), 10)
+        assert [state_of(again, w) for w in range(3)] == braked
+    assert other.observe(1).history.tobytes() == world.observe(1).history.tobytes()
+    with pytest.raises(InputError, match="3 worlds"):
+        World([scenario()]).restore(saved)
+
+
+def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
+    world = World([scenario(moving("a", x=30.0))] * 3)
+    drive(world, (0.0, 0.0), 5)
+    world.reset(np.array([False, True, False]))
+    assert world.step_index.tolist() == [5, 0, 5]
+    world.step(np.zeros((3, 2)), active=np.array([True, True, False]))
+    assert world.step_index.tolist() == [6, 1, 5]
+    crowd = scenario(*busy(np.random.default_rng(3)), moving("more"), moving("and more"))
+    before = state_of(world, 0)
+    world.assign([1], [crowd])
+    assert world.scenarios[1] is crowd
+    assert world.step_index.tolist() == [6, 0, 5]
+    assert state_of(world, 0) == before
+    assert len(world.agents(1).ids) > len(world.agents(0).ids) == 1
+    assert not world.agent_valid[0, 1:].any()
+    with pytest.raises(InputError, match="0 to 2"):
+        world.assign([3], [crowd])
+
+
+def test_replaced_scenarios_do_not_pile_up() -> None:
+    world = World([scenario()])
+    for k in range(60):
+        world.assign([0], [scenario(moving("a", x=30.0 + k, steps=5000), ego=moving("ego", steps=5000))])
+        world.step(STILL)
+        assert world.agent_pose[0, 0, 0] == pytest.approx(31.0 + k)
+    assert len(world._store.packed) < 60
+
+
+def test_what_the_driver_is_told() -> None:
+    world = World([scenario(moving("a", x=30.0))])
+    first = world.observe(0)
+    np.testing.assert_allclose(first.history[:, 0], np.arange(-15.0, 1.0), atol=1e-5)
+    np.testing.assert_allclose(first.route[:, 0], 4.0 * np.arange(32), atol=1e-4)
+    assert (first.time, first.speed, first.speed_limit, first.navigation) == (0.0, 10.0, 14.0, "go straight on")
+    drive(world, (0.0, 0.02), 20)
+    later = world.observe(0)
+    assert later.time == pytest.approx(2.0)
+    assert later.curvature == pytest.approx(0.02)
+    assert (later.history[-1, :3] == 0.0).all()
+    assert np.hypot(*later.history[0, :2]) == pytest.approx(15.0, abs=0.1)
+    assert later.history[0, 2] == pytest.approx(-0.3, abs=1e-3)
+    drive(world, (0.0, -0.02), 40)
+    assert world.observe(0).navigation == "then stop"
+
+
+def test_the_truth_is_a_copy() -> None:
+    world = World([scenario(moving("a", x=30.0), props=[cone("c", 50.0, 0.0)])])
+    truth = world.truth(0)
+    drive(world, (0.0, 0.0), 3)
+    assert (truth.step, truth.ego_pose[0], truth.agents.ids) == (0, 0.0, ("a", "c"))
+    assert world.truth(0).agents.pose[0, 0] == pytest.approx(33.0)
+    assert truth.agents.category.tolist() == [Category.VEHICLE, Category.CONE]
+    with pytest.raises(ValueError, match="read-only"):
+        world.ego_pose[0, 0] = 1.0
