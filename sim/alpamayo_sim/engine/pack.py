@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int8
+from jaxtyping import Float32, Float64, Int8
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
@@ -20,6 +20,7 @@ from alpamayo_sim.scene import Prop, RoadMap, Scene, SignalState, Track
 Array = np.ndarray
 CELL_SIZE = 4.0  # m
 MAX_CELLS = 1 << 20
+CORNER = 1.5  # m; a path turns within this much of its corners
 STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
 
 
@@ -158,7 +159,8 @@ class _Blocks:
 def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]:
     """A polyline as x, y, heading, arc length, without repeated points; headings are continuous (not wrapped).
 
-    The heading of an inner point is the mean of its two segments', of an end that of its only one.
+    The heading of an inner point is the mean of its two segments', of an end that of its only one. Long segments
+    get a point near each end, so that a heading that is linear between the points turns within ``CORNER`` metres.
 
     Raises:
         InputError: the polyline has no length.
@@ -167,10 +169,23 @@ def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]
     kept = points[np.concatenate([[True], steps > 1e-3])].astype(np.float64)
     if len(kept) < 2:
         raise InputError(f"{what} has no length: all its points are the same")
-    step = np.diff(kept[:, :2], axis=0)
+    kept = _near_corners(kept[:, :2])
+    step = np.diff(kept, axis=0)
     heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
     vertex = np.concatenate([heading[:1], 0.5 * (heading[:-1] + heading[1:]), heading[-1:]])
-    return np.column_stack([kept[:, :2], vertex, arc_length(kept)]).astype(np.float32)
+    return np.column_stack([kept, vertex, arc_length(kept)]).astype(np.float32)
+
+
+def _near_corners(xy: Float64[Array, "n 2"]) -> Float64[Array, "m 2"]:
+    """The same line with further points ``CORNER`` metres from both ends of its long segments."""
+    step = np.diff(xy, axis=0)
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    near = xy[:-1] + step * (CORNER / length)
+    far = xy[1:] - step * (CORNER / length)
+    long = length[:, 0] > 3.0 * CORNER
+    inner = np.stack([xy[:-1], near, far], axis=1)
+    kept = np.stack([np.ones_like(long), long, long], axis=1)
+    return np.concatenate([inner[kept], xy[-1:]])
 
 
 def _log_rows(track: Track) -> Array:
