@@ -188,7 +188,7 @@ def checked_plans(plans: Array) -> Float64[Array, "k 64 4"]:
 
 def mirrored_history(pose: Float64[Array, "k t 3"], speed: Float64[Array, " k"], dt: float) -> Float64[Array, "k 1 3"]:
     """The one pose before the first where none is known: as fast as now, turning as the motion does next."""
-    heading = 2.0 * pose[:, 0, 2] - pose[:, 1, 2]
+    heading = pose[:, 0, 2] - wrap_angle(pose[:, 1, 2] - pose[:, 0, 2])
     middle = 0.5 * (heading + pose[:, 0, 2])
     step = dt * speed[:, None] * np.stack([np.cos(middle), np.sin(middle)], axis=-1)
     return np.concatenate([pose[:, 0, :2] - step, heading[:, None]], axis=-1)[:, None]

@@ -210,7 +210,7 @@ def mcnemar(a: Bool[Array, " n"], b: Bool[Array, " n"], confidence: float = 0.95
     """Exact test of two drivers' failures on the same seeds (McNemar; binomial of the discordant pairs).
 
     The interval of the difference of the rates is Clopper-Pearson's for the share of ``a`` among the discordant
-    pairs, scaled by how many of these there are; it takes that number as given.
+    pairs, scaled by how many of these there are; where there is none, that of their rate, to either side.
 
     Raises:
         InputError: no pairs, or lengths that differ.
@@ -219,8 +219,11 @@ def mcnemar(a: Bool[Array, " n"], b: Bool[Array, " n"], confidence: float = 0.95
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     discordant, n = only_a + only_b, len(a)
     p_value = float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
-    share = clopper_pearson(only_a, discordant, confidence) if discordant else Interval(0.5, 0.5)
-    low, high = ((2.0 * bound - 1.0) * discordant / n for bound in share)
+    if discordant:
+        low, high = ((2.0 * share - 1.0) * discordant / n for share in clopper_pearson(only_a, discordant, confidence))
+    else:
+        high = clopper_pearson(0, n, confidence).high
+        low = -high
     return PairedTest((only_a - only_b) / n, Interval(low, high), p_value, n, discordant, "exact McNemar")
 
 

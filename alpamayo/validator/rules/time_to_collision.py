@@ -35,7 +35,7 @@ def time_to_collision(situation: Situation) -> RuleResult:
 
     The others move as the situation says. Someone counts who is ahead (within 30 degrees of the heading, seen
     from the rear axle) or, while the ego reaches over its lane, is off the road or in an intersection, who is not
-    behind (150 degrees). Whoever overlapped from the start, or made a contact that was not the ego's fault, does
+    behind (150 degrees); never someone who comes from behind. Whoever overlapped from the start, or made a contact that was not the ego's fault, does
     not count. The margin is the time to collision minus 0.95 s, in steps of 0.3 s and looked at for 3 s.
     """
     met = situation.shared(meetings)
@@ -92,9 +92,11 @@ def _counts(situation: Situation, k: Array, t: Array, a: Array, after: Array) ->
     at = t + np.round(after / situation.dt).astype(int)
     traffic = situation.traffic.extended(int(at.max(initial=0)) + 1, situation.dt)
     pose = situation.pose[k, t]
-    angle = bearing(pose, traffic.pose[a, at, :2], float(situation.size[0]))
-    counts = angle < AHEAD
-    open_ = np.flatnonzero(~counts & (angle <= BEHIND))
+    length = float(situation.size[0])
+    angle = bearing(pose, traffic.pose[a, at, :2], length)
+    before = bearing(pose, traffic.pose[a, t, :2], length) > BEHIND
+    counts = (angle < AHEAD) & ~before
+    open_ = np.flatnonzero(~counts & (angle <= BEHIND) & ~before)
     if len(open_) and (situation.scene.road_map.lanes or situation.area.known):
         rows, back = np.unique(k[open_] * len(situation.times) + t[open_], return_inverse=True)
         where = places(situation, situation.pose.reshape(-1, 3)[rows])
