@@ -220,7 +220,7 @@ def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
         return
     console = Console()
     table = Table(header_style="bold")
-    for name in ("scenario", "driver", "outcome", "progress", "min. time to collision", "PDM score", "guard"):
+    for name in ("scenario", "driver", "outcome", "progress", "TTC margin", "PDM score", "guard took over"):
         table.add_column(name)
     for row in rows:
         table.add_row(*_run_cells(row))
@@ -234,20 +234,20 @@ def _run_cells(row: dict[str, Any]) -> list[str]:
     outcome = "reached the goal" if row["arrived"] else "time is up"
     if row["collision"]:
         outcome = "collision, " + ("at fault" if row["at_fault_collision"] else "not at fault")
-    guard = f"{row['interventions']} of {row['steps']} steps" if row["guarded"] else "off"
+    guard = f"{row['interventions'] / row['steps']:.0%} of the time" if row["guarded"] else "guard off"
     return [
         row["scenario"],
         row["driver"],
         outcome,
         f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
-        _number(row["time_to_collision_margin_s"], "s beyond the limit"),
+        _number(row["time_to_collision_margin_s"], "s"),
         _number(row["pdm_score"], ""),
         guard,
     ]
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "not applicable" if value is None else f"{value:.2f} {unit}".strip()
+    return "n/a" if value is None else f"{value:.2f} {unit}".strip()
 
 
 def _show_evaluation(result: dict[str, Any]) -> None:

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image, ImageDraw
 
 from alpamayo.episode import Episode
+from alpamayo.report.typeface import typeface
 from alpamayo_sim.rig import default_rig
 from alpamayo_sim.sensors import CameraRenderer
 from alpamayo_sim.sensors.birdseye import BirdsEye
 
 Array = np.ndarray
 BIRDSEYE_SIZE = 640
+LABELS = ("cross left", "front wide", "cross right", "front tele")  # in the order of default_rig()
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +33,20 @@ def frames(episode: Episode) -> Iterator[Frame]:
     renderer, above = CameraRenderer(scene, default_rig()), BirdsEye(scene)
     for step in range(episode.steps + 1):
         truth = episode.truth(step)
-        left, wide, right, tele = renderer.render(truth.ego_pose, truth.agents, truth.signals).rgb
+        images = renderer.render(truth.ego_pose, truth.agents, truth.signals).rgb
+        left, wide, right, tele = (_labelled(image, name) for image, name in zip(images, LABELS, strict=True))
         mosaic = np.concatenate([np.concatenate([wide, tele], axis=1), np.concatenate([left, right], axis=1)])
         decided = min(step, episode.steps - 1)
         plans = np.concatenate([episode.plans[decided], episode.executed[decided][None]])
         shown = {} if step == episode.steps else {"plans": plans, "chosen": len(plans) - 1}
         picture = above.draw(truth, width=BIRDSEYE_SIZE, height=BIRDSEYE_SIZE, **shown)
-        yield Frame(step, picture, np.array(mosaic))
+        yield Frame(step, picture, mosaic)
+
+
+def _labelled(image: UInt8[Array, "h w 3"], label: str) -> UInt8[Array, "h w 3"]:
+    """A copy with the camera's name in its corner and a thin frame."""
+    picture = Image.fromarray(image)
+    pen = ImageDraw.Draw(picture)
+    pen.text((5, 3), label, fill=(255, 255, 255), font=typeface(10), stroke_width=1, stroke_fill=(0, 0, 0))
+    pen.rectangle((0, 0, picture.width - 1, picture.height - 1), outline=(250, 250, 250))
+    return np.asarray(picture)

@@ -31,6 +31,8 @@ COLOURS = {
     Category.VEGETATION: "#7fae73",
 }
 STATIC = (Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION)
+SCORES = {"pdms": "PDM score"}
+INDENT = "\u2003"  # an em of space
 # What counts as comfortable for a margin's colour, by its unit.
 COMFORTABLE = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
 
@@ -84,7 +86,7 @@ def _badges(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
     broken = [rule.name for rule in verdict.rules.values() if rule.violated[0]]
     badges += [(f"violated: {_words(name)}", "bad") for name in broken]
     for score in verdict.scores.values():
-        badges.append((f"{score.name} {score.value[0]:.2f}", ""))
+        badges.append((f"{SCORES.get(score.name, score.name)} {score.value[0]:.2f}", ""))
     if episode.intervened.any():
         badges.append((f"guard intervened in {episode.intervened.mean():.0%} of the steps", ""))
     return badges
@@ -199,8 +201,8 @@ def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
 def _scores(verdict: Verdict) -> list[tuple[str, float | None]]:
     rows: list[tuple[str, float | None]] = []
     for score in verdict.scores.values():
-        rows.append((score.name, _finite(score.value[0])))
-        rows += [(f"    {_words(part)}", _finite(values[0])) for part, values in score.parts.items()]
+        rows.append((SCORES.get(score.name, score.name), _finite(score.value[0])))
+        rows += [(f"{INDENT}{_words(part)}", _finite(values[0])) for part, values in score.parts.items()]
     return rows
 
 

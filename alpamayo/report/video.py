@@ -11,14 +11,17 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image, ImageDraw
 
 from alpamayo.episode import Episode
 from alpamayo.report.frames import Frame
+from alpamayo.report.typeface import typeface
 
 Array = np.ndarray
 PANEL_WIDTH = 480
 INK, SOFT, ORANGE = (38, 46, 58), (110, 120, 134), (186, 104, 0)
-FONT = cv2.FONT_HERSHEY_DUPLEX
+LARGE, SMALL = 24, 16
+WRAP = 52  # characters
 
 
 class VideoWriter:
@@ -70,20 +73,22 @@ def compose(frame: Frame, episode: Episode) -> UInt8[Array, "h w 3"]:
     panel = np.full((height, PANEL_WIDTH, 3), 250, np.uint8)
     scaled = PANEL_WIDTH * frame.mosaic.shape[0] // frame.mosaic.shape[1]
     panel[:scaled] = cv2.resize(frame.mosaic, (PANEL_WIDTH, scaled), interpolation=cv2.INTER_AREA)
-    y = scaled + 36
-    for text, scale, colour in _lines(frame.step, episode):
-        cv2.putText(panel, text, (14, y), FONT, scale, colour, 1, cv2.LINE_AA)
-        y += int(46 * scale) + 6
+    picture = Image.fromarray(panel)
+    pen, y = ImageDraw.Draw(picture), scaled + 16
+    for text, size, colour in _lines(frame.step, episode):
+        pen.text((16, y), text, fill=colour, font=typeface(size))
+        y += size + 8
+    panel = np.asarray(picture)
     return np.concatenate([frame.birdseye, panel], axis=1)
 
 
-def _lines(step: int, episode: Episode) -> list[tuple[str, float, tuple[int, int, int]]]:
+def _lines(step: int, episode: Episode) -> list[tuple[str, int, tuple[int, int, int]]]:
     decided = min(step, episode.steps - 1)
-    lines = [(f"{episode.times[step]:4.1f} s   {episode.ego_speed[step] * 3.6:3.0f} km/h", 0.7, INK)]
+    lines = [(f"{episode.times[step]:4.1f} s   {episode.ego_speed[step] * 3.6:3.0f} km/h", LARGE, INK)]
     reasoning = episode.reasoning[decided]
     words = reasoning.sentence if reasoning else "This driver gives no reasons."
-    lines += [(text, 0.52, INK if reasoning else SOFT) for text in textwrap.wrap(words, 46)]
+    lines += [(text, SMALL, INK if reasoning else SOFT) for text in textwrap.wrap(words, WRAP)]
     if episode.intervened[decided]:
         reason = episode.guard_reasons[decided] or "took over"
-        lines += [(text, 0.52, ORANGE) for text in textwrap.wrap(f"Guard: {reason}", 46)[:4]]
+        lines += [(text, SMALL, ORANGE) for text in textwrap.wrap(f"Guard: {reason}", WRAP)[:4]]
     return lines
