@@ -1,17 +1,19 @@
 """What is around: weather and light, houses and trees, parked cars, traffic that minds its own business."""
 
 import numpy as np
+import shapely
 
 from alpamayo_scenarios.alignment import Alignment
 from alpamayo_scenarios.stage import Size, Stage
-from alpamayo_sim.geometry import box_corners, project
-from alpamayo_sim.scene import Category, Environment
+from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.scene import Category, Environment, RoadMap
 
 Rng = np.random.Generator
 Kerbs = tuple[Alignment, float, float]  # a road with the d of its right and left kerb
 
 WET_FRICTION = 0.7
 HEADROOM = 8.0  # m that traffic starts apart
+SETBACK = {Category.VEGETATION: (1.5, 4.0), Category.BUILDING: (4.5, 10.0)}  # m from the kerb
 WEATHER = ("clear", "low sun", "rain", "fog", "night")
 WEATHER_SHARES = (0.6, 0.12, 0.12, 0.08, 0.08)
 
@@ -88,23 +90,22 @@ def add_traffic(
             )
 
 
-def add_roadside(
-    stage: Stage, rng: Rng, alignments: list[tuple[Alignment, float, float]], density: float = 1.0
-) -> None:
-    """Houses and trees beside roads, each given with the d of its right and left kerb (m)."""
-    for line, right, left in alignments:
+def add_roadside(stage: Stage, rng: Rng, road_map: RoadMap, roads: list[Kerbs], density: float = 1.0) -> None:
+    """Houses and trees beside roads, a metre or more from all drivable ground."""
+    ground = shapely.union_all([shapely.Polygon(area[:, :2]) for area in road_map.drivable_areas]).buffer(1.0)
+    shapely.prepare(ground)
+    for line, right, left in roads:
         for side, kerb in ((-1.0, -right), (1.0, left)):
             s = float(rng.uniform(0.0, 15.0))
             while s < line.length - 8.0:
-                tree = rng.random() < 0.55
-                size = _tree(rng) if tree else _house(rng)
-                setback = float(rng.uniform(1.5, 4.0)) if tree else float(rng.uniform(4.5, 10.0))
-                s += 0.5 * size[0]
-                pose = line.pose(s, side * (kerb + setback + 0.5 * size[1]))
-                if rng.random() < density and _clear_of(alignments, pose, size) and stage.fits(pose, size, 0.5):
-                    kind = Category.VEGETATION if tree else Category.BUILDING
+                kind = Category.VEGETATION if rng.random() < 0.55 else Category.BUILDING
+                size = _tree(rng) if kind == Category.VEGETATION else _house(rng)
+                setback = float(rng.uniform(*SETBACK[kind]))
+                pose = line.pose(s + 0.5 * size[0], side * (kerb + setback + 0.5 * size[1]))
+                free = not ground.intersects(_outline(pose, size)) and stage.fits(pose, size, 0.5)
+                if rng.random() < density and free:
                     stage.add_prop(f"{kind.name.lower()}-{len(stage.props)}", kind, pose, size)
-                s += 0.5 * size[0] + float(rng.uniform(5.0, 22.0))
+                s += size[0] + float(rng.uniform(5.0, 22.0))
 
 
 def _tree(rng: Rng) -> Size:
@@ -116,13 +117,5 @@ def _house(rng: Rng) -> Size:
     return _size(rng, (8.0, 22.0), (7.0, 12.0), (4.0, 14.0))
 
 
-def _clear_of(alignments: list[Kerbs], pose: tuple[float, float, float], size: Size) -> bool:
-    """Whether a box keeps a metre from the kerbs of all roads."""
-    corners = box_corners(np.array(pose), np.array(size[:2]))
-    # A long wall beside the inside of a bend may come nearer in its middle than at its corners.
-    outline = np.concatenate([corners, 0.5 * (corners + np.roll(corners, 1, axis=0))])
-    for line, right, left in alignments:
-        _, d = project(line.xy[::4], outline)
-        if np.any((d > right - 1.0) & (d < left + 1.0)):
-            return False
-    return True
+def _outline(pose: tuple[float, float, float], size: Size) -> shapely.Polygon:
+    return shapely.Polygon(box_corners(np.array(pose), np.array(size[:2])))

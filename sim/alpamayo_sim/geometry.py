@@ -8,7 +8,7 @@ Array = np.ndarray
 
 def wrap_angle(angle: Float[Array, "..."]) -> Float[Array, "..."]:
     """Wrap angles (rad) to [-pi, pi)."""
-    return (angle + np.pi) % (2.0 * np.pi) - np.pi
+    return np.asarray((angle + np.pi) % (2.0 * np.pi) - np.pi)
 
 
 def rotate(xy: Float[Array, "... 2"], angle: Float[Array, "..."] | float) -> Float[Array, "... 2"]:
@@ -47,7 +47,7 @@ def boxes_overlap(
 
     Poses are (x, y, heading) of the centres, sizes (length, width), all in m and rad; batches broadcast.
     """
-    return box_separation(pose_a, size_a, pose_b, size_b) <= 0.0
+    return np.asarray(box_separation(pose_a, size_a, pose_b, size_b) <= 0.0)
 
 
 def box_separation(
@@ -71,7 +71,7 @@ def box_separation(
         in_b[..., 0] - half_b[..., 0] - half_a[..., 0] * c - half_a[..., 1] * s,
         in_b[..., 1] - half_b[..., 1] - half_a[..., 0] * s - half_a[..., 1] * c,
     ]
-    return np.max(np.stack(gaps), axis=0)
+    return np.asarray(np.max(np.stack(gaps), axis=0))
 
 
 def arc_length(polyline: Float[Array, "n d"]) -> Float[Array, " n"]:

@@ -45,7 +45,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
             )
         s -= size[0] + float(rng.uniform(1.0, 2.2)) * p["oncoming_speed"]
     add_traffic(stage, rng, section.lane(0), [START - 28.0, end + 60.0], speed)
-    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)])
+    add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)])
     goal = end + RETURN + BEYOND - START
     return stage.scenario(road.road_map, road.route(0, START), goal, draw_environment(rng))
 

@@ -68,7 +68,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         add_traffic(stage, rng, section.lane(lane), places, speed)
     for lane in range(section.backward):
         add_traffic(stage, rng, section.oncoming(lane), [120.0, 190.0, 280.0, 360.0], limit, forward=False)
-    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
+    add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
     goal = 0.8 * (speed * wait + _end_speed(p, slower) * (DURATION - wait))
     return stage.scenario(road.road_map, road.route(ego_lane, START), goal, draw_environment(rng))
 

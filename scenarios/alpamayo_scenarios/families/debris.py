@@ -57,7 +57,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         add_traffic(stage, rng, section.lane(k), near + far, speed)
     for k in range(section.backward):
         add_traffic(stage, rng, section.oncoming(k), [110.0, 180.0, 270.0, 350.0], limit, forward=False)
-    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
+    add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
     goal = speed * p["distance_time"] + 40.0
     return stage.scenario(road.road_map, road.route(lane, START), goal, draw_environment(rng))
 

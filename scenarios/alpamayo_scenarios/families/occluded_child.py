@@ -83,7 +83,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
     for k in range(count):
         # Nobody comes the other way while the child may be on the road.
         add_traffic(stage, rng, section.oncoming(k), [place - 20.0, START], limit, forward=False)
-    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)])
+    add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)])
     goal = speed * wait + 25.0
     return stage.scenario(road.road_map, road.route(lane, START), goal, draw_environment(rng))
 

@@ -54,7 +54,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         early, late = 170.0 + limit * (wait - 4.0), 170.0 + limit * (wait + 4.0)
         add_traffic(stage, rng, section.oncoming(k), [early, late], limit, forward=False)
     kerbs = (section.right_kerb, section.left_kerb)
-    add_roadside(stage, rng, [(crossing.main, *kerbs), (crossing.cross, *kerbs)])
+    add_roadside(stage, rng, crossing.road_map, [(crossing.main, *kerbs), (crossing.cross, *kerbs)])
     signals = crossing.signals(MAIN, CROSS, stage.steps, offset=float(rng.uniform(0.0, 8.0)))
     goal = speed * wait + 30.0
     route = crossing.route(lane, start)

@@ -39,7 +39,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         else:
             places = [START - 12.0, START + 40.0, START + 100.0]
         add_traffic(stage, rng, section.lane(k), places, speed)
-    add_roadside(stage, rng, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
+    add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
     goal = 0.75 * speed * DURATION
     return stage.scenario(road.road_map, road.route(lane, START), goal, draw_environment(rng))
 

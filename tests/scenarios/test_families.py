@@ -1,0 +1,216 @@
+import hashlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from alpamayo_scenarios import FAMILIES, Family, family_names, get_family, make_scenario
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import arc_length, box_corners, box_separation, project
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Category, SignalState
+from alpamayo_sim.scene_file import load_scenario, save_scenario
+
+SEEDS = range(30)
+CLUSTERS = {
+    "WORK_ZONES_TEMP_TRAFFIC_CONTROL",
+    "PEDESTRIAN_DENSITY_OR_CLOSE_PROXIMITY",
+    "SPECIAL_OR_UNCOMMON_VEHICLE_BEHAVIOR",
+    "CYCLISTS_AND_MICROMOBILITY_COMPLEX",
+    "COMPLEX_INTERSECTION_INTERACTION",
+    "OTHER_LONGTAIL",
+    "ANIMALS_BIRDS_ROADKILL",
+    "EMERGENCY_INCIDENT_SCENE",
+    "ROAD_DEBRIS_OR_SAFETY_TRACES",
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda family: family.name)
+def family(request: pytest.FixtureRequest) -> Family:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def scenarios(family: Family) -> list[Scenario]:
+    return [make_scenario(family.name, seed) for seed in SEEDS]
+
+
+def file_bytes(scenario: Scenario, folder: Path) -> bytes:
+    save_scenario(scenario, folder / "s")
+    return (folder / "s.json").read_bytes() + (folder / "s.npz").read_bytes()
+
+
+def boxes(scenario: Scenario) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    scene = scenario.scene
+    poses = [[*t.position[0, :2], t.heading[0]] for t in scene.tracks]
+    poses += [[*p.position[:2], p.heading] for p in scene.props]
+    things = (*scene.tracks, *scene.props)
+    return np.array(poses, float), np.array([t.size[:2] for t in things], float), [t.id for t in things]
+
+
+def test_the_family_says_what_it_is(family: Family) -> None:
+    assert family.cluster in CLUSTERS
+    assert family.summary.endswith(".")
+    assert family.source
+    for parameter in family.parameters:
+        assert parameter.source
+        assert parameter.low < parameter.high
+
+
+def test_numbers_and_names_are_used_once() -> None:
+    assert len({family.number for family in FAMILIES}) == len(FAMILIES) == len(set(family_names()))
+
+
+def test_parameters_are_drawn_within_their_ranges_and_accepted(family: Family, scenarios: list[Scenario]) -> None:
+    drawn = {parameter.name: [s.parameters[parameter.name] for s in scenarios] for parameter in family.parameters}
+    for parameter in family.parameters:
+        values = drawn[parameter.name]
+        assert all(parameter.low <= value <= parameter.high for value in values)
+        assert len(set(values)) > (1 if parameter.integer else 5)
+    assert all(family.accepts(s.parameters) for s in scenarios)
+
+
+def test_the_same_seed_gives_the_same_bytes(family: Family, scenarios: list[Scenario], tmp_path: Path) -> None:
+    digests = {hashlib.sha256(file_bytes(s, tmp_path)).hexdigest() for s in scenarios[:6]}
+    assert len(digests) == 6
+    for scenario in scenarios[:3]:
+        first = file_bytes(scenario, tmp_path)
+        assert file_bytes(make_scenario(family.name, scenario.seed), tmp_path) == first
+        assert file_bytes(family.build(scenario.parameters, scenario.seed), tmp_path) == first
+        assert file_bytes(load_scenario(tmp_path / "s"), tmp_path) == first
+
+
+def test_nothing_overlaps_at_the_start(scenarios: list[Scenario]) -> None:
+    for scenario in scenarios:
+        pose, size, ids = boxes(scenario)
+        gap = box_separation(pose[:, None], size[:, None], pose[None], size[None]) + 100.0 * np.eye(len(ids))
+        i, j = np.unravel_index(np.argmin(gap), gap.shape)
+        assert gap[i, j] > 0.0, f"{scenario.scene.id}: {ids[i]} and {ids[j]}"
+
+
+def test_the_ego_starts_in_its_lane_and_drives_at_most_the_limit(scenarios: list[Scenario]) -> None:
+    for scenario in scenarios:
+        scene = scenario.scene
+        ego, route = scene.ego, scene.route
+        assert route is not None
+        lane = scene.road_map.lane_by_id[route.lane_ids[0]]
+        s, d = project(lane.centreline, ego.position[:1, :2])
+        assert abs(d[0]) < 0.01
+        assert 0.0 < s[0] < arc_length(lane.centreline)[-1]
+        speed = np.hypot(*ego.velocity[0])
+        assert lane.speed_limit is not None
+        assert speed <= lane.speed_limit + 1e-5
+        if "ego_speed" in scenario.parameters:
+            assert speed == pytest.approx(scenario.parameters["ego_speed"], abs=1e-4)
+        np.testing.assert_allclose(route.path[0], ego.position[0], atol=1e-3)
+
+
+def test_the_route_follows_its_lanes_beyond_the_goal(scenarios: list[Scenario]) -> None:
+    for scenario in scenarios:
+        scene, route = scenario.scene, scenario.scene.route
+        assert route is not None
+        lanes = [scene.road_map.lane_by_id[name] for name in route.lane_ids]
+        for lane, after in itertools.pairwise(lanes):
+            assert after.id in lane.successors
+        centre = np.concatenate([lane.centreline for lane in lanes])
+        assert np.abs(project(centre, route.path[:, :2])[1]).max() < 0.02
+        assert arc_length(route.path)[-1] > scenario.goal.distance + 50.0
+        assert 14.0 <= scenario.goal.duration <= 20.0
+        limit = lanes[0].speed_limit
+        assert limit is not None
+        assert scenario.goal.distance < limit * scenario.goal.duration
+
+
+def test_road_users_stand_on_drivable_ground_and_houses_do_not(scenarios: list[Scenario]) -> None:
+    for scenario in scenarios:
+        ground = shapely.union_all([shapely.Polygon(a[:, :2]) for a in scenario.scene.road_map.drivable_areas])
+        pose, size, ids = boxes(scenario)
+        outlines = shapely.polygons(box_corners(pose, size))
+        for thing, name, outline in zip((*scenario.scene.tracks, *scenario.scene.props), ids, outlines, strict=True):
+            beside = thing.category in (Category.BUILDING, Category.VEGETATION)
+            if beside:
+                assert not ground.intersects(outline), f"{scenario.scene.id}: {name}"
+            else:
+                assert ground.buffer(0.3).covers(outline), f"{scenario.scene.id}: {name}"
+
+
+def test_scripts_begin_where_their_actors_are(scenarios: list[Scenario]) -> None:
+    for scenario in scenarios:
+        tracks = {track.id: track for track in scenario.scene.tracks}
+        for script in scenario.scripts:
+            track = tracks[script.track_id]
+            np.testing.assert_allclose(script.path[0], track.position[0], atol=1e-3)
+            assert np.hypot(*track.velocity[0]) == pytest.approx(script.speed, abs=1e-4)
+
+
+def test_tracks_and_signals_last_as_long_as_the_episode(scenarios: list[Scenario]) -> None:
+    for scenario in scenarios:
+        assert scenario.scene.steps == scenario.steps + 1
+        assert all(len(signal.states) == scenario.scene.steps for signal in scenario.scene.signals)
+
+
+def test_cameras_have_something_to_see(scenarios: list[Scenario]) -> None:
+    counts = [sum(p.category in (Category.BUILDING, Category.VEGETATION) for p in s.scene.props) for s in scenarios]
+    assert min(counts) >= 8
+    weathers = {(s.scene.environment.rain > 0, s.scene.environment.visibility, s.scene.environment.sun_elevation < 0.2)
+                for s in scenarios}  # fmt: skip
+    assert len(weathers) >= 3
+
+
+def test_the_ego_has_green_where_there_are_signals() -> None:
+    for seed in SEEDS:
+        scenario = make_scenario("red-light-runner", seed)
+        states = {signal.id: signal.states for signal in scenario.scene.signals}
+        assert np.all(states["signal-west"] == SignalState.GREEN)
+        assert np.all(states["signal-south"] == SignalState.RED)
+        assert np.all(states["signal-north"] == SignalState.RED)
+
+
+def test_given_parameters_stay_and_the_rest_is_drawn() -> None:
+    family = get_family("cut-in")
+    scenario = family.build({"ego_speed": 10.0, "lanes": 3}, 5)
+    assert scenario.parameters["ego_speed"] == 10.0
+    assert scenario.parameters["lanes"] == 3.0
+    assert set(scenario.parameters) == {parameter.name for parameter in family.parameters}
+
+
+def test_sample_takes_its_seed_from_the_generator(family: Family, tmp_path: Path) -> None:
+    one, two = (family.sample(np.random.default_rng(7)) for _ in range(2))
+    assert file_bytes(one, tmp_path) == file_bytes(two, tmp_path)
+    assert one.seed != family.sample(np.random.default_rng(8)).seed
+
+
+@pytest.mark.parametrize("low_or_high", ["low", "high"])
+def test_the_corners_of_the_ranges_can_be_built(family: Family, low_or_high: str) -> None:
+    for parameter in family.parameters:
+        family.build({parameter.name: getattr(parameter, low_or_high)}, 1)
+    family.build({parameter.name: getattr(parameter, low_or_high) for parameter in family.parameters}, 1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"ego_sped": 10.0}, ["ego_sped", "did you mean ego_speed"]),
+        ({"xyz": 10.0}, ["xyz", "it has ego_speed"]),
+        ({"ego_speed": 100.0}, ["ego_speed is 100.0 m/s", "[8, 22] m/s"]),
+        ({"ego_speed": float("nan")}, ["ego_speed is nan"]),
+        ({"lanes": 2.5}, ["lanes is 2.5", "whole number"]),
+    ],
+)
+def test_bad_parameters_are_named(parameters: dict[str, float], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        get_family("cut-in").build(parameters, 0)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_near_names_are_offered() -> None:
+    with pytest.raises(InputError, match="did you mean cut-in"):
+        get_family("cutin")
+    with pytest.raises(InputError, match="there are cut-in, occluded-child"):
+        make_scenario("zzz", 0)
+    with pytest.raises(InputError, match="seed is -1"):
+        make_scenario("debris", -1)
