@@ -207,6 +207,20 @@ class MapIndex:
         order = np.lexsort((pairs[1], pairs[0]))
         return pairs[0][order], pairs[1][order]
 
+    def near_border(self, xy: Float[Array, "n 2"], radius: float) -> Bool[Array, " n"]:
+        """Whether the border of the drivable area comes within ``radius`` (m) of each point.
+
+        Raises:
+            InputError: the map has no drivable area, or a point is not finite.
+        """
+        points = shapely.points(_points(xy))
+        self._border_or_raise()
+        segments = self._border_tree.geometries
+        found = shapely.STRtree(points).query(segments, predicate="dwithin", distance=radius)[1]
+        near = np.zeros(len(points), bool)
+        near[found] = True
+        return near
+
     @cached_property
     def drivable_polygon(self) -> BaseGeometry | None:
         """The drivable area as one (multi-)polygon; None where it is known by road edges alone, or not at all."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int8
+from scipy import ndimage
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
@@ -117,12 +118,12 @@ def pack_map(road_map: RoadMap) -> PackedMap:
     x, y = np.meshgrid(np.arange(nx) + 0.5, np.arange(ny) + 0.5)
     centres = low + cell_size * np.stack([x.ravel(), y.ravel()], axis=1)
     half = cell_size * np.sqrt(0.5)
-    margin = index.drivable_margin(centres)
-    near = np.flatnonzero(np.abs(margin) <= MARGIN_RANGE + half)
-    reach = np.minimum(np.abs(margin[near]) + 2.0 * half, MARGIN_RANGE + half) + 1e-6
+    near = np.flatnonzero(index.near_border(centres, MARGIN_RANGE + half))
+    margin = index.drivable_margin(centres[near])
+    reach = np.minimum(np.abs(margin) + 2.0 * half, MARGIN_RANGE + half) + 1e-6
     rows, segments = index.border_in_radius(centres[near], reach)
     cells = layout.empty_rows(layout.CellRow, nx * ny)
-    cells["sign"] = np.where(margin < 0.0, -1.0, 1.0)
+    cells["sign"] = _signs(near, margin, (ny, nx))
     cells["count"][near] = np.bincount(rows, minlength=len(near))
     cells["first"] = np.concatenate([[0], np.cumsum(cells["count"])[:-1]])
     return PackedMap(
@@ -132,6 +133,14 @@ def pack_map(road_map: RoadMap) -> PackedMap:
         cell_size=cell_size,
         corner=(float(low[0]), float(low[1])),
     )
+
+
+def _signs(near: Array, margin: Array, shape: tuple[int, int]) -> Float64[Array, " cells"]:
+    """Sign of the margin in each cell: of a cell far from the border, that of the nearest cell near it."""
+    sign = np.zeros(shape)
+    sign.ravel()[near] = np.where(margin < 0.0, -1.0, 1.0)
+    nearest = ndimage.distance_transform_edt(sign == 0.0, return_distances=False, return_indices=True)
+    return sign[tuple(nearest)].ravel()
 
 
 class _Blocks:
