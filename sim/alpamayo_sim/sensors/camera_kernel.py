@@ -6,7 +6,7 @@ Everything is in the ego frame (x forward, y left, z up, m); only the ground's t
 Parts are upright boxes with sides that may lean inwards (``lean`` m per m of height), given as separate arrays.
 """
 
-import warp as wp
+from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import warp as wp
 from jaxtyping import Float32, Int8, Int32, UInt8
 
 from alpamayo_sim.driver import Agents
@@ -13,6 +12,7 @@ from alpamayo_sim.scene import Environment, Scene
 from alpamayo_sim.sensors import camera_kernel as kernel
 from alpamayo_sim.sensors.draw_list import MAX_PARTS, DrawList
 from alpamayo_sim.sensors.ground import GRASS, PAGE, TEXEL, GroundTexture, ground_texture
+from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 

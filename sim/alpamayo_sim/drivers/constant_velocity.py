@@ -1,0 +1,25 @@
+"""The driver that does nothing: the least that any other must beat."""
+
+import numpy as np
+
+from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Decision, Needs, Observation
+from alpamayo_sim.reasoning import Lateral, Longitudinal, Reasoning
+from alpamayo_sim.scene import Scene
+
+
+class ConstantVelocity:
+    """Holds speed and heading, whatever happens."""
+
+    name = "constant-velocity"
+    needs = Needs()
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """Nothing to prepare."""
+
+    def act(self, observation: Observation) -> Decision:
+        """Straight on."""
+        plan = np.zeros((PLAN_STEPS, 4), np.float32)
+        plan[:, 0] = observation.speed * PLAN_DT * np.arange(1, PLAN_STEPS + 1)
+        plan[:, 3] = observation.speed
+        reasoning = Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.NONE)
+        return Decision(plans=plan[None], weights=np.ones(1, np.float32), reasoning=reasoning)
