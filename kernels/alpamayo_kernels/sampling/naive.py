@@ -1,0 +1,42 @@
+"""Choosing a token under a mask: the truth the other versions are held to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sample_masked(
+    logits: Tensor,
+    mask: Tensor | None = None,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    uniform: Tensor | None = None,
+) -> Tensor:
+    """Choose one token a row among those that the mask allows.
+
+    With a temperature the choice is ``argmax(logits / temperature - log(-log u))``, which draws from the softmax
+    (the Gumbel trick); the same uniform numbers give the same tokens.
+
+    Args:
+        logits: `[rows, vocab]`, float32.
+        mask: True where a token is allowed, `[rows, vocab]`.
+        temperature: Zero is greedy.
+        top_p: Keep the smallest set of tokens with at least this probability.
+        uniform: Numbers in (0, 1), `[rows, vocab]`; needed with a temperature.
+
+    Returns:
+        Token indices `[rows]`, int64.
+    """
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    if temperature <= 0:
+        return logits.argmax(-1)
+    if uniform is None:
+        raise ValueError("sampling with a temperature needs uniform numbers")
+    logits = logits / temperature
+    if top_p < 1:
+        ordered, order = logits.softmax(-1).sort(-1, descending=True)
+        dropped = (ordered.cumsum(-1) - ordered) >= top_p
+        logits = logits.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -torch.inf)
+    return (logits - torch.log(-torch.log(uniform))).argmax(-1)

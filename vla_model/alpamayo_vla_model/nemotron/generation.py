@@ -1,0 +1,355 @@
+"""Generating tokens for many requests at once, with every way of doing it in fewer calls of the model.
+
+A round feeds each sequence the tokens that are decided but not yet in the cache (the last chosen one and all that
+the grammar forces after it) and the drafter's guesses, in one call. Choices are then made position by position as
+if each had been a call of its own; the first choice that differs from the guess ends the round, and the cache
+keeps exactly what was right. What comes out does not depend on drafter, jump-ahead or batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from alpamayo_kernels.sampling import sample_masked
+from alpamayo_sim.errors import InputError
+from alpamayo_vla_model.nemotron.cache import NemotronCache
+from alpamayo_vla_model.nemotron.drafting import Drafter, Fed, Trail
+from alpamayo_vla_model.nemotron.grammar import Constraint
+from alpamayo_vla_model.nemotron.model import NemotronModel
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to generate.
+
+    Attributes:
+        prompt: Tokens to continue, at least one.
+        max_tokens: Most tokens to generate.
+        temperature: Zero is greedy.
+        top_p: Keep the smallest set of tokens with at least this probability.
+        seed: Of the random numbers when the temperature is positive; each sequence has its own.
+        constraint: What may come next, at its start; None for anything.
+        eos: Tokens that end the text; the config's when None.
+    """
+
+    prompt: Sequence[int]
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    constraint: Constraint | None = None
+    eos: tuple[int, ...] | None = None
+
+
+@dataclass
+class Stats:
+    """How a text came about: rounds it took part in, guesses made and accepted, tokens that were forced."""
+
+    rounds: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    forced: int = 0
+
+
+@dataclass
+class Result:
+    """A generated text.
+
+    Attributes:
+        tokens: Without the prompt; an end token is the last one.
+        finish: ``eos``, ``grammar`` (complete) or ``length``.
+        stats: How it came about.
+        hidden: Hidden states of the tokens, `[tokens, hidden]`, if they were asked for.
+    """
+
+    tokens: list[int]
+    finish: str
+    stats: Stats
+    hidden: Tensor | None = None
+
+
+class Row:
+    """One sequence of the batch."""
+
+    def __init__(self, request: Request, eos: tuple[int, ...], jump_ahead: bool) -> None:
+        self.request = request
+        self.tokens: list[int] = []
+        self.pending: list[int] = []
+        self.finish = ""
+        self.stats = Stats()
+        self.hidden: list[Tensor] = []
+        self.constraint = None if request.constraint is None else request.constraint.fresh()
+        self._eos = request.eos if request.eos is not None else eos
+        self._jump_ahead = jump_ahead
+        self._generator = torch.Generator().manual_seed(request.seed)
+
+    @property
+    def trail(self) -> Trail:
+        """The sequence as a drafter sees it."""
+        return Trail([*self.request.prompt, *self.tokens], self.pending, self.constraint)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always right."""
+        return self.request.temperature <= 0 and self.constraint is None
+
+    def extend(self, likeliest: Tensor, logits: Tensor, draft: Sequence[int]) -> int:
+        """Choose tokens from `[len(draft) + 1, vocab]` logits while the guesses are right; return how many were."""
+        self.pending = []
+        for position, guess in enumerate([*draft, None]):
+            token = int(likeliest[position]) if self.greedy else self._choose(logits[position])
+            self._append(token)
+            if self.finish or token != guess:
+                break
+        accepted = position
+        self.pending = [token, *self._forced()]
+        self.stats.drafted += len(draft)
+        self.stats.accepted += accepted
+        return accepted
+
+    def _choose(self, logits: Tensor) -> int:
+        mask = None
+        if self.constraint is not None:
+            only = self.constraint.forced()
+            if only is not None:
+                return only
+            mask = self.constraint.mask()
+        noise = None
+        if self.request.temperature > 0:
+            noise = torch.rand(logits.shape, generator=self._generator).clamp(1e-20, 1 - 1e-7)[None].to(logits.device)
+        allowed = None if mask is None else mask[None].to(logits.device)
+        return int(sample_masked(logits[None], allowed, self.request.temperature, self.request.top_p, noise))
+
+    def _append(self, token: int) -> None:
+        self.tokens.append(token)
+        if self.constraint is not None and token not in self._eos and not self.constraint.advance(token):
+            raise InputError(f"the grammar does not allow token {token}, the only one left")
+        if token in self._eos:
+            self.finish = "eos"
+        elif self.constraint is not None and self.constraint.done:
+            self.finish = "grammar"
+        elif len(self.tokens) >= self.request.max_tokens:
+            self.finish = "length"
+
+    def _forced(self) -> list[int]:
+        found: list[int] = []
+        while self._jump_ahead and self.constraint is not None and not self.finish:
+            token = self.constraint.forced()
+            if token is None:
+                break
+            self._append(token)
+            found.append(token)
+        self.stats.forced += len(found)
+        return found
+
+
+class Engine:
+    """Generates for a changing set of requests; a finished one makes room for the next.
+
+    Args:
+        model: In evaluation mode.
+        drafter: Guesses tokens; None for one token a round.
+        jump_ahead: Feed what the grammar forces together with the token before it.
+        max_batch: Sequences that run at once.
+        keep_hidden: Return the hidden states of all generated tokens.
+    """
+
+    def __init__(
+        self,
+        model: NemotronModel,
+        *,
+        drafter: Drafter | None = None,
+        jump_ahead: bool = True,
+        max_batch: int = 8,
+        keep_hidden: bool = False,
+    ) -> None:
+        self.model = model
+        self.rounds = 0
+        self._blank = drafter
+        self._drafter: Drafter | None = None
+        self._jump_ahead = jump_ahead
+        self._max_batch = max_batch
+        self._keep_hidden = keep_hidden
+        self._waiting: deque[tuple[int, Request]] = deque()
+        self._rows: list[tuple[int, Row]] = []
+        self._cache: NemotronCache | None = None
+        self._next = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is waiting or running."""
+        return bool(self._waiting or self._rows)
+
+    def submit(self, request: Request) -> int:
+        """Queue a request and return its number.
+
+        Raises:
+            InputError: The prompt is empty, holds unknown tokens, or leaves no room in the model's context.
+        """
+        config, prompt = self.model.config, request.prompt
+        if not prompt:
+            raise InputError("request: the prompt is empty, expected at least one token")
+        if not all(0 <= token < config.vocab_size for token in prompt):
+            raise InputError(f"request: the prompt holds tokens outside 0 to {config.vocab_size - 1}")
+        if request.max_tokens < 1:
+            raise InputError(f"request: max_tokens is {request.max_tokens}, expected at least 1")
+        if len(prompt) + request.max_tokens > config.max_position_embeddings:
+            raise InputError(
+                f"request: {len(prompt)} prompt tokens and {request.max_tokens} new ones exceed the context of "
+                f"{config.max_position_embeddings}"
+            )
+        self._waiting.append((self._next, request))
+        self._next += 1
+        return self._next - 1
+
+    @torch.no_grad()
+    def step(self) -> list[tuple[int, Result]]:
+        """Admit what fits, run one round and return what is finished, with its number."""
+        while self._waiting and len(self._rows) < self._max_batch:
+            self._admit(*self._waiting.popleft())
+        finished = self._retire()
+        if self._rows:
+            self._round()
+            finished += self._retire()
+        return finished
+
+    def run(self, requests: Sequence[Request]) -> list[Result]:
+        """Generate for all requests and return the results in their order."""
+        numbers = [self.submit(request) for request in requests]
+        results: dict[int, Result] = {}
+        while self.busy:
+            results.update(self.step())
+        return [results[number] for number in numbers]
+
+    def attach(
+        self, cache: NemotronCache, hidden: Tensor, requests: Sequence[Request], embeddings: Tensor | None = None
+    ) -> list[int]:
+        """Start requests on sequences that are already prefilled, for example forks of one.
+
+        Args:
+            cache: One sequence a request.
+            hidden: Hidden states of the last prompt tokens (all of them, for an MTP drafter),
+                `[batch, time, hidden]`.
+            requests: Their prompts serve drafters alone and may be empty.
+            embeddings: Of the same tokens as `hidden`; needed with an MTP drafter.
+
+        Returns:
+            The numbers of the requests.
+        """
+        numbers = []
+        rows = []
+        for request in requests:
+            rows.append(Row(request, self.model.config.eos_token_ids, self._jump_ahead))
+            numbers.append(self._next)
+            self._next += 1
+        with torch.no_grad():
+            self._start(rows, cache, hidden, embeddings, None)
+        self._rows += list(zip(numbers, rows, strict=True))
+        return numbers
+
+    def _admit(self, number: int, request: Request) -> None:
+        row = Row(request, self.model.config.eos_token_ids, self._jump_ahead)
+        tokens = torch.tensor([list(request.prompt)], device=self.model.device)
+        embedded, cache = self.model.embed(tokens), self.model.new_cache(1)
+        hidden = self.model(embeddings=embedded, cache=cache, return_hidden=True)
+        self._start([row], cache, hidden, embedded, tokens)
+        self._rows.append((number, row))
+
+    def _start(
+        self, rows: list[Row], cache: NemotronCache, hidden: Tensor, embeddings: Tensor | None, tokens: Tensor | None
+    ) -> None:
+        logits = self.model.logits(hidden[:, -1:])
+        for row, choices, scores in zip(rows, logits.argmax(-1), logits, strict=True):
+            row.extend(choices, scores, [])
+        if self._blank is not None:
+            drafter = self._blank.fresh()
+            if embeddings is not None:
+                following = [row.tokens[0] for row in rows]
+                drafter.observe(Fed(tokens, embeddings, hidden, [hidden.shape[1]] * len(rows), following))
+            if self._drafter is None:
+                self._drafter = drafter
+            else:
+                self._drafter.join(drafter)
+        self._cache = cache if self._cache is None else NemotronCache.stack([self._cache, cache])
+
+    def _round(self) -> None:
+        rows = [row for _, row in self._rows]
+        assert self._cache is not None
+        drafts = self._propose(rows)
+        feeds = [[*row.pending, *draft] for row, draft in zip(rows, drafts, strict=True)]
+        widths = [len(feed) for feed in feeds]
+        width = max(widths)
+        padded = [feed + [0] * (width - len(feed)) for feed in feeds]
+        tokens = torch.tensor(padded, device=self.model.device)
+        certain = min(widths) == width and not any(drafts)
+        embedded = self.model.embed(tokens)
+        hidden = self.model(embeddings=embedded, cache=self._cache, return_hidden=True, tentative=not certain)
+        counts = self._choose(rows, drafts, hidden)
+        if not certain:
+            self._cache.commit(torch.tensor(counts, device=tokens.device))
+        self.rounds += 1
+        if self._drafter is not None:
+            following = [row.pending[0] if row.pending else 0 for row in rows]
+            self._drafter.observe(Fed(tokens, embedded, hidden, counts, following))
+
+    def _propose(self, rows: list[Row]) -> list[list[int]]:
+        if self._drafter is None:
+            return [[] for _ in rows]
+        proposed = self._drafter.propose([row.trail for row in rows])
+        return [
+            draft[: row.request.max_tokens - len(row.tokens) - 1] if not row.finish else []
+            for row, draft in zip(rows, proposed, strict=True)
+        ]
+
+    def _choose(self, rows: list[Row], drafts: list[list[int]], hidden: Tensor) -> list[int]:
+        """Let every row choose its tokens; return how many of the fed ones are kept."""
+        starts = [len(row.pending) - 1 for row in rows]
+        spans = [hidden[i, s : s + len(d) + 1] for i, (s, d) in enumerate(zip(starts, drafts, strict=True))]
+        logits = self.model.logits(torch.cat(spans))
+        likeliest = logits.argmax(-1).cpu()
+        counts, offset = [], 0
+        for index, (row, start, draft) in enumerate(zip(rows, starts, drafts, strict=True)):
+            end = offset + len(draft) + 1
+            row.stats.rounds += 1
+            if row.finish:
+                row.pending, kept = [], start + 1
+            else:
+                kept = start + 1 + row.extend(likeliest[offset:end], logits[offset:end], draft)
+            counts.append(kept)
+            if self._keep_hidden:
+                row.hidden.append(hidden[index, :kept])
+            offset = end
+        return counts
+
+    def _retire(self) -> list[tuple[int, Result]]:
+        """Take out the finished rows; with `keep_hidden` only once their last tokens were fed."""
+        over = [bool(row.finish) and not (self._keep_hidden and row.pending) for _, row in self._rows]
+        if not any(over):
+            return []
+        finished = [(number, _result(row)) for (number, row), gone in zip(self._rows, over, strict=True) if gone]
+        stay = [index for index, gone in enumerate(over) if not gone]
+        self._rows = [self._rows[index] for index in stay]
+        if not stay:
+            self._cache, self._drafter = None, None
+        elif self._cache is not None:
+            self._cache = self._cache.select(stay)
+            if self._drafter is not None:
+                self._drafter.select(stay)
+        return finished
+
+
+def generate(
+    model: NemotronModel, requests: Sequence[Request], *, drafter: Drafter | None = None, jump_ahead: bool = True
+) -> list[Result]:
+    """Generate for all requests, in one batch as far as they fit; see `Engine`."""
+    return Engine(model, drafter=drafter, jump_ahead=jump_ahead).run(requests)
+
+
+def _result(row: Row) -> Result:
+    hidden = torch.cat(row.hidden)[: len(row.tokens)] if row.hidden else None
+    return Result(row.tokens, row.finish, row.stats, hidden)

@@ -1,0 +1,219 @@
+"""What may come next: grammars, and a budget for thinking before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import llguidance
+import torch
+from torch import Tensor
+
+from alpamayo_sim.errors import InputError
+
+
+class Constraint(Protocol):
+    """Follows one sequence and says which tokens may come next."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the sequence is complete and nothing may follow."""
+
+    def mask(self) -> Tensor | None:
+        """Return True for every token that may come next, `[vocab]`; None if all may."""
+
+    def forced(self) -> int | None:
+        """Return the only token that may come next, if there is only one."""
+
+    def advance(self, token: int) -> bool:
+        """Go on by a token; False, and no move, where it may not come next."""
+
+    def rollback(self, count: int) -> None:
+        """Take back the last `count` tokens."""
+
+    def fresh(self) -> Constraint:
+        """Return the same constraint at its start."""
+
+
+class Vocabulary:
+    """The tokens of a model as bytes, in the form that llguidance works on.
+
+    Args:
+        tokens: The bytes of every token, by index.
+        eos: Ends a text.
+        special: Tokens that stand for no text; a grammar names them as ``<name>`` by their bytes.
+
+    Tokens that begin like others (``b`` and ``because``) are safe only if every single byte that a grammar needs
+    is a token too; otherwise a text may begin that no token can end.
+    """
+
+    def __init__(self, tokens: Sequence[bytes], eos: int, special: Iterable[int] = ()) -> None:
+        self.size = len(tokens)
+        self.eos = eos
+        table = _TokenTable(tuple(tokens), eos, tuple(special))
+        self.guide = llguidance.LLTokenizer(llguidance.TokenizerWrapper(table), n_vocab=len(tokens))
+
+
+class Grammar:
+    """A grammar in llguidance's Lark dialect, followed token by token.
+
+    Args:
+        vocabulary: Of the model.
+        lark: The grammar.
+
+    Raises:
+        InputError: The grammar is not valid, or admits nothing.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, lark: str) -> None:
+        self._vocabulary = vocabulary
+        source = llguidance.LLMatcher.grammar_from_lark(lark)
+        self._matcher = llguidance.LLMatcher(vocabulary.guide, source, log_level=0)
+        self._known: Tensor | None = None
+        self._others = torch.arange(vocabulary.size) != vocabulary.eos
+        if self._matcher.is_error():
+            raise InputError(f"grammar: {self._error()}")
+        self.mask()
+        if self.done:
+            raise InputError("grammar: admits only the empty text, expected at least one token")
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing but the end may follow."""
+        if not self._matcher.is_accepting():
+            return False
+        mask = self.mask()
+        return not bool(mask.any()) or (bool(mask[self._vocabulary.eos]) and int(mask.sum()) == 1)
+
+    def mask(self) -> Tensor:
+        """Return True for every token that may come next, `[vocab]`."""
+        if self._known is None:
+            packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
+            bits = (packed[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
+            known = bits.flatten()[: self._vocabulary.size].bool()
+            if not self._matcher.is_accepting() and not bool(known[self._others].any()):
+                raise InputError("grammar: no token of the model may come next, and the text is not complete")
+            self._known = known
+        return self._known
+
+    def forced(self) -> int | None:
+        """Return the only token that may come next, if there is only one."""
+        mask = self.mask()
+        return int(mask.nonzero()) if int(mask.sum()) == 1 else None
+
+    def advance(self, token: int) -> bool:
+        """Go on by a token; False, and no move, where it may not come next or only ends the text."""
+        if token == self._vocabulary.eos:
+            return False
+        moved: bool = self._matcher.try_consume_tokens([token]) == 1
+        if moved:
+            self._known = None
+        return moved
+
+    def rollback(self, count: int) -> None:
+        """Take back the last `count` tokens."""
+        if count and not self._matcher.rollback(count):
+            raise ValueError(f"cannot take back {count} tokens")
+        self._known = None if count else self._known
+
+    def fresh(self) -> Grammar:
+        """Return the same grammar at its start."""
+        other = object.__new__(Grammar)
+        other._vocabulary, other._others, other._known = self._vocabulary, self._others, None
+        other._matcher = self._matcher.deep_copy()
+        other._matcher.reset()
+        return other
+
+    def _error(self) -> str:
+        text = str(self._matcher.get_error()).strip() or "unknown error"
+        return text.splitlines()[0]
+
+
+class Thinking:
+    """Free thought up to a budget, then a closing sequence, then another constraint.
+
+    Args:
+        budget: Tokens of thought (the closing sequence not counted) after which the closing sequence is forced.
+        close: The closing sequence, at least one token.
+        then: Follows the answer; None leaves it free.
+    """
+
+    def __init__(self, budget: int, close: Sequence[int], then: Constraint | None = None) -> None:
+        if not close:
+            raise InputError("thinking: the closing sequence is empty")
+        if budget < 0:
+            raise InputError(f"thinking: the budget is {budget}, expected at least 0")
+        self._budget, self._close, self._then = budget, tuple(close), then
+        self._thought: list[int] = []
+        self._answer = 0
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the closing sequence is still to come."""
+        return tuple(self._thought[-len(self._close) :]) != self._close
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is complete."""
+        return not self.thinking and self._then is not None and self._then.done
+
+    def mask(self) -> Tensor | None:
+        """Return what may come next: anything while thinking."""
+        return None if self.thinking or self._then is None else self._then.mask()
+
+    def forced(self) -> int | None:
+        """Return the next token of the closing sequence once the budget is spent."""
+        if self.thinking:
+            over = len(self._thought) - self._budget
+            return None if over < 0 else self._close[over]
+        return None if self._then is None else self._then.forced()
+
+    def advance(self, token: int) -> bool:
+        """Go on by a token."""
+        if self.thinking:
+            if self.forced() not in (None, token):
+                return False
+            self._thought.append(token)
+            return True
+        if self._then is not None and not self._then.advance(token):
+            return False
+        self._answer += 1
+        return True
+
+    def rollback(self, count: int) -> None:
+        """Take back the last `count` tokens."""
+        answer = min(count, self._answer)
+        if answer and self._then is not None:
+            self._then.rollback(answer)
+        self._answer -= answer
+        if count > answer:
+            del self._thought[len(self._thought) - (count - answer) :]
+
+    def fresh(self) -> Thinking:
+        """Return the same budget unspent."""
+        return Thinking(self._budget, self._close, None if self._then is None else self._then.fresh())
+
+
+class _TokenTable:
+    """What llguidance asks of a tokenizer; text is cut greedily, up to the first byte that no token spells."""
+
+    def __init__(self, tokens: tuple[bytes, ...], eos: int, special: tuple[int, ...]) -> None:
+        self.tokens = tokens
+        self.eos_token_id = eos
+        self.bos_token_id = None
+        self.special_token_ids = special
+        self._index = {token: i for i, token in reversed(list(enumerate(tokens))) if i not in special}
+        self._longest = max((len(token) for token in tokens), default=1)
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        data = text.encode() if isinstance(text, str) else text
+        found, start = [], 0
+        while start < len(data):
+            size = min(self._longest, len(data) - start)
+            while size and data[start : start + size] not in self._index:
+                size -= 1
+            if not size:
+                break
+            found.append(self._index[data[start : start + size]])
+            start += size
+        return found
