@@ -85,7 +85,7 @@ def test_points_land_where_opencv_projects_them():
         (fx, fy), (cx, cy) = camera.focal, camera.centre
         matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         for k in range(6):
-            local = np.append(to_frame(agents.pose[k : k + 1, :2], POSE)[0], 0.5 * agents.size[k, 2])
+            local = np.append(to_frame(agents.pose[k : k + 1, :2], POSE[None])[0], 0.5 * agents.size[k, 2])
             seen = camera.rotation.T @ (local - camera.position)
             if seen[2] < 1.0:
                 continue

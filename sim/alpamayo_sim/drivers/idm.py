@@ -19,6 +19,8 @@ from alpamayo_sim.scene import Category, Scene
 
 Array = np.ndarray
 
+Numbers = Float[Array, "..."] | float
+
 ACCELERATION, COMFORTABLE, HARDEST = 1.5, 2.0, 8.0  # m/s²
 HEADWAY, STANDSTILL_GAP = 1.5, 2.0  # s, m
 DEFAULT_SPEED = 13.9  # m/s, where no limit is known
@@ -36,15 +38,12 @@ class Lead:
     cause: Component | None
 
 
-def idm_acceleration(
-    speed: Float[Array, "..."], desired: Float[Array, "..."], gap: Float[Array, "..."], lead_speed: Float[Array, "..."]
-) -> Float[Array, "..."]:
+def idm_acceleration(speed: Numbers, desired: Numbers, gap: Numbers, lead_speed: Numbers) -> Numbers:
     """Acceleration (m/s²) of the Intelligent Driver Model, not harder than ``HARDEST``."""
     approach = speed * (speed - lead_speed) / (2.0 * math.sqrt(ACCELERATION * COMFORTABLE))
     wanted = STANDSTILL_GAP + np.maximum(speed * HEADWAY + approach, 0.0)
-    free = 1.0 - (speed / np.maximum(desired, 0.1)) ** 4
-    # Above the desired speed the exponent of 4 would brake like for an obstacle.
-    free = np.maximum(free, -1.0)
+    # Far above the desired speed the exponent of 4 would brake like for an obstacle.
+    free = np.maximum(1.0 - (speed / np.maximum(desired, 0.1)) ** 4, -1.0)
     return np.clip(ACCELERATION * (free - (wanted / np.maximum(gap, 0.1)) ** 2), -HARDEST, ACCELERATION)
 
 
@@ -135,10 +134,10 @@ class IdmLaneFollower:
         for k in range(PLAN_STEPS):
             bend = float(frame.at(s + speed)[2])
             wanted = min(desired, math.sqrt(LATERAL_ACCELERATION / max(abs(bend), 1e-4)))
-            acceleration = float(idm_acceleration(np.asarray(speed), np.asarray(wanted), np.inf, 0.0))
+            acceleration = float(idm_acceleration(speed, wanted, np.inf, 0.0))
             for lead in leads:
                 gap = lead.gap + lead.speed * PLAN_DT * k - (s - ego_s)
-                follow = idm_acceleration(np.asarray(speed), np.asarray(wanted), np.asarray(gap), lead.speed)
+                follow = idm_acceleration(speed, wanted, gap, lead.speed)
                 acceleration = min(acceleration, float(follow))
             before, speed = speed, max(speed + acceleration * PLAN_DT, 0.0)
             way = 0.5 * (before + speed) * PLAN_DT
@@ -154,12 +153,12 @@ class IdmLaneFollower:
 
     def _reasoning(self, truth: Truth, desired: float, leads: list[Lead]) -> Reasoning:
         """The lead or light that holds it back, if any."""
-        speed = np.asarray(truth.ego_speed)
+        speed = truth.ego_speed
         binding = [
             lead
             for lead in leads
-            if idm_acceleration(speed, np.asarray(desired), np.asarray(lead.gap), lead.speed)
-            < idm_acceleration(speed, np.asarray(desired), np.inf, 0.0) - 0.5
+            if idm_acceleration(speed, desired, lead.gap, lead.speed)
+            < idm_acceleration(speed, desired, np.inf, 0.0) - 0.5
         ]
         if not binding:
             return Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_KEEPING)

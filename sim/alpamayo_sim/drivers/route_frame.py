@@ -43,7 +43,7 @@ class RouteFrame:
         s = -BEFORE + SPACING * np.arange(len(xy))
         return cls(s, xy, heading, curvature, float(knots[-1]))
 
-    def at(self, s: Float[Array, "..."]) -> tuple[Array, Array, Array]:
+    def at(self, s: Float[Array, "..."] | float) -> tuple[Array, Array, Array]:
         """Position (m) [..., 2], heading (rad) and curvature (1/m) at arc lengths, clamped to the frame's ends."""
         u = np.clip((np.asarray(s) - self.s[0]) / SPACING, 0.0, len(self.s) - 1.001)
         i = u.astype(np.int64)
