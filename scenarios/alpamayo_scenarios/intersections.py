@@ -82,11 +82,14 @@ def four_arms(
     for k, arm in enumerate(ARMS):
         lanes += _arm_lanes(k, arm_lengths[k], box, section, speed_limit)
         lanes += _connectors(arm, k, section, corner, box, speed_limit)
+    controlled = {
+        arm: tuple(lane.id for lane in lanes if lane.in_intersection and lane.id.startswith(f"{arm}-")) for arm in ARMS
+    }
     road_map = RoadMap(
         lanes=tuple(lanes),
         drivable_areas=(flat(np.concatenate(_outline(section, arm_lengths, kerb_radius))),),
         crosswalks=tuple(_across(k, corner, section, CROSSWALK) for k in range(4)),
-        stop_lines=tuple(_stop_line(arm, k, box, section) for k, arm in enumerate(ARMS)),
+        stop_lines=tuple(_stop_line(arm, k, box, section, controlled[arm]) for k, arm in enumerate(ARMS)),
         road_edges=tuple(flat(edge) for edge in _outline(section, arm_lengths, kerb_radius)),
         road_lines=tuple(
             line
@@ -97,9 +100,6 @@ def four_arms(
     places = {arm: flat(_in_arm(k, np.array([[box, -section.right_kerb + 0.5]])))[0] for k, arm in enumerate(ARMS)}
     for place in places.values():
         place[2] = SIGNAL_HEIGHT
-    controlled = {
-        arm: tuple(lane.id for lane in lanes if lane.in_intersection and lane.id.startswith(f"{arm}-")) for arm in ARMS
-    }
     return Intersection(main, cross, section, road_map, box, places, controlled)
 
 
@@ -194,9 +194,11 @@ def _across(arm: int, corner: float, section: CrossSection, span: tuple[float, f
     return flat(_in_arm(arm, np.array([[near, -half], [far, -half], [far, half], [near, half]])))
 
 
-def _stop_line(arm: str, k: int, box: float, section: CrossSection) -> StopLine:
+def _stop_line(arm: str, k: int, box: float, section: CrossSection, through: tuple[str, ...]) -> StopLine:
+    """The stop line of an arm, for the lanes that end at it and those that begin there."""
     ends = np.array([[box, 0.0], [box, section.forward * section.lane_width]])
-    return StopLine(f"stop-{arm}", flat(_in_arm(k, ends)), tuple(f"{arm}-in-{i}" for i in range(section.forward)))
+    incoming = tuple(f"{arm}-in-{i}" for i in range(section.forward))
+    return StopLine(f"stop-{arm}", flat(_in_arm(k, ends)), incoming + through)
 
 
 def _outline(section: CrossSection, arm_lengths: tuple[float, ...], radius: float) -> list[Array]:

@@ -102,7 +102,7 @@ class Lane:
 
 @dataclass(frozen=True, eq=False)
 class StopLine:
-    """A line that vehicles of ``lane_ids`` stop at, for a sign or a signal."""
+    """A line that vehicles of ``lane_ids`` stop at, for a sign or a signal: lanes that end or begin at it."""
 
     id: str
     line: Float32[Array, "n 3"]
@@ -152,7 +152,10 @@ class RoadMap:
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """A traffic light over time: what it shows to ``lane_ids`` at each step, as ``SignalState`` values."""
+    """A traffic light over time: what it shows to ``lane_ids`` at each step, as ``SignalState`` values.
+
+    As in the Waymo Open Motion Dataset these are the lanes that begin at its stop line, within the intersection.
+    """
 
     id: str
     position: Float32[Array, "3"]
