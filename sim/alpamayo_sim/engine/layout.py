@@ -14,6 +14,7 @@ import numpy as np
 from alpamayo_sim.warp_runtime import wp
 
 HISTORY = 16
+PIECE = 8.0  # m; map lines are cut to pieces of this length for observations
 MARGIN_RANGE = 4.0  # m; the drivable margin is exact up to here and clamped beyond
 
 
@@ -46,6 +47,9 @@ class Slot:
     border_row: wp.int32
     cell_row: wp.int32
     list_row: wp.int32
+    piece_row: wp.int32
+    pieces: wp.int32
+    duration_steps: wp.int32
     cells_x: wp.int32
     cells_y: wp.int32
     dt: wp.float32
@@ -127,6 +131,16 @@ class CellRow:
 
 
 @wp.struct
+class PieceRow:
+    """A straight piece of a map line, at most ``PIECE`` m long: its middle, direction, length and line kind."""
+
+    middle: wp.vec2
+    along: wp.vec2
+    length: wp.float32
+    kind: wp.int32
+
+
+@wp.struct
 class Fixed:
     """All fixed data: the slots, which world uses which, and the blocks."""
 
@@ -143,6 +157,8 @@ class Fixed:
     borders: wp.array[BorderRow]
     cells: wp.array[CellRow]
     lists: wp.array[wp.int32]
+    pieces: wp.array[PieceRow]
+    limits: wp.array[wp.float32]  # speed limit (m/s) at each point of the route, 0 where it is not known
 
 
 @wp.struct
@@ -189,8 +205,9 @@ SCENARIO_BLOCKS = {
     "stops": StopRow,
     "signals": wp.int32,
     "routes": wp.vec4,
+    "limits": wp.float32,
 }
-MAP_BLOCKS = {"borders": BorderRow, "cells": CellRow, "lists": wp.int32}
+MAP_BLOCKS = {"borders": BorderRow, "cells": CellRow, "lists": wp.int32, "pieces": PieceRow}
 BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS}
 FIRST_ROW = {  # the field of a slot that holds a block's first row
     "agents": "agent_row",
@@ -204,6 +221,8 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "borders": "border_row",
     "cells": "cell_row",
     "lists": "list_row",
+    "pieces": "piece_row",
+    "limits": "route_row",
 }
 
 

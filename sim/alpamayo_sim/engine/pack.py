@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import shapely
 from jaxtyping import Float32, Float64, Int8
 from scipy import ndimage
 
@@ -22,6 +23,7 @@ Array = np.ndarray
 CELL_SIZE = 4.0  # m
 MAX_CELLS = 1 << 20
 CORNER = 1.5  # m; a path turns within this much of its corners
+FLATNESS = 0.1  # m; map lines lose points that are no further off
 STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
 
 
@@ -74,6 +76,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
     signals = _signal_rows(scene)
     blocks.add("signals", signals.ravel())
     blocks.add("routes", route := _route_rows(scene))
+    blocks.add("limits", _speed_limits(scene, route))
     named: list[Track | Prop] = [*others, *scene.props]
     return Packed(
         scenario=scenario,
@@ -86,6 +89,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
             "dt": scene.dt,
             "friction": scene.environment.friction,
             "goal": scenario.goal.distance,
+            "duration_steps": scenario.steps,
         },
         ids=tuple(item.id for item in named),
         category=np.array([item.category for item in named], np.int8),
@@ -103,10 +107,12 @@ def pack_map(road_map: RoadMap) -> PackedMap:
     """
     index = MapIndex(road_map)
     border = index.border
+    pieces = piece_rows(index)
     if border is None:
+        empty = {name: layout.empty_rows(dtype) for name, dtype in layout.MAP_BLOCKS.items()}
         return PackedMap(
             index,
-            blocks={name: layout.empty_rows(dtype) for name, dtype in layout.MAP_BLOCKS.items()},
+            blocks={**empty, "pieces": pieces},
             size=(0, 0),
             cell_size=CELL_SIZE,
             corner=(0.0, 0.0),
@@ -128,7 +134,7 @@ def pack_map(road_map: RoadMap) -> PackedMap:
     cells["first"] = np.concatenate([[0], np.cumsum(cells["count"])[:-1]])
     return PackedMap(
         index,
-        blocks={"borders": _border_rows(border), "cells": cells, "lists": segments.astype(np.int32)},
+        blocks={"borders": _border_rows(border), "cells": cells, "lists": segments.astype(np.int32), "pieces": pieces},
         size=(nx, ny),
         cell_size=cell_size,
         corner=(float(low[0]), float(low[1])),
@@ -296,6 +302,35 @@ def _route_rows(scene: Scene) -> Float32[Array, "n 4"]:
     if scene.route is None:
         raise InputError(f"scene {scene.id!r} has no route; the engine needs one to measure progress")
     return path_rows(scene.route.path, f"scene {scene.id!r}: route")
+
+
+def _speed_limits(scene: Scene, route: Float32[Array, "n 4"]) -> Float32[Array, " n"]:
+    """Speed limit (m/s) of the lane that each point of the route lies on, 0 where it is not known."""
+    lanes = scene.road_map.lanes
+    match = pack_map(scene.road_map).index.nearest_lane(route[:, :2], route[:, 2], max_distance=STOP_REACH)
+    limits = np.array([lane.speed_limit or 0.0 for lane in lanes] + [0.0], np.float32)
+    return limits[match.index]
+
+
+def piece_rows(index: MapIndex) -> Array:
+    """The map's lines without points that lie within ``FLATNESS`` of a straight line, cut to pieces."""
+    arrays = index.arrays
+    middles, steps, kinds = [np.zeros((0, 2))], [np.zeros((0, 2))], [np.zeros(0, np.int32)]
+    if len(arrays.offsets) > 1:
+        owner = np.repeat(np.arange(len(arrays.kind)), np.diff(arrays.offsets))
+        lines = shapely.linestrings(arrays.points[:, :2].astype(np.float64), indices=owner)
+        flat = shapely.segmentize(shapely.simplify(lines, FLATNESS), layout.PIECE)
+        xy, line = shapely.get_coordinates(flat, return_index=True)
+        within = line[1:] == line[:-1]
+        middles.append((0.5 * (xy[1:] + xy[:-1]))[within])
+        steps.append((xy[1:] - xy[:-1])[within])
+        kinds.append(arrays.kind[line[:-1][within]].astype(np.int32))
+    step = np.concatenate(steps)
+    length = np.linalg.norm(step, axis=1)
+    rows = layout.empty_rows(layout.PieceRow, len(step))
+    rows["middle"], rows["length"], rows["kind"] = np.concatenate(middles), length, np.concatenate(kinds)
+    rows["along"] = step / np.maximum(length, 1e-9)[:, None]
+    return rows[length > 1e-6]
 
 
 def _border_rows(border: Border) -> Array:

@@ -57,6 +57,7 @@ class Store:
             row[name] = value
         for name, first in {**self._append_all(packed.blocks), **map_rows}.items():
             row[layout.FIRST_ROW[name]] = first
+        row["pieces"] = len(packed_map.blocks["pieces"])
         row["cells_x"], row["cells_y"] = packed_map.size
         row["cell_size"], row["corner"] = packed_map.cell_size, packed_map.corner
         self.packed.append(packed)

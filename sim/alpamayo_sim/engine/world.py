@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
 from alpamayo_sim.driver import PLAN_STEPS, Agents, Observation, Truth
-from alpamayo_sim.engine import kernels, layout
+from alpamayo_sim.engine import kernels, layout, vectors
 from alpamayo_sim.engine.contacts import Contact, contact_of
 from alpamayo_sim.engine.observation import observation_of
 from alpamayo_sim.engine.pack import Packed, pack_map
@@ -201,6 +201,21 @@ class World:
             route_s=float(self._view("route_s")[w]),
         )
 
+    def vectors(self, agents: int = vectors.AGENTS, pieces: int = vectors.PIECES) -> Float32[Array, "worlds n"]:
+        """All worlds as rows of numbers in [-1, 1]: ego, route, nearest agents, nearest map (``engine.vectors``)."""
+        key = agents, pieces
+        if key not in self._rows:
+            shape = (self.num_worlds, vectors.vector_size(agents, pieces))
+            rows = wp.zeros(shape, dtype=wp.float32, device=self.device)
+            inputs = [self._store.fixed, self._state, agents, pieces, rows]
+            launch = wp.launch(
+                vectors.describe, dim=self.num_worlds, inputs=inputs, device=self.device, record_cmd=True
+            )
+            self._rows[key] = launch, rows
+        launch, rows = self._rows[key]
+        launch.launch()
+        return rows.numpy().copy()
+
     def map_index(self, w: int) -> MapIndex:
         """The index of a world's road map."""
         return pack_map(self.scenarios[w].scene.road_map).index
@@ -290,6 +305,13 @@ class World:
         """Whether the progress has come to within 0.1 m of the goal's distance."""
         return self._view("arrived")
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"device": self.device, "state": self.snapshot()}
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        World.__init__(self, pickled["state"].scenarios, device=pickled["device"])
+        self.restore(pickled["state"])
+
     # Inside
 
     def _use(self, scenarios: list[Scenario]) -> None:
@@ -341,6 +363,7 @@ class World:
             "assess": launch(kernels.assess, grid, fixed, state, active, 1),
             "track": launch(track, self.num_worlds, fixed, state, self._plans, self._tracked),
         }
+        self._rows: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._recorded = self._store.generation
 
     def _view(self, name: str) -> Array:

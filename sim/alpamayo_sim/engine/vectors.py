@@ -1,0 +1,199 @@
+# mypy: ignore-errors
+"""The flat observation: what a small policy needs to know, as numbers in [-1, 1], one row a world.
+
+Everything is in the ego frame (x forward, y left) and clipped. A row holds, in this order:
+
+========  ======================================================================================================
+12        ego: speed / 40, acceleration / 9, curvature / 0.25, lateral offset / 10, cos and sin of the heading to
+          the route, drivable margin / 4, speed limit / 40 (0: not known), way to the goal / 500, time left / 60 s,
+          friction / 1.5, collided
+32 x 2    route: points every 4 m from beside the ego on: x, y / 128; past its end the last repeats
+K x 7     agents: x, y / 100, cos and sin of the relative heading, speed / 40, length and width / 20
+M x 7     map pieces (straight, at most 8 m): x, y of the middle / 100, cos, sin, length / 8, is edge, is painted line
+========  ======================================================================================================
+
+The agents are those within 100 m, in the world's order; when there are more than K the nearest ones, sorted out by
+distance to 1.6 m. The same holds for the M pieces. Rows of zeros fill the rest (a row that is there has cos and sin).
+"""
+
+from alpamayo_sim.driver import ROUTE_POINTS, ROUTE_SPACING
+from alpamayo_sim.engine.kernels import MAX_CURVATURE, MAX_DECELERATION, RANGE, path_at
+from alpamayo_sim.engine.layout import PIECE, Fixed, Slot, State
+from alpamayo_sim.map_index import MapLineKind
+from alpamayo_sim.warp_runtime import wp
+
+wp.set_module_options({"enable_backward": False})
+
+EGO_FEATURES = 12
+FEATURES = 7
+AGENTS = 63
+PIECES = 200
+
+REACH = wp.constant(100.0)
+BINS = wp.constant(64)
+POINTS = wp.constant(ROUTE_POINTS)
+SPACING = wp.constant(ROUTE_SPACING)
+PIECE_LENGTH = wp.constant(PIECE)
+EGO = wp.constant(EGO_FEATURES)
+WIDTH = wp.constant(FEATURES)
+Histogram = wp.types.vector(length=64, dtype=wp.int32)
+
+
+def vector_size(agents: int = AGENTS, pieces: int = PIECES) -> int:
+    """Numbers in a flat observation of so many agents and map pieces."""
+    return EGO_FEATURES + 2 * ROUTE_POINTS + FEATURES * (agents + pieces)
+
+
+@wp.func
+def unit(value: wp.float32) -> wp.float32:
+    """Clipped to [-1, 1]."""
+    return wp.clamp(value, -1.0, 1.0)
+
+
+@wp.func
+def bin_of(distance: wp.float32) -> wp.int32:
+    """Bin of a distance (m) below ``REACH``."""
+    return wp.min(wp.int32(distance * wp.float32(BINS) / REACH), BINS - 1)
+
+
+@wp.func
+def last_bin(counts: Histogram, wanted: wp.int32) -> wp.vec2i:
+    """The bin in which the ``wanted`` nearest end, and how many of that bin are among them."""
+    total = wp.int32(0)
+    for k in range(BINS):
+        if total + counts[k] > wanted:
+            return wp.vec2i(k, wanted - total)
+        total += counts[k]
+    return wp.vec2i(BINS, 0)
+
+
+@wp.func
+def in_ego(pose: wp.vec3, c: wp.float32, s: wp.float32, point: wp.vec2) -> wp.vec2:
+    """A point of the world in the ego frame."""
+    dx = point[0] - pose[0]
+    dy = point[1] - pose[1]
+    return wp.vec2(c * dx + s * dy, c * dy - s * dx)
+
+
+@wp.func
+def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.array2d[wp.float32]):
+    """The ego's features."""
+    on = path_at(fixed.routes, slot.route_row, slot.route_points, state.route_s[w])
+    heading = state.pose[w, 0][2] - on[2]
+    left = wp.float32(slot.duration_steps - state.step[w]) * slot.dt
+    out[w, 0] = unit(state.speed[w, 0] / 40.0)
+    out[w, 1] = unit(state.acceleration[w] / MAX_DECELERATION)
+    out[w, 2] = unit(state.curvature[w] / MAX_CURVATURE)
+    out[w, 3] = unit(state.lateral_offset[w] / 10.0)
+    out[w, 4] = wp.cos(heading)
+    out[w, 5] = wp.sin(heading)
+    out[w, 6] = unit(state.margin[w] / RANGE)
+    out[w, 7] = unit(fixed.limits[slot.route_row + state.route_segment[w]] / 40.0)
+    out[w, 8] = unit((slot.goal - state.progress[w]) / 500.0)
+    out[w, 9] = unit(left / 60.0)
+    out[w, 10] = unit(slot.friction / 1.5)
+    out[w, 11] = wp.float32(state.collided[w])
+
+
+@wp.func
+def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.array2d[wp.float32]):
+    """The route's points."""
+    pose = state.pose[w, 0]
+    c = wp.cos(pose[2])
+    s = wp.sin(pose[2])
+    for k in range(POINTS):
+        on = path_at(fixed.routes, slot.route_row, slot.route_points, state.route_s[w] + SPACING * wp.float32(k))
+        at = in_ego(pose, c, s, wp.vec2(on[0], on[1]))
+        out[w, EGO + 2 * k] = unit(at[0] / 128.0)
+        out[w, EGO + 2 * k + 1] = unit(at[1] / 128.0)
+
+
+@wp.func
+def write_agents(
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, first: wp.int32, rows: wp.int32, out: wp.array2d[wp.float32]
+):
+    """The agents' features."""
+    pose = state.pose[w, 0]
+    c = wp.cos(pose[2])
+    s = wp.sin(pose[2])
+    counts = Histogram()
+    for a in range(1, slot.agents):
+        at = state.pose[w, a]
+        distance = wp.length(wp.vec2(at[0] - pose[0], at[1] - pose[1]))
+        if state.valid[w, a] and distance < REACH:
+            counts[bin_of(distance)] += 1
+    last = last_bin(counts, rows)
+    spare = last[1]
+    column = wp.int32(first)
+    for a in range(1, slot.agents):
+        at = state.pose[w, a]
+        distance = wp.length(wp.vec2(at[0] - pose[0], at[1] - pose[1]))
+        if state.valid[w, a] and distance < REACH:
+            b = bin_of(distance)
+            if b < last[0] or (b == last[0] and spare > 0):
+                if b == last[0]:
+                    spare -= 1
+                me = fixed.agents[slot.agent_row + a]
+                place = in_ego(pose, c, s, wp.vec2(at[0], at[1]))
+                out[w, column] = place[0] / REACH
+                out[w, column + 1] = place[1] / REACH
+                out[w, column + 2] = wp.cos(at[2] - pose[2])
+                out[w, column + 3] = wp.sin(at[2] - pose[2])
+                out[w, column + 4] = unit(wp.length(state.velocity[w, a]) / 40.0)
+                out[w, column + 5] = unit(me.length / 20.0)
+                out[w, column + 6] = unit(me.width / 20.0)
+                column += WIDTH
+    while column < first + WIDTH * rows:
+        out[w, column] = 0.0
+        column += 1
+
+
+@wp.func
+def write_pieces(
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, first: wp.int32, rows: wp.int32, out: wp.array2d[wp.float32]
+):
+    """The map pieces' features."""
+    pose = state.pose[w, 0]
+    centre = wp.vec2(pose[0], pose[1])
+    c = wp.cos(pose[2])
+    s = wp.sin(pose[2])
+    counts = Histogram()
+    for k in range(slot.pieces):
+        distance = wp.length(fixed.pieces[slot.piece_row + k].middle - centre)
+        if distance < REACH:
+            counts[bin_of(distance)] += 1
+    last = last_bin(counts, rows)
+    spare = last[1]
+    column = wp.int32(first)
+    for k in range(slot.pieces):
+        piece = fixed.pieces[slot.piece_row + k]
+        distance = wp.length(piece.middle - centre)
+        if distance < REACH:
+            b = bin_of(distance)
+            if b < last[0] or (b == last[0] and spare > 0):
+                if b == last[0]:
+                    spare -= 1
+                place = in_ego(pose, c, s, piece.middle)
+                out[w, column] = place[0] / REACH
+                out[w, column + 1] = place[1] / REACH
+                out[w, column + 2] = unit(c * piece.along[0] + s * piece.along[1])
+                out[w, column + 3] = unit(c * piece.along[1] - s * piece.along[0])
+                out[w, column + 4] = unit(piece.length / PIECE_LENGTH)
+                out[w, column + 5] = wp.where(piece.kind == int(MapLineKind.EDGE), 1.0, 0.0)
+                out[w, column + 6] = wp.where(piece.kind == int(MapLineKind.LINE), 1.0, 0.0)
+                column += WIDTH
+    while column < first + WIDTH * rows:
+        out[w, column] = 0.0
+        column += 1
+
+
+@wp.kernel
+def describe(fixed: Fixed, state: State, agents: wp.int32, pieces: wp.int32, out: wp.array2d[wp.float32]):
+    """Write each world's row."""
+    w = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    write_ego(fixed, state, slot, w, out)
+    write_route(fixed, state, slot, w, out)
+    first = EGO + 2 * POINTS
+    write_agents(fixed, state, slot, w, first, agents, out)
+    write_pieces(fixed, state, slot, w, first + WIDTH * agents, pieces, out)

@@ -1,0 +1,216 @@
+"""What the single and the vector environment share: worlds with a task, their spaces, rewards and ends."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Bool, Float32, Float64, UInt8
+
+from alpamayo_sim.driver import PLAN_STEPS
+from alpamayo_sim.engine import World, WorldState
+from alpamayo_sim.engine.vectors import vector_size
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Scene
+
+Array = np.ndarray
+Source = Callable[[np.random.Generator], Scenario]
+
+RENDER_SIZE = (480, 640)  # height, width
+FRAMES_PER_SECOND = 10
+ACTIONS = {
+    "control": spaces.Box(np.array([-9.0, -0.25], np.float32), np.array([4.0, 0.25], np.float32)),
+    "normalized": spaces.Box(-1.0, 1.0, (2,), np.float32),
+    "trajectory": spaces.Box(
+        np.tile(np.array([-512.0, -512.0, -np.pi, 0.0], np.float32), (PLAN_STEPS, 1)),
+        np.tile(np.array([512.0, 512.0, np.pi, 80.0], np.float32), (PLAN_STEPS, 1)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Weights of the reward; a step's reward is the sum.
+
+    ``progress`` per metre of route gained; ``arrival``, ``collision`` and ``off_road`` once when it comes to that;
+    ``acceleration`` per (m/s²)² of longitudinal and ``lateral`` per (m/s²)² of lateral acceleration.
+    """
+
+    progress: float = 0.1
+    arrival: float = 5.0
+    collision: float = -10.0
+    off_road: float = -5.0
+    acceleration: float = -0.001
+    lateral: float = -0.001
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an environment is set up.
+
+    ``action`` is "control" (acceleration m/s², curvature 1/m), "normalized" (the same as shares of the limits, which
+    are 4 and -9 m/s² and +-0.25 1/m) or "trajectory" (a plan, followed by the built-in tracker for one step).
+    ``observation`` is "vector" (see ``engine.vectors``) with the ``agents`` nearest road users and the ``pieces``
+    nearest pieces of map. An episode ends (terminated) with a collision, on leaving the drivable area if
+    ``ends_off_road``, and on arrival; it is cut off (truncated) when the scenario's duration or
+    ``max_episode_steps`` is over.
+    """
+
+    action: str = "control"
+    observation: str = "vector"
+    agents: int = 63
+    pieces: int = 200
+    ends_off_road: bool = True
+    max_episode_steps: int | None = None
+    reward: Reward = Reward()
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise InputError(f"action is {self.action!r}, must be one of {', '.join(map(repr, ACTIONS))}")
+        if self.observation != "vector":
+            raise InputError(f"observation is {self.observation!r}, must be 'vector'")
+        if min(self.agents, self.pieces) < 0:
+            raise InputError(f"agents and pieces are {self.agents} and {self.pieces}, must not be negative")
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
+
+    @property
+    def action_space(self) -> spaces.Box:
+        """A new space of one world's actions."""
+        box = ACTIONS[self.action]
+        return spaces.Box(box.low, box.high, dtype=np.float32)
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """A new space of one world's observations."""
+        return spaces.Box(-1.0, 1.0, (vector_size(self.agents, self.pieces),), np.float32)
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Settings from keyword arguments, where ``reward`` may be a mapping of weights.
+
+    Raises:
+        InputError: a name or a value is not one of them.
+    """
+    reward = values.get("reward", Reward())
+    _check_names(values, Settings, "environment")
+    if not isinstance(reward, Reward):
+        _check_names(reward, Reward, "reward")
+        reward = Reward(**reward)
+    return Settings(**{**values, "reward": reward})
+
+
+def _check_names(values: Mapping[str, Any], kind: type, what: str) -> None:
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"{what} has no setting {name!r}; it has {', '.join(known)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a step gave each world; rows of worlds that stood still have no meaning."""
+
+    reward: Float64[Array, " worlds"]
+    terminated: Bool[Array, " worlds"]
+    truncated: Bool[Array, " worlds"]
+
+
+class Fleet:
+    """Worlds that each draw a scenario from ``source`` at every start and then earn rewards in it."""
+
+    def __init__(self, source: Source, num: int, settings: Settings) -> None:
+        self.source = source
+        self.num = num
+        self.settings = settings
+        self.world: World | None = None
+        self._pictures: dict[int, tuple[Scene, Any]] = {}
+
+    def begin(self, worlds: Sequence[int], generators: Sequence[np.random.Generator]) -> None:
+        """Draw new scenarios for some worlds, each from its own generator; the first time it must be all."""
+        scenarios = [self.source(generators[w]) for w in worlds]
+        if self.world is None:
+            self.world = World(scenarios, device=self.settings.device)
+        else:
+            self.world.assign(worlds, scenarios)
+
+    def advance(self, actions: Array, active: Bool[Array, " worlds"] | None = None) -> Outcome:
+        """One step of the active worlds.
+
+        Raises:
+            InputError: an action is not finite or of a wrong shape.
+        """
+        world = self.running
+        before = world.progress.copy()
+        world.step(self._controls(actions), active=active)
+        weights = self.settings.reward
+        lateral = world.ego_curvature * world.ego_speed**2
+        collided, left, arrived = world.collided, world.off_road, world.arrived
+        reward = (
+            weights.progress * (world.progress - before)
+            + weights.arrival * arrived
+            + weights.collision * collided
+            + weights.off_road * left
+            + weights.acceleration * world.ego_acceleration**2
+            + weights.lateral * lateral**2
+        )
+        ended = collided | arrived | (left & self.settings.ends_off_road)
+        return Outcome(reward.astype(np.float64), ended, world.step_index >= self._last_steps())
+
+    def _controls(self, actions: Array) -> Array:
+        if self.settings.action == "trajectory":
+            return self.running.track(actions)
+        if self.settings.action == "normalized":
+            box = ACTIONS["control"]
+            return np.where(actions < 0.0, -box.low, box.high) * actions
+        return actions
+
+    def observations(self) -> Float32[Array, "worlds n"]:
+        """Observations of all worlds, fresh arrays."""
+        return self.running.vectors(self.settings.agents, self.settings.pieces)
+
+    def infos(self) -> dict[str, Array]:
+        """What is known of each world beside the observation, by name."""
+        world = self.running
+        return {
+            "progress": world.progress.astype(np.float64),
+            "lateral_offset": world.lateral_offset.astype(np.float64),
+            "speed": world.ego_speed.astype(np.float64),
+            "collided": world.collided,
+            "off_road": world.off_road,
+            "arrived": world.arrived.copy(),
+        }
+
+    def render(self, w: int) -> UInt8[Array, "height width 3"]:
+        """A bird's-eye picture of a world."""
+        from alpamayo_sim.sensors.birdseye import BirdsEye
+
+        truth = self.running.truth(w)
+        if w not in self._pictures or self._pictures[w][0] is not truth.scene:
+            self._pictures[w] = truth.scene, BirdsEye(truth.scene)
+        height, width = RENDER_SIZE
+        picture: Array = self._pictures[w][1].draw(truth, width=width, height=height)
+        return picture
+
+    def snapshot(self) -> WorldState:
+        """A copy of the state of all worlds."""
+        return self.running.snapshot()
+
+    @property
+    def running(self) -> World:
+        """The world, once it has begun."""
+        if self.world is None:
+            raise RuntimeError("the worlds have not begun")
+        return self.world
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pictures": {}}
+
+    def _last_steps(self) -> Array:
+        limit = self.settings.max_episode_steps
+        steps = np.array([scenario.steps for scenario in self.running.scenarios])
+        return steps if limit is None else np.minimum(steps, limit)

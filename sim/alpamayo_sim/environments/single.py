@@ -1,0 +1,95 @@
+"""One world as a Gymnasium environment."""
+
+import copy
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ResetNeeded
+from jaxtyping import Float32
+
+from alpamayo_sim.engine import WorldState
+from alpamayo_sim.environments.fleet import FRAMES_PER_SECOND, Fleet, Source, settings_of
+from alpamayo_sim.errors import InputError
+
+Array = np.ndarray
+
+
+class DrivingEnv(gymnasium.Env[Array, Array]):
+    """Drive the ego of a scenario that is drawn anew at each reset.
+
+    ``reset(seed=...)`` seeds the generator that all scenarios come from; without a seed it goes on. The info holds
+    progress (m), lateral_offset (m), speed (m/s) and the flags collided, off_road and arrived.
+
+    Args:
+        source: makes the next scenario from a generator.
+        render_mode: None, or "rgb_array" for bird's-eye pictures.
+        **settings: see :class:`Settings`; ``reward`` may be a dict of weights (:class:`Reward`).
+
+    Raises:
+        InputError: an unknown setting or value.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012
+
+    def __init__(self, source: Source, *, render_mode: str | None = None, **settings: Any) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
+        self.fleet = Fleet(source, 1, settings_of(settings))
+        self.render_mode = render_mode
+        self.action_space = self.fleet.settings.action_space
+        self.observation_space = self.fleet.settings.observation_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start the next scenario."""
+        super().reset(seed=seed, options=options)
+        self.fleet.begin([0], [self.np_random])
+        return self._observation(), self._info()
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Drive for one time step of the scene.
+
+        Raises:
+            InputError: the action is not finite or of a wrong shape. Actions out of range are clamped.
+            ResetNeeded: there was no reset yet.
+        """
+        self._check_begun("step")
+        outcome = self.fleet.advance(np.asarray(action)[None])
+        return (
+            self._observation(),
+            float(outcome.reward[0]),
+            bool(outcome.terminated[0]),
+            bool(outcome.truncated[0]),
+            self._info(),
+        )
+
+    def render(self) -> Array | None:
+        """The bird's-eye picture [480, 640, 3] uint8 in mode "rgb_array", else None."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called, but render_mode was not given; make it 'rgb_array'")
+            return None
+        self._check_begun("render")
+        return self.fleet.render(0)
+
+    def snapshot(self) -> tuple[WorldState, np.random.Generator]:
+        """A copy of all that changes: the world and the generator that later scenarios come from."""
+        self._check_begun("snapshot")
+        return self.fleet.snapshot(), copy.deepcopy(self.np_random)
+
+    def restore(self, state: tuple[WorldState, np.random.Generator]) -> Float32[Array, " n"]:
+        """Return to a snapshot, also one of another environment; gives the observation there."""
+        self._check_begun("restore")
+        world, generator = state
+        self.fleet.running.restore(world)
+        self.np_random = copy.deepcopy(generator)
+        return self._observation()
+
+    def _observation(self) -> Float32[Array, " n"]:
+        return self.fleet.observations()[0]
+
+    def _info(self) -> dict[str, Any]:
+        return {name: values[0].item() for name, values in self.fleet.infos().items()}
+
+    def _check_begun(self, what: str) -> None:
+        if self.fleet.world is None:
+            raise ResetNeeded(f"{what}() was called before the first reset()")

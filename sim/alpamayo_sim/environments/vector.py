@@ -1,0 +1,210 @@
+"""Many worlds as a native Gymnasium vector environment."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from jaxtyping import Bool, Float32, Float64
+
+from alpamayo_sim.engine import WorldState
+from alpamayo_sim.environments.fleet import FRAMES_PER_SECOND, Fleet, Outcome, Source, settings_of
+from alpamayo_sim.environments.single import DrivingEnv
+from alpamayo_sim.errors import InputError
+
+Array = np.ndarray
+Step = tuple[
+    Float32[Array, "envs n"], Float64[Array, " envs"], Bool[Array, " envs"], Bool[Array, " envs"], dict[str, Any]
+]
+
+
+class DrivingVectorEnv(VectorEnv[Array, Array, Array]):
+    """``num_envs`` :class:`DrivingEnv` that step together in one engine; the same seeds give the same episodes.
+
+    ``reset(seed=n)`` seeds the sub-environments with n, n + 1, ...; a list gives each its own. Scenarios of
+    different size share a batch. In mode DISABLED ended sub-environments are started again by
+    ``reset(options={"reset_mask": mask})``.
+
+    Args:
+        source: makes the next scenario of a sub-environment from its generator.
+        num_envs: how many.
+        autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED, or its value.
+        render_mode: None, or "rgb_array".
+        **settings: see :class:`Settings`.
+
+    Raises:
+        InputError: an unknown setting or value.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise InputError(f"num_envs is {num_envs}, must be at least 1")
+        if render_mode not in (None, *DrivingEnv.metadata["render_modes"]):
+            raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
+        try:
+            self.autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError:
+            modes = ", ".join(repr(mode.value) for mode in AutoresetMode)
+            raise InputError(f"autoreset_mode is {autoreset_mode!r}, must be one of {modes}") from None
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": FRAMES_PER_SECOND,
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.fleet = Fleet(source, num_envs, settings_of(settings))
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.single_action_space = self.fleet.settings.action_space
+        self.single_observation_space = self.fleet.settings.observation_space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._generators, self._seeds = _seeded([None] * num_envs)
+        self._ended = np.zeros(num_envs, bool)
+
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The generator of each sub-environment."""
+        return tuple(self._generators)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of each sub-environment."""
+        return tuple(self._seeds)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Float32[Array, "envs n"], dict[str, Any]]:
+        """Start the next scenarios of all sub-environments, or of those in ``options["reset_mask"]``.
+
+        Raises:
+            InputError: the wrong number of seeds, or a mask that is not a bool array with a True.
+        """
+        mask = self._reset_mask(options)
+        seeds = self._seed_list(seed)
+        for w in np.flatnonzero(mask):
+            if seeds[w] is not None:
+                (self._generators[w],), (self._seeds[w],) = _seeded([seeds[w]])
+        self.fleet.begin(np.flatnonzero(mask).tolist(), self._generators)
+        self._ended[mask] = False
+        return self.fleet.observations(), self._infos(mask)
+
+    def step(self, actions: Array) -> Step:
+        """Drive all sub-environments for one time step, and start ended ones again as the mode says.
+
+        Raises:
+            InputError: an action is not finite or of a wrong shape.
+            ResetNeeded: there was no reset yet, or, in mode DISABLED, not for a sub-environment that has ended.
+        """
+        if self.fleet.world is None:
+            raise ResetNeeded("step() was called before the first reset()")
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            return self._step_next(np.asarray(actions))
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
+            ended = np.flatnonzero(self._ended).tolist()
+            raise ResetNeeded(f"sub-environments {ended} have ended; reset them with options['reset_mask']")
+        outcome = self.fleet.advance(np.asarray(actions))
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            return self._result(outcome, self._start_ended(outcome))
+        self._ended = outcome.terminated | outcome.truncated
+        return self._result(outcome, self._infos())
+
+    def render(self) -> tuple[Array, ...] | None:
+        """The bird's-eye picture of each sub-environment in mode "rgb_array", else None."""
+        if self.render_mode is None:
+            return None
+        if self.fleet.world is None:
+            raise ResetNeeded("render() was called before the first reset()")
+        return tuple(self.fleet.render(w) for w in range(self.num_envs))
+
+    def snapshot(self) -> tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]:
+        """A copy of all that changes: worlds, generators, and who has ended."""
+        return self.fleet.snapshot(), copy.deepcopy(self._generators), self._ended.copy()
+
+    def restore(
+        self, state: tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]
+    ) -> Float32[Array, "envs n"]:
+        """Return to a snapshot; gives the observations there."""
+        worlds, generators, ended = state
+        self.fleet.running.restore(worlds)
+        self._generators, self._ended = copy.deepcopy(generators), ended.copy()
+        return self.fleet.observations()
+
+    def _step_next(self, actions: Array) -> Step:
+        """Those that ended in the last step start again, whatever their action; the others drive."""
+        starting = self._ended.copy()
+        if starting.any():
+            neutral = np.zeros(actions.shape[1:], actions.dtype)
+            actions = np.where(starting.reshape(-1, *[1] * neutral.ndim), neutral, actions)
+            self.fleet.begin(np.flatnonzero(starting).tolist(), self._generators)
+        outcome = self.fleet.advance(actions, ~starting)
+        outcome = Outcome(
+            np.where(starting, 0.0, outcome.reward), outcome.terminated & ~starting, outcome.truncated & ~starting
+        )
+        self._ended = outcome.terminated | outcome.truncated
+        return self._result(outcome, self._infos())
+
+    def _start_ended(self, outcome: Outcome) -> dict[str, Any]:
+        """Start ended sub-environments again at once; their last observations and infos are in the infos."""
+        ended = outcome.terminated | outcome.truncated
+        if not ended.any():
+            return self._infos()
+        last = np.full(self.num_envs, None, dtype=object)
+        observations = self.fleet.observations()
+        for w in np.flatnonzero(ended):
+            last[w] = observations[w]
+        final = {"final_obs": last, "_final_obs": ended, "final_info": self._infos(ended), "_final_info": ended.copy()}
+        self.fleet.begin(np.flatnonzero(ended).tolist(), self._generators)
+        return {**final, **self._infos()}
+
+    def _result(self, outcome: Outcome, infos: dict[str, Any]) -> Step:
+        return self.fleet.observations(), outcome.reward, outcome.terminated, outcome.truncated, infos
+
+    def _infos(self, mask: Bool[Array, " envs"] | None = None) -> dict[str, Any]:
+        """The infos of the sub-environments in the mask, zeros for the others, with a mask for each."""
+        mask = np.ones(self.num_envs, bool) if mask is None else mask
+        infos: dict[str, Any] = {}
+        for name, values in self.fleet.infos().items():
+            infos[name] = np.where(mask, values, np.zeros_like(values))
+            infos[f"_{name}"] = mask.copy()
+        return infos
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> Bool[Array, " envs"]:
+        if options is None or "reset_mask" not in options:
+            return np.ones(self.num_envs, bool)
+        mask = options["reset_mask"]
+        if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+            raise InputError(
+                f"options['reset_mask'] must be a bool array of shape ({self.num_envs},) with a True in it"
+            )
+        if self.fleet.world is None and not mask.all():
+            raise ResetNeeded("the first reset() must be of all sub-environments")
+        return mask.copy()
+
+    def _seed_list(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed) + w for w in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise InputError(f"seed has {len(seed)} numbers, must be one for each of {self.num_envs} sub-environments")
+        return list(seed)
+
+
+def _seeded(seeds: Sequence[int | None]) -> tuple[list[np.random.Generator], list[int]]:
+    made = [seeding.np_random(seed) for seed in seeds]
+    return [generator for generator, _ in made], [number for _, number in made]

@@ -1,0 +1,85 @@
+"""The registered ids, as a user of Gymnasium meets them."""
+
+import subprocess
+import sys
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+
+import alpamayo.environments as environments
+from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv
+from alpamayo_sim.errors import InputError
+
+
+def test_registering_twice_is_no_harm_and_imports_nothing_heavy() -> None:
+    environments.register_environments()
+    code = """
+import sys, gymnasium, alpamayo.environments
+heavy = {"torch", "warp", "shapely", "cv2", "alpamayo_sim", "alpamayo_scenarios"} & set(sys.modules)
+assert not heavy, heavy
+assert "alpamayo/LongTail-v0" in gymnasium.registry and "alpamayo/LogReplay-v0" in gymnasium.registry
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_gymnasium_finds_no_fault_in_the_registered_one() -> None:
+    env = gymnasium.make(environments.LONG_TAIL, families=["debris"], action="normalized")
+    assert isinstance(env.unwrapped, DrivingEnv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+    env.close()
+
+
+def test_the_spec_goes_through_json() -> None:
+    env = gymnasium.make(environments.LONG_TAIL, families=["cut-in", "debris"], reward={"progress": 1.0}, agents=5)
+    assert env.spec is not None
+    spec = EnvSpec.from_json(env.spec.to_json())
+    assert spec == env.spec
+    again = gymnasium.make(spec)
+    assert data_equivalence(env.reset(seed=4), again.reset(seed=4))
+
+
+def test_one_and_many_of_a_seed_are_the_same() -> None:
+    many = gymnasium.make_vec(environments.LONG_TAIL, num_envs=2, families=["cut-in", "wrong-way"])
+    assert isinstance(many.unwrapped, DrivingVectorEnv)
+    assert many.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    one = gymnasium.make(environments.LONG_TAIL, families=["cut-in", "wrong-way"])
+    observations, _ = many.reset(seed=7)
+    observation, _ = one.reset(seed=8)
+    assert (observations[1] == observation).all()
+    for _ in range(30):
+        results = many.step(np.tile(np.array([0.5, 0.0], np.float32), (2, 1)))
+        result = one.step(np.array([0.5, 0.0], np.float32))
+        assert (results[0][1] == result[0]).all()
+        assert results[1][1] == result[1]
+        if result[2] or results[2][1]:
+            break
+
+
+def test_other_processes_agree() -> None:
+    make = lambda: gymnasium.make(environments.LONG_TAIL, families=["debris"])  # noqa: E731
+    apart = AsyncVectorEnv([make] * 2, context="spawn")
+    native = gymnasium.make_vec(environments.LONG_TAIL, num_envs=2, families=["debris"])
+    try:
+        assert data_equivalence(apart.reset(seed=1), native.reset(seed=1))
+        for _ in range(5):
+            actions = np.full((2, 2), [1.0, 0.01], np.float32)
+            ours, theirs = native.step(actions), apart.step(actions)
+            assert data_equivalence(ours, theirs)
+    finally:
+        apart.close()
+
+
+def test_wrong_names_are_told() -> None:
+    with pytest.raises(InputError, match="cut-in"):
+        gymnasium.make(environments.LONG_TAIL, families=["cut-im"])
+    with pytest.raises(InputError, match="families is empty"):
+        gymnasium.make(environments.LONG_TAIL, families=[])
+    with pytest.raises(InputError, match="logs is empty"):
+        gymnasium.make(environments.LOG_REPLAY)

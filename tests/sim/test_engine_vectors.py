@@ -1,0 +1,107 @@
+"""The flat observation against its documentation, written again in numpy."""
+
+import numpy as np
+import pytest
+from engine_scenes import ROAD, cone, line, moving, scenario
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpamayo_sim.engine import World
+from alpamayo_sim.engine.pack import piece_rows
+from alpamayo_sim.engine.vectors import vector_size
+from alpamayo_sim.geometry import to_frame
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scene import LineKind, RoadLine, RoadMap
+
+
+def crowd(rng: np.random.Generator, count: int) -> World:
+    others = [
+        moving(
+            f"t{k}",
+            x=rng.uniform(-120, 120),
+            y=rng.uniform(-120, 120),
+            speed=rng.uniform(0, 20),
+            heading=rng.uniform(-3, 3),
+            size=tuple(rng.uniform(0.5, 10.0, 3)),
+        )
+        for k in range(count)
+    ]
+    return World([scenario(*others, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_agents_are_the_nearest_in_the_ego_frame(seed: int, wanted: int) -> None:
+    world = crowd(np.random.default_rng(seed), 30)
+    world.step(np.zeros((1, 2)))
+    rows = world.vectors(wanted, 0)[0, 76:].reshape(wanted, 7)
+    there = rows[np.hypot(rows[:, 2], rows[:, 3]) > 0.5]
+    agents = world.agents(0)
+    distance = np.hypot(*(agents.pose[:, :2] - world.ego_pose[0, :2]).T)
+    within = np.flatnonzero(distance < 100.0)
+    assert len(there) == min(wanted, len(within))
+    limit = np.sort(distance[within])[len(there) - 1] if len(there) else 0.0
+    for row in there:
+        xy = to_frame(agents.pose[:, :2].astype(float), world.ego_pose.astype(float)) / 100.0
+        k = int(np.argmin(np.hypot(*(xy - row[:2]).T)))
+        turn = agents.pose[k, 2] - world.ego_pose[0, 2]
+        speed = np.hypot(*agents.velocity[k])
+        expected = [*xy[k], np.cos(turn), np.sin(turn), speed / 40, *agents.size[k, :2] / 20]
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+        assert distance[k] <= limit + 100.0 / 64
+
+
+def test_the_ego_and_the_route_are_as_documented() -> None:
+    world = World([scenario(moving("a", x=50.0), friction=0.6)])
+    for _ in range(10):
+        world.step(np.array([[1.0, 0.02]]))
+    row = world.vectors(0, 0)[0]
+    assert row.shape == (vector_size(0, 0),)
+    speed, heading = 11.0, float(world.ego_pose[0, 2])
+    margin = float(world.drivable_margin[0])
+    expected = [
+        speed / 40,
+        1.0 / 9.0,
+        0.08,
+        float(world.lateral_offset[0]) / 10,
+        np.cos(heading),
+        np.sin(heading),
+        margin / 4,
+        14.0 / 40,
+        (100.0 - float(world.progress[0])) / 500,
+        9.0 / 60,
+        0.4,
+        0.0,
+    ]
+    np.testing.assert_allclose(row[:12], expected, atol=1e-5)
+    np.testing.assert_allclose(row[12:].reshape(32, 2), world.observe(0).route / 128, atol=1e-5)
+
+
+def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
+    bend = np.linspace(0, 1.5, 200)
+    edge = line(*zip(30 * np.sin(bend), 30 - 30 * np.cos(bend), strict=True))
+    road_map = RoadMap(
+        lanes=ROAD.lanes, road_edges=(edge,), road_lines=(RoadLine(line((0, 9), (7, 9)), LineKind.UNKNOWN),)
+    )
+    pieces = piece_rows(MapIndex(road_map))
+    assert pieces["length"].max() <= 8.0
+    total = [pieces["length"][pieces["kind"] == kind].sum() for kind in range(3)]
+    assert total == pytest.approx([1200.0, 45.0, 7.0], rel=2e-3)
+    np.testing.assert_allclose(np.linalg.norm(pieces["along"], axis=1), 1.0, atol=1e-5)
+    row = World([scenario(road_map=road_map)]).vectors(0, 50)[0, 76:].reshape(50, 7)
+    assert (np.hypot(row[:, 2], row[:, 3]) > 0.5).all()
+    painted = row[row[:, 6] == 1.0]
+    np.testing.assert_allclose(painted, [[0.035, 0.09, 1.0, 0.0, 7 / 8, 0.0, 1.0]], atol=1e-6)
+    assert (row[:, 5] == 1.0).sum() >= 5
+
+
+def test_a_map_and_a_crowd_that_are_empty() -> None:
+    world = World([scenario(road_map=RoadMap())])
+    row = world.vectors()[0]
+    assert (row[76:] == 0.0).all()
+    assert np.isfinite(row).all()
+
+
+def test_a_prop_is_seen() -> None:
+    row = World([scenario(props=[cone("c", 20.0, 1.0)])]).vectors(1, 0)[0, 76:]
+    np.testing.assert_allclose(row, [0.2, 0.01, 1.0, 0.0, 0.0, 0.02, 0.02], atol=1e-6)

@@ -1,0 +1,289 @@
+"""The environments against Gymnasium's own checks, and the vector environment against the single one."""
+
+import pickle
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from engine_scenes import cone, moving, scenario
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scenario import Scenario
+
+MODES = list(AutoresetMode)
+
+
+def source(rng: np.random.Generator) -> Scenario:
+    """Some traffic, an ego speed and a goal, all at random; short episodes of different lengths."""
+    traffic = [
+        moving(f"t{k}", x=rng.uniform(-40, 60), y=3.5 * rng.integers(2), speed=rng.uniform(0, 12))
+        for k in range(rng.integers(1, 6))
+    ]
+    ego = moving("ego", speed=rng.uniform(5, 12))
+    made = scenario(*traffic, props=[cone("c", 40.0, 2.0)], ego=ego, goal=float(rng.uniform(10, 30)))
+    return Scenario(made.scene, type(made.goal)(made.goal.distance, float(rng.integers(10, 30)) / 10))
+
+
+def single(**settings: Any) -> DrivingEnv:
+    return DrivingEnv(source, agents=8, pieces=20, **settings)
+
+
+def vector(num: int = 3, **settings: Any) -> DrivingVectorEnv:
+    return DrivingVectorEnv(source, num, agents=8, pieces=20, **settings)
+
+
+@pytest.mark.parametrize("action", ["control", "normalized", "trajectory"])
+def test_gymnasium_finds_no_fault(action: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env(single(action=action, render_mode="rgb_array"), skip_render_check=True)
+    said = [str(warning.message) for warning in caught]
+    assert all("symmetric and normalized" in text for text in said), said  # physical units are meant
+    assert len(said) == (action == "control")
+
+
+def test_normalized_actions_are_shares_of_the_limits() -> None:
+    ours, theirs = single(action="normalized"), single()
+    for env in (ours, theirs):
+        env.reset(seed=1)
+    for share, control in (((1.0, -0.1), (4.0, -0.025)), ((-0.5, 0.2), (-4.5, 0.05))):
+        assert data_equivalence(ours.step(np.array(share)), theirs.step(np.array(control)))
+
+
+def test_every_observation_is_in_its_space() -> None:
+    env = DrivingEnv(source)
+    env.action_space.seed(1)
+    for seed in range(10):
+        observation, _ = env.reset(seed=seed)
+        assert observation in env.observation_space
+        for _ in range(20):
+            observation, reward, *_, info = env.step(env.action_space.sample())
+            assert observation in env.observation_space
+            assert isinstance(reward, float)
+            assert env.observation_space.contains(observation)
+            assert set(info) == {"progress", "lateral_offset", "speed", "collided", "off_road", "arrived"}
+    assert observation.shape == (12 + 64 + 7 * 63 + 7 * 200,)
+
+
+def test_two_environments_of_one_seed_live_the_same_life() -> None:
+    first, second = single(), single()
+    for env in (first, second):
+        env.action_space.seed(3)
+    assert data_equivalence(first.reset(seed=3), second.reset(seed=3))
+    for _ in range(100):
+        action = first.action_space.sample()
+        assert (action == second.action_space.sample()).all()
+        one, two = first.step(action), second.step(action)
+        kept = one[0].copy()
+        assert data_equivalence(one, two)
+        if one[2] or one[3]:
+            assert data_equivalence(first.reset(), second.reset())  # no seed: the generator goes on
+        assert (kept == one[0]).all()  # later steps do not write into what was given out
+    assert not np.array_equal(first.reset(seed=1)[0], first.reset(seed=2)[0])
+    assert first.observation_space is first.observation_space
+
+
+def test_an_environment_is_pickled_in_the_middle() -> None:
+    env = single()
+    env.reset(seed=5)
+    for _ in range(4):
+        env.step(np.array([1.0, 0.01], np.float32))
+    other = pickle.loads(pickle.dumps(env))
+    for _ in range(10):
+        assert data_equivalence(env.step(np.array([-1.0, 0.0])), other.step(np.array([-1.0, 0.0])))
+    assert data_equivalence(env.reset(), other.reset())
+    fresh = pickle.loads(pickle.dumps(single()))
+    assert data_equivalence(fresh.reset(seed=2), single().reset(seed=2))
+
+
+def test_what_if_it_had_braked() -> None:
+    env = single()
+    env.reset(seed=5)
+    env.step(np.zeros(2))
+    saved = env.snapshot()
+    onward = [env.step(np.zeros(2)) for _ in range(5)]
+    env.restore(saved)
+    braked = [env.step(np.array([-6.0, 0.0])) for _ in range(5)]
+    assert braked[-1][4]["speed"] < onward[-1][4]["speed"] - 2.0
+    other = single()
+    other.reset(seed=99)
+    other.restore(saved)
+    assert data_equivalence([other.step(np.zeros(2)) for _ in range(5)], onward)
+    env.restore(saved)
+    assert data_equivalence(env.reset(), other.reset())
+
+
+def fixed(made: Scenario, **settings: Any) -> DrivingEnv:
+    env = DrivingEnv(lambda rng: made, agents=4, pieces=4, **settings)
+    env.reset(seed=0)
+    return env
+
+
+def test_the_reward_is_its_documented_sum() -> None:
+    env = fixed(scenario())
+    _, reward, terminated, truncated, info = env.step(np.array([2.0, 0.01], np.float32))
+    speed, way = 10.2, 1.01
+    lateral = 0.01 * speed**2
+    assert reward == pytest.approx(0.1 * way - 0.001 * 4.0 - 0.001 * lateral**2, abs=1e-4)
+    assert (terminated, truncated, info["collided"]) == (False, False, False)
+    own = fixed(scenario(), reward={"progress": 1.0, "acceleration": 0.0, "lateral": 0.0})
+    assert own.step(np.zeros(2))[1] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_collision_ends_the_episode() -> None:
+    env = fixed(scenario(moving("a", x=5.5, speed=0.0)))
+    *_, info = step = env.step(np.zeros(2))
+    assert step[2]
+    assert info["collided"]
+    assert step[1] == pytest.approx(0.1 - 10.0, abs=1e-4)
+
+
+def test_leaving_the_road_ends_the_episode_unless_told_otherwise() -> None:
+    left = np.array([0.0, 0.25])
+    for ends in (True, False):
+        env = fixed(scenario(), ends_off_road=ends)
+        steps = [env.step(left) for _ in range(15)]
+        off = [step[4]["off_road"] for step in steps]
+        assert any(off)
+        assert steps[off.index(True)][2] == ends
+
+
+def test_arrival_ends_the_episode_and_time_cuts_it_off() -> None:
+    env = fixed(scenario(goal=2.0))
+    assert [env.step(np.zeros(2))[2] for _ in range(2)] == [False, True]
+    env = fixed(scenario(goal=1000.0))
+    assert [env.step(np.array([-9.0, 0.0]))[3] for _ in range(100)] == [False] * 99 + [True]
+    env = fixed(scenario(goal=1000.0), max_episode_steps=3)
+    assert [env.step(np.zeros(2))[3] for _ in range(3)] == [False, False, True]
+
+
+def test_a_trajectory_is_driven() -> None:
+    env = fixed(scenario(), action="trajectory")
+    x = np.arange(1, 65) * 1.0
+    plan = np.stack([x, 0 * x, 0 * x, np.full(64, 10.0)], axis=1).astype(np.float32)
+    for _ in range(10):
+        *_, info = env.step(plan)
+    assert info["progress"] == pytest.approx(10.0, abs=1e-3)
+    stop = np.zeros((64, 4), np.float32)
+    for _ in range(20):
+        *_, info = env.step(stop)
+    assert info["speed"] == 0.0
+
+
+def test_misuse_is_told() -> None:
+    env = single()
+    with pytest.raises(ResetNeeded):
+        env.step(np.zeros(2))
+    env.reset(seed=0)
+    with pytest.raises(InputError, match="not finite"):
+        env.step(np.array([np.nan, 0.0]))
+    with pytest.raises(InputError, match="shape"):
+        env.step(np.zeros(3))
+    for settings, said in (
+        ({"action": "steer"}, "'control', 'normalized', 'trajectory'"),
+        ({"observation": "smell"}, "'vector'"),
+        ({"colour": 3}, "no setting 'colour'"),
+        ({"reward": {"fun": 1.0}}, "no setting 'fun'"),
+        ({"render_mode": "human"}, "rgb_array"),
+        ({"max_episode_steps": 0}, "at least 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            DrivingEnv(source, **settings)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'NextStep'"):
+        vector(autoreset_mode="now")
+    with pytest.raises(InputError, match="num_envs"):
+        vector(0)
+    with pytest.raises(InputError, match="one for each of 3"):
+        vector().reset(seed=[1, 2])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("action", ["control", "trajectory"])
+def test_native_is_the_same_as_sync(mode: AutoresetMode, action: str) -> None:
+    native = vector(4, autoreset_mode=mode, action=action)
+    sync = SyncVectorEnv([lambda: single(action=action)] * 4, autoreset_mode=mode)
+    assert native.metadata["autoreset_mode"] is sync.metadata["autoreset_mode"] is mode
+    assert native.single_observation_space == sync.single_observation_space
+    assert native.observation_space == sync.observation_space
+    assert native.action_space == sync.action_space
+    assert data_equivalence(native.reset(seed=17), sync.reset(seed=17))
+    native.action_space.seed(4)
+    resets = 0
+    for _ in range(80):
+        actions = native.action_space.sample()
+        if action == "control":
+            actions[:, 1] *= 0.05
+        ours, theirs = native.step(actions), sync.step(actions)
+        assert data_equivalence(ours[:4], theirs[:4])
+        assert set(ours[4]) == set(theirs[4])
+        for key, value in theirs[4].items():
+            if key == "final_obs":
+                assert all(np.array_equal(a, b) for a, b in zip(ours[4][key], value, strict=True))
+            else:
+                assert data_equivalence(ours[4][key], value), key
+        ended = ours[2] | ours[3]
+        resets += int(ended.sum())
+        if mode is AutoresetMode.DISABLED and ended.any():
+            one = native.reset(options={"reset_mask": ended})
+            two = sync.reset(options={"reset_mask": ended.copy()})
+            assert data_equivalence(one[0], two[0])
+            for key, value in two[1].items():
+                assert data_equivalence(one[1][key], value), key
+    assert resets > 4
+    assert data_equivalence(
+        native.reset(seed=[3, None, 5, 6])[0][[0, 2, 3]], sync.reset(seed=[3, 1, 5, 6])[0][[0, 2, 3]]
+    )
+    native.close()
+    native.close()
+    sync.close()
+
+
+def test_disabled_means_that_the_user_resets() -> None:
+    env = vector(2, autoreset_mode="Disabled", max_episode_steps=1)
+    with pytest.raises(ResetNeeded):
+        env.reset(options={"reset_mask": np.array([True, False])})
+    env.reset(seed=1)
+    env.step(np.zeros((2, 2)))
+    with pytest.raises(ResetNeeded, match=r"\[0, 1\]"):
+        env.step(np.zeros((2, 2)))
+    env.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(ResetNeeded, match=r"\[1\]"):
+        env.step(np.zeros((2, 2)))
+    for bad in (np.array([True]), [True, False], np.zeros(2, bool), np.ones(2)):
+        with pytest.raises(InputError, match="reset_mask"):
+            env.reset(options={"reset_mask": bad})
+
+
+def test_a_fleet_is_pickled_and_branched() -> None:
+    env = vector(3)
+    env.reset(seed=2)
+    env.step(np.zeros((3, 2)))
+    saved = env.snapshot()
+    twin = pickle.loads(pickle.dumps(env))
+    onward = [env.step(np.zeros((3, 2))) for _ in range(40)]
+    for other in (twin, env):
+        if other is env:
+            env.restore(saved)
+        for step in onward:
+            assert data_equivalence(other.step(np.zeros((3, 2)))[:4], step[:4])
+
+
+def test_gymnasiums_wrappers_go_on() -> None:
+    env: Any = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.wrappers.TimeLimit(single(), 5))
+    env = gymnasium.wrappers.FrameStackObservation(gymnasium.wrappers.FlattenObservation(env), 3)
+    assert env.reset(seed=1)[0].shape == (3, 12 + 64 + 7 * 28)
+    for _ in range(5):
+        *_, truncated, info = env.step(np.zeros(2, np.float32))
+    assert truncated
+    assert info["episode"]["l"] == 5
+    fleet = gymnasium.wrappers.vector.RecordEpisodeStatistics(vector(3, max_episode_steps=4))
+    fleet.reset(seed=1)
+    for _ in range(4):
+        *_, info = fleet.step(np.zeros((3, 2), np.float32))
+    assert (info["episode"]["l"] == 4).all()
