@@ -26,6 +26,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+QUANTISED = "hf_quant_config.json"
 _EXPERT = re.compile(r"^(.*\.experts)\.(\d+)\.(up_proj|down_proj)\.weight$")
 _PREFIX = re.compile(r"^(language_model\.)?(?:backbone\.|model\.)?")
 
@@ -64,22 +65,32 @@ def load(
     model.to_empty(device=device)
     if config.tie_word_embeddings:
         model._tie()  # type: ignore[operator]
-    _copy(model, plan)
+    _copy(model, plan, stored)
     return model.eval()
 
 
-def save(model: nn.Module, folder: str | Path, *, shard_bytes: int = 5_000_000_000) -> None:
+def save(model: nn.Module, folder: str | Path, *, shard_bytes: int = 5_000_000_000, recipe: str | None = None) -> None:
     """Write a model; see `NemotronModel.save_pretrained`.
 
     Args:
         model: A `NemotronModel`.
         folder: Created if need be; files of the same names are replaced.
         shard_bytes: No shard is larger than this, unless one tensor is.
+        recipe: Which weights to store in fewer bits: a name in `quantisation.RECIPES`.
     """
+    from alpamayo_vla_model.nemotron import quantisation
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config: NemotronConfig = model.config  # type: ignore[assignment]
     tensors = dict(published(model))
+    if recipe is not None:
+        if recipe not in quantisation.RECIPES:
+            raise InputError(f"no recipe {recipe!r}: choose one of {', '.join(quantisation.RECIPES)}")
+        tensors = quantisation.encode(tensors, quantisation.RECIPES[recipe])
+        _write_json(folder / QUANTISED, quantisation.description(recipe))
+    else:
+        (folder / QUANTISED).unlink(missing_ok=True)
     shards = _shards(tensors, shard_bytes)
     for name, names in shards.items():
         temporary = folder / f".{name}.tmp"
@@ -165,7 +176,7 @@ def _plan(model: nn.Module, stored: Mapping[str, Stored], folder: Path) -> list[
         place = stored.get(name)
         if place is None:
             missing.append(name)
-        elif place.shape != tuple(tensor.shape):
+        elif not _fits(place, tensor.shape):
             wrong.append(f"{place.name} is {list(place.shape)}, the config asks for {list(tensor.shape)}")
         elif expert:
             plan.append((f"{expert[1]}.{expert[3]}", int(expert[2]), place))
@@ -178,7 +189,7 @@ def _plan(model: nn.Module, stored: Mapping[str, Stored], folder: Path) -> list[
     return plan
 
 
-def _copy(model: nn.Module, plan: list[tuple[str, int | None, Stored]]) -> None:
+def _copy(model: nn.Module, plan: list[tuple[str, int | None, Stored]], stored: Mapping[str, Stored]) -> None:
     targets = model.state_dict()
     by_file: dict[Path, list[tuple[str, int | None, Stored]]] = {}
     for entry in plan:
@@ -186,11 +197,35 @@ def _copy(model: nn.Module, plan: list[tuple[str, int | None, Stored]]) -> None:
     for path, entries in by_file.items():
         with _opened(path) as file:
             for name, expert, place in entries:
-                tensor = file.get_tensor(place.name)
+                tensor = _whole(file, place, stored)
                 if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
                     raise InputError(f"{path}: `{place.name}` holds values that are not finite")
                 target = targets[name] if expert is None else targets[name][expert]
                 target.copy_(tensor)
+
+
+def _fits(place: Stored, shape: torch.Size) -> bool:
+    """Whether a stored tensor has the shape asked for; packed codes have half the columns."""
+    if place.dtype == "U8":
+        return place.shape == (*shape[:-1], shape[-1] // 2)
+    return place.shape == tuple(shape)
+
+
+def _whole(file: Any, place: Stored, stored: Mapping[str, Stored]) -> Tensor:
+    """Read a tensor from its opened file; quantised ones with their scales, wherever these lie."""
+    from alpamayo_vla_model.nemotron import quantisation
+
+    tensor: Tensor = file.get_tensor(place.name)
+    if place.dtype not in ("U8", "F8_E4M3"):
+        return tensor
+    scales = {}
+    for suffix in ("_scale", "_scale_2") if place.dtype == "U8" else ("_scale",):
+        where = stored.get(_PREFIX.sub("", place.name, count=1) + suffix)
+        if where is None:
+            raise InputError(f"{place.path}: `{place.name}` is quantised, but `{place.name}{suffix}` is missing")
+        with _opened(where.path) as other:
+            scales[suffix] = other.get_tensor(where.name)
+    return quantisation.decode(tensor, scales)
 
 
 def _stored_dtype(stored: Mapping[str, Stored], folder: Path) -> torch.dtype:

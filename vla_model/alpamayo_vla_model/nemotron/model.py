@@ -499,11 +499,13 @@ class NemotronModel(nn.Module):
 
         return load(cls, folder, dtype=dtype, device=device)
 
-    def save_pretrained(self, folder: str | Path, *, shard_bytes: int = 5_000_000_000) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, shard_bytes: int = 5_000_000_000, recipe: str | None = None
+    ) -> None:
         """Write a folder in Hugging Face's layout; see `checkpoint.save`."""
         from alpamayo_vla_model.nemotron.checkpoint import save
 
-        save(self, folder, shard_bytes=shard_bytes)
+        save(self, folder, shard_bytes=shard_bytes, recipe=recipe)
 
     def _run(
         self,
