@@ -195,6 +195,36 @@ def idm(speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.floa
 
 
 @wp.func
+def bounds_ahead(paths: wp.array[wp.vec4], i: wp.int32, last: wp.int32, end: wp.float32, pose: wp.vec3) -> wp.vec4:
+    """Box about a path from segment ``i`` to arc length ``end``, along the axes of a pose: least and most x, y."""
+    c = wp.cos(pose[2])
+    s = wp.sin(pose[2])
+    box = wp.vec4(0.0, 0.0, 0.0, 0.0)
+    going = wp.bool(True)
+    while going:
+        dx = paths[i][0] - pose[0]
+        dy = paths[i][1] - pose[1]
+        x = c * dx + s * dy
+        y = c * dy - s * dx
+        box = wp.vec4(wp.min(box[0], x), wp.min(box[1], y), wp.max(box[2], x), wp.max(box[3], y))
+        going = i < last and paths[i][3] <= end
+        i += 1
+    return box
+
+
+@wp.func
+def is_near(box: wp.vec4, frame: wp.vec3, pose: wp.vec3, reach: wp.float32) -> wp.bool:
+    """Whether a pose is within ``reach`` of a box that is given along the axes of ``frame``."""
+    c = wp.cos(frame[2])
+    s = wp.sin(frame[2])
+    dx = pose[0] - frame[0]
+    dy = pose[1] - frame[1]
+    x = c * dx + s * dy
+    y = c * dy - s * dx
+    return x > box[0] - reach and x < box[2] + reach and y > box[1] - reach and y < box[3] + reach
+
+
+@wp.func
 def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.vec2:
     """Gap (m) to the nearest box ahead within the agent's swept width, and that box' speed along the path."""
     me = fixed.agents[slot.agent_row + a]
@@ -202,13 +232,13 @@ def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.in
     s = state.path_s[w, a]
     start = segment_at(fixed.paths, first, me.path_points, s)
     here = state.pose[w, a]
+    corridor = bounds_ahead(fixed.paths, first + start, first + me.path_points - 1, s + IDM_HORIZON, here)
     best = wp.vec2(1.0e6, 0.0)
     for b in range(slot.agents):
         pose = state.pose[w, b]
         other = fixed.agents[slot.agent_row + b]
-        dx = pose[0] - here[0]
-        dy = pose[1] - here[1]
-        if b != a and state.valid[w, b] and dx * dx + dy * dy < IDM_HORIZON * IDM_HORIZON:
+        reach = 0.5 * (me.width + other.length + other.width) + wp.abs(state.lateral[w, a]) + IDM_SIDE
+        if b != a and state.valid[w, b] and is_near(corridor, here, pose, reach):
             foot = wp.vec3(0.0, 0.0, 1.0e6)
             found = wp.int32(first + start)
             i = wp.int32(start)
