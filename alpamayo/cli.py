@@ -219,31 +219,39 @@ def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
         _print_json(rows[0] if len(rows) == 1 else {"episodes": rows})
         return
     console = Console()
-    table = Table(header_style="bold")
-    for name in ("scenario", "driver", "outcome", "progress", "TTC margin", "PDM score", "guard took over"):
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*_run_cells(row))
+    cells = [_run_cells(row) for row in rows]
+    if len(rows) == 1:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for name, value in cells[0].items():
+            table.add_row(f"[bold]{name}[/bold]", value)
+    else:
+        table = Table(*cells[0], header_style="bold")
+        for row in cells:
+            table.add_row(*row.values())
     console.print(table)
     for row in rows:
         console.print(f"report: {row['report']}", soft_wrap=True)
         console.print(f"video:  {row['video']}", soft_wrap=True)
 
 
-def _run_cells(row: dict[str, Any]) -> list[str]:
+def _run_cells(row: dict[str, Any]) -> dict[str, str]:
     outcome = "reached the goal" if row["arrived"] else "time is up"
     if row["collision"]:
         outcome = "collision, " + ("at fault" if row["at_fault_collision"] else "not at fault")
-    guard = f"{row['interventions'] / row['steps']:.0%} of the time" if row["guarded"] else "guard off"
-    return [
-        row["scenario"],
-        row["driver"],
-        outcome,
-        f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
-        _number(row["time_to_collision_margin_s"], "s"),
-        _number(row["pdm_score"], ""),
-        guard,
-    ]
+    area = {True: "left the road", False: "stayed on the road", None: "n/a"}[row["off_road"]]
+    cells = {
+        "scenario": row["scenario"],
+        "driver": row["driver"],
+        "outcome": f"{outcome} after {row['duration_s']:.1f} s",
+        "road": area,
+        "progress": f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
+        "TTC margin": _number(row["time_to_collision_margin_s"], "s"),
+        "PDM score": _number(row["pdm_score"], ""),
+        "guard": f"took over {row['interventions'] / row['steps']:.0%} of the time" if row["guarded"] else "off",
+    }
+    if row["deviation_from_recording_m"] is not None:
+        cells["from the recording"] = f"at most {row['deviation_from_recording_m']:.3f} m"
+    return cells
 
 
 def _number(value: float | None, unit: str) -> str:
@@ -253,10 +261,10 @@ def _number(value: float | None, unit: str) -> str:
 def _show_evaluation(result: dict[str, Any]) -> None:
     console = Console()
     table = Table(header_style="bold", title=f"{result['episodes']} scenarios a driver, 95 % intervals")
-    for name in ("driver", "guard", "at-fault collisions", "off-road", "arrived", "progress", "PDM score"):
+    for name in ("driver", "guard", "at fault", "any collision", "off-road", "arrived", "progress", "PDM score"):
         table.add_column(name)
     for row in result["drivers"]:
-        cells = [_interval(row[name]) for name in ("at_fault_rate", "off_road_rate", "arrived_rate")]
+        cells = [_interval(row[name]) for name in ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")]
         cells += [_interval(row["progress_m"], 1.0, " m"), _interval(row["pdm_score"], 1.0, "")]
         table.add_row(row["driver"], "on" if row["guarded"] else "off", *cells)
     console.print(table)
@@ -266,5 +274,5 @@ def _show_evaluation(result: dict[str, Any]) -> None:
 
 def _interval(entry: dict[str, float], scale: float = 100.0, unit: str = " %") -> str:
     value, low, high = (scale * entry[name] for name in ("value", "low", "high"))
-    digits = 1 if unit else 3
-    return f"{value:.{digits}f}{unit} [{low:.{digits}f}, {high:.{digits}f}]"
+    digits = 0 if unit else 2
+    return f"{value:.{digits}f}{unit}\n[{low:.{digits}f}, {high:.{digits}f}]"
