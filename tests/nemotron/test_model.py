@@ -74,6 +74,30 @@ def test_decode_equals_prefill(pattern):
     assert relative(torch.cat(steps, 1), model(tokens)) < 2e-6
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"moe_latent_size": None, "use_conv_bias": False, "norm_topk_prob": False},
+        {"n_group": 4, "topk_group": 2, "use_bias": True, "mlp_bias": True, "time_step_limit": (0.01, 0.05)},
+    ],
+)
+@torch.no_grad()
+def test_single_sequence_decode_equals_prefill(changes):
+    model, tokens = make(**changes), draw(1, 30)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            parameter.uniform_(-0.3, 0.3, generator=torch.Generator().manual_seed(1))
+    cache = model.new_cache(1, capacity=4)
+    steps = [model(tokens[:, t : t + 1], cache=cache) for t in range(30)]
+    assert relative(torch.cat(steps, 1), model(tokens)) < 2e-6
+    model.layers[0].mixer.A_log.add_(0.5)  # nothing derived from a parameter may outlive a change of it
+    model.layers[0].mixer.conv1d.weight.mul_(-1)
+    cache = model.new_cache(1)
+    steps = [model(tokens[:, t : t + 1], cache=cache) for t in range(30)]
+    assert relative(torch.cat(steps, 1), model(tokens)) < 2e-6
+
+
 @torch.no_grad()
 def test_tiny_steps_and_strong_decay_do_not_part_prefill_from_decode():
     model, tokens = make("MM"), draw(1, 40)

@@ -32,6 +32,7 @@ from alpamayo_kernels.norm import gated_rms_norm, rms_norm
 from alpamayo_kernels.router import route_top_k
 from alpamayo_kernels.ssd import ssd_scan
 from alpamayo_kernels.state_update import selective_state_update
+from alpamayo_vla_model.nemotron import decode
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache
 from alpamayo_vla_model.nemotron.config import NemotronConfig
 
@@ -523,7 +524,11 @@ class NemotronModel(nn.Module):
         if cache is not None and cache.batch != len(x):
             raise ValueError(f"the cache holds {cache.batch} sequences, the input {len(x)}")
         context = _context(x.shape[1], cache, attention_mask, x.device, tentative)
-        found = {}
+        found: dict[int, Tensor] = {}
+        if cache is not None and not layers and decode.applies(x, cache, context.keep, tentative):
+            x = decode.decode_token(self, x, cache)
+            cache.advance(1, None, False)
+            return self.norm_f(x), found
         for index, layer in enumerate(self.layers):
             state = None if cache is None else cache.layers[index]
             if self.checkpoint_activations and cache is None and torch.is_grad_enabled():
