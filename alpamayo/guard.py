@@ -1,26 +1,25 @@
 """The guard: lets the driver's choice pass, takes a safer candidate, or brakes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from alpamayo.validator.contacts import BEHIND, ContactKind, bearing, contacts
+from alpamayo.validator.danger import TIMES, Danger, Motions, braked, corner_margins, danger
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import score_plans
-from alpamayo.validator.rules.area import FURTHEST
-from alpamayo.validator.rules.progress import route_position
-from alpamayo.validator.situation import Situation, Traffic, mirrored_history, plans_in_world
+from alpamayo.validator.situation import Traffic, plans_in_world
 from alpamayo.validator.verdict import Verdict
-from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Decision, Truth
+from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import arc_length, box_corners, interpolate, polyline_headings, wrap_angle
+from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scene import Scene
 
 Array = np.ndarray
-TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)
 IMMINENT = 1.5  # s; a contact sooner than this is not left to later decisions
 DELAY = 0.3  # s; for so long a plan is driven before the guard would brake at the latest
 COMFORTABLE = 4.0  # m/s²; what a plan may ask of the brake that follows it
@@ -28,8 +27,10 @@ DECELERATIONS = (2.0, 4.0, 6.0, 8.0)  # m/s²
 GRAVITY = 9.81
 SLACK = 1.0  # m/s²; over the friction's limit, for the noise of a plan
 OFF_ROAD = 0.3  # m; nuPlan's tolerance
+STANDOFF = 2.0  # m; room in front that is kept where it can be, so that there is a way on afterwards
 ROUTE_AHEAD = 60.0  # m
 CORRIDOR = 12.0  # m
+ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
 FALLBACK = -1
 
 
@@ -37,30 +38,31 @@ FALLBACK = -1
 class GuardResult:
     """The plan to drive, and why.
 
-    ``index`` is the candidate's, or -1 for the guard's own braking plan; ``intervened`` says whether it is not
-    the driver's choice. ``verdict`` is of the driver's K candidates on the guard's forecast.
+    ``index`` is the candidate's, or -1 for a plan of the guard's own; ``intervened`` says whether it is another
+    than the driver's choice. ``verdict`` is of the driver's K candidates on the guard's forecast, worked out when
+    it is first asked for.
     """
 
     plan: Float32[Array, "64 4"]
     index: int
     intervened: bool
-    verdict: Verdict
     reason: str
+    judge: Callable[[], Verdict]
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The validator's verdict of the K candidates."""
+        return self.judge()
 
 
 @dataclass(frozen=True, eq=False)
-class Danger:
-    """What would become of N motions: first contact (s, inf is none), its speed (m/s), first time off the road."""
+class _Held:
+    """The plan that was let through at a step, in the world, and whether it was an intervention."""
 
-    contact: Float64[Array, " n"]
-    impact: Float64[Array, " n"]
-    off_road: Float64[Array, " n"]
-    with_whom: tuple[str, ...]
-
-    @property
-    def clean(self) -> Bool[Array, " n"]:
-        """No contact and no leaving of the road at all."""
-        return np.isinf(self.contact) & np.isinf(self.off_road)
+    step: int
+    pose: Float64[Array, "65 3"]
+    speed: Float64[Array, "65"]
+    intervened: bool
 
 
 class Guard:
@@ -69,22 +71,28 @@ class Guard:
     The driver's choice passes when it is safe. Safe is a plan that the car can drive and that, on the forecast of
     ``LaneForecaster``, meets nobody and stays on the road for its 6.4 s; or that does so for the next 1.5 s at
     least and still leaves time to brake afterwards: driven for 0.3 s and then braked at 4 m/s² along its own path
-    it comes to rest clean. So what may happen in six seconds does not stop the ego, what is near does.
+    it comes to rest clean, with 2 m of room in front. So what may happen in six seconds does not stop the ego,
+    what is near does.
 
     A contact counts unless the ego is struck from behind: that the ego would stand by then makes it somebody else's
     fault, not a good plan. Leaving the road counts from 0.3 m on, or further where the route itself leaves it.
 
-    If the choice is not safe, the safe candidate of the best PDM score is taken; if there is none, a braking plan
-    along the driver's path or the route: the gentlest that is clean, or else, of those and the candidates, what
-    ends least badly. Decelerations of others are learnt from one ``check`` to the next.
+    If the choice is not safe, the guard takes the first that there is of: the plan that it has intervened with
+    before, while that stays clean, so that it does not waver; of the clean candidates from which one could brake,
+    the one of the best PDM score; the plan let through before; comfortable braking along the driver's path or the
+    route, with 2 m of room; harder braking; any clean candidate; and at last whatever ends least badly, braking
+    where that is as good. Decelerations of others are learnt from one ``check`` to the next.
     """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.area = DrivableField(MapIndex(scene.road_map))
         self.forecaster = LaneForecaster(self.area.index)
+        self._grip = min(DECELERATIONS[-1], scene.environment.friction * GRAVITY)
         self._seen: tuple[int, dict[str, float], dict[str, float]] = (-2, {}, {})
+        self._held: _Held | None = None
         self._route: tuple[Array, Array] | None = None
+        self._route_margins: Float64[Array, " n"] | None = None
         if scene.route is not None:
             self._route = _spaced(scene.route.path)
             if self.area.known:
@@ -98,136 +106,39 @@ class Guard:
         """
         if truth.scene.id != self.scene.id:
             raise InputError(f"guard of scene {self.scene.id!r} was given the truth of {truth.scene.id!r}")
-        traffic = self._relevant(self.forecaster.forecast(truth, self._decelerations(truth)), truth)
-        plans = decision.plans.astype(np.float64)
-        pose, speed = plans_in_world(plans, truth.ego_pose.astype(np.float64), truth.ego_speed)
-        situation = self._situation(pose, speed, truth, traffic)
-        verdict = score_plans(
-            self.scene, plans, truth.step * self.scene.dt, truth=truth, forecast=traffic, area=self.area, reference=0.0
-        )
-        floor = self._floor(truth)
-        danger = self._danger(situation, floor)
-        safe = self._safe(situation, danger, floor, truth)
-        if safe[decision.chosen]:
-            return GuardResult(decision.plans[decision.chosen], decision.chosen, False, verdict, "")
-        why = _why(danger, decision.chosen)
-        if safe.any():
-            score = np.where(safe, np.nan_to_num(verdict.scores["pdms"].value), -1.0)
-            best = int(np.lexsort((-decision.weights, -score))[0])
-            return GuardResult(decision.plans[best], best, True, verdict, f"{why}; takes candidate {best} instead")
-        return self._brake(decision, situation, danger, floor, truth, verdict, why)
+        watch = _Watch(self, decision, truth, self._forecast(truth))
+        index, pose, speed, reason = watch.choose()
+        intervened = index != decision.chosen
+        plan = decision.plans[index] if index >= 0 else _in_ego_frame(pose, speed, truth)
+        self._held = _Held(truth.step, pose, speed, intervened)
+        return GuardResult(plan, index, intervened, reason, lambda: watch.verdict)
 
-    def _brake(
-        self,
-        decision: Decision,
-        situation: Situation,
-        danger: Danger,
-        floor: float,
-        truth: Truth,
-        verdict: Verdict,
-        why: str,
-    ) -> GuardResult:
-        """The gentlest clean braking plan, or what ends least badly of those and the candidates."""
-        paths = [situation.pose[decision.chosen]]
-        if (along := self._route_path(truth)) is not None:
-            paths.append(along)
-        limit = _grip(self.scene)
-        levels = sorted({min(a, limit) for a in DECELERATIONS})
-        pose = np.stack([path for _ in levels for path in paths])
-        rate = np.repeat(levels, len(paths))
-        speed = np.full((len(pose), len(TIMES)), truth.ego_speed)
-        pose, speed = braked(pose, speed, rate, delay=0.0)
-        braking = self._situation(pose, speed, truth, situation.traffic)
-        ends = self._danger(braking, floor)
-        clean = np.flatnonzero(ends.clean)
-        if len(clean):
-            best = int(clean[0])
-        else:
-            best = _least_bad(ends)
-            better = _least_bad(danger)
-            if _severity(danger)[better] < _severity(ends)[best]:
-                plan = decision.plans[better]
-                text = f"{why}; no braking avoids it, candidate {better} ends least badly"
-                return GuardResult(plan, better, better != decision.chosen, verdict, text)
-        plan = _in_ego_frame(pose[best], speed[best], truth)
-        return GuardResult(plan, FALLBACK, True, verdict, f"{why}; brakes at {rate[best]:.1f} m/s²")
+    def held(self, truth: Truth) -> _Held | None:
+        """The plan let through at the step before, from now on; None where there is none that still fits."""
+        held = self._held
+        if held is None or truth.step != held.step + 1:
+            return None
+        pose = np.concatenate([held.pose[1:], held.pose[-1:]])
+        pose[-1, :2] += held.pose[-1, :2] - held.pose[-2, :2]
+        speed = np.concatenate([held.speed[1:], held.speed[-1:]])
+        off = np.linalg.norm(pose[0, :2] - truth.ego_pose[:2]) + abs(speed[0] - truth.ego_speed)
+        return _Held(truth.step, pose, speed, held.intervened) if off < 1.0 else None
 
-    def _situation(self, pose: Array, speed: Array, truth: Truth, traffic: Traffic) -> Situation:
-        return Situation(
-            scene=self.scene,
-            index=self.area.index,
-            area=self.area,
-            times=TIMES,
-            pose=pose,
-            speed=speed,
-            size=truth.ego_size[:2].astype(np.float64),
-            traffic=traffic,
-            history=mirrored_history(pose, speed[:, 0], PLAN_DT),
-            start_step=truth.step,
-        )
-
-    def _safe(self, situation: Situation, danger: Danger, floor: float, truth: Truth) -> Bool[Array, " k"]:
-        """Which candidates may be driven for the next step."""
-        drivable = _drivable(situation, self.scene)
-        safe = danger.clean & drivable
-        later = (danger.contact > IMMINENT) & (danger.off_road > IMMINENT)
-        open_ = np.flatnonzero(drivable & later & ~safe)
-        if len(open_):
-            rate = np.full(len(open_), min(COMFORTABLE, _grip(self.scene)))
-            pose, speed = braked(situation.pose[open_], situation.speed[open_], rate, delay=DELAY)
-            after = self._danger(self._situation(pose, speed, truth, situation.traffic), floor)
-            safe[open_] = after.clean
-        return safe
-
-    def _danger(self, situation: Situation, floor: float) -> Danger:
-        touched = situation.shared(contacts)
-        length = float(situation.size[0])
-        behind = bearing(situation.pose[touched.k, touched.t], situation.traffic.pose[touched.a, touched.t, :2], length)
-        counts = (touched.kind != ContactKind.ACTIVE_REAR) & (behind <= BEHIND)
-        k, t, a = touched.k[counts], touched.t[counts], touched.a[counts]
-        k, first = np.unique(k, return_index=True)
-        t, a = t[first], a[first]
-        contact, impact = np.full(situation.count, np.inf), np.zeros(situation.count)
-        contact[k] = TIMES[t]
-        heading = situation.pose[k, t, 2]
-        own = situation.speed[k, t][:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-        impact[k] = np.linalg.norm(own - situation.traffic.velocity[a, t], axis=-1)
-        whom = [""] * situation.count
-        for i, name in zip(k, a, strict=True):
-            whom[i] = situation.traffic.ids[name]
-        return Danger(contact, impact, self._off_road(situation, floor), tuple(whom))
-
-    def _off_road(self, situation: Situation, floor: float) -> Float64[Array, " k"]:
-        """First time (s) that a corner is further outside of the road than ``floor``, infinite if never."""
-        if not self.area.known:
-            return np.full(situation.count, np.inf)
-        outside = self._corner_margins(situation.pose, situation.size) < floor
-        return np.where(outside.any(axis=1), TIMES[np.argmax(outside, axis=1)], np.inf)
-
-    def _corner_margins(self, pose: Array, size: Array) -> Float64[Array, "..."]:
-        corners = box_corners(pose, size)
-        margin = self.area.margin(corners.reshape(-1, 2), exact=False).reshape(corners.shape[:-1])
-        return np.minimum(margin.min(axis=-1), FURTHEST)
-
-    def _floor(self, truth: Truth) -> float:
+    def floor(self, truth: Truth) -> float:
         """How far outside of the road (m, negative) a corner may be: as far as the ego or its route is already."""
         if not self.area.known:
             return -np.inf
         size = truth.ego_size[:2].astype(np.float64)
-        floor = min(-OFF_ROAD, float(self._corner_margins(truth.ego_pose[None].astype(np.float64), size)[0]) - OFF_ROAD)
+        floor = min(0.0, float(corner_margins(self.area, truth.ego_pose[None].astype(np.float64), size)[0]))
         if self._route is not None:
-            knots, path = self._route
+            if self._route_margins is None:
+                self._route_margins = corner_margins(self.area, self._route[1], size)
             here = self._route_s(truth)
-            ahead = path[(knots >= here - 2.0) & (knots <= here + ROUTE_AHEAD)]
-            if len(ahead):
-                floor = min(floor, float(self._corner_margins(ahead[::2], size).min()) - OFF_ROAD)
-        return floor
+            first, last = np.searchsorted(self._route[0], [here - 2.0, here + ROUTE_AHEAD])
+            floor = min(floor, float(self._route_margins[first:last].min(initial=0.0)))
+        return floor - OFF_ROAD
 
-    def _route_s(self, truth: Truth) -> float:
-        assert self._route is not None
-        return float(route_position(self._route[1], truth.ego_pose[None, :2].astype(np.float64))[0])
-
-    def _route_path(self, truth: Truth) -> Float64[Array, "65 3"] | None:
+    def route_path(self, truth: Truth) -> Float64[Array, "65 3"] | None:
         """Poses along the route from where the ego is, easing its offset out; as fast as now."""
         if self._route is None:
             return None
@@ -235,20 +146,29 @@ class Guard:
         start, pose = self._route_s(truth), truth.ego_pose.astype(np.float64)
         way = truth.ego_speed * TIMES
         on = np.stack([np.interp(start + way, knots, path[:, i]) for i in range(3)], axis=-1)
-        apart = pose[:2] - on[0, :2]
-        if np.linalg.norm(apart) > 6.0 or abs(wrap_angle(np.array(pose[2] - on[0, 2]))) > 1.0:
+        apart, turn = pose[:2] - on[0, :2], float(wrap_angle(np.array(pose[2] - on[0, 2])))
+        if np.linalg.norm(apart) > 6.0 or abs(turn) > 1.0:
             return None
         left = np.clip(1.0 - way / max(10.0, 2.5 * truth.ego_speed), 0.0, 1.0)
         ease = left**3 * (10.0 - 15.0 * left + 6.0 * left**2)
-        turn = float(wrap_angle(np.array(pose[2] - on[0, 2])))
         return on + ease[:, None] * np.array([apart[0], apart[1], turn])
 
-    def _relevant(self, traffic: Traffic, truth: Truth) -> Traffic:
-        """Those who come within reach of the ego in the time that is looked at."""
-        own = truth.ego_speed * TIMES + 0.5 * 3.0 * TIMES**2 + 0.5 * float(np.hypot(*truth.ego_size[:2]))
-        away = np.linalg.norm(traffic.pose[:, : len(TIMES), :2] - truth.ego_pose[:2], axis=-1)
-        reach = 0.5 * np.hypot(traffic.size[:, 0], traffic.size[:, 1])[:, None] + own + 10.0
-        return traffic.take(((away < reach) & traffic.valid[:, : len(TIMES)]).any(axis=1))
+    def _route_s(self, truth: Truth) -> float:
+        assert self._route is not None
+        knots, path = self._route
+        here = truth.ego_pose[None, :2].astype(np.float64)
+        nearest = int(np.argmin(np.square(path[:, :2] - here).sum(axis=1)))
+        first = max(nearest - 1, 0)
+        return float(knots[first] + project(path[first : nearest + 2], here)[0][0])
+
+    def _forecast(self, truth: Truth) -> Traffic:
+        """The forecast of those who can come near in the time that is looked at."""
+        agents, braking = truth.agents, self._decelerations(truth)
+        away = np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1)
+        speed = truth.ego_speed + np.hypot(agents.velocity[:, 0], agents.velocity[:, 1])
+        reach = speed * TIMES[-1] + 0.5 * ACCELERATION * TIMES[-1] ** 2 + 0.5 * agents.size[:, 0] + 10.0
+        near = agents.valid & (away < reach)
+        return self.forecaster.forecast(agents_of(agents, near), braking[near])
 
     def _decelerations(self, truth: Truth) -> Float64[Array, " n"]:
         """How hard (m/s²) each of the agents brakes, from their speeds at the check before; smoothed by half."""
@@ -256,77 +176,133 @@ class Guard:
         now = np.hypot(truth.agents.velocity[:, 0], truth.agents.velocity[:, 1]).astype(np.float64)
         out = np.zeros(len(now))
         if truth.step == step + 1:
-            for i, name in enumerate(truth.agents.ids):
-                if truth.agents.valid[i] and name in speeds:
-                    rate = np.clip((speeds[name] - now[i]) / self.scene.dt, 0.0, 9.0)
-                    out[i] = 0.5 * (rate + before.get(name, float(rate)))
+            for i in np.flatnonzero(truth.agents.valid & (now > 0.0)):
+                name = truth.agents.ids[i]
+                if name in speeds:
+                    rate = min(max((speeds[name] - now[i]) / self.scene.dt, 0.0), 9.0)
+                    out[i] = 0.5 * (rate + before.get(name, rate))
         out[out < 0.5] = 0.0
-        names = [name for name, there in zip(truth.agents.ids, truth.agents.valid, strict=True) if there]
-        here = np.flatnonzero(truth.agents.valid)
+        names = [truth.agents.ids[i] for i in np.flatnonzero(truth.agents.valid)]
+        here = truth.agents.valid
         self._seen = truth.step, dict(zip(names, now[here], strict=True)), dict(zip(names, out[here], strict=True))
         return out
 
 
-def braked(
-    pose: Float64[Array, "n 65 3"], speed: Float64[Array, "n 65"], rate: Float64[Array, " n"], delay: float
-) -> tuple[Float64[Array, "n 65 3"], Float64[Array, "n 65"]]:
-    """The same paths, driven as given for ``delay`` (s) and then braked at ``rate`` (m/s²) to rest; never faster."""
-    step = np.linalg.norm(np.diff(pose[..., :2], axis=1), axis=-1)
-    way = np.concatenate([np.zeros((len(pose), 1)), np.cumsum(step, axis=1)], axis=1)
-    held = round(delay / PLAN_DT)
-    start, first = way[:, held], speed[:, held]
-    t = np.maximum(TIMES - TIMES[held], 0.0)
-    lasting = np.minimum(t, (first / rate)[:, None])
-    s = start[:, None] + first[:, None] * lasting - 0.5 * rate[:, None] * lasting**2
-    s[:, : held + 1] = way[:, : held + 1]
-    slow = np.maximum(first[:, None] - rate[:, None] * t, 0.0)
-    slow[:, : held + 1] = speed[:, : held + 1]
-    out = np.stack([_at(path, knots, at) for path, knots, at in zip(pose, way, s, strict=True)])
-    return out, np.where(s > way, np.minimum(slow, speed), slow)
+class _Watch:
+    """One check: the candidates, what would become of them, and the choice."""
+
+    def __init__(self, guard: Guard, decision: Decision, truth: Truth, traffic: Traffic) -> None:
+        self.guard, self.decision, self.truth, self.traffic = guard, decision, truth, traffic
+        self.size = truth.ego_size[:2].astype(np.float64)
+        self.floor = guard.floor(truth)
+        plans = decision.plans.astype(np.float64)
+        self.pose, self.speed = plans_in_world(plans, truth.ego_pose.astype(np.float64), truth.ego_speed)
+        self.danger = self.of(self.pose, self.speed)
+        self.drivable = drivable(self.pose, self.speed, guard.scene.environment.friction)
+
+    def of(self, pose: Array, speed: Array, standoff: float = 0.0) -> Danger:
+        """What would become of motions, with a longer box."""
+        motions = Motions(pose, speed, self.size, np.full(len(pose), standoff))
+        return danger(motions, self.traffic, self.guard.area, self.floor)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The validator's, of the K candidates on this forecast."""
+        now = self.truth.step * self.guard.scene.dt
+        return score_plans(
+            self.guard.scene, self.decision.plans, now, truth=self.truth, forecast=self.traffic, area=self.guard.area
+        )
+
+    @cached_property
+    def leaves_room(self) -> Bool[Array, " k"]:
+        """Driven for 0.3 s and then braked at 4 m/s², the candidate comes to rest clean with room in front."""
+        rate = np.full(len(self.pose), min(COMFORTABLE, self.guard._grip))
+        return self.of(*braked(self.pose, self.speed, rate, DELAY), STANDOFF).clean
+
+    def choose(self) -> tuple[int, Array, Array, str]:
+        """Index, poses and speeds of the plan to drive, and the reason for an intervention."""
+        chosen = self.decision.chosen
+        if self.drivable[chosen] and (self.danger.clean[chosen] or self._later(chosen)):
+            return chosen, self.pose[chosen], self.speed[chosen], ""
+        why = self._why(chosen)
+        held = self.guard.held(self.truth)
+        goes_on = held is not None and self.of(held.pose[None], held.speed[None]).clean[0]
+        if held is not None and goes_on and held.intervened:
+            return FALLBACK, held.pose, held.speed, f"{why}; keeps to the plan before"
+        clean = self.drivable & self.danger.clean
+        if (strong := clean & self.leaves_room).any():
+            return self._candidate(self._best(strong), f"{why}; takes another candidate")
+        if held is not None and goes_on:
+            return FALLBACK, held.pose, held.speed, f"{why}; keeps to the plan before"
+        return self._brake(clean, why)
+
+    def _later(self, k: int) -> bool:
+        """Whether it is time enough to decide later."""
+        soonest = min(self.danger.contact[k], self.danger.off_road[k])
+        return bool(soonest > IMMINENT and self.leaves_room[k])
+
+    def _best(self, among: Array) -> int:
+        score = np.where(among, np.nan_to_num(self.verdict.scores["pdms"].value), -1.0)
+        return int(np.lexsort((-self.decision.weights, -score))[0])
+
+    def _candidate(self, k: int, reason: str) -> tuple[int, Array, Array, str]:
+        return k, self.pose[k], self.speed[k], f"{reason} ({k})"
+
+    def _brake(self, clean: Array, why: str) -> tuple[int, Array, Array, str]:
+        """Comfortable, then hard braking; a clean candidate; what ends least badly."""
+        pose, speed, rate = self._braking()
+        ends, roomy = self.of(pose, speed), self.of(pose, speed, STANDOFF)
+        for fine in (roomy.clean & (rate <= COMFORTABLE), ends.clean):
+            if fine.any():
+                k = int(np.argmax(fine))
+                return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s²"
+        if clean.any():
+            return self._candidate(self._best(clean), f"{why}; braking does not avoid it, takes a candidate that does")
+        k, other = int(np.argmin(ends.severity)), int(np.argmin(self.danger.severity + 1e3 * ~self.drivable))
+        if self.danger.severity[other] < ends.severity[k] and self.drivable[other]:
+            return self._candidate(other, f"{why}; takes what ends least badly")
+        return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s², which does not avoid it"
+
+    def _braking(self) -> tuple[Array, Array, Array]:
+        """Braking plans, gentle ones first: along the driver's path and along the route."""
+        truth = self.truth
+        paths = [self.pose[self.decision.chosen]]
+        if (along := self.guard.route_path(truth)) is not None:
+            paths.append(along)
+        levels = sorted({min(a, self.guard._grip) for a in DECELERATIONS})
+        pose = np.stack([path for _ in levels for path in paths])
+        rate = np.repeat(levels, len(paths))
+        speed = np.full(pose.shape[:2], float(truth.ego_speed))
+        return *braked(pose, speed, rate, 0.0), rate
+
+    def _why(self, k: int) -> str:
+        found = self.danger
+        if np.isfinite(found.contact[k]):
+            whom = self.traffic.ids[found.whom[k]]
+            return f"would meet {whom!r} in {found.contact[k]:.1f} s at {found.impact[k]:.1f} m/s"
+        if np.isfinite(found.off_road[k]):
+            return f"would leave the road in {found.off_road[k]:.1f} s"
+        return "asks for more than the road's friction allows"
 
 
-def _at(path: Array, knots: Array, s: Array) -> Float64[Array, "65 3"]:
-    """Poses of a path at arc lengths, held at its end."""
-    return np.stack([np.interp(s, knots, path[:, i]) for i in range(3)], axis=-1)
-
-
-def _grip(scene: Scene) -> float:
-    """Deceleration (m/s²) that the road allows."""
-    return min(DECELERATIONS[-1], scene.environment.friction * GRAVITY)
-
-
-def _drivable(situation: Situation, scene: Scene) -> Bool[Array, " k"]:
-    """Whether friction allows what each plan asks for in its first two seconds, over windows of 0.3 s."""
+def drivable(pose: Float64[Array, "k 65 3"], speed: Float64[Array, "k 65"], friction: float) -> Bool[Array, " k"]:
+    """Whether friction allows what each motion asks for in its first two seconds, over windows of 0.3 s."""
     first, window = 20, 3
-    step = np.diff(situation.pose[:, : first + 1], axis=1)
-    speed = np.linalg.norm(step[..., :2], axis=-1) / PLAN_DT
-    speed = np.concatenate([situation.speed[:, :1], speed], axis=1)
-    along = (speed[:, window:] - speed[:, :-window]) / (window * PLAN_DT)
+    step = np.diff(pose[:, : first + 1], axis=1)
+    moved = np.concatenate([speed[:, :1], np.hypot(step[..., 0], step[..., 1]) / PLAN_DT], axis=1)
+    along = (moved[:, window:] - moved[:, :-window]) / (window * PLAN_DT)
     turned = np.cumsum(wrap_angle(step[..., 2]), axis=1)
     rate = (turned[:, window:] - turned[:, :-window]) / (window * PLAN_DT)
-    across = rate * speed[:, 1 + window // 2 : 1 + window // 2 + rate.shape[1]]
-    limit = scene.environment.friction * GRAVITY + SLACK
+    across = rate * moved[:, 2 : 2 + rate.shape[1]]
+    limit = friction * GRAVITY + SLACK
     return (np.abs(along).max(axis=1) <= limit) & (np.abs(across).max(axis=1) <= limit)
 
 
-def _severity(danger: Danger) -> Float64[Array, " n"]:
-    """How badly each motion ends: contacts by their speed, then leaving the road; the sooner the worse."""
-    soon = np.exp(-np.where(np.isfinite(danger.contact), danger.contact, 0.0) / 4.0)
-    contact = np.where(np.isfinite(danger.contact), 10.0 + danger.impact * soon, 0.0)
-    off = np.where(np.isfinite(danger.off_road), 1.0 / (1.0 + np.minimum(danger.off_road, 1e3)), 0.0)
-    return contact + off
-
-
-def _least_bad(danger: Danger) -> int:
-    return int(np.argmin(_severity(danger)))
-
-
-def _why(danger: Danger, k: int) -> str:
-    if np.isfinite(danger.contact[k]):
-        return f"would meet {danger.with_whom[k]!r} in {danger.contact[k]:.1f} s at {danger.impact[k]:.1f} m/s"
-    if np.isfinite(danger.off_road[k]):
-        return f"would leave the road in {danger.off_road[k]:.1f} s"
-    return "asks for more than the road's friction allows"
+def agents_of(agents: Agents, rows: Bool[Array, " n"]) -> Agents:
+    """Some of the agents."""
+    ids = tuple(name for name, kept in zip(agents.ids, rows, strict=True) if kept)
+    fields = ("category", "pose", "velocity", "size", "valid")
+    return Agents(ids=ids, **{name: np.asarray(getattr(agents, name))[rows] for name in fields})
 
 
 def _in_ego_frame(pose: Array, speed: Array, truth: Truth) -> Float32[Array, "64 4"]:

@@ -2,11 +2,11 @@
 
 The signed distance is sampled at nodes half a metre apart, in tiles that are worked out when first asked for, and
 interpolated. A signed distance changes by at most a metre a metre, so an interpolated value is off by less than
-``ERROR``; where the sign could depend on that, the index itself is asked.
+``ERROR``; where the nodes around leave its sign open, the index itself is asked.
 """
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from alpamayo_sim.map_index import MapIndex
 
@@ -14,6 +14,7 @@ Array = np.ndarray
 SPACING = 0.5  # m
 TILE = 16  # cells a side
 ERROR = 0.36  # m; half a cell's diagonal
+NODE_ERROR = 1e-4  # m; the nodes are float32
 FAR = 50.0  # m; what is further outside of the grid is not told apart
 
 
@@ -34,7 +35,7 @@ class DrivableField:
             self._tiles = np.full(cells // TILE + 1, -1, np.int32)
 
     def margin(self, xy: Float64[Array, "n 2"], *, exact: bool = True) -> Float64[Array, " n"]:
-        """Distance (m) to the border, positive inside; interpolated, and exact near to it if ``exact``."""
+        """Distance (m) to the border, positive inside; interpolated, and of the right sign if ``exact``."""
         cell = (xy - self._low) / SPACING
         cell = np.clip(cell, 0.0, np.array(self._tiles.shape) * TILE - 1e-6)
         corner = cell.astype(np.int64)
@@ -43,8 +44,8 @@ class DrivableField:
         if (slot < 0).any():
             self._fill(np.unique(tile[slot < 0], axis=0))
             slot = self._tiles[tile[:, 0], tile[:, 1]]
-        margin = self._interpolate(slot, corner - tile * TILE, cell - corner)
-        if exact and len(near := np.flatnonzero(np.abs(margin) < ERROR)):
+        margin, doubtful = self._interpolate(slot, corner - tile * TILE, cell - corner)
+        if exact and len(near := np.flatnonzero(doubtful)):
             margin[near] = self.index.drivable_margin(xy[near])
         return margin
 
@@ -54,7 +55,8 @@ class DrivableField:
         offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
         self.margin((path[:, None] + offsets).reshape(-1, 2), exact=False)
 
-    def _interpolate(self, slot: Array, at: Array, part: Array) -> Float64[Array, " n"]:
+    def _interpolate(self, slot: Array, at: Array, part: Array) -> tuple[Float64[Array, " n"], Bool[Array, " n"]]:
+        """Bilinear values, and where the four nodes around leave the sign in doubt."""
         stride = TILE + 1
         flat = self._values.reshape(-1)
         first = slot.astype(np.int64) * (stride * stride) + at[:, 0] * stride + at[:, 1]
@@ -62,7 +64,14 @@ class DrivableField:
         c, d = flat[first + stride], flat[first + stride + 1]
         u, v = part[:, 0], part[:, 1]
         low = a + (b - a) * v
-        return np.asarray(low + ((c + (d - c) * v) - low) * u, np.float64)
+        value = np.asarray(low + ((c + (d - c) * v) - low) * u, np.float64)
+        doubtful = np.abs(value) < ERROR
+        rows = np.flatnonzero(doubtful)
+        u, v = u[rows], v[rows]
+        nodes = np.stack([a[rows], b[rows], c[rows], d[rows]])
+        away = SPACING * np.stack([np.hypot(u, v), np.hypot(u, 1 - v), np.hypot(1 - u, v), np.hypot(1 - u, 1 - v)])
+        doubtful[rows] = ((nodes - away).max(axis=0) <= NODE_ERROR) & ((nodes + away).min(axis=0) >= -NODE_ERROR)
+        return value, doubtful
 
     def _fill(self, tiles: Array) -> None:
         nodes = np.stack(np.meshgrid(np.arange(TILE + 1), np.arange(TILE + 1), indexing="ij"), axis=-1)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64
 
 from alpamayo.validator.places import lane_width
 from alpamayo.validator.situation import Traffic, is_static
-from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Truth
+from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Agents
 from alpamayo_sim.geometry import wrap_angle
 from alpamayo_sim.map_index import LaneMatch, MapIndex
 from alpamayo_sim.scene import Category
@@ -20,7 +20,7 @@ DRIFT_LANE = 3.5  # m
 SURE = 1.5  # s; where a lane may be the wrong one, straight on counts too, for this long
 MOVES = 0.5  # m/s
 FURTHER = 150.0  # m of path beyond the lane
-WALKERS = (Category.PEDESTRIAN, Category.ANIMAL)
+IS_WALKER = np.array([category in (Category.PEDESTRIAN, Category.ANIMAL) for category in Category])
 
 
 class LaneForecaster:
@@ -36,12 +36,11 @@ class LaneForecaster:
         self.index = index
         self._paths: dict[tuple[int, bool], tuple[Array, Array]] = {}
 
-    def forecast(self, truth: Truth, deceleration: Float64[Array, " n"] | None = None) -> Traffic:
+    def forecast(self, agents: Agents, deceleration: Float64[Array, " n"] | None = None) -> Traffic:
         """65 poses of everybody who is there, from now on.
 
-        ``deceleration`` (m/s², not negative) of each of the truth's agents is held until it stands.
+        ``deceleration`` (m/s², not negative) of each of the agents is held until it stands.
         """
-        agents = truth.agents
         rows = np.flatnonzero(agents.valid)
         pose, velocity = agents.pose[rows].astype(np.float64), agents.velocity[rows].astype(np.float64)
         braking = np.zeros(len(rows)) if deceleration is None else deceleration[rows]
@@ -50,7 +49,7 @@ class LaneForecaster:
         category = np.asarray(agents.category)[rows]
         straight = _straight(pose, velocity, speed, travelled, speeds)
         valid = np.ones(travelled.shape, bool)
-        follows = np.flatnonzero((speed > MOVES) & ~is_static(category) & ~np.isin(category, WALKERS))
+        follows = np.flatnonzero((speed > MOVES) & ~is_static(category) & ~IS_WALKER[category])
         along, kept, doubtful = self._along_lanes(pose[follows], velocity[follows], travelled[follows])
         follows = follows[kept]
         valid[follows[~doubtful], :] = False

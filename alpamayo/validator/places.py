@@ -1,16 +1,18 @@
 """Where on the map the ego's box is: in one lane or several, on the road, in an intersection."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator.situation import Situation
-from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.geometry import arc_length, box_corners
 from alpamayo_sim.map_index import LaneMatch, MapIndex
 
 Array = np.ndarray
 LANE_TOLERANCE = 0.05  # m
+LANE_APART = 1e6  # m; more than any lane is long
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,16 @@ def lane_overhang(
 def lane_width(index: MapIndex, match: LaneMatch) -> Float64[Array, " n"]:
     """Width (m) of the matched lane beside each point; infinite where there is no lane."""
     width = np.full(len(match.index), np.inf)
-    for i in np.unique(match.index[match.index >= 0]):
-        lane, rows = index.road_map.lanes[i], match.index == i
-        step = np.linalg.norm(np.diff(lane.centreline[:, :2].astype(np.float64), axis=0), axis=1)
-        width[rows] = np.interp(match.s[rows], np.concatenate([[0.0], np.cumsum(step)]), lane.width)
+    rows = match.index >= 0
+    if rows.any():
+        knots, widths = _widths(index)
+        width[rows] = np.interp(LANE_APART * match.index[rows] + match.s[rows], knots, widths)
     return width
+
+
+@lru_cache(maxsize=8)
+def _widths(index: MapIndex) -> tuple[Float64[Array, " p"], Float64[Array, " p"]]:
+    """Widths of all lanes in one line: arc length plus ``LANE_APART`` times the lane's number."""
+    lanes = index.road_map.lanes
+    knots = [LANE_APART * i + arc_length(lane.centreline) for i, lane in enumerate(lanes)]
+    return np.concatenate(knots), np.concatenate([lane.width for lane in lanes]).astype(np.float64)

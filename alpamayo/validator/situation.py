@@ -17,6 +17,7 @@ from alpamayo_sim.scene import Category, Prop, Scene, Track
 Array = np.ndarray
 Result = TypeVar("Result")
 STATIC = frozenset({Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION})
+IS_STATIC = np.array([category in STATIC for category in Category])
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ class Situation:
 
 def is_static(category: Int8[Array, " a"]) -> Bool[Array, " a"]:
     """Which categories cannot move by themselves: props."""
-    return np.isin(category, [int(c) for c in STATIC])
+    return IS_STATIC[category]
 
 
 def constant_velocity(truth: Truth, steps: int = PLAN_STEPS + 1, dt: float = PLAN_DT) -> Traffic:

@@ -35,8 +35,9 @@ def time_to_collision(situation: Situation) -> RuleResult:
 
     The others move as the situation says. Someone counts who is ahead (within 30 degrees of the heading, seen
     from the rear axle) or, while the ego reaches over its lane, is off the road or in an intersection, who is not
-    behind (150 degrees); never someone who comes from behind. Whoever overlapped from the start, or made a contact that was not the ego's fault, does
-    not count. The margin is the time to collision minus 0.95 s, in steps of 0.3 s and looked at for 3 s.
+    behind (150 degrees); never someone who comes from behind. Whoever overlapped from the start, or made a contact
+    that was not the ego's fault, does not count. The margin is the time to collision minus 0.95 s, in steps of
+    0.3 s and looked at for 3 s.
     """
     met = situation.shared(meetings)
     margins = np.full(situation.pose.shape[:2], HORIZON - BOUND)
