@@ -172,7 +172,7 @@ class MapIndex:
             return np.zeros(0)
         points = shapely.points(xy)
         rows, segments = self._border_tree.query_nearest(points, all_matches=True)
-        distance, inside = _border_sides(border, xy[rows], segments)
+        distance, inside = border_sides(border, xy[rows], segments)
         order = np.lexsort((segments, -np.abs(inside), distance, rows))
         best = order[np.searchsorted(rows[order], np.arange(len(xy)))]
         if self.drivable_polygon is not None:
@@ -206,20 +206,6 @@ class MapIndex:
         pairs = self._border_tree.query(shapely.points(_points(xy)), predicate="dwithin", distance=radius)
         order = np.lexsort((pairs[1], pairs[0]))
         return pairs[0][order], pairs[1][order]
-
-    def near_border(self, xy: Float[Array, "n 2"], radius: float) -> Bool[Array, " n"]:
-        """Whether the border of the drivable area comes within ``radius`` (m) of each point.
-
-        Raises:
-            InputError: the map has no drivable area, or a point is not finite.
-        """
-        points = shapely.points(_points(xy))
-        self._border_or_raise()
-        segments = self._border_tree.geometries
-        found = shapely.STRtree(points).query(segments, predicate="dwithin", distance=radius)[1]
-        near = np.zeros(len(points), bool)
-        near[found] = True
-        return near
 
     @cached_property
     def drivable_polygon(self) -> BaseGeometry | None:
@@ -351,7 +337,7 @@ def _or_own(vertex: Array, own: Array) -> Array:
     return np.where(np.linalg.norm(vertex, axis=1, keepdims=True) > 1e-6, vertex, own)
 
 
-def _border_sides(border: Border, xy: Array, segments: Array) -> tuple[Array, Array]:
+def border_sides(border: Border, xy: Array, segments: Array) -> tuple[Array, Array]:
     """Distance of each point to one border segment, and on which side: positive inside, the larger the surer."""
     start, end = border.start[segments], border.end[segments]
     t, gap = _foot(xy, start, end - start)

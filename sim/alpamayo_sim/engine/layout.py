@@ -7,6 +7,7 @@ scenario's ``Slot``, which holds the first rows of the blocks. What moves lies i
 """
 
 import enum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -228,9 +229,15 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
 
 def empty_rows(dtype: Any, rows: int = 0) -> np.ndarray:
     """A block of so many rows of zeros as numpy sees it."""
+    return np.zeros(rows, _numpy_dtype(dtype))
+
+
+@cache
+def _numpy_dtype(dtype: Any) -> Any:
     if hasattr(dtype, "numpy_dtype"):
-        return np.zeros(rows, dtype.numpy_dtype())
-    return wp.zeros(rows, dtype=dtype, device="cpu").numpy()
+        return dtype.numpy_dtype()
+    one = wp.zeros(1, dtype=dtype, device="cpu").numpy()
+    return np.dtype((one.dtype, one.shape[1:]))
 
 
 WORLD_ARRAYS = (

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import shapely
-from jaxtyping import Float32, Float64, Int8
+from jaxtyping import Float32, Float64, Int, Int8
 from scipy import ndimage
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, interpolate, project, wrap_angle
-from alpamayo_sim.map_index import Border, MapIndex
+from alpamayo_sim.map_index import Border, MapIndex, border_sides
 from alpamayo_sim.scenario import Manoeuvre, Scenario, Script
 from alpamayo_sim.scene import Prop, RoadMap, Scene, SignalState, Track
 
@@ -24,6 +24,7 @@ CELL_SIZE = 4.0  # m
 MAX_CELLS = 1 << 20
 CORNER = 1.5  # m; a path turns within this much of its corners
 FLATNESS = 0.1  # m; map lines lose points that are no further off
+LIMIT_SPACING = 8.0  # m of the route that share a speed limit
 STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
 
 
@@ -121,17 +122,21 @@ def pack_map(road_map: RoadMap) -> PackedMap:
     high = np.maximum(border.start, border.end).max(axis=0) + MARGIN_RANGE
     cell_size = max(CELL_SIZE, float(np.sqrt(np.prod(high - low) / MAX_CELLS)))
     nx, ny = (int(n) for n in np.ceil((high - low) / cell_size))
-    x, y = np.meshgrid(np.arange(nx) + 0.5, np.arange(ny) + 0.5)
-    centres = low + cell_size * np.stack([x.ravel(), y.ravel()], axis=1)
+    near = _cells_near(border, low, cell_size, (ny, nx))
+    centres = low + cell_size * (np.stack([near % nx, near // nx], axis=1) + 0.5)
     half = cell_size * np.sqrt(0.5)
-    near = np.flatnonzero(index.near_border(centres, MARGIN_RANGE + half))
-    margin = index.drivable_margin(centres[near])
-    reach = np.minimum(np.abs(margin) + 2.0 * half, MARGIN_RANGE + half) + 1e-6
-    rows, segments = index.border_in_radius(centres[near], reach)
+    rows, segments = index.border_in_radius(centres, np.full(len(near), MARGIN_RANGE + half + 1e-6))
+    distance, side = border_sides(border, centres[rows], segments)
+    order = np.lexsort((-np.abs(side), distance, rows))
+    found, first = np.unique(rows[order], return_index=True)
+    nearest = np.full(len(near), np.inf)
+    nearest[found] = distance[order][first]
+    kept = distance <= nearest[rows] + 2.0 * half + 1e-6
     cells = layout.empty_rows(layout.CellRow, nx * ny)
-    cells["sign"] = _signs(near, margin, (ny, nx))
-    cells["count"][near] = np.bincount(rows, minlength=len(near))
+    cells["count"][near] = np.bincount(rows[kept], minlength=len(near))
     cells["first"] = np.concatenate([[0], np.cumsum(cells["count"])[:-1]])
+    cells["sign"] = _signs(near[found], side[order][first], (ny, nx))
+    segments = segments[kept]
     return PackedMap(
         index,
         blocks={"borders": _border_rows(border), "cells": cells, "lists": segments.astype(np.int32), "pieces": pieces},
@@ -141,10 +146,20 @@ def pack_map(road_map: RoadMap) -> PackedMap:
     )
 
 
-def _signs(near: Array, margin: Array, shape: tuple[int, int]) -> Float64[Array, " cells"]:
+def _cells_near(border: Border, low: Array, cell_size: float, shape: tuple[int, int]) -> Int[Array, " near"]:
+    """Cells that the border may come near to: those that it runs through and the rings of cells about them."""
+    pieces = shapely.segmentize(shapely.linestrings(np.stack([border.start, border.end], axis=1)), 0.5 * cell_size)
+    x, y = np.floor((shapely.get_coordinates(pieces) - low) / cell_size).astype(int).T
+    touched = np.zeros(shape, bool)
+    touched[np.clip(y, 0, shape[0] - 1), np.clip(x, 0, shape[1] - 1)] = True
+    rings = 1 + int(np.ceil(MARGIN_RANGE / cell_size + 0.5))
+    return np.flatnonzero(ndimage.maximum_filter(touched, 2 * rings + 1, mode="constant"))
+
+
+def _signs(near: Array, side: Array, shape: tuple[int, int]) -> Float64[Array, " cells"]:
     """Sign of the margin in each cell: of a cell far from the border, that of the nearest cell near it."""
     sign = np.zeros(shape)
-    sign.ravel()[near] = np.where(margin < 0.0, -1.0, 1.0)
+    sign.ravel()[near] = np.where(side < 0.0, -1.0, 1.0)
     nearest = ndimage.distance_transform_edt(sign == 0.0, return_distances=False, return_indices=True)
     return sign[tuple(nearest)].ravel()
 
@@ -154,6 +169,7 @@ class _Blocks:
 
     def __init__(self) -> None:
         self.parts = {name: [layout.empty_rows(dtype)] for name, dtype in layout.SCENARIO_BLOCKS.items()}
+        self.agents: list[dict[str, Any]] = []
 
     def add(self, name: str, rows: Array) -> int:
         first = sum(len(part) for part in self.parts[name])
@@ -161,14 +177,13 @@ class _Blocks:
         return first
 
     def agent(self, mode: Mode, size: Array, **values: Any) -> None:
-        row = layout.empty_rows(layout.Agent, 1)
-        row["mode"], row["length"], row["width"] = mode, size[0], size[1]
-        for name, value in values.items():
-            row[name] = value
-        self.add("agents", row)
+        self.agents.append({"mode": int(mode), "length": size[0], "width": size[1], **values})
 
     def arrays(self) -> dict[str, Array]:
-        return {name: np.concatenate(parts) for name, parts in self.parts.items()}
+        agents = layout.empty_rows(layout.Agent, len(self.agents))
+        for name in agents.dtype.names or ():
+            agents[name] = [values.get(name, 0) for values in self.agents]
+        return {**{name: np.concatenate(parts) for name, parts in self.parts.items()}, "agents": agents}
 
 
 def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]:
@@ -307,9 +322,11 @@ def _route_rows(scene: Scene) -> Float32[Array, "n 4"]:
 def _speed_limits(scene: Scene, route: Float32[Array, "n 4"]) -> Float32[Array, " n"]:
     """Speed limit (m/s) of the lane that each point of the route lies on, 0 where it is not known."""
     lanes = scene.road_map.lanes
-    match = pack_map(scene.road_map).index.nearest_lane(route[:, :2], route[:, 2], max_distance=STOP_REACH)
-    limits = np.array([lane.speed_limit or 0.0 for lane in lanes] + [0.0], np.float32)
-    return limits[match.index]
+    asked, which = np.unique(np.floor(route[:, 3] / LIMIT_SPACING), return_index=True)
+    at = route[which]
+    match = pack_map(scene.road_map).index.nearest_lane(at[:, :2], at[:, 2], max_distance=STOP_REACH)
+    limits = np.array([lane.speed_limit or 0.0 for lane in lanes] + [0.0], np.float32)[match.index]
+    return limits[np.searchsorted(asked, np.floor(route[:, 3] / LIMIT_SPACING))]
 
 
 def piece_rows(index: MapIndex) -> Array:

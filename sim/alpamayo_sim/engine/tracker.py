@@ -1,7 +1,7 @@
 # mypy: ignore-errors
 """The built-in tracker: from a plan to acceleration and curvature.
 
-Over the first second of the plan, speed as a function of time and heading as a function of arc length are each
+Over the first 0.8 s of the plan, speed as a function of time and heading as a function of arc length are each
 fitted by a quadratic (least squares), which gives the plan's own acceleration and curvature at its start however
 they change. The car's deviation from that start, along and across, is fed back with critically damped gains: in
 time over 0.5 s, and in arc length over the way of 0.7 s but at least 2 m.
@@ -13,7 +13,7 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-FITTED = wp.constant(10)  # waypoints
+FITTED = wp.constant(8)  # waypoints
 PLAN_DT = wp.constant(0.1)
 STANDSTILL = wp.constant(0.05)  # m/s and m; slower and nearer than this the plan stands
 TIME_SCALE = wp.constant(0.5)
