@@ -5,14 +5,15 @@ from types import MappingProxyType
 
 from alpamayo_sim.driver import Driver
 from alpamayo_sim.drivers.constant_velocity import ConstantVelocity
+from alpamayo_sim.drivers.expert import Expert
 from alpamayo_sim.drivers.idm import IdmLaneFollower
 from alpamayo_sim.errors import unknown_name
 
 REFERENCE_DRIVERS: MappingProxyType[str, Callable[[], Driver]] = MappingProxyType(
-    {driver.name: driver for driver in (ConstantVelocity, IdmLaneFollower)}
+    {driver.name: driver for driver in (ConstantVelocity, IdmLaneFollower, Expert)}
 )
 
-__all__ = ["REFERENCE_DRIVERS", "ConstantVelocity", "IdmLaneFollower", "get_driver"]
+__all__ = ["REFERENCE_DRIVERS", "ConstantVelocity", "Expert", "IdmLaneFollower", "get_driver"]
 
 
 def get_driver(name: str) -> Driver:

@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Decision, Needs, Observation, Truth
+from alpamayo_sim.drivers.causes import object_component, signal_component
 from alpamayo_sim.drivers.route_frame import STOP_GAP, RouteFrame, SignalStop, must_stop, signal_stops
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners, wrap_angle
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
-from alpamayo_sim.scene import Category, Scene
+from alpamayo_sim.reasoning import Component, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.scene import Scene
 
 Array = np.ndarray
 
@@ -175,35 +176,3 @@ def to_plan(frame: RouteFrame, rows: Float[Array, "64 4"], truth: Truth) -> Floa
     dx, dy = xy[:, 0] - pose[0], xy[:, 1] - pose[1]
     heading = wrap_angle(route_heading + rows[:, 2] - pose[2])
     return np.stack([c * dx + s * dy, -s * dx + c * dy, heading, rows[:, 3]], axis=-1).astype(np.float32)
-
-
-def object_component(truth: Truth, k: int) -> Component:
-    """Agent ``k`` as a cause: what, where and how it moves as seen from the ego."""
-    agents = truth.agents
-    c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
-    dx, dy = (float(v) for v in agents.pose[k, :2] - truth.ego_pose[:2])
-    position = (round(c * dx + s * dy, 2), round(-s * dx + c * dy, 2))
-    category = Category(int(agents.category[k]))
-    return Component(ComponentKind.OBJECT, category, position, motion_of(truth, k), agents.ids[k])
-
-
-def signal_component(truth: Truth, k: int) -> Component:
-    """Signal ``k`` as a cause."""
-    signal = truth.scene.signals[k]
-    c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
-    dx, dy = (float(v) for v in signal.position[:2] - truth.ego_pose[:2])
-    position = (round(c * dx + s * dy, 2), round(-s * dx + c * dy, 2))
-    return Component(ComponentKind.TRAFFIC_LIGHT, Category.UNKNOWN, position, Motion.UNKNOWN, signal.id)
-
-
-def motion_of(truth: Truth, k: int) -> Motion:
-    """How an agent moves relative to the ego's heading: standing below 0.3 m/s, else by quadrant."""
-    velocity = truth.agents.velocity[k]
-    if float(np.hypot(*velocity)) < 0.3:
-        return Motion.STATIC
-    relative = math.remainder(math.atan2(velocity[1], velocity[0]) - float(truth.ego_pose[2]), 2.0 * math.pi)
-    if abs(relative) < 0.25 * math.pi:
-        return Motion.SAME_DIRECTION
-    if abs(relative) > 0.75 * math.pi:
-        return Motion.ONCOMING
-    return Motion.CROSSING_FROM_LEFT if relative < 0 else Motion.CROSSING_FROM_RIGHT

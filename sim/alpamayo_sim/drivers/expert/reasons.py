@@ -1,0 +1,123 @@
+"""Why the expert decided so: which road users, props or signals ruled out what it would do without them."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from alpamayo_sim.driver import Truth
+from alpamayo_sim.drivers.causes import object_component, signal_component
+from alpamayo_sim.drivers.expert.paths import Target
+from alpamayo_sim.drivers.expert.scoring import Candidates, Costs, Situation
+from alpamayo_sim.drivers.expert.sight import visible
+from alpamayo_sim.drivers.route_frame import RouteFrame
+from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+
+Array = np.ndarray
+
+DECISIVE = 4.0  # cost that a cause must have added to the plan that the ego would rather have driven
+SECOND = 0.25  # share of the first cause's cost that a second one must have
+MOST = 2
+SLOWING = 0.8  # m/s within 3 s
+IN_LANE, NEXT_LANE = 0.35, 1.15  # m from the lane's middle
+TURNING = 0.6  # rad of the route over the next 30 m
+CROSSING = (Motion.ONCOMING, Motion.CROSSING_FROM_LEFT, Motion.CROSSING_FROM_RIGHT)
+
+
+class SlowsDown(Protocol):
+    """A stretch of the route (m) with an allowed speed (m/s) because of an agent's row."""
+
+    start: float
+    end: float
+    speed: float
+    row: int
+
+
+def explain(
+    truth: Truth,
+    frame: RouteFrame,
+    candidates: Candidates,
+    costs: Costs,
+    situation: Situation,
+    chosen: int,
+    target: Target,
+    cautions: Sequence[SlowsDown],
+    stop_signal: int | None,
+) -> Reasoning:
+    """The decision in words and at most two causes, all of them in line of sight."""
+    wished = int(np.argmin(costs.own))
+    lateral = _lateral(frame, situation, target)
+    if stop_signal is not None and costs.signal[wished] > 0.0:
+        return Reasoning(Longitudinal.STOP_STATIC, lateral, (signal_component(truth, stop_signal),))
+    rows = _decisive(truth, costs, situation, wished, chosen)
+    components = tuple(object_component(truth, int(k)) for k in rows)
+    speed = candidates.speed[chosen]
+    if components:
+        return Reasoning(_longitudinal(components[0], speed, lateral, situation), lateral, components)
+    slow = _caution(truth, situation, speed, cautions)
+    if slow is not None:
+        return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (slow,))
+    bend = situation.cap[5:35].min() < situation.desired - 1.5
+    if bend and speed[30] < situation.desired - 1.0:
+        return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (Component(ComponentKind.LANE),))
+    return Reasoning(Longitudinal.SET_SPEED_TRACKING, lateral)
+
+
+def _decisive(truth: Truth, costs: Costs, situation: Situation, wished: int, chosen: int) -> Array:
+    """Rows (in ``Agents``) of those whose cost made the wished plan worse than the chosen one."""
+    if not costs.agents.shape[1]:
+        return np.zeros(0, np.int64)
+    added = costs.agents[wished] - (costs.agents[chosen] if chosen != wished else 0.0)
+    order = np.argsort(-added, kind="stable")
+    floor = max(DECISIVE, SECOND * float(added[order[0]]))
+    order = order[added[order] > floor]
+    rows = situation.agents.rows[order]
+    if not rows.size:
+        return rows
+    return rows[visible(truth, rows)][:MOST]
+
+
+def _longitudinal(cause: Component, speed: Array, lateral: Lateral, situation: Situation) -> Longitudinal:
+    slows = speed[30] < situation.speed - SLOWING or (situation.speed < 0.6 * situation.desired and speed[30] < 3.0)
+    if cause.motion == Motion.STATIC:
+        if speed[:65].min() < 0.5 and speed[64] < 1.0:
+            return Longitudinal.STOP_STATIC
+        if not slows:
+            beside = lateral in (Lateral.OUT_OF_LANE_NUDGE, Lateral.LANE_CHANGE)
+            return Longitudinal.PASSING if beside else Longitudinal.SET_SPEED_TRACKING
+        return Longitudinal.SPEED_ADAPTATION
+    if cause.motion in CROSSING:
+        return Longitudinal.YIELD if slows or situation.speed < 1.0 else Longitudinal.SET_SPEED_TRACKING
+    if lateral in (Lateral.LANE_CHANGE, Lateral.OUT_OF_LANE_NUDGE) and not slows:
+        return Longitudinal.PASSING
+    in_lane = cause.position is not None and abs(cause.position[1]) < 1.3
+    return Longitudinal.LEAD_FOLLOWING if in_lane else Longitudinal.YIELD
+
+
+def _lateral(frame: RouteFrame, situation: Situation, target: Target) -> Lateral:
+    offset = target.offset
+    if math.isfinite(target.back_at) and situation.s < target.back_at:
+        return Lateral.OUT_OF_LANE_NUDGE if abs(offset) > 0.8 else Lateral.IN_LANE_NUDGE
+    home = 0.0 if math.isfinite(target.back_at) else offset
+    lanes = [0.0, *situation.surroundings.lane_offsets(situation.s + 10.0)]
+    goal = min(lanes, key=lambda lane: abs(lane - home))
+    start = min(lanes, key=lambda lane: abs(lane - situation.d))
+    if abs(home - goal) < IN_LANE:
+        if goal != start or abs(situation.d - goal) > NEXT_LANE:
+            return Lateral.LANE_CHANGE
+        ahead = frame.at(situation.s + np.array([0.0, 30.0]))[1]
+        return Lateral.TURN if abs(float(ahead[1] - ahead[0])) > TURNING else Lateral.LANE_KEEPING
+    return Lateral.IN_LANE_NUDGE if abs(home - start) < NEXT_LANE else Lateral.OUT_OF_LANE_NUDGE
+
+
+def _caution(truth: Truth, situation: Situation, speed: Array, cautions: Sequence[SlowsDown]) -> Component | None:
+    """The hiding place or person that keeps the speed down now."""
+    near = [c for c in cautions if c.start < situation.s + 45.0 and c.speed < situation.desired - 0.5]
+    if not near or speed[30] > situation.desired - 0.5:
+        return None
+    first = min(near, key=lambda c: c.speed + 0.05 * max(c.start - situation.s, 0.0))
+    if speed[30] > first.speed + 2.5:
+        return None
+    rows = np.array([first.row], np.int64)
+    return object_component(truth, first.row) if visible(truth, rows)[0] else None

@@ -1,0 +1,282 @@
+"""What each candidate costs: collisions, clearance, ground, comfort, progress, rules and steadiness."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alpamayo_sim.drivers.expert.forecast import Forecast
+from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
+from alpamayo_sim.drivers.expert.surroundings import Surroundings
+from alpamayo_sim.geometry import box_separation
+from alpamayo_sim.scene import Category
+
+Array = np.ndarray
+
+SAMPLES = np.concatenate([np.arange(2, 33, 2), np.arange(36, 65, 4), np.arange(72, 97, 8)])
+TIMES = 0.1 * SAMPLES
+WEIGHT_DT = np.diff(np.concatenate([[0.0], TIMES]))
+PLAN = TIMES <= 6.45
+
+COLLISION, OFF_ROAD, RED_LIGHT, INFEASIBLE = 1000.0, 500.0, 800.0, 300.0
+CLEARANCE, HEADWAY, OPPOSITE, LATERAL, OFF_CENTRE = 5.0, 3.0, 1.0, 0.3, 0.5
+PROGRESS, TOO_FAST, EFFORT, SIDEWAYS, JERK, CHANGE = 0.45, 2.0, 0.25, 0.25, 0.02, 0.6
+SOFT_GAP = {Category.PEDESTRIAN: 1.4, Category.CYCLIST: 1.3, Category.MOTORCYCLE: 1.2, Category.ANIMAL: 1.2}
+SOFT_GAP_OTHERS, SOFT_GAP_THINGS = 0.9, 0.55  # m
+HARD_GAP, HARD_GAP_GROWTH = 0.15, 0.06  # m, m/s
+SEE_GAP = 2.2  # m, beyond which nothing is looked at
+EDGE = 0.1  # m that are kept to the border of the drivable ground
+EGO_REACTION = 0.8  # s of headway that is felt as too near
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """All candidates: path of each, and at ``SAMPLES`` its pose, route coordinates, speed and accelerations."""
+
+    path: Array  # [k]
+    way: Array  # [k, 97]
+    speed: Array  # [k, 97]
+    acceleration: Array  # [k, 97]
+    pose: Array  # [k, t, 3]
+    s: Array  # [k, t]
+    d: Array
+    v: Array
+    a: Array
+    lateral: Array  # m/s²
+    curvature: Array
+
+    @classmethod
+    def of(cls, paths: Paths, way: Array, speed: Array, acceleration: Array) -> "Candidates":
+        """From profiles [p, m, 97]; candidate k is path k // m."""
+        p, m, n = way.shape
+        path = np.repeat(np.arange(p), m)
+        way, speed, acceleration = (x.reshape(p * m, n) for x in (way, speed, acceleration))
+        at = paths.at(path[:, None], way[:, SAMPLES])
+        columns = (paths.xy[..., 0], paths.xy[..., 1], paths.heading)
+        pose = np.stack([interpolate_rows(x, at) for x in columns], axis=-1)
+        curvature = interpolate_rows(paths.curvature, at)
+        v = speed[:, SAMPLES]
+        return cls(
+            path,
+            way,
+            speed,
+            acceleration,
+            pose,
+            interpolate_rows(paths.s, at),
+            interpolate_rows(paths.d, at),
+            v,
+            acceleration[:, SAMPLES],
+            v**2 * curvature,
+            curvature,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What the candidates are judged against."""
+
+    size: Array  # ego length, width
+    pose: Array  # ego x, y, heading
+    s: float
+    d: float
+    speed: float
+    agents: Forecast
+    agent_s: Array  # [n, t]
+    agent_d: Array  # [n, t]
+    surroundings: Surroundings
+    cap: Array  # m/s every m of the route from cap_start on
+    cap_start: float
+    desired: float
+    stop_at: float  # m, what the ego's front must not pass; inf where all is free
+    grip: float  # m/s²
+    previous: Array | None  # x, y of the last plan at SAMPLES
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Cost of each candidate without road users and signals, from each agent, from the signal; and the sum."""
+
+    own: Array  # [k]
+    agents: Array  # [k, n]
+    signal: Array  # [k]
+    total: Array  # [k]
+    hit: Array  # [k] s, time of the first collision, inf where there is none
+
+
+def score(candidates: Candidates, situation: Situation) -> Costs:
+    """All costs; lower is better."""
+    own = _ground(candidates, situation) + _rules(candidates, situation) + _comfort(candidates, situation)
+    agents, hit = _road_users(candidates, situation)
+    agents += _headway(candidates, situation)
+    front = candidates.s[:, PLAN] + 0.5 * situation.size[0]
+    over = np.maximum(front.max(axis=1) - situation.stop_at, 0.0)
+    signal = np.where(over > 0.0, RED_LIGHT + 20.0 * over, 0.0)
+    total = own + agents.sum(axis=1) + signal
+    return Costs(own, agents, signal, total, hit)
+
+
+def _ground(c: Candidates, x: Situation) -> Array:
+    """Leaving the drivable ground, the lane's middle, the own side of the road."""
+    table, half_length, half_width = x.surroundings, 0.5 * x.size[0], 0.5 * x.size[1]
+    row = table.row(c.s)
+    turn = np.gradient(c.d, axis=1) / np.maximum(np.gradient(c.s, axis=1), 0.3)
+    turn = np.clip(turn, -0.6, 0.6)
+    reach = half_width + half_length * np.abs(turn)
+    room = np.minimum(table.left[row] - (c.d + reach), (c.d - reach) - table.right[row])
+    # Whoever stands outside already is only asked not to go further out.
+    beyond = np.maximum(np.minimum(room[:, :1], EDGE) - room, 0.0)
+    when = np.where(TIMES < 5.0, 1.0, 0.3)
+    cost = OFF_ROAD * np.max(np.where(beyond > 0.0, when * (0.4 + beyond), 0.0), axis=1)
+    cost += 2.0 * np.sum(np.clip(0.3 - room, 0.0, 0.5) * WEIGHT_DT, axis=1)
+    against = (
+        table.opposite[row, table.column(c.d + half_width - 0.2)]
+        | table.opposite[row, table.column(c.d - half_width + 0.2)]
+    )
+    cost += OPPOSITE * np.sum(against * WEIGHT_DT * PLAN, axis=1)
+    cost += OPPOSITE * 2.0 * against[:, PLAN][:, -1]
+    centre = table.centre[row, table.column(c.d)]
+    astray = np.where(np.isfinite(centre), np.abs(c.d - centre), np.minimum(np.abs(c.d), 1.5))
+    weight = WEIGHT_DT * PLAN
+    return cost + np.sum(
+        (LATERAL * np.minimum(np.abs(c.d), 4.0) + OFF_CENTRE * np.minimum(astray, 2.0)) * weight, axis=1
+    )
+
+
+def _rules(c: Candidates, x: Situation) -> Array:
+    """Progress and allowed speeds."""
+    at = np.clip((c.s - x.cap_start).astype(np.int64), 0, len(x.cap) - 1)
+    excess = np.maximum(c.v - x.cap[at] - 0.2, 0.0)
+    cost = TOO_FAST * np.sum(excess**2 * WEIGHT_DT * PLAN, axis=1) / 3.0
+    missing = x.desired * 6.4 - (c.s[:, PLAN][:, -1] - x.s)
+    return cost + PROGRESS * np.maximum(missing, 0.0)
+
+
+def _comfort(c: Candidates, x: Situation) -> Array:
+    """Accelerations, the friction circle, the smallest turn, and staying with the last plan."""
+    weight = WEIGHT_DT * PLAN
+    cost = np.sum((EFFORT * c.a**2 + SIDEWAYS * c.lateral**2) * weight, axis=1)
+    cost += JERK * (c.acceleration[:, 10] - c.acceleration[:, 0]) ** 2 * 10.0
+    used = np.hypot(c.a, c.lateral) / x.grip
+    cost += INFEASIBLE * np.max(np.maximum(used - 0.95, 0.0) * (TIMES < 4.0), axis=1)
+    cost += INFEASIBLE * 5.0 * np.max(np.maximum(np.abs(c.curvature) - 0.18, 0.0) * (c.v > 0.2), axis=1)
+    if x.previous is not None:
+        apart = np.hypot(*(c.pose[:, :, :2] - x.previous).transpose(2, 0, 1))
+        near = (TIMES > 0.9) & (TIMES < 3.3)
+        cost += CHANGE * np.minimum(apart[:, near].mean(axis=1), 4.0)
+    return cost
+
+
+def _road_users(c: Candidates, x: Situation) -> tuple[Array, Array]:
+    """Collisions and too little clearance, for each candidate and agent, and the time of the first collision."""
+    n, f = len(x.agents.rows), x.agents
+    cost = np.zeros((len(c.path), n))
+    hit = np.full(len(c.path), np.inf)
+    if not n:
+        return cost, hit
+    other = f.pose[:, SAMPLES // 2]  # [n, t, 3]
+    k, t, a = _near(c, x, other)
+    if not len(k):
+        return cost, hit
+    size = np.broadcast_to(x.size, (len(k), 2))
+    gap = box_separation(c.pose[k, t], size, other[a, t], f.size[a])
+    yields = _comes_from_behind(c, x, k, t, a)
+    gap = np.where(yields, SEE_GAP, gap)
+    standing = f.standing[a]
+    # What was there within reach from the start does not become nearer by being near.
+    hard = HARD_GAP + np.where(standing, 0.0, HARD_GAP_GROWTH * np.minimum(TIMES[t], 4.0))
+    hard = np.minimum(hard, np.maximum(_first_gaps(x)[a] - 0.05, 0.02))
+    touching = gap < hard
+    _collide(cost, hit, c, x, k[touching], t[touching], a[touching], gap[touching] - hard[touching])
+    soft = _soft_gaps(f)[a]
+    lack = np.clip((soft - gap) / np.maximum(soft - hard, 0.05), 0.0, 1.0)
+    pace = 0.3 + c.v[k, t] / 7.0
+    fade = np.where(standing, 1.0, np.clip(1.2 - TIMES[t] / 5.0, 0.1, 1.0))
+    np.add.at(cost, (k, a), CLEARANCE * lack**2 * pace * fade * WEIGHT_DT[t])
+    return cost, hit
+
+
+def _near(c: Candidates, x: Situation, other: Array) -> tuple[Array, Array, Array]:
+    """Candidate, sample and agent wherever circles around the boxes are near each other."""
+    reach = 0.5 * np.hypot(*x.size) + 0.5 * np.hypot(x.agents.size[:, 0], x.agents.size[:, 1]) + SEE_GAP
+    low = c.pose[:, :, :2].min(axis=0)
+    high = c.pose[:, :, :2].max(axis=0)
+    gap = np.maximum(np.maximum(low[None] - other[..., :2], other[..., :2] - high[None]), 0.0)
+    possible = np.any(np.hypot(gap[..., 0], gap[..., 1]) < reach[:, None], axis=1)
+    rows = np.flatnonzero(possible)
+    if not rows.size:
+        empty = np.zeros(0, np.int64)
+        return empty, empty, empty
+    ego = c.pose[:, :, :2].astype(np.float32)
+    them = other[rows, :, :2].astype(np.float32)
+    squared = (ego[:, :, None, 0] - them[None, :, :, 0].transpose(0, 2, 1)) ** 2
+    squared += (ego[:, :, None, 1] - them[None, :, :, 1].transpose(0, 2, 1)) ** 2
+    k, t, a = np.nonzero(squared < (reach[rows] ** 2).astype(np.float32))
+    return k, t, rows[a]
+
+
+def _comes_from_behind(c: Candidates, x: Situation, k: Array, t: Array, a: Array) -> Array:
+    """Whether an agent that started behind the ego would run into an ego that kept to its place across."""
+    rear = x.agent_s[:, 0] + 0.5 * x.agents.size[:, 0] < x.s - 0.5 * x.size[0] + 0.5
+    same = np.abs(x.agent_d[:, 0] - x.d) < 0.5 * (x.size[1] + x.agents.size[:, 1])
+    moved = np.abs(c.d[k, t] - x.d) > 1.0
+    return rear[a] & (same[a] | ~moved)
+
+
+def _first_gaps(x: Situation) -> Array:
+    """Gap (m) between the ego and each agent now."""
+    now = x.agents.pose[:, 0]
+    ego = np.broadcast_to(x.pose, (len(now), 3))
+    return box_separation(ego, np.broadcast_to(x.size, (len(now), 2)), now, x.agents.size)
+
+
+def _soft_gaps(f: Forecast) -> Array:
+    """Gap (m) that is wished for, by category."""
+    things = np.isin(f.category, (Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING))
+    wished = np.where(things, SOFT_GAP_THINGS, SOFT_GAP_OTHERS)
+    for category, gap in SOFT_GAP.items():
+        wished = np.where(f.category == category, gap, wished)
+    return wished
+
+
+def _collide(cost: Array, hit: Array, c: Candidates, x: Situation, k: Array, t: Array, a: Array, depth: Array) -> None:
+    """Enter the first collision of each candidate with each agent: the sooner and the harder, the worse."""
+    if not len(k):
+        return
+    order = np.lexsort((t, a, k))
+    k, t, a, depth = k[order], t[order], a[order], depth[order]
+    first = np.concatenate([[True], (k[1:] != k[:-1]) | (a[1:] != a[:-1])])
+    k, t, a, depth = k[first], t[first], a[first], depth[first]
+    f = x.agents
+    heading = c.pose[k, t, 2]
+    speed, course = f.speed[a, SAMPLES[t] // 2], f.pose[a, SAMPLES[t] // 2, 2]
+    dx = c.v[k, t] * np.cos(heading) - speed * np.cos(course)
+    dy = c.v[k, t] * np.sin(heading) - speed * np.sin(course)
+    severity = 0.35 + np.hypot(dx, dy) / 10.0
+    certain = np.where(
+        f.standing[a], np.clip(1.25 - TIMES[t] / 9.0, 0.2, 1.0), np.clip(1.3 - TIMES[t] / 6.0, 0.05, 1.0)
+    )
+    # A touch of the safety gap alone is half as bad.
+    deep = np.where(depth > -0.12, 0.5, 1.0)
+    np.add.at(cost, (k, a), COLLISION * severity * certain * deep)
+    np.minimum.at(hit, k, TIMES[t])
+
+
+def _headway(c: Candidates, x: Situation) -> Array:
+    """Being too near to, or closing in on, whoever is ahead in the candidate's corridor."""
+    n = len(x.agents.rows)
+    cost = np.zeros((len(c.path), n))
+    pick = np.arange(2, len(TIMES) - 6, 3)
+    width = 0.5 * (x.size[1] + x.agents.size[:, 1]) + 0.15
+    ahead = np.flatnonzero((x.agent_s[:, 0] > x.s) & ~x.agents.standing)
+    for a in ahead:
+        s, d = x.agent_s[a, pick], x.agent_d[a, pick]
+        gap = s - c.s[:, pick] - 0.5 * (x.size[0] + x.agents.size[a, 0])
+        inside = (np.abs(c.d[:, pick] - d) < width[a]) & (gap > -1.0) & (gap < 40.0)
+        if not inside.any():
+            continue
+        rate = np.gradient(x.agent_s[a])[pick] / np.gradient(TIMES)[pick]
+        closing = np.maximum(c.v[:, pick] - rate, 0.0)
+        short = np.clip((EGO_REACTION * c.v[:, pick] + 1.5 - gap) / (EGO_REACTION * c.v[:, pick] + 1.5), 0.0, 1.0)
+        urgent = np.clip(closing / np.maximum(gap, 0.5) - 0.4, 0.0, 1.5)
+        felt = (short**2 + urgent**2) * inside * np.clip(1.2 - TIMES[pick] / 6.0, 0.1, 1.0)
+        cost[:, a] = HEADWAY * felt.sum(axis=1) * 0.6
+    return cost

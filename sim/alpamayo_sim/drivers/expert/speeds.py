@@ -1,0 +1,108 @@
+"""Candidate speed profiles: ramps to many accelerations, and following with the Intelligent Driver Model."""
+
+import numpy as np
+
+from alpamayo_sim.drivers.expert.forecast import DT, STEPS
+from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
+
+Array = np.ndarray
+
+FINE = 0.1  # s
+FINE_STEPS = 97  # now to 9.6 s
+JERK, EMERGENCY_JERK = 5.0, 40.0  # m/s³
+ACCELERATIONS = (1.6, 0.8, 0.0, -0.6, -1.2, -2.0, -3.0, -4.5, -6.0, -8.0)  # m/s²
+FOLLOW_ACCELERATION, FOLLOW_BRAKING, FOLLOW_HEADWAY = 1.6, 2.0, 1.3
+GAP_MOVING, GAP_STANDING = 2.5, 9.0  # m kept to who moves or waits, and to what stays and is to be passed
+
+
+def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tuple[Array, Array, Array]:
+    """Way (m), speed (m/s) and acceleration at 0 to 9.6 s every 0.1 s, for each ramp: [m, 97].
+
+    Each goes from the present acceleration to its own with bounded jerk and holds it until the desired speed, some
+    lower speed or standstill is reached.
+    """
+    goals, floors = [], []
+    for a in ACCELERATIONS:
+        if a >= 0.0:
+            goals.append(a)
+            floors.append(max(desired, speed) if a == 0.0 else desired)
+        else:
+            goals.append(max(a, -grip))
+            floors.append(0.0)
+    for share in (0.35, 0.6, 0.8):
+        goals.append(-1.5)
+        floors.append(share * speed)
+    goal, floor = np.array(goals), np.array(floors)
+    jerk = np.where(goal < -4.0, EMERGENCY_JERK, np.where(goal < -2.5, 15.0, JERK))
+    v, a = np.full(len(goal), speed), np.full(len(goal), np.clip(acceleration, -grip, 3.0))
+    rows = [(np.zeros(len(goal)), v, a)]
+    way = np.zeros(len(goal))
+    for _ in range(FINE_STEPS - 1):
+        # Ease off before the goal speed so that the acceleration ends there at 0.
+        room = np.where(goal > 0.0, floor - v, v - floor)
+        ease = np.sqrt(np.maximum(2.0 * JERK * room, 0.0))
+        wanted = np.clip(goal, -ease, ease)
+        wanted = np.where((goal > 0.0) & (v > floor + 0.1), -0.8, wanted)
+        a = np.clip(wanted, a - jerk * FINE, a + jerk * FINE)
+        after = np.maximum(v + a * FINE, 0.0)
+        a = np.where(after <= 0.0, np.maximum(a, -v / FINE), a)
+        way = way + 0.5 * (v + after) * FINE
+        v = after
+        rows.append((way, v, a))
+    stacked = np.array(rows)  # [97, 3, m]
+    return stacked[:, 0].T, stacked[:, 1].T, stacked[:, 2].T
+
+
+def following(
+    paths: Paths,
+    speed: float,
+    acceleration: float,
+    cap: Array,
+    cap_start: float,
+    lead_s: Array,
+    lead_speed: Array,
+    lead_gap: Array,
+    in_the_way: Array,
+    grip: float,
+) -> tuple[Array, Array, Array]:
+    """IDM along each path, behind whoever is in its way then: way, speed, acceleration [p, 97].
+
+    ``cap`` (m/s) is the allowed speed every m of the route from ``cap_start`` on; ``lead_s`` [n, 49] the rear of
+    each agent along the route less the ego's half length, ``lead_gap`` [n] the gap to keep to it, ``in_the_way``
+    [p, n, 49] whether it is in the path's corridor.
+    """
+    count = len(paths.s)
+    v, a, way = np.full(count, speed), np.full(count, acceleration), np.zeros(count)
+    path = np.arange(count)
+    rows = [(way, v, a)]
+    for k in range(STEPS - 1):
+        s = interpolate_rows(paths.s, paths.at(path, way))
+        allowed = np.minimum(
+            cap[np.clip((s - cap_start).astype(np.int64), 0, len(cap) - 1)],
+            cap[np.clip((s + 0.8 * v - cap_start).astype(np.int64), 0, len(cap) - 1)],
+        )
+        ahead = lead_s[None, :, k] - s[:, None]
+        gap = np.where(in_the_way[:, :, k] & (ahead > -2.0), ahead, 1e3)
+        wanted = _idm(v[:, None], allowed[:, None], gap, lead_speed[None, :, k], lead_gap[None])
+        b = np.minimum(wanted.min(axis=1, initial=10.0), _idm(v, allowed, 1e3, 0.0, 0.0))
+        b = np.maximum(b, -grip)
+        a = np.clip(b, a - 12.0 * DT, a + JERK * DT)
+        after = np.maximum(v + a * DT, 0.0)
+        a = np.where(after <= 0.0, -v / DT, a)
+        way = way + 0.5 * (v + after) * DT
+        v = after
+        rows.append((way, v, a))
+    coarse = np.array(rows)  # [49, 3, p]
+    fine = np.empty((FINE_STEPS, 3, count))
+    fine[::2] = coarse
+    fine[1::2, 1:] = 0.5 * (coarse[:-1, 1:] + coarse[1:, 1:])
+    fine[1::2, 0] = coarse[:-1, 0] + 0.25 * DT * (coarse[:-1, 1] + fine[1::2, 1])
+    return fine[:, 0].T, fine[:, 1].T, fine[:, 2].T
+
+
+def _idm(v: Array, desired: Array, gap: Array | float, lead: Array | float, still: Array | float) -> Array:
+    """The Intelligent Driver Model with a softer brake above the desired speed."""
+    approach = v * (v - lead) / (2.0 * np.sqrt(FOLLOW_ACCELERATION * FOLLOW_BRAKING))
+    wanted = still + np.maximum(v * FOLLOW_HEADWAY + approach, 0.0)
+    free = np.maximum(1.0 - (v / np.maximum(desired, 0.3)) ** 4, -1.2)
+    return FOLLOW_ACCELERATION * (free - (wanted / np.maximum(gap, 0.1)) ** 2)
