@@ -68,17 +68,24 @@ def _rms_norm(norm: RMSNorm, x: Tensor) -> Tensor:
 
 
 def _linear(linear: Any, x: Tensor) -> Tensor:
-    """Return ``W x + b`` for a float32 or an int8 linear map."""
+    """Return ``W x + b`` in float32 for a float32 or an int8 linear map."""
     if linear.weight.dtype == torch.int8:
-        y = torch._weight_int8pack_mm(x.bfloat16()[None], linear.weight, linear.scale)[0].float()
-    else:
-        y = torch.mv(linear.weight, x)
+        return _int8_linear(linear, x).float()
+    y = torch.mv(linear.weight, x)
     return y if linear.bias is None else y + linear.bias
+
+
+def _int8_linear(linear: Any, x: Tensor) -> Tensor:
+    """Return ``W x + b`` in bfloat16."""
+    y = torch._weight_int8pack_mm(x.bfloat16()[None], linear.weight, linear.scale)[0]
+    return y if linear.bias is None else y + linear.bias.bfloat16()
 
 
 def _add_linear(y: Tensor, linear: Any, x: Tensor) -> Tensor:
     """Return ``y + W x + b``."""
-    if linear.weight.dtype == torch.int8 or linear.bias is not None:
+    if linear.weight.dtype == torch.int8:
+        return y + _int8_linear(linear, x)
+    if linear.bias is not None:
         return y + _linear(linear, x)
     return torch.addmv(y, linear.weight, x)
 
@@ -133,7 +140,9 @@ def _attention(mixer: Attention, residual: Tensor, h: Tensor, state: LayerState,
 
 
 def _mlp(mixer: MLP, residual: Tensor, h: Tensor) -> Tensor:
-    return _add_linear(residual, mixer.down_proj, _linear(mixer.up_proj, h).relu_().square_())
+    up: Any = mixer.up_proj
+    inner = _int8_linear(up, h) if up.weight.dtype == torch.int8 else _linear(up, h)
+    return _add_linear(residual, mixer.down_proj, inner.relu_().square_())
 
 
 def _moe(mixer: MoE, residual: Tensor, h: Tensor) -> Tensor:
