@@ -1,0 +1,47 @@
+"""Drivable ground from the closed rings that outline it."""
+
+import numpy as np
+import shapely
+from jaxtyping import Float64
+from shapely.geometry.base import BaseGeometry
+
+Array = np.ndarray
+
+
+def areas_of_rings(rings: list[Float64[Array, "_ 3"]]) -> tuple[list[Array], list[Array]]:
+    """Drivable polygons without holes, and the road edges with the road at their left.
+
+    A ring that lies within another one is a hole in it, and so on. The polygons touch where a hole made it
+    necessary to cut; the edges follow the rings alone.
+    """
+    area: BaseGeometry = shapely.Polygon()
+    for polygon in sorted((_polygon(ring) for ring in rings), key=lambda p: -p.area):
+        area = shapely.symmetric_difference(area, polygon)
+    parts = [shapely.geometry.polygon.orient(part) for part in _polygons(area)]
+    edges = [_ring(line) for part in parts for line in (part.exterior, *part.interiors)]
+    pieces = [_ring(piece.exterior)[:-1] for part in parts for piece in without_holes(part)]
+    return pieces, edges
+
+
+def without_holes(polygon: shapely.Polygon) -> list[shapely.Polygon]:
+    """Pieces of a polygon that have no holes, cut along vertical lines through them."""
+    if not polygon.interiors:
+        return [polygon]
+    west, south, east, north = polygon.bounds
+    x = shapely.Polygon(polygon.interiors[0]).centroid.x
+    halves = (shapely.box(west, south, x, north), shapely.box(x, south, east, north))
+    parts = [part for half in halves for part in _polygons(shapely.intersection(polygon, half))]
+    return [piece for part in parts for piece in without_holes(part)]
+
+
+def _polygon(ring: Float64[Array, "_ 3"]) -> BaseGeometry:
+    return shapely.make_valid(shapely.Polygon(ring[:, :2]))
+
+
+def _polygons(area: BaseGeometry) -> list[shapely.Polygon]:
+    return [part for part in shapely.get_parts(area) if isinstance(part, shapely.Polygon) and part.area > 0.01]
+
+
+def _ring(line: shapely.LinearRing) -> Float64[Array, "_ 3"]:
+    xy = shapely.get_coordinates(line)
+    return np.concatenate([xy, np.zeros((len(xy), 1))], axis=1)

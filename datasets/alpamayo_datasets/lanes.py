@@ -1,0 +1,149 @@
+"""What a recorded map leaves open about its lanes: widths, boundaries, what follows what."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from jaxtyping import Float64
+
+from alpamayo_sim.geometry import polyline_headings, wrap_angle
+from alpamayo_sim.scene import Lane, LaneKind
+
+Array = np.ndarray
+
+DEFAULT_WIDTH = {LaneKind.BICYCLE: 1.6}
+USUAL_WIDTH = 3.5  # m
+WIDTHS = (1.0, 7.0)  # m, what a lane can be wide
+LONGEST_CAST = 8.0  # m to each side at which a lane's polygon is looked for
+JOINED = 0.6  # m between the end of a lane and the start of its successor
+SAME_WAY = 0.6  # rad
+
+
+@dataclass(frozen=True, eq=False)
+class RawLane:
+    """A lane as a file gives it, in the file's coordinates (float64), without repeated points.
+
+    ``left`` and ``right`` (m) are how far the boundaries are from each point of the centreline, NaN where that is
+    not known. ``successors`` None means that the file does not say.
+    """
+
+    id: str
+    centreline: Float64[Array, "n 3"]
+    left: Float64[Array, " n"]
+    right: Float64[Array, " n"]
+    kind: LaneKind = LaneKind.DRIVING
+    speed_limit: float | None = None
+    successors: tuple[str, ...] | None = None
+    left_neighbours: tuple[str, ...] = ()
+    right_neighbours: tuple[str, ...] = ()
+    in_intersection: bool = False
+
+
+def without_repeats(line: Float64[Array, "n 3"]) -> Array:
+    """Indices of the points that are at least a centimetre from the one before."""
+    if not len(line):
+        return np.zeros(0, int)
+    step = np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1)
+    return np.concatenate([[0], 1 + np.flatnonzero(step > 0.01)])
+
+
+def unknown_sides(line: Float64[Array, "n 3"]) -> tuple[Array, Array]:
+    """Sides of a lane of which no width is known."""
+    return np.full(len(line), np.nan), np.full(len(line), np.nan)
+
+
+def sides_from_polygon(line: Float64[Array, "n 3"], ring: Float64[Array, "m 3"]) -> tuple[Array, Array]:
+    """How far (m) a lane's polygon reaches to the left and right of each point of its centreline; NaN where not."""
+    polygon = shapely.make_valid(shapely.Polygon(ring[:, :2]))
+    normal = _normals(line)
+    reach = np.array([-LONGEST_CAST, LONGEST_CAST])
+    rays = shapely.linestrings(line[:, None, :2] + reach[:, None] * normal[:, None, :])
+    left, right = unknown_sides(line)
+    for i, cut in enumerate(shapely.intersection(rays, polygon)):
+        for part in shapely.get_parts(cut):
+            ends = (shapely.get_coordinates(part) - line[i, :2]) @ normal[i]
+            if len(ends) and ends.min() <= 1e-6 <= ends.max() + 2e-6:
+                left[i], right[i] = ends.max(), -ends.min()
+    return left, right
+
+
+def lanes_of(raw: list[RawLane], origin: Float64[Array, "3"]) -> tuple[Lane, ...]:
+    """Lanes of the scene: successors by geometry where the file names none, widths everywhere."""
+    successors = _successors(raw)
+    known = {lane.id for lane in raw}
+    ends = {lane.id: _widths(lane) for lane in raw}
+    before: dict[str, str] = {after: lane.id for lane in raw for after in successors[lane.id]}
+    made = []
+    for lane in raw:
+        width = _filled(lane, ends, before.get(lane.id), next(iter(successors[lane.id]), None))
+        left, right = (_boundary(lane, side, sign, origin) for side, sign in ((lane.left, 1.0), (lane.right, -1.0)))
+        both = len(left) and len(right)
+        made.append(
+            Lane(
+                id=lane.id,
+                centreline=(lane.centreline - origin).astype(np.float32),
+                width=width.astype(np.float32),
+                left_boundary=left if both else left[:0],
+                right_boundary=right if both else right[:0],
+                kind=lane.kind,
+                speed_limit=lane.speed_limit,
+                successors=successors[lane.id],
+                left_neighbours=tuple(name for name in lane.left_neighbours if name in known),
+                right_neighbours=tuple(name for name in lane.right_neighbours if name in known),
+                in_intersection=lane.in_intersection,
+            )
+        )
+    return tuple(made)
+
+
+def _normals(line: Float64[Array, "n 3"]) -> Float64[Array, "n 2"]:
+    """Unit vectors to the left of a line, at its points."""
+    step = np.diff(line[:, :2], axis=0)
+    step /= np.linalg.norm(step, axis=1, keepdims=True)
+    ahead = np.concatenate([step[:1], step[:-1] + step[1:], step[-1:]])
+    ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-6)
+    return np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1)
+
+
+def _widths(lane: RawLane) -> Float64[Array, " n"]:
+    """Width at each point; NaN where it is not known or cannot be one."""
+    width = lane.left + lane.right
+    good = (lane.left > 0.2) & (lane.right > 0.2) & (width >= WIDTHS[0]) & (width <= WIDTHS[1])
+    return np.where(good, width, np.nan)
+
+
+def _filled(lane: RawLane, ends: dict[str, Array], before: str | None, after: str | None) -> Float64[Array, " n"]:
+    """Widths with the gaps filled from the lane itself, else from its neighbours along the road."""
+    width = ends[lane.id]
+    known = np.flatnonzero(np.isfinite(width))
+    if len(known):
+        return np.interp(np.arange(len(width)), known, width[known])
+    usual = DEFAULT_WIDTH.get(lane.kind, USUAL_WIDTH)
+    first = ends[before][-1] if before is not None else np.nan
+    last = ends[after][0] if after is not None and after in ends else np.nan
+    first, last = (usual if np.isnan(value) else value for value in (first, last))
+    return np.linspace(first, last, len(width))
+
+
+def _boundary(lane: RawLane, side: Array, sign: float, origin: Array) -> Array:
+    """A boundary as the centreline shifted to its side, where the file says how far at every point."""
+    if not np.isfinite(_widths(lane)).all():
+        return np.zeros((0, 3), np.float32)
+    line = lane.centreline - origin
+    shifted = line[:, :2] + sign * side[:, None] * _normals(lane.centreline)
+    return np.concatenate([shifted, line[:, 2:]], axis=1).astype(np.float32)
+
+
+def _successors(raw: list[RawLane]) -> dict[str, tuple[str, ...]]:
+    """What follows each lane: as the file says, else whatever begins where it ends and goes the same way."""
+    given = {lane.id: lane.successors for lane in raw}
+    if not raw or any(value is not None for value in given.values()):
+        return {name: value or () for name, value in given.items()}
+    starts = np.array([lane.centreline[0, :2] for lane in raw])
+    headings = np.array([polyline_headings(lane.centreline)[[0, -1]] for lane in raw])
+    found = {}
+    for i, lane in enumerate(raw):
+        near = np.hypot(*(starts - lane.centreline[-1, :2]).T) < JOINED
+        same_way = np.abs(wrap_angle(headings[:, 0] - headings[i, 1])) < SAME_WAY
+        found[lane.id] = tuple(raw[k].id for k in np.flatnonzero(near & same_way) if k != i)
+    return found

@@ -1,0 +1,243 @@
+"""ScenarioNet scenario descriptions: one pickle a scene, made of nuScenes, Waymo, nuPlan and others.
+
+The keys are those of ScenarioNet's ScenarioDescription; what the converters put into them differs by dataset:
+of nuScenes, lane polylines carry the heading as a third column, the map is flat, the ego's length and width are
+exchanged, and the closed ``boundary_*`` lines outline the drivable ground.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
+from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
+from alpamayo_datasets.lanes import RawLane, sides_from_polygon, unknown_sides, without_repeats
+from alpamayo_datasets.unpickle import read_pickle
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
+
+Array = np.ndarray
+
+LICENCES = {
+    "nuscenes": "CC BY-NC-SA 4.0 (nuScenes)",
+    "waymo": "Waymo Open Dataset licence, non-commercial",
+}
+CATEGORIES = {
+    "VEHICLE": Category.VEHICLE,
+    "PEDESTRIAN": Category.PEDESTRIAN,
+    "CYCLIST": Category.CYCLIST,
+    "TRAFFIC_CONE": Category.CONE,
+    "TRAFFIC_BARRIER": Category.BARRIER,
+}
+FINER = {
+    "vehicle.truck": Category.TRUCK,
+    "vehicle.trailer": Category.TRUCK,
+    "vehicle.construction": Category.TRUCK,
+    "vehicle.bus.rigid": Category.BUS,
+    "vehicle.bus.bendy": Category.BUS,
+    "vehicle.motorcycle": Category.MOTORCYCLE,
+    "vehicle.bicycle": Category.CYCLIST,
+    "animal": Category.ANIMAL,
+    "movable_object.debris": Category.DEBRIS,
+}
+LANE_KINDS = {
+    "LANE_BIKE_LANE": LaneKind.BICYCLE,
+    "LANE_BUS_LANE": LaneKind.BUS,
+    "LANE_PARKING": LaneKind.PARKING,
+    "LANE_SURFACE_UNSTRUCTURE": LaneKind.OTHER,
+}
+LINE_KINDS = {
+    "ROAD_LINE_BROKEN_SINGLE_WHITE": LineKind.BROKEN_WHITE,
+    "ROAD_LINE_SOLID_SINGLE_WHITE": LineKind.SOLID_WHITE,
+    "ROAD_LINE_SOLID_DOUBLE_WHITE": LineKind.DOUBLE_WHITE,
+    "ROAD_LINE_BROKEN_SINGLE_YELLOW": LineKind.BROKEN_YELLOW,
+    "ROAD_LINE_BROKEN_DOUBLE_YELLOW": LineKind.BROKEN_YELLOW,
+    "ROAD_LINE_SOLID_SINGLE_YELLOW": LineKind.SOLID_YELLOW,
+    "ROAD_LINE_SOLID_DOUBLE_YELLOW": LineKind.DOUBLE_YELLOW,
+    "ROAD_LINE_PASSING_DOUBLE_YELLOW": LineKind.DOUBLE_YELLOW,
+}
+MPH = 0.44704  # m/s
+
+
+def read_scenarionet(path: Path) -> Scene:
+    """The Scene of a ScenarioNet pickle.
+
+    Raises:
+        InputError: the file cannot be read, is damaged or hostile, or is not a ScenarioNet scenario.
+    """
+    record, where = read_pickle(path), str(path)
+    if not isinstance(record, dict) or not {"tracks", "map_features", "metadata"} <= set(record):
+        raise InputError(f"{where}: not a ScenarioNet scenario, which has tracks, map_features and metadata")
+    metadata = get_record(record, "metadata", where)
+    flat = metadata.get("dataset") == "nuscenes"
+    ego_id = str(get(metadata, "sdc_id", f"{where}: metadata"))
+    tracks = [
+        _track(str(name), item, f"{where}: track {name!r}", flat)
+        for name, item in get_record(record, "tracks", where).items()
+    ]
+    if flat:
+        tracks = [_lengthwise(track) if track.id == ego_id else track for track in tracks]
+    steps = len(tracks[0].valid) if tracks else 0
+    name = str(metadata.get("scenario_id", record.get("id", path.stem)))
+    dataset = str(metadata.get("dataset", "unknown"))
+    return assemble(
+        where,
+        name,
+        Provenance(f"{dataset}, by ScenarioNet", LICENCES.get(dataset, "unknown"), name),
+        tracks,
+        ego_id,
+        _map(get_record(record, "map_features", where), where, flat),
+        _signals(record.get("dynamic_map_states") or {}, steps, where),
+        _dt(metadata, where),
+    )
+
+
+def _dt(metadata: dict[str, Any], where: str) -> float:
+    """Length of a step: 0.1 s where the time stamps say so within a twentieth, else what they say."""
+    key = "ts" if "ts" in metadata else "timestep"
+    times = numbers(get(metadata, key, f"{where}: metadata"), (None,), f"{where}: metadata: {key!r}")
+    dt = float(np.median(np.diff(times))) if len(times) > 1 else 0.1
+    if not (np.isfinite(dt) and dt > 0):
+        raise InputError(f"{where}: metadata: {key!r} does not grow")
+    return 0.1 if abs(dt - 0.1) < 0.005 else round(dt, 4)
+
+
+def _track(name: str, item: Any, where: str, flat: bool) -> RawTrack:
+    state = get_record(item, "state", where)
+    position = numbers(get(state, "position", where), (None, 3), f"{where}: position")
+    n = len(position)
+    if not 0 < n <= MAX_STEPS:
+        raise InputError(f"{where}: has {n} steps, must be 1 to {MAX_STEPS}")
+    valid = numbers(get(state, "valid", where), (n,), f"{where}: valid") > 0.5
+    heading = numbers(get(state, "heading", where), (n,), f"{where}: heading")
+    velocity = numbers(get(state, "velocity", where), (n, None), f"{where}: velocity")[:, :2]
+    size = _size(state, valid, n, where)
+    for array, what in ((position, "position"), (heading, "heading"), (velocity, "velocity")):
+        if not np.isfinite(array[valid]).all():
+            raise InputError(f"{where}: {what} has values that are not finite")
+    ground = np.zeros(n) if flat else position[:, 2] - 0.5 * size[2]
+    details = item.get("metadata") if isinstance(item.get("metadata"), dict) else {}
+    return RawTrack(
+        id=name,
+        category=_category(str(item.get("type")), str(details.get("type"))),
+        position=np.concatenate([position[:, :2], ground[:, None]], axis=1),
+        heading=heading,
+        velocity=_last_velocity(velocity, valid),
+        size=size,
+        valid=valid,
+    )
+
+
+def _size(state: dict[str, Any], valid: Array, n: int, where: str) -> Array:
+    """Length, width and height: medians of the valid steps."""
+    sizes = [numbers(get(state, key, where), (n,), f"{where}: {key}") for key in ("length", "width", "height")]
+    size = np.array([np.median(values[valid]) if valid.any() else 1.0 for values in sizes])
+    if not (np.isfinite(size).all() and np.all(size > 0)):
+        raise InputError(f"{where}: length, width and height must be positive")
+    return size
+
+
+def _lengthwise(track: RawTrack) -> RawTrack:
+    """The ego with its longer side along its heading."""
+    length, width, height = track.size
+    return replace(track, size=np.array([max(length, width), min(length, width), height]))
+
+
+def _category(kind: str, finer: str) -> Category:
+    return FINER.get(finer, CATEGORIES.get(kind, Category.UNKNOWN))
+
+
+def _last_velocity(velocity: Array, valid: Array) -> Array:
+    """Velocities that are forward differences end in a zero; the last step then keeps the one before."""
+    seen = np.flatnonzero(valid)
+    if len(seen) > 1 and not velocity[seen[-1]].any() and np.hypot(*velocity[seen[-2]]) > 1.0:
+        velocity = velocity.copy()
+        velocity[seen[-1]] = velocity[seen[-2]]
+    return velocity
+
+
+def _map(features: dict[str, Any], where: str, flat: bool) -> RawMap:
+    raw = RawMap()
+    for name, item in features.items():
+        here = f"{where}: map feature {name!r}"
+        kind = str(get(item, "type", here))
+        if kind.startswith("LANE_"):
+            raw.lanes.extend(_lane(str(name), item, kind, here, flat))
+        elif kind.startswith("ROAD_EDGE"):
+            raw.edges.append(points(get(item, "polyline", here), here))
+        elif kind.startswith("ROAD_LINE") and str(name).startswith("boundary_"):
+            raw.rings.append(points(get(item, "polyline", here), here))
+        elif kind.startswith("ROAD_LINE"):
+            raw.lines.append((points(get(item, "polyline", here), here), LINE_KINDS.get(kind, LineKind.UNKNOWN)))
+        elif kind == "CROSSWALK":
+            raw.crosswalks.append(points(get(item, "polygon", here), here))
+        elif kind == "STOP_SIGN":
+            place = numbers(get(item, "position", here), (3,), here)
+            raw.signs.append((place, tuple(str(lane) for lane in get_list(item, "lane", here))))
+    return raw
+
+
+def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLane]:
+    line = points(get(item, "polyline", where), where, keep_z=not flat)
+    kept = without_repeats(line)
+    if len(kept) < 2:
+        return []
+    left, right = unknown_sides(line[kept])
+    if "width" in item:
+        left, right = numbers(item["width"], (len(line), 2), f"{where}: width")[kept].T
+    elif "polygon" in item:
+        left, right = sides_from_polygon(line[kept], points(item["polygon"], f"{where}: polygon"))
+    limit = item.get("speed_limit_mph")
+    exits = item.get("exit_lanes")
+    return [
+        RawLane(
+            id=name,
+            centreline=line[kept],
+            left=left,
+            right=right,
+            kind=LANE_KINDS.get(kind, LaneKind.DRIVING),
+            speed_limit=float(limit) * MPH if isinstance(limit, (int, float)) and limit > 0 else None,
+            successors=tuple(str(i) for i in exits) if isinstance(exits, (list, tuple)) else None,
+            left_neighbours=_neighbours(item, "left_neighbor"),
+            right_neighbours=_neighbours(item, "right_neighbor"),
+            # nuScenes' connectors come without a polygon; Waymo marks lanes that have no paint.
+            in_intersection=bool(item.get("interpolating")) or (flat and "polygon" not in item),
+        )
+    ]
+
+
+def _neighbours(item: dict[str, Any], key: str) -> tuple[str, ...]:
+    found = item.get(key)
+    if not isinstance(found, (list, tuple)):
+        return ()
+    names = [str(part["feature_id"]) for part in found if isinstance(part, dict) and "feature_id" in part]
+    return tuple(dict.fromkeys(names))
+
+
+def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
+    if not isinstance(states, dict):
+        raise InputError(f"{where}: 'dynamic_map_states' is a {type(states).__name__}, must be a record")
+    found = []
+    for name, item in states.items():
+        here = f"{where}: signal {name!r}"
+        shown = get_list(get_record(item, "state", here), "object_state", here)
+        if len(shown) != steps:
+            raise InputError(f"{here}: has {len(shown)} states, the tracks have {steps} steps")
+        place = numbers(get(item, "stop_point", here), (3,), f"{here}: stop_point")
+        codes = np.array([signal_state(value) for value in shown], np.int8)
+        found.append(RawSignal(str(name), place, codes, (str(get(item, "lane", here)),)))
+    return found
+
+
+def signal_state(value: Any) -> SignalState:
+    """What a traffic light shows, by the names of Waymo, ScenarioNet and nuPlan."""
+    text = str(value).upper()
+    if "STOP" in text or text.endswith("RED"):
+        return SignalState.RED
+    if "CAUTION" in text or text.endswith("YELLOW"):
+        return SignalState.YELLOW
+    if text.endswith(("_GO", "GREEN")):
+        return SignalState.GREEN
+    return SignalState.UNKNOWN

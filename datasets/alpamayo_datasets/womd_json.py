@@ -1,0 +1,177 @@
+"""Waymo Open Motion scenes as JSON: name, scenario_id, objects, roads, tl_states, metadata.
+
+Lanes come as bare polylines: what follows what is found by geometry, widths are not known. Road edges are as in
+Waymo's own map: they run with the drivable side at their left.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
+from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
+from alpamayo_datasets.lanes import RawLane, unknown_sides, without_repeats
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
+
+Array = np.ndarray
+
+MAX_FILE_BYTES = 512 << 20
+DT = 0.1
+LICENCE = "Waymo Open Dataset licence, non-commercial"
+KEYS = ("objects", "roads", "metadata")
+CATEGORIES = {"vehicle": Category.VEHICLE, "pedestrian": Category.PEDESTRIAN, "cyclist": Category.CYCLIST}
+# Numbers of map elements, as in Waymo's tf.Example features ("roadgraph_samples/type").
+LANE_KINDS = {0: LaneKind.OTHER, 1: LaneKind.DRIVING, 2: LaneKind.DRIVING, 3: LaneKind.BICYCLE}
+LINE_KINDS = {
+    6: LineKind.BROKEN_WHITE,
+    7: LineKind.SOLID_WHITE,
+    8: LineKind.DOUBLE_WHITE,
+    9: LineKind.BROKEN_YELLOW,
+    10: LineKind.BROKEN_YELLOW,
+    11: LineKind.SOLID_YELLOW,
+    12: LineKind.DOUBLE_YELLOW,
+    13: LineKind.DOUBLE_YELLOW,
+}
+# Numbers of Waymo's TrafficSignalLaneState.
+SIGNAL_STATES = {
+    1: SignalState.RED,
+    2: SignalState.YELLOW,
+    3: SignalState.GREEN,
+    4: SignalState.RED,
+    5: SignalState.YELLOW,
+    6: SignalState.GREEN,
+    7: SignalState.RED,
+    8: SignalState.YELLOW,
+}
+
+
+def read_womd_json(path: Path) -> Scene:
+    """The Scene of a Waymo-motion JSON file.
+
+    Raises:
+        InputError: the file cannot be read, is not JSON, or is not a Waymo-motion scene.
+    """
+    return scene_of(load_json(path), path)
+
+
+def load_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: the file cannot be read, is larger than 512 MiB, or is not JSON.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, which no scene is")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not whole JSON ({error})") from error
+
+
+def scene_of(record: Any, path: Path) -> Scene:
+    """The Scene of a parsed file; raises ``InputError`` as :func:`read_womd_json` does."""
+    where = str(path)
+    if not isinstance(record, dict) or not set(KEYS) <= set(record):
+        raise InputError(f"{where}: not a Waymo-motion scene, which has {', '.join(KEYS)}")
+    objects = get_list(record, "objects", where)
+    if not objects:
+        raise InputError(f"{where}: has no objects")
+    tracks = [_track(item, f"{where}: object {k}") for k, item in enumerate(objects)]
+    names = {track.id for track in tracks}
+    if len(names) < len(tracks):
+        raise InputError(f"{where}: ids of objects are used twice")
+    metadata = get_record(record, "metadata", where)
+    sdc = get(metadata, "sdc_track_index", f"{where}: metadata")
+    if not isinstance(sdc, int) or not 0 <= sdc < len(tracks):
+        raise InputError(f"{where}: metadata: sdc_track_index is {sdc!r}, must be in [0, {len(tracks)})")
+    name = str(record.get("scenario_id") or record.get("name") or path.stem)
+    provenance = Provenance("Waymo Open Motion Dataset", LICENCE, name)
+    raw_map = _map(get_list(record, "roads", where), where)
+    signals = _signals(record.get("tl_states") or {}, len(tracks[0].valid), where)
+    return assemble(where, name, provenance, tracks, tracks[sdc].id, raw_map, signals, DT)
+
+
+def _track(item: Any, where: str) -> RawTrack:
+    valid = np.array([value is True or value == 1 for value in get_list(item, "valid", where)], bool)
+    n = len(valid)
+    if not 0 < n <= MAX_STEPS:
+        raise InputError(f"{where}: has {n} steps, must be 1 to {MAX_STEPS}")
+    position = _coordinates(item, "position", "xyz", n, where)
+    velocity = _coordinates(item, "velocity", "xy", n, where)
+    heading = numbers(get(item, "heading", where), (n,), f"{where}: heading")
+    size = np.array([float(_number(get(item, key, where), f"{where}: {key}")) for key in ("length", "width", "height")])
+    if not np.all(size > 0):
+        raise InputError(f"{where}: length, width and height must be positive")
+    for array, what in ((position, "position"), (heading, "heading"), (velocity, "velocity")):
+        if not np.isfinite(array[valid]).all():
+            raise InputError(f"{where}: {what} has values that are not finite")
+    position[:, 2] -= 0.5 * size[2]
+    category = CATEGORIES.get(str(item.get("type")), Category.UNKNOWN)
+    return RawTrack(str(get(item, "id", where)), category, position, heading, velocity, size, valid)
+
+
+def _number(value: Any, where: str) -> float:
+    if not isinstance(value, (int, float)) or not np.isfinite(value):
+        raise InputError(f"{where}: is {value!r}, must be a number")
+    return float(value)
+
+
+def _coordinates(item: Any, key: str, axes: str, n: int | None, where: str) -> Array:
+    """A list of records with x, y (and z) as an array; z may be missing."""
+    rows = get_list(item, key, where)
+    if n is not None and len(rows) != n:
+        raise InputError(f"{where}: {key} has {len(rows)} rows, must be {n}")
+    try:
+        values = [[row.get(axis, 0.0) if axis == "z" else row[axis] for axis in axes] for row in rows]
+        return np.array(values, np.float64).reshape(len(rows), len(axes))
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
+        raise InputError(f"{where}: {key} must be records of the numbers {', '.join(axes)}") from None
+
+
+def _map(roads: list[Any], where: str) -> RawMap:
+    raw, seen = RawMap(), set()
+    for k, item in enumerate(roads):
+        here = f"{where}: road {k}"
+        line = points(_coordinates(item, "geometry", "xyz", None, here), here)
+        kind, number = str(get(item, "type", here)), item.get("map_element_id")
+        if kind == "lane" and len(kept := without_repeats(line)) > 1:
+            line = line[kept]
+            name = str(item.get("id", f"road-{k}"))
+            name = f"{name}-{k}" if name in seen else name
+            seen.add(name)
+            lane_kind = LANE_KINDS.get(number, LaneKind.DRIVING) if isinstance(number, int) else LaneKind.DRIVING
+            raw.lanes.append(RawLane(name, line, *unknown_sides(line), kind=lane_kind))
+        elif kind == "road_edge":
+            raw.edges.append(line)
+        elif kind == "road_line":
+            paint = LINE_KINDS.get(number, LineKind.UNKNOWN) if isinstance(number, int) else LineKind.UNKNOWN
+            raw.lines.append((line, paint))
+        elif kind == "crosswalk":
+            raw.crosswalks.append(line)
+        elif kind == "stop_sign" and len(line):
+            raw.signs.append((line[0], ()))
+    return raw
+
+
+def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
+    """Traffic lights: records by lane id, with lists of x, y, z and state that name the steps they were seen at."""
+    if not isinstance(states, dict):
+        raise InputError(f"{where}: 'tl_states' is a {type(states).__name__}, must be a record")
+    found = []
+    for name, item in states.items():
+        here = f"{where}: signal {name!r}"
+        shown = get_list(item, "state", here)
+        when = item.get("time_index") or list(range(len(shown)))
+        if len(when) != len(shown) or not all(isinstance(t, int) and 0 <= t < steps for t in when):
+            raise InputError(f"{here}: time_index must be {len(shown)} steps in [0, {steps})")
+        codes = np.full(steps, SignalState.UNKNOWN, np.int8)
+        for t, value in zip(when, shown, strict=True):
+            codes[t] = SIGNAL_STATES.get(value, SignalState.UNKNOWN) if isinstance(value, int) else 0
+        place = np.array([float(np.ravel(numbers(get(item, axis, here), (None,), here))[0]) for axis in "xyz"])
+        found.append(RawSignal(str(name), place, codes, (str(name),)))
+    return found
