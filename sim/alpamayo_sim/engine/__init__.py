@@ -1,6 +1,6 @@
 """The engine: batches of worlds on NVIDIA Warp kernels, on a CPU or a GPU."""
 
-from alpamayo_sim.engine.contacts import Contact, Side
+from alpamayo_sim.engine.contacts import Contact, Severity, Side
 from alpamayo_sim.engine.world import World, WorldState
 
-__all__ = ["Contact", "Side", "World", "WorldState"]
+__all__ = ["Contact", "Severity", "Side", "World", "WorldState"]

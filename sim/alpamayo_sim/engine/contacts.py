@@ -1,4 +1,4 @@
-"""What a contact of the ego is: with whom, where on both, and how hard."""
+"""What a contact of the ego is: with whom, when, where on both, and how hard."""
 
 import enum
 from dataclasses import dataclass
@@ -7,11 +7,26 @@ import numpy as np
 import shapely
 from jaxtyping import Float32
 
-from alpamayo_sim.driver import Agents
 from alpamayo_sim.geometry import box_corners, box_separation, to_frame
 from alpamayo_sim.scene import Category
 
 Array = np.ndarray
+
+# Mass per volume of the box (kg/m³), so that a common one of its kind has its usual mass: a car 1.6 t, a laden
+# truck 28 t, a bus 13 t, an adult 75 kg. What is not listed does not give way (barriers, buildings, trees).
+DENSITY = {
+    Category.UNKNOWN: 105.0,
+    Category.VEHICLE: 105.0,
+    Category.TRUCK: 170.0,
+    Category.BUS: 140.0,
+    Category.MOTORCYCLE: 110.0,
+    Category.CYCLIST: 45.0,
+    Category.PEDESTRIAN: 120.0,
+    Category.ANIMAL: 200.0,
+    Category.CONE: 30.0,
+    Category.DEBRIS: 60.0,
+}
+EXPOSED = frozenset({Category.MOTORCYCLE, Category.CYCLIST, Category.PEDESTRIAN})
 
 
 class Side(enum.IntEnum):
@@ -23,59 +38,132 @@ class Side(enum.IntEnum):
     RIGHT = 3
 
 
+class Severity(enum.IntEnum):
+    """How bad a contact is likely to be: the project's own four grades of the speed that somebody has to take.
+
+    For people in vehicles that is their change of velocity, with limits of 1.4, 5.6 and 11.1 m/s (5, 20, 40 km/h);
+    for those outside (pedestrians, cyclists, motorcyclists) the closing speed, with 0.6, 2.8 and 8.3 m/s (2, 10, 30).
+    """
+
+    TOUCH = 0
+    LIGHT = 1
+    SEVERE = 2
+    CRITICAL = 3
+
+
 @dataclass(frozen=True)
 class Contact:
-    """The ego's box against one agent's at one time.
+    """The ego's box against one agent's at one time (s since the start).
 
     ``agent`` is its index, ``point`` (m, world) the centre of the overlap, the sides are those of the two boxes
-    that it is nearest to. ``relative_speed`` (m/s) is the length of the relative velocity, ``closing_speed`` its
-    part towards the agent's centre (negative: they part), ``depth`` (m) the overlap of the separating axis.
+    that it is nearest to. ``relative_speed`` (m/s) is the length of the relative velocity and ``closing_speed`` its
+    part along the line of impact, which is the normal of the faces that meet (negative: they part). ``depth`` (m)
+    is the overlap along it. The changes of velocity (m/s) are those of a plastic central impact: each takes the
+    share of the closing speed that the other's mass has of both.
     """
 
     agent: int
     id: str
     category: Category
+    time: float
     point: tuple[float, float]
     ego_side: Side
     agent_side: Side
     relative_speed: float
     closing_speed: float
     depth: float
+    ego_delta_v: float
+    agent_delta_v: float
+    severity: Severity
 
 
-def contact_of(
-    agents: Agents,
-    k: int,
-    ego_pose: Float32[Array, "3"],
-    ego_velocity: Float32[Array, "2"],
-    ego_size: Float32[Array, "3"],
-) -> Contact:
-    """Describe the overlap of the ego with agent ``k``."""
-    pose, size = agents.pose[k], agents.size[k]
-    both = np.stack([ego_pose, pose]), np.stack([ego_size[:2], size[:2]])
-    own, other = box_corners(*both)
-    shared = shapely.intersection(shapely.Polygon(own), shapely.Polygon(other))
-    centre = shared.centroid if not shared.is_empty else shapely.Point(0.5 * (ego_pose[:2] + pose[:2]))
-    point = np.array([centre.x, centre.y])
-    relative = (ego_velocity - agents.velocity[k]).astype(np.float64)
-    towards = (pose[:2] - ego_pose[:2]).astype(np.float64)
-    towards /= max(float(np.linalg.norm(towards)), 1e-6)
+@dataclass(frozen=True, eq=False)
+class Body:
+    """One of the two: pose (x, y, heading), velocity (m/s), size (m) and mass (kg, may be infinite)."""
+
+    pose: Float32[Array, "3"]
+    velocity: Float32[Array, "2"]
+    size: Float32[Array, "3"]
+    mass: float
+
+
+def contact_of(agent: int, name: str, category: Category, time: float, ego: Body, other: Body) -> Contact:
+    """Describe the contact of the ego with an agent."""
+    point = _centre_of_overlap(ego, other)
+    normal = _line_of_impact(ego, other)
+    relative = (ego.velocity - other.velocity).astype(np.float64)
+    closing = float(relative @ normal)
+    share = 1.0 if np.isinf(other.mass) else other.mass / (ego.mass + other.mass)
+    taken = max(closing, 0.0)
     return Contact(
-        agent=k,
-        id=agents.ids[k],
-        category=Category(int(agents.category[k])),
+        agent=agent,
+        id=name,
+        category=category,
+        time=time,
         point=(float(point[0]), float(point[1])),
-        ego_side=side_of(point, ego_pose, ego_size),
-        agent_side=side_of(point, pose, size),
+        ego_side=side_of(point, ego),
+        agent_side=side_of(point, other),
         relative_speed=float(np.linalg.norm(relative)),
-        closing_speed=float(relative @ towards),
-        depth=-float(box_separation(ego_pose[None], ego_size[None, :2], pose[None], size[None, :2])[0]),
+        closing_speed=closing,
+        depth=-_separation(ego, other),
+        ego_delta_v=share * taken,
+        agent_delta_v=(1.0 - share) * taken,
+        severity=severity_of(category, share * taken, (1.0 - share) * taken, taken),
     )
 
 
-def side_of(point: Array, pose: Float32[Array, "3"], size: Float32[Array, "3"]) -> Side:
+def mass_of(category: Category, size: Float32[Array, "3"]) -> float:
+    """An estimate of the mass (kg) of a road user or prop; infinite where it does not give way."""
+    return DENSITY.get(category, np.inf) * float(np.prod(size.astype(np.float64)))
+
+
+def severity_of(category: Category, ego_delta_v: float, agent_delta_v: float, closing: float) -> Severity:
+    """The worse of the two grades, for the ego's occupants and for the other."""
+    ego = np.searchsorted([1.4, 5.6, 11.1], ego_delta_v, side="right")
+    if category in EXPOSED:
+        other = np.searchsorted([0.6, 2.8, 8.3], closing, side="right")
+    elif category in (Category.VEHICLE, Category.TRUCK, Category.BUS):
+        other = np.searchsorted([1.4, 5.6, 11.1], agent_delta_v, side="right")
+    else:
+        other = np.int64(0)
+    return Severity(int(max(ego, other)))
+
+
+def side_of(point: Array, body: Body) -> Side:
     """The side of a box that a point in or near it is nearest to."""
-    x, y = to_frame(point[None], pose[None])[0]
-    gaps = {Side.FRONT: 0.5 * size[0] - x, Side.REAR: 0.5 * size[0] + x}
-    gaps |= {Side.LEFT: 0.5 * size[1] - y, Side.RIGHT: 0.5 * size[1] + y}
+    x, y = to_frame(point[None], body.pose[None])[0]
+    length, width, _ = body.size
+    gaps = {Side.FRONT: 0.5 * length - x, Side.LEFT: 0.5 * width - y}
+    gaps |= {Side.REAR: 0.5 * length + x, Side.RIGHT: 0.5 * width + y}
     return min(gaps, key=lambda side: float(gaps[side]))
+
+
+def _centre_of_overlap(ego: Body, other: Body) -> Array:
+    one, two = (shapely.Polygon(box_corners(body.pose[None], body.size[None, :2])[0]) for body in (ego, other))
+    shared = one.intersection(two)
+    if not shared.is_empty:
+        return np.array([shared.centroid.x, shared.centroid.y])
+    return shapely.get_coordinates(shapely.shortest_line(one, two)).mean(axis=0)
+
+
+def _line_of_impact(ego: Body, other: Body) -> Array:
+    """Unit vector from the ego to the other along the axis on which their boxes overlap least."""
+    towards = (other.pose[:2] - ego.pose[:2]).astype(np.float64)
+    best, depth = np.array([1.0, 0.0]), np.inf
+    for heading in (body.pose[2] + turn for body in (ego, other) for turn in (0.0, 0.5 * np.pi)):
+        axis = np.array([np.cos(heading), np.sin(heading)])
+        found = _half_extent(ego, axis) + _half_extent(other, axis) - abs(float(towards @ axis))
+        if found < depth - 1e-6:
+            best, depth = axis if towards @ axis >= 0.0 else -axis, found
+    return best
+
+
+def _half_extent(body: Body, axis: Array) -> float:
+    c, s = np.cos(body.pose[2]), np.sin(body.pose[2])
+    along, across = abs(c * axis[0] + s * axis[1]), abs(c * axis[1] - s * axis[0])
+    return 0.5 * float(body.size[0] * along + body.size[1] * across)
+
+
+def _separation(ego: Body, other: Body) -> float:
+    a, b = (ego.pose[None], ego.size[None, :2]), (other.pose[None], other.size[None, :2])
+    return float(box_separation(*a, *b)[0])

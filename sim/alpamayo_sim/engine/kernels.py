@@ -127,6 +127,34 @@ def overlap(
 
 
 @wp.func
+def between(a: wp.vec3, b: wp.vec3, t: wp.float32) -> wp.vec3:
+    """Pose at fraction ``t`` of the way from one to the other, the short way round."""
+    return wp.vec3(a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * wrapped(b[2] - a[2]))
+
+
+@wp.func
+def record_hit(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+    """Find the moment within the step at which two boxes first touch, to a thousandth of it, and keep it."""
+    me = fixed.agents[slot.agent_row + a]
+    ego = fixed.agents[slot.agent_row]
+    low = wp.float32(0.0)
+    high = wp.float32(1.0)
+    for _ in range(10):
+        middle = 0.5 * (low + high)
+        mine = between(state.before[w, a], state.pose[w, a], middle)
+        egos = between(state.before[w, 0], state.pose[w, 0], middle)
+        if overlap(egos, ego.length, ego.width, mine, me.length, me.width):
+            high = middle
+        else:
+            low = middle
+    state.hit_time[w, a] = wp.max(time - slot.dt * (1.0 - high), 0.0)
+    state.hit_pose[w, a] = between(state.before[w, a], state.pose[w, a], high)
+    state.hit_velocity[w, a] = state.velocity[w, a]
+    state.hit_ego[w, a] = between(state.before[w, 0], state.pose[w, 0], high)
+    state.hit_ego_velocity[w, a] = state.velocity[w, 0]
+
+
+@wp.func
 def drivable_margin(fixed: Fixed, slot: Slot, point: wp.vec2) -> wp.float32:
     """Signed distance (m) to the drivable area's border, clamped to +-4 m; +4 m where no area is known.
 
@@ -458,8 +486,11 @@ def advance(
         return
     step = state.step[w] + 1
     mode = fixed.agents[slot.agent_row + a].mode
+    there = state.valid[w, a]
+    state.before[w, a] = state.pose[w, a]
     if mode == int(Mode.EGO):
         state.collided[w] = 0
+        state.time[w] = wp.float32(step) * slot.dt
         if replayed[w]:
             replay_ego(fixed, state, slot, w, step)
         else:
@@ -468,6 +499,8 @@ def advance(
         replay_agent(fixed, state, slot, w, a, step)
     elif mode != int(Mode.PROP) and state.valid[w, a]:
         follow_script(fixed, state, slot, w, a, wp.float32(step) * slot.dt)
+    if not there:
+        state.before[w, a] = state.pose[w, a]
 
 
 @wp.func
@@ -526,6 +559,8 @@ def assess(fixed: Fixed, state: State, active: wp.array[wp.bool], steps: wp.int3
         state.contact[w, a] = touching
         if touching:
             wp.atomic_max(state.collided, w, 1)
+            if state.hit_time[w, a] < 0.0:
+                record_hit(fixed, state, slot, w, a, state.time[w])
         return
     step = state.step[w] + steps
     state.step[w] = step
@@ -566,6 +601,7 @@ def start_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32):
     controls = fixed.ego_controls[slot.ego_row]
     speed = wp.length(row.velocity)
     state.step[w] = 0
+    state.time[w] = 0.0
     state.collided[w] = 0
     state.valid[w, 0] = True
     state.pose[w, 0] = row.pose
@@ -588,6 +624,7 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     slot = fixed.slots[fixed.slot_of[w]]
     state.valid[w, a] = False
     state.contact[w, a] = False
+    state.hit_time[w, a] = -1.0
     state.pose[w, a] = wp.vec3(0.0, 0.0, 0.0)
     state.velocity[w, a] = wp.vec2(0.0, 0.0)
     state.speed[w, a] = 0.0
@@ -618,3 +655,4 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
         state.speed[w, a] = me.speed
         state.target_speed[w, a] = me.speed
         place_on_path(fixed, state, slot, w, a)
+    state.before[w, a] = state.pose[w, a]

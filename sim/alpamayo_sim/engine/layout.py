@@ -167,6 +167,7 @@ class State:
     """All that changes, by world and by agent of each world."""
 
     step: wp.array[wp.int32]
+    time: wp.array[wp.float32]
     acceleration: wp.array[wp.float32]
     curvature: wp.array[wp.float32]
     progress: wp.array[wp.float32]
@@ -182,6 +183,12 @@ class State:
     velocity: wp.array2d[wp.vec2]
     valid: wp.array2d[wp.bool]
     contact: wp.array2d[wp.bool]
+    before: wp.array2d[wp.vec3]
+    hit_time: wp.array2d[wp.float32]  # of the first contact with the ego; -1 where there was none
+    hit_pose: wp.array2d[wp.vec3]
+    hit_velocity: wp.array2d[wp.vec2]
+    hit_ego: wp.array2d[wp.vec3]
+    hit_ego_velocity: wp.array2d[wp.vec2]
     speed: wp.array2d[wp.float32]
     command: wp.array2d[wp.float32]
     path_s: wp.array2d[wp.float32]
@@ -242,6 +249,7 @@ def _numpy_dtype(dtype: Any) -> Any:
 
 WORLD_ARRAYS = (
     ("step", wp.int32),
+    ("time", wp.float32),
     ("acceleration", wp.float32),
     ("curvature", wp.float32),
     ("progress", wp.float32),
@@ -257,6 +265,12 @@ AGENT_ARRAYS = (
     ("velocity", wp.vec2),
     ("valid", wp.bool),
     ("contact", wp.bool),
+    ("before", wp.vec3),
+    ("hit_time", wp.float32),
+    ("hit_pose", wp.vec3),
+    ("hit_velocity", wp.vec2),
+    ("hit_ego", wp.vec3),
+    ("hit_ego_velocity", wp.vec2),
     ("speed", wp.float32),
     ("command", wp.float32),
     ("path_s", wp.float32),

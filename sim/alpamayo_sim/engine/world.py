@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32, Int32
 
 from alpamayo_sim.driver import PLAN_STEPS, Agents, Observation, Truth
 from alpamayo_sim.engine import kernels, layout, vectors
-from alpamayo_sim.engine.contacts import Contact, contact_of
+from alpamayo_sim.engine.contacts import Body, Contact, contact_of, mass_of
 from alpamayo_sim.engine.observation import observation_of
 from alpamayo_sim.engine.pack import Packed, pack_map
 from alpamayo_sim.engine.store import Store
@@ -17,6 +17,7 @@ from alpamayo_sim.engine.tracker import track
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Category
 from alpamayo_sim.warp_runtime import check_device, wp
 
 Array = np.ndarray
@@ -221,13 +222,24 @@ class World:
         return pack_map(self.scenarios[w].scene.road_map).index
 
     def collisions(self, w: int) -> list[Contact]:
-        """Agents whose boxes overlap the ego's now, nearest first."""
-        agents = self.agents(w)
-        ego = self.scenarios[w].scene.ego
-        touching = np.flatnonzero(self._view("contact")[w, 1 : 1 + len(agents.ids)])
-        pose, velocity = self.ego_pose[w], self._view("velocity")[w, 0]
-        found = [contact_of(agents, int(k), pose, velocity, ego.size) for k in touching]
+        """Agents whose boxes overlap the ego's now, the deepest overlap first."""
+        touching = np.flatnonzero(self._view("contact")[w])
+        pose, velocity = self._view("pose")[w], self._view("velocity")[w]
+        time = float(self._view("time")[w])
+        found = [self._contact(w, int(a), time, pose[[0, a]], velocity[[0, a]]) for a in touching]
         return sorted(found, key=lambda contact: (-contact.depth, contact.agent))
+
+    def first_contacts(self, w: int) -> list[Contact]:
+        """The first contact with each agent since the reset, in order of time, as it was when the boxes met.
+
+        Both are taken to move straight from one step to the next; the time is that of the meeting, to a thousandth
+        of a step, and the velocities are those at the end of that step.
+        """
+        time = self._view("hit_time")[w]
+        poses = np.stack([self._view("hit_ego")[w], self._view("hit_pose")[w]], axis=1)
+        velocities = np.stack([self._view("hit_ego_velocity")[w], self._view("hit_velocity")[w]], axis=1)
+        met = [int(a) for a in np.argsort(time, kind="stable") if a > 0 and time[a] >= 0.0]
+        return [self._contact(w, a, float(time[a]), poses[a], velocities[a]) for a in met]
 
     # State
 
@@ -313,6 +325,13 @@ class World:
         self.restore(pickled["state"])
 
     # Inside
+
+    def _contact(self, w: int, a: int, time: float, poses: Array, velocities: Array) -> Contact:
+        packed, ego = self._packed[w], self.scenarios[w].scene.ego
+        category, size = Category(int(packed.category[a - 1])), packed.size[a - 1]
+        one = Body(poses[0], velocities[0], ego.size, mass_of(ego.category, ego.size))
+        other = Body(poses[1], velocities[1], size, mass_of(category, size))
+        return contact_of(a - 1, packed.ids[a - 1], category, time, one, other)
 
     def _use(self, scenarios: list[Scenario]) -> None:
         """Let the worlds run these scenarios; state arrays are only ever replaced by larger ones."""
