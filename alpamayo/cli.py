@@ -66,10 +66,13 @@ def drive(
     as_json: Json = False,
 ) -> None:
     """Make a long-tail scenario and drive it in closed loop; leaves a record, a video and a report."""
-    from alpamayo.runs import run_scenarios
+    from alpamayo.drivers import check_name
     from alpamayo_scenarios.families import get_family, make_scenario
 
     get_family(family)
+    check_name(driver, recorded=False)
+    from alpamayo.runs import run_scenarios
+
     out = out or Path("runs") / f"{family}-{driver.replace(':', '.')}-{seed}"
     scenarios = (make_scenario(family, s) for s in range(seed, seed + episodes))
     with _progress() as progress:
@@ -88,11 +91,14 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Drive in a recorded scene in closed loop, while the others repeat what they did."""
-    from alpamayo.runs import run_scenarios
+    from alpamayo.drivers import check_name
     from alpamayo_datasets import open_log
     from alpamayo_sim.scenario import scenario_of_log
 
+    check_name(driver)
     scenario = scenario_of_log(open_log(log))
+    from alpamayo.runs import run_scenarios
+
     out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"
     with _progress() as progress:
         rows = run_scenarios(
@@ -165,9 +171,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Drive the evaluation's scenarios (seeds that training never uses) and compare drivers with 95 % intervals."""
-    from alpamayo.evaluation import evaluate as run_evaluation
+    from alpamayo.drivers import check_name
 
     names = [name.strip() for name in driver.split(",") if name.strip()]
+    for name in names:
+        check_name(name, recorded=False)
+    from alpamayo.evaluation import evaluate as run_evaluation
+
     out = out or Path("runs") / "evaluation"
     with _progress() as progress:
         result = run_evaluation(
@@ -264,15 +274,25 @@ def _show_evaluation(result: dict[str, Any]) -> None:
     for name in ("driver", "guard", "at fault", "any collision", "off-road", "arrived", "progress", "PDM score"):
         table.add_column(name)
     for row in result["drivers"]:
-        cells = [_interval(row[name]) for name in ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")]
-        cells += [_interval(row["progress_m"], 1.0, " m"), _interval(row["pdm_score"], 1.0, "")]
+        if not row["n"]:
+            continue
+        cells = [_percent(row[name]) for name in ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")]
+        cells += [_mean(row["progress_m"], 0, " m"), _mean(row["pdm_score"], 2)]
         table.add_row(row["driver"], "on" if row["guarded"] else "off", *cells)
     console.print(table)
     for failure in result["excluded"]:
         console.print(f"[red]excluded[/red] {failure['driver']} {failure['scenario']}: {failure['reason']}")
 
 
-def _interval(entry: dict[str, float], scale: float = 100.0, unit: str = " %") -> str:
-    value, low, high = (scale * entry[name] for name in ("value", "low", "high"))
-    digits = 0 if unit else 2
-    return f"{value:.{digits}f}{unit}\n[{low:.{digits}f}, {high:.{digits}f}]"
+def _percent(rate: dict[str, float] | None) -> str:
+    if rate is None:
+        return "n/a"
+    return f"{rate['value']:.0%}\n[{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
+
+
+def _mean(mean: dict[str, Any] | None, digits: int, unit: str = "") -> str:
+    if mean is None:
+        return "n/a"
+    value = f"{mean['value']:.{digits}f}{unit}"
+    known = mean["low"] is not None and mean["high"] is not None
+    return f"{value}\n[{mean['low']:.{digits}f}, {mean['high']:.{digits}f}]" if known else value

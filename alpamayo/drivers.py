@@ -51,15 +51,26 @@ def make_driver(name: str, checkpoint: Path | None = None) -> Driver:
         from alpamayo_vla_model.driver import load_driver
 
         return load_driver(checkpoint)
+    check_name(name)
     if checkpoint is not None:
         raise InputError(f"driver {name!r} has no checkpoint; only 'tiny' takes one")
     if ":" in name:
         return _own_driver(name)
-    if name not in REFERENCE:
-        raise unknown_name("driver", name, (*NAMES, "log"))
     from alpamayo_sim.drivers import REFERENCE_DRIVERS
 
     return REFERENCE_DRIVERS[name]()
+
+
+def check_name(name: str, *, recorded: bool = True) -> None:
+    """Fail at once for a name that no driver has, before anything large is loaded.
+
+    Raises:
+        InputError: unknown name; ``log`` where there is no recording to repeat (``recorded`` is False).
+    """
+    if name == "log" and not recorded:
+        raise InputError("driver 'log' repeats a recording, and a generated scenario has none; use it with replay")
+    if name not in (*NAMES, "log") and ":" not in name:
+        raise unknown_name("driver", name, (*NAMES, "log"))
 
 
 def shipped_checkpoint(name: str) -> Path | None:

@@ -130,11 +130,13 @@ def _rate(outcomes: list[bool]) -> dict[str, float | int] | None:
     }
 
 
-def _mean(values: list[float]) -> dict[str, float | int] | None:
+def _mean(values: list[float]) -> dict[str, float | int | None] | None:
+    """The mean and its bootstrap interval, None where so few values bound nothing."""
     if not values:
         return None
     array = np.asarray(values, np.float64)
-    low, high = clustered_bootstrap(array, np.arange(len(array)), CONFIDENCE, rng=np.random.default_rng(0))
+    interval = clustered_bootstrap(array, np.arange(len(array)), CONFIDENCE, rng=np.random.default_rng(0))
+    low, high = (float(bound) if np.isfinite(bound) else None for bound in interval)
     return {"value": float(array.mean()), "low": low, "high": high, "n": len(values)}
 
 
