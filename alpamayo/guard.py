@@ -1,7 +1,8 @@
 """The guard: lets the driver's choice pass, takes a safer candidate, or brakes."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +29,7 @@ GRAVITY = 9.81
 SLACK = 1.0  # m/s²; over the friction's limit, for the noise of a plan
 OFF_ROAD = 0.3  # m; nuPlan's tolerance
 STANDOFF = 2.0  # m; room in front that is kept where it can be, so that there is a way on afterwards
+UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
 CORRIDOR = 12.0  # m
 ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
@@ -79,9 +81,10 @@ class Guard:
 
     If the choice is not safe, the guard takes the first that there is of: the plan that it has intervened with
     before, while that stays clean, so that it does not waver; of the clean candidates from which one could brake,
-    the one of the best PDM score; the plan let through before; comfortable braking along the driver's path or the
-    route, with 2 m of room; harder braking; any clean candidate; and at last whatever ends least badly, braking
-    where that is as good. Decelerations of others are learnt from one ``check`` to the next.
+    the one of the best PDM score, if possible with more room to the others; the plan let through before;
+    comfortable braking along the driver's path or the route, with 2 m of room; harder braking; any clean candidate;
+    and at last whatever ends least badly, braking where that is as good. Decelerations and swerves of others are
+    learnt from one ``check`` to the next.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -146,7 +149,7 @@ class Guard:
         start, pose = self._route_s(truth), truth.ego_pose.astype(np.float64)
         way = truth.ego_speed * TIMES
         on = np.stack([np.interp(start + way, knots, path[:, i]) for i in range(3)], axis=-1)
-        apart, turn = pose[:2] - on[0, :2], float(wrap_angle(np.array(pose[2] - on[0, 2])))
+        apart, turn = pose[:2] - on[0, :2], math.remainder(pose[2] - on[0, 2], math.tau)
         if np.linalg.norm(apart) > 6.0 or abs(turn) > 1.0:
             return None
         left = np.clip(1.0 - way / max(10.0, 2.5 * truth.ego_speed), 0.0, 1.0)
@@ -168,7 +171,8 @@ class Guard:
         speed = truth.ego_speed + np.hypot(agents.velocity[:, 0], agents.velocity[:, 1])
         reach = speed * TIMES[-1] + 0.5 * ACCELERATION * TIMES[-1] ** 2 + 0.5 * agents.size[:, 0] + 10.0
         near = agents.valid & (away < reach)
-        return self.forecaster.forecast(agents_of(agents, near), braking[near])
+        since = self.scene.dt if self._held is not None and self._held.step + 1 == truth.step else None
+        return self.forecaster.forecast(agents_of(agents, near), braking[near], since=since)
 
     def _decelerations(self, truth: Truth) -> Float64[Array, " n"]:
         """How hard (m/s²) each of the agents brakes, from their speeds at the check before; smoothed by half."""
@@ -203,7 +207,7 @@ class _Watch:
     def of(self, pose: Array, speed: Array, standoff: float = 0.0) -> Danger:
         """What would become of motions, with a longer box."""
         motions = Motions(pose, speed, self.size, np.full(len(pose), standoff))
-        return danger(motions, self.traffic, self.guard.area, self.floor)
+        return danger(motions, self.traffic, *self.ground)
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -219,6 +223,17 @@ class _Watch:
         rate = np.full(len(self.pose), min(COMFORTABLE, self.guard._grip))
         return self.of(*braked(self.pose, self.speed, rate, DELAY), STANDOFF).clean
 
+    @property
+    def with_wider_others(self) -> Danger:
+        """The candidates among others who are longer and wider, for what the forecast does not know."""
+        wider = replace(self.traffic, size=self.traffic.size + np.array(UNSURE))
+        return danger(Motions(self.pose, self.speed, self.size, np.zeros(len(self.pose))), wider, *self.ground)
+
+    @property
+    def ground(self) -> tuple[DrivableField, float]:
+        """The road, and how far off it (m) is still on it."""
+        return self.guard.area, self.floor
+
     def choose(self) -> tuple[int, Array, Array, str]:
         """Index, poses and speeds of the plan to drive, and the reason for an intervention."""
         chosen = self.decision.chosen
@@ -230,8 +245,10 @@ class _Watch:
         if held is not None and goes_on and held.intervened:
             return FALLBACK, held.pose, held.speed, f"{why}; keeps to the plan before"
         clean = self.drivable & self.danger.clean
-        if (strong := clean & self.leaves_room).any():
-            return self._candidate(self._best(strong), f"{why}; takes another candidate")
+        strong = clean & self.leaves_room
+        if strong.any():
+            wide = self.with_wider_others.clean & strong
+            return self._candidate(self._best(wide if wide.any() else strong), f"{why}; takes another candidate")
         if held is not None and goes_on:
             return FALLBACK, held.pose, held.speed, f"{why}; keeps to the plan before"
         return self._brake(clean, why)

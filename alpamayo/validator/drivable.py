@@ -5,7 +5,10 @@ interpolated. A signed distance changes by at most a metre a metre, so an interp
 ``ERROR``; where the nodes around leave its sign open, the index itself is asked.
 """
 
+from functools import cached_property
+
 import numpy as np
+import shapely
 from jaxtyping import Bool, Float64
 
 from alpamayo_sim.map_index import MapIndex
@@ -15,6 +18,7 @@ SPACING = 0.5  # m
 TILE = 16  # cells a side
 ERROR = 0.36  # m; half a cell's diagonal
 NODE_ERROR = 1e-4  # m; the nodes are float32
+NEARBY = 20.0  # m; tiles further from the border are rare, and would have many segments to look at
 FAR = 50.0  # m; what is further outside of the grid is not told apart
 
 
@@ -76,7 +80,7 @@ class DrivableField:
     def _fill(self, tiles: Array) -> None:
         nodes = np.stack(np.meshgrid(np.arange(TILE + 1), np.arange(TILE + 1), indexing="ij"), axis=-1)
         xy = self._low + SPACING * (tiles[:, None, None] * TILE + nodes)
-        values = self.index.drivable_margin(xy.reshape(-1, 2)).reshape(-1, TILE + 1, TILE + 1)
+        values = self._nodes(xy.reshape(len(tiles), -1, 2)).reshape(-1, TILE + 1, TILE + 1)
         needed = self._used + len(tiles)
         if needed > len(self._values):
             grown = np.zeros((max(needed, 2 * len(self._values)), TILE + 1, TILE + 1), np.float32)
@@ -85,3 +89,39 @@ class DrivableField:
         self._values[self._used : needed] = values
         self._tiles[tiles[:, 0], tiles[:, 1]] = np.arange(self._used, needed)
         self._used = needed
+
+    def _nodes(self, xy: Float64[Array, "tiles n 2"]) -> Float64[Array, "tiles n"]:
+        """The index's margins of the nodes of whole tiles: the few segments near a tile serve all of its nodes."""
+        area, border = self.index.drivable_polygon, self.index.border
+        centre = 0.5 * (xy[:, 0] + xy[:, -1])
+        away = np.abs(self.index.drivable_margin(centre))
+        values = np.empty(xy.shape[:2])
+        far = (away > NEARBY) | (area is None)
+        values[far] = self.index.drivable_margin(xy[far].reshape(-1, 2)).reshape(-1, xy.shape[1])
+        near = np.flatnonzero(~far)
+        if not len(near) or border is None:
+            return values
+        reach = away[near] + SPACING * TILE * np.sqrt(2.0) + 1e-6
+        tile, segment = self._tree.query(shapely.points(centre[near]), predicate="dwithin", distance=reach)
+        order = np.lexsort((segment, tile))
+        tile, segment = tile[order], segment[order]
+        squared = _squared_distance(xy[near[tile]], border.start[segment], border.end[segment])
+        least = np.minimum.reduceat(squared, np.searchsorted(tile, np.arange(len(near))), axis=0)
+        inside = shapely.intersects_xy(area, xy[near].reshape(-1, 2)).reshape(least.shape)
+        values[near] = np.where(inside, np.sqrt(least), -np.sqrt(least))
+        return values
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        border = self.index.border
+        assert border is not None
+        return shapely.STRtree(shapely.linestrings(np.stack([border.start, border.end], axis=1)))
+
+
+def _squared_distance(xy: Array, start: Array, end: Array) -> Float64[Array, "pairs n"]:
+    """Squared distance of all points of each row to that row's segment."""
+    step = end - start
+    x, y = xy[..., 0] - start[:, :1], xy[..., 1] - start[:, 1:]
+    dx, dy = step[:, :1], step[:, 1:]
+    part = np.clip((x * dx + y * dy) / np.maximum(dx * dx + dy * dy, 1e-12), 0.0, 1.0)
+    return (x - part * dx) ** 2 + (y - part * dy) ** 2

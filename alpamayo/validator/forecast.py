@@ -1,5 +1,6 @@
 """What the others will probably do: go on as they do, along their lane where they have one."""
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,8 @@ STEPS = PLAN_STEPS + 1
 ALIGNED = np.deg2rad(30.0)
 DRIFT_TIME = 3.0  # s; longer than this nobody goes on sideways
 DRIFT_LANE = 3.5  # m
+SWERVE = 3.0  # m/s²; no faster does a speed sideways grow
+SWERVE_TIME = 0.8  # s
 SURE = 1.5  # s; where a lane may be the wrong one, straight on counts too, for this long
 MOVES = 0.5  # m/s
 FURTHER = 150.0  # m of path beyond the lane
@@ -27,7 +30,8 @@ class LaneForecaster:
     """Forecasts on one map; paths along the lanes are worked out once and kept.
 
     Vehicles and cyclists that go along a lane (within 30 degrees, or against it by as much) keep to it: they
-    hold their speed, or their deceleration down to rest, and drift on sideways for at most 3 s or a lane's width.
+    hold their speed, or their deceleration down to rest, and drift on sideways for at most 3 s or a lane's width;
+    a drift that has just grown goes on growing for 0.8 s.
     Everybody else goes straight on. Someone on a lane of an intersection, or turned by more than 10 degrees to
     his lane, is there twice: along the lane, and straight on for 1.5 s.
     """
@@ -35,11 +39,18 @@ class LaneForecaster:
     def __init__(self, index: MapIndex) -> None:
         self.index = index
         self._paths: dict[tuple[int, bool], tuple[Array, Array]] = {}
+        self._sideways: dict[str, float] = {}
 
-    def forecast(self, agents: Agents, deceleration: Float64[Array, " n"] | None = None) -> Traffic:
+    def forecast(
+        self, agents: Agents, deceleration: Float64[Array, " n"] | None = None, *, since: float | None = None
+    ) -> Traffic:
         """65 poses of everybody who is there, from now on.
 
-        ``deceleration`` (m/s², not negative) of each of the agents is held until it stands.
+        Args:
+            agents: everybody.
+            deceleration: of each (m/s², not negative), held until it stands.
+            since: time (s) since this was last asked; how the speed sideways to the lane has changed since then
+                goes on for 0.8 s. None: that is not known.
         """
         rows = np.flatnonzero(agents.valid)
         pose, velocity = agents.pose[rows].astype(np.float64), agents.velocity[rows].astype(np.float64)
@@ -50,7 +61,8 @@ class LaneForecaster:
         straight = _straight(pose, velocity, speed, travelled, speeds)
         valid = np.ones(travelled.shape, bool)
         follows = np.flatnonzero((speed > MOVES) & ~is_static(category) & ~IS_WALKER[category])
-        along, kept, doubtful = self._along_lanes(pose[follows], velocity[follows], travelled[follows])
+        names = [agents.ids[rows[i]] for i in follows]
+        along, kept, doubtful = self._along_lanes(pose[follows], velocity[follows], travelled[follows], names, since)
         follows = follows[kept]
         valid[follows[~doubtful], :] = False
         valid[follows[doubtful], round(SURE / PLAN_DT) + 1 :] = False
@@ -68,8 +80,11 @@ class LaneForecaster:
             valid=np.concatenate([valid, np.ones((len(follows), STEPS), bool)]),
         )
 
-    def _along_lanes(self, pose: Array, velocity: Array, travelled: Array) -> tuple[Array, Array, Bool[Array, " n"]]:
+    def _along_lanes(
+        self, pose: Array, velocity: Array, travelled: Array, names: list[str], since: float | None
+    ) -> tuple[Array, Array, Bool[Array, " n"]]:
         """Poses along their lanes, which of the given have one, and of which of those it is in doubt."""
+        before, self._sideways = self._sideways, {}
         none = np.zeros((0, STEPS, 3)), np.zeros(0, np.int64), np.zeros(0, bool)
         if not len(pose) or not self.index.road_map.lanes:
             return none
@@ -83,10 +98,34 @@ class LaneForecaster:
             return none
         crossing = self._in_intersection[match.index[kept]]
         doubtful = crossing | (np.abs(turn[kept]) > np.deg2rad(10.0))
-        poses = np.stack(
-            [self._follow(pose[i], velocity[i], travelled[i], match, int(i), bool(back[0][i])) for i in kept]
-        )
-        return poses, kept, doubtful
+        drifts = [self._drift(velocity[i], match, int(i), bool(back[0][i]), names[i], before, since) for i in kept]
+        poses = [
+            self._follow(pose[i], drift, travelled[i], match, int(i), bool(back[0][i]))
+            for i, drift in zip(kept, drifts, strict=True)
+        ]
+        return np.stack(poses), kept, doubtful
+
+    def _drift(
+        self,
+        velocity: Array,
+        match: LaneMatch,
+        i: int,
+        against: bool,
+        name: str,
+        before: dict[str, float],
+        since: float | None,
+    ) -> Float64[Array, "65"]:
+        """Way (m) sideways to the lane, to the left of the one who drives."""
+        heading = match.heading[i] + np.pi * against
+        speed = float(velocity[1] * np.cos(heading) - velocity[0] * np.sin(heading))
+        self._sideways[name] = speed
+        change = 0.0
+        if since is not None and name in before and abs(speed) > abs(before[name]):
+            change = min(max((speed - before[name]) / since, -SWERVE), SWERVE)
+        t = np.minimum(PLAN_DT * np.arange(STEPS), DRIFT_TIME)
+        growing = np.minimum(t, SWERVE_TIME)
+        way = speed * t + change * growing * (t - 0.5 * growing)
+        return np.clip(way, -DRIFT_LANE, DRIFT_LANE)
 
     def _against(self, pose: Array, match: LaneMatch) -> tuple[Array, LaneMatch]:
         """Who drives against a lane: none goes his way within its width, but one the other way does."""
@@ -95,20 +134,20 @@ class LaneForecaster:
         return off & (np.abs(other.offset) < 0.5 * lane_width(self.index, other)), other
 
     def _follow(
-        self, pose: Array, velocity: Array, travelled: Array, match: LaneMatch, i: int, against: bool
+        self, pose: Array, drift: Array, travelled: Array, match: LaneMatch, i: int, against: bool
     ) -> Float64[Array, "65 3"]:
         knots, path = self._path(int(match.index[i]), against)
         start = float(knots[-1] - FURTHER) - float(match.s[i]) if against else float(match.s[i])
         sign = -1.0 if against else 1.0
         lane_heading = match.heading[i] + np.pi * against
-        sideways = velocity[1] * np.cos(lane_heading) - velocity[0] * np.sin(lane_heading)
-        drift = np.clip(sideways * np.minimum(PLAN_DT * np.arange(STEPS), DRIFT_TIME), -DRIFT_LANE, DRIFT_LANE)
         s = start + travelled
         heading = np.interp(s, knots, path[:, 2])
         offset = sign * match.offset[i] + drift
         x = np.interp(s, knots, path[:, 0]) - offset * np.sin(heading)
         y = np.interp(s, knots, path[:, 1]) + offset * np.cos(heading)
-        turned = wrap_angle(pose[2] - lane_heading) * np.maximum(1.0 - PLAN_DT * np.arange(STEPS) / DRIFT_TIME, 0.0)
+        turned = math.remainder(pose[2] - lane_heading, math.tau) * np.maximum(
+            1.0 - PLAN_DT * np.arange(STEPS) / DRIFT_TIME, 0.0
+        )
         out = np.column_stack([x, y, heading + turned])
         out[:, :2] += pose[:2] - out[0, :2]
         return out
@@ -167,7 +206,7 @@ def _straight(pose: Array, velocity: Array, speed: Array, travelled: Array, spee
 def _bend(end: Array, following: Array) -> float:
     """Angle (rad) between the end of one path and the whole of the next."""
     whole = following[-1] - following[0]
-    return float(wrap_angle(np.array(np.arctan2(whole[1], whole[0]) - np.arctan2(end[1], end[0]))))
+    return math.remainder(math.atan2(whole[1], whole[0]) - math.atan2(end[1], end[0]), math.tau)
 
 
 def _with_headings(points: Array, length: float) -> tuple[Array, Array]:

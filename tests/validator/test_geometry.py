@@ -57,3 +57,22 @@ def test_segments_meet_boxes_as_in_shapely():
     lines = shapely.linestrings(np.stack([start, end], axis=1))
     meet = shapely.intersects(lines, shapely.polygons(box_corners(pose, size)))
     assert np.array_equal(segment_gap(start, end, pose, size) <= 0.0, meet)
+
+
+def test_interpolated_margin_has_the_right_sign_and_is_near(make):
+    from alpamayo.validator.drivable import ERROR, DrivableField
+    from alpamayo_sim.map_index import MapIndex
+    from alpamayo_sim.scene import RoadMap
+
+    rng = np.random.default_rng(3)
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    rough = (30 + 6 * np.sin(5 * angle) + rng.uniform(-2, 2, 60))[:, None] * np.column_stack(
+        [np.cos(angle), np.sin(angle)]
+    )
+    index = MapIndex(RoadMap(drivable_areas=(make.line(*rough), make.line((-60, -4), (60, -4), (60, 4), (-60, 4)))))
+    xy = rng.uniform(-80, 80, (20000, 2))
+    exact = index.drivable_margin(xy)
+    field = DrivableField(index)
+    assert np.array_equal(field.margin(xy) >= 0.0, exact >= 0.0)
+    assert np.abs(field.margin(xy, exact=False) - exact).max() <= ERROR + 1e-3
+    assert np.median(np.abs(field.margin(xy) - exact)) < 0.01

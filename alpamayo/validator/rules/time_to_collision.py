@@ -1,5 +1,6 @@
 """Time to collision: NAVSIM's TTC, carried on to three seconds for the margin."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,6 @@ from alpamayo.validator.places import places
 from alpamayo.validator.rules.collision import at_fault
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import RuleResult, first_time
-from alpamayo_sim.geometry import wrap_angle
 
 Array = np.ndarray
 BOUND = 0.95  # s; nuPlan's. NAVSIM looks at 0, 0.3, 0.6 and 0.9 s, which is the same question
@@ -114,7 +114,9 @@ def _reasons(situation: Situation, met: Meeting, margins: Array, when: Array) ->
             here = np.flatnonzero((met.k == k) & (met.t == t))
             row = here[np.argmin(met.after[here])]
             who = situation.traffic.ids[met.a[row]]
-            turn = np.rad2deg(wrap_angle(np.array(situation.traffic.pose[met.a[row], t, 2] - situation.pose[k, t, 2])))
+            turn = math.degrees(
+                math.remainder(situation.traffic.pose[met.a[row], t, 2] - situation.pose[k, t, 2], math.tau)
+            )
             said.append(f"{met.after[row]:.1f} s from {who!r} ({turn:+.0f}° to the ego) at {when[k]:.1f} s")
             continue
         least = float(margins[k].min()) + BOUND
