@@ -97,7 +97,7 @@ def _lane_ahead(
         after = [option for option in after if option.id not in ids]
         if not after:
             break
-        lane = min(after, key=lambda option: abs(wrap_angle(_middle_heading(option) - end)))
+        lane = min(after, key=lambda option: abs(wrap_angle(np.asarray(_middle_heading(option) - end))))
         line, ids = np.concatenate([line, lane.centreline[:, :2]]), [*ids, lane.id]
     last = min(arc_length(line)[-1], first + length)
     s = np.arange(first + SPACING, last, SPACING)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -83,3 +84,15 @@ def test_wrong_names_are_told() -> None:
         gymnasium.make(environments.LONG_TAIL, families=[])
     with pytest.raises(InputError, match="logs is empty"):
         gymnasium.make(environments.LOG_REPLAY)
+
+
+def test_a_log_is_driven_alone_and_in_a_batch(realdata: Path) -> None:
+    logs = [str(realdata / "womd_json" / "tfrecord-00000-of-01000_325.json")]
+    env = gymnasium.make(environments.LOG_REPLAY, logs=logs)
+    fleet = gymnasium.make_vec(environments.LOG_REPLAY, num_envs=2, logs=logs)
+    one, _ = env.reset(seed=1)
+    many, _ = fleet.reset(seed=1)
+    assert (many == one).all()
+    assert (fleet.step(np.zeros((2, 2), np.float32))[0] == env.step(np.zeros(2, np.float32))[0]).all()
+    assert env.spec is not None
+    assert EnvSpec.from_json(env.spec.to_json()) == env.spec

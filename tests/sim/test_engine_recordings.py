@@ -1,0 +1,62 @@
+"""The engine on real recordings: exact replay, no false contacts, and the same answers as the map index."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alpamayo_datasets import open_log
+from alpamayo_sim.engine import World
+from alpamayo_sim.environments import DrivingEnv
+from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.scenario import Scenario, scenario_of_log
+
+LOGS = ("womd_json/tfrecord-00000-of-01000_402.json", "scenarionet/sd_nuscenes_v1.0-mini_scene-0103.pkl")
+
+
+@pytest.fixture(scope="module", params=LOGS)
+def recorded(request: pytest.FixtureRequest) -> Scenario:
+    realdata: Path = request.getfixturevalue("realdata")
+    return scenario_of_log(open_log(realdata / request.param))
+
+
+def test_a_recording_is_repeated_and_arrives(recorded: Scenario) -> None:
+    world, scene = World([recorded]), recorded.scene
+    others = [track for track in scene.tracks if track.id != scene.ego_id]
+    for step in range(recorded.steps + 1):
+        if scene.ego.valid[step]:
+            np.testing.assert_allclose(world.ego_pose[0, :2], scene.ego.position[step, :2], atol=1e-3)
+        for k, track in enumerate(others):
+            assert world.agent_valid[0, k] == track.valid[step]
+            if track.valid[step]:
+                np.testing.assert_allclose(world.agent_pose[0, k, :2], track.position[step, :2], atol=1e-3)
+        if step < recorded.steps:
+            world.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
+        assert not world.collided[0]
+    assert world.arrived[0]
+    assert world.first_contacts(0) == []
+
+
+def test_the_margin_is_the_map_indexs_all_over_the_map(recorded: Scenario) -> None:
+    world = World([recorded])
+    index = world.map_index(0)
+    rng = np.random.default_rng(0)
+    sizes = recorded.scene.ego.size[None, :2].astype(float)
+    compared = 0
+    for _ in range(300):
+        world.step(np.array([[rng.uniform(-2, 4), rng.uniform(-0.1, 0.1)]]))
+        corners = box_corners(world.ego_pose.astype(float), sizes)[0]
+        margin = index.drivable_margin(corners).min()
+        if abs(margin) < 4.0:
+            assert world.drivable_margin[0] == pytest.approx(margin, abs=2e-3)
+            compared += 1
+    assert compared > 30
+
+
+def test_a_recording_as_an_environment(recorded: Scenario) -> None:
+    env = DrivingEnv(lambda rng: recorded, ends_off_road=False)
+    observation, _ = env.reset(seed=0)
+    for _ in range(20):
+        assert observation in env.observation_space
+        observation, *_ = env.step(np.zeros(2, np.float32))
+    assert (observation[76 + 441 :].reshape(200, 7)[:, 2:4] != 0.0).any(axis=1).all()  # 200 pieces of map are near
