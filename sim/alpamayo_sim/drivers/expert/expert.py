@@ -74,6 +74,7 @@ class Expert:
         self._last: tuple[Array, Array, Target] | None = None
         self._last_plan: Array | None = None
         self._s: float | None = None
+        self._waited = 0.0
 
     def act(self, observation: Observation) -> Decision:
         """The best plans and why.
@@ -94,6 +95,8 @@ class Expert:
         desired = observation.speed_limit or DEFAULT_SPEED
         grip = min(8.5, 0.92 * truth.scene.environment.friction * GRAVITY)
         blockers = self._blockers(truth, agents, agent_s, agent_d, s, size, time)
+        waits = bool(blockers.any()) and truth.ego_speed < 4.0
+        self._waited = self._waited + truth.scene.dt if waits else 0.0
         cautions = self._cautions(truth, agents, agent_s, agent_d, s, d, size)
         cap, cap_start = self._cap(truth, s, desired, cautions)
         stop_at, stop_signal = self._stop_at(truth, s, size)
@@ -117,6 +120,7 @@ class Expert:
             desired=desired,
             stop_at=stop_at,
             grip=grip,
+            waited=self._waited,
             previous=self._shifted(),
         )
         costs = score(candidates, situation)

@@ -50,11 +50,11 @@ def explain(
     lateral = _lateral(frame, situation, target)
     if stop_signal is not None and costs.signal[wished] > 0.0:
         return Reasoning(Longitudinal.STOP_STATIC, lateral, (signal_component(truth, stop_signal),))
-    rows = _decisive(truth, costs, situation, wished, chosen)
+    rows = _decisive(truth, costs, situation, chosen)
     components = tuple(object_component(truth, int(k)) for k in rows)
     speed = candidates.speed[chosen]
     if components:
-        return Reasoning(_longitudinal(components[0], speed, lateral, situation), lateral, components)
+        return Reasoning(_longitudinal(components, speed, lateral, situation), lateral, components)
     slow = _caution(truth, situation, speed, cautions)
     if slow is not None:
         return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (slow,))
@@ -64,23 +64,45 @@ def explain(
     return Reasoning(Longitudinal.SET_SPEED_TRACKING, lateral)
 
 
-def _decisive(truth: Truth, costs: Costs, situation: Situation, wished: int, chosen: int) -> Array:
-    """Rows (in ``Agents``) of those whose cost made the wished plan worse than the chosen one."""
-    if not costs.agents.shape[1]:
+def _decisive(truth: Truth, costs: Costs, situation: Situation, chosen: int) -> Array:
+    """Rows (in ``Agents``) of those who ruled out what the ego would rather have driven, at most two.
+
+    First who made the plan that is best in an empty world worse than the chosen one; then, since that may be
+    something that stands and could be passed, who moves and rules out the best way past all that stands.
+    """
+    standing = situation.agents.standing
+    if not standing.size:
         return np.zeros(0, np.int64)
-    added = costs.agents[wished] - (costs.agents[chosen] if chosen != wished else 0.0)
-    order = np.argsort(-added, kind="stable")
-    floor = max(DECISIVE, SECOND * float(added[order[0]]))
-    order = order[added[order] > floor]
-    rows = situation.agents.rows[order]
-    if not rows.size:
-        return rows
-    return rows[visible(truth, rows)][:MOST]
+    empty = costs.own + costs.signal
+    past = empty + costs.agents[:, standing].sum(axis=1)
+    found: list[int] = []
+    for wished, among in ((int(np.argmin(empty)), standing | True), (int(np.argmin(past)), ~standing)):
+        if wished != chosen:
+            found += _ranked(costs.agents[wished] - costs.agents[chosen], among)
+    rows, kinds = [], set()
+    for k in dict.fromkeys(int(situation.agents.rows[i]) for i in found):
+        kind = (int(truth.agents.category[k]), float(np.hypot(*truth.agents.velocity[k])) > 0.3)
+        # One cone stands for the row of them.
+        if kind not in kinds and visible(truth, np.array([k]))[0]:
+            rows.append(k)
+            kinds.add(kind)
+    return np.array(rows[:MOST], np.int64)
 
 
-def _longitudinal(cause: Component, speed: Array, lateral: Lateral, situation: Situation) -> Longitudinal:
+def _ranked(added: Array, among: Array) -> list[int]:
+    """Agents by the cost that they added, without those that matter little."""
+    cost = np.where(among, added, -np.inf)
+    order = np.argsort(-cost, kind="stable")
+    floor = max(DECISIVE, SECOND * float(cost[order[0]]))
+    return [int(i) for i in order[:6] if cost[i] > floor]
+
+
+def _longitudinal(causes: tuple[Component, ...], speed: Array, lateral: Lateral, situation: Situation) -> Longitudinal:
+    cause = causes[0]
     slows = speed[30] < situation.speed - SLOWING or (situation.speed < 0.6 * situation.desired and speed[30] < 3.0)
     if cause.motion == Motion.STATIC:
+        if slows and any(other.motion in CROSSING for other in causes[1:]):
+            return Longitudinal.YIELD
         if speed[:65].min() < 0.5 and speed[64] < 1.0:
             return Longitudinal.STOP_STATIC
         if not slows:

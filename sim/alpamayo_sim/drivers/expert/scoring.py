@@ -18,12 +18,14 @@ WEIGHT_DT = np.diff(np.concatenate([[0.0], TIMES]))
 PLAN = TIMES <= 6.45
 
 COLLISION, OFF_ROAD, RED_LIGHT, INFEASIBLE = 1000.0, 500.0, 800.0, 300.0
-CLEARANCE, HEADWAY, OPPOSITE, LATERAL, OFF_CENTRE = 5.0, 3.0, 1.0, 0.3, 0.5
+CLEARANCE, HEADWAY, OPPOSITE, LATERAL, OFF_CENTRE = 5.0, 3.0, 1.0, 0.35, 0.5
 PROGRESS, TOO_FAST, EFFORT, SIDEWAYS, JERK, CHANGE = 0.45, 2.0, 0.25, 0.25, 0.02, 0.6
 SOFT_GAP = {Category.PEDESTRIAN: 1.4, Category.CYCLIST: 1.3, Category.MOTORCYCLE: 1.2, Category.ANIMAL: 1.2}
 SOFT_GAP_OTHERS, SOFT_GAP_THINGS = 0.9, 0.55  # m
 HARD_GAP, HARD_GAP_GROWTH = 0.15, 0.06  # m, m/s
 SEE_GAP = 2.2  # m, beyond which nothing is looked at
+ABOUT_TO = 4.0  # cost of each sample that leads into a collision when nothing is done
+CROSSING_DOUBT = 0.15  # s of doubt per s about when somebody crosses
 EDGE = 0.1  # m that are kept to the border of the drivable ground
 EGO_REACTION = 0.8  # s of headway that is felt as too near
 
@@ -88,6 +90,7 @@ class Situation:
     desired: float
     stop_at: float  # m, what the ego's front must not pass; inf where all is free
     grip: float  # m/s²
+    waited: float  # s that the ego has waited before something that stays there
     previous: Array | None  # x, y of the last plan at SAMPLES
 
 
@@ -106,7 +109,7 @@ def score(candidates: Candidates, situation: Situation) -> Costs:
     """All costs; lower is better."""
     own = _ground(candidates, situation) + _rules(candidates, situation) + _comfort(candidates, situation)
     agents, hit = _road_users(candidates, situation)
-    agents += _headway(candidates, situation)
+    agents += _headway(candidates, situation) + _about_to_collide(candidates, situation)
     front = candidates.s[:, PLAN] + 0.5 * situation.size[0]
     over = np.maximum(front.max(axis=1) - situation.stop_at, 0.0)
     signal = np.where(over > 0.0, RED_LIGHT + 20.0 * over, 0.0)
@@ -131,13 +134,13 @@ def _ground(c: Candidates, x: Situation) -> Array:
         table.opposite[row, table.column(c.d + half_width - 0.2)]
         | table.opposite[row, table.column(c.d - half_width + 0.2)]
     )
-    cost += OPPOSITE * np.sum(against * WEIGHT_DT * PLAN, axis=1)
-    cost += OPPOSITE * 2.0 * against[:, PLAN][:, -1]
+    borrowed = np.sum(against * WEIGHT_DT * PLAN, axis=1) + 2.0 * against[:, PLAN][:, -1]
+    cost += OPPOSITE * borrowed / (1.0 + x.waited)
     centre = table.centre[row, table.column(c.d)]
-    astray = np.where(np.isfinite(centre), np.abs(c.d - centre), np.minimum(np.abs(c.d), 1.5))
+    astray = np.where(np.isfinite(centre), np.abs(c.d - centre), np.minimum(np.abs(c.d), 0.6))
     weight = WEIGHT_DT * PLAN
     return cost + np.sum(
-        (LATERAL * np.minimum(np.abs(c.d), 4.0) + OFF_CENTRE * np.minimum(astray, 2.0)) * weight, axis=1
+        (LATERAL * np.minimum(np.abs(c.d), 2.0) + OFF_CENTRE * np.minimum(astray, 2.0)) * weight, axis=1
     )
 
 
@@ -153,7 +156,8 @@ def _rules(c: Candidates, x: Situation) -> Array:
 def _comfort(c: Candidates, x: Situation) -> Array:
     """Accelerations, the friction circle, the smallest turn, and staying with the last plan."""
     weight = WEIGHT_DT * PLAN
-    cost = np.sum((EFFORT * c.a**2 + SIDEWAYS * c.lateral**2) * weight, axis=1)
+    effort = EFFORT * c.a**2 * np.where(c.a > 0.0, 0.5, 1.0)
+    cost = np.sum((effort + SIDEWAYS * c.lateral**2) * weight, axis=1)
     cost += JERK * (c.acceleration[:, 10] - c.acceleration[:, 0]) ** 2 * 10.0
     used = np.hypot(c.a, c.lateral) / x.grip
     cost += INFEASIBLE * np.max(np.maximum(used - 0.95, 0.0) * (TIMES < 4.0), axis=1)
@@ -173,11 +177,11 @@ def _road_users(c: Candidates, x: Situation) -> tuple[Array, Array]:
     if not n:
         return cost, hit
     other = f.pose[:, SAMPLES // 2]  # [n, t, 3]
-    k, t, a = _near(c, x, other)
+    k, t, a = _near(c.pose, x, other, SEE_GAP)
     if not len(k):
         return cost, hit
     size = np.broadcast_to(x.size, (len(k), 2))
-    gap = box_separation(c.pose[k, t], size, other[a, t], f.size[a])
+    gap = box_separation(c.pose[k, t], size, other[a, t], _uncertain_sizes(c, x, k, t, a, other))
     yields = _comes_from_behind(c, x, k, t, a)
     gap = np.where(yields, SEE_GAP, gap)
     standing = f.standing[a]
@@ -194,23 +198,60 @@ def _road_users(c: Candidates, x: Situation) -> tuple[Array, Array]:
     return cost, hit
 
 
-def _near(c: Candidates, x: Situation, other: Array) -> tuple[Array, Array, Array]:
-    """Candidate, sample and agent wherever circles around the boxes are near each other."""
-    reach = 0.5 * np.hypot(*x.size) + 0.5 * np.hypot(x.agents.size[:, 0], x.agents.size[:, 1]) + SEE_GAP
-    low = c.pose[:, :, :2].min(axis=0)
-    high = c.pose[:, :, :2].max(axis=0)
+def _about_to_collide(c: Candidates, x: Situation) -> Array:
+    """Where going straight on for 0.5 and 0.9 s would end in a collision (as in NAVSIM's time to collision)."""
+    cost = np.zeros((len(c.path), len(x.agents.rows)))
+    if not len(x.agents.rows):
+        return cost
+    soon = np.flatnonzero(TIMES < 4.5)[1::2]
+    now = x.agents.pose[:, SAMPLES[soon] // 2]
+    speed = x.agents.speed[:, SAMPLES[soon] // 2]
+    for after in (0.5, 0.9):
+        pose = _moved(c.pose[:, soon], c.v[:, soon], after)
+        other = _moved(now, speed, after)
+        k, t, a = _near(pose, x, other, 0.1)
+        if len(k):
+            size = np.broadcast_to(x.size, (len(k), 2))
+            hit = box_separation(pose[k, t], size, other[a, t], x.agents.size[a]) < 0.1
+            hit &= ~_comes_from_behind(c, x, k, soon[t], a) & (c.v[k, soon[t]] > 0.5)
+            fade = np.clip(1.2 - TIMES[soon[t]] / 5.0, 0.2, 1.0)
+            np.add.at(cost, (k[hit], a[hit]), ABOUT_TO * fade[hit])
+    return cost
+
+
+def _moved(pose: Array, speed: Array, time: float) -> Array:
+    """Poses after ``time`` (s) straight on."""
+    way = speed * time
+    step = np.stack([way * np.cos(pose[..., 2]), way * np.sin(pose[..., 2]), 0.0 * way], axis=-1)
+    return pose + step
+
+
+def _near(pose: Array, x: Situation, other: Array, slack: float) -> tuple[Array, Array, Array]:
+    """Candidate, sample and agent wherever circles around the boxes are within ``slack`` (m) of each other."""
+    reach = 0.5 * np.hypot(*x.size) + 0.5 * np.hypot(x.agents.size[:, 0], x.agents.size[:, 1]) + slack
+    low = pose[:, :, :2].min(axis=0)
+    high = pose[:, :, :2].max(axis=0)
     gap = np.maximum(np.maximum(low[None] - other[..., :2], other[..., :2] - high[None]), 0.0)
     possible = np.any(np.hypot(gap[..., 0], gap[..., 1]) < reach[:, None], axis=1)
     rows = np.flatnonzero(possible)
     if not rows.size:
         empty = np.zeros(0, np.int64)
         return empty, empty, empty
-    ego = c.pose[:, :, :2].astype(np.float32)
+    ego = pose[:, :, :2].astype(np.float32)
     them = other[rows, :, :2].astype(np.float32)
     squared = (ego[:, :, None, 0] - them[None, :, :, 0].transpose(0, 2, 1)) ** 2
     squared += (ego[:, :, None, 1] - them[None, :, :, 1].transpose(0, 2, 1)) ** 2
     k, t, a = np.nonzero(squared < (reach[rows] ** 2).astype(np.float32))
     return k, t, rows[a]
+
+
+def _uncertain_sizes(c: Candidates, x: Situation, k: Array, t: Array, a: Array, other: Array) -> Array:
+    """Boxes of the agents, longer the later it is for those who cross: they may be earlier or later."""
+    size = x.agents.size[a].copy()
+    across = np.abs(np.sin(other[a, t, 2] - c.pose[k, t, 2])) > 0.5
+    speed = x.agents.speed[a, SAMPLES[t] // 2]
+    size[:, 0] += np.where(across, np.minimum(CROSSING_DOUBT * speed * np.minimum(TIMES[t], 3.0), 4.0), 0.0)
+    return size
 
 
 def _comes_from_behind(c: Candidates, x: Situation, k: Array, t: Array, a: Array) -> Array:

@@ -9,7 +9,7 @@ Array = np.ndarray
 
 FINE = 0.1  # s
 FINE_STEPS = 97  # now to 9.6 s
-JERK, EMERGENCY_JERK = 5.0, 40.0  # m/s³
+JERK, FIRM_JERK, EMERGENCY_JERK = 3.5, 8.0, 40.0  # m/s³
 ACCELERATIONS = (1.6, 0.8, 0.0, -0.6, -1.2, -2.0, -3.0, -4.5, -6.0, -8.0)  # m/s²
 FOLLOW_ACCELERATION, FOLLOW_BRAKING, FOLLOW_HEADWAY = 1.6, 2.0, 1.3
 GAP_MOVING, GAP_STANDING = 2.5, 9.0  # m kept to who moves or waits, and to what stays and is to be passed
@@ -33,7 +33,7 @@ def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tup
         goals.append(-1.5)
         floors.append(share * speed)
     goal, floor = np.array(goals), np.array(floors)
-    jerk = np.where(goal < -4.0, EMERGENCY_JERK, np.where(goal < -2.5, 15.0, JERK))
+    jerk = np.where(goal < -4.0, EMERGENCY_JERK, np.where(goal < -2.5, FIRM_JERK, JERK))
     v, a = np.full(len(goal), speed), np.full(len(goal), np.clip(acceleration, -grip, 3.0))
     rows = [(np.zeros(len(goal)), v, a)]
     way = np.zeros(len(goal))
@@ -86,7 +86,7 @@ def following(
         wanted = _idm(v[:, None], allowed[:, None], gap, lead_speed[None, :, k], lead_gap[None])
         b = np.minimum(wanted.min(axis=1, initial=10.0), _idm(v, allowed, 1e3, 0.0, 0.0))
         b = np.maximum(b, -grip)
-        a = np.clip(b, a - 12.0 * DT, a + JERK * DT)
+        a = np.clip(b, a - np.where(b < -3.0, FIRM_JERK, JERK) * DT, a + JERK * DT)
         after = np.maximum(v + a * DT, 0.0)
         a = np.where(after <= 0.0, -v / DT, a)
         way = way + 0.5 * (v + after) * DT
