@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import arc_length
+from alpamayo_sim.geometry import arc_length, project
 from alpamayo_sim.scene import Scene
 
 Array = np.ndarray
+
+HARDLY_MOVES = 5.0  # m
 
 
 class TriggerKind(enum.IntEnum):
@@ -121,12 +123,17 @@ class Scenario:
 
 
 def scenario_of_log(scene: Scene) -> Scenario:
-    """A recorded scene as a scenario: everybody repeats the recording, the goal is the end of the route.
+    """A recorded scene as a scenario: everybody repeats the recording, the goal is where the recorded ego ends.
+
+    The route usually goes on beyond that. For an ego that hardly moves the goal is the end of the route.
 
     Raises:
         InputError: the scene has no route.
     """
     if scene.route is None:
         raise InputError(f"scene {scene.id!r} has no route, so there is nowhere to drive to; give it one")
-    goal = Goal(distance=float(arc_length(scene.route.path)[-1]), duration=(scene.steps - 1) * scene.dt)
-    return Scenario(scene=scene, goal=goal)
+    last = scene.ego.position[scene.ego.valid][-1:, :2].astype(np.float64)
+    distance = float(project(scene.route.path, last)[0][0]) if len(last) else 0.0
+    if distance < HARDLY_MOVES:
+        distance = float(arc_length(scene.route.path)[-1])
+    return Scenario(scene=scene, goal=Goal(distance, duration=(scene.steps - 1) * scene.dt))
