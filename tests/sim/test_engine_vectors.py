@@ -105,3 +105,26 @@ def test_a_map_and_a_crowd_that_are_empty() -> None:
 def test_a_prop_is_seen() -> None:
     row = World([scenario(props=[cone("c", 20.0, 1.0)])]).vectors(1, 0)[0, 76:]
     np.testing.assert_allclose(row, [0.2, 0.01, 1.0, 0.0, 0.0, 0.02, 0.02], atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+def test_the_pieces_are_those_nearest_to_the_middle_of_the_cell(seed: int, wanted: int) -> None:
+    rng = np.random.default_rng(seed)
+    edges = tuple(np.cumsum(rng.normal(0, 6.0, (12, 3)) * [1, 1, 0], axis=0).astype(np.float32) for _ in range(10))
+    ego = moving("ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3)))
+    world = World([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
+    rows = world.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
+    middles = piece_rows(MapIndex(world.scenarios[0].scene.road_map))["middle"].astype(float)
+    corner, pose = middles.min(axis=0), world.ego_pose[0].astype(float)
+    cells = (middles.max(axis=0) - corner) // 8.0
+    middle = corner + 8.0 * (np.clip((pose[:2] - corner) // 8.0, 0, cells) + 0.5)
+    distance = np.hypot(*(middles - middle).T)
+    listed = np.sort(distance[distance < 100.0])[:wanted]
+    there = rows[np.hypot(rows[:, 2], rows[:, 3]) > 0.5]
+    assert len(there) == len(listed)
+    seen = to_frame(middles, pose[None]) / 100.0
+    for row in there:
+        nearest = int(np.argmin(np.hypot(*(np.clip(seen, -1, 1) - row[:2]).T)))
+        np.testing.assert_allclose(np.clip(seen[nearest], -1, 1), row[:2], atol=1e-5)
+        assert distance[nearest] <= listed[-1] + 100.0 / 64

@@ -389,8 +389,10 @@ def drive_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, control: wp.v
     way = arc_length_of(speed, acceleration, slot.dt)
     pose = along_arc(state.pose[w, 0], way, curvature)
     reached = wp.max(speed + acceleration * slot.dt, 0.0)
+    direction = wp.vec2(wp.cos(pose[2]), wp.sin(pose[2]))
     state.pose[w, 0] = pose
-    state.velocity[w, 0] = wp.vec2(reached * wp.cos(pose[2]), reached * wp.sin(pose[2]))
+    state.direction[w, 0] = direction
+    state.velocity[w, 0] = reached * direction
     state.speed[w, 0] = reached
     state.acceleration[w] = (reached - speed) / slot.dt
     state.curvature[w] = curvature
@@ -401,6 +403,7 @@ def replay_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, step: wp.int
     """The ego as recorded; beyond the recording it stands where that ends."""
     row = fixed.logs[log_of(fixed, slot, 0, wp.min(step, slot.steps - 1))]
     state.pose[w, 0] = row.pose
+    state.direction[w, 0] = row.direction
     if step < slot.steps:
         controls = fixed.ego_controls[slot.ego_row + step]
         state.velocity[w, 0] = row.velocity
@@ -441,7 +444,9 @@ def place_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int
     rate = state.lateral_rate[w, a]
     lateral = state.lateral[w, a]
     turn = wp.atan2(rate, wp.max(speed, 1.0))
-    state.pose[w, a] = wp.vec3(on[0] - lateral * s, on[1] + lateral * c, wrapped(on[2] + turn))
+    heading = wrapped(on[2] + turn)
+    state.pose[w, a] = wp.vec3(on[0] - lateral * s, on[1] + lateral * c, heading)
+    state.direction[w, a] = wp.vec2(wp.cos(heading), wp.sin(heading))
     state.velocity[w, a] = wp.vec2(speed * c - rate * s, speed * s + rate * c)
 
 
@@ -471,6 +476,7 @@ def replay_agent(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int3
         if row.valid != 0:
             state.valid[w, a] = True
             state.pose[w, a] = row.pose
+            state.direction[w, a] = row.direction
             state.velocity[w, a] = row.velocity
             state.speed[w, a] = wp.length(row.velocity)
 
@@ -605,6 +611,7 @@ def start_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32):
     state.collided[w] = 0
     state.valid[w, 0] = True
     state.pose[w, 0] = row.pose
+    state.direction[w, 0] = row.direction
     state.velocity[w, 0] = row.velocity
     state.speed[w, 0] = speed
     state.acceleration[w] = controls[0]
@@ -626,6 +633,7 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     state.contact[w, a] = False
     state.hit_time[w, a] = -1.0
     state.pose[w, a] = wp.vec3(0.0, 0.0, 0.0)
+    state.direction[w, a] = wp.vec2(1.0, 0.0)
     state.velocity[w, a] = wp.vec2(0.0, 0.0)
     state.speed[w, a] = 0.0
     state.command[w, a] = 0.0
@@ -650,6 +658,7 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     elif me.mode == int(Mode.PROP):
         state.valid[w, a] = True
         state.pose[w, a] = wp.vec3(me.x, me.y, me.heading)
+        state.direction[w, a] = wp.vec2(wp.cos(me.heading), wp.sin(me.heading))
     else:
         state.valid[w, a] = True
         state.speed[w, a] = me.speed

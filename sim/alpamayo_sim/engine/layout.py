@@ -16,6 +16,8 @@ from alpamayo_sim.warp_runtime import wp
 
 HISTORY = 16
 PIECE = 8.0  # m; map lines are cut to pieces of this length for observations
+NEARBY = 200  # map pieces that the observation can hold
+NEARBY_CELL = 8.0  # m
 MARGIN_RANGE = 4.0  # m; the drivable margin is exact up to here and clamped beyond
 
 
@@ -50,6 +52,11 @@ class Slot:
     list_row: wp.int32
     piece_row: wp.int32
     pieces: wp.int32
+    nearby_row: wp.int32
+    nearby_list_row: wp.int32
+    nearby_x: wp.int32
+    nearby_y: wp.int32
+    nearby_corner: wp.vec2
     duration_steps: wp.int32
     cells_x: wp.int32
     cells_y: wp.int32
@@ -86,6 +93,7 @@ class LogRow:
 
     pose: wp.vec3
     velocity: wp.vec2
+    direction: wp.vec2
     valid: wp.int32
 
 
@@ -159,6 +167,8 @@ class Fixed:
     cells: wp.array[CellRow]
     lists: wp.array[wp.int32]
     pieces: wp.array[PieceRow]
+    nearby: wp.array[wp.int32]  # per cell: 1 + how many pieces its list has, 0 where it is not made yet
+    nearby_lists: wp.array[wp.uint16]  # per cell NEARBY rows: the pieces nearest to its middle, nearest first
     limits: wp.array[wp.float32]  # speed limit (m/s) at each point of the route, 0 where it is not known
 
 
@@ -180,6 +190,7 @@ class State:
     history: wp.array2d[wp.vec4]
 
     pose: wp.array2d[wp.vec3]
+    direction: wp.array2d[wp.vec2]  # cos and sin of the heading
     velocity: wp.array2d[wp.vec2]
     valid: wp.array2d[wp.bool]
     contact: wp.array2d[wp.bool]
@@ -216,6 +227,7 @@ SCENARIO_BLOCKS = {
     "limits": wp.float32,
 }
 MAP_BLOCKS = {"borders": BorderRow, "cells": CellRow, "lists": wp.int32, "pieces": PieceRow}
+MAP_BLOCKS |= {"nearby": wp.int32, "nearby_lists": wp.uint16}
 BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS}
 FIRST_ROW = {  # the field of a slot that holds a block's first row
     "agents": "agent_row",
@@ -230,6 +242,8 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "cells": "cell_row",
     "lists": "list_row",
     "pieces": "piece_row",
+    "nearby": "nearby_row",
+    "nearby_lists": "nearby_list_row",
     "limits": "route_row",
 }
 
@@ -262,6 +276,7 @@ WORLD_ARRAYS = (
 )
 AGENT_ARRAYS = (
     ("pose", wp.vec3),
+    ("direction", wp.vec2),
     ("velocity", wp.vec2),
     ("valid", wp.bool),
     ("contact", wp.bool),

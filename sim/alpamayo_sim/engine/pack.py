@@ -22,6 +22,7 @@ from alpamayo_sim.scene import Prop, RoadMap, Scene, SignalState, Track
 Array = np.ndarray
 CELL_SIZE = 4.0  # m
 MAX_CELLS = 1 << 20
+MAX_PIECES = 1 << 16  # what a list of nearby pieces can name
 CORNER = 1.5  # m; a path turns within this much of its corners
 FLATNESS = 0.1  # m; map lines lose points that are no further off
 LIMIT_SPACING = 8.0  # m of the route that share a speed limit
@@ -37,6 +38,8 @@ class PackedMap:
     size: tuple[int, int]
     cell_size: float
     corner: tuple[float, float]
+    nearby_size: tuple[int, int]
+    nearby_corner: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +112,17 @@ def pack_map(road_map: RoadMap) -> PackedMap:
     index = MapIndex(road_map)
     border = index.border
     pieces = piece_rows(index)
+    nearby = _nearby_grid(pieces)
     if border is None:
         empty = {name: layout.empty_rows(dtype) for name, dtype in layout.MAP_BLOCKS.items()}
         return PackedMap(
             index,
-            blocks={**empty, "pieces": pieces},
+            blocks={**empty, "pieces": pieces, **_nearby_blocks(nearby[0])},
             size=(0, 0),
             cell_size=CELL_SIZE,
             corner=(0.0, 0.0),
+            nearby_size=nearby[0],
+            nearby_corner=nearby[1],
         )
     low = np.minimum(border.start, border.end).min(axis=0) - MARGIN_RANGE
     high = np.maximum(border.start, border.end).max(axis=0) + MARGIN_RANGE
@@ -139,10 +145,13 @@ def pack_map(road_map: RoadMap) -> PackedMap:
     segments = segments[kept]
     return PackedMap(
         index,
-        blocks={"borders": _border_rows(border), "cells": cells, "lists": segments.astype(np.int32), "pieces": pieces},
+        blocks={"borders": _border_rows(border), "cells": cells, "lists": segments.astype(np.int32), "pieces": pieces}
+        | _nearby_blocks(nearby[0]),
         size=(nx, ny),
         cell_size=cell_size,
         corner=(float(low[0]), float(low[1])),
+        nearby_size=nearby[0],
+        nearby_corner=nearby[1],
     )
 
 
@@ -222,6 +231,7 @@ def _log_rows(track: Track) -> Array:
     rows = layout.empty_rows(layout.LogRow, len(track.valid))
     rows["pose"] = np.column_stack([track.position[:, :2], track.heading])
     rows["velocity"], rows["valid"] = track.velocity, track.valid
+    rows["direction"] = np.column_stack([np.cos(track.heading), np.sin(track.heading)])
     return rows
 
 
@@ -347,7 +357,21 @@ def piece_rows(index: MapIndex) -> Array:
     rows = layout.empty_rows(layout.PieceRow, len(step))
     rows["middle"], rows["length"], rows["kind"] = np.concatenate(middles), length, np.concatenate(kinds)
     rows["along"] = step / np.maximum(length, 1e-9)[:, None]
-    return rows[length > 1e-6]
+    return rows[length > 1e-6][:MAX_PIECES]
+
+
+def _nearby_grid(pieces: Array) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Cells and corner of the grid whose lists of nearby pieces the kernels make when they are first needed."""
+    if not len(pieces):
+        return (0, 0), (0.0, 0.0)
+    low, high = pieces["middle"].min(axis=0), pieces["middle"].max(axis=0)
+    nx, ny = (1 + int(n) for n in (high - low) // layout.NEARBY_CELL)
+    return (nx, ny), (float(low[0]), float(low[1]))
+
+
+def _nearby_blocks(size: tuple[int, int]) -> dict[str, Array]:
+    cells = size[0] * size[1]
+    return {"nearby": np.zeros(cells, np.int32), "nearby_lists": np.zeros(cells * layout.NEARBY, np.uint16)}
 
 
 def _border_rows(border: Border) -> Array:

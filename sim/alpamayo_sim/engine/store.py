@@ -59,6 +59,8 @@ class Store:
             row[layout.FIRST_ROW[name]] = first
         row["pieces"] = len(packed_map.blocks["pieces"])
         row["cells_x"], row["cells_y"] = packed_map.size
+        row["nearby_x"], row["nearby_y"] = packed_map.nearby_size
+        row["nearby_corner"] = packed_map.nearby_corner
         row["cell_size"], row["corner"] = packed_map.cell_size, packed_map.corner
         self.packed.append(packed)
         return self._append("slots", row)

@@ -12,13 +12,14 @@ K x 7     agents: x, y / 100, cos and sin of the relative heading, speed / 40, l
 M x 7     map pieces (straight, at most 8 m): x, y of the middle / 100, cos, sin, length / 8, is edge, is painted line
 ========  ======================================================================================================
 
-The agents are those within 100 m, in the world's order; when there are more than K the nearest ones, sorted out by
-distance to 1.6 m. The same holds for the M pieces. Rows of zeros fill the rest (a row that is there has cos and sin).
+The agents are those within 100 m, in the world's order; when there are more than K the nearest ones, told apart by
+distance to 1.6 m. The pieces are the nearest ones within 100 m of the middle of the 8 m cell that the ego is in,
+nearest first to 1.6 m; M is at most 200. Rows of zeros fill the rest (a row that is there has cos and sin).
 """
 
 from alpamayo_sim.driver import ROUTE_POINTS, ROUTE_SPACING
 from alpamayo_sim.engine.kernels import MAX_CURVATURE, MAX_DECELERATION, RANGE, path_at
-from alpamayo_sim.engine.layout import PIECE, Fixed, Slot, State
+from alpamayo_sim.engine.layout import NEARBY, NEARBY_CELL, PIECE, Fixed, Slot, State
 from alpamayo_sim.map_index import MapLineKind
 from alpamayo_sim.warp_runtime import wp
 
@@ -27,10 +28,12 @@ wp.set_module_options({"enable_backward": False})
 EGO_FEATURES = 12
 FEATURES = 7
 AGENTS = 63
-PIECES = 200
+PIECES = NEARBY
 
 REACH = wp.constant(100.0)
 BINS = wp.constant(64)
+MOST = wp.constant(NEARBY)
+CELL = wp.constant(NEARBY_CELL)
 POINTS = wp.constant(ROUTE_POINTS)
 SPACING = wp.constant(ROUTE_SPACING)
 PIECE_LENGTH = wp.constant(PIECE)
@@ -99,8 +102,8 @@ def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.array
 def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.array2d[wp.float32]):
     """The route's points."""
     pose = state.pose[w, 0]
-    c = wp.cos(pose[2])
-    s = wp.sin(pose[2])
+    c = state.direction[w, 0][0]
+    s = state.direction[w, 0][1]
     for k in range(POINTS):
         on = path_at(fixed.routes, slot.route_row, slot.route_points, state.route_s[w] + SPACING * wp.float32(k))
         at = in_ego(pose, c, s, wp.vec2(on[0], on[1]))
@@ -114,8 +117,8 @@ def write_agents(
 ):
     """The agents' features."""
     pose = state.pose[w, 0]
-    c = wp.cos(pose[2])
-    s = wp.sin(pose[2])
+    c = state.direction[w, 0][0]
+    s = state.direction[w, 0][1]
     counts = Histogram()
     for a in range(1, slot.agents):
         at = state.pose[w, a]
@@ -137,8 +140,9 @@ def write_agents(
                 place = in_ego(pose, c, s, wp.vec2(at[0], at[1]))
                 out[w, column] = place[0] / REACH
                 out[w, column + 1] = place[1] / REACH
-                out[w, column + 2] = wp.cos(at[2] - pose[2])
-                out[w, column + 3] = wp.sin(at[2] - pose[2])
+                turned = state.direction[w, a]
+                out[w, column + 2] = unit(c * turned[0] + s * turned[1])
+                out[w, column + 3] = unit(c * turned[1] - s * turned[0])
                 out[w, column + 4] = unit(wp.length(state.velocity[w, a]) / 40.0)
                 out[w, column + 5] = unit(me.length / 20.0)
                 out[w, column + 6] = unit(me.width / 20.0)
@@ -149,42 +153,84 @@ def write_agents(
 
 
 @wp.func
+def cell_of(slot: Slot, point: wp.vec2) -> wp.int32:
+    """Cell of a point in the grid of nearby pieces; the nearest cell for a point outside."""
+    x = wp.clamp(wp.int32(wp.floor((point[0] - slot.nearby_corner[0]) / CELL)), 0, slot.nearby_x - 1)
+    y = wp.clamp(wp.int32(wp.floor((point[1] - slot.nearby_corner[1]) / CELL)), 0, slot.nearby_y - 1)
+    return y * slot.nearby_x + x
+
+
+@wp.func
+def list_nearby(fixed: Fixed, slot: Slot, cell: wp.int32):
+    """Make a cell's list: the pieces nearest to its middle by a counting sort of their distances."""
+    x = wp.float32(cell % slot.nearby_x) + 0.5
+    y = wp.float32(cell / slot.nearby_x) + 0.5
+    middle = slot.nearby_corner + CELL * wp.vec2(x, y)
+    counts = Histogram()
+    for k in range(slot.pieces):
+        distance = wp.length(fixed.pieces[slot.piece_row + k].middle - middle)
+        if distance < REACH:
+            counts[bin_of(distance)] += 1
+    starts = Histogram()
+    total = wp.int32(0)
+    for k in range(BINS):
+        starts[k] = total
+        total += counts[k]
+    first = slot.nearby_list_row + cell * MOST
+    for k in range(slot.pieces):
+        distance = wp.length(fixed.pieces[slot.piece_row + k].middle - middle)
+        if distance < REACH:
+            b = bin_of(distance)
+            place = starts[b]
+            starts[b] = place + 1
+            if place < MOST:
+                fixed.nearby_lists[first + place] = wp.uint16(k)
+    fixed.nearby[slot.nearby_row + cell] = 1 + wp.min(total, MOST)
+
+
+@wp.func
 def write_pieces(
     fixed: Fixed, state: State, slot: Slot, w: wp.int32, first: wp.int32, rows: wp.int32, out: wp.array2d[wp.float32]
 ):
     """The map pieces' features."""
     pose = state.pose[w, 0]
-    centre = wp.vec2(pose[0], pose[1])
-    c = wp.cos(pose[2])
-    s = wp.sin(pose[2])
-    counts = Histogram()
-    for k in range(slot.pieces):
-        distance = wp.length(fixed.pieces[slot.piece_row + k].middle - centre)
-        if distance < REACH:
-            counts[bin_of(distance)] += 1
-    last = last_bin(counts, rows)
-    spare = last[1]
+    c = state.direction[w, 0][0]
+    s = state.direction[w, 0][1]
     column = wp.int32(first)
-    for k in range(slot.pieces):
-        piece = fixed.pieces[slot.piece_row + k]
-        distance = wp.length(piece.middle - centre)
-        if distance < REACH:
-            b = bin_of(distance)
-            if b < last[0] or (b == last[0] and spare > 0):
-                if b == last[0]:
-                    spare -= 1
-                place = in_ego(pose, c, s, piece.middle)
-                out[w, column] = place[0] / REACH
-                out[w, column + 1] = place[1] / REACH
-                out[w, column + 2] = unit(c * piece.along[0] + s * piece.along[1])
-                out[w, column + 3] = unit(c * piece.along[1] - s * piece.along[0])
-                out[w, column + 4] = unit(piece.length / PIECE_LENGTH)
-                out[w, column + 5] = wp.where(piece.kind == int(MapLineKind.EDGE), 1.0, 0.0)
-                out[w, column + 6] = wp.where(piece.kind == int(MapLineKind.LINE), 1.0, 0.0)
-                column += WIDTH
+    if slot.pieces > 0:
+        cell = cell_of(slot, wp.vec2(pose[0], pose[1]))
+        count = wp.min(fixed.nearby[slot.nearby_row + cell] - 1, rows)
+        for k in range(count):
+            number = wp.int32(fixed.nearby_lists[slot.nearby_list_row + cell * MOST + k])
+            piece = fixed.pieces[slot.piece_row + number]
+            place = in_ego(pose, c, s, piece.middle)
+            out[w, column] = unit(place[0] / REACH)
+            out[w, column + 1] = unit(place[1] / REACH)
+            out[w, column + 2] = unit(c * piece.along[0] + s * piece.along[1])
+            out[w, column + 3] = unit(c * piece.along[1] - s * piece.along[0])
+            out[w, column + 4] = unit(piece.length / PIECE_LENGTH)
+            out[w, column + 5] = wp.where(piece.kind == int(MapLineKind.EDGE), 1.0, 0.0)
+            out[w, column + 6] = wp.where(piece.kind == int(MapLineKind.LINE), 1.0, 0.0)
+            column += WIDTH
     while column < first + WIDTH * rows:
         out[w, column] = 0.0
         column += 1
+
+
+@wp.kernel
+def prepare(fixed: Fixed, state: State):
+    """Make the lists of nearby pieces that are needed now and are not there yet.
+
+    Worlds that share a map may make the same list twice at once: both write the same.
+    """
+    w = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if slot.pieces == 0:
+        return
+    pose = state.pose[w, 0]
+    cell = cell_of(slot, wp.vec2(pose[0], pose[1]))
+    if fixed.nearby[slot.nearby_row + cell] == 0:
+        list_nearby(fixed, slot, cell)
 
 
 @wp.kernel

@@ -203,7 +203,13 @@ class World:
         )
 
     def vectors(self, agents: int = vectors.AGENTS, pieces: int = vectors.PIECES) -> Float32[Array, "worlds n"]:
-        """All worlds as rows of numbers in [-1, 1]: ego, route, nearest agents, nearest map (``engine.vectors``)."""
+        """All worlds as rows of numbers in [-1, 1]: ego, route, nearest agents, nearest map (``engine.vectors``).
+
+        Raises:
+            InputError: more than 200 pieces, or a negative number.
+        """
+        if agents < 0 or not 0 <= pieces <= vectors.PIECES:
+            raise InputError(f"vectors: agents and pieces are {agents} and {pieces}, pieces must be 0 to 200")
         key = agents, pieces
         if key not in self._rows:
             shape = (self.num_worlds, vectors.vector_size(agents, pieces))
@@ -214,6 +220,7 @@ class World:
             )
             self._rows[key] = launch, rows
         launch, rows = self._rows[key]
+        self._launches["prepare"].launch()
         launch.launch()
         return rows.numpy().copy()
 
@@ -380,6 +387,7 @@ class World:
             "decide": launch(kernels.decide, grid, fixed, state, active),
             "advance": launch(kernels.advance, grid, fixed, state, self._controls, self._replayed, active),
             "assess": launch(kernels.assess, grid, fixed, state, active, 1),
+            "prepare": launch(vectors.prepare, self.num_worlds, fixed, state),
             "track": launch(track, self.num_worlds, fixed, state, self._plans, self._tracked),
         }
         self._rows: dict[tuple[int, int], tuple[Any, Any]] = {}

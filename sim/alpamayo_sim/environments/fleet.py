@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 
 from alpamayo_sim.driver import PLAN_STEPS
 from alpamayo_sim.engine import World, WorldState
-from alpamayo_sim.engine.vectors import vector_size
+from alpamayo_sim.engine.vectors import PIECES, vector_size
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scenario import Scenario
 from alpamayo_sim.scene import Scene
@@ -73,8 +73,8 @@ class Settings:
             raise InputError(f"action is {self.action!r}, must be one of {', '.join(map(repr, ACTIONS))}")
         if self.observation != "vector":
             raise InputError(f"observation is {self.observation!r}, must be 'vector'")
-        if min(self.agents, self.pieces) < 0:
-            raise InputError(f"agents and pieces are {self.agents} and {self.pieces}, must not be negative")
+        if self.agents < 0 or not 0 <= self.pieces <= PIECES:
+            raise InputError(f"agents and pieces are {self.agents} and {self.pieces}, pieces must be 0 to {PIECES}")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
 
