@@ -20,6 +20,7 @@ MOVING = 0.3  # m/s
 ALONG = np.deg2rad(50.0)  # angle to a lane within which a road user follows it
 LANE_REACH = 3.0  # m from a lane's centreline
 SETTLE = 0.25  # m/s across the lane from which a lane change is expected
+PAST_CENTRE = 0.15  # m
 QUICK = 1.1  # m/s across that a lane change reaches at least
 TREND = 1.2  # s for which a measured acceleration is taken to last
 WHEEL_ACCELERATION = 6.0  # m/s², what is believed of a measurement
@@ -148,9 +149,8 @@ def _across(d: float, drift: float, width: float) -> Array:
     """Offset (m) over time: who drifts goes on to the next lane's centre, others keep their offset."""
     if abs(drift) < SETTLE:
         return np.full(STEPS, d)
-    goal = np.ceil((d * np.sign(drift) + 0.3) / width) * width * np.sign(drift)
-    if abs(d) < 0.3 * width and abs(drift) < 0.4:
-        goal = 0.5 * (d + goal)
+    # Before a lane's centre it is about to settle there, behind it it goes on to the next one.
+    goal = np.ceil((d * np.sign(drift) - PAST_CENTRE) / width) * width * np.sign(drift)
     # A change of lane begins slowly.
     drift = np.sign(drift) * np.clip(1.5 * abs(drift), QUICK, 2.5)
     moved = d + drift * TIMES

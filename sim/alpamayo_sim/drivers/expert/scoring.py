@@ -24,6 +24,7 @@ SOFT_GAP = {Category.PEDESTRIAN: 1.4, Category.CYCLIST: 1.3, Category.MOTORCYCLE
 SOFT_GAP_OTHERS, SOFT_GAP_THINGS = 0.9, 0.55  # m
 HARD_GAP, HARD_GAP_GROWTH = 0.15, 0.06  # m, m/s
 SEE_GAP = 2.2  # m, beyond which nothing is looked at
+SHOULDER = 6.0  # m off the lane's centre that a place beside all lanes counts as
 ABOUT_TO = 4.0  # cost of each sample that leads into a collision when nothing is done
 CROSSING_DOUBT = 0.15  # s of doubt per s about when somebody crosses
 EDGE = 0.1  # m that are kept to the border of the drivable ground
@@ -137,11 +138,10 @@ def _ground(c: Candidates, x: Situation) -> Array:
     borrowed = np.sum(against * WEIGHT_DT * PLAN, axis=1) + 2.0 * against[:, PLAN][:, -1]
     cost += OPPOSITE * borrowed / (1.0 + x.waited)
     centre = table.centre[row, table.column(c.d)]
-    astray = np.where(np.isfinite(centre), np.abs(c.d - centre), np.minimum(np.abs(c.d), 0.6))
-    weight = WEIGHT_DT * PLAN
-    return cost + np.sum(
-        (LATERAL * np.minimum(np.abs(c.d), 2.0) + OFF_CENTRE * np.minimum(astray, 2.0)) * weight, axis=1
-    )
+    nowhere = np.where(against, 0.6, SHOULDER * (np.abs(c.d) > 0.5))
+    astray = np.where(np.isfinite(centre), np.abs(c.d - centre), nowhere)
+    off = LATERAL * np.minimum(np.abs(c.d), 2.0) + OFF_CENTRE * astray
+    return cost + np.sum(off * WEIGHT_DT * PLAN, axis=1)
 
 
 def _rules(c: Candidates, x: Situation) -> Array:

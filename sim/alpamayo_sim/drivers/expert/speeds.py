@@ -11,6 +11,8 @@ FINE = 0.1  # s
 FINE_STEPS = 97  # now to 9.6 s
 JERK, FIRM_JERK, EMERGENCY_JERK = 3.5, 8.0, 40.0  # m/s³
 ACCELERATIONS = (1.6, 0.8, 0.0, -0.6, -1.2, -2.0, -3.0, -4.5, -6.0, -8.0)  # m/s²
+SLOWER = ((-1.5, 0.8), (-1.5, 0.6), (-2.0, 0.35), (-3.0, 0.75), (-3.0, 0.5), (-5.0, 0.7), (-5.0, 0.45))
+"""Acceleration (m/s²), and the share of the speed that it ends at."""
 FOLLOW_ACCELERATION, FOLLOW_BRAKING, FOLLOW_HEADWAY = 1.6, 2.0, 1.3
 GAP_MOVING, GAP_STANDING = 2.5, 9.0  # m kept to who moves or waits, and to what stays and is to be passed
 
@@ -29,8 +31,8 @@ def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tup
         else:
             goals.append(max(a, -grip))
             floors.append(0.0)
-    for share in (0.35, 0.6, 0.8):
-        goals.append(-1.5)
+    for a, share in SLOWER:
+        goals.append(max(a, -grip))
         floors.append(share * speed)
     goal, floor = np.array(goals), np.array(floors)
     jerk = np.where(goal < -4.0, EMERGENCY_JERK, np.where(goal < -2.5, FIRM_JERK, JERK))
@@ -40,7 +42,7 @@ def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tup
     for _ in range(FINE_STEPS - 1):
         # Ease off before the goal speed so that the acceleration ends there at 0.
         room = np.where(goal > 0.0, floor - v, v - floor)
-        ease = np.sqrt(np.maximum(2.0 * JERK * room, 0.0))
+        ease = np.sqrt(np.maximum(2.0 * np.minimum(jerk, FIRM_JERK) * room, 0.0))
         wanted = np.clip(goal, -ease, ease)
         wanted = np.where((goal > 0.0) & (v > floor + 0.1), -0.8, wanted)
         a = np.clip(wanted, a - jerk * FINE, a + jerk * FINE)
