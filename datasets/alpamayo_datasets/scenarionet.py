@@ -77,9 +77,10 @@ def read_scenarionet(path: Path) -> Scene:
         _track(str(name), item, f"{where}: track {name!r}", flat)
         for name, item in get_record(record, "tracks", where).items()
     ]
+    if not tracks:
+        raise InputError(f"{where}: has no tracks")
     if flat:
         tracks = [_lengthwise(track) if track.id == ego_id else track for track in tracks]
-    steps = len(tracks[0].valid) if tracks else 0
     name = str(metadata.get("scenario_id", record.get("id", path.stem)))
     dataset = str(metadata.get("dataset", "unknown"))
     return assemble(
@@ -89,7 +90,7 @@ def read_scenarionet(path: Path) -> Scene:
         tracks,
         ego_id,
         _map(get_record(record, "map_features", where), where, flat),
-        _signals(record.get("dynamic_map_states") or {}, steps, where),
+        _signals(record.get("dynamic_map_states") or {}, len(tracks[0].valid), where),
         _dt(metadata, where),
     )
 

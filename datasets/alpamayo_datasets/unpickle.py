@@ -2,7 +2,8 @@
 
 A pickle is a program. This one may name six things (numpy's array, dtype and their reconstruction, ``int`` and
 ``defaultdict``), and even those are stand-ins made here: the arrays are built by this module from bytes that the
-file really holds, so that a forged shape or dtype cannot allocate, run or reach anything.
+file really holds, so that a forged shape or dtype cannot allocate, run or reach anything. Pickles of protocol 0 to 2
+name more than that and are refused; ScenarioNet writes protocol 4.
 """
 
 import pickle
@@ -90,9 +91,11 @@ class _Name:
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
-    if not isinstance(dtype, _DType) or not isinstance(data, (bytes, bytearray)):
-        raise _RefusedError("an array that is not made of bytes")
+    if not isinstance(dtype, _DType):
+        raise _RefusedError("an array of no dtype")
     made = dtype.make()
+    if not isinstance(data, (bytes, bytearray)):
+        raise _RefusedError("an array that is not made of bytes")
     array = np.frombuffer(bytes(data), made).reshape(shape, order="F" if order == "F" else "C")
     return array.astype(made.newbyteorder("="))
 
@@ -139,7 +142,7 @@ def _plain(value: Any, seen: dict[int, Any]) -> Any:
         if id(value) not in seen:
             seen[id(value)] = _plain_container(value, seen)
         return seen[id(value)]
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, int, float, str, np.ndarray)):
         return value
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
