@@ -223,33 +223,55 @@ def idm(speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.floa
 
 
 @wp.func
-def bounds_ahead(paths: wp.array[wp.vec4], i: wp.int32, last: wp.int32, end: wp.float32, pose: wp.vec3) -> wp.vec4:
-    """Box about a path from segment ``i`` to arc length ``end``, along the axes of a pose: least and most x, y."""
-    c = wp.cos(pose[2])
-    s = wp.sin(pose[2])
+def bounds_ahead(
+    paths: wp.array[wp.vec4], i: wp.int32, last: wp.int32, end: wp.float32, pose: wp.vec3, along: wp.vec2
+) -> wp.vec4:
+    """Box about a path from segment ``i`` to arc length ``end``, seen from a pose: least and most x, then y."""
     box = wp.vec4(0.0, 0.0, 0.0, 0.0)
     going = wp.bool(True)
     while going:
         dx = paths[i][0] - pose[0]
         dy = paths[i][1] - pose[1]
-        x = c * dx + s * dy
-        y = c * dy - s * dx
-        box = wp.vec4(wp.min(box[0], x), wp.min(box[1], y), wp.max(box[2], x), wp.max(box[3], y))
+        x = along[0] * dx + along[1] * dy
+        y = along[0] * dy - along[1] * dx
+        box = wp.vec4(wp.min(box[0], x), wp.max(box[1], x), wp.min(box[2], y), wp.max(box[3], y))
         going = i < last and paths[i][3] <= end
         i += 1
     return box
 
 
 @wp.func
-def is_near(box: wp.vec4, frame: wp.vec3, pose: wp.vec3, reach: wp.float32) -> wp.bool:
-    """Whether a pose is within ``reach`` of a box that is given along the axes of ``frame``."""
-    c = wp.cos(frame[2])
-    s = wp.sin(frame[2])
-    dx = pose[0] - frame[0]
-    dy = pose[1] - frame[1]
-    x = c * dx + s * dy
-    y = c * dy - s * dx
-    return x > box[0] - reach and x < box[2] + reach and y > box[1] - reach and y < box[3] + reach
+def is_near(box: wp.vec4, along: wp.vec2, apart: wp.vec2, reach: wp.float32) -> wp.bool:
+    """Whether a point that is ``apart`` from a pose is within ``reach`` of a box seen from that pose."""
+    x = along[0] * apart[0] + along[1] * apart[1]
+    y = along[0] * apart[1] - along[1] * apart[0]
+    return x > box[0] - reach and x < box[1] + reach and y > box[2] - reach and y < box[3] + reach
+
+
+@wp.func
+def nearest_segment(
+    paths: wp.array[wp.vec4], first: wp.int32, last: wp.int32, s: wp.float32, point: wp.vec2
+) -> wp.int32:
+    """The segment of a path, from arc length ``s`` to the horizon, that comes nearest to a point."""
+    nearest = wp.int32(first)
+    least = wp.float32(1.0e12)
+    low = s
+    i = wp.int32(first)
+    a = paths[first]
+    while i < last and a[3] <= s + IDM_HORIZON:
+        b = paths[i + 1]
+        length = b[3] - a[3]
+        step = wp.vec2(b[0] - a[0], b[1] - a[1]) / length
+        away = wp.vec2(point[0] - a[0], point[1] - a[1])
+        gap = away - wp.clamp(wp.dot(away, step), low - a[3], length) * step
+        squared = wp.dot(gap, gap)
+        if squared < least:
+            least = squared
+            nearest = i
+        low = b[3]
+        a = b
+        i += 1
+    return nearest
 
 
 @wp.func
@@ -260,29 +282,26 @@ def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.in
     s = state.path_s[w, a]
     start = segment_at(fixed.paths, first, me.path_points, s)
     here = state.pose[w, a]
-    corridor = bounds_ahead(fixed.paths, first + start, first + me.path_points - 1, s + IDM_HORIZON, here)
+    along_me = state.direction[w, a]
+    corridor = bounds_ahead(fixed.paths, first + start, first + me.path_points - 1, s + IDM_HORIZON, here, along_me)
     best = wp.vec2(1.0e6, 0.0)
     for b in range(slot.agents):
         pose = state.pose[w, b]
         other = fixed.agents[slot.agent_row + b]
         reach = 0.5 * (me.width + other.length + other.width) + wp.abs(state.lateral[w, a]) + IDM_SIDE
-        if b != a and state.valid[w, b] and is_near(corridor, here, pose, reach):
-            foot = wp.vec3(0.0, 0.0, 1.0e6)
-            found = wp.int32(first + start)
-            i = wp.int32(start)
-            while i < me.path_points - 1:
-                candidate = foot_on(fixed.paths, first + i, wp.vec2(pose[0], pose[1]), s)
-                if candidate[2] < foot[2]:
-                    foot = candidate
-                    found = first + i
-                i += 1
-                if fixed.paths[first + i][3] > s + IDM_HORIZON:
-                    i = me.path_points
+        far = best[0] + 0.5 * (me.length + other.length + other.width) + reach + wp.abs(state.lateral[w, a])
+        apart = wp.vec2(pose[0] - here[0], pose[1] - here[1])
+        could = b != a and state.valid[w, b] and wp.dot(apart, apart) < far * far
+        if could and is_near(corridor, along_me, apart, reach):
+            point = wp.vec2(pose[0], pose[1])
+            found = nearest_segment(fixed.paths, first + start, first + me.path_points - 1, s, point)
+            foot = foot_on(fixed.paths, found, point, s)
             step = fixed.paths[found + 1] - fixed.paths[found]
             length = fixed.paths[found + 1][3] - fixed.paths[found][3]
             along = wp.vec2(step[0] / length, step[1] / length)
-            c = wp.abs(wp.cos(pose[2]) * along[0] + wp.sin(pose[2]) * along[1])
-            n = wp.abs(wp.sin(pose[2]) * along[0] - wp.cos(pose[2]) * along[1])
+            turned = state.direction[w, b]
+            c = wp.abs(turned[0] * along[0] + turned[1] * along[1])
+            n = wp.abs(turned[1] * along[0] - turned[0] * along[1])
             side = 0.5 * (me.width + other.length * n + other.width * c) + IDM_SIDE
             gap = foot[0] - s - 0.5 * (me.length + other.length * c + other.width * n)
             beside = wp.abs(foot[1] - state.lateral[w, a])

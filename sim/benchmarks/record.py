@@ -1,0 +1,54 @@
+"""What the benchmarks share: time that is stolen by others is seen, and results go to one table."""
+
+import csv
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+TABLE = Path(__file__).parent / "results.csv"
+COLUMNS = ("date", "machine", "benchmark", "case", "value", "unit")
+
+
+def seconds_per_call(work: Callable[[], object], least: float = 0.5, rounds: int = 5) -> float:
+    """Wall-clock seconds of one call: the best of several rounds that together take at least ``least`` s."""
+    work()
+    calls, best = 1, float("inf")
+    while True:
+        start = time.perf_counter()
+        for _ in range(calls):
+            work()
+        taken = time.perf_counter() - start
+        if taken >= least / rounds:
+            break
+        calls *= 2
+    best = taken / calls
+    for _ in range(rounds - 1):
+        start = time.perf_counter()
+        for _ in range(calls):
+            work()
+        best = min(best, (time.perf_counter() - start) / calls)
+    return best
+
+
+def report(benchmark: str, case: str, value: float, unit: str) -> None:
+    """Print one figure and add it to the table."""
+    print(f"{benchmark:10s} {case:60s} {value:14,.1f} {unit}")
+    new = not TABLE.exists()
+    with TABLE.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerow((datetime.date.today().isoformat(), machine(), benchmark, case, f"{value:.6g}", unit))
+
+
+def machine() -> str:
+    """The processor and how many of its threads there are."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        named = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = named[0] if named else model
+    return f"{model}, {os.cpu_count()} threads"
