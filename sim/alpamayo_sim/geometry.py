@@ -94,16 +94,27 @@ def polyline_headings(polyline: Float[Array, "n d"]) -> Float[Array, " n"]:
 
 
 def project(polyline: Float[Array, "n d"], xy: Float[Array, "m 2"]) -> tuple[Array, Array]:
-    """Nearest points of a polyline: arc length s (m) [m] and signed lateral offset (m, left positive) [m]."""
-    start = polyline[:-1, :2].astype(np.float64)
-    step = np.diff(polyline[:, :2].astype(np.float64), axis=0)
+    """Nearest points of a polyline: arc length s (m) [m] and signed lateral offset (m, left positive) [m].
+
+    The offset's size is the distance to the polyline, also beyond its ends; in line with an end it is positive.
+    """
+    line = _without_repeats(polyline)
+    start = line[:-1]
+    step = np.diff(line, axis=0)
     length = np.linalg.norm(step, axis=1)
     offset = xy[:, None, :] - start[None]
     t = np.clip(np.sum(offset * step, axis=-1) / np.maximum(length**2, 1e-12), 0.0, 1.0)
     gap = offset - t[..., None] * step
     nearest = np.argmin(np.sum(gap**2, axis=-1), axis=1)
     rows = np.arange(len(xy))
-    s = arc_length(polyline)[nearest] + t[rows, nearest] * length[nearest]
+    s = arc_length(line)[nearest] + t[rows, nearest] * length[nearest]
     away, along = gap[rows, nearest], step[nearest]
-    side = np.sign(along[:, 0] * offset[rows, nearest, 1] - along[:, 1] * offset[rows, nearest, 0])
-    return s, side * np.linalg.norm(away, axis=1)
+    cross = along[:, 0] * offset[rows, nearest, 1] - along[:, 1] * offset[rows, nearest, 0]
+    return s, np.where(cross >= 0.0, 1.0, -1.0) * np.linalg.norm(away, axis=1)
+
+
+def _without_repeats(polyline: Float[Array, "n d"]) -> Array:
+    """Its points in the plane (float64) without those that repeat the one before; two at least."""
+    line = polyline[:, :2].astype(np.float64)
+    moved = np.any(np.diff(line, axis=0) != 0.0, axis=1)
+    return line if moved.all() or not moved.any() else line[np.concatenate([[True], moved])]
