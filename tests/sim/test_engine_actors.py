@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo_sim.engine import World
-from alpamayo_sim.geometry import from_frame, to_frame, wrap_angle
+from alpamayo_sim.geometry import arc_length, from_frame, project, to_frame, wrap_angle
 from alpamayo_sim.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind
 from alpamayo_sim.scene import Category, RoadMap, Signal, SignalState, StopLine
 
@@ -166,6 +166,50 @@ def test_a_follower_stops_behind_the_ego_and_behind_a_prop_round_a_bend() -> Non
     rows = run(round_the_bend, 300)
     assert rows[-1, 3] == pytest.approx(0.0, abs=0.05)
     assert 1.5 < 50.0 - 0.2 - 2.4 - rows[-1, 1] < 3.0
+
+
+def idm(speed: float, wanted: float, gap: float, closing: float) -> float:
+    """The model once more (Treiber 2000: 1.5, 2.0, 1.5 s, 2 m), with the engine's documented clamps."""
+    near = (2.0 + max(1.5 * speed + speed * closing / (2.0 * np.sqrt(3.0)), 0.0)) / max(gap, 0.1)
+    free = max(1.0 - (speed / wanted) ** 4, -2.0 / 1.5)
+    return float(np.clip(1.5 * (free - near**2), -8.0, 1.5))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    heading = np.cumsum(rng.normal(0.0, 0.06, 40)) + rng.uniform(-3, 3)
+    steps = rng.uniform(1.0, 6.0, 40)[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    points = np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0)]) + 200.0
+    path = np.column_stack([points, np.zeros(41)]).astype(np.float32)
+    others = []
+    for k in range(20):
+        near = points[rng.integers(41)] + rng.normal(0.0, 4.0, 2)
+        size = (float(rng.uniform(0.5, 8.0)), float(rng.uniform(0.5, 2.5)), 1.5)
+        others.append(moving(f"t{k}", *near, speed=rng.uniform(0, 12), heading=rng.uniform(-3, 3), size=size))
+    world = World([scenario(moving("actor"), *others, scripts=[Script("actor", path, 9.0, yields=True)])])
+    agents = world.agents(0)
+    assert np.allclose(agents.pose[0, :2], path[0, :2], atol=1e-3)
+    leaders = [(1e6, 0.0)]
+    for k in range(1, 21):
+        (s,), (offset,) = project(path, agents.pose[k : k + 1, :2].astype(float))
+        knots = arc_length(path)
+        i = int(np.clip(np.searchsorted(knots, s) - 1, 0, 39))
+        along = (points[i + 1] - points[i]) / np.linalg.norm(points[i + 1] - points[i])
+        turn = agents.pose[k, 2] - np.arctan2(along[1], along[0])
+        c, n = abs(np.cos(turn)), abs(np.sin(turn))
+        length, width, _ = agents.size[k]
+        clear = abs(offset) - (1.0 + 0.5 * (length * n + width * c) + 0.2)
+        if abs(clear) < 0.02 or (clear < 0.0 and (abs(s - 80.0) < 7.0 or s < 0.02)):
+            return  # within rounding, or at the edge of the horizon
+        if clear < 0.0 and 0.0 < s < 80.0:
+            leaders.append((s - 0.5 * (4.8 + length * c + width * n), float(agents.velocity[k] @ along)))
+    gap, ahead = min(leaders)
+    world.step(np.zeros((1, 2)))
+    expected = idm(9.0, 9.0, gap, 9.0 - ahead)
+    gained = (np.hypot(*world.agent_velocity[0, 0]) - 9.0) / 0.1
+    assert gained == pytest.approx(expected, abs=0.05, rel=0.01)
 
 
 def test_a_follower_ignores_who_is_beside_and_behind() -> None:
