@@ -8,6 +8,7 @@ at before anything is allocated, and a file of another kind or version is refuse
 import dataclasses
 import enum
 import json
+import math
 import os
 import tempfile
 import types
@@ -22,6 +23,7 @@ from alpamayo_sim.errors import InputError
 
 MAX_JSON_BYTES = 256 << 20
 MAX_ARRAY_BYTES = 8 << 30
+NOT_FINITE = ("nan", "inf", "-inf")  # floats that JSON does not know are written as these words
 T = TypeVar("T")
 
 
@@ -97,7 +99,7 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
             member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             member.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -119,18 +121,37 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
                 raise InputError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in archive.infolist()}
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise InputError(f"{path}: damaged or not an npz ({error})") from error
+    except Exception as error:  # a damaged archive or header can raise nearly anything
+        raise InputError(f"{path}: damaged or not an npz ({type(error).__name__}: {error})") from error
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array; its header must promise just what the member holds before anything is allocated for it."""
+    npy: Any = np.lib.format
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{member.filename} has npy version {version}")
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or any(side < 0 for side in shape) or file.tell() + size != member.file_size:
+            raise ValueError(f"{member.filename} does not hold the {dtype} array of shape {shape} that it says")
+        data = np.frombuffer(bytearray(file.read(size)), dtype)
+        return data.reshape(shape, order="F" if fortran else "C")
 
 
 def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if dataclasses.is_dataclass(value):
         return {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
     if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError("a document cannot hold an array of objects")
         name = f"a{len(arrays)}"
         arrays[name] = value
         return {"array": name}
@@ -141,7 +162,9 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, dict):
         return {str(key): _encode(item, arrays) for key, item in value.items()}
     if isinstance(value, (np.generic,)):
-        return value.item()
+        return _encode(value.item(), arrays)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"a document cannot hold a {type(value).__name__}")
@@ -180,7 +203,7 @@ def _decode_tuple(value: Any, arguments: tuple[Any, ...], arrays: dict[str, np.n
 
 
 def _scalar(value: Any, kind: Any) -> Any:
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if kind is float and (value in NOT_FINITE or (isinstance(value, (int, float)) and not isinstance(value, bool))):
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
         return value
