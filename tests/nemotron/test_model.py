@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.cache import stochastic_half
 
 BASE = NemotronConfig(
     vocab_size=64,
@@ -231,6 +232,26 @@ def test_sequences_of_unequal_length_are_stacked():
     for index, row in enumerate(rows):
         want = model(torch.cat([row, tail[index : index + 1]], 1))[0, -4:]
         assert relative(got[index], want) < 2e-6
+
+
+@torch.no_grad()
+def test_half_states_are_rounded_without_bias_and_stay_near():
+    for value in (1.0003, -1.0003, 3.3e-6, 60000.3, 2.0**-14 * 1.0003):
+        x = torch.full((200_000,), value)
+        rounded = stochastic_half(x, torch.Generator().manual_seed(0)).float()
+        assert len(rounded.unique()) == 2
+        gap = float(rounded.unique().diff())
+        assert abs(float(rounded.double().mean()) - value) < 0.01 * gap
+    exact = torch.tensor([0.0, 1.0, -2.5, 2.0**-24])
+    assert torch.equal(stochastic_half(exact, torch.Generator().manual_seed(0)).float(), exact)
+    model, tokens = make(num_experts_per_tok=8), draw(1, 60)
+    want, runs = model(tokens), []
+    for _ in range(2):
+        cache = model.new_cache(1, state_dtype=torch.float16)
+        runs.append(torch.cat([model(tokens[:, t : t + 1], cache=cache) for t in range(60)], 1))
+        assert cache.layers[0].ssm.dtype == torch.float16
+    assert torch.equal(*runs)
+    assert 0 < relative(runs[0], want) < 1e-2
 
 
 def test_gradients_reach_every_parameter_and_match_float64_differences():

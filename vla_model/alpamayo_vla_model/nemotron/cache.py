@@ -35,19 +35,29 @@ class MambaDraft:
 
 @dataclass
 class MambaState:
-    """`conv` is `[batch, kernel - 1, channels]`, `ssm` is `[batch, heads, head_dim, state]`."""
+    """`conv` is `[batch, kernel - 1, channels]`, `ssm` is `[batch, heads, head_dim, state]`.
+
+    A float16 `ssm` is rounded stochastically with random bits from `generator`.
+    """
 
     conv: Tensor
     ssm: Tensor
     draft: MambaDraft | None = None
+    generator: torch.Generator | None = None
+
+    def rounded(self, ssm: Tensor) -> Tensor:
+        """Return a new state in the type in which states are kept."""
+        if self.ssm.dtype == torch.float16 and self.generator is not None:
+            return stochastic_half(ssm, self.generator)
+        return ssm.to(self.ssm.dtype)
 
     def rows(self, index: Tensor) -> MambaState:
         """Return the chosen sequences."""
-        return MambaState(self.conv[index], self.ssm[index])
+        return MambaState(self.conv[index], self.ssm[index], None, self.generator)
 
     def fork(self, k: int) -> MambaState:
         """Return every sequence k times, without a copy for a single one."""
-        return MambaState(_repeat(self.conv, k), _repeat(self.ssm, k))
+        return MambaState(_repeat(self.conv, k), _repeat(self.ssm, k), None, self.generator)
 
     def commit(self, n: int | Tensor) -> None:
         """Keep n of the drafted tokens (one number, or one for each sequence)."""
@@ -63,9 +73,23 @@ class MambaState:
         counts = torch.as_tensor(n, device=draft.x.device).expand(draft.x.shape[0])
         keep = torch.arange(time, device=counts.device) < counts[:, None]
         dt = draft.dt * keep[..., None]
-        self.ssm = replay(self.ssm, draft.x, dt, draft.A, draft.B).to(self.ssm.dtype)
+        self.ssm = self.rounded(replay(self.ssm, draft.x, dt, draft.A, draft.B))
         offsets = counts[:, None] + torch.arange(self.conv.shape[1], device=counts.device)
         self.conv = draft.window.take_along_dim(offsets[..., None], dim=1)
+
+
+def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Round float32 to float16, up or down at random so that the mean is exact; what overflows becomes infinite.
+
+    Args:
+        x: Any shape.
+        generator: Source of the random bits, on the same device as `x`.
+    """
+    x = x.float()
+    _, exponent = torch.frexp(x)
+    step = torch.ldexp(torch.ones_like(x), exponent.clamp(min=-13) - 11)  # the gap between neighbours
+    noise = torch.rand(x.shape, generator=generator, device=x.device)
+    return (torch.floor(x / step + noise) * step).half()
 
 
 def replay(state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> Tensor:
@@ -239,7 +263,7 @@ class NemotronCache:
             keyed = [state for state in states if isinstance(state, KeyValueState)]
             if mamba:
                 conv, ssm = torch.cat([s.conv for s in mamba]), torch.cat([s.ssm for s in mamba])
-                layers.append(MambaState(conv, ssm))
+                layers.append(MambaState(conv, ssm, None, mamba[0].generator))
             elif keyed:
                 pairs = [
                     (_grown(s.keys, c.length, longest), _grown(s.values, c.length, longest))

@@ -113,7 +113,7 @@ def _mamba(mixer: Mamba2, residual: Tensor, h: Tensor, state: LayerState) -> Ten
     u = (x * dt[:, None]).view(groups, -1, 1)
     ssm = decayed.float().view(groups, -1, size).addcmul_(u, B)
     y = (ssm * C).sum(-1).view(heads, -1).addcmul_(x, mixer.D[:, None])
-    state.conv, state.ssm = window[1:][None], ssm.view(1, heads, -1, size).to(state.ssm.dtype)
+    state.conv, state.ssm = window[1:][None], state.rounded(ssm.view(1, heads, -1, size))
 
     gated = (y.view(-1) * torch.nn.functional.silu(z)).view(groups, -1)
     scale = torch.rsqrt(gated.square().mean(-1, keepdim=True) + c.norm_eps)

@@ -151,9 +151,9 @@ class Mamba2(nn.Module):
         if context.tentative:
             tail = conv[:, conv.shape[1] - self.c.conv_kernel + 1 :]
             x, dt, A, B = factors
-            old.draft = MambaDraft(conv, x, dt, A, B, (tail, ssm.to(old.ssm.dtype)))
+            old.draft = MambaDraft(conv, x, dt, A, B, (tail, old.rounded(ssm)))
         else:
-            old.conv, old.ssm = conv, ssm.to(old.ssm.dtype)
+            old.conv, old.ssm = conv, old.rounded(ssm)
 
 
 class Attention(nn.Module):
@@ -480,7 +480,8 @@ class NemotronModel(nn.Module):
             batch: Number of sequences.
             dtype: Of keys, values and convolution inputs; the parameters' when None.
             device: The parameters' when None.
-            state_dtype: Of the Mamba-2 states; float32 when None (float64 for a float64 model).
+            state_dtype: Of the Mamba-2 states; float32 when None (float64 for a float64 model). float16 states are
+                rounded stochastically, always with the same random bits.
             capacity: Attention slots to begin with; they grow when they are full.
         """
         return self._new_cache(self.config.pattern, batch, dtype, device, state_dtype, capacity)
@@ -552,12 +553,13 @@ class NemotronModel(nn.Module):
     ) -> NemotronCache:
         c, dtype, device = self.config, dtype or self.dtype, device or self.device
         wide = state_dtype or torch.promote_types(self.dtype, torch.float32)
+        generator = torch.Generator(device).manual_seed(0) if wide == torch.float16 else None
         layers: list[LayerState] = []
         for block in pattern:
             if block == "M":
                 conv = torch.zeros(batch, c.conv_kernel - 1, c.conv_dim, dtype=dtype, device=device)
                 shape = (batch, c.mamba_num_heads, c.mamba_head_dim, c.ssm_state_size)
-                layers.append(MambaState(conv, torch.zeros(shape, dtype=wide, device=device)))
+                layers.append(MambaState(conv, torch.zeros(shape, dtype=wide, device=device), None, generator))
             elif block == "*":
                 slots = (batch, c.num_key_value_heads, capacity, c.head_dim)
                 keys, values = (torch.zeros(slots, dtype=dtype, device=device) for _ in range(2))
