@@ -121,6 +121,7 @@ class Expert:
             stop_at=stop_at,
             grip=grip,
             waited=self._waited,
+            halt_at=self._halt_at(agents, blockers, s, size),
             previous=self._shifted(),
         )
         costs = score(candidates, situation)
@@ -169,6 +170,13 @@ class Expert:
             red = int(truth.signals[stop.signal]) != 3
             queue |= red & (s_low < stop.s) & (s_low > stop.s - 60.0) & np.isin(agents.category, (1, 2, 3, 4))
         return stands & inside & ~queue
+
+    def _halt_at(self, agents: Forecast, blockers: Array, s: float, size: Array) -> float:
+        """Where (m) to wait before what has to be passed, so that there is room to swing out; inf without any."""
+        ahead = blockers & (self._extent(agents)[3] > s + 0.5 * size[0]) if blockers.any() else blockers
+        if not ahead.any():
+            return math.inf
+        return float(self._extent(agents)[2][ahead].min()) - GAP_STANDING - 0.5 * float(size[0])
 
     def _extent(self, agents: Forecast) -> tuple[Array, Array, Array, Array]:
         """Least and greatest d and s (m) of each agent's box now."""
@@ -281,16 +289,24 @@ class Expert:
             chain.append(k)
             end = max(end, s_high[k])
         begin = min(s_low[k] for k in chain)
-        half, back_at = 0.5 * size[1], float(end + 0.5 * size[0] + 0.5)
-        sides = (max(high[k] for k in chain) + half, min(low[k] for k in chain) - half)
+        half = 0.5 * size[1]
+        left, right = max(high[k] for k in chain), min(low[k] for k in chain)
+        for _ in range(3):
+            # What stands beside them with no room to pass between belongs to them.
+            beside = agents.standing & (s_high > begin - 6.0) & (s_low < end + 8.0)
+            beside &= (low < left + size[1] + 0.4) & (high > right - size[1] - 0.4)
+            left, right = max(left, high[beside].max(initial=left)), min(right, low[beside].min(initial=right))
+            end = max(end, s_high[beside].max(initial=end))
+        back_at = float(end + 0.5 * size[0] + 0.5)
+        sides = (left + half, right - half)
         room = max(begin - s - 0.5 * size[0] - 1.0, 0.0)
-        lengths = {max(9.0, min(v * 3.0, room)), max(12.0, v * 2.0), max(12.0, v * 3.2)}
+        lengths = {max(9.0, min(v * 3.0, room)), max(12.0, v * 2.0), max(16.0, v * 3.2)}
         found = []
         for side, sign in zip(sides, (1.0, -1.0), strict=True):
             for clearance in (0.4, 0.8):
                 offset = float(side + sign * clearance)
                 if abs(offset) < 6.0 and self._surroundings.fits(offset, half, max(begin, s), end):
-                    found += [Target(offset, length, back_at, max(10.0, 2.2 * v)) for length in sorted(lengths)]
+                    found += [Target(offset, length, back_at, max(24.0, 3.0 * v)) for length in sorted(lengths)]
         return found
 
     def _candidates(

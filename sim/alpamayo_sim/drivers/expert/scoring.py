@@ -24,6 +24,7 @@ SOFT_GAP = {Category.PEDESTRIAN: 1.4, Category.CYCLIST: 1.3, Category.MOTORCYCLE
 SOFT_GAP_OTHERS, SOFT_GAP_THINGS = 0.9, 0.55  # m
 HARD_GAP, HARD_GAP_GROWTH = 0.15, 0.06  # m, m/s
 SEE_GAP = 2.2  # m, beyond which nothing is looked at
+TOO_NEAR = 2.0  # cost of each m nearer to an obstacle than it takes to swing out
 SHOULDER = 6.0  # m off the lane's centre that a place beside all lanes counts as
 ABOUT_TO = 4.0  # cost of each sample that leads into a collision when nothing is done
 CROSSING_DOUBT = 0.15  # s of doubt per s about when somebody crosses
@@ -92,6 +93,7 @@ class Situation:
     stop_at: float  # m, what the ego's front must not pass; inf where all is free
     grip: float  # m/s²
     waited: float  # s that the ego has waited before something that stays there
+    halt_at: float  # m, where to wait before that
     previous: Array | None  # x, y of the last plan at SAMPLES
 
 
@@ -150,7 +152,10 @@ def _rules(c: Candidates, x: Situation) -> Array:
     excess = np.maximum(c.v - x.cap[at] - 0.2, 0.0)
     cost = TOO_FAST * np.sum(excess**2 * WEIGHT_DT * PLAN, axis=1) / 3.0
     missing = x.desired * 6.4 - (c.s[:, PLAN][:, -1] - x.s)
-    return cost + PROGRESS * np.maximum(missing, 0.0)
+    # In the own lane, wait where there is room to go round what stands there.
+    near = np.maximum(c.s[:, PLAN][:, -1] - max(x.halt_at, x.s), 0.0) * (np.abs(c.d[:, PLAN][:, -1]) < 1.0)
+    stuck = near * (c.v[:, PLAN][:, -1] < 1.0)
+    return cost + PROGRESS * np.maximum(missing, 0.0) + TOO_NEAR * np.minimum(stuck, 10.0)
 
 
 def _comfort(c: Candidates, x: Situation) -> Array:
