@@ -1,5 +1,11 @@
 """The engine against closed forms, shapely and itself."""
 
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import shapely
@@ -12,6 +18,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scene import Category, Prop, RoadMap, Route, Track
+from alpamayo_sim.warp_runtime import wp
 
 STILL = np.zeros((1, 2))
 
@@ -257,6 +264,58 @@ def test_a_world_has_the_same_bits_alone_and_in_any_batch() -> None:
         assert (
             state_of(together, w) == state_of(alone[w], 0) == state_of(backwards, 4 - w) == state_of(backwards, 9 - w)
         )
+
+
+ROLL_OUT = """
+import hashlib, sys
+import numpy as np
+from test_engine import busy, scenario, state_of
+from alpamayo_sim.engine import World
+rng = np.random.default_rng(int(sys.argv[1]))
+world = World([scenario(*busy(rng)) for _ in range(4)])
+digest = hashlib.sha256()
+for _ in range(50):
+    world.step(rng.normal(0.0, [2.0, 0.05], (4, 2)))
+    for w in range(4):
+        for part in state_of(world, w):
+            digest.update(part)
+    digest.update(world.vectors().tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_other_processes_give_the_same_bits() -> None:
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", ROLL_OUT, seed],
+            env={**environment, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for seed, threads in (("5", "1"), ("5", "4"), ("6", "1"))
+    ]
+    assert runs[0] == runs[1] != runs[2]
+    assert len(runs[0].strip()) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kernels", "tracker", "vectors"])
+def test_the_kernels_compile_for_a_gpu_without_one(name: str, tmp_path: Path) -> None:
+    module = importlib.import_module(f"alpamayo_sim.engine.{name}")
+    files = wp.compile_aot_module(module, arch=90, module_dir=tmp_path)
+    assert any(file.suffix in (".cubin", ".ptx") and file.stat().st_size > 1000 for file in files)
+
+
+def test_the_debug_switch_finds_what_is_not_finite() -> None:
+    world = World([scenario()] * 2, debug=True)
+    world.step(np.zeros((2, 2)))
+    world._arrays["progress"].numpy()[1] = np.nan
+    with pytest.raises(FloatingPointError, match="progress of world 1"):
+        world.step(np.zeros((2, 2)), active=np.zeros(2, bool))
 
 
 def test_a_snapshot_branches_and_returns() -> None:

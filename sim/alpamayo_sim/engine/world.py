@@ -50,15 +50,17 @@ class World:
     Args:
         scenarios: what each world runs; one that is given twice is stored once.
         device: "cpu" or "cuda:0".
+        debug: look at every array after every step, and raise FloatingPointError where one is not finite (slow).
 
     Raises:
         InputError: no scenario, one without a route, or no such device.
     """
 
-    def __init__(self, scenarios: Sequence[Scenario], *, device: str = "cpu") -> None:
+    def __init__(self, scenarios: Sequence[Scenario], *, device: str = "cpu", debug: bool = False) -> None:
         if not scenarios:
             raise InputError("world: needs at least one scenario")
         self.device = check_device(device)
+        self.debug = debug
         self.num_worlds = len(scenarios)
         self._store = Store(device)
         self._state = layout.State()
@@ -119,6 +121,8 @@ class World:
             self._launches["decide"].launch()
         self._launches["advance"].launch()
         self._launches["assess"].launch()
+        if self.debug:
+            self._check_finite()
 
     def track(self, plans: Float[Array, "worlds 64 4"]) -> Float32[Array, "worlds 2"]:
         """Controls that follow each world's plan (ego frame, now) over the next step; see ``engine.tracker``.
@@ -325,13 +329,20 @@ class World:
         return self._view("arrived")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"device": self.device, "state": self.snapshot()}
+        return {"device": self.device, "debug": self.debug, "state": self.snapshot()}
 
     def __setstate__(self, pickled: dict[str, Any]) -> None:
-        World.__init__(self, pickled["state"].scenarios, device=pickled["device"])
+        World.__init__(self, pickled["state"].scenarios, device=pickled["device"], debug=pickled["debug"])
         self.restore(pickled["state"])
 
     # Inside
+
+    def _check_finite(self) -> None:
+        for name, array in self._arrays.items():
+            values = array.numpy()
+            if not np.isfinite(values).all():
+                w = int(np.argwhere(~np.isfinite(values))[0, 0])
+                raise FloatingPointError(f"{name} of world {w} is not finite at step {self.step_index[w]}")
 
     def _contact(self, w: int, a: int, time: float, poses: Array, velocities: Array) -> Contact:
         packed, ego = self._packed[w], self.scenarios[w].scene.ego
