@@ -104,8 +104,18 @@ def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.arr
     pose = state.pose[w, 0]
     c = state.direction[w, 0][0]
     s = state.direction[w, 0][1]
+    i = wp.int32(slot.route_row + state.route_segment[w])
+    last = slot.route_row + slot.route_points - 2
+    a = fixed.routes[i]
+    b = fixed.routes[i + 1]
     for k in range(POINTS):
-        on = path_at(fixed.routes, slot.route_row, slot.route_points, state.route_s[w] + SPACING * wp.float32(k))
+        way = state.route_s[w] + SPACING * wp.float32(k)
+        while i < last and b[3] < way:
+            i += 1
+            a = b
+            b = fixed.routes[i + 1]
+        t = wp.clamp((way - a[3]) / (b[3] - a[3]), 0.0, 1.0)
+        on = a + t * (b - a)
         at = in_ego(pose, c, s, wp.vec2(on[0], on[1]))
         out[w, EGO + 2 * k] = unit(at[0] / 128.0)
         out[w, EGO + 2 * k + 1] = unit(at[1] / 128.0)
@@ -119,13 +129,15 @@ def write_agents(
     pose = state.pose[w, 0]
     c = state.direction[w, 0][0]
     s = state.direction[w, 0][1]
-    counts = Histogram()
-    for a in range(1, slot.agents):
-        at = state.pose[w, a]
-        distance = wp.length(wp.vec2(at[0] - pose[0], at[1] - pose[1]))
-        if state.valid[w, a] and distance < REACH:
-            counts[bin_of(distance)] += 1
-    last = last_bin(counts, rows)
+    last = wp.vec2i(BINS, 0)
+    if slot.agents - 1 > rows:
+        counts = Histogram()
+        for a in range(1, slot.agents):
+            at = state.pose[w, a]
+            distance = wp.length(wp.vec2(at[0] - pose[0], at[1] - pose[1]))
+            if state.valid[w, a] and distance < REACH:
+                counts[bin_of(distance)] += 1
+        last = last_bin(counts, rows)
     spare = last[1]
     column = wp.int32(first)
     for a in range(1, slot.agents):
