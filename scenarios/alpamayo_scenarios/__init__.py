@@ -1,5 +1,16 @@
 """Long-tail families and the roads that they happen on."""
 
 from alpamayo_scenarios.families import FAMILIES, Family, Parameter, family_names, get_family, make_scenario
+from alpamayo_scenarios.suite import SUITES, Suite, get_suite
 
-__all__ = ["FAMILIES", "Family", "Parameter", "family_names", "get_family", "make_scenario"]
+__all__ = [
+    "FAMILIES",
+    "SUITES",
+    "Family",
+    "Parameter",
+    "Suite",
+    "family_names",
+    "get_family",
+    "get_suite",
+    "make_scenario",
+]

@@ -7,6 +7,7 @@ at before anything is allocated, and a file of another kind or version is refuse
 
 import dataclasses
 import enum
+import hashlib
 import json
 import math
 import os
@@ -68,6 +69,17 @@ def load_document(kind: type[T], path: Path, version: int) -> T:
         raise InputError(f"{where}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: not a valid {kind.__name__}: {error!r}") from error
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of what a dataclass holds: equal for two values exactly when their documents are."""
+    arrays: dict[str, np.ndarray] = {}
+    text = json.dumps([type(value).__name__, _encode(value, arrays)], allow_nan=False, ensure_ascii=False)
+    total = hashlib.sha256(text.encode())
+    for array in arrays.values():
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.asarray(array, order="C").tobytes())
+    return total.hexdigest()
 
 
 class replacing:  # noqa: N801 - reads as a verb: with replacing(path) as partial

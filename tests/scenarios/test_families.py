@@ -210,7 +210,7 @@ def test_bad_parameters_are_named(parameters: dict[str, float], words: list[str]
 def test_near_names_are_offered() -> None:
     with pytest.raises(InputError, match="did you mean cut-in"):
         get_family("cutin")
-    with pytest.raises(InputError, match="there are cut-in, occluded-child"):
+    with pytest.raises(InputError, match="there are: construction-bypass, cut-in"):
         make_scenario("zzz", 0)
     with pytest.raises(InputError, match="seed is -1"):
         make_scenario("debris", -1)

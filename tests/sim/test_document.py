@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from alpamayo_scenarios import make_scenario
-from alpamayo_sim.document import load_document, replacing, save_document
+from alpamayo_sim.document import digest, load_document, replacing, save_document
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scenario import Certificate, Scenario
 from alpamayo_sim.scene import Scene
@@ -263,3 +263,16 @@ def test_loading_another_kind_of_scene_document(tmp_path: Path) -> None:
     save_document(Inner("x"), tmp_path / "x", 1)
     with pytest.raises(InputError, match="holds a 'Inner', expected a 'Scene'"):
         load_document(Scene, tmp_path / "x", 1)
+
+
+def test_a_digest_tells_values_apart() -> None:
+    base = Sample(np.arange(6.0).reshape(2, 3))
+    assert digest(base) == digest(Sample(np.arange(6.0).reshape(2, 3)))
+    assert digest(base) == digest(Sample(np.asfortranarray(np.arange(6.0).reshape(2, 3))))
+    others = [
+        Sample(np.arange(6.0).reshape(3, 2)),
+        Sample(np.arange(6.0, dtype=np.float32).reshape(2, 3)),
+        Sample(np.arange(6.0).reshape(2, 3), text="x"),
+        Sample(np.arange(6.0).reshape(2, 3), flag=False),
+    ]
+    assert len({digest(value) for value in (base, *others)}) == 5

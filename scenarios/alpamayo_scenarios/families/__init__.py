@@ -1,7 +1,5 @@
 """The families of edge cases, one a file, and the way to them by name."""
 
-import difflib
-
 from alpamayo_scenarios.families.construction_bypass import CONSTRUCTION_BYPASS
 from alpamayo_scenarios.families.cut_in import CUT_IN
 from alpamayo_scenarios.families.debris import DEBRIS
@@ -9,7 +7,7 @@ from alpamayo_scenarios.families.family import Family, Parameter
 from alpamayo_scenarios.families.occluded_child import OCCLUDED_CHILD
 from alpamayo_scenarios.families.red_light_runner import RED_LIGHT_RUNNER
 from alpamayo_scenarios.families.wrong_way import WRONG_WAY
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import unknown_name
 from alpamayo_sim.scenario import Scenario
 
 __all__ = ["FAMILIES", "Family", "Parameter", "family_names", "get_family", "make_scenario"]
@@ -31,9 +29,7 @@ def get_family(name: str) -> Family:
     for family in FAMILIES:
         if family.name == name:
             return family
-    near = difflib.get_close_matches(name, family_names(), n=3, cutoff=0.4)
-    meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(family_names())}"
-    raise InputError(f"there is no family {name!r}; {meant}")
+    raise unknown_name("family", name, family_names())
 
 
 def make_scenario(family: str, seed: int) -> Scenario:

@@ -84,7 +84,7 @@ CONSTRUCTION_BYPASS = Family(
         Parameter("ego_speed", "m/s", 6.0, 13.8, "town streets, 20 to 50 km/h"),
         Parameter("approach_time", "s", 3.0, 6.0, "time to the first cone at the start"),
         Parameter("works_length", "m", 8.0, 26.0, "CARLA leaderboard 2.0 obstacles and a works truck"),
-        Parameter("oncoming_cars", "", 1, 4, "a platoon from the other side", integer=True),
+        Parameter("oncoming_cars", "1", 1, 4, "a platoon from the other side", integer=True),
         Parameter("oncoming_speed", "m/s", 7.0, 12.0, "CARLA leaderboard 2.0 opposite flow: 8 to 17 m/s, in town"),
         Parameter("clear_time", "s", 3.0, 8.5, "when the last oncoming car has passed the first cone"),
         curvature(0.005),

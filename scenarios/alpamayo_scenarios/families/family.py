@@ -20,7 +20,7 @@ MAX_DRAWS = 1000
 
 @dataclass(frozen=True)
 class Parameter:
-    """One axis of a family, in SI units, with its range and where the range comes from.
+    """One axis of a family, in SI units ("1" for numbers and choices), with its range and where that comes from.
 
     ``typical`` is a value that is drawn with the chance ``typical_share``, such as a curvature of 0.
     """
@@ -49,9 +49,9 @@ class Parameter:
         whole = not self.integer or number == round(number)
         if not (self.low <= number <= self.high and whole):
             kind = "a whole number " if self.integer else ""
+            unit = "" if self.unit == "1" else f" {self.unit}"
             raise InputError(
-                f"family {family!r}: {self.name} is {value} {self.unit}, must be {kind}in "
-                f"[{self.low:g}, {self.high:g}] {self.unit}".rstrip()
+                f"family {family!r}: {self.name} is {value}{unit}, must be {kind}in [{self.low:g}, {self.high:g}]{unit}"
             )
         return number
 

@@ -56,7 +56,7 @@ WRONG_WAY = Family(
         Parameter("other_speed", "m/s", 6.0, 20.0, "CARLA leaderboard 2.0 flows: 8 to 20 m/s"),
         Parameter("meeting_time", "s", 3.6, 8.0, "time until a steady ego meets it"),
         Parameter("offset", "m", -0.5, 0.5, "CARLA leaderboard 2.0 InvadingTurn: 0.15 to 0.6 m"),
-        Parameter("lanes", "", 2, 3, "lanes of a carriageway", integer=True),
+        Parameter("lanes", "1", 2, 3, "lanes of a carriageway", integer=True),
         curvature(0.004),
     ),
     accepts=_accepts,
