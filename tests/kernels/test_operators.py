@@ -85,7 +85,7 @@ def test_norms():
     same_gradients(lambda *a: fused.gated_rms_norm(*a, 4, 1e-5), lambda *a: norm.gated_rms_norm(*a, 4, 1e-5), inputs)
 
 
-@pytest.mark.parametrize("tokens", [1, 7])
+@pytest.mark.parametrize("tokens", [1, 7, 30])
 def test_experts(tokens):
     index = torch.rand(tokens, 5, generator=torch.Generator().manual_seed(1)).topk(3).indices
     inputs = [draw(tokens, 4), draw(tokens, 3), draw(5, 6, 4), draw(5, 4, 6)]

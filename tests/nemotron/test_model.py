@@ -193,10 +193,11 @@ def test_snapshot_and_restore_are_exact():
 
 
 @pytest.mark.parametrize("accepted", range(6))
+@pytest.mark.parametrize("batch", [1, 2])
 @torch.no_grad()
-def test_a_rejected_draft_leaves_no_trace(accepted):
-    model, tokens, tail = make(), draw(2, 14), draw(2, 4, seed=3)
-    cache = model.new_cache(2)
+def test_a_rejected_draft_leaves_no_trace(accepted, batch):
+    model, tokens, tail = make(), draw(batch, 14), draw(batch, 4, seed=3)
+    cache = model.new_cache(batch)
     model(tokens[:, :9], cache=cache)
     drafted = model(tokens[:, 9:], cache=cache, tentative=True)
     cache.commit(accepted)

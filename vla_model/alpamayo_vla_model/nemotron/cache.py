@@ -23,14 +23,18 @@ Rows = int | Sequence[int] | Tensor
 
 @dataclass
 class MambaDraft:
-    """What is needed to undo a part of the last tokens: inputs of the convolution and of the scan."""
+    """What is needed to undo a part of the last tokens: inputs of the convolution and of the scan.
+
+    `final` holds what a full acceptance leaves, `states` those after every token, if they were kept.
+    """
 
     window: Tensor
     x: Tensor
     dt: Tensor
     A: Tensor
     B: Tensor
-    final: tuple[Tensor, Tensor]
+    final: tuple[Tensor, Tensor] | None = None
+    states: list[Tensor] | None = None
 
 
 @dataclass
@@ -65,10 +69,14 @@ class MambaState:
         if draft is None:
             return
         time = draft.x.shape[1]
-        if isinstance(n, int) and n == time:
-            self.conv, self.ssm = draft.final
-            return
         if isinstance(n, int) and n == 0:
+            return
+        if isinstance(n, int) and draft.states is not None:
+            self.ssm = self.rounded(draft.states[n - 1][None])
+            self.conv = draft.window[:, n : n + self.conv.shape[1]]
+            return
+        if isinstance(n, int) and n == time and draft.final is not None:
+            self.conv, self.ssm = draft.final[0], self.rounded(draft.final[1])
             return
         counts = torch.as_tensor(n, device=draft.x.device).expand(draft.x.shape[0])
         keep = torch.arange(time, device=counts.device) < counts[:, None]

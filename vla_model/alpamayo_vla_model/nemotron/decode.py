@@ -24,17 +24,16 @@ _Constants = tuple[tuple[int, ...], Tensor, Tensor]
 _constants: WeakKeyDictionary[nn.Module, _Constants] = WeakKeyDictionary()
 
 
-def applies(x: Tensor, cache: NemotronCache | None, keep: Tensor | None, tentative: bool) -> bool:
-    """Whether a call is one new token of one sequence that this module can do."""
+def applies(x: Tensor, cache: NemotronCache | None, keep: Tensor | None) -> bool:
+    """Whether a call is about one unpadded sequence on the CPU, in float32 and without gradients."""
     return (
         cache is not None
-        and x.shape[:2] == (1, 1)
+        and x.shape[0] == 1
         and x.dtype == torch.float32
         and x.device.type == "cpu"
         and keep is None
         and cache.valid is None
         and not cache.prefix_length
-        and not tentative
         and not torch.is_grad_enabled()
     )
 
@@ -94,7 +93,7 @@ def _mamba(mixer: Mamba2, residual: Tensor, h: Tensor, state: LayerState) -> Ten
     assert isinstance(state, MambaState)
     c = mixer.c
     heads, groups, size = c.mamba_num_heads, c.n_groups, c.ssm_state_size
-    taps, A = _of(mixer)
+    taps, A = constants(mixer)
     projected = _linear(mixer.in_proj, h)
     z, xbc, dt = projected[: c.d_inner], projected[c.d_inner : -heads], projected[-heads:]
 
@@ -120,7 +119,7 @@ def _mamba(mixer: Mamba2, residual: Tensor, h: Tensor, state: LayerState) -> Ten
     return _add_linear(residual, mixer.out_proj, (gated * scale).view(-1) * mixer.norm.weight)
 
 
-def _of(mixer: Mamba2) -> tuple[Tensor, Tensor]:
+def constants(mixer: Mamba2) -> tuple[Tensor, Tensor]:
     """Return the taps `[kernel, channels]` and decay rates `[heads]`, kept until the parameters change."""
     weight, rates = mixer.conv1d.weight, mixer.A_log
     version = (weight._version, rates._version, weight.data_ptr(), rates.data_ptr())

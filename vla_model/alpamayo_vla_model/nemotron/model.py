@@ -32,7 +32,7 @@ from alpamayo_kernels.norm import gated_rms_norm, rms_norm
 from alpamayo_kernels.router import route_top_k
 from alpamayo_kernels.ssd import ssd_scan
 from alpamayo_kernels.state_update import selective_state_update
-from alpamayo_vla_model.nemotron import decode
+from alpamayo_vla_model.nemotron import decode, decode_few
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache
 from alpamayo_vla_model.nemotron.config import NemotronConfig
 
@@ -151,7 +151,7 @@ class Mamba2(nn.Module):
         if context.tentative:
             tail = conv[:, conv.shape[1] - self.c.conv_kernel + 1 :]
             x, dt, A, B = factors
-            old.draft = MambaDraft(conv, x, dt, A, B, (tail, old.rounded(ssm)))
+            old.draft = MambaDraft(conv, x, dt, A, B, (tail, ssm))
         else:
             old.conv, old.ssm = conv, old.rounded(ssm)
 
@@ -526,10 +526,12 @@ class NemotronModel(nn.Module):
             raise ValueError(f"the cache holds {cache.batch} sequences, the input {len(x)}")
         context = _context(x.shape[1], cache, attention_mask, x.device, tentative)
         found: dict[int, Tensor] = {}
-        if cache is not None and not layers and decode.applies(x, cache, context.keep, tentative):
-            x = decode.decode_token(self, x, cache)
-            cache.advance(1, None, False)
-            return self.norm_f(x), found
+        if cache is not None and not layers and decode.applies(x, cache, context.keep):
+            single = x.shape[1] == 1 and not tentative
+            if single or x.shape[1] <= decode_few.MOST:
+                x = decode.decode_token(self, x, cache) if single else decode_few.decode_few(self, x, cache, context)
+                cache.advance(x.shape[1], None, tentative)
+                return self.norm_f(x), found
         for index, layer in enumerate(self.layers):
             state = None if cache is None else cache.layers[index]
             if self.checkpoint_activations and cache is None and torch.is_grad_enabled():
