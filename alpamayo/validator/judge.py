@@ -128,10 +128,7 @@ def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -
             results[name] = rule(situation)
         except Exception as error:
             results[name] = failed(name, unit, situation.count, error)
-    made = {}
-    if all(name in results for name in (*scores.PDMS_GATES, *scores.PDMS_WEIGHTS)):
-        made["pdms"] = scores.pdm_score(results)
-    return Verdict(times=situation.times, rules=results, scores=made)
+    return Verdict(times=situation.times, rules=results, scores=scores.scores_of(results))
 
 
 def episode_situation(episode: "Episode", area: DrivableField | None = None) -> Situation:
