@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from alpamayo_scenarios import family_names, make_scenario
 from alpamayo_sim.engine import World
 
