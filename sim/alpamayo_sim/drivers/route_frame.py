@@ -12,6 +12,7 @@ Array = np.ndarray
 
 SPACING = 0.5  # m
 BEFORE, BEYOND = 60.0, 260.0  # m by which the route is lengthened, straight on
+COARSE = 8  # points between those that a projection looks at first
 SMOOTHING = 9  # points that the heading is averaged over
 STOP_GAP = 1.0  # m between the ego's front and a stop line
 
@@ -67,16 +68,23 @@ class RouteFrame:
         if near is not None:
             first = max(0, int((near - reach - self.s[0]) / SPACING))
             last = min(last, max(first + 2, int((near + reach - self.s[0]) / SPACING)))
-        line = self.xy[first:last]
         flat = points.reshape(-1, 2)
-        squared = (flat[:, :1] - line[None, :, 0]) ** 2 + (flat[:, 1:] - line[None, :, 1]) ** 2
-        nearest = np.argmin(squared, axis=1) + first
+        nearest = self._nearest(flat, first, last)
         gap = flat - self.xy[nearest]
         c, s = np.cos(self.heading[nearest]), np.sin(self.heading[nearest])
         along = np.clip(c * gap[:, 0] + s * gap[:, 1], -2.0 * SPACING, 2.0 * SPACING)
         across = c * gap[:, 1] - s * gap[:, 0]
         shape = points.shape[:-1]
         return (self.s[nearest] + along).reshape(shape), across.reshape(shape)
+
+    def _nearest(self, points: Float64[Array, "m 2"], first: int, last: int) -> Array:
+        """Index of the nearest point of the route among ``first`` to ``last``: every eighth, then around that."""
+        coarse = np.arange(first, last, COARSE)
+        squared = (points[:, :1] - self.xy[coarse, 0]) ** 2 + (points[:, 1:] - self.xy[coarse, 1]) ** 2
+        around = coarse[np.argmin(squared, axis=1)][:, None] + np.arange(-COARSE, COARSE + 1)
+        around = np.clip(around, first, last - 1)
+        fine = (points[:, :1] - self.xy[around, 0]) ** 2 + (points[:, 1:] - self.xy[around, 1]) ** 2
+        return around[np.arange(len(points)), np.argmin(fine, axis=1)]
 
 
 @dataclass(frozen=True, eq=False)

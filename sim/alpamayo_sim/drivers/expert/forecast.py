@@ -64,6 +64,10 @@ class Memory:
                 # Whoever stands when first met has stood for long.
                 self.still_since.setdefault(name, -1e3 if before is None else time)
 
+    def always_stood(self, name: str) -> bool:
+        """Whether it has never moved since it was first met."""
+        return self.still_since.get(name, 0.0) < 0.0
+
     def stands_for(self, name: str, time: float) -> float:
         """Seconds since it last moved; 0 for who moves."""
         since = self.still_since.get(name)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from alpamayo_sim.driver import Truth
 from alpamayo_sim.drivers.causes import object_component, signal_component
 from alpamayo_sim.drivers.expert.paths import Target
+from alpamayo_sim.drivers.expert.rules import Caution
 from alpamayo_sim.drivers.expert.scoring import Candidates, Costs, Situation
 from alpamayo_sim.drivers.expert.sight import visible
 from alpamayo_sim.drivers.route_frame import RouteFrame
@@ -25,15 +25,6 @@ TURNING = 0.6  # rad of the route over the next 30 m
 CROSSING = (Motion.ONCOMING, Motion.CROSSING_FROM_LEFT, Motion.CROSSING_FROM_RIGHT)
 
 
-class SlowsDown(Protocol):
-    """A stretch of the route (m) with an allowed speed (m/s) because of an agent's row."""
-
-    start: float
-    end: float
-    speed: float
-    row: int
-
-
 def explain(
     truth: Truth,
     frame: RouteFrame,
@@ -42,7 +33,7 @@ def explain(
     situation: Situation,
     chosen: int,
     target: Target,
-    cautions: Sequence[SlowsDown],
+    cautions: Sequence[Caution],
     stop_signal: int | None,
 ) -> Reasoning:
     """The decision in words and at most two causes, all of them in line of sight."""
@@ -58,7 +49,7 @@ def explain(
     slow = _caution(truth, situation, speed, cautions)
     if slow is not None:
         return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (slow,))
-    bend = situation.cap[5:35].min() < situation.desired - 1.5
+    bend = situation.cap.ahead(situation.s, 30.0) < situation.desired - 1.5
     if bend and speed[30] < situation.desired - 1.0:
         return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (Component(ComponentKind.LANE),))
     return Reasoning(Longitudinal.SET_SPEED_TRACKING, lateral)
@@ -99,7 +90,8 @@ def _ranked(added: Array, among: Array) -> list[int]:
 
 def _longitudinal(causes: tuple[Component, ...], speed: Array, lateral: Lateral, situation: Situation) -> Longitudinal:
     cause = causes[0]
-    slows = speed[30] < situation.speed - SLOWING or (situation.speed < 0.6 * situation.desired and speed[30] < 3.0)
+    now = situation.view.ego_speed
+    slows = speed[30] < now - SLOWING or (now < 0.6 * situation.desired and speed[30] < 3.0)
     if cause.motion == Motion.STATIC:
         if slows and any(other.motion in CROSSING for other in causes[1:]):
             return Longitudinal.YIELD
@@ -110,7 +102,7 @@ def _longitudinal(causes: tuple[Component, ...], speed: Array, lateral: Lateral,
             return Longitudinal.PASSING if beside else Longitudinal.SET_SPEED_TRACKING
         return Longitudinal.SPEED_ADAPTATION
     if cause.motion in CROSSING:
-        return Longitudinal.YIELD if slows or situation.speed < 1.0 else Longitudinal.SET_SPEED_TRACKING
+        return Longitudinal.YIELD if slows or now < 1.0 else Longitudinal.SET_SPEED_TRACKING
     if lateral in (Lateral.LANE_CHANGE, Lateral.OUT_OF_LANE_NUDGE) and not slows:
         return Longitudinal.PASSING
     in_lane = cause.position is not None and abs(cause.position[1]) < 1.3
@@ -133,7 +125,7 @@ def _lateral(frame: RouteFrame, situation: Situation, target: Target) -> Lateral
     return Lateral.IN_LANE_NUDGE if abs(home - start) < NEXT_LANE else Lateral.OUT_OF_LANE_NUDGE
 
 
-def _caution(truth: Truth, situation: Situation, speed: Array, cautions: Sequence[SlowsDown]) -> Component | None:
+def _caution(truth: Truth, situation: Situation, speed: Array, cautions: Sequence[Caution]) -> Component | None:
     """The hiding place or person that keeps the speed down now."""
     near = [c for c in cautions if c.start < situation.s + 45.0 and c.speed < situation.desired - 0.5]
     if not near or speed[30] > situation.desired - 0.5:

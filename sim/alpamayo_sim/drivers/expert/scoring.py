@@ -1,11 +1,14 @@
 """What each candidate costs: collisions, clearance, ground, comfort, progress, rules and steadiness."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from alpamayo_sim.drivers.expert.forecast import Forecast
+from alpamayo_sim.drivers.expert.outlook import Outlook
 from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
+from alpamayo_sim.drivers.expert.rules import SpeedCap
 from alpamayo_sim.drivers.expert.surroundings import Surroundings
 from alpamayo_sim.geometry import box_separation
 from alpamayo_sim.scene import Category
@@ -24,6 +27,7 @@ SOFT_GAP = {Category.PEDESTRIAN: 1.4, Category.CYCLIST: 1.3, Category.MOTORCYCLE
 SOFT_GAP_OTHERS, SOFT_GAP_THINGS = 0.9, 0.55  # m
 HARD_GAP, HARD_GAP_GROWTH = 0.15, 0.06  # m, m/s
 SEE_GAP = 2.2  # m, beyond which nothing is looked at
+HARD = 4.0  # cost of each m/s² of braking beyond what is comfortable (4 m/s²)
 TOO_NEAR = 2.0  # cost of each m nearer to an obstacle than it takes to swing out
 SHOULDER = 6.0  # m off the lane's centre that a place beside all lanes counts as
 ABOUT_TO = 4.0  # cost of each sample that leads into a collision when nothing is done
@@ -78,23 +82,46 @@ class Candidates:
 class Situation:
     """What the candidates are judged against."""
 
-    size: Array  # ego length, width
+    view: Outlook
     pose: Array  # ego x, y, heading
-    s: float
-    d: float
-    speed: float
-    agents: Forecast
-    agent_s: Array  # [n, t]
-    agent_d: Array  # [n, t]
     surroundings: Surroundings
-    cap: Array  # m/s every m of the route from cap_start on
-    cap_start: float
-    desired: float
+    cap: SpeedCap
+    desired: float  # m/s
     stop_at: float  # m, what the ego's front must not pass; inf where all is free
     grip: float  # m/s²
     waited: float  # s that the ego has waited before something that stays there
     halt_at: float  # m, where to wait before that
     previous: Array | None  # x, y of the last plan at SAMPLES
+
+    @property
+    def agents(self) -> Forecast:
+        """The road users and props."""
+        return self.view.agents
+
+    @property
+    def size(self) -> Array:
+        """Length and width (m) of the ego."""
+        return self.view.ego_size
+
+    @property
+    def s(self) -> float:
+        """Arc length (m) of the ego."""
+        return self.view.ego_s
+
+    @property
+    def d(self) -> float:
+        """Offset (m) of the ego."""
+        return self.view.ego_d
+
+    @cached_property
+    def agent_s(self) -> Array:
+        """Arc length (m) of the agents at the samples."""
+        return self.view.s[:, SAMPLES // 2]
+
+    @cached_property
+    def agent_d(self) -> Array:
+        """Offset (m) of the agents at the samples."""
+        return self.view.d[:, SAMPLES // 2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +175,7 @@ def _ground(c: Candidates, x: Situation) -> Array:
 
 def _rules(c: Candidates, x: Situation) -> Array:
     """Progress and allowed speeds."""
-    at = np.clip((c.s - x.cap_start).astype(np.int64), 0, len(x.cap) - 1)
-    excess = np.maximum(c.v - x.cap[at] - 0.2, 0.0)
+    excess = np.maximum(c.v - x.cap.at(c.s) - 0.2, 0.0)
     cost = TOO_FAST * np.sum(excess**2 * WEIGHT_DT * PLAN, axis=1) / 3.0
     missing = x.desired * 6.4 - (c.s[:, PLAN][:, -1] - x.s)
     # In the own lane, wait where there is room to go round what stands there.
@@ -163,6 +189,7 @@ def _comfort(c: Candidates, x: Situation) -> Array:
     weight = WEIGHT_DT * PLAN
     effort = EFFORT * c.a**2 * np.where(c.a > 0.0, 0.5, 1.0)
     cost = np.sum((effort + SIDEWAYS * c.lateral**2) * weight, axis=1)
+    cost += HARD * np.maximum(-c.a[:, TIMES < 4.0].min(axis=1) - 4.0, 0.0)
     cost += JERK * (c.acceleration[:, 10] - c.acceleration[:, 0]) ** 2 * 10.0
     used = np.hypot(c.a, c.lateral) / x.grip
     cost += INFEASIBLE * np.max(np.maximum(used - 0.95, 0.0) * (TIMES < 4.0), axis=1)

@@ -1,17 +1,20 @@
 """Candidate speed profiles: ramps to many accelerations, and following with the Intelligent Driver Model."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from alpamayo_sim.drivers.expert.forecast import DT, STEPS
 from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
+from alpamayo_sim.drivers.expert.rules import SpeedCap
 
 Array = np.ndarray
 
 FINE = 0.1  # s
 FINE_STEPS = 97  # now to 9.6 s
-JERK, FIRM_JERK, EMERGENCY_JERK = 3.5, 8.0, 40.0  # m/s³
-ACCELERATIONS = (1.6, 0.8, 0.0, -0.6, -1.2, -2.0, -3.0, -4.5, -6.0, -8.0)  # m/s²
-SLOWER = ((-1.5, 0.8), (-1.5, 0.6), (-2.0, 0.35), (-3.0, 0.75), (-3.0, 0.5), (-5.0, 0.7), (-5.0, 0.45))
+JERK, FIRM_JERK, EMERGENCY_JERK = 3.5, 4.0, 40.0  # m/s³
+ACCELERATIONS = (1.6, 0.8, 0.0, -0.6, -1.2, -2.0, -3.0, -3.9, -5.5, -8.0)  # m/s²
+SLOWER = ((-1.5, 0.8), (-1.5, 0.6), (-2.0, 0.35), (-3.0, 0.75), (-3.0, 0.5), (-3.9, 0.4), (-5.5, 0.6))
 """Acceleration (m/s²), and the share of the speed that it ends at."""
 FOLLOW_ACCELERATION, FOLLOW_BRAKING, FOLLOW_HEADWAY = 1.6, 2.0, 1.3
 GAP_MOVING, GAP_STANDING = 2.5, 9.0  # m kept to who moves or waits, and to what stays and is to be passed
@@ -24,18 +27,14 @@ def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tup
     lower speed or standstill is reached.
     """
     goals, floors = [], []
-    for a in ACCELERATIONS:
-        if a >= 0.0:
-            goals.append(a)
-            floors.append(max(desired, speed) if a == 0.0 else desired)
-        else:
-            goals.append(max(a, -grip))
-            floors.append(0.0)
-    for a, share in SLOWER:
-        goals.append(max(a, -grip))
+    for rate in ACCELERATIONS:
+        goals.append(max(rate, -grip))
+        floors.append(0.0 if rate < 0.0 else max(desired, speed) if rate == 0.0 else desired)
+    for slower, share in SLOWER:
+        goals.append(max(slower, -grip))
         floors.append(share * speed)
     goal, floor = np.array(goals), np.array(floors)
-    jerk = np.where(goal < -4.0, EMERGENCY_JERK, np.where(goal < -2.5, FIRM_JERK, JERK))
+    jerk = np.where(goal < -4.0, EMERGENCY_JERK, np.where(goal < -1.9, FIRM_JERK, JERK))
     v, a = np.full(len(goal), speed), np.full(len(goal), np.clip(acceleration, -grip, 3.0))
     rows = [(np.zeros(len(goal)), v, a)]
     way = np.zeros(len(goal))
@@ -55,40 +54,37 @@ def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tup
     return stacked[:, 0].T, stacked[:, 1].T, stacked[:, 2].T
 
 
-def following(
-    paths: Paths,
-    speed: float,
-    acceleration: float,
-    cap: Array,
-    cap_start: float,
-    lead_s: Array,
-    lead_speed: Array,
-    lead_gap: Array,
-    in_the_way: Array,
-    grip: float,
-) -> tuple[Array, Array, Array]:
-    """IDM along each path, behind whoever is in its way then: way, speed, acceleration [p, 97].
+@dataclass(frozen=True, eq=False)
+class Leads:
+    """Whom to keep a distance from.
 
-    ``cap`` (m/s) is the allowed speed every m of the route from ``cap_start`` on; ``lead_s`` [n, 49] the rear of
-    each agent along the route less the ego's half length, ``lead_gap`` [n] the gap to keep to it, ``in_the_way``
-    [p, n, 49] whether it is in the path's corridor.
+    ``s`` [n, 49] is where the ego's centre would touch their rear (m along the route), ``speed`` [n, 49] theirs
+    along the route (m/s), ``gap`` [n] what to keep (m), ``inside`` [p, n, 49] whether they are in path p's corridor.
     """
+
+    s: Array
+    speed: Array
+    gap: Array
+    inside: Array
+
+
+def following(
+    paths: Paths, speed: float, acceleration: float, cap: SpeedCap, leads: Leads, grip: float
+) -> tuple[Array, Array, Array]:
+    """IDM along each path, behind whoever is in its way then: way, speed, acceleration [p, 97]."""
     count = len(paths.s)
     v, a, way = np.full(count, speed), np.full(count, acceleration), np.zeros(count)
     path = np.arange(count)
     rows = [(way, v, a)]
     for k in range(STEPS - 1):
         s = interpolate_rows(paths.s, paths.at(path, way))
-        allowed = np.minimum(
-            cap[np.clip((s - cap_start).astype(np.int64), 0, len(cap) - 1)],
-            cap[np.clip((s + 0.8 * v - cap_start).astype(np.int64), 0, len(cap) - 1)],
-        )
-        ahead = lead_s[None, :, k] - s[:, None]
-        gap = np.where(in_the_way[:, :, k] & (ahead > -2.0), ahead, 1e3)
-        wanted = _idm(v[:, None], allowed[:, None], gap, lead_speed[None, :, k], lead_gap[None])
+        allowed = np.minimum(cap.at(s), cap.at(s + 0.8 * v))
+        ahead = leads.s[None, :, k] - s[:, None]
+        gap = np.where(leads.inside[:, :, k] & (ahead > -2.0), ahead, 1e3)
+        wanted = _idm(v[:, None], allowed[:, None], gap, leads.speed[None, :, k], leads.gap[None])
         b = np.minimum(wanted.min(axis=1, initial=10.0), _idm(v, allowed, 1e3, 0.0, 0.0))
         b = np.maximum(b, -grip)
-        a = np.clip(b, a - np.where(b < -3.0, FIRM_JERK, JERK) * DT, a + JERK * DT)
+        a = np.clip(b, a - np.where(b < -4.0, 3.0 * FIRM_JERK, JERK) * DT, a + JERK * DT)
         after = np.maximum(v + a * DT, 0.0)
         a = np.where(after <= 0.0, -v / DT, a)
         way = way + 0.5 * (v + after) * DT

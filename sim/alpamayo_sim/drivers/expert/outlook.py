@@ -1,0 +1,72 @@
+"""Where everybody is and will be in the route's frame, and who stands in the way for good."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alpamayo_sim.driver import Truth
+from alpamayo_sim.drivers.expert.forecast import STEPS, Forecast, Memory
+from alpamayo_sim.drivers.route_frame import RouteFrame, SignalStop
+from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.scene import Category, SignalState
+
+Array = np.ndarray
+
+PARKED_AFTER = 3.0  # s of standing after which something is taken to stay there
+CORRIDOR = 0.3  # m beside the ego's box within which something is in the way
+LOOK_AHEAD = 90.0  # m
+QUEUE = 60.0  # m before a red light in which standing vehicles wait for it
+ON_ROADS = (Category.VEHICLE, Category.TRUCK, Category.BUS, Category.MOTORCYCLE)
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """The agents in the route's frame; distances in m.
+
+    ``s`` and ``d`` [n, 49] are of their forecast centres, ``low`` and ``high`` the lateral, ``rear`` and ``front``
+    the longitudinal extent of their boxes now. ``blockers`` stand in the route's own corridor for good.
+    """
+
+    agents: Forecast
+    s: Array
+    d: Array
+    low: Array
+    high: Array
+    rear: Array
+    front: Array
+    blockers: Array
+    ego_s: float
+    ego_d: float
+    ego_speed: float
+    ego_size: Array
+
+    @property
+    def rate(self) -> Array:
+        """Speed of each agent along the route (m/s) at the times of the forecast, [n, 49]."""
+        return np.gradient(self.s, 0.2, axis=1) if len(self.s) else np.zeros((0, STEPS))
+
+
+def look_out(
+    truth: Truth,
+    agents: Forecast,
+    frame: RouteFrame,
+    ego: tuple[float, float],
+    memory: Memory,
+    stops: tuple[SignalStop, ...],
+    time: float,
+) -> Outlook:
+    """Bring a forecast into the route's frame. ``ego`` is the ego's s and d."""
+    s, d = frame.project(agents.pose[:, :, :2], ego[0], 260.0)
+    corner_s, corner_d = frame.project(box_corners(agents.pose[:, 0], agents.size), ego[0], 200.0)
+    low, high = corner_d.min(axis=1, initial=np.inf), corner_d.max(axis=1, initial=-np.inf)
+    rear, front = corner_s.min(axis=1, initial=np.inf), corner_s.max(axis=1, initial=-np.inf)
+    size = truth.ego_size[:2].astype(np.float64)
+    half = 0.5 * size[1] + CORRIDOR
+    inside = (low < half) & (high > -half) & (front > ego[0] - 3.0) & (rear < ego[0] + LOOK_AHEAD)
+    stays = np.array([memory.stands_for(truth.agents.ids[k], time) > PARKED_AFTER for k in agents.rows], bool)
+    queue = np.zeros(len(stays), bool)
+    for stop in stops:
+        waits = int(truth.signals[stop.signal]) != SignalState.GREEN
+        queue |= waits & (rear < stop.s) & (rear > stop.s - QUEUE) & np.isin(agents.category, ON_ROADS)
+    blockers = stays & inside & ~queue
+    return Outlook(agents, s, d, low, high, rear, front, blockers, *ego, float(truth.ego_speed), size)

@@ -1,0 +1,112 @@
+"""How fast one may go: the limit, bends, sight, parked cars that may hide a child, and signals."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from alpamayo_sim.driver import Truth
+from alpamayo_sim.drivers.expert.forecast import Memory
+from alpamayo_sim.drivers.expert.outlook import Outlook
+from alpamayo_sim.drivers.route_frame import STOP_GAP, RouteFrame, SignalStop, must_stop
+from alpamayo_sim.scene import Category, Environment
+
+Array = np.ndarray
+
+GRAVITY = 9.81
+BEND = 2.2  # m/s² of lateral acceleration in bends
+APPROACH = 1.8  # m/s² of braking towards a lower allowed speed
+SIGHT_BRAKING = 3.5  # m/s² with which to stop within three quarters of the visibility
+HIDES = 0.9  # m of height from which something hides a child
+PARKED_REACH = 3.2  # m beside the ego's corridor within which parked cars make it slow down
+PARKED_SPEED, PARKED_SLOPE = 6.8, 2.2  # m/s at 0.5 m, and m/s more for each m
+PEOPLE_REACH, PEOPLE_SPEED = 2.0, 7.0  # m, m/s
+PASSING_EXCESS = 4.5  # m/s faster than a car of the next lane that is held up
+CAP_BEHIND, CAP_POINTS = 5.0, 300  # m behind the ego from which, and how many m, allowed speeds are given
+
+
+@dataclass(frozen=True, eq=False)
+class Caution:
+    """An allowed speed (m/s) on a stretch of the route (m) because of the agent in that row of ``Agents``."""
+
+    start: float
+    end: float
+    speed: float
+    row: int
+
+
+@dataclass(frozen=True, eq=False)
+class SpeedCap:
+    """Allowed speed (m/s) every metre of the route from ``start`` (m) on."""
+
+    start: float
+    values: Array
+
+    def at(self, s: Array) -> Array:
+        """Allowed speed at arc lengths."""
+        return self.values[np.clip((s - self.start).astype(np.int64), 0, len(self.values) - 1)]
+
+    def ahead(self, s: float, distance: float) -> float:
+        """The lowest allowed speed within ``distance`` (m) of ``s``."""
+        return float(self.at(s + np.arange(0.0, max(distance, 1.0) + 1.0)).min())
+
+
+def find_cautions(truth: Truth, view: Outlook, memory: Memory) -> list[Caution]:
+    """Slow down beside parked cars that may hide a child, beside people, and past cars that may pull out."""
+    agents, found = view.agents, []
+    half = 0.5 * view.ego_size[1]
+    beside = np.maximum(np.maximum(view.low - half, -half - view.high), 0.0)
+    near = (view.front > view.ego_s) & (view.rear < view.ego_s + 70.0) & agents.standing
+    vehicles = np.isin(agents.category, (Category.VEHICLE, Category.TRUCK, Category.BUS))
+    people = np.isin(agents.category, (Category.PEDESTRIAN, Category.ANIMAL))
+    for k in np.flatnonzero(near & (beside > 0.0)):
+        row = int(agents.rows[k])
+        parked = vehicles[k] and truth.agents.size[row, 2] > HIDES and memory.always_stood(truth.agents.ids[row])
+        if parked and beside[k] < PARKED_REACH:
+            allowed = PARKED_SPEED + PARKED_SLOPE * max(float(beside[k]) - 0.5, 0.0)
+            found.append(Caution(float(view.rear[k]) - 2.0, float(view.front[k]) + 1.0, allowed, row))
+        elif people[k] and beside[k] < PEOPLE_REACH:
+            found.append(Caution(float(view.rear[k]) - 4.0, float(view.front[k]) + 1.0, PEOPLE_SPEED, row))
+    return found + _held_up_neighbours(view)
+
+
+def _held_up_neighbours(view: Outlook) -> list[Caution]:
+    """Do not rush past a car of the next lane that is held up there: it may pull out."""
+    if not len(view.s):
+        return []
+    s, d, rate = view.s[:, 0], view.d[:, 0], view.rate[:, 0]
+    gap = np.abs(d - view.ego_d)
+    beside = (gap > 2.0) & (gap < 5.0) & (rate > 2.0) & (s > view.ego_s - 3.0) & (s < view.ego_s + 50.0)
+    found = []
+    for k in np.flatnonzero(beside):
+        ahead = (s > s[k] + 3.0) & (s < s[k] + 35.0) & (np.abs(d - d[k]) < 1.8)
+        if np.any(ahead & (rate > -1.0) & (rate < rate[k] + 1.0)):
+            allowed = float(rate[k]) + PASSING_EXCESS
+            found.append(Caution(float(s[k]) - 14.0, float(s[k]) + 4.0, allowed, int(view.agents.rows[k])))
+    return found
+
+
+def speed_cap(
+    frame: RouteFrame, s: float, desired: float, environment: Environment, cautions: list[Caution]
+) -> SpeedCap:
+    """Allowed speed along the route, with room to brake towards lower ones."""
+    at = s - CAP_BEHIND + np.arange(float(CAP_POINTS))
+    bend = np.abs(frame.at(at)[2])
+    lateral = min(BEND, 0.4 * environment.friction * GRAVITY)
+    cap = np.minimum(desired, np.sqrt(lateral / np.maximum(bend, 1e-4)))
+    if environment.visibility is not None:
+        cap = np.minimum(cap, math.sqrt(2.0 * SIGHT_BRAKING * max(0.75 * environment.visibility, 5.0)))
+    for caution in cautions:
+        cap = np.where((at >= caution.start) & (at <= caution.end), np.minimum(cap, caution.speed), cap)
+    squared = np.minimum.accumulate((cap**2 + 2.0 * APPROACH * at)[::-1])[::-1] - 2.0 * APPROACH * at
+    return SpeedCap(float(at[0]), np.sqrt(np.maximum(squared, 0.0)))
+
+
+def where_to_stop(truth: Truth, stops: tuple[SignalStop, ...], s: float) -> tuple[float, int | None]:
+    """The arc length (m) that the ego's front must not pass, inf where all is free; and the signal that says so."""
+    front = s + 0.5 * float(truth.ego_size[0])
+    for stop in sorted(stops, key=lambda each: each.s):
+        distance = stop.s - STOP_GAP - front
+        if distance > -2.0 and must_stop(int(truth.signals[stop.signal]), distance, float(truth.ego_speed)):
+            return max(stop.s - 0.3, front + 0.05), stop.signal
+    return math.inf, None
