@@ -48,7 +48,11 @@ def instructions(line: Float64[Array, "n 2"]) -> tuple[Instruction, ...]:
         text = {1.0: "Turn left", -1.0: "Turn right", 0.0: "Go straight on"}[float(side[i])]
         early = max(0.0, float(s[i]) - (NOTICE if side[i] else 0.0))
         said = [item for item in said if item.start < early] + [Instruction(early, text)]
-    return tuple(said)
+    return tuple(item for before, item in zip([None, *said], said, strict=False) if not _repeats(before, item))
+
+
+def _repeats(before: Instruction | None, item: Instruction) -> bool:
+    return before is not None and before.text == item.text
 
 
 def _driven(pose: Float64[Array, "n 3"]) -> Float64[Array, "m 2"]:

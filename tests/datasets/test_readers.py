@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from alpamayo_datasets import open_log
+from alpamayo_datasets.route import instructions
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
 from alpamayo_sim.scenario import scenario_of_log
@@ -288,3 +289,16 @@ def test_large_files_are_refused_before_reading(tmp_path: Path) -> None:
             file.truncate(size)
         with pytest.raises(InputError, match="larger than"):
             open_log(tmp_path / name)
+
+
+def test_a_navigator_announces_turns_and_says_nothing_twice() -> None:
+    straight, angle = np.arange(0.0, 100.0), np.linspace(0.0, np.pi / 2, 20)
+    approach = np.stack([straight, np.zeros_like(straight)], axis=-1)
+    arc = np.array([100.0, 0.0]) + 12.0 * np.stack([np.sin(angle), 1.0 - np.cos(angle)], axis=-1)
+    leave = arc[-1] + np.stack([np.zeros_like(straight), straight], axis=-1)[1:]
+    for sign, side in ((1.0, "left"), (-1.0, "right")):
+        said = instructions(np.concatenate([approach, arc, leave]) * np.array([1.0, sign]))
+        assert [item.text for item in said] == ["Follow the road", f"Turn {side}", "Go straight on"]
+        assert 40.0 < said[1].start < 70.0
+        assert 110.0 < said[2].start < 150.0
+    assert [item.text for item in instructions(approach)] == ["Follow the road"]
