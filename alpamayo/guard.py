@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Float64
 from alpamayo.validator.danger import TIMES, Danger, Motions, braked, corner_margins, danger
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
-from alpamayo.validator.judge import score_plans
+from alpamayo.validator.judge import CORE_RULES, score_plans
 from alpamayo.validator.situation import Traffic, plans_in_world
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
@@ -214,7 +214,13 @@ class _Watch:
         """The validator's, of the K candidates on this forecast."""
         now = self.truth.step * self.guard.scene.dt
         return score_plans(
-            self.guard.scene, self.decision.plans, now, truth=self.truth, forecast=self.traffic, area=self.guard.area
+            self.guard.scene,
+            self.decision.plans,
+            now,
+            truth=self.truth,
+            forecast=self.traffic,
+            area=self.guard.area,
+            rules=CORE_RULES,
         )
 
     @cached_property

@@ -4,11 +4,12 @@
 """
 
 from alpamayo.validator.drivable import DrivableField
-from alpamayo.validator.judge import RULES, judge, score_episode, score_plans
+from alpamayo.validator.judge import CORE_RULES, RULES, judge, score_episode, score_plans
 from alpamayo.validator.situation import Situation, Traffic, constant_velocity, recorded
 from alpamayo.validator.verdict import RuleResult, Score, Verdict, verdict_from_json
 
 __all__ = [
+    "CORE_RULES",
     "RULES",
     "DrivableField",
     "RuleResult",

@@ -9,10 +9,14 @@ from jaxtyping import Float, Float64
 
 from alpamayo.validator import scores
 from alpamayo.validator.drivable import DrivableField
-from alpamayo.validator.rules.area import drivable_area
+from alpamayo.validator.rules.area import drivable_area, drivable_area_tolerant
 from alpamayo.validator.rules.collision import at_fault_collision
 from alpamayo.validator.rules.comfort import comfort_rule
-from alpamayo.validator.rules.progress import progress, route_position
+from alpamayo.validator.rules.kinematics import kinematics
+from alpamayo.validator.rules.lanes import driving_direction, lane_keeping, speed_limit
+from alpamayo.validator.rules.progress import making_progress, progress, route_position
+from alpamayo.validator.rules.responsibility import responsibility
+from alpamayo.validator.rules.signals import red_light, stop_line
 from alpamayo.validator.rules.time_to_collision import time_to_collision
 from alpamayo.validator.situation import (
     Situation,
@@ -45,7 +49,19 @@ RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
         "time_to_collision": (time_to_collision, "s"),
         "progress": (progress, "m"),
         "comfort": (comfort_rule, "of the bound"),
+        "driving_direction": (driving_direction, "m"),
+        "red_light": (red_light, "m"),
+        "stop_line": (stop_line, "m/s"),
+        "speed_limit": (speed_limit, "m/s"),
+        "lane_keeping": (lane_keeping, "m"),
+        "making_progress": (making_progress, "m"),
+        "kinematics": (kinematics, "m/s²"),
+        "rss": (responsibility, "m"),
+        "drivable_area_nuplan": (drivable_area_tolerant, "m"),
     }
+)
+CORE_RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
+    {name: RULES[name] for name in (*scores.PDMS_GATES, *scores.PDMS_WEIGHTS)}
 )
 
 
@@ -102,6 +118,7 @@ def score_plans(
         history=_history(scene, step, pose, world, speeds, truth, history),
         start_step=step,
         reference=reference,
+        signals=_signals(scene, step, steps),
     )
     return judge(situation, rules)
 
@@ -149,6 +166,7 @@ def episode_situation(episode: "Episode", area: DrivableField | None = None) -> 
         traffic=episode_traffic(episode),
         history=mirrored_history(pose, speed[:, 0], episode.dt),
         reference=episode_reference(episode),
+        signals=episode.signals,
         compare=False,
     )
 
@@ -197,6 +215,16 @@ def _ego(scene: Scene, t: float, truth: Truth | None) -> tuple[int, Float64[Arra
         raise InputError(f"scene {scene.id!r} has no ego at {t} s; it has {scene.steps} steps of {scene.dt} s")
     pose = np.array([ego.position[step, 0], ego.position[step, 1], ego.heading[step]], np.float64)
     return step, pose, float(np.hypot(*ego.velocity[step])), ego.size[:2].astype(np.float64)
+
+
+def _signals(scene: Scene, step: int, steps: int) -> Array | None:
+    """What the signals show from ``step`` on, as the scene has it; its last state after its end."""
+    if not scene.signals or not all(len(signal.states) for signal in scene.signals):
+        return None
+    rows = [
+        signal.states[np.minimum(np.arange(step, step + steps), len(signal.states) - 1)] for signal in scene.signals
+    ]
+    return np.stack(rows, axis=1)
 
 
 def _history(

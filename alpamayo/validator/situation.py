@@ -88,6 +88,7 @@ class Situation:
     history: Float64[Array, "k h 3"]
     start_step: int = 0
     reference: float | None = None
+    signals: Int8[Array, "t signals"] | None = None
     compare: bool = True  # the K motions are alternatives: the best of them is a reference for progress too
     _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alpamayo.validator import RULES, score_plans, verdict_from_json
+from alpamayo.validator import CORE_RULES, RULES, score_plans, verdict_from_json
 from alpamayo.validator.contacts import near_pairs
 from alpamayo.validator.judge import judge
 from alpamayo.validator.situation import Traffic
@@ -29,7 +29,7 @@ def test_free_road_is_perfect_and_says_of_what(make):
     verdict = score_plans(world, make.plan(13.0)[None], 0.0, truth=make.truth(make.scene(speed=13.0)))
     score = verdict.scores["pdms"]
     assert score.value[0] == pytest.approx(1.0, abs=0.05)
-    assert set(score.parts) == set(RULES)
+    assert set(score.parts) == set(CORE_RULES)
     assert score.missing == ((),)
     assert not any(result.violated[0] for result in verdict.rules.values())
 
@@ -171,8 +171,9 @@ def test_headings_may_wrap(make):
         turned = plan + np.array([0, 0, 2 * np.pi * turns, 0], np.float32)
         here, there = (score_plans(make.scene(), p[None], 0.0, truth=make.truth(make.scene())) for p in (plan, turned))
         for name in RULES:
-            assert there.rules[name].value[0] == here.rules[name].value[0], name
-            assert there.rules[name].margin[0] == pytest.approx(here.rules[name].margin[0], abs=1e-4), name
+            a, b = there.rules[name], here.rules[name]
+            assert np.array_equal(a.value, b.value, equal_nan=True), name
+            assert a.margin == pytest.approx(b.margin, abs=1e-4, nan_ok=True), name
 
 
 def test_time_to_collision_asks_for_0_95_seconds(make):
@@ -251,7 +252,7 @@ def test_verdicts_survive_json(make):
     again = verdict_from_json(json.loads(text))
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert again.rules["at_fault_collision"].reasons == verdict.rules["at_fault_collision"].reasons
-    assert set(verdict.timeline(1)) == {"at_fault_collision", "drivable_area", "time_to_collision", "comfort"}
+    assert set(verdict.timeline(1)) >= {"at_fault_collision", "drivable_area", "time_to_collision", "comfort"}
 
 
 def test_without_truth_the_recording_is_what_happens(make):

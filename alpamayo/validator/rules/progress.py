@@ -45,14 +45,29 @@ def gained_along_route(situation: Situation) -> Float64[Array, " k"]:
     return np.clip(route_position(route.path, situation.pose[:, -1, :2]) - start, 0.0, None)
 
 
+def making_progress(situation: Situation) -> RuleResult:
+    """At least a fifth of the possible progress: 1, else 0 (nuPlan's). The margin is what was gained beyond it (m)."""
+    whole = progress(situation)
+    if not whole.valid.any():
+        return not_applicable("making_progress", "m", situation.count, whole.reasons[0])
+    value = (whole.value >= MAKING).astype(np.float64)
+    when = np.where(value < 1.0, situation.times[-1], np.nan)
+    return RuleResult("making_progress", "m", value, whole.margin, whole.valid, when, whole.reasons)
+
+
 def route_position(path: Array, xy: Float64[Array, "n 2"]) -> Float64[Array, " n"]:
     """Arc length (m) of the foot of each point on a path, worked out near the points only."""
-    knots = arc_length(path)
+    first, part = near_path(path, xy)
+    return float(arc_length(path)[first]) + project(part, xy)[0]
+
+
+def near_path(path: Array, xy: Float64[Array, "n 2"]) -> tuple[int, Float64[Array, "m d"]]:
+    """The part of a path that can be nearest to any of the points, and the index that it begins at."""
     near = np.linalg.norm(path[:, :2] - xy.mean(axis=0), axis=1)
     spread = np.linalg.norm(xy - xy.mean(axis=0), axis=1).max()
     kept = np.flatnonzero(near <= near.min() + 2.0 * spread + 50.0)
-    first, last = max(kept[0] - 1, 0), min(kept[-1] + 2, len(path))
-    return knots[first] + project(path[first:last].astype(np.float64), xy)[0]
+    first, last = max(int(kept[0]) - 1, 0), min(int(kept[-1]) + 2, len(path))
+    return first, path[first:last].astype(np.float64)
 
 
 def free_progress(situation: Situation) -> float:

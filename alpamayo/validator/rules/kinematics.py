@@ -1,0 +1,67 @@
+"""Kinematic feasibility: what a car with these tyres can do."""
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo.validator.situation import Situation
+from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo_sim.geometry import wrap_angle
+
+Array = np.ndarray
+GRAVITY = 9.81
+WINDOW = 3  # steps; differences over less are noise
+CURVATURE = 0.25  # 1/m; a turning circle of 8 m
+SLOW = 1.0  # m/s; curvature means nothing slower than this
+REVERSE = 0.05  # m a step
+SLACK = 0.5  # m/s²
+
+
+def kinematics(situation: Situation) -> RuleResult:
+    """The friction circle, the curvature and no reverse: 1, else 0.
+
+    Accelerations along and across, from positions and headings over 0.3 s, stay within friction * g; the curvature
+    within 0.25 1/m; no step goes backwards by more than 5 cm. The margin (m/s²) is what is left of the circle, or
+    minus how much more the curvature would ask for at that speed.
+    """
+    name, count = "kinematics", situation.count
+    if situation.pose.shape[1] <= WINDOW + 1:
+        return not_applicable(name, "m/s²", count, "too few poses")
+    limit = situation.scene.environment.friction * GRAVITY + SLACK
+    along, across, speed, curvature = motion(situation)
+    circle = limit - np.hypot(along, across)
+    bend = np.where(speed > SLOW, (CURVATURE - np.abs(curvature)) * speed**2, np.inf)
+    back = np.where(_backwards(situation) > REVERSE, -limit, np.inf)
+    margins = np.minimum(np.minimum(circle, np.where(bend < 0.0, bend, np.inf)), back)
+    margin = margins.min(axis=1)
+    when = first_time(margins < 0.0, situation.times)
+    reasons = tuple(
+        f"asks for up to {limit - m:.1f} m/s² of {limit:.1f} m/s², first at {at:.1f} s"
+        if m < 0.0
+        else f"needs {limit - m:.1f} m/s² of {limit:.1f} m/s²"
+        for m, at in zip(margin, when, strict=True)
+    )
+    value = (margin >= 0.0).astype(np.float64)
+    return RuleResult(name, "m/s²", value, margin, np.ones(count, bool), when, reasons, margins)
+
+
+def motion(situation: Situation) -> tuple[Array, Array, Array, Array]:
+    """Acceleration along and across (m/s²), speed (m/s) and curvature (1/m) [k, t] over windows of 0.3 s."""
+    step = np.diff(situation.pose, axis=1)
+    length = np.hypot(step[..., 0], step[..., 1]) / situation.dt
+    speed = np.concatenate([np.abs(situation.speed[:, :1]), length], axis=1)
+    turned = np.concatenate([np.zeros((len(speed), 1)), np.cumsum(wrap_angle(step[..., 2]), axis=1)], axis=1)
+    along, rate = _slope(speed, situation.dt), _slope(turned, situation.dt)
+    return along, rate * speed, speed, rate / np.maximum(speed, SLOW)
+
+
+def _slope(values: Array, dt: float) -> Float64[Array, "k t"]:
+    """Differences over ``WINDOW`` steps up to each time; those of the first full window before that."""
+    slope = (values[:, WINDOW:] - values[:, :-WINDOW]) / (WINDOW * dt)
+    return np.concatenate([np.repeat(slope[:, :1], WINDOW, axis=1), slope], axis=1)
+
+
+def _backwards(situation: Situation) -> Float64[Array, "k t"]:
+    """Metres that each step goes against the heading."""
+    pose = situation.pose
+    step = np.diff(pose[..., :2], axis=1, prepend=pose[:, :1, :2])
+    return -(step[..., 0] * np.cos(pose[..., 2]) + step[..., 1] * np.sin(pose[..., 2]))

@@ -1,0 +1,175 @@
+"""Rules of the lane: the right one, its middle, its speed."""
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from alpamayo.validator.lane_field import lane_field
+from alpamayo.validator.places import lane_width
+from alpamayo.validator.rules.progress import near_path
+from alpamayo.validator.situation import Situation
+from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo_sim.geometry import project
+from alpamayo_sim.map_index import LaneMatch
+from alpamayo_sim.scene import LaneKind
+
+Array = np.ndarray
+WINDOW = 1.0  # s
+FEW, MANY = 2.0, 6.0  # m in the window: NAVSIM's and nuPlan's bounds of driving direction
+KEEPING = 0.5  # m
+KEEPING_TIME = 2.0  # s
+OVERSPEED = 2.23  # m/s; nuPlan's
+AGAINST = 0.5 * np.pi
+FURTHEST = 20.0  # m
+
+
+def lane_matches(situation: Situation) -> LaneMatch:
+    """The lane of each pose, flat: motion by motion, time by time."""
+    poses = situation.pose.reshape(-1, 3)
+    return lane_field(situation.index).match(poses[:, :2], poses[:, 2])
+
+
+def driving_direction(situation: Situation) -> RuleResult:
+    """Metres driven off the lanes of the route in any second: under 2 m 1, under 6 m 0.5, else 0 (NAVSIM's DDC).
+
+    Off is a centre on no lane of the route and on no lane of an intersection. A route that names no lanes has those
+    that its path runs along. Without a route, off is a centre on no lane that goes within 90 degrees of the ego's
+    way. The margin is what is left (m) of the first 2 m.
+    """
+    name, count = "driving_direction", situation.count
+    if not situation.scene.road_map.lanes:
+        return not_applicable(name, "m", count, "the map has no lanes")
+    off = ~_on_lanes(situation)
+    moved = np.linalg.norm(np.diff(situation.pose[..., :2], axis=1, prepend=situation.pose[:, :1, :2]), axis=-1)
+    total = np.cumsum(np.where(off, moved, 0.0), axis=1)
+    steps = round(WINDOW / situation.dt)
+    before = np.concatenate([np.zeros((count, steps)), total[:, :-steps]], axis=1)[:, : total.shape[1]]
+    window = total - before
+    worst = window.max(axis=1)
+    value = np.where(worst < FEW, 1.0, np.where(worst < MANY, 0.5, 0.0))
+    when = first_time(window >= FEW, situation.times)
+    reasons = tuple(
+        f"{metres:.1f} m in a second off the lanes of the route, first over {FEW:.0f} m at {at:.1f} s"
+        if metres >= FEW
+        else f"at most {metres:.1f} m in a second off the lanes of the route"
+        for metres, at in zip(worst, when, strict=True)
+    )
+    return RuleResult(name, "m", value, FEW - worst, np.ones(count, bool), when, reasons, FEW - window)
+
+
+def lane_keeping(situation: Situation) -> RuleResult:
+    """Not more than 0.5 m from the middle for 2 s on end: 1, else 0 (NAVSIM's LK); intersections are not counted.
+
+    The middle is the route's, or without a route that of the nearest lane. The margin is 0.5 m less the least
+    distance over the worst 2 s.
+    """
+    name, count = "lane_keeping", situation.count
+    scene = situation.scene
+    if not scene.road_map.lanes:
+        return not_applicable(name, "m", count, "the map has no lanes")
+    match = situation.shared(lane_matches)
+    crossing = _of_lanes(situation, [lane.in_intersection for lane in scene.road_map.lanes], match)
+    away = np.abs(match.offset)
+    if scene.route is not None:
+        first, path = near_path(scene.route.path, situation.pose[..., :2].reshape(-1, 2))
+        del first
+        away = np.abs(project(path, situation.pose[..., :2].reshape(-1, 2))[1])
+    away = away.reshape(count, -1)
+    steps = round(KEEPING_TIME / situation.dt)
+    margins = np.full(away.shape, KEEPING)
+    for k in range(count):
+        kept = np.flatnonzero(~crossing[k])
+        if len(kept) >= steps:
+            least = np.lib.stride_tricks.sliding_window_view(away[k, kept], steps).min(axis=1)
+            margins[k, kept[steps - 1 :]] = KEEPING - least
+    margin = margins.min(axis=1)
+    when = first_time(margins < 0.0, situation.times)
+    reasons = tuple(
+        f"{KEEPING - m:.2f} m or more off the middle for {KEEPING_TIME:.0f} s until {at:.1f} s"
+        if m < 0.0
+        else f"never off the middle by more than {KEEPING} m for {KEEPING_TIME:.0f} s"
+        for m, at in zip(margin, when, strict=True)
+    )
+    value = (margin >= 0.0).astype(np.float64)
+    return RuleResult(name, "m", value, margin, np.ones(count, bool), when, reasons, margins)
+
+
+def speed_limit(situation: Situation) -> RuleResult:
+    """How much too fast and for how long: max(0, 1 - sum of overspeed * dt / (2.23 m/s * duration)) (nuPlan's).
+
+    The margin (m/s) is the limit of the lane less the speed; times on lanes without a known limit do not count.
+    """
+    name, count = "speed_limit", situation.count
+    lanes = situation.scene.road_map.lanes
+    limits = np.array([np.nan if lane.speed_limit is None else lane.speed_limit for lane in lanes])
+    if not len(limits) or np.isnan(limits).all():
+        return not_applicable(name, "m/s", count, "no lane has a known speed limit")
+    match = situation.shared(lane_matches)
+    limit = np.where(match.index >= 0, limits[match.index], np.nan).reshape(count, -1)
+    margins = limit - np.abs(situation.speed)
+    known = ~np.isnan(margins)
+    over = np.where(known, np.maximum(-margins, 0.0), 0.0)
+    duration = max(float(situation.times[-1]), situation.dt)
+    value = np.maximum(0.0, 1.0 - over.sum(axis=1) * situation.dt / (OVERSPEED * duration))
+    valid = known.any(axis=1)
+    least = np.where(valid, np.where(known, margins, np.inf).min(axis=1), np.nan)
+    when = first_time(known & (margins < 0.0), situation.times)
+    reasons = tuple(
+        "no limit is known where it drives"
+        if not there
+        else f"up to {-m:.1f} m/s too fast, first at {at:.1f} s"
+        if m < 0.0
+        else f"at least {m:.1f} m/s under the limit"
+        for there, m, at in zip(valid, least, when, strict=True)
+    )
+    return RuleResult(name, "m/s", np.where(valid, value, np.nan), least, valid, when, reasons, margins)
+
+
+def _on_lanes(situation: Situation) -> Bool[Array, "k t"]:
+    """Whether each centre is on a lane where the ego may be: of the route, or of an intersection."""
+    scene, match = situation.scene, situation.shared(lane_matches)
+    lanes = scene.road_map.lanes
+    inside = (np.abs(match.offset) <= 0.5 * lane_width(situation.index, match)).reshape(situation.count, -1)
+    turn = (np.cos(match.heading - situation.pose[..., 2].reshape(-1)) > 0.0).reshape(inside.shape)
+    crossing = _of_lanes(situation, [lane.in_intersection for lane in lanes], match)
+    route = route_lanes(situation)
+    if not route:
+        return inside & (turn | crossing)
+    on_route = _of_lanes(situation, [lane.id in route for lane in lanes], match)
+    return inside & turn & (on_route | crossing) | inside & crossing
+
+
+def route_lanes(situation: Situation) -> frozenset[str]:
+    """Lanes of the route: those it names and their neighbours that go the same way, or those its path runs along."""
+    scene = situation.scene
+    if scene.route is None:
+        return frozenset()
+    by_id, lanes = scene.road_map.lane_by_id, scene.road_map.lanes
+    named = [name for name in scene.route.lane_ids if name in by_id]
+    if not named:
+        path = scene.route.path[:, :2].astype(np.float64)
+        step = np.diff(path, axis=0)
+        match = situation.index.nearest_lane(path[:-1], np.arctan2(step[:, 1], step[:, 0]), 2.0)
+        named = [lanes[i].id for i in np.unique(match.index[match.index >= 0])]
+    beside = [
+        other
+        for name in named
+        for other in (*by_id[name].left_neighbours, *by_id[name].right_neighbours)
+        if other in by_id and by_id[other].kind == LaneKind.DRIVING and _same_way(by_id[name], by_id[other])
+    ]
+    return frozenset((*named, *beside))
+
+
+def _same_way(a: object, b: object) -> bool:
+    """Whether two neighbouring lanes go within 90 degrees of each other."""
+    ways = [lane.centreline[-1, :2] - lane.centreline[0, :2] for lane in (a, b)]  # type: ignore[attr-defined]
+    return bool(ways[0] @ ways[1] > 0.0)
+
+
+def _of_lanes(situation: Situation, flags: list[bool], match: LaneMatch) -> Bool[Array, "k t"]:
+    found = np.array(flags)[match.index] & (match.index >= 0)
+    return found.reshape(situation.count, -1)
+
+
+def off_middle(situation: Situation) -> Float64[Array, "k t"]:
+    """Distance (m) of each centre from the middle of its lane."""
+    return np.abs(situation.shared(lane_matches).offset).reshape(situation.count, -1)

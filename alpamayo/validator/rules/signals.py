@@ -1,0 +1,141 @@
+"""Red lights and stop signs: what the front bumper crosses, and when."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from alpamayo.validator.situation import Situation
+from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo_sim.scene import SignalState, StopLine
+
+Array = np.ndarray
+FURTHEST = 50.0  # m; a line further ahead is not told apart
+REACH = 1.0  # m; beside the ends of a line
+STANDS = 0.5  # m/s
+BEFORE = 4.0  # m; so near to the line one has to have stood
+
+
+@dataclass(frozen=True, eq=False)
+class Approach:
+    """Where the front bumper is to one stop line: metres before it, and at which times it crosses it."""
+
+    before: Float64[Array, "k t"]
+    beside: Bool[Array, "k t"]
+    crosses: Bool[Array, "k t"]
+
+
+def red_light(situation: Situation) -> RuleResult:
+    """The front does not cross the stop line of a lane whose signal is red: 1, else 0 (NAVSIM's TLC).
+
+    Where a signal's lanes have no stop line, the start of the lane is the line. The margin (m) is the least distance
+    before a red line; after crossing it is how far behind it the front is, negative.
+    """
+    name, count = "red_light", situation.count
+    signals = situation.scene.signals
+    if not signals or situation.signals is None:
+        return not_applicable(name, "m", count, "there are no signals")
+    margins = np.full(situation.pose.shape[:2], FURTHEST)
+    for i, signal in enumerate(signals):
+        red = situation.signals[:, i] == SignalState.RED
+        for line in _lines(situation, signal.lane_ids):
+            margins = np.minimum(margins, _red_margins(approach(situation, line), red))
+    margin = margins.min(axis=1)
+    when = first_time(margins < 0.0, situation.times)
+    reasons = tuple(
+        f"crosses the line at red at {at:.1f} s"
+        if m < 0.0
+        else (f"never nearer than {m:.1f} m to a red line" if m < FURTHEST else f"no red line within {FURTHEST:.0f} m")
+        for m, at in zip(margin, when, strict=True)
+    )
+    value = (margin >= 0.0).astype(np.float64)
+    return RuleResult(name, "m", value, margin, np.ones(count, bool), when, reasons, margins)
+
+
+def stop_line(situation: Situation) -> RuleResult:
+    """The ego stands (under 0.5 m/s) within 4 m before a stop line without signals, before it crosses it: 1, else 0.
+
+    The margin (m/s) is 0.5 m/s less the least speed within those 4 m, of the worst line crossed.
+    """
+    name, count = "stop_line", situation.count
+    signalled = {lane for signal in situation.scene.signals for lane in signal.lane_ids}
+    lines = [
+        line
+        for line in situation.scene.road_map.stop_lines
+        if line.lane_ids and not signalled.intersection(line.lane_ids)
+    ]
+    if not lines:
+        return not_applicable(name, "m/s", count, "there are no stop lines without signals")
+    margins = np.full(situation.pose.shape[:2], STANDS)
+    for line in lines:
+        near = approach(situation, line)
+        slow = np.where(near.beside & (near.before >= 0.0) & (near.before < BEFORE), np.abs(situation.speed), np.inf)
+        least = np.minimum.accumulate(slow, axis=1)
+        margins = np.where(near.crosses, np.minimum(margins, STANDS - np.minimum(least, FURTHEST)), margins)
+    margin = margins.min(axis=1)
+    when = first_time(margins < 0.0, situation.times)
+    reasons = tuple(
+        f"crosses a stop line at {at:.1f} s without a stop" if m < 0.0 else "crosses no stop line without a stop"
+        for m, at in zip(margin, when, strict=True)
+    )
+    return RuleResult(name, "m/s", (margin >= 0.0).astype(float), margin, np.ones(count, bool), when, reasons, margins)
+
+
+def approach(situation: Situation, line: tuple[Array, Array] | StopLine) -> Approach:
+    """The front bumper and one stop line; ``line`` is one of the map or a segment and the way across it."""
+    (start, end), way = _oriented(situation, line) if isinstance(line, StopLine) else line
+    heading = situation.pose[..., 2]
+    nose = situation.pose[..., :2] + 0.5 * situation.size[0] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    along = end - start
+    length = max(float(np.linalg.norm(along)), 1e-6)
+    off = nose - start
+    before = -(off @ way)
+    place = off @ along / length
+    aligned = np.cos(heading) * way[0] + np.sin(heading) * way[1] > 0.5
+    beside = (place > -REACH) & (place < length + REACH) & aligned
+    earlier = np.concatenate([before[:, :1], before[:, :-1]], axis=1)
+    return Approach(before, beside, beside & (earlier > 0.0) & (before <= 0.0))
+
+
+def _red_margins(near: Approach, red: Bool[Array, " t"]) -> Float64[Array, "k t"]:
+    """Margins to one line: before it while it is red, behind it from a crossing at red on."""
+    ahead = np.where(near.beside & red & (near.before > 0.0), near.before, FURTHEST)
+    broken = np.logical_or.accumulate(near.crosses & red, axis=1)
+    return np.where(broken, np.minimum(near.before, -1e-3), ahead)
+
+
+def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[tuple[Array, Array]]:
+    """Segments and ways across them of the stop lines of lanes, or of the starts of these lanes."""
+    road_map, wanted = situation.scene.road_map, set(lane_ids)
+    lines = [line for line in road_map.stop_lines if wanted.intersection(line.lane_ids)]
+    if lines:
+        return [_oriented(situation, line) for line in lines]
+    out = []
+    for name in lane_ids:
+        if name in road_map.lane_by_id:
+            lane = road_map.lane_by_id[name]
+            start, way = _start(lane.centreline)
+            across = 0.5 * float(lane.width[0]) * np.array([-way[1], way[0]])
+            out.append((np.stack([start + across, start - across]), way))
+    return out
+
+
+def _oriented(situation: Situation, line: StopLine) -> tuple[Array, Array]:
+    """Ends of a stop line and the way its lanes go across it."""
+    by_id = situation.scene.road_map.lane_by_id
+    ends = line.line[[0, -1], :2].astype(np.float64)
+    along = ends[1] - ends[0]
+    way = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
+    middle = ends.mean(axis=0)
+    for name in line.lane_ids:
+        if name in by_id:
+            points = by_id[name].centreline[:, :2].astype(np.float64)
+            near = int(np.clip(np.argmin(np.linalg.norm(points - middle, axis=1)), 0, len(points) - 2))
+            return ends, way if (points[near + 1] - points[near]) @ way > 0.0 else -way
+    return ends, way
+
+
+def _start(centreline: Array) -> tuple[Array, Array]:
+    points = centreline[:2, :2].astype(np.float64)
+    step = points[1] - points[0]
+    return points[0], step / max(float(np.linalg.norm(step)), 1e-6)
