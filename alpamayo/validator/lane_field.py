@@ -10,6 +10,7 @@ import shapely
 from jaxtyping import Float64
 
 from alpamayo_sim.map_index import HEADING_COST, LaneMatch, MapIndex
+from alpamayo_sim.scene import Lane, RoadMap, Route
 
 Array = np.ndarray
 CELL = 2.0  # m
@@ -20,6 +21,13 @@ CHUNK = 1_000_000  # pairs of point and segment at once
 def lane_field(index: MapIndex) -> "LaneField":
     """The field of an index, kept for as long as it is among the last eight."""
     return LaneField(index)
+
+
+@lru_cache(maxsize=8)
+def route_field(route: Route) -> "LaneField":
+    """The field of a route's path as if it were a lane; ``offset`` and ``s`` are those of the route."""
+    lane = Lane(id="route", centreline=route.path, width=np.ones(len(route.path), np.float32))
+    return LaneField(MapIndex(RoadMap(lanes=(lane,))))
 
 
 class LaneField:

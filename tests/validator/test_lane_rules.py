@@ -132,7 +132,7 @@ def test_kinematics(make):
 
 
 def test_rss(make):
-    assert rule(make, make.scene(), make.plan(10.0), "rss").margin[0] == 50.0
+    assert rule(make, make.scene(), make.plan(10.0), "rss").margin[0] == 5.0
     parked = make.scene(make.track("parked", 15.0, 2.6))
     assert rule(make, parked, make.plan(10.0), "rss").value[0] == 1.0
     lead = make.scene(make.track("lead", 15.0, 0.0, speed=10.0))

@@ -3,12 +3,10 @@
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.lane_field import lane_field
+from alpamayo.validator.lane_field import lane_field, route_field
 from alpamayo.validator.places import lane_width
-from alpamayo.validator.rules.progress import near_path
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
-from alpamayo_sim.geometry import project
 from alpamayo_sim.map_index import LaneMatch
 from alpamayo_sim.scene import LaneKind
 
@@ -70,9 +68,8 @@ def lane_keeping(situation: Situation) -> RuleResult:
     crossing = _of_lanes(situation, [lane.in_intersection for lane in scene.road_map.lanes], match)
     away = np.abs(match.offset)
     if scene.route is not None:
-        first, path = near_path(scene.route.path, situation.pose[..., :2].reshape(-1, 2))
-        del first
-        away = np.abs(project(path, situation.pose[..., :2].reshape(-1, 2))[1])
+        poses = situation.pose.reshape(-1, 3)
+        away = np.abs(route_field(scene.route).match(poses[:, :2], poses[:, 2]).offset)
     away = away.reshape(count, -1)
     steps = round(KEEPING_TIME / situation.dt)
     margins = np.full(away.shape, KEEPING)

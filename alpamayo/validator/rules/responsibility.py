@@ -10,7 +10,9 @@ from alpamayo.validator.verdict import RuleResult, first_time
 
 Array = np.ndarray
 CHUNK = 200_000
-FURTHEST = 50.0  # m
+FURTHEST = 5.0  # m; a larger margin is not told apart
+LOOK = 300.0  # m
+SIDEWAYS = 4.0  # s; nobody gets further sideways than in that time at the present speed
 TOLERANCE = 0.5  # m/s²
 STANDS = 0.05  # m/s
 
@@ -53,25 +55,30 @@ def _judged(situation: Situation, rows: slice, along: Array) -> tuple[Float64[Ar
     c, s = np.cos(pose[:, None, :, 2]), np.sin(pose[:, None, :, 2])
     dx, dy = other[None, ..., 0] - pose[:, None, :, 0], other[None, ..., 1] - pose[:, None, :, 1]
     ahead, left = c * dx + s * dy, c * dy - s * dx
-    turn = other[None, ..., 2] - pose[:, None, :, 2]
+    v_right = s * velocity[None, ..., 0] - c * velocity[None, ..., 1]
+    there = np.broadcast_to(traffic.valid[None, :, :steps], ahead.shape)
+    reach = 0.5 * (situation.size[1] + np.hypot(traffic.size[:, 0], traffic.size[:, 1]))[:, None] + FURTHEST
+    near = there & (np.abs(left) < reach + SIDEWAYS * np.abs(v_right)) & (np.abs(ahead) < LOOK)
+    k, a = np.nonzero(near.any(axis=2))
+    ahead, left, v_right, there = ahead[k, a], left[k, a], v_right[k, a], there[k, a]
+    turn = other[a, :, 2] - pose[k, :, 2]
     ct, st = np.abs(np.cos(turn)), np.abs(np.sin(turn))
-    length, width = traffic.size[:, 0, None], traffic.size[:, 1, None]
+    length, width = traffic.size[a, 0, None], traffic.size[a, 1, None]
     gap = np.abs(ahead) - 0.5 * (situation.size[0] + length * ct + width * st)
     side_gap = np.abs(left) - 0.5 * (situation.size[1] + length * st + width * ct)
-    v_along = c * velocity[None, ..., 0] + s * velocity[None, ..., 1]
-    v_right = s * velocity[None, ..., 0] - c * velocity[None, ..., 1]
-    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= STANDS
+    v_along = np.cos(pose[k, :, 2]) * velocity[a, :, 0] + np.sin(pose[k, :, 2]) * velocity[a, :, 1]
+    stands = np.hypot(velocity[a, :, 0], velocity[a, :, 1]) <= STANDS
     ego_behind, ego_left = ahead > 0.0, left < 0.0
-    own = np.broadcast_to(np.abs(speed)[:, None], ahead.shape)
-    danger = rss.assess(gap, side_gap, own, v_along, np.zeros_like(own), v_right, ego_behind, ego_left)
+    danger = rss.assess(gap, side_gap, np.abs(speed[k]), v_along, np.zeros_like(gap), v_right, ego_behind, ego_left)
     still = _sideways_of_one(rss.EGO) + rss.EGO.fluctuation
-    lateral = np.where(stands[None], side_gap - still, danger.lateral)
-    there = traffic.valid[None, :, :steps]
+    lateral = np.where(stands, side_gap - still, danger.lateral)
     danger = rss.Danger(np.where(there, danger.longitudinal, np.inf), np.where(there, lateral, np.inf))
-    margin = np.minimum(danger.margin.min(axis=1), FURTHEST)
+    margin = np.full(speed.shape, FURTHEST)
+    np.minimum.at(margin, k, danger.margin)
     facing = (v_along < 0.0) & ego_behind
-    asked = rss.proper_response(danger, ego_left=ego_left, facing=facing, ego_behind=ego_behind).longitudinal_max
-    asked = asked.min(axis=1)
+    needed = rss.proper_response(danger, ego_left=ego_left, facing=facing, ego_behind=ego_behind).longitudinal_max
+    asked = np.full(speed.shape, rss.EGO.accel_max)
+    np.minimum.at(asked, k, needed)
     late = _lasts(asked < 0.0, round(rss.EGO.response_time / situation.dt))
     return margin, late & (along > asked + TOLERANCE) & (np.abs(speed) > STANDS)
 
