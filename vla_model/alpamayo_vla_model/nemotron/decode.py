@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from alpamayo_kernels.attention import gqa_attention
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaState, NemotronCache
 
 if TYPE_CHECKING:
     from alpamayo_vla_model.nemotron.model import MLP, Attention, Mamba2, MoE, NemotronModel, RMSNorm
-
-_Constants = tuple[tuple[int, ...], Tensor, Tensor]
-_constants: WeakKeyDictionary[nn.Module, _Constants] = WeakKeyDictionary()
 
 
 def applies(x: Tensor, cache: NemotronCache | None, keep: Tensor | None) -> bool:
@@ -120,14 +116,8 @@ def _mamba(mixer: Mamba2, residual: Tensor, h: Tensor, state: LayerState) -> Ten
 
 
 def constants(mixer: Mamba2) -> tuple[Tensor, Tensor]:
-    """Return the taps `[kernel, channels]` and decay rates `[heads]`, kept until the parameters change."""
-    weight, rates = mixer.conv1d.weight, mixer.A_log
-    version = (weight._version, rates._version, weight.data_ptr(), rates.data_ptr())
-    found = _constants.get(mixer)
-    if found is None or found[0] != version:
-        found = (version, weight.detach()[:, 0].T.contiguous(), -torch.exp(rates.detach()))
-        _constants[mixer] = found
-    return found[1], found[2]
+    """Return the taps `[kernel, channels]` and the decay rates `[heads]` of a block."""
+    return mixer.conv1d.weight[:, 0].T, -torch.exp(mixer.A_log)
 
 
 def _attention(mixer: Attention, residual: Tensor, h: Tensor, state: LayerState, start: int) -> Tensor:
