@@ -146,7 +146,9 @@ def _candidates(paths: Paths, situation: Situation, acceleration: float) -> Cand
     view, cap, grip = situation.view, situation.cap, situation.grip
     speed = view.ego_speed
     allowed = min(situation.desired, cap.ahead(view.ego_s, 2.0 * speed) + 0.3)
-    ramp = ramps(speed, acceleration, max(allowed, 1.0), grip)
+    places = (situation.stop_at - 0.5 * float(view.ego_size[0]) - 0.4, situation.halt_at)
+    stops = [place - view.ego_s for place in places if math.isfinite(place)]
+    ramp = ramps(speed, acceleration, max(allowed, 1.0), grip, stops)
     follow = following(paths, speed, acceleration, cap, _leads(paths, situation), grip)
     count = len(paths.s)
     profiles = [

@@ -39,10 +39,12 @@ def explain(
     """The decision in words and at most two causes, all of them in line of sight."""
     wished = int(np.argmin(costs.own))
     lateral = _lateral(frame, situation, target)
-    if stop_signal is not None and costs.signal[wished] > 0.0:
-        return Reasoning(Longitudinal.STOP_STATIC, lateral, (signal_component(truth, stop_signal),))
     rows = _decisive(truth, costs, situation, chosen)
     components = tuple(object_component(truth, int(k)) for k in rows)
+    if stop_signal is not None and costs.signal[wished] > 0.0:
+        before = tuple(c for c, k in zip(components, rows, strict=True) if _stands_before(situation, int(k)))
+        causes = (*before, signal_component(truth, stop_signal))[:MOST]
+        return Reasoning(Longitudinal.STOP_STATIC, lateral, causes)
     speed = candidates.speed[chosen]
     if components:
         return Reasoning(_longitudinal(components, speed, lateral, situation), lateral, components)
@@ -78,6 +80,15 @@ def _decisive(truth: Truth, costs: Costs, situation: Situation, chosen: int) -> 
             rows.append(k)
             kinds.add(kind)
     return np.array(rows[:MOST], np.int64)
+
+
+def _stands_before(situation: Situation, row: int) -> bool:
+    """Whether the agent in that row of ``Agents`` is between the ego and the stop line, in its corridor."""
+    view = situation.view
+    k = int(np.flatnonzero(view.agents.rows == row)[0])
+    half = 0.5 * float(view.ego_size[1])
+    inside = view.low[k] < view.ego_d + half and view.high[k] > view.ego_d - half
+    return bool(inside and view.ego_s < view.rear[k] < situation.stop_at)
 
 
 def _ranked(added: Array, among: Array) -> list[int]:

@@ -28,6 +28,7 @@ SOFT_GAP_OTHERS, SOFT_GAP_THINGS = 0.9, 0.55  # m
 HARD_GAP, HARD_GAP_GROWTH = 0.15, 0.06  # m, m/s
 SEE_GAP = 2.2  # m, beyond which nothing is looked at
 HARD = 4.0  # cost of each m/s² of braking beyond what is comfortable (4 m/s²)
+EASY_BRAKING, LATE = 1.8, 5.0  # m/s², cost of each m/s² that a stop line asks for beyond that
 TOO_NEAR = 2.0  # cost of each m nearer to an obstacle than it takes to swing out
 SHOULDER = 6.0  # m off the lane's centre that a place beside all lanes counts as
 ABOUT_TO = 4.0  # cost of each sample that leads into a collision when nothing is done
@@ -140,11 +141,18 @@ def score(candidates: Candidates, situation: Situation) -> Costs:
     own = _ground(candidates, situation) + _rules(candidates, situation) + _comfort(candidates, situation)
     agents, hit = _road_users(candidates, situation)
     agents += _headway(candidates, situation) + _about_to_collide(candidates, situation)
-    front = candidates.s[:, PLAN] + 0.5 * situation.size[0]
-    over = np.maximum(front.max(axis=1) - situation.stop_at, 0.0)
-    signal = np.where(over > 0.0, RED_LIGHT + 20.0 * over, 0.0)
+    signal = _stop_line(candidates, situation)
     total = own + agents.sum(axis=1) + signal
     return Costs(own, agents, signal, total, hit)
+
+
+def _stop_line(c: Candidates, x: Situation) -> Array:
+    """Passing the line, or coming so fast that it takes more than easy braking to stop there."""
+    left = x.stop_at - (c.s + 0.5 * x.size[0])
+    over = np.maximum(-left.min(axis=1), 0.0)
+    needed = np.where(c.v > 0.5, c.v**2 / (2.0 * np.maximum(left, 0.5)), 0.0).max(axis=1)
+    late = np.maximum(needed - max(EASY_BRAKING, float(needed.min())), 0.0)
+    return np.where(over > 0.0, RED_LIGHT + 20.0 * over, LATE * np.minimum(late, 5.0))
 
 
 def _ground(c: Candidates, x: Situation) -> Array:

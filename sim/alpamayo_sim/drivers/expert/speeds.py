@@ -20,11 +20,13 @@ FOLLOW_ACCELERATION, FOLLOW_BRAKING, FOLLOW_HEADWAY = 1.6, 2.0, 1.3
 GAP_MOVING, GAP_STANDING = 2.5, 9.0  # m kept to who moves or waits, and to what stays and is to be passed
 
 
-def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tuple[Array, Array, Array]:
+def ramps(
+    speed: float, acceleration: float, desired: float, grip: float, stops: list[float]
+) -> tuple[Array, Array, Array]:
     """Way (m), speed (m/s) and acceleration at 0 to 9.6 s every 0.1 s, for each ramp: [m, 97].
 
     Each goes from the present acceleration to its own with bounded jerk and holds it until the desired speed, some
-    lower speed or standstill is reached.
+    lower speed or standstill is reached; one more for each of the distances (m) of ``stops`` to come to rest there.
     """
     goals, floors = [], []
     for rate in ACCELERATIONS:
@@ -33,6 +35,10 @@ def ramps(speed: float, acceleration: float, desired: float, grip: float) -> tup
     for slower, share in SLOWER:
         goals.append(max(slower, -grip))
         floors.append(share * speed)
+    for distance in stops:
+        # The jerk at the beginning costs some metres.
+        goals.append(-min(max(speed**2 / (2.0 * max(distance - 0.2 * speed, 0.5)), 0.3), grip))
+        floors.append(0.0)
     goal, floor = np.array(goals), np.array(floors)
     jerk = np.where(goal < -4.0, EMERGENCY_JERK, np.where(goal < -1.9, FIRM_JERK, JERK))
     v, a = np.full(len(goal), speed), np.full(len(goal), np.clip(acceleration, -grip, 3.0))

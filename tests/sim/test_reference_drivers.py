@@ -1,0 +1,305 @@
+"""Reference drivers: their plans, what they react to, and that the expert comes through."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sim_scenes import prop, scene, straight_map, track, with_crossing
+
+from alpamayo_sim.driver import Driver, Observation
+from alpamayo_sim.drivers import REFERENCE_DRIVERS, get_driver
+from alpamayo_sim.drivers.expert.forecast import Memory, forecast
+from alpamayo_sim.drivers.expert.paths import quintic
+from alpamayo_sim.drivers.expert.sight import visible
+from alpamayo_sim.drivers.idm import idm_acceleration
+from alpamayo_sim.drivers.route_frame import RouteFrame, must_stop, signal_stops
+from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.reasoning import ComponentKind, Lateral, Longitudinal
+from alpamayo_sim.scenario import Goal, Scenario, Script
+from alpamayo_sim.scene import Category, Environment, Route, Signal, SignalState
+
+Array = np.ndarray
+LIMIT = 13.9
+
+
+def observe(world: World) -> Observation:
+    return dataclasses.replace(world.observe(0), truth=world.truth(0))
+
+
+def run(name, made, seconds=12.0, scripts=()):
+    """Drive a scene; the poses and speeds [n, 4], the decisions, and whether it collided."""
+    world = World([Scenario(made, Goal(400.0, seconds), tuple(scripts))])
+    driver = get_driver(name)
+    driver.reset(made, np.random.default_rng(0))
+    states, decisions = [], []
+    for _ in range(round(seconds / 0.1)):
+        decision = driver.act(observe(world))
+        decisions.append(decision)
+        states.append([*world.ego_pose[0], world.ego_speed[0]])
+        world.step(world.track(decision.plans[decision.chosen][None]))
+        if world.collided[0]:
+            return np.array(states), decisions, True
+    return np.array(states), decisions, False
+
+
+def first(name, made):
+    world = World([Scenario(made, Goal(400.0, 10.0))])
+    driver = get_driver(name)
+    driver.reset(made, np.random.default_rng(0))
+    return driver.act(observe(world))
+
+
+def red_light_scene(state=SignalState.RED, x=60.0):
+    road_map = with_crossing(straight_map(lanes=1), x)
+    lamp = Signal("lamp", np.array([x, -5.0, 5.0], np.float32), np.full(150, state, np.int8), ("r0",))
+    return scene(road_map, signals=(lamp,))
+
+
+def test_registry_offers_near_names():
+    assert set(REFERENCE_DRIVERS) == {"constant-velocity", "idm", "expert"}
+    for name in REFERENCE_DRIVERS:
+        assert isinstance(get_driver(name), Driver)
+    with pytest.raises(InputError, match="did you mean expert"):
+        get_driver("experts")
+
+
+@pytest.mark.parametrize("name", ["idm", "expert"])
+def test_needs_route_and_truth(name):
+    driver = get_driver(name)
+    assert driver.needs.truth
+    with pytest.raises(InputError, match="no route"):
+        driver.reset(dataclasses.replace(scene(), route=None), np.random.default_rng(0))
+    driver.reset(scene(), np.random.default_rng(0))
+    world = World([Scenario(scene(), Goal(100.0, 10.0))])
+    with pytest.raises(InputError, match="truth"):
+        driver.act(world.observe(0))
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE_DRIVERS))
+def test_empty_road_is_driven_straight(name):
+    states, decisions, collided = run(name, scene(), 5.0)
+    assert not collided
+    assert np.abs(states[:, 1] + 1.75).max() < 0.05
+    speeds = decisions[0].plans[0, :, 3]
+    if name == "constant-velocity":
+        assert np.all(speeds == np.float32(10.0))
+    else:
+        assert states[-1, 3] > 12.0
+        assert speeds.max() < LIMIT + 0.3
+        assert decisions[0].reasoning.longitudinal == Longitudinal.SET_SPEED_TRACKING
+
+
+@pytest.mark.parametrize("name", ["idm", "expert"])
+def test_stops_behind_who_stands(name):
+    """A standing queue before a red light: nobody goes round it."""
+    made = red_light_scene()
+    car = track("stopped", Category.VEHICLE, 50.0, -1.75)
+    made = dataclasses.replace(made, tracks=(*made.tracks, car))
+    states, decisions, collided = run(name, made, 12.0)
+    assert not collided
+    assert states[-1, 3] < 0.3
+    assert np.abs(states[:, 1] + 1.75).max() < 0.9
+    assert 0.5 < 50.0 - 4.6 - states[-1, 0] < 12.0
+    named = [c.id for d in decisions for c in d.reasoning.components]
+    assert "stopped" in named
+
+
+@pytest.mark.parametrize("name", ["idm", "expert"])
+def test_red_light_stops_and_green_does_not(name):
+    states, decisions, _ = run(name, red_light_scene(), 10.0)
+    front = states[-1, 0] + 2.3
+    assert states[-1, 3] < 0.3
+    assert 50.0 < front < 58.0
+    last = decisions[60].reasoning
+    assert last.longitudinal == Longitudinal.STOP_STATIC
+    assert last.components[0].kind == ComponentKind.TRAFFIC_LIGHT
+    assert last.components[0].id == "lamp"
+    states, _, _ = run(name, red_light_scene(SignalState.GREEN), 8.0)
+    assert states[-1, 0] > 70.0
+
+
+def test_must_stop_at_yellow_only_when_that_is_easy():
+    assert must_stop(SignalState.YELLOW, 40.0, 10.0)
+    assert not must_stop(SignalState.YELLOW, 5.0, 10.0)
+    assert must_stop(SignalState.RED, 5.0, 10.0)
+    assert not must_stop(SignalState.GREEN, 5.0, 10.0)
+
+
+def test_signal_stop_is_at_the_stop_line():
+    made = red_light_scene()
+    (stop,) = signal_stops(made, RouteFrame.of(made.route))
+    assert stop.s == pytest.approx(58.0, abs=0.1)
+
+
+def test_idm_keeps_its_equilibrium_gap():
+    """At equal speeds the IDM's acceleration vanishes at s* / sqrt(1 - (v / v0)^4) (Treiber et al. 2000)."""
+    v, v0 = 8.0, 14.0
+    gap = (2.0 + 1.5 * v) / np.sqrt(1.0 - (v / v0) ** 4)
+    assert idm_acceleration(v, v0, gap, v) == pytest.approx(0.0, abs=1e-9)
+
+
+@given(st.floats(-3, 3), st.floats(-0.3, 0.3), st.floats(-0.05, 0.05), st.floats(-4, 4), st.floats(8, 60))
+@settings(max_examples=50, deadline=None)
+def test_quintic_meets_its_ends(start, slope, bend, end, length):
+    x = np.array([0.0, 1e-4, 2e-4, length - 1e-3, length, length + 5.0])
+    y = quintic((start, slope, bend), end, length, x)
+    assert y[0] == pytest.approx(start)
+    assert (y[1] - y[0]) / 1e-4 == pytest.approx(slope, abs=1e-3)
+    assert y[3:] == pytest.approx(np.full(3, end), abs=1e-3)
+
+
+@given(st.floats(-100, 100), st.floats(-3, 3))
+@settings(max_examples=50, deadline=None)
+def test_route_frame_projects_what_it_places(along, across):
+    angle = np.linspace(0.0, 2.0, 80)
+    arc = np.stack([60.0 * np.sin(angle), 60.0 * (1.0 - np.cos(angle)), 0.0 * angle], axis=-1).astype(np.float32)
+    frame = RouteFrame.of(Route(arc))
+    s = np.clip(along, 5.0, frame.length - 5.0)
+    xy, _ = frame.to_world(np.array([s]), np.array([across]))
+    found = frame.project(xy)
+    assert found[0][0] == pytest.approx(s, abs=0.1)
+    assert found[1][0] == pytest.approx(across, abs=0.05)
+
+
+def test_plans_are_feasible_and_smooth():
+    """Waypoints, headings and speeds of the expert's plans belong together, and no step asks for the impossible."""
+    made = scene(
+        straight_map(lanes=2),
+        tracks=(track("slow", Category.VEHICLE, 35.0, -1.75, speed=4.0),),
+        props=(prop("debris", Category.DEBRIS, 120.0, -1.75),),
+    )
+    _, decisions, collided = run("expert", made, 12.0)
+    assert not collided
+    for decision in decisions[::5]:
+        for plan in decision.plans:
+            xy = np.concatenate([np.zeros((1, 2)), plan[:, :2]]).astype(np.float64)
+            step = np.diff(xy, axis=0)
+            way = np.hypot(step[:, 0], step[:, 1])
+            middle = 0.5 * (plan[1:, 3] + plan[:-1, 3]) * 0.1
+            assert np.allclose(way[1:], middle, atol=0.03)
+            moving = way[1:] > 0.2
+            course = np.arctan2(step[1:, 1], step[1:, 0])[moving]
+            assert np.abs(course - plan[1:, 2][moving]).max(initial=0.0) < 0.08
+            acceleration = np.diff(plan[:, 3]) / 0.1
+            assert acceleration.min() > -9.0
+            assert acceleration.max() < 4.0
+            assert np.all(plan[:, 3] >= 0.0)
+        assert decision.weights.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_expert_goes_round_debris():
+    made = scene(straight_map(lanes=2), props=(prop("debris", Category.DEBRIS, 70.0, -1.75, size=(1.2, 1.2, 0.6)),))
+    states, decisions, collided = run("expert", made, 11.0)
+    assert not collided
+    assert states[-1, 0] > 95.0
+    seen = [d.reasoning for d in decisions if d.reasoning.components]
+    assert any(c.id == "debris" for reason in seen for c in reason.components)
+    aside = (Lateral.LANE_CHANGE, Lateral.IN_LANE_NUDGE, Lateral.OUT_OF_LANE_NUDGE)
+    assert any(reason.lateral in aside for reason in seen)
+
+
+def test_expert_yields_to_a_crossing_pedestrian():
+    walker = track("walker", Category.PEDESTRIAN, 45.0, -7.5, heading=np.pi / 2, speed=1.4)
+    states, decisions, collided = run("expert", scene(tracks=(walker,)), 9.0)
+    assert not collided
+    named = {c.id: c for d in decisions for c in d.reasoning.components}
+    assert named["walker"].category == Category.PEDESTRIAN
+    assert states[:, 3].min() < 9.0
+
+
+def test_expert_waits_for_oncoming_cars_before_it_borrows_their_lane():
+    road_map = straight_map(lanes=1)
+    barriers = [prop(f"b{k}", Category.BARRIER, 60.0 + 3.0 * k, -1.9, np.pi / 2, (2.6, 0.5, 1.0)) for k in range(4)]
+    cars = [track(f"on{k}", Category.VEHICLE, 110.0 + 22.0 * k, 1.75, np.pi, 9.0, steps=250) for k in range(3)]
+    made = scene(road_map, tracks=cars, props=barriers, steps=250)
+    states, decisions, collided = run("expert", made, 22.0)
+    assert not collided
+    assert states[-1, 0] > 85.0
+    borrowed = states[:, 1] > 0.3
+    assert borrowed.any()
+    last_car_passed = (154.0 - 55.0) / 9.0
+    assert np.flatnonzero(borrowed)[0] * 0.1 > last_car_passed - 3.5
+    named = {c.id for d in decisions for c in d.reasoning.components}
+    assert any(name.startswith("b") for name in named)
+
+
+def test_expert_slows_beside_parked_cars():
+    parked = [track(f"p{k}", Category.VEHICLE, 40.0 + 6.0 * k, -4.9) for k in range(6)]
+    road_map = straight_map(lanes=2)
+    states, _, collided = run("expert", scene(road_map, tracks=parked), 8.0)
+    free, _, _ = run("expert", scene(road_map), 8.0)
+    beside = (states[:, 0] > 42.0) & (states[:, 0] < 68.0)
+    assert not collided
+    assert states[beside, 3].min() < 9.0
+    assert free[:, 3].min() > 9.5
+
+
+def test_expert_names_only_what_it_can_see():
+    """A person hidden behind a truck is neither seen nor named."""
+    truck = track("truck", Category.TRUCK, 30.0, -5.2)
+    hidden = track("hidden", Category.PEDESTRIAN, 45.0, -7.0)
+    made = scene(tracks=(truck, hidden))
+    world = World([Scenario(made, Goal(100.0, 10.0))])
+    truth = world.truth(0)
+    assert visible(truth, np.array([0, 1])).tolist() == [True, False]
+
+
+def test_forecast_keeps_lanes_and_finishes_lane_changes():
+    made = scene(
+        tracks=(
+            track("steady", Category.VEHICLE, 30.0, -5.25, speed=8.0),
+            track("changing", Category.VEHICLE, 60.0, -4.6, heading=0.1, speed=8.0),
+            track("wrong-way", Category.VEHICLE, 90.0, -1.75, heading=np.pi, speed=8.0),
+        )
+    )
+    world = World([Scenario(made, Goal(100.0, 10.0))])
+    found = forecast(world.truth(0), np.arange(3), MapIndex(made.road_map), Memory())
+    assert np.allclose(found.pose[0, :, 1], -5.25, atol=0.05)
+    assert found.pose[1, -1, 1] == pytest.approx(-1.75, abs=0.1)
+    assert np.allclose(found.pose[2, :, 1], -1.75, atol=0.05)
+    assert found.pose[2, 20, 0] == pytest.approx(90.0 - 8.0 * 4.0, abs=0.2)
+
+
+def test_fog_and_grip_slow_the_expert():
+    clear, _, _ = run("expert", scene(), 8.0)
+    fog, _, _ = run("expert", scene(environment=Environment(visibility=25.0)), 8.0)
+    assert fog[-1, 3] < clear[-1, 3] - 1.5
+
+
+def test_expert_follows_who_drives_slower_on_one_lane():
+    lead = track("lead", Category.VEHICLE, 30.0, -1.75, speed=5.0, steps=200)
+    coming = [track(f"on{k}", Category.VEHICLE, 60.0 + 25 * k, 1.75, np.pi, 10.0, steps=200) for k in range(8)]
+    made = scene(straight_map(lanes=1), tracks=(lead, *coming), steps=200)
+    states, decisions, collided = run("expert", made, 12.0)
+    assert not collided
+    assert states[-1, 3] == pytest.approx(5.0, abs=1.5)
+    labels = {d.reasoning.longitudinal for d in decisions[30:]}
+    assert Longitudinal.LEAD_FOLLOWING in labels
+
+
+def test_same_observation_same_decision():
+    made = scene(tracks=(track("lead", Category.VEHICLE, 30.0, -1.75, speed=5.0),))
+    a, b = first("expert", made), first("expert", made)
+    assert a.plans.tobytes() == b.plans.tobytes()
+    assert a.reasoning == b.reasoning
+
+
+def test_scripts_are_not_peeked_at():
+    """The first decision is the same whatever a script will do later."""
+    made = scene(tracks=(track("lead", Category.VEHICLE, 30.0, -1.75, speed=8.0),))
+    path = np.stack([np.linspace(30, 290, 50), np.full(50, -1.75), np.zeros(50)], axis=-1).astype(np.float32)
+    decisions = []
+    for speed in (0.0, 8.0):
+        world = World([Scenario(made, Goal(100.0, 10.0), (Script("lead", path, speed),))])
+        driver = get_driver("expert")
+        driver.reset(made, np.random.default_rng(0))
+        truth = dataclasses.replace(world.truth(0), agents=world.truth(0).agents)
+        velocity = np.array([[8.0, 0.0]], np.float32)
+        agents = dataclasses.replace(truth.agents, velocity=velocity)
+        truth = dataclasses.replace(truth, agents=agents)
+        decisions.append(driver.act(dataclasses.replace(world.observe(0), truth=truth)))
+    assert decisions[0].plans.tobytes() == decisions[1].plans.tobytes()
