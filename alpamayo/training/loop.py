@@ -1,0 +1,267 @@
+"""The training loop: seeded, interruptible, limited by steps and by wall time."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alpamayo.training.samples import Samples, load_samples
+from alpamayo_sim.errors import InputError
+from alpamayo_vla_model import checkpoint
+from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.inputs import Inputs
+from alpamayo_vla_model.model import AlpamayoModel
+
+Array = np.ndarray
+Progress = Callable[[str, int, int], None]
+
+FORGET_HISTORY, FORGET_STATE = 0.3, 0.5  # share of samples whose past motion is hidden, against copying it
+SAVE_EVERY = 60.0  # s
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train. Whichever of ``steps`` and ``minutes`` (wall time) is used up first ends the training.
+
+    ``threads`` is the number of cores, at most 8, when None.
+
+    The learning rate rises over ``warm_up`` steps and falls as a cosine over the part of the limits that is used.
+    """
+
+    minutes: float = 25.0
+    steps: int = 1_000_000
+    batch: int = 24
+    learning_rate: float = 1e-3
+    warm_up: int = 100
+    weight_decay: float = 0.02
+    clip: float = 1.0
+    ema: float = 0.998
+    seed: int = 0
+    threads: int | None = None
+
+
+@dataclass
+class _State:
+    """Everything that a resumed training goes on from."""
+
+    model: AlpamayoModel
+    ema: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    elapsed: float = 0.0
+
+    def used(self, settings: TrainingSettings) -> float:
+        """Share of the limits that is used up."""
+        return max(self.step / settings.steps, self.elapsed / (60.0 * settings.minutes))
+
+
+def train(
+    folder: Path,
+    data: Sequence[Path],
+    settings: TrainingSettings,
+    *,
+    config: AlpamayoConfig | None = None,
+    until: float = 1.0,
+    progress: Progress | None = None,
+    log: Callable[[str], None] | None = None,
+) -> Path:
+    """Train on the episodes of ``data`` and write ``folder/tiny.safetensors`` (the averaged weights).
+
+    ``folder/training.pt`` is written every minute; a training that finds one there goes on from it.
+
+    Args:
+        folder: where checkpoint, state and ``log.jsonl`` go.
+        data: episode files; every tenth is left out, for validation.
+        settings: how to train.
+        config: shape of the model; the preset ``tiny`` when None.
+        until: share of the limits at which to stop for now, for training in rounds.
+        progress: called with ("train", per mille of the limits, 1000).
+        log: called with a line of text now and then.
+
+    Raises:
+        InputError: there is no data, or the state on disk is of another model.
+    """
+    samples = load_samples(data)
+    if not len(samples):
+        raise InputError(f"{folder}: there is no training data")
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _begin(folder, config or AlpamayoConfig.preset("tiny"), settings)
+    report, tell = progress or (lambda what, done, total: None), log or (lambda line: None)
+    tell(f"{len(samples)} steps of {len(samples.shards)} episodes")
+    saved = time.monotonic()
+    for losses in _steps(state, samples, settings, until):
+        report("train", round(1000 * min(state.used(settings), 1.0)), 1000)
+        if state.step % 20 == 0:
+            _note(folder, state, losses)
+        if state.step % 100 == 0:
+            tell(_line(state, losses))
+        if time.monotonic() - saved > SAVE_EVERY:
+            _save(folder, state)
+            saved = time.monotonic()
+    _save(folder, state)
+    return _export(folder, state, settings, samples)
+
+
+def _begin(folder: Path, config: AlpamayoConfig, settings: TrainingSettings) -> _State:
+    model = config.create(settings.seed).train()
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
+    state = _State(model, {k: v.detach().clone() for k, v in model.state_dict().items()}, optimiser)
+    path = folder / "training.pt"
+    if path.is_file():
+        stored = torch.load(path, weights_only=True)
+        if stored["config"] != config.to_json():
+            raise InputError(f"{path}: is the state of a model of another shape; train into another folder")
+        model.load_state_dict(stored["model"])
+        optimiser.load_state_dict(stored["optimiser"])
+        state.ema, state.step, state.elapsed = stored["ema"], stored["step"], stored["elapsed"]
+    return state
+
+
+def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: float) -> Iterator[dict[str, float]]:
+    """Train step by step; yields the losses of each."""
+    with _Team(state.model, settings) as team:
+        while state.used(settings) < until:
+            start = time.monotonic()
+            rate = _rate(state, settings)
+            for group in state.optimiser.param_groups:
+                group["lr"] = rate
+            losses = team.gradients(samples, state.step)
+            norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
+            if bool(torch.isfinite(norm)):
+                state.optimiser.step()
+            _average(state, settings.ema)
+            state.step += 1
+            state.elapsed += time.monotonic() - start
+            yield losses | {"norm": float(norm), "rate": rate}
+
+
+class _Team:
+    """Replicas of a model that share its weights, one a thread, each with its part of every batch.
+
+    Threads that each do whole operations keep two busy cores busier than operations that are split over them.
+    The result depends on the number of threads only by rounding and by how the batch is parted.
+    """
+
+    def __init__(self, model: AlpamayoModel, settings: TrainingSettings) -> None:
+        self._model, self._settings = model, settings
+        threads = settings.threads or min(os.cpu_count() or 1, 8)
+        self._replicas = [model, *(_replica(model) for _ in range(threads - 1))]
+        self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def gradients(self, samples: Samples, step: int) -> dict[str, float]:
+        """Leave the gradient of one batch in the model; returns the mean losses."""
+        settings = self._settings
+        rng = np.random.default_rng([settings.seed, step])
+        parts = np.array_split(samples.draw(settings.batch, rng), len(self._replicas))
+        seeds = [int(seed) for seed in rng.integers(1 << 62, size=len(parts))]
+        futures = [
+            self._pool.submit(self._one, replica, samples, rows, seed)
+            for replica, rows, seed in zip(self._replicas, parts, seeds, strict=True)
+        ]
+        losses = [future.result() for future in futures]
+        self._gather()
+        return {name: sum(part[name] for part in losses) for name in losses[0]}
+
+    def _one(self, replica: AlpamayoModel, samples: Samples, rows: Array, seed: int) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(seed)
+        share = len(rows) / self._settings.batch
+        inputs, targets = samples.batch(rows)
+        losses = replica.losses(_forgetful(inputs, generator), targets, generator)
+        replica.zero_grad(set_to_none=True)
+        (share * losses["total"]).backward()  # type: ignore[no-untyped-call]
+        return {name: share * float(loss.detach()) for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def _gather(self) -> None:
+        for own, *others in zip(*(replica.parameters() for replica in self._replicas), strict=True):
+            for other in others:
+                if other.grad is not None:
+                    own.grad = other.grad if own.grad is None else own.grad.add_(other.grad)
+
+
+def _replica(model: AlpamayoModel) -> AlpamayoModel:
+    """A model with the same weights, in the same memory, but gradients of its own."""
+    twin = AlpamayoModel(model.config, device="meta").train()
+    twin.load_state_dict(model.state_dict(), assign=True)
+    return twin
+
+
+def _rate(state: _State, settings: TrainingSettings) -> float:
+    used = min(state.used(settings), 1.0)
+    warm = min((state.step + 1) / settings.warm_up, 1.0)
+    return settings.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * used)))
+
+
+def _forgetful(inputs: Inputs, generator: torch.Generator) -> Inputs:
+    """Hide the history of some samples, and the acceleration and curvature of some: only the speed is left."""
+    b = len(inputs)
+    history, state = inputs.history.clone(), inputs.state.clone()
+    history[torch.rand(b, generator=generator) < FORGET_HISTORY] = 0.0
+    hidden = torch.rand(b, generator=generator) < FORGET_STATE
+    state[hidden, 1:3] = 0.0
+    return replace(inputs, history=history, state=state)
+
+
+@torch.no_grad()
+def _average(state: _State, decay: float) -> None:
+    decay = min(decay, (1.0 + state.step) / (10.0 + state.step))
+    for name, value in state.model.state_dict().items():
+        state.ema[name].lerp_(value, 1.0 - decay)
+
+
+def _save(folder: Path, state: _State) -> None:
+    stored = {
+        "config": state.model.config.to_json(),
+        "model": state.model.state_dict(),
+        "ema": state.ema,
+        "optimiser": state.optimiser.state_dict(),
+        "step": state.step,
+        "elapsed": state.elapsed,
+    }
+    partial = folder / "training.pt.partial"
+    torch.save(stored, partial)
+    partial.replace(folder / "training.pt")
+
+
+def _export(folder: Path, state: _State, settings: TrainingSettings, samples: Samples) -> Path:
+    model = AlpamayoModel(state.model.config)
+    model.load_state_dict(state.ema)
+    note: dict[str, Any] = {
+        "episodes": len(samples.shards),
+        "samples": len(samples),
+        "steps": state.step,
+        "minutes": round(state.elapsed / 60.0, 1),
+        **asdict(settings),
+    }
+    path = folder / "tiny.safetensors"
+    checkpoint.save(model, path, note)
+    return path
+
+
+def _note(folder: Path, state: _State, losses: dict[str, float]) -> None:
+    row = {"step": state.step, "elapsed": round(state.elapsed, 1), **{k: round(v, 5) for k, v in losses.items()}}
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _line(state: _State, losses: dict[str, float]) -> str:
+    parts = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+    return f"step {state.step}, {state.elapsed / 60:.1f} min: {parts}"

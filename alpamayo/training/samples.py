@@ -1,0 +1,86 @@
+"""Training data in memory: which steps there are, how often each is drawn, and batches of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+
+from alpamayo.training.shards import Shard
+from alpamayo_sim.reasoning import Lateral, Longitudinal
+from alpamayo_vla_model.inputs import Inputs
+from alpamayo_vla_model.model import Targets
+from alpamayo_vla_model.patch_labels import PatchLabels
+from alpamayo_vla_model.reasoning_text import LATERAL_WORDS, LONGITUDINAL_WORDS, PAD, TOKEN
+from alpamayo_vla_model.vision import RigTensors
+
+Array = np.ndarray
+
+FRAMES = 4
+HELD_OUT = 10  # every so manieth episode is for validation
+EVENTFUL = 3.0  # how much oftener a step is drawn in which the expert does more than hold speed and lane
+_CALM = [
+    TOKEN[LONGITUDINAL_WORDS[Longitudinal.SET_SPEED_TRACKING]],
+    TOKEN[LATERAL_WORDS[Lateral.LANE_KEEPING]],
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Episodes, and their steps as rows (episode, step) with the chance to be drawn."""
+
+    shards: tuple[Shard, ...]
+    index: Int64[Array, "n 2"]
+    chance: Float64[Array, " n"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def draw(self, size: int, rng: np.random.Generator) -> Int64[Array, " size"]:
+        """Rows of a random batch."""
+        return rng.choice(len(self.index), size, p=self.chance)
+
+    def batch(self, rows: Int64[Array, " size"]) -> tuple[Inputs, Targets]:
+        """The samples of ``rows`` as tensors."""
+        picked = [(self.shards[e], int(t)) for e, t in self.index[rows]]
+        reasoning = _stack(picked, "reasoning").long()
+        longest = int((reasoning != TOKEN[PAD]).sum(dim=1).max())
+        inputs = Inputs(
+            images=torch.from_numpy(np.stack([shard.frames(t, FRAMES) for shard, t in picked])),
+            rig=RigTensors(*(_rig(picked, name) for name in ("lens", "position", "rotation"))),
+            history=_stack(picked, "history"),
+            route=_stack(picked, "route"),
+            state=_stack(picked, "state"),
+            navigation=_stack(picked, "navigation").long(),
+        )
+        patches = PatchLabels(
+            kind=_stack(picked, "patch_kind").long(),
+            distance=_stack(picked, "patch_distance").float(),
+            velocity=_stack(picked, "patch_velocity").float(),
+            road=_stack(picked, "patch_road").float() / 255.0,
+        )
+        return inputs, Targets(reasoning[:, :longest], _stack(picked, "actions"), _stack(picked, "plan"), patches)
+
+
+def load_samples(paths: Sequence[Path], *, held_out: bool = False) -> Samples:
+    """Read the training episodes of ``paths``, or those that are held out for validation."""
+    chosen = [path for i, path in enumerate(paths) if (i % HELD_OUT == HELD_OUT - 1) == held_out]
+    shards = tuple(Shard.load(path) for path in chosen)
+    index = np.array([(e, t) for e, shard in enumerate(shards) for t in range(shard.rows)], np.int64).reshape(-1, 2)
+    weight = np.concatenate([_weights(shard) for shard in shards]) if shards else np.zeros(0)
+    return Samples(shards, index, weight / max(weight.sum(), 1.0))
+
+
+def _weights(shard: Shard) -> Float64[Array, " rows"]:
+    eventful = (shard.reasoning[:, :2] != _CALM).any(axis=1) | (np.abs(shard.actions[:, :20, 0]).max(axis=1) > 2.0)
+    return np.where(eventful, EVENTFUL, 1.0)
+
+
+def _stack(picked: list[tuple[Shard, int]], name: str) -> torch.Tensor:
+    return torch.from_numpy(np.stack([getattr(shard, name)[t] for shard, t in picked]))
+
+
+def _rig(picked: list[tuple[Shard, int]], name: str) -> torch.Tensor:
+    return torch.from_numpy(np.stack([getattr(shard, name) for shard, _ in picked]))

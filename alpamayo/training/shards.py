@@ -1,0 +1,96 @@
+"""Training data on disk: one compact file an episode, images compressed step by step."""
+
+import zipfile
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float16, Float32, Int8, Int16, Int64, UInt8
+
+from alpamayo_sim.errors import InputError
+
+Array = np.ndarray
+
+VERSION = 1
+LABEL_EVERY = 2  # steps of 0.1 s
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """One episode: images at 10 Hz; what else the driver would have been given and what the expert answered at 5 Hz.
+
+    ``images`` holds the zlib streams of all images one after the other (each uint8 [cameras, 3, height, width]),
+    ``offsets`` where each begins, with the end as the last; on disk they are a file of their own
+    (``.images``). Patch labels are those of ``PatchLabels``, the road's share
+    in 1/255.
+    ``lens``, ``position`` and ``rotation`` are the rig's, as in ``RigTensors``.
+    """
+
+    images: UInt8[Array, " bytes"]
+    offsets: Int64[Array, " images_and_end"]
+    image_shape: Int64[Array, "4"]
+    history: Float32[Array, "rows 16 4"]
+    route: Float32[Array, "rows 32 2"]
+    state: Float32[Array, "rows 4"]
+    navigation: Int16[Array, "rows words"]
+    plan: Float32[Array, "rows 64 4"]
+    actions: Float32[Array, "rows 64 2"]
+    reasoning: Int16[Array, "rows tokens"]
+    patch_kind: Int8[Array, "rows cameras rows columns"]
+    patch_distance: Float16[Array, "rows cameras rows columns"]
+    patch_velocity: Float16[Array, "rows cameras rows columns 2"]
+    patch_road: UInt8[Array, "rows cameras rows columns"]
+    lens: Float32[Array, "cameras 4"]
+    position: Float32[Array, "cameras 3"]
+    rotation: Float32[Array, "cameras 3 3"]
+
+    @property
+    def rows(self) -> int:
+        """Number of labelled steps."""
+        return len(self.plan)
+
+    def frames(self, row: int, frames: int) -> UInt8[Array, "cameras frames 3 height width"]:
+        """The last ``frames`` images up to that of ``row``, oldest first; the first stands in for those before it."""
+        step = row * LABEL_EVERY
+        return np.stack([self._image(max(step - back, 0)) for back in range(frames - 1, -1, -1)], axis=1)
+
+    def _image(self, step: int) -> UInt8[Array, "cameras 3 height width"]:
+        stream = self.images[self.offsets[step] : self.offsets[step + 1]]
+        return np.frombuffer(zlib.decompress(stream.tobytes()), np.uint8).reshape(self.image_shape)
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        images = path.with_suffix(".images")
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(self.images.tobytes())
+        partial.replace(images)
+        with partial.open("wb") as file:
+            rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "images"}
+            np.savez(file, version=VERSION, **rest)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises:
+            InputError: it is damaged, or of another version.
+        """
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                if int(file["version"]) != VERSION:
+                    raise InputError(f"{path}: is of version {int(file['version'])}, this program reads {VERSION}")
+                rest = {f.name: file[f.name] for f in fields(cls) if f.name != "images"}
+            images = np.fromfile(path.with_suffix(".images"), np.uint8)
+            if len(images) != rest["offsets"][-1]:
+                raise InputError(f"{path}: its images are cut short; delete it to make it anew")
+            return cls(images=images, **rest)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: cannot be read as training data ({error}); delete it to make it anew") from error
+
+
+def compress(image: UInt8[Array, "cameras 3 height width"]) -> bytes:
+    """The zlib stream of one step's images."""
+    return zlib.compress(np.ascontiguousarray(image).tobytes(), 1)

@@ -1,0 +1,62 @@
+"""From nothing to a driver: data from the expert, training, data from the driver itself, more training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from alpamayo.training.collection import TRAINING_SEEDS, collect
+
+Progress = Callable[[str, int, int], None]
+
+OWN_SHARE = 0.25  # of the episodes that the driver drives itself, in the second round
+FIRST_ROUND = 0.5  # share of the training time before them
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The trained driver and its scores on held-out steps."""
+
+    checkpoint: Path
+    open_loop: dict[str, float]
+
+
+def train_tiny(
+    out: Path, *, episodes: int, minutes: float, seed: int = 0, progress: Progress | None = None
+) -> TrainingResult:
+    """Make data, train in two rounds, evaluate in open loop.
+
+    Everything is kept in ``out``: an interrupted run goes on where it stopped.
+
+    Args:
+        out: folder for ``data``, the training's state, ``log.jsonl`` and ``tiny.safetensors``.
+        episodes: scenarios of data, all told; their seeds are all below 10,000.
+        minutes: wall time of the training itself, without the making of data.
+        seed: of the scenarios, the weights and the order of the samples.
+        progress: called with (what, done, of how many).
+
+    Raises:
+        InputError: more episodes than there are training seeds, an unwritable folder, or a foreign state in it.
+    """
+    from alpamayo.training.loop import TrainingSettings, train
+    from alpamayo.training.open_loop import evaluate_open_loop
+    from alpamayo.training.samples import load_samples
+    from alpamayo_vla_model.checkpoint import load
+
+    own = round(OWN_SHARE * episodes)
+    first = (seed * episodes) % max(TRAINING_SEEDS - episodes, 1)
+    settings = TrainingSettings(minutes=minutes, seed=seed)
+    data = collect(out / "data", episodes - own, seed=first, progress=progress)
+    checkpoint = train(out, data, settings, until=FIRST_ROUND, progress=progress)
+    if own:
+        data += collect(
+            out / "data",
+            own,
+            seed=first + episodes - own,
+            checkpoint=checkpoint,
+            name="own",
+            progress=progress,
+        )
+        checkpoint = train(out, data, settings, progress=progress)
+    held_out = load_samples(data, held_out=True)
+    scores = evaluate_open_loop(load(checkpoint), held_out, seed=seed, progress=progress) if len(held_out) else {}
+    return TrainingResult(checkpoint, scores)

@@ -1,0 +1,242 @@
+"""Data, training and open-loop scores, on small synthetic episodes and on one short real drive."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alpamayo.training import collection, tiny
+from alpamayo.training.collection import collect, record, run_job, steadied, varied_rig
+from alpamayo.training.loop import TrainingSettings, train
+from alpamayo.training.open_loop import evaluate_open_loop
+from alpamayo.training.patches import label_patches, visible_ids
+from alpamayo.training.samples import load_samples
+from alpamayo.training.shards import LABEL_EVERY, Shard, compress
+from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+from alpamayo_sim.rig import default_rig
+from alpamayo_sim.scene import Category
+from alpamayo_sim.sensors import CameraRenderer
+from alpamayo_vla_model import action_space, checkpoint
+from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.inputs import Inputs, state_of
+from alpamayo_vla_model.patch_labels import PatchClass
+from alpamayo_vla_model.reasoning_text import MAX_TOKENS, encode
+
+CONFIG = AlpamayoConfig.preset("test")
+CALM = Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_KEEPING)
+YIELD = Reasoning(
+    Longitudinal.YIELD,
+    Lateral.LANE_KEEPING,
+    (Component(ComponentKind.OBJECT, Category.PEDESTRIAN, (20.0, 0.0), Motion.CROSSING_FROM_LEFT),),
+)
+
+
+def fake_shard(rows: int = 6, seed: int = 0) -> Shard:
+    """An episode of random pixels in which the ego brakes for somebody half of the time."""
+    rng = np.random.default_rng(seed)
+    observation = CONFIG.fake_observation(seed)
+    inputs = Inputs.of([observation])
+    images = [compress(rng.integers(0, 256, (4, 3, 32, 64), np.uint8)) for _ in range((rows - 1) * LABEL_EVERY + 1)]
+    actions = np.zeros((rows, 64, 2), np.float32)
+    actions[rows // 2 :, :, 0] = -2.5
+    plans = action_space.actions_to_plan(torch.from_numpy(actions), torch.full((rows,), 8.0)).numpy()
+    tokens = [encode(CALM if row < rows // 2 else YIELD) for row in range(rows)]
+    patch = (rows, 4, 2, 4)
+    return Shard(
+        images=np.frombuffer(b"".join(images), np.uint8),
+        offsets=np.cumsum([0, *(len(image) for image in images)]).astype(np.int64),
+        image_shape=np.array([4, 3, 32, 64]),
+        history=np.repeat(observation.history[None], rows, 0),
+        route=np.repeat(observation.route[None], rows, 0),
+        state=np.repeat(np.array([state_of(observation)], np.float32), rows, 0),
+        navigation=np.repeat(inputs.navigation.numpy().astype(np.int16), rows, 0),
+        plan=plans,
+        actions=actions,
+        reasoning=np.stack([np.pad(np.array(row, np.int16), (0, MAX_TOKENS - len(row))) for row in tokens]),
+        patch_kind=rng.integers(0, len(PatchClass), patch).astype(np.int8),
+        patch_distance=rng.uniform(1, 50, patch).astype(np.float16),
+        patch_velocity=rng.normal(0, 3, (*patch, 2)).astype(np.float16),
+        patch_road=rng.integers(0, 256, patch, np.uint8),
+        lens=inputs.rig.lens[0].numpy(),
+        position=inputs.rig.position[0].numpy(),
+        rotation=inputs.rig.rotation[0].numpy(),
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "data" / f"expert-{i:05d}.npz" for i in range(10)]
+    paths[0].parent.mkdir()
+    for i, path in enumerate(paths):
+        fake_shard(seed=i).save(path)
+    return paths
+
+
+SETTINGS = TrainingSettings(minutes=60.0, steps=4, batch=4, warm_up=2, threads=2)
+
+
+def test_shards_come_back_as_they_were(tmp_path: Path) -> None:
+    shard = fake_shard()
+    shard.save(tmp_path / "a.npz")
+    again = Shard.load(tmp_path / "a.npz")
+    for name in ("images", "plan", "reasoning", "patch_kind", "lens"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(shard, name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.images", "a.npz"]
+
+
+def test_frames_are_the_last_ones_and_the_first_stands_in() -> None:
+    shard = fake_shard()
+    np.testing.assert_array_equal(shard.frames(0, 4)[:, 0], shard.frames(0, 4)[:, 3])
+    np.testing.assert_array_equal(shard.frames(2, 4)[:, 0], shard.frames(1, 3)[:, 1])
+    assert not np.array_equal(shard.frames(2, 4)[:, 2], shard.frames(2, 4)[:, 3])
+
+
+def test_damaged_data_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    fake_shard().save(path)
+    images = path.with_suffix(".images")
+    images.write_bytes(images.read_bytes()[:-5])
+    with pytest.raises(InputError, match="cut short"):
+        Shard.load(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="cannot be read as training data"):
+        Shard.load(path)
+
+
+def test_eventful_steps_are_drawn_oftener(data: list[Path]) -> None:
+    samples = load_samples(data)
+    assert len(samples.shards) == 9
+    assert len(load_samples(data, held_out=True).shards) == 1
+    rows = samples.draw(4000, np.random.default_rng(0))
+    braking = np.mean(samples.index[rows][:, 1] >= 3)
+    assert 0.7 < braking < 0.8
+
+
+def test_same_seed_same_bytes_and_interruptions_do_not_show(data: list[Path], tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", data, SETTINGS, config=CONFIG)
+    train(tmp_path / "parts", data, SETTINGS, config=CONFIG, until=0.5)
+    parts = train(tmp_path / "parts", data, SETTINGS, config=CONFIG)
+    one, other = checkpoint.load(whole).state_dict(), checkpoint.load(parts).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert checkpoint.training_note(parts)["steps"] == 4
+
+
+def test_training_learns(data: list[Path], tmp_path: Path) -> None:
+    lines: list[str] = []
+    settings = replace(SETTINGS, steps=60, batch=8, learning_rate=5e-3)
+    train(tmp_path / "out", data, settings, config=CONFIG, log=lines.append)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["reasoning"] < 0.7 * rows[0]["reasoning"]
+    assert lines[0] == "54 steps of 9 episodes"
+    assert (tmp_path / "out" / "training.pt").is_file()
+
+
+def test_training_refuses_what_does_not_fit(data: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training data"):
+        train(tmp_path / "out", [], SETTINGS, config=CONFIG)
+    train(tmp_path / "out", data, replace(SETTINGS, steps=1), config=CONFIG)
+    with pytest.raises(InputError, match="another shape"):
+        train(tmp_path / "out", data, SETTINGS, config=replace(CONFIG, expert_layers=1))
+
+
+def test_open_loop_scores(data: list[Path]) -> None:
+    scores = evaluate_open_loop(CONFIG.create(), load_samples(data, held_out=True), size=3)
+    assert 0.0 <= scores["min_ade_6"] <= scores["ade"]
+    assert all(0.0 <= scores[name] <= 1.0 for name in ("longitudinal", "lateral", "causes", "record"))
+
+
+def test_tiny_is_trained_in_two_rounds(data: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fake_collect(folder: Path, episodes: int, **options: object) -> list[Path]:
+        asked.append((episodes, options["seed"], options.get("checkpoint")))
+        return data[:episodes]
+
+    monkeypatch.setattr(tiny, "collect", fake_collect)
+    monkeypatch.setattr(AlpamayoConfig, "preset", classmethod(lambda cls, name: CONFIG))
+    result = tiny.train_tiny(tmp_path / "out", episodes=13, minutes=0.02)
+    assert result.checkpoint.is_file()
+    assert asked == [(10, 0, None), (3, 10, result.checkpoint)]
+    assert "min_ade_6" in result.open_loop
+
+
+# The making of data
+
+
+def test_evaluation_seeds_are_never_trained_on(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="training takes seeds 0 to 9999"):
+        collect(tmp_path, 10, seed=9_995)
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def fake_job(job: collection.Job) -> Path:
+        made.append(job.seed)
+        job.path.write_text("")
+        return job.path
+
+    monkeypatch.setattr(collection, "run_job", fake_job)
+    seen: list[tuple[str, int, int]] = []
+    paths = collect(tmp_path, 3, seed=5, workers=1)
+    collect(tmp_path, 5, seed=5, workers=1, progress=lambda *now: seen.append(now))
+    assert made == [5, 6, 7, 8, 9]
+    assert [path.name for path in paths] == ["expert-00005.npz", "expert-00006.npz", "expert-00007.npz"]
+    assert seen == [("collect", 3, 5), ("collect", 4, 5), ("collect", 5, 5)]
+
+
+def test_instants_are_taken_out_of_the_reasoning() -> None:
+    records = [CALM, CALM, YIELD, CALM, CALM, YIELD, YIELD, YIELD, CALM]
+    steady = steadied(records)
+    assert [record.longitudinal for record in steady[:4]] == [Longitudinal.SET_SPEED_TRACKING] * 4
+    assert [record.longitudinal for record in steady[5:8]] == [Longitudinal.YIELD] * 3
+
+
+def test_rigs_vary_a_little() -> None:
+    rng = np.random.default_rng(0)
+    rigs = [varied_rig((32, 64), rng) for _ in range(20)]
+    plain = default_rig(64, 32)
+    same = [np.array_equal(rig.cameras[1].position, plain.cameras[1].position) for rig in rigs]
+    assert 3 < sum(same) < 17
+    for rig in rigs:
+        for camera, usual in zip(rig.cameras, plain.cameras, strict=True):
+            assert np.abs(camera.position - usual.position).max() <= 0.41
+            assert camera.focal[0] == pytest.approx(usual.focal[0], rel=0.25)
+
+
+def test_patches_know_what_they_show() -> None:
+    scenario = make_scenario("debris", 5)
+    world, rig = World([scenario]), default_rig(160, 96)
+    truth = world.truth(0)
+    images = CameraRenderer(scenario.scene, rig).render(truth.ego_pose, truth.agents, truth.signals)
+    table = label_patches(images, truth)
+    assert table.kind.shape == (4, 6, 10)
+    there = table.kind > 0
+    assert there.any()
+    assert (table.distance[there] > 0).all()
+    assert (table.distance[~there] == 0).all()
+    assert table.road[1, -1].mean() > table.road[1, 0].mean() == 0  # the sky has no road
+    assert visible_ids(images, truth) <= set(truth.agents.ids)
+
+
+@pytest.mark.slow
+def test_a_short_drive_is_recorded_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = make_scenario("cut-in", 3)
+    short = replace(scenario, goal=replace(scenario.goal, duration=1.1))
+    shard = record(short, default_rig(32, 32), np.random.default_rng(0))
+    assert shard.rows == 6
+    assert shard.frames(5, 4).shape == (4, 4, 3, 32, 32)
+    speed = torch.from_numpy(shard.state[:, 0])
+    rolled = action_space.actions_to_plan(torch.from_numpy(shard.actions), speed).numpy()
+    assert np.abs(rolled - shard.plan)[..., :2].max() < 2.0
+    monkeypatch.setattr("alpamayo_scenarios.families.make_scenario", lambda family, seed: short)
+    jobs = [collection.Job("cut-in", 3, tmp_path / f"{i}.npz", (32, 32)) for i in range(2)]
+    one, other = (Shard.load(run_job(job)) for job in jobs)
+    np.testing.assert_array_equal(one.images, other.images)
+    np.testing.assert_array_equal(one.plan, other.plan)

@@ -1,0 +1,106 @@
+"""Reasoning as words: the grammar admits exactly what `encode` says, and decoding stays within it."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+from alpamayo_sim.scene import Category
+from alpamayo_vla_model import decoding
+from alpamayo_vla_model import reasoning_text as words
+
+places = st.none() | st.tuples(st.floats(-120.0, 120.0), st.floats(-120.0, 120.0))
+components = st.builds(
+    Component,
+    st.sampled_from(ComponentKind),
+    st.sampled_from(Category),
+    places,
+    st.sampled_from(Motion),
+    st.none() | st.just("track-7"),
+)
+reasonings = st.builds(
+    Reasoning,
+    st.sampled_from(Longitudinal),
+    st.sampled_from(Lateral),
+    st.lists(components, max_size=5).map(tuple),
+)
+
+
+@given(reasonings)
+@settings(max_examples=150, deadline=None)
+def test_every_record_is_admitted_and_read_back(reasoning: Reasoning) -> None:
+    tokens = words.encode(reasoning)
+    assert len(tokens) <= words.MAX_TOKENS
+    assert decoding.accepts(tokens)
+    assert words.parse(tokens) == words.canonical(reasoning)
+    assert words.encode(words.parse(tokens)) == tokens
+
+
+@given(reasonings, st.data())
+@settings(max_examples=100, deadline=None)
+def test_grammar_and_parser_agree_on_broken_records(reasoning: Reasoning, data: st.DataObject) -> None:
+    tokens = words.encode(reasoning)
+    at = data.draw(st.integers(0, len(tokens) - 1))
+    tokens[at] = data.draw(st.integers(0, len(words.VOCABULARY) - 1))
+    tokens = tokens[: data.draw(st.integers(at, len(tokens)))]
+    if decoding.accepts(tokens):
+        words.parse(tokens)
+    else:
+        with pytest.raises(InputError):
+            words.parse(tokens)
+
+
+def test_places_are_kept_to_their_bins() -> None:
+    for x, y in [(30.0, 2.0), (5.0, -3.0), (-12.0, 1.0), (60.0, 0.0)]:
+        position = words.canonical(_saw((x, y))).components[0].position
+        assert position is not None
+        distance = math.hypot(x, y)
+        assert math.dist(position, (x, y)) < 0.25 * distance + 1.0
+
+
+def test_reads_as_a_sentence() -> None:
+    said = words.parse(words.encode(_saw((20.0, 1.9))))
+    assert words.text(words.encode(said)) == (
+        "yield lane-keeping because pedestrian at 20m left-6 crossing-from-left . <plan>"
+    )
+    assert said.sentence.startswith("Yield and keep the lane because of a pedestrian crossing from the left 20 m ahead")
+
+
+def test_navigation_text() -> None:
+    tokens = words.encode_navigation("Turn left onto De La Cruz Boulevard in 42 m", 12)
+    assert len(tokens) == 12
+    assert words.text(tokens[:3]) == "turn left onto"
+    assert words.text(tokens[-6:-2]) == "<unk> in 43m <pad>"
+    assert words.encode_navigation("", 4) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_jump_ahead_does_not_change_greedy_output(seed: int) -> None:
+    table = torch.randn(len(words.VOCABULARY), len(words.VOCABULARY), generator=torch.Generator().manual_seed(seed))
+    ahead, slow = (decoding.decode(table[2], lambda step: table[step[-1]], jump_ahead=jump) for jump in (True, False))
+    assert ahead.tokens == slow.tokens
+    assert decoding.accepts(ahead.tokens)
+    assert ahead.calls == slow.calls - ahead.forced
+    assert slow.forced == 0
+
+
+def test_sampling_is_seeded_and_valid() -> None:
+    table = torch.zeros(len(words.VOCABULARY), len(words.VOCABULARY))
+
+    def sample(seed: int) -> list[int]:
+        generator = torch.Generator().manual_seed(seed)
+        return decoding.decode(table[0], lambda step: table[step[-1]], temperature=1.0, generator=generator).tokens
+
+    drawn = [sample(seed) for seed in range(20)]
+    assert all(decoding.accepts(tokens) for tokens in drawn)
+    assert len({tuple(tokens) for tokens in drawn}) > 10
+    assert sample(3) == drawn[3]
+
+
+def _saw(position: tuple[float, float]) -> Reasoning:
+    child = Component(ComponentKind.OBJECT, Category.PEDESTRIAN, position, Motion.CROSSING_FROM_LEFT, "child-1")
+    return Reasoning(Longitudinal.YIELD, Lateral.LANE_KEEPING, (child,))

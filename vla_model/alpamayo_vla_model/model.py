@@ -1,0 +1,179 @@
+"""The driver's network: vision, prompt, Nemotron backbone, reasoning and action expert, and its losses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from alpamayo_vla_model import action_space
+from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.decoding import Decoded, decode
+from alpamayo_vla_model.expert import ActionExpert, Memory
+from alpamayo_vla_model.inputs import Inputs
+from alpamayo_vla_model.nemotron import NemotronModel
+from alpamayo_vla_model.nemotron.training import Routing, load_balancing_loss, record_routing, update_router_bias
+from alpamayo_vla_model.patch_labels import PatchHead, PatchLabels, patch_loss
+from alpamayo_vla_model.reasoning_text import PAD, PLAN, REASON, TOKEN
+from alpamayo_vla_model.tokens import EgoTokens
+from alpamayo_vla_model.vision import VisionEncoder
+
+DRAWS = 2  # noise draws a sample in training
+SMALLEST_REMAINDER = 0.3  # least 1 - t that the flow loss is weighted by
+LOSS_WEIGHTS = {"reasoning": 1.0, "flow": 0.5, "plan": 4.0, "patch": 0.5, "balance": 0.01}
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a batch should have been answered with.
+
+    ``reasoning`` are the tokens of `reasoning_text.encode`, padded at the right; ``actions`` are accelerations
+    (m/s²) and curvatures (1/m); ``plan`` is the expert's own.
+    """
+
+    reasoning: Int64[Tensor, "b words"]
+    actions: Float[Tensor, "b 64 2"]
+    plan: Float[Tensor, "b 64 4"]
+    patches: PatchLabels | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Thought:
+    """A prompt that has been read and a reasoning that has been spoken: all that plans are sampled from."""
+
+    decoded: Decoded
+    hidden: Float[Tensor, "1 length hidden"]
+    memory: Memory
+
+
+class AlpamayoModel(nn.Module):
+    """The driver's network.
+
+    ```python
+    model = AlpamayoConfig.preset("tiny").create()
+    thought = model.think(Inputs.of([observation]))
+    plans, actions = model.plan(thought, speed, noise)
+    ```
+
+    Args:
+        config: The shape.
+        seed: Of the initial weights.
+        device: Where the parameters live; ``meta`` allocates nothing.
+    """
+
+    def __init__(self, config: AlpamayoConfig, *, seed: int = 0, device: str = "cpu") -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.backbone.hidden_size
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            torch.manual_seed(seed)
+            self.vision = VisionEncoder(
+                config.frames, config.vision_width, hidden, config.patch_blocks, config.vision_blocks
+            )
+            self.patch_head = PatchHead(config.vision_width)
+            self.ego = EgoTokens(hidden)
+            self.norm_prompt = nn.LayerNorm(hidden)
+            self.expert = ActionExpert(hidden, config.expert_width, config.expert_layers, config.action_group)
+        self.backbone = NemotronModel(config.backbone, generator=torch.Generator().manual_seed(seed), device=device)
+
+    # Reading and answering
+
+    def prompt(self, inputs: Inputs) -> tuple[Float[Tensor, "b length hidden"], Tensor]:
+        """Embeddings of the prompt up to ``<reason>``, and the patch features."""
+        tokens, patches = self.vision(inputs.images, inputs.rig)
+        ego = self.ego(inputs, self.backbone.embed)
+        start = self.backbone.embed(torch.full((len(inputs), 1), TOKEN[REASON], device=tokens.device))
+        return torch.cat([self.norm_prompt(torch.cat([tokens, ego], dim=1)), start], dim=1), patches
+
+    def think(
+        self,
+        inputs: Inputs,
+        *,
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+        jump_ahead: bool = True,
+    ) -> Thought:
+        """Read one observation and speak the reasoning under its grammar; greedy at temperature 0."""
+        prompt, _ = self.prompt(inputs)
+        cache = self.backbone.new_cache(1)
+        states = [self.backbone(embeddings=prompt, cache=cache, return_hidden=True)]
+
+        def append(tokens: list[int]) -> Tensor:
+            step = torch.tensor([tokens], device=prompt.device)
+            states.append(self.backbone(step, cache=cache, return_hidden=True))
+            return self.backbone.logits(states[-1][0, -1])
+
+        first = self.backbone.logits(states[0][0, -1])
+        decoded = decode(first, append, temperature=temperature, generator=generator, jump_ahead=jump_ahead)
+        hidden = torch.cat(states, dim=1)
+        return Thought(decoded, hidden, self.expert.memory(hidden, hidden[:, -1]))
+
+    def plan(
+        self, thought: Thought, speed: Float[Tensor, ""], noise: Float[Tensor, "k 64 2"], steps: int | None = None
+    ) -> tuple[Float[Tensor, "k 64 4"], Float[Tensor, "k 64 2"]]:
+        """Sample plans and their (acceleration, curvature) pairs, one for each row of ``noise``."""
+        values = self.expert.sample(noise[None], thought.memory, steps=steps or self.config.sample_steps)[0]
+        actions = action_space.denormalise(values)
+        return action_space.actions_to_plan(actions, speed.expand(len(noise))), actions
+
+    # Training
+
+    def read(
+        self, inputs: Inputs, reasoning: Int64[Tensor, "b words"]
+    ) -> tuple[Tensor, Float[Tensor, "b length hidden"], Bool[Tensor, "b length"], Tensor]:
+        """Read prompts and given reasonings: patch features, hidden states, which of them count, logits of words."""
+        prompt, patches = self.prompt(inputs)
+        words = self.backbone.embed(reasoning)
+        hidden = self.backbone(embeddings=torch.cat([prompt, words], dim=1), return_hidden=True)
+        start = prompt.shape[1] - 1
+        mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
+        mask[:, start + 1 :] = reasoning != TOKEN[PAD]
+        return patches, hidden, mask, self.backbone.logits(hidden[:, start:-1])
+
+    def losses(self, inputs: Inputs, targets: Targets, generator: torch.Generator) -> dict[str, Tensor]:
+        """The parts of the training loss; ``total`` is their weighted sum. Also balances the routers' biases."""
+        with record_routing(self.backbone) as routing:
+            patches, hidden, mask, logits = self.read(inputs, targets.reasoning)
+        wanted = targets.reasoning.masked_fill(targets.reasoning == TOKEN[PAD], -100)
+        last = (targets.reasoning == TOKEN[PLAN]).int().argmax(dim=1) + hidden.shape[1] - targets.reasoning.shape[1]
+        memory = self.expert.memory(hidden, hidden[torch.arange(len(hidden)), last])
+        flow, plan = self._action_losses(memory, mask, inputs.state[:, 0], targets, generator)
+        parts = {
+            "reasoning": functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100),
+            "flow": flow,
+            "plan": plan,
+            "balance": self._balance(routing, hidden),
+        }
+        if targets.patches is not None:
+            parts["patch"] = patch_loss(self.patch_head(patches), targets.patches)
+        parts["total"] = torch.stack([LOSS_WEIGHTS[name] * part for name, part in parts.items()]).sum()
+        return parts
+
+    def _balance(self, routing: Sequence[Routing], hidden: Tensor) -> Tensor:
+        if not routing:
+            return hidden.new_zeros(())
+        if self.training:
+            update_router_bias(list(routing))
+        return load_balancing_loss(list(routing))
+
+    def _action_losses(
+        self, memory: Memory, mask: Tensor, speed: Tensor, targets: Targets, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Velocity error of the flow (early steps count more), and how far the clean estimate's plan is off."""
+        b = len(speed)
+        clean = action_space.normalise(targets.actions)[:, None].expand(b, DRAWS, -1, -1)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        time = (torch.rand(b, DRAWS, generator=generator) ** 1.5).to(clean)  # most at the noisy end
+        t = time[..., None, None]
+        estimate = self.expert.clean(t * clean + (1.0 - t) * noise, time, memory, mask).float()
+        weight = 0.5 + 1.5 * torch.exp(-torch.arange(clean.shape[2], device=clean.device) / 20.0)
+        error = (estimate - clean) / (1.0 - t).clamp(min=SMALLEST_REMAINDER)
+        flow = (error.square() * weight[:, None]).mean()
+        rolled = action_space.actions_to_plan(action_space.denormalise(estimate), speed[:, None].expand(b, DRAWS))
+        reach = 1.0 + torch.arange(1, 65, device=clean.device)[:, None] * 0.1
+        off = functional.smooth_l1_loss(
+            rolled[..., :2] / reach, (targets.plan[:, None, :, :2] / reach).expand_as(rolled[..., :2]), beta=0.1
+        )
+        return flow, off
