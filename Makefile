@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 LIBRARIES := libGL.so.1 libEGL.so.1 libgthread-2.0.so.0 libusb-1.0.so.0 libgomp.so.1
 PACKAGES := libgl1 libegl1 libglib2.0-0 libusb-1.0-0 libgomp1
 
-.PHONY: drive test check notebooks clean
+.PHONY: drive test check bench-sim bench-model notebooks clean
 
 drive: .venv/installed
 	$(BIN)/alpamayo drive cut-in --driver tiny --seed 3 --out runs/first
@@ -19,6 +19,14 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Speed beside the peers, on a quiet machine; figures go to the benchmarks' results.csv.
+bench-sim: .venv/installed
+	for script in scaling replay controlled; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/$$script.py || exit; done
+
+bench-model: .venv/installed
+	for script in peer structured streaming; do OMP_NUM_THREADS=1 $(BIN)/python vla_model/benchmarks/$$script.py || exit; done
+	OMP_NUM_THREADS=1 $(BIN)/python kernels/benchmarks/operators.py
 
 notebooks: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[dev,notebooks]'

@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 scenarios_app = typer.Typer(help="The long-tail families.", no_args_is_help=True)
 app.add_typer(scenarios_app, name="scenarios")
+model_app = typer.Typer(help="The Nemotron backbone and its checkpoints.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results. [default: a name under runs/]")]
@@ -187,6 +189,30 @@ def evaluate(
         _print_json(result)
     else:
         _show_evaluation(result)
+
+
+@model_app.command("info")
+def info(
+    source: Annotated[
+        str, typer.Argument(metavar="PRESET|FOLDER", help="tiny, small, nano, super, ultra, or a folder.")
+    ],
+    context: Annotated[int, typer.Option(min=0, help="Tokens in the cache.")] = 32768,
+    device: Annotated[str, typer.Option(help="Whose memory bandwidth the roofline is of.")] = "h200",
+    weights: Annotated[str, typer.Option(help="Type in which weights are stored.")] = "bfloat16",
+    as_json: Json = False,
+) -> None:
+    """Parameters, cache bytes and the decoding roofline of a model, from its shape alone."""
+    from alpamayo.model_info import model_info
+
+    values = model_info(source, context=context, device=device, weights=weights).as_dict()
+    if as_json:
+        _print_json(values)
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in values.items():
+        text = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", text)
+    Console().print(table)
 
 
 @contextmanager
