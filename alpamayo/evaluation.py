@@ -15,10 +15,11 @@ from alpamayo.drivers import guarded_by_default, make_driver, shipped_checkpoint
 from alpamayo.provenance import code_version, file_digest
 from alpamayo.runs import ProgressFn, write_json, write_run
 from alpamayo.validator.statistics import clopper_pearson, clustered_bootstrap
-from alpamayo_scenarios.families import family_names, make_scenario
+from alpamayo_scenarios.families import make_scenario
+from alpamayo_scenarios.suite import get_suite
 from alpamayo_sim.errors import InputError
 
-EVALUATION_SEED = 10_000  # training uses the seeds below
+SUITE = "longtail-600"  # its first 60 are the suite longtail-60
 CONFIDENCE = 0.95
 
 
@@ -46,15 +47,15 @@ def evaluate(
 ) -> dict[str, Any]:
     """Drive ``episodes`` scenarios with each driver; episodes that ``out`` already holds are not driven again.
 
-    Scenarios go round the families with evaluation seeds. A driver that raises is excluded from that scenario
-    and listed with the reason.
+    They are the first of the suite ``longtail-600``: the families in turn, with seeds that training never uses.
+    A driver that raises is excluded from that scenario and listed with the reason.
 
     Returns:
         JSON values: per driver rates with Clopper-Pearson and means with bootstrap intervals (95 %), per family
         rows, and what was excluded.
 
     Raises:
-        InputError: unknown driver, bad checkpoint, a folder that cannot be written.
+        InputError: unknown driver, bad checkpoint, more than 600 episodes, a folder that cannot be written.
     """
     for name in drivers:
         make_driver(name, checkpoint if name == "tiny" else None)
@@ -80,6 +81,7 @@ def evaluate(
             raise
     ordered = [rows[task] for task in tasks if task in rows]
     result = {
+        "suite": SUITE,
         "episodes": episodes,
         "confidence": CONFIDENCE,
         "code_version": code_version(),
@@ -143,11 +145,10 @@ def _mean(values: list[float]) -> dict[str, float | int | None] | None:
 def _tasks(
     drivers: Sequence[str], episodes: int, out: Path, guard: bool | None, checkpoint: Path | None
 ) -> Iterator[Task]:
-    families = family_names()
+    suite = get_suite(SUITE).first(episodes)
     for name in drivers:
         guarded = guarded_by_default(name) if guard is None else guard
-        for i in range(episodes):
-            family, seed = families[i % len(families)], EVALUATION_SEED + i // len(families)
+        for family, seed in suite.entries:
             folder = out / f"{name.replace(':', '.')}{'+guard' if guarded else ''}" / f"{family}-{seed:05d}"
             yield Task(name, guarded, family, seed, folder, checkpoint if name == "tiny" else None)
 
