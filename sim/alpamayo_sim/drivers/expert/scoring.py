@@ -29,6 +29,7 @@ HARD_GAP, HARD_GAP_GROWTH = 0.15, 0.06  # m, m/s
 SEE_GAP = 2.2  # m, beyond which nothing is looked at
 HARD = 4.0  # cost of each m/s² of braking beyond what is comfortable (4 m/s²)
 EASY_BRAKING, LATE = 1.8, 5.0  # m/s², cost of each m/s² that a stop line asks for beyond that
+BESIDE = 0.3  # share of a collision with who comes from beside the ego's rear half
 TOO_NEAR = 2.0  # cost of each m nearer to an obstacle than it takes to swing out
 SHOULDER = 6.0  # m off the lane's centre that a place beside all lanes counts as
 ABOUT_TO = 4.0  # cost of each sample that leads into a collision when nothing is done
@@ -177,6 +178,9 @@ def _ground(c: Candidates, x: Situation) -> Array:
     centre = table.centre[row, table.column(c.d)]
     nowhere = np.where(against, 0.6, SHOULDER * (np.abs(c.d) > 0.5))
     astray = np.where(np.isfinite(centre), np.abs(c.d - centre), nowhere)
+    edges = [table.centre[row, table.column(c.d + side * (half_width - 0.15))] for side in (-1.0, 1.0)]
+    out = (np.isnan(edges[0]) | np.isnan(edges[1])) & np.isfinite(centre) & ~against
+    astray = astray + 0.4 * SHOULDER * out
     off = LATERAL * np.minimum(np.abs(c.d), 2.0) + OFF_CENTRE * astray
     return cost + np.sum(off * WEIGHT_DT * PLAN, axis=1)
 
@@ -337,7 +341,9 @@ def _collide(cost: Array, hit: Array, c: Candidates, x: Situation, k: Array, t: 
     )
     # A touch of the safety gap alone is half as bad.
     deep = np.where(depth > -0.12, 0.5, 1.0)
-    np.add.at(cost, (k, a), COLLISION * severity * certain * deep)
+    # Who is beside the ego's rear half had better give way.
+    beside = (x.agent_s[a, 0] + 0.5 * f.size[a, 0] < x.s) & (np.abs(c.d[k, t] - x.d) < 1.0)
+    np.add.at(cost, (k, a), COLLISION * severity * certain * deep * np.where(beside, BESIDE, 1.0))
     np.minimum.at(hit, k, TIMES[t])
 
 
