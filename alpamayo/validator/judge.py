@@ -9,9 +9,11 @@ from jaxtyping import Float, Float64
 
 from alpamayo.validator import scores
 from alpamayo.validator.drivable import DrivableField
+from alpamayo.validator.reasoning import reasoning_rule
 from alpamayo.validator.rules.area import drivable_area, drivable_area_tolerant
 from alpamayo.validator.rules.collision import at_fault_collision
 from alpamayo.validator.rules.comfort import comfort_rule
+from alpamayo.validator.rules.extended_comfort import extended_comfort_rule
 from alpamayo.validator.rules.kinematics import kinematics
 from alpamayo.validator.rules.lanes import driving_direction, lane_keeping, speed_limit
 from alpamayo.validator.rules.progress import making_progress, progress, route_position
@@ -134,7 +136,16 @@ def score_episode(
     Raises:
         InputError: the episode has no steps.
     """
-    return judge(episode_situation(episode, area), rules)
+    of_decisions: dict[str, tuple[Rule, str]] = {
+        "reasoning": (lambda situation: reasoning_rule(episode), "m"),
+        "extended_comfort": (
+            lambda situation: extended_comfort_rule(
+                episode.executed, episode.ego_pose[: episode.steps], episode.dt, situation.times
+            ),
+            "of the bound",
+        ),
+    }
+    return judge(episode_situation(episode, area), {**rules, **of_decisions})
 
 
 def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:

@@ -1,0 +1,254 @@
+"""Does the text say what the plan does, and is what it names there to be seen?
+
+The decisions that a reasoning names are held against the meta-actions that the plan performs, and its components
+against the scene: each exists, is where the text says, and could be seen past the other boxes at that time.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from alpamayo.validator.geometry import segment_gap
+from alpamayo.validator.lane_field import route_field
+from alpamayo.validator.situation import plans_in_world
+from alpamayo.validator.verdict import RuleResult, not_applicable
+from alpamayo_sim.driver import Truth
+from alpamayo_sim.geometry import box_corners, to_frame
+from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.rig import Rig
+from alpamayo_sim.scene import Category, Route
+
+if TYPE_CHECKING:
+    from alpamayo.episode import Episode
+
+Array = np.ndarray
+SOON = 30  # steps: what a plan does in 3 s
+PLACE = 3.0  # m
+PLACE_PART = 0.15  # of the distance
+SEE_OVER = 1.2  # m; lower things hide nothing
+INSET = 0.9  # of a box: its corners are looked at a little inside
+
+
+@dataclass(frozen=True)
+class MetaActions:
+    """What a plan does: accelerations (m/s²), speeds (m/s), shift from its route (m, left positive), turn (rad).
+
+    ``acceleration`` is the mean of the first 3 s, ``shift`` the largest change of the offset from the route over
+    the plan (from straight on without a route), ``turn`` the whole change of heading.
+    """
+
+    acceleration: float
+    speed: float
+    last_speed: float
+    shift: float
+    turn: float
+
+
+@dataclass(frozen=True)
+class ComponentCheck:
+    """What the scene says of one component: whether it exists, how far off its place is (m), and is it visible."""
+
+    exists: bool
+    off: float | None
+    placed: bool
+    visible: bool | None
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Margins of both decisions (m/s² and m, positive is consistent) and the checks of the components."""
+
+    longitudinal: float
+    lateral: float
+    components: tuple[ComponentCheck, ...]
+
+    @property
+    def consistent(self) -> bool:
+        """Both decisions fit the plan, and all components are there, placed and visible (or not to be judged)."""
+        fine = all(check.exists and check.placed and check.visible is not False for check in self.components)
+        return self.longitudinal >= 0.0 and self.lateral >= 0.0 and fine
+
+
+def meta_actions(
+    plan: Float[Array, "64 4"], speed: float, route: Route | None, pose: Float64[Array, "3"]
+) -> MetaActions:
+    """What a plan of the ego frame at ``pose`` does, from the present ``speed`` (m/s) on."""
+    world, speeds = plans_in_world(np.asarray(plan, np.float64)[None], np.asarray(pose, np.float64), speed)
+    shift = world[0, :, 1] - world[0, 0, 1] if route is None else _offset(route, world[0])
+    if route is None:
+        shift = np.concatenate([[0.0], np.asarray(plan, np.float64)[:, 1]])
+    change = shift - shift[0]
+    return MetaActions(
+        acceleration=float((speeds[0, SOON] - speed) / (0.1 * SOON)),
+        speed=float(speed),
+        last_speed=float(speeds[0, -1]),
+        shift=float(change[np.argmax(np.abs(change))]),
+        turn=float(np.unwrap(world[0, :, 2])[-1] - world[0, 0, 2]),
+    )
+
+
+def longitudinal_margin(decision: Longitudinal, does: MetaActions) -> float:
+    """By how much (m/s²) a plan does what a longitudinal decision says; negative is a contradiction."""
+    a, comes_to_rest = does.acceleration, does.last_speed < max(1.0, 0.5 * does.speed)
+    if decision in (Longitudinal.SET_SPEED_TRACKING, Longitudinal.PASSING):
+        return a + 1.5
+    if decision in (Longitudinal.LEAD_FOLLOWING, Longitudinal.GAP_SEARCHING):
+        return 1.5 - a
+    if decision == Longitudinal.YIELD:
+        return 0.5 - a
+    if decision == Longitudinal.STOP_STATIC:
+        return max(0.5, 0.5 - a) if comes_to_rest else min(-0.1, -a - 0.3)
+    return 3.0
+
+
+def lateral_margin(decision: Lateral, does: MetaActions) -> float:
+    """By how much (m) a plan does what a lateral decision says; negative is a contradiction."""
+    shift = abs(does.shift)
+    if decision == Lateral.LANE_KEEPING:
+        return 1.2 - shift
+    if decision == Lateral.IN_LANE_NUDGE:
+        return 1.8 - shift
+    if decision == Lateral.OUT_OF_LANE_NUDGE:
+        return shift - 0.5
+    if decision == Lateral.LANE_CHANGE:
+        return shift - 1.5
+    if decision == Lateral.PULL_OVER:
+        return -does.shift - 0.5
+    if decision == Lateral.TURN:
+        return abs(does.turn) * 5.0 - 0.5
+    return 3.0
+
+
+def check(reasoning: Reasoning, plan: Float[Array, "64 4"], truth: Truth, rig: Rig | None = None) -> Consistency:
+    """Hold a reasoning against the plan that it is for and the scene at that time."""
+    does = meta_actions(plan, truth.ego_speed, truth.scene.route, np.asarray(truth.ego_pose, np.float64))
+    return Consistency(
+        longitudinal=longitudinal_margin(reasoning.longitudinal, does),
+        lateral=lateral_margin(reasoning.lateral, does),
+        components=tuple(check_component(component, truth, rig) for component in reasoning.components),
+    )
+
+
+def check_component(component: Component, truth: Truth, rig: Rig | None = None) -> ComponentCheck:
+    """Hold one component against the scene.
+
+    With an id that is what it has to be; without one it is the nearest of its category. Lanes, routes and the like
+    have no box, and only count as existing.
+    """
+    if component.kind == ComponentKind.TRAFFIC_LIGHT:
+        return _check_light(component, truth)
+    if component.kind != ComponentKind.OBJECT:
+        return ComponentCheck(True, None, True, None)
+    row = _object(component, truth)
+    if row is None:
+        return ComponentCheck(False, None, False, None)
+    here = np.asarray(truth.ego_pose, np.float64)
+    place = to_frame(np.asarray(truth.agents.pose[row, :2], np.float64), here)
+    off = None if component.position is None else float(np.hypot(*(place - np.array(component.position))))
+    allowed = PLACE + PLACE_PART * float(np.hypot(*place))
+    return ComponentCheck(True, off, off is None or off <= allowed, visible(truth, rig)[row])
+
+
+def visible(truth: Truth, rig: Rig | None = None) -> list[bool]:
+    """Which of the agents could be seen: from the ego's centre, some corner or the middle past all other boxes.
+
+    What is not higher than 1.2 m hides nothing. With a rig it has to be within a camera's width too.
+    """
+    agents = truth.agents
+    here = np.asarray(truth.ego_pose[:2], np.float64)
+    pose, size = agents.pose.astype(np.float64), agents.size[:, :2].astype(np.float64)
+    points = np.concatenate([box_corners(pose, INSET * size), pose[:, None, :2]], axis=1)
+    hides = agents.valid & (agents.size[:, 2] > SEE_OVER)
+    blocked = np.zeros((len(pose), 5), bool)
+    for i in np.flatnonzero(hides):
+        start = np.broadcast_to(here, points.shape)
+        cut = segment_gap(start.copy(), points, pose[i], size[i]) < 0.0
+        cut[i] = False
+        blocked |= cut
+    seen = ~blocked
+    if rig is not None:
+        seen &= _in_view(to_frame(points, np.asarray(truth.ego_pose, np.float64)), rig)
+    return [bool(there) for there in seen.any(axis=1) & agents.valid]
+
+
+def reasoning_rule(episode: "Episode", rig: Rig | None = None) -> RuleResult:
+    """Part of the decisions of an episode of which the reasoning fits the plan and the scene.
+
+    The driver's own choice is judged, whatever the guard made of it. The margin is the least of the decisions'
+    margins; steps without a reasoning do not count.
+    """
+    name, said = "reasoning", [t for t, reasoning in enumerate(episode.reasoning) if reasoning is not None]
+    if not said:
+        return not_applicable(name, "m", 1, "the driver gave no reasoning")
+    margins = np.full(len(episode.ego_pose), np.nan)
+    fine = np.zeros(len(said), bool)
+    first = ""
+    for i, t in enumerate(said):
+        reasoning = episode.reasoning[t]
+        assert reasoning is not None
+        found = check(reasoning, episode.plans[t, episode.chosen[t]], episode.truth(t), rig)
+        margins[t] = min(found.longitudinal, found.lateral)
+        fine[i] = found.consistent
+        if not fine[i] and not first:
+            first = f"{_complaint(found)} at {t * episode.dt:.1f} s: {reasoning.sentence}"
+    when = float(said[int(np.argmin(fine))] * episode.dt) if not fine.all() else np.nan
+    text = f"{int(fine.sum())} of {len(said)} reasonings fit" + (f"; {first}" if first else "")
+    return RuleResult(
+        name,
+        "m",
+        np.array([fine.mean()]),
+        np.array([np.nanmin(margins)]),
+        np.ones(1, bool),
+        np.array([when]),
+        (text,),
+        margins[None],
+    )
+
+
+def _complaint(found: Consistency) -> str:
+    if found.longitudinal < 0.0:
+        return "the plan does not do the longitudinal decision"
+    if found.lateral < 0.0:
+        return "the plan does not do the lateral decision"
+    bad = next(c for c in found.components if not (c.exists and c.placed and c.visible is not False))
+    return "a component " + ("does not exist" if not bad.exists else "is elsewhere" if not bad.placed else "is hidden")
+
+
+def _offset(route: Route, pose: Array) -> Float64[Array, "65"]:
+    return route_field(route).match(pose[:, :2], pose[:, 2]).offset
+
+
+def _object(component: Component, truth: Truth) -> int | None:
+    """Row of the agent that is meant."""
+    agents = truth.agents
+    if component.id is not None:
+        rows = [i for i, name in enumerate(agents.ids) if name == component.id and agents.valid[i]]
+        return rows[0] if rows else None
+    alike = agents.valid & ((agents.category == component.category) | (component.category == Category.UNKNOWN))
+    rows = np.flatnonzero(alike).tolist()
+    if not rows or component.position is None:
+        return rows[0] if rows else None
+    place = to_frame(agents.pose[rows, :2].astype(np.float64), np.asarray(truth.ego_pose, np.float64))
+    return int(rows[int(np.argmin(np.hypot(*(place - np.array(component.position)).T)))])
+
+
+def _check_light(component: Component, truth: Truth) -> ComponentCheck:
+    signals = truth.scene.signals
+    named = [s for s in signals if component.id is None or s.id == component.id]
+    if not named:
+        return ComponentCheck(False, None, False, None)
+    return ComponentCheck(True, None, True, None)
+
+
+def _in_view(points: Float64[Array, "n 5 2"], rig: Rig) -> Bool[Array, "n 5"]:
+    """Whether points of the ego frame lie within the width of some camera's image."""
+    seen = np.zeros(points.shape[:-1], bool)
+    for camera in rig.cameras:
+        rotation = camera.rotation.astype(np.float64)
+        off = np.concatenate([points - camera.position[:2], np.zeros((*points.shape[:-1], 1))], axis=-1) @ rotation
+        forward = off[..., 2]
+        column = camera.focal[0] * off[..., 0] / np.maximum(forward, 1e-6) + camera.centre[0]
+        seen |= (forward > 0.1) & (column >= 0.0) & (column <= camera.width)
+    return seen

@@ -1,0 +1,166 @@
+"""Episodes: the same verdict from the record, and what their decisions say."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alpamayo.episode import Episode
+from alpamayo.validator import reasoning, score_episode
+from alpamayo_sim.driver import Agents
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.scenario import Goal, Scenario
+from alpamayo_sim.scene import Category
+
+KEEP = Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_KEEPING)
+
+
+def episode_of(make, world, speed=10.0, steps=30, says=KEEP, plan=None):
+    """The ego at constant speed along x among the world's own tracks."""
+    others = [t for t in world.tracks if t.id != "ego"]
+    things = [*others, *world.props]
+    t1 = steps + 1
+    pose = np.zeros((t1, 3), np.float32)
+    pose[:, 0] = speed * 0.1 * np.arange(t1)
+    pose[:, 1] = world.ego.position[0, 1]
+    agent_pose = np.zeros((t1, len(things), 3), np.float32)
+    velocity = np.zeros((t1, len(things), 2), np.float32)
+    for i, t in enumerate(others):
+        agent_pose[:, i] = np.column_stack([t.position[:t1, :2], t.heading[:t1]])
+        velocity[:, i] = t.velocity[:t1]
+    for i, p in enumerate(world.props, start=len(others)):
+        agent_pose[:, i] = [p.position[0], p.position[1], p.heading]
+    plan = make.plan(speed) if plan is None else plan
+    return Episode(
+        scenario=Scenario(scene=world, goal=Goal(100.0, 9.0), family="test"),
+        driver="test",
+        seed=0,
+        guarded=False,
+        ego_size=world.ego.size,
+        ego_pose=pose,
+        ego_speed=np.full(t1, speed, np.float32),
+        ego_acceleration=np.zeros(t1, np.float32),
+        ego_curvature=np.zeros(t1, np.float32),
+        progress=pose[:, 0].copy(),
+        agent_ids=tuple(x.id for x in things),
+        agent_category=np.array([int(x.category) for x in things], np.int8),
+        agent_size=np.array([x.size for x in things], np.float32).reshape(-1, 3),
+        agent_pose=agent_pose,
+        agent_velocity=velocity,
+        agent_valid=np.ones((t1, len(things)), bool),
+        signals=np.zeros((t1, 0), np.int8),
+        plans=np.tile(plan, (steps, 1, 1, 1)).astype(np.float32),
+        weights=np.ones((steps, 1), np.float32),
+        chosen=np.zeros(steps, np.int8),
+        executed=np.tile(plan, (steps, 1, 1)).astype(np.float32),
+        intervened=np.zeros(steps, bool),
+        guard_reasons=("",) * steps,
+        reasoning=(says,) * steps,
+        arrived=False,
+    )
+
+
+def test_an_uneventful_drive(make):
+    verdict = score_episode(episode_of(make, make.scene()))
+    assert verdict.count == 1
+    assert not [name for name, rule in verdict.rules.items() if rule.error]
+    assert not verdict.rules["at_fault_collision"].violated[0]
+    assert verdict.rules["extended_comfort"].value[0] == 1.0
+    assert verdict.rules["reasoning"].value[0] == 1.0
+    assert 0.5 < verdict.scores["pdms"].value[0] <= 1.0  # 30 of the 100 m of the goal
+    assert set(verdict.scores) == {"pdms", "epdms", "nuplan_cls", "alpamayo_score"}
+
+
+def test_the_collision_of_an_episode(make):
+    verdict = score_episode(episode_of(make, make.scene(make.track("wall", 25.0, 0.0))))
+    rule = verdict.rules["at_fault_collision"]
+    assert rule.violated[0]
+    assert rule.violation_time[0] == pytest.approx(2.1)
+    assert verdict.scores["alpamayo_score"].value[0] == 0.0
+
+
+def test_an_episode_without_steps_is_named(make):
+    empty = episode_of(make, make.scene(), steps=0)
+    with pytest.raises(InputError, match="no steps"):
+        score_episode(empty)
+
+
+def test_saying_left_and_driving_on_is_found_out(make):
+    """AlpaSim issue 20: the text says one thing, the trajectory does another."""
+    for says in (
+        Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_CHANGE),
+        Reasoning(Longitudinal.STOP_STATIC, Lateral.LANE_KEEPING),
+        Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.TURN),
+    ):
+        rule = score_episode(episode_of(make, make.scene(), says=says)).rules["reasoning"]
+        assert rule.value[0] == 0.0, says
+        assert rule.violated[0]
+        assert rule.margin[0] < 0.0
+
+
+@pytest.mark.parametrize(
+    ("longitudinal", "lateral", "plan"),
+    [
+        (Longitudinal.STOP_STATIC, Lateral.LANE_KEEPING, {"acceleration": -3.0}),
+        (Longitudinal.YIELD, Lateral.LANE_KEEPING, {"acceleration": -1.0}),
+        (Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_CHANGE, {"lateral": 3.5}),
+        (Longitudinal.PASSING, Lateral.OUT_OF_LANE_NUDGE, {"lateral": 2.0}),
+        (Longitudinal.LEAD_FOLLOWING, Lateral.IN_LANE_NUDGE, {"lateral": 0.6}),
+        (Longitudinal.NONE, Lateral.NONE, {"acceleration": 2.0}),
+    ],
+)
+def test_saying_what_one_does_is_consistent(make, longitudinal, lateral, plan):
+    truth = make.truth(make.scene())
+    assert reasoning.check(Reasoning(longitudinal, lateral), make.plan(10.0, **plan), truth).consistent
+
+
+def car(x, y, **kwargs):
+    return Component(ComponentKind.OBJECT, Category.VEHICLE, (x, y), **kwargs)
+
+
+def test_components_are_held_against_the_scene(make):
+    world = make.scene(make.track("van", 20.0, 0.0), make.track("behind it", 35.0, 0.0), make.track("side", 30.0, 3.5))
+    truth = make.truth(world)
+
+    def check(component):
+        return reasoning.check_component(component, truth)
+
+    assert check(car(20.0, 0.0)).visible
+    assert check(car(22.0, 1.0)).placed
+    assert not check(car(60.0, 20.0)).placed
+    assert not check(car(20.0, 0.0, id="nobody")).exists
+    hidden = check(car(35.0, 0.0, id="behind it"))
+    assert hidden.exists
+    assert hidden.placed
+    assert hidden.visible is False
+    assert check(car(30.0, 3.5, id="side")).visible
+    child = Component(ComponentKind.OBJECT, Category.PEDESTRIAN, (10.0, 0.0))
+    assert not check(child).exists
+    assert not check(Component(ComponentKind.TRAFFIC_LIGHT)).exists
+    assert check(Component(ComponentKind.ROUTE)).exists
+
+
+def test_low_things_hide_nothing(make):
+    low = make.prop("debris", 15.0, 0.0, size=(1.0, 1.8, 0.4))
+    high = make.prop("container", 15.0, 0.0, size=(1.0, 2.5, 2.5))
+    van = make.track("van", 40.0, 0.0)
+    for prop, seen in ((low, True), (high, False)):
+        truth = make.truth(make.scene(van, props=[prop]))
+        assert reasoning.visible(truth)[0] is seen
+
+
+def test_absent_agents_are_not_there(make):
+    truth = make.truth(make.scene(make.track("van", 20.0, 0.0)))
+    agents = truth.agents
+    gone = Agents(agents.ids, agents.category, agents.pose, agents.velocity, agents.size, np.zeros(1, bool))
+    assert not reasoning.check_component(car(20.0, 0.0), replace(truth, agents=gone)).exists
+
+
+def test_plans_that_change_their_mind_are_not_comfortable(make):
+    steady = episode_of(make, make.scene())
+    executed = steady.executed.copy()
+    executed[5:10] = make.plan(10.0, -2.0)
+    verdict = score_episode(replace(steady, executed=executed))
+    assert verdict.rules["extended_comfort"].value[0] < 1.0
+    assert verdict.rules["extended_comfort"].violation_time[0] == pytest.approx(0.5)
