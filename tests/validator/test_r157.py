@@ -1,0 +1,76 @@
+"""The reference drivers: what each avoids, by simulation of a lead that stands or is slower."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alpamayo.validator.r157 import R157_DRIVERS, critical_fuzzy, proactive_fuzzy
+from alpamayo_sim.driver import Observation
+from alpamayo_sim.errors import InputError
+
+
+def driven(make, name, gap, lead_speed, speed=20.0, seconds=8.0):
+    """Least gap (m) and hardest braking (m/s²) behind a lead that keeps its speed."""
+    world = make.scene(make.track("lead", gap + 4.8, 0.0, speed=lead_speed, steps=200), speed=speed, steps=200)
+    driver, truth = R157_DRIVERS[name](), make.truth(world)
+    driver.reset(world, np.random.default_rng(0))
+    x, v, least, hardest = 0.0, speed, np.inf, 0.0
+    for step in range(round(seconds / 0.1)):
+        now = make.truth(world, step)
+        now = replace(now, ego_pose=np.array([x, 0, 0], np.float32), ego_speed=v, ego_size=truth.ego_size)
+        blank = {"history": np.zeros((16, 4), np.float32), "route": np.zeros((32, 2), np.float32)}
+        seen = Observation(step * 0.1, **blank, speed=v, acceleration=0.0, curvature=0.0, speed_limit=speed, truth=now)
+        after = float(driver.act(seen).plans[0, 0, 3])
+        hardest = max(hardest, (v - after) / 0.1)
+        x, v = x + 0.05 * (v + after), after
+        least = min(least, gap + lead_speed * 0.1 * (step + 1) - x)
+    return least, hardest
+
+
+@pytest.mark.parametrize("name", list(R157_DRIVERS))
+def test_a_slower_lead_in_good_time_is_avoided(make, name):
+    least, hardest = driven(make, name, gap=70.0, lead_speed=10.0)
+    assert least > 0.0
+    assert hardest < 9.0
+
+
+@pytest.mark.parametrize("name", list(R157_DRIVERS))
+def test_what_nobody_can_avoid_is_not_avoided(make, name):
+    assert driven(make, name, gap=8.0, lead_speed=0.0)[0] < 0.0
+
+
+@pytest.mark.parametrize("name", list(R157_DRIVERS))
+def test_a_free_road_is_no_reason_to_brake(make, name):
+    world = make.scene(make.track("beside", 10.0, 3.5), make.track("behind", -12.0, 0.0, speed=12.0))
+    driver = R157_DRIVERS[name]()
+    driver.reset(world, np.random.default_rng(0))
+    blank = {"history": np.zeros((16, 4), np.float32), "route": np.zeros((32, 2), np.float32)}
+    for step in range(20):
+        seen = Observation(step * 0.1, **blank, speed=10.0, acceleration=0.0, curvature=0.0, truth=make.truth(world))
+        plan = driver.act(seen).plans[0]
+        assert plan[0, 3] >= 10.0
+        assert np.abs(plan[:, 1]).max() < 0.05
+
+
+def test_the_fuzzy_model_brakes_before_the_human_does(make):
+    assert driven(make, "r157-fsm", 55.0, 8.0)[1] < driven(make, "r157-human", 55.0, 8.0)[1]
+
+
+@given(st.floats(0, 120), st.floats(0.1, 35), st.floats(0, 35))
+def test_fuzzy_metrics_are_ramps(gap, v, lead):
+    pfs, cfs = (
+        f(np.array([gap]), v, np.array([lead]), *a)[0] for f, a in ((proactive_fuzzy, ()), (critical_fuzzy, (0.0,)))
+    )
+    nearer = proactive_fuzzy(np.array([gap - 1.0]), v, np.array([lead]))[0]
+    assert 0.0 <= pfs <= nearer <= 1.0
+    assert 0.0 <= cfs <= 1.0
+    if v <= lead:
+        assert cfs == 0.0
+
+
+def test_a_scene_without_a_route_is_named(make):
+    with pytest.raises(InputError, match="route"):
+        R157_DRIVERS["r157-fsm"]().reset(make.scene(route=False), np.random.default_rng(0))
