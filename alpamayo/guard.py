@@ -265,6 +265,8 @@ class _Watch:
         return bool(soonest > IMMINENT and self.leaves_room[k])
 
     def _best(self, among: Array) -> int:
+        if among.sum() == 1:
+            return int(np.argmax(among))
         score = np.where(among, np.nan_to_num(self.verdict.scores["pdms"].value), -1.0)
         return int(np.lexsort((-self.decision.weights, -score))[0])
 
