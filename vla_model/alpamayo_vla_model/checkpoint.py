@@ -38,6 +38,7 @@ def save(model: AlpamayoModel, path: Path, training: Mapping[str, Any] | None = 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, partial, metadata)
+        partial.chmod(0o644)
         partial.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot write the checkpoint ({error.strerror or error})") from error
