@@ -52,11 +52,12 @@ EPDMS_WEIGHTS = {
 }
 NUPLAN_GATES = ("at_fault_collision", "drivable_area", "making_progress", "driving_direction")
 NUPLAN_WEIGHTS = {"progress": 5.0, "time_to_collision": 5.0, "speed_limit": 4.0, "comfort": 2.0}
-ALPAMAYO_GATES = ("at_fault_collision", "drivable_area", "driving_direction", "red_light", "kinematics")
+ALPAMAYO_GATES = ("at_fault_collision", "drivable_area", "red_light", "kinematics")
 ALPAMAYO_WEIGHTS = {
     "progress": 5.0,
     "time_to_collision": 5.0,
     "rss": 2.0,
+    "driving_direction": 2.0,  # no gate: in the long tail the way past an obstacle may be the oncoming lane
     "lane_keeping": 1.0,
     "speed_limit": 2.0,
     "comfort": 2.0,
@@ -134,7 +135,7 @@ def nuplan_cls(parts: Parts) -> Float[Array, "..."]:
 
 
 def alpamayo_score(parts: Parts) -> Float[Array, "..."]:
-    """The project's own score: five gates and seven weighted parts, among them RSS and the reasoning's truth."""
+    """The project's own score: four gates and eight weighted parts, among them RSS and the reasoning's truth."""
     return gated_mean(named(parts), ALPAMAYO_GATES, ALPAMAYO_WEIGHTS)
 
 
