@@ -38,6 +38,10 @@ EDGE = 0.1  # m that are kept to the border of the drivable ground
 EGO_REACTION = 0.8  # s of headway that is felt as too near
 
 
+Where = tuple[Array, Array, Array]
+"""Indices of candidates, samples and agents."""
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """All candidates: path of each, and at ``SAMPLES`` its pose, route coordinates, speed and accelerations."""
@@ -225,15 +229,19 @@ def _road_users(c: Candidates, x: Situation) -> tuple[Array, Array]:
     if not len(k):
         return cost, hit
     size = np.broadcast_to(x.size, (len(k), 2))
-    gap = box_separation(c.pose[k, t], size, other[a, t], _uncertain_sizes(c, x, k, t, a, other))
-    yields = _comes_from_behind(c, x, k, t, a)
-    gap = np.where(yields, SEE_GAP, gap)
+    doubt = _uncertain_sizes(c, x, k, t, a, other)
+    gap = box_separation(c.pose[k, t], size, other[a, t], doubt)
+    gap = np.where(_comes_from_behind(c, x, k, t, a), SEE_GAP, gap)
     standing = f.standing[a]
     # What was there within reach from the start does not become nearer by being near.
     hard = HARD_GAP + np.where(standing, 0.0, HARD_GAP_GROWTH * np.minimum(TIMES[t], 4.0))
     hard = np.minimum(hard, np.maximum(_first_gaps(x)[a] - 0.05, 0.02))
-    touching = gap < hard
-    _collide(cost, hit, c, x, k[touching], t[touching], a[touching], gap[touching] - hard[touching])
+    touching = np.flatnonzero(gap < hard)
+    if touching.size:
+        where = k[touching], t[touching], a[touching]
+        ego, them = c.pose[where[0], where[1]], other[where[2], where[1]]
+        true_gap = box_separation(ego, size[touching], them, f.size[where[2]])
+        _collide(cost, hit, c, x, where, true_gap < hard[touching] - 0.12)
     soft = _soft_gaps(f)[a]
     lack = np.clip((soft - gap) / np.maximum(soft - hard, 0.05), 0.0, 1.0)
     pace = 0.3 + c.v[k, t] / 7.0
@@ -322,28 +330,24 @@ def _soft_gaps(f: Forecast) -> Array:
     return wished
 
 
-def _collide(cost: Array, hit: Array, c: Candidates, x: Situation, k: Array, t: Array, a: Array, depth: Array) -> None:
-    """Enter the first collision of each candidate with each agent: the sooner and the harder, the worse."""
-    if not len(k):
-        return
-    order = np.lexsort((t, a, k))
-    k, t, a, depth = k[order], t[order], a[order], depth[order]
-    first = np.concatenate([[True], (k[1:] != k[:-1]) | (a[1:] != a[:-1])])
-    k, t, a, depth = k[first], t[first], a[first], depth[first]
+def _collide(cost: Array, hit: Array, c: Candidates, x: Situation, where: Where, deep: Array) -> None:
+    """Enter the worst contact of each candidate with each agent: the sooner and the harder, the worse.
+
+    ``deep`` is false for a touch of the safety gap, or of the doubt about who crosses, alone.
+    """
+    k, t, a = where
     f = x.agents
     heading = c.pose[k, t, 2]
     speed, course = f.speed[a, SAMPLES[t] // 2], f.pose[a, SAMPLES[t] // 2, 2]
     dx = c.v[k, t] * np.cos(heading) - speed * np.cos(course)
     dy = c.v[k, t] * np.sin(heading) - speed * np.sin(course)
-    severity = 0.35 + np.hypot(dx, dy) / 10.0
-    certain = np.where(
-        f.standing[a], np.clip(1.25 - TIMES[t] / 9.0, 0.2, 1.0), np.clip(1.3 - TIMES[t] / 6.0, 0.05, 1.0)
-    )
-    # A touch of the safety gap alone is half as bad.
-    deep = np.where(depth > -0.12, 0.5, 1.0)
+    # The ego's own speed counts twice: it is what braking can still lower.
+    severity = 0.3 + np.hypot(dx, dy) / 15.0 + c.v[k, t] / 12.0
+    stays, moves = np.clip(1.25 - TIMES[t] / 9.0, 0.2, 1.0), np.clip(1.3 - TIMES[t] / 6.0, 0.05, 1.0)
+    certain = np.where(f.standing[a], stays, moves) * np.where(deep, 1.0, 0.45)
     # Who is beside the ego's rear half had better give way.
     beside = (x.agent_s[a, 0] + 0.5 * f.size[a, 0] < x.s) & (np.abs(c.d[k, t] - x.d) < 1.0)
-    np.add.at(cost, (k, a), COLLISION * severity * certain * deep * np.where(beside, BESIDE, 1.0))
+    np.maximum.at(cost, (k, a), COLLISION * severity * certain * np.where(beside, BESIDE, 1.0))
     np.minimum.at(hit, k, TIMES[t])
 
 
