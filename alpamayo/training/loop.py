@@ -70,6 +70,7 @@ def train(
     settings: TrainingSettings,
     *,
     config: AlpamayoConfig | None = None,
+    start: Path | None = None,
     until: float = 1.0,
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
@@ -83,6 +84,7 @@ def train(
         data: episode files; every tenth is left out, for validation.
         settings: how to train.
         config: shape of the model; the preset ``tiny`` when None.
+        start: checkpoint to begin from, instead of random weights; its shape is the model's.
         until: share of the limits at which to stop for now, for training in rounds.
         progress: called with ("train", per mille of the limits, 1000).
         log: called with a line of text now and then.
@@ -94,7 +96,8 @@ def train(
     if not len(samples):
         raise InputError(f"{folder}: there is no training data")
     folder.mkdir(parents=True, exist_ok=True)
-    state = _begin(folder, config or AlpamayoConfig.preset("tiny"), settings)
+    model = checkpoint.load(start) if start else (config or AlpamayoConfig.preset("tiny")).create(settings.seed)
+    state = _begin(folder, model.train(), settings)
     report, tell = progress or (lambda what, done, total: None), log or (lambda line: None)
     tell(f"{len(samples)} steps of {len(samples.shards)} episodes")
     saved = time.monotonic()
@@ -111,8 +114,7 @@ def train(
     return _export(folder, state, settings, samples)
 
 
-def _begin(folder: Path, config: AlpamayoConfig, settings: TrainingSettings) -> _State:
-    model = config.create(settings.seed).train()
+def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings) -> _State:
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -121,7 +123,7 @@ def _begin(folder: Path, config: AlpamayoConfig, settings: TrainingSettings) -> 
     path = folder / "training.pt"
     if path.is_file():
         stored = torch.load(path, weights_only=True)
-        if stored["config"] != config.to_json():
+        if stored["config"] != model.config.to_json():
             raise InputError(f"{path}: is the state of a model of another shape; train into another folder")
         model.load_state_dict(stored["model"])
         optimiser.load_state_dict(stored["optimiser"])

@@ -49,7 +49,8 @@ _NAVIGATION = """
 a accelerate avenue bear bend bus change continue cross crossing curve cyclists destination drive east enter exit
 first follow for give go in intersection into keep lane left light main make merge metres next north of on onto out
 over park pass past proceed pull ramp reach red right road roundabout second side sign signal site slow south stay
-stop straight street take the then third through to towards traffic turn u-turn until way west when with work zone lights
+stop straight street take the then third through to towards traffic turn u-turn until way west when with work zone
+lights
 """
 NAVIGATION_WORDS = tuple(_NAVIGATION.split())
 VOCABULARY: tuple[str, ...] = tuple(
