@@ -20,6 +20,7 @@ from alpamayo_vla_model import checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.model import AlpamayoModel
+from alpamayo_vla_model.nemotron.training import Routing, record_routing, update_router_bias
 
 Array = np.ndarray
 Progress = Callable[[str, int, int], None]
@@ -178,18 +179,28 @@ class _Team:
             self._pool.submit(self._one, replica, samples, rows, seed)
             for replica, rows, seed in zip(self._replicas, parts, seeds, strict=True)
         ]
-        losses = [future.result() for future in futures]
+        losses, routing = zip(*(future.result() for future in futures), strict=True)
         self._gather()
+        self._balance(routing)
         return {name: sum(part[name] for part in losses) for name in losses[0]}
 
-    def _one(self, replica: AlpamayoModel, samples: Samples, rows: Array, seed: int) -> dict[str, float]:
+    def _one(
+        self, replica: AlpamayoModel, samples: Samples, rows: Array, seed: int
+    ) -> tuple[dict[str, float], list[Routing]]:
         generator = torch.Generator().manual_seed(seed)
         share = len(rows) / self._settings.batch
         inputs, targets = samples.batch(rows)
-        losses = replica.losses(_forgetful(inputs, generator), targets, generator)
+        with record_routing(replica.backbone) as routing:
+            losses = replica.losses(_forgetful(inputs, generator), targets, generator)
         replica.zero_grad(set_to_none=True)
         (share * losses["total"]).backward()  # type: ignore[no-untyped-call]
-        return {name: share * float(loss.detach()) for name, loss in losses.items()}
+        return {name: share * float(loss.detach()) for name, loss in losses.items()}, routing
+
+    def _balance(self, routing: Sequence[list[Routing]]) -> None:
+        """Shift the routers' biases, which the replicas share, by the load of the whole batch."""
+        own = self._model.backbone.routers()
+        parts = [replace(record, router=router) for part in routing for router, record in zip(own, part, strict=True)]
+        update_router_bias(parts)
 
     @torch.no_grad()
     def _gather(self) -> None:

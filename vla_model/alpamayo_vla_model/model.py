@@ -1,6 +1,5 @@
 """The driver's network: vision, prompt, Nemotron backbone, reasoning and action expert, and its losses."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from alpamayo_vla_model.decoding import Decoded, decode
 from alpamayo_vla_model.expert import ActionExpert, Memory
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.nemotron import NemotronModel
-from alpamayo_vla_model.nemotron.training import Routing, load_balancing_loss, record_routing, update_router_bias
+from alpamayo_vla_model.nemotron.training import load_balancing_loss, record_routing
 from alpamayo_vla_model.patch_labels import PatchHead, PatchLabels, patch_loss
 from alpamayo_vla_model.reasoning_text import PAD, PLAN, REASON, TOKEN
 from alpamayo_vla_model.tokens import EgoTokens
@@ -133,7 +132,7 @@ class AlpamayoModel(nn.Module):
         return patches, hidden, mask, self.backbone.logits(hidden[:, start:-1])
 
     def losses(self, inputs: Inputs, targets: Targets, generator: torch.Generator) -> dict[str, Tensor]:
-        """The parts of the training loss; ``total`` is their weighted sum. Also balances the routers' biases."""
+        """The parts of the training loss; ``total`` is their weighted sum."""
         with record_routing(self.backbone) as routing:
             patches, hidden, mask, logits = self.read(inputs, targets.reasoning)
         wanted = targets.reasoning.masked_fill(targets.reasoning == TOKEN[PAD], -100)
@@ -144,19 +143,12 @@ class AlpamayoModel(nn.Module):
             "reasoning": functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100),
             "flow": flow,
             "plan": plan,
-            "balance": self._balance(routing, hidden),
+            "balance": load_balancing_loss(routing) if routing else hidden.new_zeros(()),
         }
         if targets.patches is not None:
             parts["patch"] = patch_loss(self.patch_head(patches), targets.patches)
         parts["total"] = torch.stack([LOSS_WEIGHTS[name] * part for name, part in parts.items()]).sum()
         return parts
-
-    def _balance(self, routing: Sequence[Routing], hidden: Tensor) -> Tensor:
-        if not routing:
-            return hidden.new_zeros(())
-        if self.training:
-            update_router_bias(list(routing))
-        return load_balancing_loss(list(routing))
 
     def _action_losses(
         self, memory: Memory, mask: Tensor, speed: Tensor, targets: Targets, generator: torch.Generator
