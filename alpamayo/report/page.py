@@ -31,7 +31,12 @@ COLOURS = {
     Category.VEGETATION: "#7fae73",
 }
 STATIC = (Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION)
-SCORES = {"pdms": "PDM score"}
+SCORES = {
+    "pdms": "PDM score",
+    "epdms": "EPDM score",
+    "nuplan_cls": "nuPlan closed-loop score",
+    "alpamayo_score": "alpamayo score",
+}
 INDENT = "\u2003"  # an em of space
 # What counts as comfortable for a margin's colour, by its unit.
 COMFORTABLE = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
