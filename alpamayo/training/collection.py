@@ -16,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from alpamayo.guard import Guard
 from alpamayo.training.shards import LABEL_EVERY, Shard, compress
-from alpamayo_sim.driver import Decision, Driver, Observation
+from alpamayo_sim.driver import Decision, Driver, Observation, Truth
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.reasoning import ComponentKind, Reasoning
 from alpamayo_sim.rig import Camera, Rig, default_rig, pinhole
 from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Scene
 
 Array = np.ndarray
 Progress = Callable[[str, int, int], None]
@@ -29,9 +31,11 @@ Progress = Callable[[str, int, int], None]
 TRAINING_SEEDS = 10_000  # seeds below are for training, from here on for evaluation
 PUSH_RATE, PUSH_STEPS = 0.045, (4, 13)  # chance a step that a push begins, and how long it lasts
 PUSH_ACCELERATION, PUSH_LATERAL = 2.5, 2.0  # m/s²
+HALT_RATE, HALT_STEPS, HALT = 0.004, (15, 40), 5.0  # as rarely the ego is brought to a halt (m/s²)
 UNPUSHED = 0.15  # share of episodes without pushes
 UNVARIED = 0.5  # share of episodes with exactly the default rig
-TEACHER_STRETCH = (5, 20)  # decisions that the expert drives at a time between those of a trained driver
+TEACHER_STRETCH = (8, 30)  # decisions that the expert drives at a time between those of a trained driver
+STANDING, PATIENCE = 0.5, 8  # m/s, and for how many decisions a trained driver may stand
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     expert.reset(scenario.scene, rng)
     if trained is not None:
         trained.reset(scenario.scene, rng)
-    pilot = _Pilot(rng, trained)
+    pilot = _Pilot(scenario.scene, rng, trained)
     columns = _Columns()
     for step in range(scenario.steps):
         truth = world.truth(0)
@@ -189,7 +193,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
             patches = label_patches(images, truth)
             row = _row(observation, decision) | {f"patch_{f.name}": getattr(patches, f.name) for f in fields(patches)}
             columns.add(_seen(decision, visible_ids(images, truth)), row)
-            plan = pilot.plan(replace(observation, cameras=buffer.frames()), decision)
+            plan = pilot.plan(replace(observation, cameras=buffer.frames()), decision, truth)
             controls = world.track(plan[None])
         world.step(pilot.push(controls, truth.ego_speed))
         if world.arrived[0] or world.collided[0]:
@@ -198,30 +202,39 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
 
 
 class _Pilot:
-    """Who drives, and how it is disturbed."""
+    """Who drives, and how it is disturbed.
 
-    def __init__(self, rng: np.random.Generator, trained: Driver | None) -> None:
+    A trained driver drives under the guard, as it will in earnest, and in turns with the expert, who also takes
+    over where it has come to stand: so the ways on from there are seen.
+    """
+
+    def __init__(self, scene: Scene, rng: np.random.Generator, trained: Driver | None) -> None:
         self._rng = rng
         self._trained = trained
+        self._guard = Guard(scene) if trained is not None else None
+        self._stood = 0
         self._pushed = trained is None and rng.random() > UNPUSHED
         self._push, self._push_left = np.zeros(2), 0
         self._teacher_left = 0 if trained is not None else 1 << 30
 
-    def plan(self, observation: Observation, expert: Decision) -> Array:
+    def plan(self, observation: Observation, expert: Decision, truth: Truth) -> Array:
         """The plan to drive: the expert's, or in turns the trained driver's."""
         if self._teacher_left > 0:
             self._teacher_left -= 1
             return expert.plans[expert.chosen]
         assert self._trained is not None
-        if self._rng.random() < 0.02:
-            self._teacher_left = int(self._rng.integers(*TEACHER_STRETCH))
-        decision = self._trained.act(observation)
-        return decision.plans[decision.chosen]
+        assert self._guard is not None
+        self._stood = self._stood + 1 if observation.speed < STANDING else 0
+        if self._stood > PATIENCE or self._rng.random() < 0.02:
+            self._teacher_left, self._stood = int(self._rng.integers(*TEACHER_STRETCH)), 0
+        return self._guard.check(self._trained.act(observation), truth).plan
 
     def push(self, controls: Array, speed: float) -> Array:
         """Add a constant error to the controls for a short span, now and then."""
         if not self._pushed:
             return controls
+        if self._push_left == 0 and self._rng.random() < HALT_RATE:
+            self._push_left, self._push = int(self._rng.integers(*HALT_STEPS)), np.array([-HALT, 0.0])
         if self._push_left == 0 and self._rng.random() < PUSH_RATE:
             self._push_left = int(self._rng.integers(*PUSH_STEPS))
             lateral = self._rng.uniform(-PUSH_LATERAL, PUSH_LATERAL)

@@ -24,6 +24,7 @@ from alpamayo_sim.scene import Category
 from alpamayo_sim.sensors import CameraRenderer
 from alpamayo_vla_model import action_space, checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.driver import TinyDriver
 from alpamayo_vla_model.inputs import Inputs, state_of
 from alpamayo_vla_model.patch_labels import PatchClass
 from alpamayo_vla_model.reasoning_text import MAX_TOKENS, encode
@@ -240,3 +241,13 @@ def test_a_short_drive_is_recorded_and_repeats(tmp_path: Path, monkeypatch: pyte
     one, other = (Shard.load(run_job(job)) for job in jobs)
     np.testing.assert_array_equal(one.images, other.images)
     np.testing.assert_array_equal(one.plan, other.plan)
+
+
+@pytest.mark.slow
+def test_a_trained_driver_drives_under_the_guard() -> None:
+    scenario = make_scenario("occluded-child", 4)
+    short = replace(scenario, goal=replace(scenario.goal, duration=1.0))
+    trained = TinyDriver(CONFIG.create())
+    shard = record(short, default_rig(64, 32), np.random.default_rng(0), trained)
+    assert shard.rows == 5
+    assert np.isfinite(shard.plan).all()
