@@ -134,16 +134,17 @@ class _Recorder:
         self.state(world)
 
     def state(self, world: World) -> None:
+        agents, truth = world.agents(0), world.truth(0)
         now = {
             "ego_pose": world.ego_pose[0],
             "ego_speed": world.ego_speed[0],
             "ego_acceleration": world.ego_acceleration[0],
             "ego_curvature": world.ego_curvature[0],
             "progress": world.progress[0],
-            "agent_pose": world.agents(0).pose,
-            "agent_velocity": world.agents(0).velocity,
-            "agent_valid": world.agents(0).valid,
-            "signals": world.truth(0).signals,
+            "agent_pose": agents.pose,
+            "agent_velocity": agents.velocity,
+            "agent_valid": agents.valid,
+            "signals": truth.signals,
         }
         for name, value in now.items():
             self.states.setdefault(name, []).append(np.array(value))

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from alpamayo.drivers import guarded_by_default, make_driver, shipped_checkpoint
+from alpamayo.progress import Progress
 from alpamayo.provenance import code_version, file_digest
-from alpamayo.runs import ProgressFn, write_json, write_run
+from alpamayo.runs import write_json, write_run
 from alpamayo.validator.statistics import clopper_pearson, clustered_bootstrap
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_scenarios.suite import get_suite
@@ -43,7 +44,7 @@ def evaluate(
     guard: bool | None = None,
     checkpoint: Path | None = None,
     workers: int | None = None,
-    progress: ProgressFn = lambda what, done, total: None,
+    progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Drive ``episodes`` scenarios with each driver; episodes that ``out`` already holds are not driven again.
 

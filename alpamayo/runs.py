@@ -1,7 +1,7 @@
 """One run: a scenario driven, judged, written down and shown."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 from alpamayo.closed_loop import drive
 from alpamayo.drivers import guarded_by_default, make_driver
 from alpamayo.episode import Episode, save_episode
+from alpamayo.progress import Progress
 from alpamayo.validator import Verdict, score_episode
 from alpamayo_sim.document import replacing
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import boxes_overlap
 from alpamayo_sim.scenario import Scenario
-
-ProgressFn = Callable[[str, int, int], None]
 
 
 def run_scenarios(
@@ -26,7 +26,7 @@ def run_scenarios(
     *,
     guard: bool | None = None,
     checkpoint: Path | None = None,
-    progress: ProgressFn,
+    progress: Progress,
     seed: int | None = None,
 ) -> list[dict[str, Any]]:
     """Drive scenarios one after the other; each leaves its files before the next begins.
@@ -122,8 +122,6 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
 
 def touched(episode: Episode) -> bool:
     """Whether the ego's box met any other box at any time, whoever was at fault."""
-    from alpamayo_sim.geometry import boxes_overlap
-
     ego = episode.ego_pose[:, None].astype(np.float64)
     overlap = boxes_overlap(ego, episode.ego_size[:2], episode.agent_pose, episode.agent_size[None, :, :2])
     return bool(np.any(overlap & episode.agent_valid))

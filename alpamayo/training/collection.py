@@ -9,7 +9,7 @@ import math
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from alpamayo.guard import Guard
+from alpamayo.progress import Progress
 from alpamayo.training.shards import LABEL_EVERY, Shard, compress
+from alpamayo_scenarios.suite import FIRST_EVALUATION_SEED
 from alpamayo_sim.driver import Decision, Driver, Observation, Truth
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.reasoning import ComponentKind, Reasoning
@@ -26,9 +28,8 @@ from alpamayo_sim.scenario import Scenario
 from alpamayo_sim.scene import Scene
 
 Array = np.ndarray
-Progress = Callable[[str, int, int], None]
 
-TRAINING_SEEDS = 10_000  # seeds below are for training, from here on for evaluation
+TRAINING_SEEDS = FIRST_EVALUATION_SEED  # the seeds below are for training
 PUSH_RATE, PUSH_STEPS = 0.045, (4, 13)  # chance a step that a push begins, and how long it lasts
 PUSH_ACCELERATION, PUSH_LATERAL = 2.5, 2.0  # m/s²
 HALT_RATE, HALT_STEPS, HALT = 0.004, (15, 40), 5.0  # as rarely the ego is brought to a halt (m/s²)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alpamayo.progress import Progress
 from alpamayo.training.samples import Samples, load_samples
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model import checkpoint
@@ -23,7 +24,6 @@ from alpamayo_vla_model.model import AlpamayoModel
 from alpamayo_vla_model.nemotron.training import Routing, record_routing, update_router_bias
 
 Array = np.ndarray
-Progress = Callable[[str, int, int], None]
 
 FORGET_HISTORY, FORGET_STATE = 0.3, 0.5  # share of samples whose past motion is hidden, against copying it
 SAVE_EVERY = 60.0  # s

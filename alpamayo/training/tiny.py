@@ -1,12 +1,10 @@
 """From nothing to a driver: data from the expert, training, data from the driver itself, more training."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from alpamayo.progress import Progress
 from alpamayo.training.collection import TRAINING_SEEDS, collect
-
-Progress = Callable[[str, int, int], None]
 
 OWN_SHARE = 0.25  # of the episodes that the driver drives itself, in the second round
 FIRST_ROUND = 0.5  # share of the training time before them
