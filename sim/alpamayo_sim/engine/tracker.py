@@ -7,8 +7,9 @@ they change. The car's deviation from that start, along and across, is fed back 
 time over 0.5 s, and in arc length over the way of 0.7 s but at least 2 m.
 """
 
-from alpamayo_sim.engine.kernels import MAX_CURVATURE, MAX_DECELERATION, wrapped
+from alpamayo_sim.engine.dynamics import MAX_CURVATURE, MAX_DECELERATION
 from alpamayo_sim.engine.layout import Fixed, State
+from alpamayo_sim.engine.paths import wrapped
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})

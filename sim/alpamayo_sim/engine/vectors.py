@@ -18,8 +18,10 @@ nearest first to 1.6 m; M is at most 200. Rows of zeros fill the rest (a row tha
 """
 
 from alpamayo_sim.driver import ROUTE_POINTS, ROUTE_SPACING
-from alpamayo_sim.engine.kernels import MAX_CURVATURE, MAX_DECELERATION, RANGE, path_at
+from alpamayo_sim.engine.assess import RANGE
+from alpamayo_sim.engine.dynamics import MAX_CURVATURE, MAX_DECELERATION
 from alpamayo_sim.engine.layout import NEARBY, NEARBY_CELL, PIECE, Fixed, Slot, State
+from alpamayo_sim.engine.paths import path_at
 from alpamayo_sim.map_index import MapLineKind
 from alpamayo_sim.warp_runtime import wp
 

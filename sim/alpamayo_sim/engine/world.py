@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
 from alpamayo_sim.driver import PLAN_STEPS, Agents, Observation, Truth
-from alpamayo_sim.engine import kernels, layout, vectors
+from alpamayo_sim.engine import layout, vectors
+from alpamayo_sim.engine.assess import assess
 from alpamayo_sim.engine.contacts import Body, Contact, contact_of, mass_of
 from alpamayo_sim.engine.observation import observation_of
 from alpamayo_sim.engine.pack import Packed, pack_map
+from alpamayo_sim.engine.step import advance, begin, decide
 from alpamayo_sim.engine.store import Store
 from alpamayo_sim.engine.tracker import track
 from alpamayo_sim.errors import InputError
@@ -393,11 +395,11 @@ class World:
             return wp.launch(kernel, dim=dim, inputs=list(inputs), device=self.device, record_cmd=True)
 
         self._launches = {
-            "begin": launch(kernels.begin, grid, fixed, state, active),
-            "look": launch(kernels.assess, grid, fixed, state, active, 0),
-            "decide": launch(kernels.decide, grid, fixed, state, active),
-            "advance": launch(kernels.advance, grid, fixed, state, self._controls, self._replayed, active),
-            "assess": launch(kernels.assess, grid, fixed, state, active, 1),
+            "begin": launch(begin, grid, fixed, state, active),
+            "look": launch(assess, grid, fixed, state, active, 0),
+            "decide": launch(decide, grid, fixed, state, active),
+            "advance": launch(advance, grid, fixed, state, self._controls, self._replayed, active),
+            "assess": launch(assess, grid, fixed, state, active, 1),
             "prepare": launch(vectors.prepare, self.num_worlds, fixed, state),
             "track": launch(track, self.num_worlds, fixed, state, self._plans, self._tracked),
         }

@@ -1,0 +1,130 @@
+# mypy: ignore-errors
+"""Scripted actors: triggers, manoeuvres, and the way along a path with a lateral offset."""
+
+from alpamayo_sim.engine.dynamics import arc_length_of
+from alpamayo_sim.engine.layout import Fixed, Mode, Slot, State
+from alpamayo_sim.engine.paths import path_at, wrapped
+from alpamayo_sim.engine.traffic import idm, leader_on_path, red_on_path
+from alpamayo_sim.scenario import TriggerKind
+from alpamayo_sim.warp_runtime import wp
+
+
+@wp.func
+def fired(
+    kind: wp.int32,
+    value: wp.float32,
+    time: wp.float32,
+    distance: wp.float32,
+    ego_speed: wp.float32,
+    ahead: wp.float32,
+    beside: wp.float32,
+) -> wp.bool:
+    """Whether a trigger holds now."""
+    if kind == int(TriggerKind.TIME):
+        return time >= value - 1.0e-4
+    if kind == int(TriggerKind.EGO_DISTANCE):
+        return distance <= value
+    if kind == int(TriggerKind.EGO_ARRIVAL):
+        return distance <= value * wp.max(ego_speed, 0.1)
+    if kind == int(TriggerKind.EGO_GAP):
+        return ahead >= -value and ahead <= beside
+    return True
+
+
+@wp.func
+def begin_manoeuvres(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """Start the manoeuvres whose turn it is and whose trigger holds."""
+    me = fixed.agents[slot.agent_row + a]
+    pose = state.pose[w, a]
+    ego = state.pose[w, 0]
+    time = wp.float32(state.step[w]) * slot.dt
+    ahead = wp.cos(pose[2]) * (ego[0] - pose[0]) + wp.sin(pose[2]) * (ego[1] - pose[1])
+    beside = 0.5 * (me.length + fixed.agents[slot.agent_row].length)
+    turn = state.next_manoeuvre[w, a]
+    waiting = wp.bool(True)
+    while turn < me.manoeuvres and waiting:
+        row = fixed.manoeuvres[slot.manoeuvre_row + me.manoeuvre_row + turn]
+        distance = wp.length(wp.vec2(ego[0], ego[1]) - row.point)
+        if fired(row.kind, row.value, time, distance, state.speed[w, 0], ahead, beside):
+            if row.has_speed != 0:
+                state.target_speed[w, a] = row.speed
+                state.target_rate[w, a] = row.acceleration
+            if row.has_lateral != 0:
+                state.shift_start[w, a] = time
+                state.shift_duration[w, a] = row.duration
+                state.shift_from[w, a] = state.lateral[w, a]
+                state.shift_rate[w, a] = state.lateral_rate[w, a]
+                state.shift_to[w, a] = row.lateral
+            turn += 1
+        else:
+            waiting = False
+    state.next_manoeuvre[w, a] = turn
+
+
+@wp.func
+def wanted_acceleration(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.float32:
+    """Towards the target speed at the manoeuvre's rate; a follower also keeps its distance."""
+    speed = state.speed[w, a]
+    target = state.target_speed[w, a]
+    rate = state.target_rate[w, a]
+    told = wp.clamp((target - speed) / slot.dt, -rate, rate)
+    if fixed.agents[slot.agent_row + a].mode == int(Mode.SCRIPT):
+        return told
+    leader = leader_on_path(fixed, state, slot, w, a)
+    followed = wp.min(
+        idm(speed, target, leader[0], speed - leader[1]),
+        idm(speed, target, red_on_path(fixed, state, slot, w, a), speed),
+    )
+    if target < speed:
+        return wp.min(followed, told)
+    return followed
+
+
+@wp.func
+def shift_sideways(state: State, w: wp.int32, a: wp.int32, time: wp.float32):
+    """Lateral offset and its rate: the quintic that starts at the present rate and ends at rest."""
+    duration = state.shift_duration[w, a]
+    if duration <= 0.0:
+        return
+    x = wp.clamp((time - state.shift_start[w, a]) / duration, 0.0, 1.0)
+    v = state.shift_rate[w, a] * duration
+    d = state.shift_to[w, a] - state.shift_from[w, a] - v
+    c3 = 10.0 * d + 4.0 * v
+    c4 = -15.0 * d - 7.0 * v
+    c5 = 6.0 * d + 3.0 * v
+    state.lateral[w, a] = state.shift_from[w, a] + x * (v + x * x * (c3 + x * (c4 + x * c5)))
+    state.lateral_rate[w, a] = (v + x * x * (3.0 * c3 + x * (4.0 * c4 + x * 5.0 * c5))) / duration
+
+
+@wp.func
+def place_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """Pose and velocity from arc length, speed and lateral offset; the heading follows the motion."""
+    me = fixed.agents[slot.agent_row + a]
+    on = path_at(fixed.paths, slot.path_row + me.path_row, me.path_points, state.path_s[w, a])
+    c = wp.cos(on[2])
+    s = wp.sin(on[2])
+    speed = state.speed[w, a]
+    rate = state.lateral_rate[w, a]
+    lateral = state.lateral[w, a]
+    turn = wp.atan2(rate, wp.max(speed, 1.0))
+    heading = wrapped(on[2] + turn)
+    state.pose[w, a] = wp.vec3(on[0] - lateral * s, on[1] + lateral * c, heading)
+    state.direction[w, a] = wp.vec2(wp.cos(heading), wp.sin(heading))
+    state.velocity[w, a] = wp.vec2(speed * c - rate * s, speed * s + rate * c)
+
+
+@wp.func
+def follow_script(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+    """One step along the path; whoever drives past its end is gone, whoever stops there stays."""
+    me = fixed.agents[slot.agent_row + a]
+    speed = state.speed[w, a]
+    acceleration = state.command[w, a]
+    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.dt)
+    speed = wp.max(speed + acceleration * slot.dt, 0.0)
+    end = fixed.paths[slot.path_row + me.path_row + me.path_points - 1][3]
+    if s > end and speed > 0.0:
+        state.valid[w, a] = False
+    state.speed[w, a] = speed
+    state.path_s[w, a] = wp.min(s, end)
+    shift_sideways(state, w, a, time)
+    place_on_path(fixed, state, slot, w, a)

@@ -1,0 +1,125 @@
+# mypy: ignore-errors
+"""The engine's step on the device: launches over [world, agent].
+
+``decide`` reads the state of all at time t and sets what the simulated want; ``advance`` moves each agent from its
+own row alone; ``assess`` (in ``assess.py``) looks at the result. No thread reads what another writes in the same
+launch, so the same scenario gives the same bits in whatever batch and on however many threads.
+"""
+
+from alpamayo_sim.engine.assess import POSES, start_on_route
+from alpamayo_sim.engine.dynamics import drive_ego
+from alpamayo_sim.engine.layout import Fixed, Mode, Slot, State
+from alpamayo_sim.engine.paths import along_arc
+from alpamayo_sim.engine.replay import log_of, replay_agent, replay_ego
+from alpamayo_sim.engine.scripts import begin_manoeuvres, follow_script, place_on_path, wanted_acceleration
+from alpamayo_sim.warp_runtime import wp
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.kernel
+def decide(fixed: Fixed, state: State, active: wp.array[wp.bool]):
+    """What each scripted agent does in the coming step, from the state of all at its start."""
+    w, a = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if a == 0 or a >= slot.agents or not active[w] or not state.valid[w, a]:
+        return
+    mode = fixed.agents[slot.agent_row + a].mode
+    if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
+        begin_manoeuvres(fixed, state, slot, w, a)
+        state.command[w, a] = wanted_acceleration(fixed, state, slot, w, a)
+
+
+@wp.kernel
+def advance(
+    fixed: Fixed, state: State, controls: wp.array[wp.vec2], replayed: wp.array[wp.bool], active: wp.array[wp.bool]
+):
+    """Move each agent over one step, from its own row alone."""
+    w, a = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if a >= slot.agents or not active[w]:
+        return
+    step = state.step[w] + 1
+    mode = fixed.agents[slot.agent_row + a].mode
+    there = state.valid[w, a]
+    state.before[w, a] = state.pose[w, a]
+    if mode == int(Mode.EGO):
+        state.collided[w] = 0
+        state.time[w] = wp.float32(step) * slot.dt
+        if replayed[w]:
+            replay_ego(fixed, state, slot, w, step)
+        else:
+            drive_ego(fixed, state, slot, w, controls[w])
+    elif mode == int(Mode.REPLAY):
+        replay_agent(fixed, state, slot, w, a, step)
+    elif mode != int(Mode.PROP) and state.valid[w, a]:
+        follow_script(fixed, state, slot, w, a, wp.float32(step) * slot.dt)
+    if not there:
+        state.before[w, a] = state.pose[w, a]
+
+
+@wp.func
+def start_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32):
+    """The ego at step 0 as recorded, with a past at constant speed and curvature."""
+    row = fixed.logs[log_of(fixed, slot, 0, 0)]
+    controls = fixed.ego_controls[slot.ego_row]
+    speed = wp.length(row.velocity)
+    state.step[w] = 0
+    state.time[w] = 0.0
+    state.collided[w] = 0
+    state.valid[w, 0] = True
+    state.pose[w, 0] = row.pose
+    state.direction[w, 0] = row.direction
+    state.velocity[w, 0] = row.velocity
+    state.speed[w, 0] = speed
+    state.acceleration[w] = controls[0]
+    state.curvature[w] = controls[1]
+    for k in range(1, POSES):
+        past = along_arc(row.pose, -speed * slot.dt * wp.float32(k), controls[1])
+        state.history[w, POSES - k] = wp.vec4(past[0], past[1], past[2], speed)
+    start_on_route(fixed, state, slot, w)
+
+
+@wp.kernel
+def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
+    """Everybody at step 0."""
+    w, a = wp.tid()
+    if not active[w]:
+        return
+    slot = fixed.slots[fixed.slot_of[w]]
+    state.valid[w, a] = False
+    state.contact[w, a] = False
+    state.hit_time[w, a] = -1.0
+    state.pose[w, a] = wp.vec3(0.0, 0.0, 0.0)
+    state.direction[w, a] = wp.vec2(1.0, 0.0)
+    state.velocity[w, a] = wp.vec2(0.0, 0.0)
+    state.speed[w, a] = 0.0
+    state.command[w, a] = 0.0
+    state.path_s[w, a] = 0.0
+    state.next_manoeuvre[w, a] = 0
+    state.target_speed[w, a] = 0.0
+    state.target_rate[w, a] = 2.0
+    state.lateral[w, a] = 0.0
+    state.lateral_rate[w, a] = 0.0
+    state.shift_start[w, a] = 0.0
+    state.shift_duration[w, a] = 0.0
+    state.shift_from[w, a] = 0.0
+    state.shift_rate[w, a] = 0.0
+    state.shift_to[w, a] = 0.0
+    if a >= slot.agents:
+        return
+    me = fixed.agents[slot.agent_row + a]
+    if me.mode == int(Mode.EGO):
+        start_ego(fixed, state, slot, w)
+    elif me.mode == int(Mode.REPLAY):
+        replay_agent(fixed, state, slot, w, a, 0)
+    elif me.mode == int(Mode.PROP):
+        state.valid[w, a] = True
+        state.pose[w, a] = wp.vec3(me.x, me.y, me.heading)
+        state.direction[w, a] = wp.vec2(wp.cos(me.heading), wp.sin(me.heading))
+    else:
+        state.valid[w, a] = True
+        state.speed[w, a] = me.speed
+        state.target_speed[w, a] = me.speed
+        place_on_path(fixed, state, slot, w, a)
+    state.before[w, a] = state.pose[w, a]
