@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 
 from alpamayo.validator.geometry import segment_gap
 from alpamayo.validator.lane_field import route_field
@@ -148,29 +148,25 @@ def check_component(component: Component, truth: Truth, rig: Rig | None = None) 
     place = to_frame(np.asarray(truth.agents.pose[row, :2], np.float64), here)
     off = None if component.position is None else float(np.hypot(*(place - np.array(component.position))))
     allowed = PLACE + PLACE_PART * float(np.hypot(*place))
-    return ComponentCheck(True, off, off is None or off <= allowed, visible(truth, rig)[row])
+    return ComponentCheck(True, off, off is None or off <= allowed, bool(visible(truth, np.array([row]), rig)[0]))
 
 
-def visible(truth: Truth, rig: Rig | None = None) -> list[bool]:
-    """Which of the agents could be seen: from the ego's centre, some corner or the middle past all other boxes.
+def visible(truth: Truth, rows: Int[Array, " m"], rig: Rig | None = None) -> Bool[Array, " m"]:
+    """Which of some agents could be seen: from the ego's centre, some corner or the middle past all other boxes.
 
     What is not higher than 1.2 m hides nothing. With a rig it has to be within a camera's width too.
     """
     agents = truth.agents
-    here = np.asarray(truth.ego_pose[:2], np.float64)
     pose, size = agents.pose.astype(np.float64), agents.size[:, :2].astype(np.float64)
-    points = np.concatenate([box_corners(pose, INSET * size), pose[:, None, :2]], axis=1)
-    hides = agents.valid & (agents.size[:, 2] > SEE_OVER)
-    blocked = np.zeros((len(pose), 5), bool)
-    for i in np.flatnonzero(hides):
-        start = np.broadcast_to(here, points.shape)
-        cut = segment_gap(start.copy(), points, pose[i], size[i]) < 0.0
-        cut[i] = False
-        blocked |= cut
-    seen = ~blocked
+    points = np.concatenate([box_corners(pose[rows], INSET * size[rows]), pose[rows, None, :2]], axis=1)
+    hides = np.flatnonzero(agents.valid & (agents.size[:, 2] > SEE_OVER))
+    here = np.broadcast_to(np.asarray(truth.ego_pose[:2], np.float64), points.shape)
+    cut = segment_gap(here[:, :, None], points[:, :, None], pose[hides], size[hides]) < 0.0
+    cut &= hides != rows[:, None, None]
+    seen = ~cut.any(axis=2)
     if rig is not None:
         seen &= _in_view(to_frame(points, np.asarray(truth.ego_pose, np.float64)), rig)
-    return [bool(there) for there in seen.any(axis=1) & agents.valid]
+    return seen.any(axis=1) & agents.valid[rows]
 
 
 def reasoning_rule(episode: "Episode", rig: Rig | None = None) -> RuleResult:

@@ -147,7 +147,7 @@ def test_low_things_hide_nothing(make):
     van = make.track("van", 40.0, 0.0)
     for prop, seen in ((low, True), (high, False)):
         truth = make.truth(make.scene(van, props=[prop]))
-        assert reasoning.visible(truth)[0] is seen
+        assert reasoning.visible(truth, np.array([0]))[0] == seen
 
 
 def test_absent_agents_are_not_there(make):
