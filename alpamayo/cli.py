@@ -33,7 +33,12 @@ app.add_typer(model_app, name="model")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results. [default: a name under runs/]")]
 DriverName = Annotated[
-    str, typer.Option("--driver", help="tiny, expert, idm, constant-velocity, or your own as module:Class.")
+    str,
+    typer.Option(
+        "--driver",
+        help="tiny; expert, idm, constant-velocity; r157-human, r157-fsm, r157-regulation, rss (the reference drivers "
+        "of UN R157); or your own as module:Class.",
+    ),
 ]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights for tiny in place of the shipped ones.")]
 Guarded = Annotated[

@@ -67,7 +67,7 @@ def drive(
             on_step(step + 1, scenario.steps)
         if world.arrived[0] or (not replay[0] and _crashed(world)):
             break
-    return record.episode(driver.name, seed, guard, bool(world.arrived[0]))
+    return record.episode(driver, seed, guard, bool(world.arrived[0]))
 
 
 def _crashed(world: World) -> bool:
@@ -158,12 +158,12 @@ class _Recorder:
         self.reasons.append(reason)
         self.times.append(times)
 
-    def episode(self, driver: str, seed: int, guarded: bool, arrived: bool) -> Episode:
+    def episode(self, driver: Driver, seed: int, guarded: bool, arrived: bool) -> Episode:
         k = max(len(decision.weights) for decision in self.decisions)
         padded = [_padded(decision, k) for decision in self.decisions]
         return Episode(
             scenario=self.scenario,
-            driver=driver,
+            driver=driver.name,
             seed=seed,
             guarded=guarded,
             ego_size=self.ego_size,
@@ -179,6 +179,7 @@ class _Recorder:
             reasoning=tuple(decision.reasoning for decision in self.decisions),
             arrived=arrived,
             code_version=code_version(),
+            model=getattr(driver, "weights_digest", ""),
             timings={name: np.array([t[name] for t in self.times], np.float32) for name in self.times[0]},
             **{name: np.stack(values) for name, values in self.states.items()},
         )

@@ -10,8 +10,9 @@ from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_sim.geometry import to_frame, wrap_angle
 from alpamayo_sim.scene import Scene
 
-REFERENCE = ("constant-velocity", "expert", "idm")
-NAMES = ("constant-velocity", "expert", "idm", "tiny")
+PREVENTERS = ("r157-fsm", "r157-human", "r157-regulation", "rss")  # whom "preventable" may be said of
+REFERENCE = ("constant-velocity", "expert", "idm", *PREVENTERS)
+NAMES = (*REFERENCE, "tiny")
 
 
 class LogDriver:
@@ -56,6 +57,10 @@ def make_driver(name: str, checkpoint: Path | None = None) -> Driver:
         raise InputError(f"driver {name!r} has no checkpoint; only 'tiny' takes one")
     if ":" in name:
         return _own_driver(name)
+    if name in PREVENTERS:
+        from alpamayo.validator.r157 import R157_DRIVERS
+
+        return R157_DRIVERS[name]()
     from alpamayo_sim.drivers import REFERENCE_DRIVERS
 
     return REFERENCE_DRIVERS[name]()

@@ -9,11 +9,12 @@ from jaxtyping import Bool, Float32, Int8
 
 from alpamayo_sim.document import load_document, save_document
 from alpamayo_sim.driver import Agents, Truth
+from alpamayo_sim.errors import InputError
 from alpamayo_sim.reasoning import Reasoning
 from alpamayo_sim.scenario import Scenario
 
 Array = np.ndarray
-EPISODE_VERSION = 1
+EPISODE_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,8 @@ class Episode:
     the index of the driver's own choice among its K plans; ``executed`` is the plan that was driven, which
     differs from it where ``intervened``. Plans are in the ego frame of their step. ``guard_reasons`` are empty
     where the guard let the driver's choice pass. ``timings`` (s, one value a step) are of the machine that ran it
-    and take no part in any score.
+    and take no part in any score. ``code_version`` and ``model``, the SHA-256 of the driver's weights (empty for a
+    driver without), say what made it.
     """
 
     scenario: Scenario
@@ -53,7 +55,18 @@ class Episode:
     reasoning: tuple[Reasoning | None, ...]
     arrived: bool
     code_version: str = ""
+    model: str = ""
     timings: dict[str, Float32[Array, " t"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        states, decisions = len(self.ego_pose), len(self.chosen)
+        if states != decisions + 1:
+            raise InputError(f"episode: {states} states and {decisions} decisions; there must be one state more")
+        if decisions and not (self.chosen.min() >= 0 and self.chosen.max() < self.plans.shape[1]):
+            raise InputError(f"episode: chosen must be in [0, {self.plans.shape[1]})")
+        for name in ("ego_pose", "ego_speed", "agent_pose", "agent_velocity", "plans", "executed"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise InputError(f"episode: {name} has values that are not finite")
 
     @property
     def steps(self) -> int:

@@ -174,13 +174,13 @@ class CompetentHuman(LaneKeeper):
         return min(wants, max(built, 0.4))
 
 
-class PerformanceModel(LaneKeeper):
-    """The regulation's own minimum performance: 0.35 s after someone is 0.3 m inside the lane it brakes at 6 m/s².
+class RegulationModel(LaneKeeper):
+    """The regulation's own performance model: 0.35 s after someone is 0.3 m inside the lane it brakes at 6 m/s².
 
     Avoidance is asked for where the time to collision then is more than v_rel / (2 * 6) + 0.35 s; it brakes anyway.
     """
 
-    name = "r157-performance"
+    name = "r157-regulation"
     reaction, deceleration, reach = 0.35, 6.0, 46.0
 
     def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
@@ -232,7 +232,7 @@ class FuzzySafetyModel(LaneKeeper):
 class RssDriver(LaneKeeper):
     """Brakes as RSS asks: where both distances are lost, at ``brake_min`` after its response time."""
 
-    name = "r157-rss"
+    name = "rss"
 
     def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
         """Dangerous situations with those ahead."""
@@ -245,8 +245,8 @@ class RssDriver(LaneKeeper):
         return danger.dangerous & np.isfinite(others.gap), np.full(len(own), rss.EGO.brake_min)
 
     def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
-        """The proper response, once the response time is over; harder where that has become too little."""
-        if self._since is None or time - self._since < 0.5 * rss.EGO.response_time:
+        """The proper response, once the response time is over; harder where someone's cut-in has left less room."""
+        if self._since is None or time - self._since < rss.EGO.response_time:
             return 0.0
         closing = np.maximum(speed - np.maximum(others.speed, 0.0), 0.0)
         needed = closing**2 / (2.0 * np.maximum(others.gap - 1.0, 0.1))
@@ -281,5 +281,5 @@ def _ramp(way: Array, safe: Array, unsafe: Array) -> Float64[Array, " n"]:
 
 
 R157_DRIVERS: MappingProxyType[str, Callable[[], Driver]] = MappingProxyType(
-    {driver.name: driver for driver in (CompetentHuman, PerformanceModel, FuzzySafetyModel, RssDriver)}
+    {driver.name: driver for driver in (CompetentHuman, RegulationModel, FuzzySafetyModel, RssDriver)}
 )

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import jaxtyped
 
 from alpamayo_sim.errors import InputError
 
 MAX_JSON_BYTES = 256 << 20
-MAX_ARRAY_BYTES = 8 << 30
+MAX_ARRAY_BYTES = 1 << 30
 NOT_FINITE = ("nan", "inf", "-inf")  # floats that JSON does not know are written as these words
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
-                raise InputError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
+                raise InputError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 20} MiB")
             return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in archive.infolist()}
     except InputError:
         raise
@@ -196,7 +197,7 @@ def _decode(value: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind[value]
     if isinstance(value, dict) and set(value) == {"array"}:
-        return arrays[value["array"]]
+        return _checked(arrays[value["array"]], kind)
     return _scalar(value, kind)
 
 
@@ -205,13 +206,22 @@ def _decode_dataclass(value: Any, kind: type, arrays: dict[str, np.ndarray]) -> 
     names = {f.name for f in dataclasses.fields(kind)}
     if set(value) != names:
         raise ValueError(f"{kind.__name__} has fields {sorted(names)}, found {sorted(value)}")
-    return kind(**{name: _decode(value[name], hints[name], arrays) for name in names})
+    with jaxtyped("context"):  # the shapes of one noun's arrays have to fit each other
+        return kind(**{f.name: _decode(value[f.name], hints[f.name], arrays) for f in dataclasses.fields(kind)})
 
 
 def _decode_tuple(value: Any, arguments: tuple[Any, ...], arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_decode(item, arguments[0], arrays) for item in value)
     return tuple(_decode(item, inner, arrays) for item, inner in zip(value, arguments, strict=True))
+
+
+def _checked(array: np.ndarray, kind: Any) -> np.ndarray:
+    """The array, which has to be of the type and the shape that its field is annotated with."""
+    if not isinstance(array, kind):
+        shape = " ".join(map(str, array.shape))
+        raise TypeError(f"expected {getattr(kind, '__name__', kind)}, found {array.dtype}[{shape}]")
+    return array
 
 
 def _scalar(value: Any, kind: Any) -> Any:

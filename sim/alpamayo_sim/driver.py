@@ -113,7 +113,10 @@ class Needs:
 
 @runtime_checkable
 class Driver(Protocol):
-    """Whoever drives. The VLA, the reference drivers and a user's own are all drivers."""
+    """Whoever drives. The VLA, the reference drivers and a user's own are all drivers.
+
+    A driver with weights may say which in ``weights_digest`` (SHA-256, hex); the record of an episode keeps it.
+    """
 
     name: str
     needs: Needs

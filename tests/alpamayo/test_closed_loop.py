@@ -1,5 +1,6 @@
 """The loop: what is recorded is what happened, the same seed gives the same bytes."""
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from alpamayo.closed_loop import drive
 from alpamayo.drivers import make_driver
-from alpamayo.episode import Episode, load_episode, save_episode
+from alpamayo.episode import EPISODE_VERSION, Episode, load_episode, save_episode
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.driver import Decision, Needs, Observation
 from alpamayo_sim.errors import InputError
@@ -87,6 +88,37 @@ def test_scene_without_route_is_refused(episode: Episode) -> None:
 def test_episode_of_another_version_is_refused(episode: Episode, tmp_path: Path) -> None:
     save_episode(episode, tmp_path)
     path = tmp_path / "episode.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 99', 1))
-    with pytest.raises(InputError, match=r"version 99.*reads version 1"):
+    path.write_text(path.read_text().replace(f'"version": {EPISODE_VERSION}', '"version": 99', 1))
+    with pytest.raises(InputError, match=rf"version 99.*reads version {EPISODE_VERSION}"):
+        load_episode(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"ego_pose": np.zeros((3, 3), np.float32)}, "not a valid Episode"),
+        ({"ego_speed": np.zeros(5, np.int64)}, "expected Float32"),
+        ({"chosen": np.full(1, 100, np.int8)}, "chosen"),
+        ({"agent_pose": np.full((1, 1, 3), np.nan, np.float32)}, "not finite"),
+    ],
+)
+def test_records_that_do_not_fit_are_refused(
+    episode: Episode, tmp_path: Path, change: dict[str, np.ndarray], words: str
+) -> None:
+    (name, bad), *_ = change.items()
+    if name in ("chosen", "agent_pose"):
+        bad = np.broadcast_to(bad.ravel()[:1], getattr(episode, name).shape).copy()
+    fields = {f.name: getattr(episode, f.name) for f in dataclasses.fields(episode)} | {name: bad}
+    hostile = object.__new__(Episode)
+    for key, value in fields.items():
+        object.__setattr__(hostile, key, value)
+    save_episode(hostile, tmp_path)
+    with pytest.raises(InputError, match=words):
+        load_episode(tmp_path)
+
+
+def test_pickles_in_a_record_are_not_opened(episode: Episode, tmp_path: Path) -> None:
+    save_episode(episode, tmp_path)
+    np.savez(tmp_path / "episode.npz", a0=np.array([print], object))
+    with pytest.raises(InputError, match=r"episode\.npz"):
         load_episode(tmp_path)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alpamayo.drivers import PREVENTERS, guarded_by_default, make_driver
 from alpamayo.validator.r157 import R157_DRIVERS, critical_fuzzy, proactive_fuzzy
 from alpamayo_sim.driver import Observation
 from alpamayo_sim.errors import InputError
@@ -74,3 +75,10 @@ def test_fuzzy_metrics_are_ramps(gap, v, lead):
 def test_a_scene_without_a_route_is_named(make):
     with pytest.raises(InputError, match="route"):
         R157_DRIVERS["r157-fsm"]().reset(make.scene(route=False), np.random.default_rng(0))
+
+
+def test_they_are_drivers_by_name_and_driven_without_the_guard():
+    assert set(PREVENTERS) == set(R157_DRIVERS)
+    for name in PREVENTERS:
+        assert make_driver(name).name == name
+        assert not guarded_by_default(name)

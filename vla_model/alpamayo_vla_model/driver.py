@@ -1,5 +1,6 @@
 """The trained driver as a ``Driver``: looks, reasons, and offers K plans."""
 
+import hashlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ class TinyDriver:
     """
 
     name = "tiny"
+    weights_digest = ""  # SHA-256 of the file that the weights are from
 
     def __init__(self, model: "AlpamayoModel", *, plans: int = PLANS, needs: Needs | None = None) -> None:
         if plans < 1:
@@ -95,4 +97,7 @@ def load_driver(checkpoint: Path | None = None) -> Driver:
     """
     from alpamayo_vla_model.checkpoint import SHIPPED, load
 
-    return TinyDriver(load(SHIPPED if checkpoint is None else checkpoint))
+    weights = SHIPPED if checkpoint is None else checkpoint
+    driver = TinyDriver(load(weights))
+    driver.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return driver
