@@ -257,6 +257,15 @@ class World:
     # State
 
     @property
+    def device_arrays(self) -> Mapping[str, Any]:
+        """The live state as Warp arrays by name (``layout.State``), agent 0 being the ego: read, do not write.
+
+        Kernels take them as they are, and ``wp.to_torch`` shares them with torch without a copy. Ask again after
+        ``assign`` and ``restore``: arrays are replaced when a scenario with more agents comes in.
+        """
+        return self._arrays
+
+    @property
     def step_index(self) -> Int32[Array, " worlds"]:
         """Steps since the reset."""
         return self._view("step")

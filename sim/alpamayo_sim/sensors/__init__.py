@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from alpamayo_sim.sensors.birdseye import BirdsEye
     from alpamayo_sim.sensors.cameras import NO_INSTANCE, CameraImages, CameraRenderer
     from alpamayo_sim.sensors.frames import FrameBuffer
+    from alpamayo_sim.sensors.lidar_scanner import LidarScan, WorldLidar
     from alpamayo_sim.sensors.semantic import PALETTE, Semantic
 
 _HOME = {
@@ -17,9 +18,11 @@ _HOME = {
     "CameraImages": "cameras",
     "CameraRenderer": "cameras",
     "FrameBuffer": "frames",
+    "LidarScan": "lidar_scanner",
     "NO_INSTANCE": "cameras",
     "PALETTE": "semantic",
     "Semantic": "semantic",
+    "WorldLidar": "lidar_scanner",
 }
 
 __all__ = [
@@ -29,7 +32,9 @@ __all__ = [
     "CameraImages",
     "CameraRenderer",
     "FrameBuffer",
+    "LidarScan",
     "Semantic",
+    "WorldLidar",
 ]
 
 

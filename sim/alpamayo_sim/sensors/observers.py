@@ -1,0 +1,63 @@
+"""Who looks at the engine's worlds: the egos by default, or any agents of any worlds."""
+
+import zlib
+from collections.abc import Sequence
+
+from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.scene import Environment
+from alpamayo_sim.sensors.sight import Looks, Watch, scene_looks
+
+
+class Observers:
+    """The observers of a :class:`World`, kept up to date with the scenarios that its worlds run.
+
+    Args:
+        world: what they look at.
+        pairs: world and agent of each observer, where agent 0 is the ego and agent i + 1 row i of ``Agents``; the
+            egos of all worlds by default.
+        seed: of the sensors' noise; it is mixed with each scenario's own seed and id, not with its place in the
+            batch.
+        name: of the sensor, so that two of them do not share their noise.
+    """
+
+    def __init__(self, world: World, pairs: Sequence[tuple[int, int]] | None, seed: int, name: str) -> None:
+        self.world = world
+        self.pairs = [(w, 0) for w in range(world.num_worlds)] if pairs is None else list(pairs)
+        self._seed, self._name = seed, name
+        self._scenarios: tuple[Scenario, ...] = ()
+        self._looks: dict[int, tuple[Scenario, Looks]] = {}
+        for w, agent in self.pairs:
+            if not (0 <= w < world.num_worlds and 0 <= agent <= len(world.agents(w).ids)):
+                raise InputError(f"{name}: there is no agent {agent} in world {w}")
+        if not self.pairs:
+            raise InputError(f"{name}: needs at least one observer")
+
+    def changed(self) -> list[Watch] | None:
+        """The watches where the worlds run other scenarios than at the last call, else None."""
+        if self.world.scenarios == self._scenarios:
+            return None
+        self._scenarios = self.world.scenarios
+        used = {id(scenario) for scenario in self._scenarios}
+        self._looks = {key: kept for key, kept in self._looks.items() if key in used}
+        return [self._watch(w, agent) for w, agent in self.pairs]
+
+    @property
+    def environments(self) -> list[Environment]:
+        """The environment around each observer."""
+        return [self.world.scenarios[w].scene.environment for w, _ in self.pairs]
+
+    def _watch(self, w: int, agent: int) -> Watch:
+        scenario = self._scenarios[w]
+        if id(scenario) not in self._looks:
+            agents = self.world.agents(w)
+            looks = scene_looks(scenario.scene, agents.ids, agents.category, agents.size)
+            self._looks[id(scenario)] = scenario, looks
+        return Watch(w, agent, self._looks[id(scenario)][1], noise_key(self._seed, self._name, scenario, agent))
+
+
+def noise_key(seed: int, name: str, scenario: Scenario, agent: int) -> int:
+    """The 32-bit key of the noise of one sensor in one scenario, the same in every process and batch."""
+    text = f"{seed} {name} {scenario.scene.id} {scenario.seed} {agent}"
+    return zlib.crc32(text.encode())

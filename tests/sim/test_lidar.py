@@ -1,0 +1,132 @@
+"""Lidar returns against analytic planes; the same noise in any batch."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from engine_scenes import moving, scenario
+
+from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.lidar import Lidar, spinning_32, spinning_64
+from alpamayo_sim.scene import Category, Environment
+from alpamayo_sim.sensors import Semantic, WorldLidar
+
+BARE = dataclasses.replace(spinning_64(), range_noise=0.0, max_range=100.0, reach=1e4)
+WALL = (0.5, 60.0, 20.0)  # a bus of this size shows the lidar a plane
+
+
+def town(seed=0, count=24):
+    rng = np.random.default_rng(seed)
+    kinds = (Category.VEHICLE, Category.TRUCK, Category.BUS, Category.PEDESTRIAN, Category.CYCLIST)
+    return scenario(
+        *(
+            moving(f"t{k}", *rng.uniform((8, -25), (60, 25)), heading=rng.uniform(-3, 3), category=kinds[k % 5])
+            for k in range(count)
+        )
+    )
+
+
+def test_ground_is_the_plane():
+    scan = WorldLidar(World([scenario()]), BARE).scan()
+    down = BARE.rays[..., 2]
+    expected = np.where(down < 0, -BARE.position[2] / np.minimum(down, -1e-9), np.inf)
+    near = expected < BARE.max_range
+    assert np.allclose(scan.range[0][near], expected[near], rtol=1e-5)
+    assert np.all(np.isinf(scan.range[0][~near]))
+    assert np.all(scan.semantic[0][near] == Semantic.ROAD)
+    assert np.allclose(scan.intensity[0][near], 0.15 * -down[near], atol=1e-5)
+
+
+def test_a_wall_is_the_plane():
+    heading = 0.3
+    wall = moving("wall", 30.0, 0.0, speed=0.0, heading=heading, size=WALL, category=Category.BARRIER)
+    scan = WorldLidar(World([scenario(wall)]), BARE).scan()
+    normal = np.array([np.cos(heading), np.sin(heading), 0.0])
+    foot = np.array([30.0, 0.0, 0.0]) - 0.25 * normal
+    expected = ((foot - BARE.position) @ normal) / (BARE.rays @ normal)
+    hit = scan.instance[0] == 0
+    middle = hit & (np.abs(BARE.rays[..., 1]) < 0.3)  # away from the thin sides
+    assert middle.sum() > 1000
+    assert np.allclose(scan.range[0][middle], expected[middle], atol=2e-4)
+    assert np.allclose(scan.intensity[0][middle], 0.6 * np.abs(BARE.rays @ normal)[middle], atol=1e-4)
+    assert len(scan.points()) == np.isfinite(scan.range).sum()
+
+
+def test_rings_and_reach():
+    for lidar, rings in ((spinning_32(), 32), (spinning_64(), 64)):
+        assert lidar.rays.shape == (rings, lidar.columns, 3)
+        assert np.allclose(np.linalg.norm(lidar.rays, axis=-1), 1.0, atol=1e-6)
+        assert np.all(np.diff(lidar.elevations) < 0)
+    far = moving("bus", 80.0, 0.0, speed=0.0, size=(1.0, 8.0, 8.0), category=Category.BARRIER)  # reflectivity 0.6
+    for reach, seen in ((32.0, False), (34.0, True)):  # 80 m · sqrt(0.1 / 0.6) = 32.7 m
+        lidar = dataclasses.replace(BARE, reach=reach, elevations=np.zeros(1, np.float32))
+        assert np.any(WorldLidar(World([scenario(far)]), lidar).scan().instance == 0) == seen
+
+
+def test_noise_has_its_spread_and_losses():
+    lidar = dataclasses.replace(BARE, range_noise=0.05, dropout=0.2)
+    noisy, bare = (WorldLidar(World([scenario()]), each).scan().range[0] for each in (lidar, BARE))
+    hits, seen = np.isfinite(bare), np.isfinite(noisy)
+    assert abs(seen[hits].mean() - 0.8) < 0.01
+    error = noisy[seen] - bare[seen]
+    assert abs(error.std() - 0.05) < 0.001
+    assert abs(error.mean()) < 0.001
+
+
+def test_fog_and_rain_shorten_the_sight():
+    def returns(environment):
+        made = scenario(moving("wall", 70.0, 0.0, speed=0.0, size=WALL, category=Category.BARRIER))
+        made = dataclasses.replace(made, scene=dataclasses.replace(made.scene, environment=environment))
+        return WorldLidar(World([made]), dataclasses.replace(BARE, reach=220.0)).scan()
+
+    clear, rain, fog = map(returns, (Environment(), Environment(rain=20.0), Environment(visibility=80.0)))
+    assert np.isfinite(fog.range).sum() < np.isfinite(rain.range).sum() <= np.isfinite(clear.range).sum()
+    both = np.isfinite(clear.range) & np.isfinite(fog.range)
+    ratio = (fog.intensity / np.where(both, clear.intensity, 1.0))[both]
+    assert np.allclose(ratio, np.exp(-2.0 * 3.0 / 80.0 * clear.range[both]), rtol=1e-4)
+    rained = np.isfinite(clear.range) & np.isfinite(rain.range) & (np.abs(clear.range - 20.0) < 2.0)
+    assert abs((rain.range[rained] - clear.range[rained]).std() - 0.02 * 20.0) < 0.03
+
+
+def test_the_batch_does_not_matter():
+    lidar = dataclasses.replace(spinning_32(), dropout=0.1)
+    towns = [town(seed) for seed in range(3)]
+    alone = [WorldLidar(World([each]), lidar, seed=5).scan() for each in towns]
+    together = WorldLidar(World(towns[::-1]), lidar, seed=5).scan()
+    for name in ("range", "intensity", "semantic", "instance"):
+        for k in range(3):
+            assert getattr(together, name)[2 - k].tobytes() == getattr(alone[k], name)[0].tobytes()
+    other = WorldLidar(World(towns[:1]), lidar, seed=6).scan()
+    assert not np.array_equal(other.range, alone[0].range)
+
+
+def test_scans_follow_the_world():
+    world = World([town(0), town(1)])
+    scanner = WorldLidar(world, BARE)
+    first = scanner.scan()
+    world.step(np.zeros((2, 2), np.float32))
+    assert not np.array_equal(first.range, scanner.scan().range)
+    world.assign([0, 1], [town(1, count=40), town(0)])
+    again = scanner.scan()
+    assert again.range[1].tobytes() == first.range[0].tobytes()
+    assert again.range[0].tobytes() != first.range[1].tobytes()
+
+
+def test_another_agent_may_look():
+    world = World([scenario(moving("lead", 20.0, 0.0))])
+    scan = WorldLidar(world, BARE, observers=[(0, 0), (0, 1)]).scan()
+    ahead, behind = scan.instance[0][:, 0], scan.instance[1][:, BARE.columns // 2]
+    assert np.any(ahead == 0)
+    assert np.any(np.isfinite(scan.range[1][:, BARE.columns // 2]) & (behind != -1))
+    assert not np.any(scan.instance[1] == 0)  # it does not see itself
+    with pytest.raises(InputError, match="no agent 7"):
+        WorldLidar(world, BARE, observers=[(0, 7)])
+
+
+@pytest.mark.parametrize("wrong", [{"columns": 1}, {"max_range": 0.5}, {"dropout": 1.5}, {"reach": 0.0}])
+def test_wrong_numbers_are_named(wrong):
+    with pytest.raises(InputError, match="lidar 'spinning_64'"):
+        dataclasses.replace(spinning_64(), **wrong)
+    with pytest.raises(InputError, match="elevations"):
+        Lidar("up", np.array([2.0], np.float32), 8, np.zeros(3, np.float32))
