@@ -204,10 +204,17 @@ def _decode(value: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
 def _decode_dataclass(value: Any, kind: type, arrays: dict[str, np.ndarray]) -> Any:
     hints = typing.get_type_hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}
-    if set(value) != names:
+    required = {f.name for f in dataclasses.fields(kind) if not _has_default(f)}
+    if not required <= set(value) <= names:
         raise ValueError(f"{kind.__name__} has fields {sorted(names)}, found {sorted(value)}")
+    given = [f.name for f in dataclasses.fields(kind) if f.name in value]
     with jaxtyped("context"):  # the shapes of one noun's arrays have to fit each other
-        return kind(**{f.name: _decode(value[f.name], hints[f.name], arrays) for f in dataclasses.fields(kind)})
+        return kind(**{name: _decode(value[name], hints[name], arrays) for name in given})
+
+
+def _has_default(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a document may leave a field out, as those do that were written before there was one."""
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _decode_tuple(value: Any, arguments: tuple[Any, ...], arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
+from alpamayo_sim.dynamics import Dynamics
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
 from alpamayo_sim.scene import Scene
@@ -99,7 +100,7 @@ class Certificate:
 class Scenario:
     """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.
 
-    ``family`` is empty for a recorded log; ``parameters`` are in SI units.
+    ``family`` is empty for a recorded log; ``parameters`` are in SI units. ``dynamics`` are the ego's.
     """
 
     scene: Scene
@@ -109,6 +110,7 @@ class Scenario:
     parameters: dict[str, float] = field(default_factory=dict)
     seed: int = 0
     certificate: Certificate | None = None
+    dynamics: Dynamics = field(default_factory=Dynamics)
 
     def __post_init__(self) -> None:
         known = {track.id for track in self.scene.tracks} - {self.scene.ego_id}

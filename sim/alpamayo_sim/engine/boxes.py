@@ -2,7 +2,7 @@
 """Oriented boxes: whether two overlap, and when within a step they first touch."""
 
 from alpamayo_sim.engine.layout import Fixed, Slot, State
-from alpamayo_sim.engine.paths import wrapped
+from alpamayo_sim.engine.paths import between
 from alpamayo_sim.warp_runtime import wp
 
 
@@ -29,12 +29,6 @@ def overlap(
     if wp.abs(cb * dx + sb * dy) > 0.5 * (length_b + length_a * c + width_a * s):
         return False
     return wp.abs(cb * dy - sb * dx) <= 0.5 * (width_b + length_a * s + width_a * c)
-
-
-@wp.func
-def between(a: wp.vec3, b: wp.vec3, t: wp.float32) -> wp.vec3:
-    """Pose at fraction ``t`` of the way from one to the other, the short way round."""
-    return wp.vec3(a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * wrapped(b[2] - a[2]))
 
 
 @wp.func

@@ -47,6 +47,8 @@ class Slot:
     signal_steps: wp.int32
     route_row: wp.int32
     route_points: wp.int32
+    vehicle_row: wp.int32
+    substeps: wp.int32
     border_row: wp.int32
     cell_row: wp.int32
     list_row: wp.int32
@@ -61,6 +63,7 @@ class Slot:
     cells_x: wp.int32
     cells_y: wp.int32
     dt: wp.float32
+    tick: wp.float32  # s of one substep
     friction: wp.float32
     goal: wp.float32
     cell_size: wp.float32
@@ -113,6 +116,24 @@ class ManoeuvreRow:
 
 
 @wp.struct
+class VehicleRow:
+    """The ego's dynamics, as in ``alpamayo_sim.dynamics.Dynamics``; limits that are not there are 0."""
+
+    is_dynamic: wp.int32
+    has_actuators: wp.int32
+    acceleration_lag: wp.float32
+    steering_lag: wp.float32
+    jerk_limit: wp.float32
+    steering_rate: wp.float32
+    blend_none: wp.float32
+    blend_full: wp.float32
+    wheelbase: wp.float32
+    rear_axle: wp.float32
+    gyration: wp.float32
+    tyre_stiffness: wp.float32
+
+
+@wp.struct
 class StopRow:
     """Where a path meets the stop line of a signal: arc length (m) and the signal's index."""
 
@@ -161,6 +182,7 @@ class Fixed:
     paths: wp.array[wp.vec4]  # x, y, heading, arc length
     manoeuvres: wp.array[ManoeuvreRow]
     stops: wp.array[StopRow]
+    vehicles: wp.array[VehicleRow]
     signals: wp.array[wp.int32]
     routes: wp.array[wp.vec4]
     borders: wp.array[BorderRow]
@@ -180,6 +202,8 @@ class State:
     time: wp.array[wp.float32]
     acceleration: wp.array[wp.float32]
     curvature: wp.array[wp.float32]
+    slip: wp.array[wp.vec2]  # lateral velocity (m/s) and yaw rate (rad/s)
+    actuators: wp.array[wp.vec2]  # acceleration (m/s²) and steering angle (rad) that the car has reached
     progress: wp.array[wp.float32]
     route_s: wp.array[wp.float32]
     route_segment: wp.array[wp.int32]
@@ -222,6 +246,7 @@ SCENARIO_BLOCKS = {
     "paths": wp.vec4,
     "manoeuvres": ManoeuvreRow,
     "stops": StopRow,
+    "vehicles": VehicleRow,
     "signals": wp.int32,
     "routes": wp.vec4,
     "limits": wp.float32,
@@ -236,6 +261,7 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "paths": "path_row",
     "manoeuvres": "manoeuvre_row",
     "stops": "stop_row",
+    "vehicles": "vehicle_row",
     "signals": "signal_row",
     "routes": "route_row",
     "borders": "border_row",
@@ -266,6 +292,8 @@ WORLD_ARRAYS = (
     ("time", wp.float32),
     ("acceleration", wp.float32),
     ("curvature", wp.float32),
+    ("slip", wp.vec2),
+    ("actuators", wp.vec2),
     ("progress", wp.float32),
     ("route_s", wp.float32),
     ("route_segment", wp.int32),

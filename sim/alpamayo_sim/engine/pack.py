@@ -1,5 +1,6 @@
 """From a scenario to the flat blocks that the kernels read, once per scenario."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import shapely
 from jaxtyping import Float32, Float64, Int, Int8
 from scipy import ndimage
 
+from alpamayo_sim.dynamics import Dynamics
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
 from alpamayo_sim.errors import InputError
@@ -22,6 +24,7 @@ from alpamayo_sim.scene import Prop, RoadMap, Scene, SignalState, Track
 Array = np.ndarray
 CELL_SIZE = 4.0  # m
 MAX_CELLS = 1 << 20
+ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
 MAX_PIECES = 1 << 16  # what a list of nearby pieces can name
 CORNER = 1.5  # m; a path turns within this much of its corners
 FLATNESS = 0.1  # m; map lines lose points that are no further off
@@ -77,6 +80,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
         x, y = prop.position[:2]
         blocks.agent(Mode.PROP, prop.size, x=x, y=y, heading=math.remainder(prop.heading, math.tau))
     blocks.add("ego_controls", ego_controls)
+    blocks.add("vehicles", _vehicle_row(scenario.dynamics))
     signals = _signal_rows(scene)
     blocks.add("signals", signals.ravel())
     blocks.add("routes", route := _route_rows(scene))
@@ -91,6 +95,8 @@ def pack_scenario(scenario: Scenario) -> Packed:
             "signal_steps": signals.shape[1],
             "route_points": len(route),
             "dt": scene.dt,
+            "substeps": scenario.dynamics.substeps,
+            "tick": scene.dt / scenario.dynamics.substeps,
             "friction": scene.environment.friction,
             "goal": scenario.goal.distance,
             "duration_steps": scenario.steps,
@@ -253,6 +259,16 @@ def _ego_rows(scene: Scene) -> tuple[Array, Float32[Array, "steps 2"]]:
     controls = np.column_stack([np.diff(speed) / scene.dt, curvature])
     first = controls[:1] if len(controls) else np.zeros((1, 2))
     return rows, np.concatenate([first, controls]).astype(np.float32)
+
+
+def _vehicle_row(dynamics: Dynamics) -> Array:
+    row = layout.empty_rows(layout.VehicleRow, 1)
+    for name in set(row.dtype.names or ()) & {field.name for field in dataclasses.fields(Dynamics)}:
+        row[name] = getattr(dynamics, name) or 0.0
+    row["is_dynamic"] = dynamics.model == "dynamic"
+    row["has_actuators"] = any(row[name][0] > 0.0 for name in ACTUATORS)
+    row["blend_none"], row["blend_full"] = dynamics.blend_speeds
+    return row
 
 
 def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> None:

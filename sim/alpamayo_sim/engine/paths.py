@@ -15,6 +15,12 @@ def wrapped(angle: wp.float32) -> wp.float32:
 
 
 @wp.func
+def between(a: wp.vec3, b: wp.vec3, t: wp.float32) -> wp.vec3:
+    """Pose at fraction ``t`` of the way from one to the other, the short way round."""
+    return wp.vec3(a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * wrapped(b[2] - a[2]))
+
+
+@wp.func
 def along_arc(pose: wp.vec3, way: wp.float32, curvature: wp.float32) -> wp.vec3:
     """Pose after ``way`` (m) on a circle: the exact chord, in the mean heading."""
     half = 0.5 * way * curvature

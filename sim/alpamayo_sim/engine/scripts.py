@@ -32,12 +32,11 @@ def fired(
 
 
 @wp.func
-def begin_manoeuvres(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def begin_manoeuvres(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
     """Start the manoeuvres whose turn it is and whose trigger holds."""
     me = fixed.agents[slot.agent_row + a]
     pose = state.pose[w, a]
     ego = state.pose[w, 0]
-    time = wp.float32(state.step[w]) * slot.dt
     ahead = wp.cos(pose[2]) * (ego[0] - pose[0]) + wp.sin(pose[2]) * (ego[1] - pose[1])
     beside = 0.5 * (me.length + fixed.agents[slot.agent_row].length)
     turn = state.next_manoeuvre[w, a]
@@ -67,7 +66,7 @@ def wanted_acceleration(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: 
     speed = state.speed[w, a]
     target = state.target_speed[w, a]
     rate = state.target_rate[w, a]
-    told = wp.clamp((target - speed) / slot.dt, -rate, rate)
+    told = wp.clamp((target - speed) / slot.tick, -rate, rate)
     if fixed.agents[slot.agent_row + a].mode == int(Mode.SCRIPT):
         return told
     leader = leader_on_path(fixed, state, slot, w, a)
@@ -119,8 +118,8 @@ def follow_script(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int
     me = fixed.agents[slot.agent_row + a]
     speed = state.speed[w, a]
     acceleration = state.command[w, a]
-    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.dt)
-    speed = wp.max(speed + acceleration * slot.dt, 0.0)
+    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.tick)
+    speed = wp.max(speed + acceleration * slot.tick, 0.0)
     end = fixed.paths[slot.path_row + me.path_row + me.path_points - 1][3]
     if s > end and speed > 0.0:
         state.valid[w, a] = False

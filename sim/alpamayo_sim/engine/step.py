@@ -17,43 +17,57 @@ from alpamayo_sim.warp_runtime import wp
 wp.set_module_options({"enable_backward": False})
 
 
+@wp.func
+def time_at(state: State, slot: Slot, w: wp.int32, substep: wp.int32) -> wp.float32:
+    """Time (s) at the start of a substep of the step that has begun; of the one after the last, its end."""
+    if substep == slot.substeps:
+        return wp.float32(state.step[w] + 1) * slot.dt
+    return wp.float32(state.step[w]) * slot.dt + wp.float32(substep) * slot.tick
+
+
 @wp.kernel
-def decide(fixed: Fixed, state: State, active: wp.array[wp.bool]):
-    """What each scripted agent does in the coming step, from the state of all at its start."""
+def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
+    """What each simulated agent does in the coming substep, from the state of all at its start."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if a == 0 or a >= slot.agents or not active[w] or not state.valid[w, a]:
+    if a == 0 or a >= slot.agents or not active[w] or not state.valid[w, a] or substep >= slot.substeps:
         return
     mode = fixed.agents[slot.agent_row + a].mode
     if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
-        begin_manoeuvres(fixed, state, slot, w, a)
+        begin_manoeuvres(fixed, state, slot, w, a, time_at(state, slot, w, substep))
         state.command[w, a] = wanted_acceleration(fixed, state, slot, w, a)
 
 
 @wp.kernel
 def advance(
-    fixed: Fixed, state: State, controls: wp.array[wp.vec2], replayed: wp.array[wp.bool], active: wp.array[wp.bool]
+    fixed: Fixed,
+    state: State,
+    controls: wp.array[wp.vec2],
+    replayed: wp.array[wp.bool],
+    active: wp.array[wp.bool],
+    substep: wp.int32,
 ):
-    """Move each agent over one step, from its own row alone."""
+    """Move each agent over one substep, from its own row alone."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if a >= slot.agents or not active[w]:
+    if a >= slot.agents or not active[w] or substep >= slot.substeps:
         return
-    step = state.step[w] + 1
+    time = time_at(state, slot, w, substep + 1)
     mode = fixed.agents[slot.agent_row + a].mode
     there = state.valid[w, a]
-    state.before[w, a] = state.pose[w, a]
+    if substep == 0:
+        state.before[w, a] = state.pose[w, a]
     if mode == int(Mode.EGO):
         state.collided[w] = 0
-        state.time[w] = wp.float32(step) * slot.dt
+        state.time[w] = time
         if replayed[w]:
-            replay_ego(fixed, state, slot, w, step)
+            replay_ego(fixed, state, slot, w, substep + 1)
         else:
             drive_ego(fixed, state, slot, w, controls[w])
     elif mode == int(Mode.REPLAY):
-        replay_agent(fixed, state, slot, w, a, step)
+        replay_agent(fixed, state, slot, w, a, substep + 1)
     elif mode != int(Mode.PROP) and state.valid[w, a]:
-        follow_script(fixed, state, slot, w, a, wp.float32(step) * slot.dt)
+        follow_script(fixed, state, slot, w, a, time)
     if not there:
         state.before[w, a] = state.pose[w, a]
 
@@ -63,6 +77,7 @@ def start_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32):
     """The ego at step 0 as recorded, with a past at constant speed and curvature."""
     row = fixed.logs[log_of(fixed, slot, 0, 0)]
     controls = fixed.ego_controls[slot.ego_row]
+    car = fixed.vehicles[slot.vehicle_row]
     speed = wp.length(row.velocity)
     state.step[w] = 0
     state.time[w] = 0.0
@@ -74,6 +89,8 @@ def start_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32):
     state.speed[w, 0] = speed
     state.acceleration[w] = controls[0]
     state.curvature[w] = controls[1]
+    state.actuators[w] = wp.vec2(controls[0], wp.atan(car.wheelbase * controls[1]))
+    state.slip[w] = wp.vec2(0.0, speed * controls[1])
     for k in range(1, POSES):
         past = along_arc(row.pose, -speed * slot.dt * wp.float32(k), controls[1])
         state.history[w, POSES - k] = wp.vec4(past[0], past[1], past[2], speed)

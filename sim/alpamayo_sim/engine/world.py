@@ -36,8 +36,9 @@ class WorldState:
 class World:
     """``num_worlds`` scenarios that run side by side; a single one is a batch of one.
 
-    A world stands at step 0 when it is made. The ego is a bicycle model about its box centre: acceleration and
-    curvature hold over a step of the scene's ``dt`` and are integrated exactly; it does not drive backwards.
+    A world stands at step 0 when it is made. By default the ego is a bicycle model about its box centre: acceleration
+    and curvature hold over a step of the scene's ``dt`` and are integrated exactly; it does not drive backwards.
+    A scenario's ``dynamics`` choose another model, actuators that lag, and substeps (``alpamayo_sim.dynamics``).
     Acceleration is clamped to [-9, 4] m/s² and to what friction gives (mu * 9.81), curvature to 0.25 1/m and to
     what friction gives at the speed of the step (mu * 9.81 / v²). Other tracks repeat their recording (absent
     where it is not valid, and after its end), follow their script, or stand (props).
@@ -68,6 +69,7 @@ class World:
         self._state = layout.State()
         self._arrays: dict[str, Any] = {}
         self._views: dict[str, Array] = {}
+        self._most_substeps = 1
         self._controls = self._zeros(wp.vec2)
         self._plans = wp.zeros((self.num_worlds, PLAN_STEPS), dtype=wp.vec4, device=device)
         self._tracked = self._zeros(wp.vec2)
@@ -119,9 +121,10 @@ class World:
         _fill(self._controls, self._finite(controls, (self.num_worlds, 2), "controls"))
         _fill(self._replayed, self._mask(replay_ego, "replay_ego", default=False))
         _fill(self._active, self._mask(active, "active", default=True))
-        if self._scripted:
-            self._launches["decide"].launch()
-        self._launches["advance"].launch()
+        for decided, advanced in self._substeps:
+            if self._scripted:
+                decided.launch()
+            advanced.launch()
         self._launches["assess"].launch()
         if self.debug:
             self._check_finite()
@@ -368,13 +371,15 @@ class World:
         self._scenarios = tuple(scenarios)
         self._packed: list[Packed] = [self._store.packed[slot] for slot in slots]
         self._scripted = any(packed.scripted for packed in self._packed)
+        most = self._most_substeps
+        self._most_substeps = max(s.dynamics.substeps for s in scenarios)
         self._has_drivable = np.array([pack_map(s.scene.road_map).size != (0, 0) for s in scenarios])
         agents = max(int(packed.numbers["agents"]) for packed in self._packed)
         grown = not self._arrays or agents > self._arrays["pose"].shape[1]
         if grown:
             self._allocate(agents)
         _fill(self._slot_of, np.array(slots, np.int32))
-        if grown or self._recorded != self._store.generation:
+        if grown or self._recorded != self._store.generation or most != self._most_substeps:
             self._record()
 
     def _zeros(self, dtype: Any) -> Any:
@@ -406,12 +411,15 @@ class World:
         self._launches = {
             "begin": launch(begin, grid, fixed, state, active),
             "look": launch(assess, grid, fixed, state, active, 0),
-            "decide": launch(decide, grid, fixed, state, active),
-            "advance": launch(advance, grid, fixed, state, self._controls, self._replayed, active),
             "assess": launch(assess, grid, fixed, state, active, 1),
             "prepare": launch(vectors.prepare, self.num_worlds, fixed, state),
             "track": launch(track, self.num_worlds, fixed, state, self._plans, self._tracked),
         }
+        moves = (self._controls, self._replayed, active)
+        self._substeps = [
+            (launch(decide, grid, fixed, state, active, i), launch(advance, grid, fixed, state, *moves, i))
+            for i in range(self._most_substeps)
+        ]
         self._rows: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._recorded = self._store.generation
 

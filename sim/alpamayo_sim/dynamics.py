@@ -1,0 +1,78 @@
+"""How the ego answers to its controls: the bicycle model, its actuators and how finely time is cut."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alpamayo_sim.errors import InputError
+
+MODELS = ("kinematic", "dynamic")
+MOST_SUBSTEPS = 100
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """The ego's dynamics; the defaults are the ideal car: what is commanded happens at once and exactly.
+
+    ``model`` "kinematic" turns as commanded, as far as friction allows; "dynamic" is a single-track model whose
+    axles slip and saturate (a brush tyre each: Fiala 1954; Pacejka 2012, chapter 3), which relaxes to the kinematic
+    one below ``blend_speeds`` (m/s, full and none; after Kabzan et al., AMZ Driverless, 2020).
+
+    A control step is cut into ``substeps`` equal parts; the simulated road users decide anew in each of them.
+
+    The actuators follow the commands with a first-order lag: ``acceleration_lag`` and ``steering_lag`` (s) are the
+    time constants, 0 for none; ``jerk_limit`` (m/s³) and ``steering_rate`` (rad/s at the wheels) bound how fast
+    they change, None for no bound.
+
+    The car is a BMW 320i (Althoff, Koschi and Manzinger, CommonRoad, 2017, vehicle 2): ``wheelbase`` (m),
+    ``rear_axle`` (m from the box centre, which is the centre of gravity), ``gyration`` (m, radius of yaw inertia)
+    and ``tyre_stiffness`` (1/rad, cornering stiffness per load).
+    """
+
+    model: str = "kinematic"
+    substeps: int = 1
+    acceleration_lag: float = 0.0
+    steering_lag: float = 0.0
+    jerk_limit: float | None = None
+    steering_rate: float | None = None
+    blend_speeds: tuple[float, float] = (2.0, 4.0)
+    wheelbase: float = 2.578
+    rear_axle: float = 1.422
+    gyration: float = 1.280
+    tyre_stiffness: float = 20.89
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise InputError(f"dynamics: model is {self.model!r}, must be 'kinematic' or 'dynamic'")
+        if not (isinstance(self.substeps, int) and 1 <= self.substeps <= MOST_SUBSTEPS):
+            raise InputError(f"dynamics: substeps is {self.substeps!r}, must be a whole number in [1, {MOST_SUBSTEPS}]")
+        for name in ("acceleration_lag", "steering_lag"):
+            if not 0.0 <= getattr(self, name) <= 10.0:
+                raise InputError(f"dynamics: {name} is {getattr(self, name)} s, must be in [0, 10]")
+        for name in ("jerk_limit", "steering_rate", "wheelbase", "gyration", "tyre_stiffness"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < 1e6:
+                raise InputError(f"dynamics: {name} is {value}, must be positive")
+        if not 0.0 < self.rear_axle < self.wheelbase:
+            raise InputError(f"dynamics: rear_axle is {self.rear_axle} m, must be within the wheelbase")
+        if len(self.blend_speeds) != 2 or not 1.0 <= self.blend_speeds[0] < self.blend_speeds[1]:
+            raise InputError(f"dynamics: blend_speeds is {self.blend_speeds}, must be two rising speeds from 1 m/s on")
+
+
+def dynamics_of(values: "Dynamics | Mapping[str, Any]") -> Dynamics:
+    """Dynamics from plain data, as it comes from a JSON configuration.
+
+    Raises:
+        InputError: a name or a value is not one of them.
+    """
+    if isinstance(values, Dynamics):
+        return values
+    known = [field.name for field in dataclasses.fields(Dynamics)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"dynamics has no setting {name!r}; it has {', '.join(known)}")
+    plain = dict(values)
+    if "blend_speeds" in plain:
+        plain["blend_speeds"] = tuple(plain["blend_speeds"])
+    return Dynamics(**plain)
