@@ -1,6 +1,8 @@
 """A scene to be driven: what its actors do, where the goal is, and the proof that it can be solved."""
 
+import dataclasses
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,11 +11,13 @@ from jaxtyping import Float32
 from alpamayo_sim.dynamics import Dynamics
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.scene import Category, Route, Scene, Track
 
 Array = np.ndarray
 
 HARDLY_MOVES = 5.0  # m
+ROUTE_SPACING = 1.0  # m
+VEHICLES = frozenset({Category.VEHICLE, Category.TRUCK, Category.BUS, Category.MOTORCYCLE})
 
 
 class TriggerKind(enum.IntEnum):
@@ -85,6 +89,15 @@ class Goal:
 
 
 @dataclass(frozen=True, eq=False)
+class Ego:
+    """A further road user that is driven from outside, with its route; its goal lies ``distance`` (m) along it."""
+
+    track_id: str
+    route: Route
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """An ego trajectory (x, y, heading, speed; 10 Hz, world) that solves the scenario, with its margins.
 
@@ -100,7 +113,8 @@ class Certificate:
 class Scenario:
     """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.
 
-    ``family`` is empty for a recorded log; ``parameters`` are in SI units. ``dynamics`` are the ego's.
+    The scene's ego is driven from outside, and so are ``egos`` beside it; ``dynamics`` are those of all of them.
+    ``family`` is empty for a recorded log; ``parameters`` are in SI units.
     """
 
     scene: Scene
@@ -111,12 +125,20 @@ class Scenario:
     seed: int = 0
     certificate: Certificate | None = None
     dynamics: Dynamics = field(default_factory=Dynamics)
+    egos: tuple[Ego, ...] = ()
 
     def __post_init__(self) -> None:
         known = {track.id for track in self.scene.tracks} - {self.scene.ego_id}
         for script in self.scripts:
             if script.track_id not in known:
                 raise InputError(f"scenario {self.scene.id!r}: script for unknown actor {script.track_id!r}")
+        free = known - {script.track_id for script in self.scripts}
+        for ego in self.egos:
+            if ego.track_id not in free:
+                raise InputError(
+                    f"scenario {self.scene.id!r}: {ego.track_id!r} cannot be an ego: no track, or not free"
+                )
+            free.remove(ego.track_id)
 
     @property
     def steps(self) -> int:
@@ -139,3 +161,44 @@ def scenario_of_log(scene: Scene) -> Scenario:
     if distance < HARDLY_MOVES:
         distance = float(arc_length(scene.route.path)[-1])
     return Scenario(scene=scene, goal=Goal(distance, duration=(scene.steps - 1) * scene.dt))
+
+
+def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Scenario:
+    """The scenario with further egos: the named tracks, or all vehicles that are there at its start and move.
+
+    The route of each is the way that it was recorded to go, its goal the end of that.
+
+    Raises:
+        InputError: a track that is unknown, is one already, has a script, or hardly moves and so has no route.
+    """
+    scene = scenario.scene
+    if track_ids is None:
+        taken = {scene.ego_id} | {script.track_id for script in scenario.scripts}
+        free = [track for track in scene.tracks if track.id not in taken]
+        track_ids = [track.id for track in free if _drives(track)]
+    by_id = {track.id: track for track in scene.tracks}
+    for name in track_ids:
+        if name not in by_id:
+            raise InputError(f"scene {scene.id!r} has no track {name!r}")
+    return dataclasses.replace(scenario, egos=tuple(_as_ego(by_id[name]) for name in track_ids))
+
+
+def _drives(track: Track) -> bool:
+    there = track.category in VEHICLES and bool(track.valid[0])
+    return there and float(arc_length(_way(track))[-1]) >= HARDLY_MOVES
+
+
+def _as_ego(track: Track) -> Ego:
+    way = _way(track)
+    length = float(arc_length(way)[-1]) if len(way) >= 2 else 0.0
+    if length < HARDLY_MOVES:
+        raise InputError(f"track {track.id!r} moves {length:.1f} m; an ego needs a route of {HARDLY_MOVES} m at least")
+    return Ego(track.id, Route(way), length)
+
+
+def _way(track: Track) -> Float32[Array, "n 3"]:
+    """Where a track was recorded to go, in points at least ``ROUTE_SPACING`` apart."""
+    points = track.position[track.valid]
+    s = arc_length(points)
+    kept = np.unique(np.floor(s / ROUTE_SPACING), return_index=True)[1]
+    return points[np.union1d(kept, [len(points) - 1])]

@@ -63,76 +63,91 @@ def worst_corner(fixed: Fixed, slot: Slot, pose: wp.vec3, length: wp.float32, wi
 
 
 @wp.func
-def project_on_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, back: wp.float32, ahead: wp.float32):
-    """Foot of the ego on its route within a window about the last one, so that crossing parts do not attract it."""
-    pose = state.pose[w, 0]
-    point = wp.vec2(pose[0], pose[1])
-    s = state.route_s[w]
-    i = state.route_segment[w]
-    while i > 0 and fixed.routes[slot.route_row + i][3] > s - back:
+def project_on_route(
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, back: wp.float32, ahead: wp.float32
+):
+    """Foot of an ego on its route within a window about the last one, so that crossing parts do not attract it."""
+    ego = fixed.egos[slot.ego_row + e]
+    first = slot.route_row + ego.route_row
+    last = first + ego.route_points - 1
+    point = wp.vec2(state.pose[w, e][0], state.pose[w, e][1])
+    s = state.route_s[w, e]
+    i = wp.int32(first + state.route_segment[w, e])
+    while i > first and fixed.routes[i][3] > s - back:
         i -= 1
     best = wp.vec3(s, 0.0, 1.0e6)
     found = wp.int32(i)
-    while i < slot.route_points - 1:
-        foot = foot_on(fixed.routes, slot.route_row + i, point, 0.0)
+    while i < last:
+        foot = foot_on(fixed.routes, i, point, 0.0)
         if foot[2] < best[2]:
             best = foot
             found = i
         i += 1
-        if fixed.routes[slot.route_row + i][3] > s + ahead:
-            i = slot.route_points
-    state.route_s[w] = best[0]
-    state.route_segment[w] = found
-    state.lateral_offset[w] = best[1]
+        if fixed.routes[i][3] > s + ahead:
+            i = last
+    state.route_s[w, e] = best[0]
+    state.route_segment[w, e] = found - first
+    state.lateral_offset[w, e] = best[1]
 
 
 @wp.func
-def start_on_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32):
+def start_on_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
     """First projection: the nearest part of the whole route, where going the other way costs up to 10 m."""
-    pose = state.pose[w, 0]
+    ego = fixed.egos[slot.ego_row + e]
+    first = slot.route_row + ego.route_row
+    pose = state.pose[w, e]
     best = wp.vec3(0.0, 0.0, 0.0)
     least = wp.float32(1.0e6)
     found = wp.int32(0)
-    for i in range(slot.route_points - 1):
-        foot = foot_on(fixed.routes, slot.route_row + i, wp.vec2(pose[0], pose[1]), 0.0)
-        step = fixed.routes[slot.route_row + i + 1] - fixed.routes[slot.route_row + i]
+    for i in range(ego.route_points - 1):
+        foot = foot_on(fixed.routes, first + i, wp.vec2(pose[0], pose[1]), 0.0)
+        step = fixed.routes[first + i + 1] - fixed.routes[first + i]
         cost = foot[2] + 5.0 * (1.0 - wp.cos(wp.atan2(step[1], step[0]) - pose[2]))
         if cost < least:
             least = cost
             best = foot
             found = i
-    state.route_s[w] = best[0]
-    state.route_segment[w] = found
-    state.lateral_offset[w] = best[1]
-    state.progress[w] = best[0]
+    state.route_s[w, e] = best[0]
+    state.route_segment[w, e] = found
+    state.lateral_offset[w, e] = best[1]
+    state.progress[w, e] = best[0]
+
+
+@wp.func
+def find_contacts(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
+    """Which agents an ego's box overlaps now, and how it came to the first contact with each."""
+    me = fixed.agents[slot.agent_row + e]
+    pose = state.pose[w, e]
+    now = state.now[w]
+    collided = wp.bool(False)
+    for a in range(slot.agents):
+        if a != e and state.valid[w, a]:
+            other = fixed.agents[slot.agent_row + a]
+            if overlap(pose, me.length, me.width, state.pose[w, a], other.length, other.width):
+                collided = True
+                state.touched[w, e, a] = now
+                if state.hit_time[w, e, a] < 0.0:
+                    record_hit(fixed, state, slot, w, e, a, wp.float32(now) * slot.dt)
+    state.collided[w, e] = collided
 
 
 @wp.kernel
-def assess(fixed: Fixed, state: State, active: wp.array[wp.bool], steps: wp.int32):
-    """What the state means after ``steps`` (0 or 1) more steps: contacts, margin, progress, arrival, history."""
-    w, a = wp.tid()
+def assess(fixed: Fixed, state: State, active: wp.array[wp.bool]):
+    """What the state means for each ego: contacts, margin, progress, arrival, history."""
+    w, e = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if a >= slot.agents or not active[w]:
+    if e >= slot.egos or not active[w]:
         return
-    me = fixed.agents[slot.agent_row + a]
-    ego = fixed.agents[slot.agent_row]
-    pose = state.pose[w, 0]
-    if a > 0:
-        touching = wp.bool(False)
-        if state.valid[w, a]:
-            touching = overlap(pose, ego.length, ego.width, state.pose[w, a], me.length, me.width)
-        state.contact[w, a] = touching
-        if touching:
-            wp.atomic_max(state.collided, w, 1)
-            if state.hit_time[w, a] < 0.0:
-                record_hit(fixed, state, slot, w, a, state.time[w])
-        return
-    step = state.step[w] + steps
-    state.step[w] = step
-    state.history[w, step % POSES] = wp.vec4(pose[0], pose[1], pose[2], state.speed[w, 0])
-    state.margin[w] = worst_corner(fixed, slot, pose, ego.length, ego.width)
-    if steps > 0:
-        project_on_route(fixed, state, slot, w, 10.0, 20.0 + 2.0 * state.speed[w, 0] * slot.dt)
-    progress = wp.max(state.progress[w], state.route_s[w])
-    state.progress[w] = progress
-    state.arrived[w] = progress >= slot.goal - ARRIVAL_TOLERANCE
+    me = fixed.agents[slot.agent_row + e]
+    pose = state.pose[w, e]
+    now = state.now[w]
+    if e == 0:
+        state.step[w] = now
+    find_contacts(fixed, state, slot, w, e)
+    state.history[w, e, now % POSES] = wp.vec4(pose[0], pose[1], pose[2], state.speed[w, e])
+    state.margin[w, e] = worst_corner(fixed, slot, pose, me.length, me.width)
+    if now > 0:
+        project_on_route(fixed, state, slot, w, e, 10.0, 20.0 + 2.0 * state.speed[w, e] * slot.dt)
+    progress = wp.max(state.progress[w, e], state.route_s[w, e])
+    state.progress[w, e] = progress
+    state.arrived[w, e] = progress >= fixed.egos[slot.ego_row + e].goal - ARRIVAL_TOLERANCE

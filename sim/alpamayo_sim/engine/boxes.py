@@ -32,22 +32,22 @@ def overlap(
 
 
 @wp.func
-def record_hit(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+def record_hit(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, a: wp.int32, time: wp.float32):
     """Find the moment within the step at which two boxes first touch, to a thousandth of it, and keep it."""
     me = fixed.agents[slot.agent_row + a]
-    ego = fixed.agents[slot.agent_row]
+    ego = fixed.agents[slot.agent_row + e]
     low = wp.float32(0.0)
     high = wp.float32(1.0)
     for _ in range(10):
         middle = 0.5 * (low + high)
         mine = between(state.before[w, a], state.pose[w, a], middle)
-        egos = between(state.before[w, 0], state.pose[w, 0], middle)
+        egos = between(state.before[w, e], state.pose[w, e], middle)
         if overlap(egos, ego.length, ego.width, mine, me.length, me.width):
             high = middle
         else:
             low = middle
-    state.hit_time[w, a] = wp.max(time - slot.dt * (1.0 - high), 0.0)
-    state.hit_pose[w, a] = between(state.before[w, a], state.pose[w, a], high)
-    state.hit_velocity[w, a] = state.velocity[w, a]
-    state.hit_ego[w, a] = between(state.before[w, 0], state.pose[w, 0], high)
-    state.hit_ego_velocity[w, a] = state.velocity[w, 0]
+    state.hit_time[w, e, a] = wp.max(time - slot.dt * (1.0 - high), 0.0)
+    state.hit_pose[w, e, a] = between(state.before[w, a], state.pose[w, a], high)
+    state.hit_velocity[w, e, a] = state.velocity[w, a]
+    state.hit_ego[w, e, a] = between(state.before[w, e], state.pose[w, e], high)
+    state.hit_ego_velocity[w, e, a] = state.velocity[w, e]

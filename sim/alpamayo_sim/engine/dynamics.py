@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""How the ego moves: actuators, then a kinematic or a dynamic bicycle, over one substep.
+"""How an ego moves: actuators, then a kinematic or a dynamic bicycle, over one substep.
 
 Pure functions over ``Motion``; ``drive_ego`` reads it from the state and writes it back. The settings and their
 sources are in ``alpamayo_sim.dynamics.Dynamics``.
@@ -175,23 +175,23 @@ def moved(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.float3
 
 
 @wp.func
-def drive_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, control: wp.vec2):
-    """The ego over one substep."""
+def drive_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, control: wp.vec2):
+    """An ego over one substep."""
     motion = Motion()
-    motion.pose = state.pose[w, 0]
-    motion.speed = state.speed[w, 0]
-    motion.slip = state.slip[w]
-    motion.actuators = state.actuators[w]
+    motion.pose = state.pose[w, e]
+    motion.speed = state.speed[w, e]
+    motion.slip = state.slip[w, e]
+    motion.actuators = state.actuators[w, e]
     car = fixed.vehicles[slot.vehicle_row]
     after = moved(car, motion, control, slot.friction, slot.tick)
     direction = wp.vec2(wp.cos(after.pose[2]), wp.sin(after.pose[2]))
-    state.pose[w, 0] = after.pose
-    state.direction[w, 0] = direction
-    state.velocity[w, 0] = after.speed * direction
+    state.pose[w, e] = after.pose
+    state.direction[w, e] = direction
+    state.velocity[w, e] = after.speed * direction
     if car.is_dynamic != 0:
-        state.velocity[w, 0] = velocity_of(after.pose[2], after.speed, after.slip)
-    state.speed[w, 0] = after.speed
-    state.acceleration[w] = (after.speed - motion.speed) / slot.tick
-    state.curvature[w] = after.curvature
-    state.slip[w] = after.slip
-    state.actuators[w] = after.actuators
+        state.velocity[w, e] = velocity_of(after.pose[2], after.speed, after.slip)
+    state.speed[w, e] = after.speed
+    state.acceleration[w, e] = (after.speed - motion.speed) / slot.tick
+    state.curvature[w, e] = after.curvature
+    state.slip[w, e] = after.slip
+    state.actuators[w, e] = after.actuators

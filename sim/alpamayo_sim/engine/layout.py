@@ -2,8 +2,9 @@
 """How the engine lays out its data on the device: what does not change in an episode, and what does.
 
 Everything of fixed data that a scenario needs lies in blocks of flat arrays (``Fixed``); a world points to its
-scenario's ``Slot``, which holds the first rows of the blocks. What moves lies in arrays over [world, agent]
-(``State``), where agent 0 is the ego.
+scenario's ``Slot``, which holds the first rows of the blocks. What moves lies in arrays over [world, agent],
+what is known of each ego over [world, ego], and of an ego and an agent over [world, ego, agent] (``State``). The first
+agents of a world are its egos.
 """
 
 import enum
@@ -36,17 +37,18 @@ class Slot:
     """One scenario: first rows of its blocks, and the numbers that hold for all of it."""
 
     agents: wp.int32
+    egos: wp.int32
     steps: wp.int32
     agent_row: wp.int32
-    log_row: wp.int32
     ego_row: wp.int32
+    control_row: wp.int32
+    log_row: wp.int32
     path_row: wp.int32
     manoeuvre_row: wp.int32
     stop_row: wp.int32
     signal_row: wp.int32
     signal_steps: wp.int32
     route_row: wp.int32
-    route_points: wp.int32
     vehicle_row: wp.int32
     substeps: wp.int32
     border_row: wp.int32
@@ -65,7 +67,6 @@ class Slot:
     dt: wp.float32
     tick: wp.float32  # s of one substep
     friction: wp.float32
-    goal: wp.float32
     cell_size: wp.float32
     corner: wp.vec2
 
@@ -88,6 +89,16 @@ class Agent:
     x: wp.float32
     y: wp.float32
     heading: wp.float32
+
+
+@wp.struct
+class EgoRow:
+    """One ego's route, recorded controls and goal (m along the route); rows are counted from the scenario's own."""
+
+    route_row: wp.int32
+    route_points: wp.int32
+    control_row: wp.int32
+    goal: wp.float32
 
 
 @wp.struct
@@ -177,8 +188,9 @@ class Fixed:
     slots: wp.array[Slot]
     slot_of: wp.array[wp.int32]
     agents: wp.array[Agent]
+    egos: wp.array[EgoRow]
     logs: wp.array[LogRow]
-    ego_controls: wp.array[wp.vec2]
+    controls: wp.array[wp.vec2]
     paths: wp.array[wp.vec4]  # x, y, heading, arc length
     manoeuvres: wp.array[ManoeuvreRow]
     stops: wp.array[StopRow]
@@ -196,34 +208,36 @@ class Fixed:
 
 @wp.struct
 class State:
-    """All that changes, by world and by agent of each world."""
+    """All that changes: by world, by ego, by ego and agent, by agent."""
 
     step: wp.array[wp.int32]
-    time: wp.array[wp.float32]
-    acceleration: wp.array[wp.float32]
-    curvature: wp.array[wp.float32]
-    slip: wp.array[wp.vec2]  # lateral velocity (m/s) and yaw rate (rad/s)
-    actuators: wp.array[wp.vec2]  # acceleration (m/s²) and steering angle (rad) that the car has reached
-    progress: wp.array[wp.float32]
-    route_s: wp.array[wp.float32]
-    route_segment: wp.array[wp.int32]
-    lateral_offset: wp.array[wp.float32]
-    margin: wp.array[wp.float32]
-    collided: wp.array[wp.int32]
-    arrived: wp.array[wp.bool]
-    history: wp.array2d[wp.vec4]
+    now: wp.array[wp.int32]  # the step that ``advance`` goes to and ``assess`` makes the present one
+
+    acceleration: wp.array2d[wp.float32]
+    curvature: wp.array2d[wp.float32]
+    slip: wp.array2d[wp.vec2]  # lateral velocity (m/s) and yaw rate (rad/s)
+    actuators: wp.array2d[wp.vec2]  # acceleration (m/s²) and steering angle (rad) that the car has reached
+    progress: wp.array2d[wp.float32]
+    route_s: wp.array2d[wp.float32]
+    route_segment: wp.array2d[wp.int32]
+    lateral_offset: wp.array2d[wp.float32]
+    margin: wp.array2d[wp.float32]
+    collided: wp.array2d[wp.bool]
+    arrived: wp.array2d[wp.bool]
+    history: wp.array3d[wp.vec4]
+
+    touched: wp.array3d[wp.int32]  # step of the last contact; -1 where there was none
+    hit_time: wp.array3d[wp.float32]  # of the first contact; -1 where there was none
+    hit_pose: wp.array3d[wp.vec3]
+    hit_velocity: wp.array3d[wp.vec2]
+    hit_ego: wp.array3d[wp.vec3]
+    hit_ego_velocity: wp.array3d[wp.vec2]
 
     pose: wp.array2d[wp.vec3]
     direction: wp.array2d[wp.vec2]  # cos and sin of the heading
     velocity: wp.array2d[wp.vec2]
     valid: wp.array2d[wp.bool]
-    contact: wp.array2d[wp.bool]
     before: wp.array2d[wp.vec3]
-    hit_time: wp.array2d[wp.float32]  # of the first contact with the ego; -1 where there was none
-    hit_pose: wp.array2d[wp.vec3]
-    hit_velocity: wp.array2d[wp.vec2]
-    hit_ego: wp.array2d[wp.vec3]
-    hit_ego_velocity: wp.array2d[wp.vec2]
     speed: wp.array2d[wp.float32]
     command: wp.array2d[wp.float32]
     path_s: wp.array2d[wp.float32]
@@ -241,8 +255,9 @@ class State:
 
 SCENARIO_BLOCKS = {
     "agents": Agent,
+    "egos": EgoRow,
     "logs": LogRow,
-    "ego_controls": wp.vec2,
+    "controls": wp.vec2,
     "paths": wp.vec4,
     "manoeuvres": ManoeuvreRow,
     "stops": StopRow,
@@ -257,7 +272,8 @@ BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS}
 FIRST_ROW = {  # the field of a slot that holds a block's first row
     "agents": "agent_row",
     "logs": "log_row",
-    "ego_controls": "ego_row",
+    "egos": "ego_row",
+    "controls": "control_row",
     "paths": "path_row",
     "manoeuvres": "manoeuvre_row",
     "stops": "stop_row",
@@ -287,9 +303,8 @@ def _numpy_dtype(dtype: Any) -> Any:
     return np.dtype((one.dtype, one.shape[1:]))
 
 
-WORLD_ARRAYS = (
-    ("step", wp.int32),
-    ("time", wp.float32),
+WORLD_ARRAYS = (("step", wp.int32), ("now", wp.int32))
+EGO_ARRAYS = (
     ("acceleration", wp.float32),
     ("curvature", wp.float32),
     ("slip", wp.vec2),
@@ -299,21 +314,23 @@ WORLD_ARRAYS = (
     ("route_segment", wp.int32),
     ("lateral_offset", wp.float32),
     ("margin", wp.float32),
-    ("collided", wp.int32),
+    ("collided", wp.bool),
     ("arrived", wp.bool),
+)
+PAIR_ARRAYS = (
+    ("touched", wp.int32),
+    ("hit_time", wp.float32),
+    ("hit_pose", wp.vec3),
+    ("hit_velocity", wp.vec2),
+    ("hit_ego", wp.vec3),
+    ("hit_ego_velocity", wp.vec2),
 )
 AGENT_ARRAYS = (
     ("pose", wp.vec3),
     ("direction", wp.vec2),
     ("velocity", wp.vec2),
     ("valid", wp.bool),
-    ("contact", wp.bool),
     ("before", wp.vec3),
-    ("hit_time", wp.float32),
-    ("hit_pose", wp.vec3),
-    ("hit_velocity", wp.vec2),
-    ("hit_ego", wp.vec3),
-    ("hit_ego_velocity", wp.vec2),
     ("speed", wp.float32),
     ("command", wp.float32),
     ("path_s", wp.float32),

@@ -6,15 +6,15 @@ from jaxtyping import Float32
 from alpamayo_sim.driver import ROUTE_POINTS, ROUTE_SPACING, Observation
 from alpamayo_sim.geometry import interpolate, to_frame, wrap_angle
 from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scenario import Scenario
-from alpamayo_sim.scene import Route
+from alpamayo_sim.scene import Route, Scene
 
 Array = np.ndarray
 LANE_REACH = 5.0  # m; a lane further off says nothing about the speed limit here
 
 
 def observation_of(
-    scenario: Scenario,
+    scene: Scene,
+    route: Route,
     index: MapIndex,
     step: int,
     history: Float32[Array, "16 4"],
@@ -23,17 +23,16 @@ def observation_of(
     route_s: float,
 ) -> Observation:
     """The observation at ``step``; ``history`` (x, y, heading, speed) is in the world's frame, oldest first."""
-    scene, pose = scenario.scene, history[-1, :3]
-    assert scene.route is not None
+    pose = history[-1, :3]
     return Observation(
         time=step * scene.dt,
         history=history_in_frame(history, pose),
-        route=route_in_frame(scene.route, route_s, pose),
+        route=route_in_frame(route, route_s, pose),
         speed=float(history[-1, 3]),
         acceleration=acceleration,
         curvature=curvature,
         speed_limit=speed_limit(index, pose),
-        navigation=navigation(scene.route, route_s),
+        navigation=navigation(route, route_s),
     )
 
 

@@ -18,8 +18,8 @@ from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, interpolate, project, wrap_angle
 from alpamayo_sim.map_index import Border, MapIndex, border_sides
-from alpamayo_sim.scenario import Manoeuvre, Scenario, Script
-from alpamayo_sim.scene import Prop, RoadMap, Scene, SignalState, Track
+from alpamayo_sim.scenario import Ego, Manoeuvre, Scenario, Script
+from alpamayo_sim.scene import Prop, RoadMap, Route, Scene, SignalState, Track
 
 Array = np.ndarray
 CELL_SIZE = 4.0  # m
@@ -47,7 +47,7 @@ class PackedMap:
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A scenario's blocks by name, its numbers, and what the host needs to speak of its agents."""
+    """A scenario's blocks by name, its numbers, and what the host needs to speak of its egos and agents."""
 
     scenario: Scenario
     blocks: Mapping[str, Array]
@@ -55,22 +55,32 @@ class Packed:
     ids: tuple[str, ...]
     category: Int8[Array, " n"]
     size: Float32[Array, "n 3"]
+    routes: tuple[Route, ...]
     scripted: bool
+
+    def others(self, ego: int) -> list[int]:
+        """All agents but this ego."""
+        return [a for a in range(len(self.ids)) if a != ego]
 
 
 @lru_cache(maxsize=64)
 def pack_scenario(scenario: Scenario) -> Packed:
-    """All blocks of a scenario but its map's. Agent 0 is the ego, then the other tracks, then the props.
+    """All blocks of a scenario but its map's. First come the egos, the scene's own before all, then tracks, then props.
 
     Raises:
-        InputError: the scene has no route, or its ego is valid at no step.
+        InputError: the scene has no route, or an ego is valid at no step.
     """
     scene = scenario.scene
-    others = [track for track in scene.tracks if track.id != scene.ego_id]
+    if scene.route is None:
+        raise InputError(f"scene {scene.id!r} has no route; the engine needs one to measure progress")
+    own = Ego(scene.ego_id, scene.route, scenario.goal.distance)
+    egos = {ego.track_id: ego for ego in (own, *scenario.egos)}
+    by_id = {track.id: track for track in scene.tracks}
+    others = [track for track in scene.tracks if track.id not in egos]
     blocks = _Blocks()
     scripts = {script.track_id: script for script in scenario.scripts}
-    ego_log, ego_controls = _ego_rows(scene)
-    blocks.agent(Mode.EGO, scene.ego.size, log_row=blocks.add("logs", ego_log))
+    for name, ego in egos.items():
+        _add_ego(blocks, scene, by_id[name], ego)
     for track in others:
         if track.id in scripts:
             _add_script(blocks, scene, track, scripts[track.id])
@@ -79,31 +89,28 @@ def pack_scenario(scenario: Scenario) -> Packed:
     for prop in scene.props:
         x, y = prop.position[:2]
         blocks.agent(Mode.PROP, prop.size, x=x, y=y, heading=math.remainder(prop.heading, math.tau))
-    blocks.add("ego_controls", ego_controls)
     blocks.add("vehicles", _vehicle_row(scenario.dynamics))
     signals = _signal_rows(scene)
     blocks.add("signals", signals.ravel())
-    blocks.add("routes", route := _route_rows(scene))
-    blocks.add("limits", _speed_limits(scene, route))
-    named: list[Track | Prop] = [*others, *scene.props]
+    named: list[Track | Prop] = [*(by_id[name] for name in egos), *others, *scene.props]
     return Packed(
         scenario=scenario,
         blocks=blocks.arrays(),
         numbers={
-            "agents": 1 + len(named),
+            "agents": len(named),
+            "egos": len(egos),
             "steps": scene.steps,
             "signal_steps": signals.shape[1],
-            "route_points": len(route),
             "dt": scene.dt,
             "substeps": scenario.dynamics.substeps,
             "tick": scene.dt / scenario.dynamics.substeps,
             "friction": scene.environment.friction,
-            "goal": scenario.goal.distance,
             "duration_steps": scenario.steps,
         },
         ids=tuple(item.id for item in named),
         category=np.array([item.category for item in named], np.int8),
         size=np.array([item.size for item in named], np.float32).reshape(-1, 3),
+        routes=tuple(ego.route for ego in egos.values()),
         scripted=bool(scripts),
     )
 
@@ -241,14 +248,26 @@ def _log_rows(track: Track) -> Array:
     return rows
 
 
-def _ego_rows(scene: Scene) -> tuple[Array, Float32[Array, "steps 2"]]:
-    """The ego's recording, standing still through its gaps, and the controls that led to each step."""
-    rows = _log_rows(scene.ego)
-    valid = np.flatnonzero(scene.ego.valid)
+def _add_ego(blocks: _Blocks, scene: Scene, track: Track, ego: Ego) -> None:
+    log, controls = _ego_rows(scene, track)
+    route = path_rows(ego.route.path, f"scene {scene.id!r}: route of {track.id!r}")
+    blocks.agent(Mode.EGO, track.size, log_row=blocks.add("logs", log))
+    row = layout.empty_rows(layout.EgoRow, 1)
+    row["control_row"] = blocks.add("controls", controls)
+    row["route_row"] = blocks.add("routes", route)
+    row["route_points"], row["goal"] = len(route), ego.distance
+    blocks.add("limits", _speed_limits(scene, route))
+    blocks.add("egos", row)
+
+
+def _ego_rows(scene: Scene, track: Track) -> tuple[Array, Float32[Array, "steps 2"]]:
+    """An ego's recording, standing still through its gaps, and the controls that led to each step."""
+    rows = _log_rows(track)
+    valid = np.flatnonzero(track.valid)
     if not len(valid):
-        raise InputError(f"scene {scene.id!r}: its ego {scene.ego_id!r} is valid at no step")
+        raise InputError(f"scene {scene.id!r}: its ego {track.id!r} is valid at no step")
     source = valid[np.clip(np.searchsorted(valid, np.arange(len(rows)), side="right") - 1, 0, None)]
-    held = ~scene.ego.valid
+    held = ~track.valid
     held[: valid[0]] = False  # until it is first seen it has the speed that it comes with
     rows = rows[source]
     rows["velocity"][held] = 0.0
@@ -337,12 +356,6 @@ def _signal_rows(scene: Scene) -> Array:
             row[: len(signal.states)] = signal.states
             row[len(signal.states) :] = signal.states[-1]
     return rows
-
-
-def _route_rows(scene: Scene) -> Float32[Array, "n 4"]:
-    if scene.route is None:
-        raise InputError(f"scene {scene.id!r} has no route; the engine needs one to measure progress")
-    return path_rows(scene.route.path, f"scene {scene.id!r}: route")
 
 
 def _speed_limits(scene: Scene, route: Float32[Array, "n 4"]) -> Float32[Array, " n"]:

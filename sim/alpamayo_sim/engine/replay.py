@@ -35,24 +35,30 @@ def logged_at(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, 
 
 
 @wp.func
-def replay_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, substep: wp.int32):
-    """The ego as recorded; beyond the recording it stands where that ends."""
-    row = logged_at(fixed, state, slot, w, 0, substep)
+def recorded_controls(fixed: Fixed, slot: Slot, e: wp.int32, step: wp.int32) -> wp.vec2:
+    """Acceleration and curvature that led an ego to a step of its recording."""
+    return fixed.controls[slot.control_row + fixed.egos[slot.ego_row + e].control_row + step]
+
+
+@wp.func
+def replay_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, substep: wp.int32):
+    """An ego as recorded; beyond the recording it stands where that ends."""
+    row = logged_at(fixed, state, slot, w, e, substep)
     speed = wp.length(row.velocity)
-    controls = fixed.ego_controls[slot.ego_row + wp.min(state.step[w] + 1, slot.steps - 1)]
+    controls = recorded_controls(fixed, slot, e, wp.min(state.step[w] + 1, slot.steps - 1))
     if state.step[w] + 1 >= slot.steps:
         speed = wp.float32(0.0)
         row.velocity = wp.vec2(0.0, 0.0)
         controls = wp.vec2(0.0, 0.0)
-    state.pose[w, 0] = row.pose
-    state.direction[w, 0] = row.direction
-    state.velocity[w, 0] = row.velocity
-    state.speed[w, 0] = speed
-    state.acceleration[w] = controls[0]
-    state.curvature[w] = controls[1]
+    state.pose[w, e] = row.pose
+    state.direction[w, e] = row.direction
+    state.velocity[w, e] = row.velocity
+    state.speed[w, e] = speed
+    state.acceleration[w, e] = controls[0]
+    state.curvature[w, e] = controls[1]
     car = fixed.vehicles[slot.vehicle_row]
-    state.slip[w] = wp.vec2(0.0, speed * controls[1])
-    state.actuators[w] = wp.vec2(controls[0], wp.atan(car.wheelbase * controls[1]))
+    state.slip[w, e] = wp.vec2(0.0, speed * controls[1])
+    state.actuators[w, e] = wp.vec2(controls[0], wp.atan(car.wheelbase * controls[1]))
 
 
 @wp.func

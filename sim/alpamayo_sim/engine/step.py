@@ -10,7 +10,7 @@ from alpamayo_sim.engine.assess import POSES, start_on_route
 from alpamayo_sim.engine.dynamics import drive_ego
 from alpamayo_sim.engine.layout import Fixed, Mode, Slot, State
 from alpamayo_sim.engine.paths import along_arc
-from alpamayo_sim.engine.replay import log_of, replay_agent, replay_ego
+from alpamayo_sim.engine.replay import log_of, recorded_controls, replay_agent, replay_ego
 from alpamayo_sim.engine.scripts import begin_manoeuvres, follow_script, place_on_path, wanted_acceleration
 from alpamayo_sim.warp_runtime import wp
 
@@ -30,7 +30,8 @@ def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.in
     """What each simulated agent does in the coming substep, from the state of all at its start."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if a == 0 or a >= slot.agents or not active[w] or not state.valid[w, a] or substep >= slot.substeps:
+    ego = a < slot.egos
+    if ego or a >= slot.agents or not active[w] or not state.valid[w, a] or substep >= slot.substeps:
         return
     mode = fixed.agents[slot.agent_row + a].mode
     if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
@@ -42,8 +43,8 @@ def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.in
 def advance(
     fixed: Fixed,
     state: State,
-    controls: wp.array[wp.vec2],
-    replayed: wp.array[wp.bool],
+    controls: wp.array2d[wp.vec2],
+    replayed: wp.array2d[wp.bool],
     active: wp.array[wp.bool],
     substep: wp.int32,
 ):
@@ -58,12 +59,12 @@ def advance(
     if substep == 0:
         state.before[w, a] = state.pose[w, a]
     if mode == int(Mode.EGO):
-        state.collided[w] = 0
-        state.time[w] = time
-        if replayed[w]:
-            replay_ego(fixed, state, slot, w, substep + 1)
+        if a == 0:
+            state.now[w] = state.step[w] + 1
+        if replayed[w, a]:
+            replay_ego(fixed, state, slot, w, a, substep + 1)
         else:
-            drive_ego(fixed, state, slot, w, controls[w])
+            drive_ego(fixed, state, slot, w, a, controls[w, a])
     elif mode == int(Mode.REPLAY):
         replay_agent(fixed, state, slot, w, a, substep + 1)
     elif mode != int(Mode.PROP) and state.valid[w, a]:
@@ -73,28 +74,52 @@ def advance(
 
 
 @wp.func
-def start_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32):
-    """The ego at step 0 as recorded, with a past at constant speed and curvature."""
-    row = fixed.logs[log_of(fixed, slot, 0, 0)]
-    controls = fixed.ego_controls[slot.ego_row]
+def start_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
+    """An ego at step 0 as recorded, with a past at constant speed and curvature."""
+    row = fixed.logs[log_of(fixed, slot, e, 0)]
+    controls = recorded_controls(fixed, slot, e, 0)
     car = fixed.vehicles[slot.vehicle_row]
     speed = wp.length(row.velocity)
-    state.step[w] = 0
-    state.time[w] = 0.0
-    state.collided[w] = 0
-    state.valid[w, 0] = True
-    state.pose[w, 0] = row.pose
-    state.direction[w, 0] = row.direction
-    state.velocity[w, 0] = row.velocity
-    state.speed[w, 0] = speed
-    state.acceleration[w] = controls[0]
-    state.curvature[w] = controls[1]
-    state.actuators[w] = wp.vec2(controls[0], wp.atan(car.wheelbase * controls[1]))
-    state.slip[w] = wp.vec2(0.0, speed * controls[1])
+    state.valid[w, e] = True
+    state.pose[w, e] = row.pose
+    state.direction[w, e] = row.direction
+    state.velocity[w, e] = row.velocity
+    state.speed[w, e] = speed
+    state.acceleration[w, e] = controls[0]
+    state.curvature[w, e] = controls[1]
+    state.actuators[w, e] = wp.vec2(controls[0], wp.atan(car.wheelbase * controls[1]))
+    state.slip[w, e] = wp.vec2(0.0, speed * controls[1])
     for k in range(1, POSES):
         past = along_arc(row.pose, -speed * slot.dt * wp.float32(k), controls[1])
-        state.history[w, POSES - k] = wp.vec4(past[0], past[1], past[2], speed)
-    start_on_route(fixed, state, slot, w)
+        state.history[w, e, POSES - k] = wp.vec4(past[0], past[1], past[2], speed)
+    start_on_route(fixed, state, slot, w, e)
+
+
+@wp.func
+def forget_ego(state: State, w: wp.int32, e: wp.int32):
+    """What is known of an ego that is not there."""
+    state.acceleration[w, e] = 0.0
+    state.curvature[w, e] = 0.0
+    state.slip[w, e] = wp.vec2(0.0, 0.0)
+    state.actuators[w, e] = wp.vec2(0.0, 0.0)
+    state.progress[w, e] = 0.0
+    state.route_s[w, e] = 0.0
+    state.route_segment[w, e] = 0
+    state.lateral_offset[w, e] = 0.0
+    state.margin[w, e] = 0.0
+    state.collided[w, e] = False
+    state.arrived[w, e] = False
+
+
+@wp.func
+def forget_contact(state: State, w: wp.int32, e: wp.int32, a: wp.int32):
+    """No contact of an ego with an agent yet."""
+    state.touched[w, e, a] = -1
+    state.hit_time[w, e, a] = -1.0
+    state.hit_pose[w, e, a] = wp.vec3(0.0, 0.0, 0.0)
+    state.hit_velocity[w, e, a] = wp.vec2(0.0, 0.0)
+    state.hit_ego[w, e, a] = wp.vec3(0.0, 0.0, 0.0)
+    state.hit_ego_velocity[w, e, a] = wp.vec2(0.0, 0.0)
 
 
 @wp.kernel
@@ -104,9 +129,14 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     if not active[w]:
         return
     slot = fixed.slots[fixed.slot_of[w]]
+    if a == 0:
+        state.step[w] = 0
+        state.now[w] = 0
+    for e in range(state.touched.shape[1]):
+        forget_contact(state, w, e, a)
+    if a < state.progress.shape[1]:
+        forget_ego(state, w, a)
     state.valid[w, a] = False
-    state.contact[w, a] = False
-    state.hit_time[w, a] = -1.0
     state.pose[w, a] = wp.vec3(0.0, 0.0, 0.0)
     state.direction[w, a] = wp.vec2(1.0, 0.0)
     state.velocity[w, a] = wp.vec2(0.0, 0.0)
@@ -127,7 +157,7 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
         return
     me = fixed.agents[slot.agent_row + a]
     if me.mode == int(Mode.EGO):
-        start_ego(fixed, state, slot, w)
+        start_ego(fixed, state, slot, w, a)
     elif me.mode == int(Mode.REPLAY):
         replay_agent(fixed, state, slot, w, a, 0)
     elif me.mode == int(Mode.PROP):

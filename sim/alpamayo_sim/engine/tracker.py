@@ -37,18 +37,18 @@ def powers(x: wp.float32) -> wp.vec3:
 
 
 @wp.kernel
-def track(fixed: Fixed, state: State, plans: wp.array2d[wp.vec4], controls: wp.array[wp.vec2]):
-    """Controls (acceleration m/s², curvature 1/m) that follow each world's plan over the next step."""
-    w = wp.tid()
+def track(fixed: Fixed, state: State, plans: wp.array3d[wp.vec4], controls: wp.array2d[wp.vec2]):
+    """Controls (acceleration m/s², curvature 1/m) that follow each ego's plan over the next step."""
+    w, e = wp.tid()
     dt = fixed.slots[fixed.slot_of[w]].dt
-    speed = state.speed[w, 0]
-    first = plans[w, 0]
+    speed = state.speed[w, e]
+    first = plans[w, e, 0]
     half = 0.5 * wrapped(first[2])
     way = wp.cos(half) * first[0] + wp.sin(half) * first[1]
     across = wp.cos(half) * first[1] - wp.sin(half) * first[0]
     behind = way - 0.5 * (speed + first[3]) * PLAN_DT
 
-    last = plans[w, 0]
+    last = plans[w, e, 0]
     s = way
     heading = wrapped(first[2])
     in_time = wp.mat33()
@@ -57,7 +57,7 @@ def track(fixed: Fixed, state: State, plans: wp.array2d[wp.vec4], controls: wp.a
     headings = wp.vec3(0.0, 0.0, 0.0)
     timed = wp.int32(0)
     for k in range(FITTED):
-        point = plans[w, k]
+        point = plans[w, e, k]
         turn = wrapped(point[2] - last[2])
         middle = last[2] + 0.5 * turn
         s += wp.cos(middle) * (point[0] - last[0]) + wp.sin(middle) * (point[1] - last[1])
@@ -73,17 +73,17 @@ def track(fixed: Fixed, state: State, plans: wp.array2d[wp.vec4], controls: wp.a
         last = point
 
     if first[3] < STANDSTILL and last[3] < STANDSTILL and s < STANDSTILL + 0.5 * speed * PLAN_DT:
-        controls[w] = wp.vec2(-wp.min(speed / dt, MAX_DECELERATION), state.curvature[w])
+        controls[w, e] = wp.vec2(-wp.min(speed / dt, MAX_DECELERATION), state.curvature[w, e])
         return
     acceleration = (first[3] - speed) / PLAN_DT + behind / (TIME_SCALE * TIME_SCALE)
     if timed >= 5:
         fit = quadratic_fit(in_time, speeds)
         steady = fit[1] + fit[2] * dt
         acceleration = steady + 2.0 * (fit[0] - speed) / TIME_SCALE + behind / (TIME_SCALE * TIME_SCALE)
-    curvature = state.curvature[w]
+    curvature = state.curvature[w, e]
     if s > 0.2:
         fit = quadratic_fit(in_length, headings)
         scale = wp.max(LENGTH_TIME * speed, LENGTH_LEAST)
         steady = fit[1] + fit[2] * wp.max(way, 0.0)
         curvature = steady + 2.0 * fit[0] / scale + across / (scale * scale)
-    controls[w] = wp.vec2(acceleration, wp.clamp(curvature, -MAX_CURVATURE, MAX_CURVATURE))
+    controls[w, e] = wp.vec2(acceleration, wp.clamp(curvature, -MAX_CURVATURE, MAX_CURVATURE))

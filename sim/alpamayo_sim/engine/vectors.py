@@ -81,37 +81,40 @@ def in_ego(pose: wp.vec3, c: wp.float32, s: wp.float32, point: wp.vec2) -> wp.ve
 
 
 @wp.func
-def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.array2d[wp.float32]):
+def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]):
     """The ego's features."""
-    on = path_at(fixed.routes, slot.route_row, slot.route_points, state.route_s[w])
-    heading = state.pose[w, 0][2] - on[2]
+    ego = fixed.egos[slot.ego_row + e]
+    on = path_at(fixed.routes, slot.route_row + ego.route_row, ego.route_points, state.route_s[w, e])
+    heading = state.pose[w, e][2] - on[2]
     left = wp.float32(slot.duration_steps - state.step[w]) * slot.dt
-    out[w, 0] = unit(state.speed[w, 0] / 40.0)
-    out[w, 1] = unit(state.acceleration[w] / MAX_DECELERATION)
-    out[w, 2] = unit(state.curvature[w] / MAX_CURVATURE)
-    out[w, 3] = unit(state.lateral_offset[w] / 10.0)
-    out[w, 4] = wp.cos(heading)
-    out[w, 5] = wp.sin(heading)
-    out[w, 6] = unit(state.margin[w] / RANGE)
-    out[w, 7] = unit(fixed.limits[slot.route_row + state.route_segment[w]] / 40.0)
-    out[w, 8] = unit((slot.goal - state.progress[w]) / 500.0)
-    out[w, 9] = unit(left / 60.0)
-    out[w, 10] = unit(slot.friction / 1.5)
-    out[w, 11] = wp.float32(state.collided[w])
+    out[w, e, 0] = unit(state.speed[w, e] / 40.0)
+    out[w, e, 1] = unit(state.acceleration[w, e] / MAX_DECELERATION)
+    out[w, e, 2] = unit(state.curvature[w, e] / MAX_CURVATURE)
+    out[w, e, 3] = unit(state.lateral_offset[w, e] / 10.0)
+    out[w, e, 4] = wp.cos(heading)
+    out[w, e, 5] = wp.sin(heading)
+    out[w, e, 6] = unit(state.margin[w, e] / RANGE)
+    out[w, e, 7] = unit(fixed.limits[slot.route_row + ego.route_row + state.route_segment[w, e]] / 40.0)
+    out[w, e, 8] = unit((ego.goal - state.progress[w, e]) / 500.0)
+    out[w, e, 9] = unit(left / 60.0)
+    out[w, e, 10] = unit(slot.friction / 1.5)
+    out[w, e, 11] = wp.where(state.collided[w, e], 1.0, 0.0)
 
 
 @wp.func
-def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.array2d[wp.float32]):
+def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]):
     """The route's points."""
-    pose = state.pose[w, 0]
-    c = state.direction[w, 0][0]
-    s = state.direction[w, 0][1]
-    i = wp.int32(slot.route_row + state.route_segment[w])
-    last = slot.route_row + slot.route_points - 2
+    ego = fixed.egos[slot.ego_row + e]
+    first = slot.route_row + ego.route_row
+    pose = state.pose[w, e]
+    c = state.direction[w, e][0]
+    s = state.direction[w, e][1]
+    i = wp.int32(first + state.route_segment[w, e])
+    last = first + ego.route_points - 2
     a = fixed.routes[i]
     b = fixed.routes[i + 1]
     for k in range(POINTS):
-        way = state.route_s[w] + SPACING * wp.float32(k)
+        way = state.route_s[w, e] + SPACING * wp.float32(k)
         while i < last and b[3] < way:
             i += 1
             a = b
@@ -119,50 +122,57 @@ def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, out: wp.arr
         t = wp.clamp((way - a[3]) / (b[3] - a[3]), 0.0, 1.0)
         on = a + t * (b - a)
         at = in_ego(pose, c, s, wp.vec2(on[0], on[1]))
-        out[w, EGO + 2 * k] = unit(at[0] / 128.0)
-        out[w, EGO + 2 * k + 1] = unit(at[1] / 128.0)
+        out[w, e, EGO + 2 * k] = unit(at[0] / 128.0)
+        out[w, e, EGO + 2 * k + 1] = unit(at[1] / 128.0)
 
 
 @wp.func
 def write_agents(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, first: wp.int32, rows: wp.int32, out: wp.array2d[wp.float32]
+    fixed: Fixed,
+    state: State,
+    slot: Slot,
+    w: wp.int32,
+    e: wp.int32,
+    first: wp.int32,
+    rows: wp.int32,
+    out: wp.array3d[wp.float32],
 ):
     """The agents' features."""
-    pose = state.pose[w, 0]
-    c = state.direction[w, 0][0]
-    s = state.direction[w, 0][1]
+    pose = state.pose[w, e]
+    c = state.direction[w, e][0]
+    s = state.direction[w, e][1]
     last = wp.vec2i(BINS, 0)
     if slot.agents - 1 > rows:
         counts = Histogram()
-        for a in range(1, slot.agents):
+        for a in range(slot.agents):
             at = state.pose[w, a]
             distance = wp.length(wp.vec2(at[0] - pose[0], at[1] - pose[1]))
-            if state.valid[w, a] and distance < REACH:
+            if a != e and state.valid[w, a] and distance < REACH:
                 counts[bin_of(distance)] += 1
         last = last_bin(counts, rows)
     spare = last[1]
     column = wp.int32(first)
-    for a in range(1, slot.agents):
+    for a in range(slot.agents):
         at = state.pose[w, a]
         distance = wp.length(wp.vec2(at[0] - pose[0], at[1] - pose[1]))
-        if state.valid[w, a] and distance < REACH:
+        if a != e and state.valid[w, a] and distance < REACH:
             b = bin_of(distance)
             if b < last[0] or (b == last[0] and spare > 0):
                 if b == last[0]:
                     spare -= 1
                 me = fixed.agents[slot.agent_row + a]
                 place = in_ego(pose, c, s, wp.vec2(at[0], at[1]))
-                out[w, column] = place[0] / REACH
-                out[w, column + 1] = place[1] / REACH
+                out[w, e, column] = place[0] / REACH
+                out[w, e, column + 1] = place[1] / REACH
                 turned = state.direction[w, a]
-                out[w, column + 2] = unit(c * turned[0] + s * turned[1])
-                out[w, column + 3] = unit(c * turned[1] - s * turned[0])
-                out[w, column + 4] = unit(wp.length(state.velocity[w, a]) / 40.0)
-                out[w, column + 5] = unit(me.length / 20.0)
-                out[w, column + 6] = unit(me.width / 20.0)
+                out[w, e, column + 2] = unit(c * turned[0] + s * turned[1])
+                out[w, e, column + 3] = unit(c * turned[1] - s * turned[0])
+                out[w, e, column + 4] = unit(wp.length(state.velocity[w, a]) / 40.0)
+                out[w, e, column + 5] = unit(me.length / 20.0)
+                out[w, e, column + 6] = unit(me.width / 20.0)
                 column += WIDTH
     while column < first + WIDTH * rows:
-        out[w, column] = 0.0
+        out[w, e, column] = 0.0
         column += 1
 
 
@@ -204,12 +214,19 @@ def list_nearby(fixed: Fixed, slot: Slot, cell: wp.int32):
 
 @wp.func
 def write_pieces(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, first: wp.int32, rows: wp.int32, out: wp.array2d[wp.float32]
+    fixed: Fixed,
+    state: State,
+    slot: Slot,
+    w: wp.int32,
+    e: wp.int32,
+    first: wp.int32,
+    rows: wp.int32,
+    out: wp.array3d[wp.float32],
 ):
     """The map pieces' features."""
-    pose = state.pose[w, 0]
-    c = state.direction[w, 0][0]
-    s = state.direction[w, 0][1]
+    pose = state.pose[w, e]
+    c = state.direction[w, e][0]
+    s = state.direction[w, e][1]
     column = wp.int32(first)
     if slot.pieces > 0:
         cell = cell_of(slot, wp.vec2(pose[0], pose[1]))
@@ -218,16 +235,16 @@ def write_pieces(
             number = wp.int32(fixed.nearby_lists[slot.nearby_list_row + cell * MOST + k])
             piece = fixed.pieces[slot.piece_row + number]
             place = in_ego(pose, c, s, piece.middle)
-            out[w, column] = unit(place[0] / REACH)
-            out[w, column + 1] = unit(place[1] / REACH)
-            out[w, column + 2] = unit(c * piece.along[0] + s * piece.along[1])
-            out[w, column + 3] = unit(c * piece.along[1] - s * piece.along[0])
-            out[w, column + 4] = unit(piece.length / PIECE_LENGTH)
-            out[w, column + 5] = wp.where(piece.kind == int(MapLineKind.EDGE), 1.0, 0.0)
-            out[w, column + 6] = wp.where(piece.kind == int(MapLineKind.LINE), 1.0, 0.0)
+            out[w, e, column] = unit(place[0] / REACH)
+            out[w, e, column + 1] = unit(place[1] / REACH)
+            out[w, e, column + 2] = unit(c * piece.along[0] + s * piece.along[1])
+            out[w, e, column + 3] = unit(c * piece.along[1] - s * piece.along[0])
+            out[w, e, column + 4] = unit(piece.length / PIECE_LENGTH)
+            out[w, e, column + 5] = wp.where(piece.kind == int(MapLineKind.EDGE), 1.0, 0.0)
+            out[w, e, column + 6] = wp.where(piece.kind == int(MapLineKind.LINE), 1.0, 0.0)
             column += WIDTH
     while column < first + WIDTH * rows:
-        out[w, column] = 0.0
+        out[w, e, column] = 0.0
         column += 1
 
 
@@ -237,23 +254,25 @@ def prepare(fixed: Fixed, state: State):
 
     Worlds that share a map may make the same list twice at once: both write the same.
     """
-    w = wp.tid()
+    w, e = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if slot.pieces == 0:
+    if slot.pieces == 0 or e >= slot.egos:
         return
-    pose = state.pose[w, 0]
+    pose = state.pose[w, e]
     cell = cell_of(slot, wp.vec2(pose[0], pose[1]))
     if fixed.nearby[slot.nearby_row + cell] == 0:
         list_nearby(fixed, slot, cell)
 
 
 @wp.kernel
-def describe(fixed: Fixed, state: State, agents: wp.int32, pieces: wp.int32, out: wp.array2d[wp.float32]):
-    """Write each world's row."""
-    w = wp.tid()
+def describe(fixed: Fixed, state: State, agents: wp.int32, pieces: wp.int32, out: wp.array3d[wp.float32]):
+    """Write each ego's row."""
+    w, e = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    write_ego(fixed, state, slot, w, out)
-    write_route(fixed, state, slot, w, out)
+    if e >= slot.egos:
+        return
+    write_ego(fixed, state, slot, w, e, out)
+    write_route(fixed, state, slot, w, e, out)
     first = EGO + 2 * POINTS
-    write_agents(fixed, state, slot, w, first, agents, out)
-    write_pieces(fixed, state, slot, w, first + WIDTH * agents, pieces, out)
+    write_agents(fixed, state, slot, w, e, first, agents, out)
+    write_pieces(fixed, state, slot, w, e, first + WIDTH * agents, pieces, out)

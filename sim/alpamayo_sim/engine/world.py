@@ -8,14 +8,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
 from alpamayo_sim.driver import PLAN_STEPS, Agents, Observation, Truth
-from alpamayo_sim.engine import layout, vectors
+from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.assess import assess
 from alpamayo_sim.engine.contacts import Body, Contact, contact_of, mass_of
+from alpamayo_sim.engine.egos import Egos
 from alpamayo_sim.engine.observation import observation_of
 from alpamayo_sim.engine.pack import Packed, pack_map
 from alpamayo_sim.engine.step import advance, begin, decide
 from alpamayo_sim.engine.store import Store
 from alpamayo_sim.engine.tracker import track
+from alpamayo_sim.engine.vectors import AGENTS, PIECES, describe, prepare, vector_size
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scenario import Scenario
@@ -42,6 +44,9 @@ class World:
     Acceleration is clamped to [-9, 4] m/s² and to what friction gives (mu * 9.81), curvature to 0.25 1/m and to
     what friction gives at the speed of the step (mu * 9.81 / v²). Other tracks repeat their recording (absent
     where it is not valid, and after its end), follow their script, or stand (props).
+
+    Further egos of a scenario are driven in the same way; ``egos`` has what is known of all of them, while the
+    properties of the world itself speak of the first, which is the scene's own, and call all others agents.
 
     The properties are arrays over the worlds: on the CPU views of the live state that must not be written to
     and that change with the next step, on a GPU copies. Copy what you want to keep. The agents of a world are its
@@ -70,10 +75,6 @@ class World:
         self._arrays: dict[str, Any] = {}
         self._views: dict[str, Array] = {}
         self._most_substeps = 1
-        self._controls = self._zeros(wp.vec2)
-        self._plans = wp.zeros((self.num_worlds, PLAN_STEPS), dtype=wp.vec4, device=device)
-        self._tracked = self._zeros(wp.vec2)
-        self._replayed = self._zeros(wp.bool)
         self._active = self._zeros(wp.bool)
         self._use(list(scenarios))
         self.reset()
@@ -84,7 +85,7 @@ class World:
         """Put all worlds, or those of the mask, back to step 0."""
         _fill(self._active, self._mask(mask, "mask", default=True))
         self._launches["begin"].launch()
-        self._launches["look"].launch()
+        self._launches["assess"].launch()
 
     def assign(self, worlds: Sequence[int], scenarios: Sequence[Scenario]) -> None:
         """Give some worlds other scenarios and put these worlds to step 0; the rest does not notice.
@@ -104,22 +105,23 @@ class World:
 
     def step(
         self,
-        controls: Float[Array, "worlds 2"],
-        replay_ego: Bool[Array, " worlds"] | None = None,
+        controls: Float[Array, "worlds *egos 2"],
+        replay_ego: Bool[Array, " worlds *egos"] | None = None,
         active: Bool[Array, " worlds"] | None = None,
     ) -> None:
         """Advance by one time step.
 
         Args:
-            controls: acceleration (m/s²) and curvature (1/m, left positive) of each ego, clamped to the limits.
-            replay_ego: worlds whose ego repeats its recording exactly instead.
+            controls: acceleration (m/s²) and curvature (1/m, left positive) of each ego, clamped to the limits;
+                [worlds, 2] where there is one ego a world, else [worlds, egos, 2].
+            replay_ego: egos that repeat their recording exactly instead, by world or by world and ego.
             active: worlds that advance; the others stand still in time. All by default.
 
         Raises:
             InputError: a wrong shape, or a control that is not finite.
         """
-        _fill(self._controls, self._finite(controls, (self.num_worlds, 2), "controls"))
-        _fill(self._replayed, self._mask(replay_ego, "replay_ego", default=False))
+        _fill(self._controls, self._finite(controls, (2,), "controls"))
+        _fill(self._replayed, self._ego_mask(replay_ego))
         _fill(self._active, self._mask(active, "active", default=True))
         for decided, advanced in self._substeps:
             if self._scripted:
@@ -129,15 +131,16 @@ class World:
         if self.debug:
             self._check_finite()
 
-    def track(self, plans: Float[Array, "worlds 64 4"]) -> Float32[Array, "worlds 2"]:
-        """Controls that follow each world's plan (ego frame, now) over the next step; see ``engine.tracker``.
+    def track(self, plans: Float[Array, "worlds *egos 64 4"]) -> Float32[Array, "worlds *egos 2"]:
+        """Controls that follow each ego's plan (its frame, now) over the next step; see ``engine.tracker``.
 
         Raises:
             InputError: a wrong shape, or a plan that is not finite.
         """
-        _fill(self._plans, self._finite(plans, (self.num_worlds, PLAN_STEPS, 4), "plans"))
+        shape = np.shape(plans)
+        _fill(self._plans, self._finite(plans, (PLAN_STEPS, 4), "plans"))
         self._launches["track"].launch()
-        return self._tracked.numpy().copy()
+        return self._tracked.numpy().reshape(*shape[:-2], 2).copy()
 
     def snapshot(self) -> WorldState:
         """A copy of the state of all worlds."""
@@ -153,10 +156,7 @@ class World:
             raise InputError(f"restore: the snapshot has {len(state.scenarios)} worlds, this one {self.num_worlds}")
         self._use(list(state.scenarios))
         for name, array in self._arrays.items():
-            saved = state.arrays[name]
-            if array.ndim == 2 and name != "history":
-                saved = _resized(saved, array.shape[1])
-            _fill(array, saved)
+            _fill(array, _resized(state.arrays[name], array.numpy().shape))
 
     # What the worlds are
 
@@ -170,92 +170,105 @@ class World:
         """Whether the map of each world says where one may drive."""
         return self._has_drivable
 
-    def agents(self, w: int) -> Agents:
-        """The other road users and the props of a world now (copies)."""
-        packed, n = self._packed[w], len(self._packed[w].ids)
+    def agents(self, w: int, ego: int = 0) -> Agents:
+        """The other road users and the props of a world now (copies), as seen by one of its egos."""
+        packed = self._packed[w]
+        others = packed.others(ego)
         return Agents(
-            ids=packed.ids,
-            category=packed.category,
-            pose=self.agent_pose[w, :n].copy(),
-            velocity=self.agent_velocity[w, :n].copy(),
-            size=packed.size,
-            valid=self.agent_valid[w, :n].copy(),
+            ids=tuple(packed.ids[a] for a in others),
+            category=packed.category[others],
+            pose=self.array("pose")[w, others],
+            velocity=self.array("velocity")[w, others],
+            size=packed.size[others],
+            valid=self.array("valid")[w, others],
         )
 
-    def truth(self, w: int) -> Truth:
-        """All that is known of a world now."""
+    def truth(self, w: int, ego: int = 0) -> Truth:
+        """All that is known of a world now, as seen by one of its egos."""
         scenario, packed = self.scenarios[w], self._packed[w]
         states = packed.blocks["signals"].reshape(-1, int(packed.numbers["signal_steps"]))
         step = int(self.step_index[w])
         return Truth(
             scene=scenario.scene,
             step=step,
-            ego_pose=self.ego_pose[w].copy(),
-            ego_speed=float(self.ego_speed[w]),
-            ego_size=scenario.scene.ego.size,
-            agents=self.agents(w),
+            ego_pose=self.egos.pose[w, ego].copy(),
+            ego_speed=float(self.egos.speed[w, ego]),
+            ego_size=packed.size[ego],
+            agents=self.agents(w, ego),
             signals=states[:, min(step, states.shape[1] - 1)].astype(np.int8),
         )
 
-    def observe(self, w: int) -> Observation:
-        """What the driver of a world gets now, without cameras and truth."""
+    def observe(self, w: int, ego: int = 0) -> Observation:
+        """What the driver of one of a world's egos gets now, without cameras and truth."""
         step = int(self.step_index[w])
         order = (step + 1 + np.arange(layout.HISTORY)) % layout.HISTORY
         return observation_of(
-            scenario=self.scenarios[w],
+            scene=self.scenarios[w].scene,
+            route=self._packed[w].routes[ego],
             index=self.map_index(w),
             step=step,
-            history=self._view("history")[w, order],
-            acceleration=float(self.ego_acceleration[w]),
-            curvature=float(self.ego_curvature[w]),
-            route_s=float(self._view("route_s")[w]),
+            history=self.array("history")[w, ego, order],
+            acceleration=float(self.egos.acceleration[w, ego]),
+            curvature=float(self.egos.curvature[w, ego]),
+            route_s=float(self.array("route_s")[w, ego]),
         )
 
-    def vectors(self, agents: int = vectors.AGENTS, pieces: int = vectors.PIECES) -> Float32[Array, "worlds n"]:
-        """All worlds as rows of numbers in [-1, 1]: ego, route, nearest agents, nearest map (``engine.vectors``).
+    def vectors(self, agents: int = AGENTS, pieces: int = PIECES) -> Float32[Array, "worlds *egos n"]:
+        """Every ego's row of numbers in [-1, 1]: ego, route, nearest agents, nearest map (``engine.vectors``).
+
+        The rows are [worlds, n] where there is one ego a world, else [worlds, egos, n].
 
         Raises:
             InputError: more than 200 pieces, or a negative number.
         """
-        if agents < 0 or not 0 <= pieces <= vectors.PIECES:
+        rows = self.vector_view(agents, pieces)
+        return (rows[:, 0] if self.egos.count == 1 else rows).copy()
+
+    def vector_view(self, agents: int = AGENTS, pieces: int = PIECES) -> Float32[Array, "worlds egos n"]:
+        """The rows of ``vectors`` without a copy: on the CPU they change with the next call of either.
+
+        Raises:
+            InputError: more than 200 pieces, or a negative number.
+        """
+        if agents < 0 or not 0 <= pieces <= PIECES:
             raise InputError(f"vectors: agents and pieces are {agents} and {pieces}, pieces must be 0 to 200")
         key = agents, pieces
         if key not in self._rows:
-            shape = (self.num_worlds, vectors.vector_size(agents, pieces))
+            shape = (*self.egos.present.shape, vector_size(agents, pieces))
             rows = wp.zeros(shape, dtype=wp.float32, device=self.device)
-            inputs = [self._store.fixed, self._state, agents, pieces, rows]
-            launch = wp.launch(
-                vectors.describe, dim=self.num_worlds, inputs=inputs, device=self.device, record_cmd=True
-            )
-            self._rows[key] = launch, rows
+            self._rows[key] = self._launch(describe, shape[:2], agents, pieces, rows), rows
         launch, rows = self._rows[key]
         self._launches["prepare"].launch()
         launch.launch()
-        return rows.numpy().copy()
+        view: Array = rows.numpy()
+        return view
 
     def map_index(self, w: int) -> MapIndex:
         """The index of a world's road map."""
         return pack_map(self.scenarios[w].scene.road_map).index
 
-    def collisions(self, w: int) -> list[Contact]:
-        """Agents whose boxes overlap the ego's now, the deepest overlap first."""
-        touching = np.flatnonzero(self._view("contact")[w])
-        pose, velocity = self._view("pose")[w], self._view("velocity")[w]
-        time = float(self._view("time")[w])
-        found = [self._contact(w, int(a), time, pose[[0, a]], velocity[[0, a]]) for a in touching]
+    def collisions(self, w: int, ego: int = 0) -> list[Contact]:
+        """Agents whose boxes overlap an ego's now, the deepest overlap first."""
+        step = int(self.step_index[w])
+        pose, velocity = self.array("pose")[w], self.array("velocity")[w]
+        time = step * self.scenarios[w].scene.dt
+        touching = np.flatnonzero(self.array("touched")[w, ego] == step)
+        found = [self._contact(w, ego, int(a), time, pose[[ego, a]], velocity[[ego, a]]) for a in touching]
         return sorted(found, key=lambda contact: (-contact.depth, contact.agent))
 
-    def first_contacts(self, w: int) -> list[Contact]:
-        """The first contact with each agent since the reset, in order of time, as it was when the boxes met.
+    def first_contacts(self, w: int, ego: int = 0) -> list[Contact]:
+        """An ego's first contact with each agent since the reset, in order of time, as it was when the boxes met.
 
         Both are taken to move straight from one step to the next; the time is that of the meeting, to a thousandth
         of a step, and the velocities are those at the end of that step.
         """
-        time = self._view("hit_time")[w]
-        poses = np.stack([self._view("hit_ego")[w], self._view("hit_pose")[w]], axis=1)
-        velocities = np.stack([self._view("hit_ego_velocity")[w], self._view("hit_velocity")[w]], axis=1)
-        met = [int(a) for a in np.argsort(time, kind="stable") if a > 0 and time[a] >= 0.0]
-        return [self._contact(w, a, float(time[a]), poses[a], velocities[a]) for a in met]
+        time = self.array("hit_time")[w, ego]
+        poses = np.stack([self.array("hit_ego")[w, ego], self.array("hit_pose")[w, ego]], axis=1)
+        velocities = np.stack([self.array("hit_ego_velocity")[w, ego], self.array("hit_velocity")[w, ego]], axis=1)
+        met = [
+            int(a) for a in np.argsort(time, kind="stable") if time[a] >= 0.0 and self.array("touched")[w, ego, a] >= 0
+        ]
+        return [self._contact(w, ego, a, float(time[a]), poses[a], velocities[a]) for a in met]
 
     # State
 
@@ -271,76 +284,72 @@ class World:
     @property
     def step_index(self) -> Int32[Array, " worlds"]:
         """Steps since the reset."""
-        return self._view("step")
+        return self.array("step")
 
     @property
     def ego_pose(self) -> Float32[Array, "worlds 3"]:
         """x, y (m), heading (rad) of the box centre."""
-        return self._view("pose")[:, 0]
+        return self.egos.pose[:, 0]
 
     @property
     def ego_speed(self) -> Float32[Array, " worlds"]:
         """Speed (m/s)."""
-        return self._view("speed")[:, 0]
+        return self.egos.speed[:, 0]
 
     @property
     def ego_acceleration(self) -> Float32[Array, " worlds"]:
         """Acceleration (m/s²) over the last step."""
-        return self._view("acceleration")
+        return self.egos.acceleration[:, 0]
 
     @property
     def ego_curvature(self) -> Float32[Array, " worlds"]:
         """Curvature (1/m, left positive) of the last step."""
-        return self._view("curvature")
+        return self.egos.curvature[:, 0]
 
     @property
     def agent_pose(self) -> Float32[Array, "worlds agents 3"]:
         """x, y (m), heading (rad) of the box centres."""
-        return self._view("pose")[:, 1:]
+        return self.array("pose")[:, 1:]
 
     @property
     def agent_velocity(self) -> Float32[Array, "worlds agents 2"]:
         """Velocity (m/s) in the world's axes."""
-        return self._view("velocity")[:, 1:]
+        return self.array("velocity")[:, 1:]
 
     @property
     def agent_valid(self) -> Bool[Array, "worlds agents"]:
         """Whether the agent is there."""
-        return self._view("valid")[:, 1:]
+        return self.array("valid")[:, 1:]
 
     @property
     def collided(self) -> Bool[Array, " worlds"]:
         """Whether the ego's box overlaps any agent's now."""
-        return self._view("collided") > 0
+        return self.egos.collided[:, 0]
 
     @property
     def drivable_margin(self) -> Float32[Array, " worlds"]:
-        """Least distance (m) of the ego's corners to the border of the drivable area, negative outside.
-
-        Clamped to +-4 m; +4 m where ``has_drivable`` is False. Exact up to float32: it agrees with ``MapIndex``
-        to a millimetre within the map, and beyond 4 m outside it is the nearest known point's.
-        """
-        return self._view("margin")
+        """Least distance (m) of the ego's corners to the border of the drivable area; see ``Egos``."""
+        return self.egos.drivable_margin[:, 0]
 
     @property
     def off_road(self) -> Bool[Array, " worlds"]:
         """Whether any corner of the ego is outside the drivable area; False where ``has_drivable`` is False."""
-        return self.drivable_margin < 0.0
+        return self.egos.off_road[:, 0]
 
     @property
     def progress(self) -> Float32[Array, " worlds"]:
         """Arc length (m) along the route that the ego has come; it never goes back."""
-        return self._view("progress")
+        return self.egos.progress[:, 0]
 
     @property
     def lateral_offset(self) -> Float32[Array, " worlds"]:
         """Signed distance (m, left positive) of the ego from its route."""
-        return self._view("lateral_offset")
+        return self.egos.lateral_offset[:, 0]
 
     @property
     def arrived(self) -> Bool[Array, " worlds"]:
         """Whether the progress has come to within 0.1 m of the goal's distance."""
-        return self._view("arrived")
+        return self.egos.arrived[:, 0]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"device": self.device, "debug": self.debug, "state": self.snapshot()}
@@ -358,12 +367,14 @@ class World:
                 w = int(np.argwhere(~np.isfinite(values))[0, 0])
                 raise FloatingPointError(f"{name} of world {w} is not finite at step {self.step_index[w]}")
 
-    def _contact(self, w: int, a: int, time: float, poses: Array, velocities: Array) -> Contact:
-        packed, ego = self._packed[w], self.scenarios[w].scene.ego
-        category, size = Category(int(packed.category[a - 1])), packed.size[a - 1]
-        one = Body(poses[0], velocities[0], ego.size, mass_of(ego.category, ego.size))
-        other = Body(poses[1], velocities[1], size, mass_of(category, size))
-        return contact_of(a - 1, packed.ids[a - 1], category, time, one, other)
+    def _contact(self, w: int, ego: int, a: int, time: float, poses: Array, velocities: Array) -> Contact:
+        packed = self._packed[w]
+        one, other = (
+            Body(pose, velocity, packed.size[k], mass_of(Category(int(packed.category[k])), packed.size[k]))
+            for k, pose, velocity in zip((ego, a), poses, velocities, strict=True)
+        )
+        index = a - 1 if a > ego else a
+        return contact_of(index, packed.ids[a], Category(int(packed.category[a])), time, one, other)
 
     def _use(self, scenarios: list[Scenario]) -> None:
         """Let the worlds run these scenarios; state arrays are only ever replaced by larger ones."""
@@ -374,56 +385,65 @@ class World:
         most = self._most_substeps
         self._most_substeps = max(s.dynamics.substeps for s in scenarios)
         self._has_drivable = np.array([pack_map(s.scene.road_map).size != (0, 0) for s in scenarios])
-        agents = max(int(packed.numbers["agents"]) for packed in self._packed)
-        grown = not self._arrays or agents > self._arrays["pose"].shape[1]
+        wanted = tuple(max(int(packed.numbers[name]) for packed in self._packed) for name in ("egos", "agents"))
+        present = np.arange(wanted[0]) < np.array([[packed.numbers["egos"]] for packed in self._packed])
+        grown = not self._arrays or any(np.greater(wanted, self._arrays["touched"].shape[1:]))
         if grown:
-            self._allocate(agents)
+            self._allocate(*wanted)
+        size = self._arrays["touched"].shape[1]
+        self.egos = Egos(self.array, np.pad(present, ((0, 0), (0, size - wanted[0]))))
         _fill(self._slot_of, np.array(slots, np.int32))
         if grown or self._recorded != self._store.generation or most != self._most_substeps:
             self._record()
 
-    def _zeros(self, dtype: Any) -> Any:
-        return wp.zeros(self.num_worlds, dtype=dtype, device=self.device)
+    def _zeros(self, dtype: Any, *shape: int) -> Any:
+        return wp.zeros((self.num_worlds, *shape), dtype=dtype, device=self.device)
 
-    def _allocate(self, agents: int) -> None:
+    def _allocate(self, egos: int, agents: int) -> None:
         old = {name: array.numpy() for name, array in self._arrays.items()}
-        if not old:
+        if old:
+            egos, agents = np.maximum((egos, agents), self._arrays["touched"].shape[1:]).tolist()
+        else:
             self._slot_of = self._store.fixed.slot_of = self._zeros(wp.int32)
-            self._arrays = {name: self._zeros(dtype) for name, dtype in layout.WORLD_ARRAYS}
-            shape = (self.num_worlds, layout.HISTORY)
-            self._arrays["history"] = wp.zeros(shape, dtype=wp.vec4, device=self.device)
-        for name, dtype in layout.AGENT_ARRAYS:
-            self._arrays[name] = wp.zeros((self.num_worlds, agents), dtype=dtype, device=self.device)
-            if name in old:
-                _fill(self._arrays[name], _resized(old[name], agents))
+        self._controls, self._tracked = self._zeros(wp.vec2, egos), self._zeros(wp.vec2, egos)
+        self._plans, self._replayed = self._zeros(wp.vec4, egos, PLAN_STEPS), self._zeros(wp.bool, egos)
+        kinds: tuple[tuple[Any, tuple[int, ...]], ...] = (
+            (layout.WORLD_ARRAYS, ()),
+            (layout.EGO_ARRAYS, (egos,)),
+            (layout.PAIR_ARRAYS, (egos, agents)),
+            (layout.AGENT_ARRAYS, (agents,)),
+            ((("history", wp.vec4),), (egos, layout.HISTORY)),
+        )
+        self._arrays = {name: self._zeros(dtype, *shape) for arrays, shape in kinds for name, dtype in arrays}
         for name, array in self._arrays.items():
+            if name in old:
+                _fill(array, _resized(old[name], array.numpy().shape))
             setattr(self._state, name, array)
         self._views = {}
 
+    def _launch(self, kernel: Any, dim: Any, *inputs: Any) -> Any:
+        """A launch on the fixed data and the state, prepared once; a step then only starts it."""
+        inputs = (self._store.fixed, self._state, *inputs)
+        return wp.launch(kernel, dim=dim, inputs=list(inputs), device=self.device, record_cmd=True)
+
     def _record(self) -> None:
-        """Prepare the launches once; a step then only starts them."""
-        fixed, state, active = self._store.fixed, self._state, self._active
-        grid = self._arrays["pose"].shape
-
-        def launch(kernel: Any, dim: Any, *inputs: Any) -> Any:
-            return wp.launch(kernel, dim=dim, inputs=list(inputs), device=self.device, record_cmd=True)
-
+        by_agent, by_ego, active = self._arrays["pose"].shape, self._arrays["progress"].shape, self._active
         self._launches = {
-            "begin": launch(begin, grid, fixed, state, active),
-            "look": launch(assess, grid, fixed, state, active, 0),
-            "assess": launch(assess, grid, fixed, state, active, 1),
-            "prepare": launch(vectors.prepare, self.num_worlds, fixed, state),
-            "track": launch(track, self.num_worlds, fixed, state, self._plans, self._tracked),
+            "begin": self._launch(begin, by_agent, active),
+            "assess": self._launch(assess, by_ego, active),
+            "prepare": self._launch(prepare, by_ego),
+            "track": self._launch(track, by_ego, self._plans, self._tracked),
         }
         moves = (self._controls, self._replayed, active)
         self._substeps = [
-            (launch(decide, grid, fixed, state, active, i), launch(advance, grid, fixed, state, *moves, i))
+            (self._launch(decide, by_agent, active, i), self._launch(advance, by_agent, *moves, i))
             for i in range(self._most_substeps)
         ]
         self._rows: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._recorded = self._store.generation
 
-    def _view(self, name: str) -> Array:
+    def array(self, name: str) -> Array:
+        """A state array by its name in ``engine.layout``: on the CPU a live view that cannot be written to."""
         if self.device != "cpu":
             return self._arrays[name].numpy()
         if name not in self._views:
@@ -432,14 +452,26 @@ class World:
             self._views[name] = view
         return self._views[name]
 
-    def _finite(self, values: Array, shape: tuple[int, ...], name: str) -> Float32[Array, "..."]:
+    def _finite(self, values: Array, last: tuple[int, ...], name: str) -> Float32[Array, "..."]:
+        """Values of every ego, as [worlds, egos, ...]."""
         array = np.asarray(values, np.float32)
+        shape = (*self.egos.present.shape, *last)
+        if self.egos.count == 1 and array.shape == (self.num_worlds, *last):
+            array = array[:, None]
         if array.shape != shape:
-            raise InputError(f"{name} has shape {array.shape}, must be {shape}")
+            wanted = (self.num_worlds, *last) if self.egos.count == 1 else shape
+            raise InputError(f"{name} has shape {array.shape}, must be {wanted}")
         if not np.isfinite(array).all():
-            w = int(np.argwhere(~np.isfinite(array))[0, 0])
-            raise InputError(f"{name} of world {w} is not finite")
+            w, e = (int(k) for k in np.argwhere(~np.isfinite(array))[0, :2])
+            which = f"world {w}" if self.egos.count == 1 else f"world {w}, ego {e}"
+            raise InputError(f"{name} of {which} is not finite")
         return array
+
+    def _ego_mask(self, mask: Array | None) -> Array | bool:
+        if mask is not None and np.shape(mask) == self.egos.present.shape and np.asarray(mask).dtype == bool:
+            return np.asarray(mask)
+        found = self._mask(mask, "replay_ego", default=False)
+        return found if isinstance(found, bool) else found[:, None]
 
     def _mask(self, mask: Array | None, name: str, default: bool) -> Array | bool:
         if mask is None:
@@ -460,9 +492,11 @@ def _fill(array: Any, values: Any) -> None:
         array.assign(np.ascontiguousarray(values))
 
 
-def _resized(array: Array, agents: int) -> Array:
-    """The first so many agents, or with zeros for the missing ones."""
-    out = np.zeros((len(array), agents, *array.shape[2:]), array.dtype)
-    kept = min(agents, array.shape[1])
-    out[:, :kept] = array[:, :kept]
+def _resized(array: Array, shape: tuple[int, ...]) -> Array:
+    """What fits of an array, and zeros where it is too small."""
+    if array.shape == shape:
+        return array
+    out = np.zeros(shape, array.dtype)
+    common = tuple(slice(min(sizes)) for sizes in zip(array.shape, shape, strict=True))
+    out[common] = array[common]
     return out

@@ -1,0 +1,104 @@
+"""Several egos in one world."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from engine_scenes import line, moving, scenario
+
+from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scenario import Scenario, Script, with_egos
+
+
+def platoon(count: int = 3) -> Scenario:
+    """The ego and cars 20 m apart on the same lane, all at 10 m/s, and one at rest beside the road."""
+    cars = [moving(f"car {k}", x=20.0 * (k + 1)) for k in range(count)]
+    return scenario(*cars, moving("parked", y=-20.0, speed=0.0))
+
+
+def test_all_moving_vehicles_can_be_driven() -> None:
+    shared = with_egos(platoon())
+    assert [ego.track_id for ego in shared.egos] == ["car 0", "car 1", "car 2"]
+    world = World([shared])
+    assert world.egos.count == 4
+    controls = np.array([[[0.0, 0.0], [-2.0, 0.0], [1.0, 0.0], [0.0, 0.02]]])
+    for _ in range(10):
+        world.step(controls)
+    np.testing.assert_allclose(world.egos.speed[0], [10.0, 8.0, 11.0, 10.0], atol=1e-5)
+    np.testing.assert_allclose(world.egos.pose[0, :3, 0], [10.0, 29.0, 50.5], atol=1e-4)
+    assert world.egos.pose[0, 3, 2] == pytest.approx(0.2, abs=1e-5)
+    np.testing.assert_allclose(world.egos.progress[0, :3], [10.0, 9.0, 10.5], atol=1e-3)
+
+
+def test_an_ego_drives_and_sees_as_it_would_alone_while_the_others_keep_to_their_recordings() -> None:
+    """The same controls in one world of four egos and in worlds of one, where the others repeat the recording."""
+    shared = with_egos(platoon())
+    together = World([shared])
+    for _ in range(30):
+        together.step(np.zeros((1, 4, 2)))
+    for e, ego in enumerate(shared.egos, start=1):
+        scene = dataclasses.replace(shared.scene, ego_id=ego.track_id, route=ego.route)
+        alone = World([dataclasses.replace(shared, scene=scene, egos=())])
+        for _ in range(30):
+            alone.step(np.zeros((1, 2)))
+        np.testing.assert_array_equal(alone.ego_pose[0], together.egos.pose[0, e])
+        seen, wanted = alone.vectors()[0, 76:104], together.vectors()[0, e, 76:104]
+        order = (np.lexsort(rows.reshape(4, 7).T) for rows in (seen, wanted))
+        rows = (rows.reshape(4, 7)[k] for rows, k in zip((seen, wanted), order, strict=True))
+        np.testing.assert_allclose(*rows, atol=1e-5)
+
+
+def test_both_egos_of_a_contact_know_it() -> None:
+    world = World([with_egos(platoon(1))])
+    for _ in range(20):
+        world.step(np.array([[[4.0, 0.0], [-4.0, 0.0]]]))
+    assert world.egos.collided[0].tolist() == [True, True]
+    (mine,), (theirs,) = world.first_contacts(0, 0), world.first_contacts(0, 1)
+    assert (mine.id, theirs.id) == ("car 0", "ego")
+    assert mine.time == theirs.time
+    assert mine.point == pytest.approx(theirs.point, abs=1e-3)
+    assert (mine.ego_side, mine.agent_side) == (theirs.agent_side, theirs.ego_side)
+    assert mine.ego_delta_v == pytest.approx(theirs.agent_delta_v, abs=1e-4)
+    assert world.agents(0, 1).ids == ("ego", "parked")
+    assert world.truth(0, 1).ego_pose.tolist() == world.egos.pose[0, 1].tolist()
+
+
+def test_worlds_of_one_and_of_many_egos_share_a_batch() -> None:
+    world = World([platoon(), with_egos(platoon())])
+    assert world.egos.present.tolist() == [[True, False, False, False], [True] * 4]
+    assert world.vectors().shape[:2] == (2, 4)
+    with pytest.raises(InputError, match=r"controls has shape \(2, 2\), must be \(2, 4, 2\)"):
+        world.step(np.zeros((2, 2)))
+    with pytest.raises(InputError, match="controls of world 1, ego 2"):
+        world.step(np.where(np.arange(16).reshape(2, 4, 2) == 12, np.nan, 0.0))
+    saved = world.snapshot()
+    world.step(np.ones((2, 4, 2)) * [1.0, 0.01])
+    there = world.egos.pose.copy()
+    world.restore(saved)
+    world.step(np.ones((2, 4, 2)) * [1.0, 0.01])
+    np.testing.assert_array_equal(world.egos.pose, there)
+    world.assign([1], [platoon()])
+    assert world.egos.present.tolist() == [[True, False, False, False]] * 2
+    assert (world.egos.progress[1, 1:] == 0.0).all()
+
+
+def test_egos_repeat_their_recordings_where_told() -> None:
+    world = World([with_egos(platoon())])
+    told = np.array([[True, False, True, False]])
+    for _ in range(10):
+        world.step(np.full((1, 4, 2), [-5.0, 0.0]), replay_ego=told)
+    np.testing.assert_allclose(world.egos.speed[0], [10.0, 5.0, 10.0, 5.0], atol=1e-5)
+
+
+def test_who_cannot_be_an_ego_is_named() -> None:
+    with pytest.raises(InputError, match="no track 'ghost'"):
+        with_egos(platoon(), ["ghost"])
+    with pytest.raises(InputError, match=r"'parked' moves 0\.0 m"):
+        with_egos(platoon(), ["parked"])
+    with pytest.raises(InputError, match="'ego' cannot be an ego"):
+        with_egos(platoon(), ["ego"])
+    scripted = scenario(moving("car", x=20.0), scripts=[Script("car", line((20, 0), (300, 0)), 10.0)])
+    with pytest.raises(InputError, match="'car' cannot be an ego"):
+        with_egos(scripted, ["car"])
+    assert with_egos(scripted).egos == ()
