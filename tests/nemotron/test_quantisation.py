@@ -10,7 +10,8 @@ from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.checkpoint import published
 from alpamayo_vla_model.nemotron.generation import Request, generate
-from alpamayo_vla_model.nemotron.quantisation import RECIPES, decode, encode, quantise_int8, stored_as
+from alpamayo_vla_model.nemotron.quantisation import RECIPES, decode, encode, stored_as
+from alpamayo_vla_model.nemotron.weight_only import store_weights
 
 SHAPE = NemotronConfig.preset("tiny").with_(vocab_size=64, pattern="MEM*E")
 
@@ -24,7 +25,7 @@ def test_int8_stays_near_float32_and_generates():
     model = NemotronModel(SHAPE).eval()
     ids = torch.arange(40)[None] % 64
     want = model(ids)
-    quantise_int8(model)
+    store_weights(model, torch.int8)
     assert error(model(ids), want) < 0.05
     cache = model.new_cache(1)
     steps = torch.cat([model(ids[:, t : t + 1], cache=cache) for t in range(40)], 1)

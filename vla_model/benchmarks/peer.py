@@ -15,7 +15,7 @@ import transformers
 from record import interleaved, write
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.quantisation import quantise_int8
+from alpamayo_vla_model.nemotron.weight_only import store_weights
 
 RESULTS = Path(__file__).parent / "results.csv"
 STEPS = 16
@@ -67,7 +67,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = NemotronModel(NemotronConfig.preset("small")).eval()
     peer = peer_of(model)
-    small = quantise_int8(copy.deepcopy(model))
+    small = store_weights(copy.deepcopy(model), torch.int8)
     generator = torch.Generator().manual_seed(0)
     for batch in (1, 8):
         tokens = torch.randint(0, 8192, (batch, 128), generator=generator)

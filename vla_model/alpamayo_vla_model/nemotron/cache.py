@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,20 +21,21 @@ from alpamayo_kernels.ssd import ssd_scan
 Rows = int | Sequence[int] | Tensor
 
 
-@dataclass
+@dataclass(frozen=True)
 class MambaDraft:
-    """What is needed to undo a part of the last tokens: inputs of the convolution and of the scan.
+    """What is needed to undo a part of the last tokens.
 
-    `final` holds what a full acceptance leaves, `states` those after every token, if they were kept.
+    Attributes:
+        window: Inputs of the convolution, `[batch, kernel - 1 + time, channels]`.
+        time: Tokens of the draft.
+        final: The state after all of them.
+        replay: Returns the state after the first `counts` (`[batch]`) of them, from their rank-one factors.
     """
 
     window: Tensor
-    x: Tensor
-    dt: Tensor
-    A: Tensor
-    B: Tensor
-    final: tuple[Tensor, Tensor] | None = None
-    states: list[Tensor] | None = None
+    time: int
+    final: Tensor
+    replay: Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -66,24 +67,18 @@ class MambaState:
     def commit(self, n: int | Tensor) -> None:
         """Keep n of the drafted tokens (one number, or one for each sequence)."""
         draft, self.draft = self.draft, None
-        if draft is None:
+        if draft is None or (isinstance(n, int) and n == 0):
             return
-        time = draft.x.shape[1]
-        if isinstance(n, int) and n == 0:
-            return
-        if isinstance(n, int) and draft.states is not None:
-            self.ssm = self.rounded(draft.states[n - 1][None])
-            self.conv = draft.window[:, n : n + self.conv.shape[1]]
-            return
-        if isinstance(n, int) and n == time and draft.final is not None:
-            self.conv, self.ssm = draft.final[0], self.rounded(draft.final[1])
-            return
-        counts = torch.as_tensor(n, device=draft.x.device).expand(draft.x.shape[0])
-        keep = torch.arange(time, device=counts.device) < counts[:, None]
-        dt = draft.dt * keep[..., None]
-        self.ssm = self.rounded(replay(self.ssm, draft.x, dt, draft.A, draft.B))
-        offsets = counts[:, None] + torch.arange(self.conv.shape[1], device=counts.device)
-        self.conv = draft.window.take_along_dim(offsets[..., None], dim=1)
+        batch, past = self.conv.shape[:2]
+        if isinstance(n, int):
+            counts = torch.full((batch,), n, device=self.ssm.device)
+            self.conv = draft.window[:, n : n + past]
+        else:
+            counts = n.expand(batch)
+            offsets = counts[:, None] + torch.arange(past, device=counts.device)
+            self.conv = draft.window.take_along_dim(offsets[..., None], dim=1)
+        whole = isinstance(n, int) and n == draft.time
+        self.ssm = self.rounded(draft.final if whole else draft.replay(counts))
 
 
 def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -100,9 +95,10 @@ def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.floor(x / step + noise) * step).half()
 
 
-def replay(state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    """Return the state after the tokens, from the rank-one factors `dt x` and `B` of each."""
-    return ssd_scan(x, dt, A, B, torch.zeros_like(B), None, state, x.shape[1])[1]
+def replay(state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, counts: Tensor) -> Tensor:
+    """Return the state after each sequence's first `counts` tokens, from the rank-one factors `dt x` and `B`."""
+    keep = torch.arange(x.shape[1], device=counts.device) < counts[:, None]
+    return ssd_scan(x, dt * keep[..., None], A, B, torch.zeros_like(B), None, state, x.shape[1])[1]
 
 
 @dataclass
@@ -121,13 +117,17 @@ class KeyValueState:
             self.keys = torch.cat([self.keys[:, :, :start], k], dim=2)
             self.values = torch.cat([self.values[:, :, :start], v], dim=2)
             return self.keys, self.values
+        self.reserve(start, end)
+        self.keys[:, :, start:end] = k
+        self.values[:, :, start:end] = v
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def reserve(self, start: int, end: int) -> None:
+        """Make sure that the slots from `start` to `end` may be written."""
         if end > self.keys.shape[2] or start < self.frozen:
             capacity = max(end, self.keys.shape[2], min(2 * self.keys.shape[2], end + 4096))
             self.keys, self.values = (_grown(m, start, capacity) for m in (self.keys, self.values))
             self.frozen = 0
-        self.keys[:, :, start:end] = k
-        self.values[:, :, start:end] = v
-        return self.keys[:, :, :end], self.values[:, :, :end]
 
 
 LayerState = MambaState | KeyValueState | None

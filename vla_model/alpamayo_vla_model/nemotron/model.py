@@ -14,6 +14,7 @@ the published checkpoints, without their leading `backbone.`; experts are merged
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ from alpamayo_kernels.norm import gated_rms_norm, rms_norm
 from alpamayo_kernels.router import route_top_k
 from alpamayo_kernels.ssd import ssd_scan
 from alpamayo_kernels.state_update import selective_state_update
-from alpamayo_vla_model.nemotron import decode, decode_few
-from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache
+from alpamayo_vla_model.nemotron import fused
+from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache, replay
 from alpamayo_vla_model.nemotron.config import NemotronConfig
 
 
@@ -149,9 +150,7 @@ class Mamba2(nn.Module):
         self, old: MambaState, conv: Tensor, ssm: Tensor, factors: tuple[Tensor, ...], context: Context
     ) -> None:
         if context.tentative:
-            tail = conv[:, conv.shape[1] - self.c.conv_kernel + 1 :]
-            x, dt, A, B = factors
-            old.draft = MambaDraft(conv, x, dt, A, B, (tail, ssm))
+            old.draft = MambaDraft(conv, factors[0].shape[1], ssm, functools.partial(replay, old.ssm, *factors))
         else:
             old.conv, old.ssm = conv, old.rounded(ssm)
 
@@ -299,6 +298,7 @@ class MTP(nn.Module):
 
     def __init__(self, c: NemotronConfig) -> None:
         super().__init__()
+        self.c = c
         self.layers = nn.ModuleList([Block(block, c) for block in c.mtp_pattern])
         first, last = self.layers[0], self.layers[-1]
         first.enorm = RMSNorm(c.hidden_size, c.norm_eps)
@@ -323,6 +323,13 @@ class MTP(nn.Module):
             attention_mask: False at padding, `[batch, time]`.
         """
         first, last = self.layers[0], self.layers[-1]
+        if cache is not None and fused.applies(next_embeddings, cache, attention_mask):
+            joint = fused.Joint(first.enorm, first.hnorm, first.eh_proj)  # type: ignore[arg-type]
+            blocks = fused.blocks_of(self, self.c, self.c.mtp_pattern, self.layers, last.final_layernorm, joint)
+            if blocks is not None:
+                y = blocks.run(next_embeddings, cache, False, hidden)
+                cache.advance(y.shape[1], None, False)
+                return y
         joined = torch.cat([first.enorm(next_embeddings), first.hnorm(hidden)], dim=-1)  # type: ignore[operator]
         context = _context(joined.shape[1], cache, attention_mask, joined.device, False)
         x = first.eh_proj(joined)  # type: ignore[operator]
@@ -330,7 +337,7 @@ class MTP(nn.Module):
             x = layer(x, None if cache is None else cache.layers[index], context)
         if cache is not None:
             cache.advance(joined.shape[1], context.keep, False)
-        y: Tensor = last.final_layernorm(x)  # type: ignore[operator]
+        y = last.final_layernorm(x)  # type: ignore[operator]
         return y
 
 
@@ -415,7 +422,8 @@ class NemotronModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the float32 logits of hidden states, `[..., vocab]`."""
-        out: Tensor = self.lm_head(hidden)
+        few = fused.linear(self.lm_head, hidden)
+        out: Tensor = self.lm_head(hidden) if few is None else few
         return out if out.dtype == torch.float64 else out.float()
 
     def forward(
@@ -524,14 +532,14 @@ class NemotronModel(nn.Module):
         assert x is not None
         if cache is not None and cache.batch != len(x):
             raise ValueError(f"the cache holds {cache.batch} sequences, the input {len(x)}")
+        if cache is not None and not layers and fused.applies(x, cache, attention_mask):
+            blocks = fused.blocks_of(self, self.config, self.config.pattern, self.layers, self.norm_f)
+            if blocks is not None:
+                hidden = blocks.run(x, cache, tentative)
+                cache.advance(x.shape[1], None, tentative)
+                return hidden, {}
         context = _context(x.shape[1], cache, attention_mask, x.device, tentative)
         found: dict[int, Tensor] = {}
-        if cache is not None and not layers and decode.applies(x, cache, context.keep):
-            single = x.shape[1] == 1 and not tentative
-            if single or x.shape[1] <= decode_few.MOST:
-                x = decode.decode_token(self, x, cache) if single else decode_few.decode_few(self, x, cache, context)
-                cache.advance(x.shape[1], None, tentative)
-                return self.norm_f(x), found
         for index, layer in enumerate(self.layers):
             state = None if cache is None else cache.layers[index]
             if self.checkpoint_activations and cache is None and torch.is_grad_enabled():

@@ -1,0 +1,24 @@
+"""The Warp kernel around `step.h`. Warp evaluates the annotations, so they are no strings here."""
+
+from pathlib import Path
+
+import warp as wp
+
+_FOLDER = Path(__file__).parent
+_HEADERS = wp.ModuleBuildOptions(
+    extra_cpu_include_dirs=[str(_FOLDER)],
+    extra_cpu_preamble='#include "step.h"',
+    extra_build_dependencies=[str(_FOLDER / name) for name in ("vectors.h", "step.h")],
+)
+_OPTIONS = {"enable_backward": False, "cpu_compiler_flags": "-march=native", "extra_build_options": _HEADERS}
+
+
+@wp.func_native("fused_step::call(what, a, b, c, d, e, f);")
+def call(what: wp.int64, a: wp.int64, b: wp.int64, c: wp.int64, d: wp.int64, e: wp.int64, f: wp.int64):  # noqa: D103
+    ...
+
+
+@wp.kernel(module="unique", module_options=_OPTIONS)
+def enter(what: wp.int64, a: wp.int64, b: wp.int64, c: wp.int64, d: wp.int64, e: wp.int64, f: wp.int64):
+    """Call one of the functions of `step.h`."""
+    call(what, a, b, c, d, e, f)

@@ -1,0 +1,432 @@
+// A few tokens of a few sequences through all blocks of a hybrid model, on one core.
+//
+// The numbers are those of the model's general path up to rounding. States are read from one place and written to
+// another, so that a snapshot stays valid. Structures are filled in `tables.py`, field by field in the same order.
+
+#pragma once
+#include "vectors.h"
+
+namespace fused_step {
+
+struct Mamba {
+    Weight in_proj, out_proj;
+    const float *taps, *conv_bias, *A_log, *D, *dt_bias, *norm;  // taps [channels, kernel]
+    i64 heads, head_dim, groups, size, kernel;
+    float dt_min, dt_max, eps;
+};
+
+struct Attention {
+    Weight q, k, v, o;
+    i64 heads, kv_heads, head_dim;
+};
+
+struct Experts {
+    Weight gate, fc1, fc2, shared_up, shared_down, up, down;  // `up` and `down` are those of expert 0
+    const float* correction;
+    i64 experts, top, groups, top_groups, normed;
+    float scale;
+};
+
+struct Dense {
+    Weight up, down;
+};
+
+struct Block {
+    i64 kind;  // the pattern's letter
+    const float* norm;
+    Mamba mamba;
+    Attention attention;
+    Experts experts;
+    Dense dense;
+};
+
+// Of one block: a Mamba-2 block's states before and after, or an attention block's slots.
+struct State {
+    const float *conv, *ssm;
+    i64 conv_stride, ssm_stride;  // from one sequence to the next
+    float *window, *ssm_out;      // [batch, kernel - 1 + time, channels], [batch, heads, head_dim, size]
+    float *convolved, *dt;        // [batch, time, channels], [batch, time, heads]
+    float *keys, *values;         // [batch, kv_heads, capacity, head_dim]
+    i64 capacity, prefix_capacity, prefix_forks;
+    const float *prefix_keys, *prefix_values;
+};
+
+struct Step {
+    const Block* blocks;
+    const State* states;
+    i64 count, batch, time, hidden;
+    const float* input;  // [batch * time, hidden]
+    float* output;       // the same, after the last norm
+    const float* norm;
+    float eps;
+    i64 length, prefix_length;   // slots in use
+    const unsigned char* valid;  // [batch, prefix_length + length], or null
+    float* scratch;
+    i64* distinct;  // is increased by the number of experts that were read
+    // In front of a multi-token-prediction block: x = join [norm(input) | norm(joined)].
+    const float *joined, *input_norm, *joined_norm;
+    Weight join;
+};
+
+inline void rms_norm(const float* x, const float* weight, float eps, i64 n, float* y) {
+    const float scale = 1.0f / sqrtf(dot(x, x, n) / n + eps);
+    for (i64 i = 0; i < n; i++) y[i] = x[i] * scale * weight[i];
+}
+
+// Scratch memory is handed out from one piece and taken back by value.
+struct Scratch {
+    float* next;
+    float* take(i64 n) {
+        float* p = next;
+        next += (n + LANES - 1) / LANES * LANES;
+        return p;
+    }
+};
+
+inline void convolve(const Mamba& m, const State& s, const Step& step, const float* projected, i64 width,
+                     Scratch scratch) {
+    const i64 inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.size, past = m.kernel - 1;
+    float* taps = scratch.take(m.kernel * channels);
+    for (i64 k = 0; k < m.kernel; k++)
+        for (i64 c = 0; c < channels; c++) taps[k * channels + c] = m.taps[c * m.kernel + k];
+    for (i64 b = 0; b < step.batch; b++) {
+        float* window = s.window + b * (past + step.time) * channels;
+        __builtin_memcpy(window, s.conv + b * s.conv_stride, past * channels * 4);
+        for (i64 t = 0; t < step.time; t++) {
+            const float* row = projected + (b * step.time + t) * width + inner;
+            __builtin_memcpy(window + (past + t) * channels, row, channels * 4);
+            float* y = s.convolved + (b * step.time + t) * channels;
+            i64 c = 0;
+            for (; c + LANES <= channels; c += LANES) {
+                Vec total = m.conv_bias ? load(m.conv_bias + c) : Vec{};
+                for (i64 k = 0; k < m.kernel; k++)
+                    total += load(taps + k * channels + c) * load(window + (t + k) * channels + c);
+                store(y + c, silu(total));
+            }
+            for (; c < channels; c++) {
+                float total = m.conv_bias ? m.conv_bias[c] : 0.0f;
+                for (i64 k = 0; k < m.kernel; k++) total += taps[k * channels + c] * window[(t + k) * channels + c];
+                y[c] = silu(total);
+            }
+        }
+    }
+}
+
+inline void discretise(const Mamba& m, const State& s, const Step& step, const float* projected, i64 width) {
+    for (i64 r = 0; r < step.batch * step.time; r++)
+        for (i64 h = 0; h < m.heads; h++) {
+            const float dt = softplus(projected[r * width + width - m.heads + h] + m.dt_bias[h]);
+            s.dt[r * m.heads + h] = dt < m.dt_min ? m.dt_min : dt > m.dt_max ? m.dt_max : dt;
+        }
+}
+
+// One row of a state through `time` tokens: s <- exp(dt A) s + dt x B, y = s C + D x.
+// `C` null leaves out the outputs.
+inline void recur(float* row, const float* decay, const float* u, const float* B, const float* C, i64 stride, i64 time,
+                  i64 size, float* y, i64 y_stride) {
+    for (i64 t = 0; t < time; t++) {
+        const float *b = B + t * stride, *c = C ? C + t * stride : nullptr;
+        Vec total = {};
+        i64 n = 0;
+        for (; n + LANES <= size; n += LANES) {
+            const Vec v = load(row + n) * decay[t] + u[t] * load(b + n);
+            store(row + n, v);
+            if (c) total += v * load(c + n);
+        }
+        float rest = 0.0f;
+        for (; n < size; n++) {
+            row[n] = row[n] * decay[t] + u[t] * b[n];
+            if (c) rest += row[n] * c[n];
+        }
+        if (c) y[t * y_stride] += sum(total) + rest;
+    }
+}
+
+// All states of one sequence over its first `time` tokens; y [time, heads, head_dim] is added to.
+inline void scan(const Mamba& m, const float* old, float* state, const float* convolved, const float* dt, i64 time,
+                 float* y, float* decay, float* u) {
+    const i64 inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.size;
+    __builtin_memcpy(state, old, inner * m.size * 4);
+    for (i64 h = 0; h < m.heads; h++) {
+        const float* B = convolved + inner + h / (m.heads / m.groups) * m.size;
+        const float A = -exponential(m.A_log[h]);
+        for (i64 t = 0; t < time; t++) decay[t] = exponential(dt[t * m.heads + h] * A);
+        for (i64 p = 0; p < m.head_dim; p++) {
+            const i64 i = h * m.head_dim + p;
+            for (i64 t = 0; t < time; t++) u[t] = convolved[t * channels + i] * dt[t * m.heads + h];
+            recur(state + i * m.size, decay, u, B, y ? B + m.groups * m.size : nullptr, channels, time, m.size, y + i,
+                  inner);
+        }
+    }
+}
+
+inline void gate_and_norm(const Mamba& m, float* y, const float* z) {
+    const i64 width = m.heads * m.head_dim / m.groups;
+    for (i64 g = 0; g < m.groups; g++) {
+        float* part = y + g * width;
+        i64 i = 0;
+        for (; i + LANES <= width; i += LANES) store(part + i, load(part + i) * silu(load(z + g * width + i)));
+        for (; i < width; i++) part[i] *= silu(z[g * width + i]);
+        rms_norm(part, m.norm + g * width, m.eps, width, part);
+    }
+}
+
+inline void mamba(const Mamba& m, const State& s, const Step& step, const float* h, float* x, Scratch scratch) {
+    const i64 rows = step.batch * step.time, width = m.in_proj.rows, inner = m.heads * m.head_dim;
+    const i64 channels = inner + 2 * m.groups * m.size;
+    float *projected = scratch.take(rows * width), *y = scratch.take(rows * inner);
+    float *decay = scratch.take(step.time), *u = scratch.take(step.time);
+    multiply(m.in_proj, {h, step.hidden, projected, width, rows});
+    convolve(m, s, step, projected, width, scratch);
+    discretise(m, s, step, projected, width);
+    for (i64 r = 0; r < rows; r++)
+        for (i64 i = 0; i < inner; i++) y[r * inner + i] = s.convolved[r * channels + i] * m.D[i / m.head_dim];
+    for (i64 b = 0; b < step.batch; b++) {
+        const i64 first = b * step.time;
+        scan(m, s.ssm + b * s.ssm_stride, s.ssm_out + b * inner * m.size, s.convolved + first * channels,
+             s.dt + first * m.heads, step.time, y + first * inner, decay, u);
+    }
+    for (i64 r = 0; r < rows; r++) gate_and_norm(m, y + r * inner, projected + r * width);
+    multiply(m.out_proj, {y, inner, x, step.hidden, rows}, Then::Add);
+}
+
+// Softmax attention of one query taken over blocks of slots: running maximum, sum and weighted values.
+struct Query {
+    const float* q;
+    float* y;
+    float top, total;
+};
+
+constexpr i64 SLOTS = 64;
+
+inline void attend(Query& query, const float* keys, const float* values, i64 slots, i64 dim, float scale,
+                   const unsigned char* valid) {
+    float weight[SLOTS];
+    Vec top = splat(query.top);
+    for (i64 i = 0; i < SLOTS; i++)
+        weight[i] = i < slots && (!valid || valid[i]) ? dot(query.q, keys + i * dim, dim) * scale : -1e30f;
+    for (i64 i = 0; i < SLOTS; i += LANES) top = largest(top, load(weight + i));
+    float most = top[0];
+    for (int i = 1; i < LANES; i++) most = top[i] > most ? top[i] : most;
+    if (most <= -1e30f) return;
+    const float shrink = exponential(query.top - most);
+    Vec total = {};
+    for (i64 i = 0; i < SLOTS; i += LANES) {
+        const Vec w = load(weight + i);
+        const Vec e = w <= -1e30f ? Vec{} : exponential(w - most);
+        store(weight + i, e);
+        total += e;
+    }
+    query.total = query.total * shrink + sum(total);
+    query.top = most;
+    for (i64 d = 0; d < dim; d++) query.y[d] *= shrink;
+    for (i64 i = 0; i < slots; i++) {
+        if (weight[i] == 0.0f) continue;
+        i64 d = 0;
+        for (; d + LANES <= dim; d += LANES)
+            store(query.y + d, load(query.y + d) + weight[i] * load(values + i * dim + d));
+        for (; d < dim; d++) query.y[d] += weight[i] * values[i * dim + d];
+    }
+}
+
+// The queries of one group of heads at all times, over slots [0, until + t] of one piece of memory.
+inline void attend_all(Query* queries, i64 group, i64 time, const float* keys, const float* values, i64 until, bool grows,
+                       i64 dim, float scale, const unsigned char* valid) {
+    const i64 end = until + (grows ? time : 0);
+    for (i64 start = 0; start < end; start += SLOTS)
+        for (i64 t = 0; t < time; t++) {
+            const i64 last = grows ? until + t + 1 : until;
+            const i64 slots = last - start < SLOTS ? last - start : SLOTS;
+            if (slots <= 0) continue;
+            unsigned char seen[SLOTS];
+            if (valid)
+                for (i64 i = 0; i < slots; i++) seen[i] = start + i < until ? valid[start + i] : 1;
+            for (i64 g = 0; g < group; g++)
+                attend(queries[t * group + g], keys + start * dim, values + start * dim, slots, dim, scale,
+                       valid ? seen : nullptr);
+        }
+}
+
+inline void attention(const Attention& a, const State& s, const Step& step, const float* h, float* x, Scratch scratch) {
+    const i64 rows = step.batch * step.time, dim = a.head_dim, group = a.heads / a.kv_heads;
+    float *q = scratch.take(rows * a.heads * dim), *y = scratch.take(rows * a.heads * dim);
+    float *k = scratch.take(rows * a.kv_heads * dim), *v = scratch.take(rows * a.kv_heads * dim);
+    Query* queries = (Query*)scratch.take(step.time * group * sizeof(Query) / 4);
+    multiply(a.q, {h, step.hidden, q, a.heads * dim, rows});
+    multiply(a.k, {h, step.hidden, k, a.kv_heads * dim, rows});
+    multiply(a.v, {h, step.hidden, v, a.kv_heads * dim, rows});
+    __builtin_memset(y, 0, rows * a.heads * dim * 4);
+    const float scale = 1.0f / sqrtf((float)dim);
+    for (i64 b = 0; b < step.batch; b++)
+        for (i64 j = 0; j < a.kv_heads; j++) {
+            const i64 slot = ((b * a.kv_heads + j) * s.capacity + step.length) * dim;
+            for (i64 t = 0; t < step.time; t++) {
+                const i64 row = (b * step.time + t) * a.kv_heads + j;
+                __builtin_memcpy(s.keys + slot + t * dim, k + row * dim, dim * 4);
+                __builtin_memcpy(s.values + slot + t * dim, v + row * dim, dim * 4);
+                for (i64 g = 0; g < group; g++) {
+                    const i64 head = (b * step.time + t) * a.heads + j * group + g;
+                    queries[t * group + g] = {q + head * dim, y + head * dim, -1e30f, 0.0f};
+                }
+            }
+            const unsigned char* valid = step.valid ? step.valid + b * (step.prefix_length + step.length) : nullptr;
+            if (step.prefix_length) {
+                const i64 at = (b / s.prefix_forks * a.kv_heads + j) * s.prefix_capacity * dim;
+                attend_all(queries, group, step.time, s.prefix_keys + at, s.prefix_values + at, step.prefix_length, false,
+                           dim, scale, valid);
+            }
+            const i64 at = (b * a.kv_heads + j) * s.capacity * dim;
+            attend_all(queries, group, step.time, s.keys + at, s.values + at, step.length, true, dim, scale,
+                       valid ? valid + step.prefix_length : nullptr);
+            for (i64 i = 0; i < step.time * group; i++)
+                for (i64 d = 0; d < dim; d++) queries[i].y[d] /= queries[i].total;
+        }
+    multiply(a.o, {y, a.heads * dim, x, step.hidden, rows}, Then::Add);
+}
+
+inline i64 take_largest(float* values, i64 n) {
+    i64 best = 0;
+    for (i64 i = 1; i < n; i++)
+        if (values[i] > values[best]) best = i;
+    values[best] = -__builtin_inff();
+    return best;
+}
+
+// Leave only the best groups of experts to choose from; a group counts by its two best.
+inline void limit_to_groups(const Experts& e, float* choice, Scratch scratch) {
+    const i64 size = e.experts / e.groups;
+    float *copy = scratch.take(size), *score = scratch.take(e.groups);
+    for (i64 g = 0; g < e.groups; g++) {
+        __builtin_memcpy(copy, choice + g * size, size * 4);
+        score[g] = 0.0f;
+        for (i64 i = 0; i < 2 && i < size; i++) {
+            const float* values = choice + g * size;
+            score[g] += values[take_largest(copy, size)];
+        }
+    }
+    for (i64 i = 0; i < e.top_groups; i++) take_largest(score, e.groups);
+    for (i64 g = 0; g < e.groups; g++)
+        if (score[g] != -__builtin_inff())
+            for (i64 i = 0; i < size; i++) choice[g * size + i] = -__builtin_inff();
+}
+
+// Chosen experts [top] of one token and their weights, from router logits, which become scores.
+inline void route(const Experts& e, float* scores, int* chosen, float* weights, Scratch scratch) {
+    float* choice = scratch.take(e.experts);
+    for (i64 i = 0; i < e.experts; i++) {
+        scores[i] = 1.0f / (1.0f + exponential(-scores[i]));
+        choice[i] = scores[i] + e.correction[i];
+    }
+    if (e.groups > 1) limit_to_groups(e, choice, scratch);
+    float total = 0.0f;
+    for (i64 k = 0; k < e.top; k++) {
+        chosen[k] = (int)take_largest(choice, e.experts);
+        weights[k] = scores[chosen[k]];
+        total += weights[k];
+    }
+    const float factor = e.normed ? e.scale / (total + 1e-20f) : e.scale;
+    for (i64 k = 0; k < e.top; k++) weights[k] *= factor;
+}
+
+inline Weight expert_of(const Weight& first, i64 index) {
+    const i64 bytes = first.kind == 0 ? 4 : first.kind == 1 ? 2 : 1;
+    Weight w = first;
+    w.data = (const char*)first.data + index * first.rows * first.cols * bytes;
+    if (first.scale) w.scale = first.scale + index * first.rows;
+    return w;
+}
+
+inline void mixture(const Experts& e, const Step& step, const float* h, float* x, Scratch scratch) {
+    const i64 rows = step.batch * step.time, width = e.up.cols, inner = e.up.rows;
+    float *scores = scratch.take(rows * e.experts), *weights = scratch.take(rows * e.top), *mixed = x;
+    int *chosen = (int*)scratch.take(rows * e.top), *tokens = (int*)scratch.take(rows);
+    float *gains = scratch.take(rows), *hidden = scratch.take(rows * inner);
+    float* shared = scratch.take(rows * e.shared_up.rows);
+    const float* v = h;
+    multiply(e.gate, {h, step.hidden, scores, e.experts, rows});
+    for (i64 r = 0; r < rows; r++) route(e, scores + r * e.experts, chosen + r * e.top, weights + r * e.top, scratch);
+    if (e.fc1.data) {
+        float* latent = scratch.take(rows * width);
+        multiply(e.fc1, {h, step.hidden, latent, width, rows});
+        v = latent;
+        mixed = scratch.take(rows * width);
+        __builtin_memset(mixed, 0, rows * width * 4);
+    }
+    for (i64 expert = 0; expert < e.experts; expert++) {
+        i64 count = 0;
+        for (i64 i = 0; i < rows * e.top; i++)
+            if (chosen[i] == expert) {
+                tokens[count] = (int)(i / e.top);
+                gains[count++] = weights[i];
+            }
+        if (!count) continue;
+        ++*step.distinct;
+        Rows up = {v, width, hidden, inner, count};
+        up.from = tokens;
+        up.gain = gains;
+        multiply(expert_of(e.up, expert), up, Then::SquaredReLU);
+        Rows down = {hidden, inner, mixed, width, count};
+        down.to = tokens;
+        multiply(expert_of(e.down, expert), down, Then::Add);
+    }
+    if (e.fc2.data) multiply(e.fc2, {mixed, width, x, step.hidden, rows}, Then::Add);
+    multiply(e.shared_up, {h, step.hidden, shared, e.shared_up.rows, rows}, Then::SquaredReLU);
+    multiply(e.shared_down, {shared, e.shared_up.rows, x, step.hidden, rows}, Then::Add);
+}
+
+inline void dense(const Dense& d, const Step& step, const float* h, float* x, Scratch scratch) {
+    const i64 rows = step.batch * step.time;
+    float* inner = scratch.take(rows * d.up.rows);
+    multiply(d.up, {h, step.hidden, inner, d.up.rows, rows}, Then::SquaredReLU);
+    multiply(d.down, {inner, d.up.rows, x, step.hidden, rows}, Then::Add);
+}
+
+inline void join(const Step& step, float* x, Scratch scratch) {
+    const i64 rows = step.batch * step.time, d = step.hidden;
+    float* pair = scratch.take(rows * 2 * d);
+    for (i64 r = 0; r < rows; r++) {
+        rms_norm(step.input + r * d, step.input_norm, step.eps, d, pair + r * 2 * d);
+        rms_norm(step.joined + r * d, step.joined_norm, step.eps, d, pair + r * 2 * d + d);
+    }
+    multiply(step.join, {pair, 2 * d, x, d, rows});
+}
+
+inline void run(const Step& step) {
+    const i64 rows = step.batch * step.time, d = step.hidden;
+    Scratch scratch = {step.scratch};
+    float *x = scratch.take(rows * d), *h = scratch.take(rows * d);
+    if (step.joined) {
+        join(step, x, scratch);
+    } else {
+        __builtin_memcpy(x, step.input, rows * d * 4);
+    }
+    for (i64 i = 0; i < step.count; i++) {
+        const Block& block = step.blocks[i];
+        for (i64 r = 0; r < rows; r++) rms_norm(x + r * d, block.norm, step.eps, d, h + r * d);
+        if (block.kind == 'M') mamba(block.mamba, step.states[i], step, h, x, scratch);
+        if (block.kind == '*') attention(block.attention, step.states[i], step, h, x, scratch);
+        if (block.kind == 'E') mixture(block.experts, step, h, x, scratch);
+        if (block.kind == '-') dense(block.dense, step, h, x, scratch);
+    }
+    for (i64 r = 0; r < rows; r++) rms_norm(x + r * d, step.norm, step.eps, d, step.output + r * d);
+}
+
+// A state after the first `counts[b]` tokens of a step, for each sequence.
+inline void replay(const Mamba& m, const State& s, i64 batch, i64 time, const i64* counts, float* scratch) {
+    const i64 inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.size;
+    for (i64 b = 0; b < batch; b++)
+        scan(m, s.ssm + b * s.ssm_stride, s.ssm_out + b * inner * m.size, s.convolved + b * time * channels,
+             s.dt + b * time * m.heads, counts[b], nullptr, scratch, scratch + time);
+}
+
+// The one door from outside; the arguments are addresses and numbers, as `native.py` lists them.
+inline void call(i64 what, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
+    if (what == 0) run(*(const Step*)a);
+    if (what == 1) replay(*(const Mamba*)a, *(const State*)b, c, d, (const i64*)e, (float*)f);
+    if (what == 2) {
+        const Weight& w = *(const Weight*)a;
+        multiply(w, {(const float*)b, w.cols, (float*)c, w.rows, d});
+    }
+}
+
+}  // namespace fused_step

@@ -1,0 +1,133 @@
+"""The structures of `step.h`, field by field in the same order, and how they are filled."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_Pointer = ctypes.c_void_p
+_Int = ctypes.c_longlong
+_Float = ctypes.c_float
+KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+
+
+class Weight(ctypes.Structure):
+    """A weight matrix `[rows, cols]` with its row scales and bias, either of which may be missing."""
+
+    _fields_ = [
+        *((name, _Pointer) for name in ("data", "scale", "bias")),
+        *((name, _Int) for name in ("rows", "cols", "kind")),
+    ]
+
+
+class Mamba(ctypes.Structure):
+    """A Mamba-2 block."""
+
+    _fields_ = [
+        *((name, Weight) for name in ("in_proj", "out_proj")),
+        *((name, _Pointer) for name in ("taps", "conv_bias", "A_log", "D", "dt_bias", "norm")),
+        *((name, _Int) for name in ("heads", "head_dim", "groups", "size", "kernel")),
+        *((name, _Float) for name in ("dt_min", "dt_max", "eps")),
+    ]
+
+
+class Attention(ctypes.Structure):
+    """An attention block."""
+
+    _fields_ = [
+        *((name, Weight) for name in ("q", "k", "v", "o")),
+        *((name, _Int) for name in ("heads", "kv_heads", "head_dim")),
+    ]
+
+
+class Experts(ctypes.Structure):
+    """A mixture of experts; `up` and `down` are those of the first expert, the others lie behind it."""
+
+    _fields_ = [
+        *((name, Weight) for name in ("gate", "fc1", "fc2", "shared_up", "shared_down", "up", "down")),
+        ("correction", _Pointer),
+        *((name, _Int) for name in ("experts", "top", "groups", "top_groups", "normed")),
+        ("scale", _Float),
+    ]
+
+
+class Dense(ctypes.Structure):
+    """A dense MLP."""
+
+    _fields_ = [("up", Weight), ("down", Weight)]
+
+
+class Block(ctypes.Structure):
+    """Any block: its pattern letter, its norm, and the fields of its kind."""
+
+    _fields_ = [
+        ("kind", _Int),
+        ("norm", _Pointer),
+        ("mamba", Mamba),
+        ("attention", Attention),
+        ("experts", Experts),
+        ("dense", Dense),
+    ]
+
+
+class State(ctypes.Structure):
+    """What a block remembers: Mamba-2 states before and after, or an attention block's slots."""
+
+    _fields_ = [
+        *((name, _Pointer) for name in ("conv", "ssm")),
+        *((name, _Int) for name in ("conv_stride", "ssm_stride")),
+        *((name, _Pointer) for name in ("window", "ssm_out", "convolved", "dt", "keys", "values")),
+        *((name, _Int) for name in ("capacity", "prefix_capacity", "prefix_forks")),
+        *((name, _Pointer) for name in ("prefix_keys", "prefix_values")),
+    ]
+
+
+class Step(ctypes.Structure):
+    """One call: a few tokens of a few sequences."""
+
+    _fields_ = [
+        *((name, _Pointer) for name in ("blocks", "states")),
+        *((name, _Int) for name in ("count", "batch", "time", "hidden")),
+        *((name, _Pointer) for name in ("input", "output", "norm")),
+        ("eps", _Float),
+        *((name, _Int) for name in ("length", "prefix_length")),
+        *((name, _Pointer) for name in ("valid", "scratch", "distinct", "joined", "input_norm", "joined_norm")),
+        ("join", Weight),
+    ]
+
+
+def weight(data: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> Weight:
+    """Describe a matrix `[rows, cols]`, or the first of `[experts, rows, cols]`; the tensors must outlive it.
+
+    Args:
+        data: float32, bfloat16 or int8, contiguous.
+        bias: float32, `[rows]`.
+        scale: bfloat16, `[rows]` or `[experts, rows]`; for int8.
+    """
+    rows, cols = data.shape[-2:]
+    return Weight(pointer(data), pointer(scale), pointer(bias), rows, cols, KINDS[data.dtype])
+
+
+def scratch_floats(blocks: Sequence[Block], rows: int, hidden: int) -> int:
+    """Return the numbers of scratch memory that a step over `rows` tokens takes at most."""
+    return 4 * rows * hidden + max(_inside(block, rows) for block in blocks) + 64 * 16
+
+
+def _inside(block: Block, rows: int) -> int:
+    m, a, e = block.mamba, block.attention, block.experts
+    mamba = rows * (m.in_proj.rows + m.heads * m.head_dim + 2) + m.kernel * (m.in_proj.rows + 16)
+    attention = rows * (2 * a.heads + 2 * a.kv_heads) * a.head_dim + 6 * rows * a.heads
+    experts = rows * (e.experts + 2 * e.top + 2 + e.up.rows + 2 * e.up.cols + e.shared_up.rows) + 3 * e.experts
+    return max(mamba, attention, experts, rows * block.dense.up.rows)
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    """Return a contiguous tensor's address, or null."""
+    if tensor is None:
+        return None
+    if not tensor.is_contiguous():
+        raise ValueError(f"expected a contiguous tensor, got strides {tensor.stride()} for {tuple(tensor.shape)}")
+    return tensor.data_ptr()

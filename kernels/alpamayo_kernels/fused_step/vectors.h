@@ -1,0 +1,183 @@
+// Vectors of 16 floats, and products of stored weights with a few rows.
+//
+// Every sum over a row is taken in one fixed order, whatever the number of rows: a token's numbers do not depend on
+// what else is in the call. Vector extensions of Clang; the compiler splits them for narrower machines.
+
+#pragma once
+
+namespace fused_step {
+
+typedef long long i64;
+constexpr int LANES = 16;
+typedef float Vec __attribute__((vector_size(64)));
+typedef float VecLoad __attribute__((vector_size(64), aligned(4)));
+typedef int VecInt __attribute__((vector_size(64)));
+typedef unsigned VecBits __attribute__((vector_size(64)));
+typedef unsigned short HalfLoad __attribute__((vector_size(32), aligned(2)));
+typedef signed char ByteLoad __attribute__((vector_size(16), aligned(1)));
+
+inline Vec load(const float* p) { return *(const VecLoad*)p; }
+inline void store(float* p, Vec v) { *(VecLoad*)p = v; }
+inline Vec splat(float a) { return a - Vec{}; }
+
+inline float sum(Vec v) {
+    for (int width = 8; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) v[i] += v[i + width];
+    return v[0];
+}
+
+inline Vec largest(Vec a, Vec b) { return a > b ? a : b; }
+
+// exp by range reduction and a polynomial of degree 6 (Cephes' expf, Moshier 1992): relative error under 2e-7.
+inline Vec exponential(Vec x) {
+    x = x < -87.3f ? splat(-87.3f) : x;
+    x = x > 88.3f ? splat(88.3f) : x;
+    const Vec shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23 rounds to the nearest integer
+    const Vec n = shifted - 12582912.0f;
+    const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Vec p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return (Vec)((VecInt)p + (__builtin_convertvector(n, VecInt) << 23));
+}
+
+inline float exponential(float x) { return exponential(splat(x))[0]; }
+
+inline Vec silu(Vec x) { return x / (1.0f + exponential(-x)); }
+
+inline float silu(float x) { return silu(splat(x))[0]; }
+
+// log(1 + e^x); for small e^x by its series, since 1 + e^x would lose it.
+inline float softplus(float x) {
+    if (x > 20.0f) return x;
+    const float e = exponential(x);
+    return e < 1e-2f ? e * (1.0f - e * (0.5f - e * (1.0f / 3 - e * (0.25f - e * 0.2f)))) : (float)log(1.0 + (double)e);
+}
+
+inline float dot(const float* a, const float* b, i64 n) {
+    Vec total = {};
+    i64 i = 0;
+    for (; i + LANES <= n; i += LANES) total += load(a + i) * load(b + i);
+    float s = sum(total);
+    for (; i < n; i++) s += a[i] * b[i];
+    return s;
+}
+
+// Weights `[rows, cols]`: float32 (kind 0), bfloat16 (1), or int8 with a bfloat16 scale a row (2).
+struct Weight {
+    const void* data;
+    const unsigned short* scale;
+    const float* bias;
+    i64 rows, cols, kind;
+};
+
+inline float from_bfloat16(unsigned short b) {
+    const unsigned bits = (unsigned)b << 16;
+    float f;
+    __builtin_memcpy(&f, &bits, 4);
+    return f;
+}
+
+struct Float32 {
+    typedef float Stored;
+    static Vec vector(const float* p) { return load(p); }
+    static float scalar(const float* p) { return *p; }
+};
+struct BFloat16 {
+    typedef unsigned short Stored;
+    static Vec vector(const unsigned short* p) {
+        return (Vec)(__builtin_convertvector(*(const HalfLoad*)p, VecBits) << 16);
+    }
+    static float scalar(const unsigned short* p) { return from_bfloat16(*p); }
+};
+struct Int8 {
+    typedef signed char Stored;
+    static Vec vector(const signed char* p) { return __builtin_convertvector(*(const ByteLoad*)p, Vec); }
+    static float scalar(const signed char* p) { return (float)*p; }
+};
+
+// Where products go: `y[out(m)][row] = value`, or added, or squared after a ReLU; times `gain[m]` if there is one.
+enum class Then { Store, Add, SquaredReLU };
+
+struct Rows {
+    const float* x;
+    i64 x_stride;
+    float* y;
+    i64 y_stride;
+    i64 count;
+    const int* from = nullptr;  // row of x for each; the same when null
+    const int* to = nullptr;    // row of y for each; the same when null
+    const float* gain = nullptr;
+};
+
+template <class Form, int N, int M>
+inline void tile(const Weight& w, i64 row, i64 first, const Rows& rows, Then then) {
+    typedef typename Form::Stored Stored;
+    const Stored* stored = (const Stored*)w.data + row * w.cols;
+    const float* x[M];
+    for (int m = 0; m < M; m++) x[m] = rows.x + (rows.from ? rows.from[first + m] : first + m) * rows.x_stride;
+    Vec total[N][M] = {};
+    i64 c = 0;
+    for (; c + LANES <= w.cols; c += LANES) {
+        Vec v[N];
+#pragma unroll
+        for (int n = 0; n < N; n++) v[n] = Form::vector(stored + n * w.cols + c);
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            const Vec a = load(x[m] + c);
+#pragma unroll
+            for (int n = 0; n < N; n++) total[n][m] += v[n] * a;
+        }
+    }
+    for (int m = 0; m < M; m++) {
+        const i64 to = rows.to ? rows.to[first + m] : first + m;
+        const float gain = rows.gain ? rows.gain[first + m] : 1.0f;
+        for (int n = 0; n < N; n++) {
+            float value = sum(total[n][m]);
+            for (i64 i = c; i < w.cols; i++) value += Form::scalar(stored + n * w.cols + i) * x[m][i];
+            if (w.scale) value *= from_bfloat16(w.scale[row + n]);
+            if (w.bias) value += w.bias[row + n];
+            float* y = rows.y + to * rows.y_stride + row + n;
+            if (then == Then::SquaredReLU) value = value > 0.0f ? value * value : 0.0f;
+            *y = (then == Then::Add ? *y : 0.0f) + value * gain;
+        }
+    }
+}
+
+// Few rows: one weight row after the other, so that memory is read in one stream (three times as fast as in four).
+template <class Form, int M = 8>
+inline void stream(const Weight& w, const Rows& rows, Then then) {
+    if constexpr (M > 0) {
+        if (rows.count < M) return stream<Form, M - 1>(w, rows, then);
+        for (i64 row = 0; row < w.rows; row++) tile<Form, 1, M>(w, row, 0, rows, then);
+    }
+}
+
+template <class Form, int N>
+inline void strip(const Weight& w, i64 row, const Rows& rows, Then then) {
+    i64 m = 0;
+    for (; m + 4 <= rows.count; m += 4) tile<Form, N, 4>(w, row, m, rows, then);
+    if (rows.count - m == 3) tile<Form, N, 3>(w, row, m, rows, then);
+    if (rows.count - m == 2) tile<Form, N, 2>(w, row, m, rows, then);
+    if (rows.count - m == 1) tile<Form, N, 1>(w, row, m, rows, then);
+}
+
+template <class Form>
+inline void multiply_as(const Weight& w, const Rows& rows, Then then) {
+    if (rows.count <= 8) return stream<Form>(w, rows, then);
+    i64 row = 0;
+    for (; row + 4 <= w.rows; row += 4) strip<Form, 4>(w, row, rows, then);
+    for (; row < w.rows; row++) strip<Form, 1>(w, row, rows, then);
+}
+
+inline void multiply(const Weight& w, const Rows& rows, Then then = Then::Store) {
+    if (w.kind == 0) multiply_as<Float32>(w, rows, then);
+    if (w.kind == 1) multiply_as<BFloat16>(w, rows, then);
+    if (w.kind == 2) multiply_as<Int8>(w, rows, then);
+}
+
+}  // namespace fused_step
