@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
 """The Warp kernel around `step.h`. Warp evaluates the annotations, so they are no strings here."""
 
 from pathlib import Path

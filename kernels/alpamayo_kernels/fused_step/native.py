@@ -44,7 +44,7 @@ def entry() -> Callable[..., None]:
     arguments = (ctypes.c_longlong * 7)()
 
     def call(*values: int) -> None:
-        arguments[: len(values)] = values
+        arguments[: len(values)] = list(values)
         forward(bounds, arguments)
 
     return call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -107,11 +107,20 @@ def weight(data: Tensor, bias: Tensor | None = None, scale: Tensor | None = None
         bias: float32, `[rows]`.
         scale: bfloat16, `[rows]` or `[experts, rows]`; for int8.
     """
+    if data.dtype not in KINDS:
+        raise TypeError(f"expected float32, bfloat16 or int8 weights, got {data.dtype}")
     rows, cols = data.shape[-2:]
-    return Weight(pointer(data), pointer(scale), pointer(bias), rows, cols, KINDS[data.dtype])
+    return Weight(pointer(data), pointer(scale), vector(bias), rows, cols, KINDS[data.dtype])
 
 
-def scratch_floats(blocks: Sequence[Block], rows: int, hidden: int) -> int:
+def vector(tensor: Tensor | None) -> int | None:
+    """Return the address of float32 numbers, or null."""
+    if tensor is not None and tensor.dtype != torch.float32:
+        raise TypeError(f"expected float32, got {tensor.dtype}")
+    return pointer(tensor)
+
+
+def scratch_floats(blocks: Iterable[Block], rows: int, hidden: int) -> int:
     """Return the numbers of scratch memory that a step over `rows` tokens takes at most."""
     return 4 * rows * hidden + max(_inside(block, rows) for block in blocks) + 64 * 16
 
@@ -129,5 +138,5 @@ def pointer(tensor: Tensor | None) -> int | None:
     if tensor is None:
         return None
     if not tensor.is_contiguous():
-        raise ValueError(f"expected a contiguous tensor, got strides {tensor.stride()} for {tuple(tensor.shape)}")
+        raise TypeError(f"expected a contiguous tensor, got strides {tensor.stride()} for {tuple(tensor.shape)}")
     return tensor.data_ptr()

@@ -16,4 +16,3 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 def dequantise(values: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return ``values * scale``."""
     return (values.float() * scale.float()[..., None]).to(dtype)
-

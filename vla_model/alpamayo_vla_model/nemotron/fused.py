@@ -29,9 +29,9 @@ _known: weakref.WeakKeyDictionary[nn.Module, FusedBlocks] = weakref.WeakKeyDicti
 class Joint:
     """What stands in front of a multi-token-prediction block: two norms and the projection that joins them."""
 
-    enorm: nn.Module
-    hnorm: nn.Module
-    projection: nn.Module
+    enorm: Any
+    hnorm: Any
+    projection: Any
 
 
 def applies(x: Tensor, cache: NemotronCache | None, keep: Tensor | None) -> bool:
@@ -81,17 +81,14 @@ def blocks_of(
 def linear(module: nn.Module, x: Tensor) -> Tensor | None:
     """Return ``module(x)`` for few rows `[..., in]` by the fused step's product; None where it does not apply."""
     rows = x.numel() // x.shape[-1]
-    small = 0 < rows <= fused_step.FEW_ROWS and x.dtype == torch.float32 and not x.is_cuda
+    small = 0 < rows <= fused_step.FEW_ROWS and x.dtype == torch.float32 and x.device.type == "cpu"
     if not small or torch.is_grad_enabled() or not fused_step.available():
         return None
-    if not all(_readable(weight) for weight in (module.weight, module.bias) if weight is not None):
+    try:
+        weight = _weight(module)
+    except TypeError:
         return None
-    weight = tables.weight(module.weight, module.bias, getattr(module, "scale", None))  # type: ignore[arg-type]
     return fused_step.linear(x.reshape(rows, -1), weight).view(*x.shape[:-1], -1)
-
-
-def _readable(tensor: Any) -> bool:
-    return tensor.dtype in tables.KINDS and tensor.device.type == "cpu" and tensor.is_contiguous()
 
 
 class FusedBlocks:
@@ -104,19 +101,24 @@ class FusedBlocks:
 
     def __init__(self, config: NemotronConfig, pattern: str, layers: Any, norm: Any, joint: Joint | None) -> None:
         self.config, self.distinct = config, 0
-        self._norm, self._joint, self._pattern = norm, joint, pattern
+        self._pattern = pattern
         self._places = [(m._parameters, n) for layer in layers for m in layer.modules() for n in m._parameters]
         self._places += [(m._buffers, n) for layer in layers for m in layer.modules() for n in m._buffers]
         self._places += [(norm._parameters, "weight")]
         self._places = [(owner, name) for owner, name in self._places if owner[name] is not None]
         self._tensors = [owner[name] for owner, name in self._places]
         self._addresses = [tensor.data_ptr() for tensor in self._tensors]
-        self.readable = all(_readable(tensor) for tensor in self._tensors)
         self._blocks = (tables.Block * len(pattern))()
-        if self.readable:
+        self.readable = all(tensor.device.type == "cpu" for tensor in self._tensors)
+        try:
             for block, letter, layer in zip(self._blocks, pattern, layers, strict=True):
                 _fill(block, letter, layer, config)
-        self._mambas = [block.mamba if letter == "M" else None for block, letter in zip(self._blocks, pattern, strict=True)]
+            self._last_norm = tables.vector(norm.weight)
+            self._join = None if joint is None else _join(joint)
+        except TypeError:
+            self.readable = False
+        pairs = zip(self._blocks, pattern, strict=True)
+        self._mambas = [block.mamba if letter == "M" else None for block, letter in pairs]
 
     def current(self) -> bool:
         """Whether all weights are still where they were."""
@@ -142,14 +144,12 @@ class FusedBlocks:
         distinct, valid = ctypes.c_longlong(0), None if cache.valid is None else cache.valid.contiguous()
         step = tables.Step(
             ctypes.addressof(self._blocks), ctypes.addressof(memory.states), len(self._blocks), batch, time, hidden,
-            x.data_ptr(), out.data_ptr(), self._norm.weight.data_ptr(), self.config.norm_eps,
+            x.data_ptr(), out.data_ptr(), self._last_norm, self.config.norm_eps,
             cache.length, cache.prefix_length, tables.pointer(valid), scratch.data_ptr(), ctypes.addressof(distinct),
         )  # fmt: skip
-        if joined is not None and self._joint is not None:
+        if joined is not None and self._join is not None:
             joined = joined.contiguous()
-            step.joined = joined.data_ptr()
-            step.input_norm, step.joined_norm = (n.weight.data_ptr() for n in (self._joint.enorm, self._joint.hnorm))
-            step.join = _weight(self._joint.projection)
+            step.joined, (step.input_norm, step.joined_norm, step.join) = joined.data_ptr(), self._join
         fused_step.run(step)
         self.distinct += distinct.value
         memory.keep(self._mambas, tentative)
@@ -234,8 +234,12 @@ def _weight(module: Any) -> tables.Weight:
     return tables.weight(module.weight, module.bias, getattr(module, "scale", None))
 
 
+def _join(joint: Joint) -> tuple[int | None, int | None, tables.Weight]:
+    return tables.vector(joint.enorm.weight), tables.vector(joint.hnorm.weight), _weight(joint.projection)
+
+
 def _fill(block: tables.Block, letter: str, layer: Any, c: NemotronConfig) -> None:
-    block.kind, block.norm = ord(letter), tables.pointer(layer.norm.weight)
+    block.kind, block.norm = ord(letter), tables.vector(layer.norm.weight)
     mixer = layer.mixer
     if letter == "M":
         block.mamba = _mamba(mixer, c)
@@ -251,7 +255,7 @@ def _fill(block: tables.Block, letter: str, layer: Any, c: NemotronConfig) -> No
 def _mamba(mixer: Any, c: NemotronConfig) -> tables.Mamba:
     vectors = (mixer.conv1d.weight, mixer.conv1d.bias, mixer.A_log, mixer.D, mixer.dt_bias, mixer.norm.weight)
     shape = (c.mamba_num_heads, c.mamba_head_dim, c.n_groups, c.ssm_state_size, c.conv_kernel)
-    pointers = (tables.pointer(vector) for vector in vectors)
+    pointers = (tables.vector(vector) for vector in vectors)
     return tables.Mamba(
         _weight(mixer.in_proj), _weight(mixer.out_proj), *pointers, *shape, *c.time_step_limit, c.norm_eps
     )
@@ -260,13 +264,14 @@ def _mamba(mixer: Any, c: NemotronConfig) -> tables.Mamba:
 def _experts(mixer: Any, c: NemotronConfig) -> tables.Experts:
     latent = (mixer.fc1_latent_proj, mixer.fc2_latent_proj)
     shared, routed = mixer.shared_experts, mixer.experts
+    stored = ((getattr(routed, f"{n}_proj"), getattr(routed, f"{n}_scale", None)) for n in ("up", "down"))
     return tables.Experts(
         tables.weight(mixer.gate.weight),
         *(tables.Weight() if m is None else _weight(m) for m in latent),
         _weight(shared.up_proj),
         _weight(shared.down_proj),
-        *(tables.weight(getattr(routed, f"{n}_proj"), None, getattr(routed, f"{n}_scale", None)) for n in ("up", "down")),
-        tables.pointer(mixer.gate.e_score_correction_bias),
+        *(tables.weight(weights, None, scale) for weights, scale in stored),
+        tables.vector(mixer.gate.e_score_correction_bias),
         *(c.n_routed_experts, c.num_experts_per_tok, c.n_group, c.topk_group, int(c.norm_topk_prob)),
         c.routed_scaling_factor,
     )

@@ -324,7 +324,7 @@ class MTP(nn.Module):
         """
         first, last = self.layers[0], self.layers[-1]
         if cache is not None and fused.applies(next_embeddings, cache, attention_mask):
-            joint = fused.Joint(first.enorm, first.hnorm, first.eh_proj)  # type: ignore[arg-type]
+            joint = fused.Joint(first.enorm, first.hnorm, first.eh_proj)
             blocks = fused.blocks_of(self, self.c, self.c.mtp_pattern, self.layers, last.final_layernorm, joint)
             if blocks is not None:
                 y = blocks.run(next_embeddings, cache, False, hidden)
