@@ -28,6 +28,11 @@ def kernels(package: str) -> Any:
     return importlib.import_module(f"{package}.triton")
 
 
+def needs_gradient(*arguments: Any) -> bool:
+    """Whether autograd will ask for the gradient of any argument."""
+    return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
+
+
 def with_reference_gradient(kernel: Callable[..., Any], reference: Callable[..., Any], *arguments: Any) -> Any:
     """Run a kernel forward; backward recomputes the reference and differentiates it.
 
@@ -36,7 +41,7 @@ def with_reference_gradient(kernel: Callable[..., Any], reference: Callable[...,
         reference: The same function in differentiable operations.
         arguments: Tensors and plain values.
     """
-    if not torch.is_grad_enabled() or not any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
+    if not needs_gradient(*arguments):
         return kernel(*arguments)
     return _Recomputed.apply(kernel, reference, *arguments)  # type: ignore[no-untyped-call]
 

@@ -68,6 +68,11 @@ def test_scan_at_the_published_shape_in_float32():
 def test_state_update():
     inputs = [draw(2, 4, 3, 5), draw(2, 4, 3), draw(2, 4).exp(), -draw(4).exp(), draw(2, 2, 5), draw(2, 2, 5, seed=1)]
     same_gradients(update.selective_state_update, step.selective_state_update, [*inputs, draw(4)])
+    several = [inputs[0], draw(2, 3, 4, 3), draw(2, 3, 4).exp(), inputs[3], draw(2, 3, 2, 5), draw(2, 3, 2, 5, seed=1)]
+    same_gradients(update.selective_state_update, step.selective_state_update, [*several, draw(4)])
+    y, state = ssd.ssd_scan(*several[1:], None, several[0])
+    got = update.selective_state_update(*several)
+    torch.testing.assert_close(got, (y, state))
 
 
 @pytest.mark.parametrize("time", [1, 2, 9])
@@ -106,6 +111,19 @@ def test_attention(queries):
     whole = [torch.cat([p[:1].expand(2, -1, -1, -1), n], 2) for p, n in ((k, near_k), (v, near_v))]
     got = attention.shared_prefix_attention(q, (k[:1], v[:1]), near_k, near_v, None)
     torch.testing.assert_close(got, attention.gqa_attention(q, *whole))
+
+
+def test_the_last_queries_attend_causally_in_parts(monkeypatch):
+    monkeypatch.setattr(sdpa, "MASK_NUMBERS", 30)
+    inputs = [draw(2, 4, 7, 8), draw(2, 2, 12, 8), draw(2, 2, 12, 8, seed=1)]
+    mask = draw(2, 1, 7, 12, seed=5) > -0.5
+    mask[..., 0] = True
+    for seen in (None, mask):
+        same_gradients(
+            lambda *a, m=seen: sdpa.gqa_attention(*a, m, True),
+            lambda *a, m=seen: attention.gqa_attention(*a, m, True),
+            inputs,
+        )
 
 
 def test_recomputed_gradients_are_the_references():

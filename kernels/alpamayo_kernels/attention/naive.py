@@ -14,7 +14,7 @@ def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, c
         k: `[batch, kv_heads, keys, head_dim]`.
         v: Shaped as `k`.
         mask: True where a query may look, broadcast to `[batch, heads, queries, keys]`.
-        causal: Query i looks at keys up to i (queries and keys equal in number).
+        causal: The queries are the last of the keys' tokens: query i looks at keys up to ``i + keys - queries``.
 
     Returns:
         Shaped as `q`.
@@ -23,7 +23,8 @@ def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, c
     k, v = (m.repeat_interleave(repeats, dim=1) for m in (k, v))
     scores = (q @ k.transpose(-1, -2)).to(torch.promote_types(q.dtype, torch.float32)) * q.shape[-1] ** -0.5
     if causal:
-        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+        past = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
+        mask = past if mask is None else mask & past
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return scores.softmax(-1).to(q.dtype) @ v

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from alpamayo_kernels.dispatch import kernels, on_gpu, with_reference_gradient
+from alpamayo_kernels.dispatch import kernels, on_gpu
 from alpamayo_kernels.norm import fused
 
 __all__ = ["gated_rms_norm", "rms_norm"]
@@ -13,7 +13,7 @@ __all__ = ["gated_rms_norm", "rms_norm"]
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Return ``x / sqrt(mean(x^2) + eps) * weight``; see `naive.rms_norm`."""
     if on_gpu(x):
-        y: Tensor = with_reference_gradient(kernels(__name__).rms_norm, fused.rms_norm, x, weight, eps)
+        y: Tensor = kernels(__name__).rms_norm(x, weight, eps)
         return y
     return fused.rms_norm(x, weight, eps)
 
@@ -21,7 +21,6 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, groups: int, eps: float) -> Tensor:
     """Return ``norm(x * silu(gate)) * weight``, normalised in groups; see `naive.gated_rms_norm`."""
     if on_gpu(x):
-        kernel = kernels(__name__).gated_rms_norm
-        y: Tensor = with_reference_gradient(kernel, fused.gated_rms_norm, x, gate, weight, groups, eps)
+        y: Tensor = kernels(__name__).gated_rms_norm(x, gate, weight, groups, eps)
         return y
     return fused.gated_rms_norm(x, gate, weight, groups, eps)

@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from alpamayo_kernels.tuning import settings
+
 
 @triton.jit
 def _value(code):
@@ -61,8 +63,10 @@ def nvfp4_linear(x: Tensor, codes: Tensor, scales: Tensor, tensor_scale: Tensor)
     outer = codes.shape[0]
     y = torch.empty(rows, outer, dtype=x.dtype, device=x.device)
     BM = 16 if rows <= 16 else 64
-    grid = (triton.cdiv(rows, BM), triton.cdiv(outer, 64))
+    blocks, launch = settings("quantisation", x.device)
+    grid = (triton.cdiv(rows, BM), triton.cdiv(outer, blocks["columns"]))
     _nvfp4_kernel[grid](
-        x.contiguous(), codes, scales.view(torch.uint8), tensor_scale, y, rows, inner, outer, BM, 64, 32
-    )
+        x.contiguous(), codes, scales.view(torch.uint8), tensor_scale, y, rows, inner, outer,
+        BM, blocks["columns"], blocks["inner"], **launch,
+    )  # fmt: skip
     return y

@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from alpamayo_kernels.tuning import settings
+
 
 @triton.jit
 def _sample_kernel(
@@ -47,9 +49,10 @@ def sample_masked(
     if noisy and uniform is None:
         raise ValueError("sampling with a temperature needs uniform numbers")
     out = torch.empty(rows, dtype=torch.long, device=logits.device)
+    blocks, launch = settings("sampling", logits.device)
     _sample_kernel[(rows,)](
         logits.contiguous(), logits if mask is None else mask.to(torch.uint8).contiguous(),
         logits if uniform is None else uniform.contiguous(), out, vocab, 1 / temperature if noisy else 1.0,
-        mask is not None, noisy, min(4096, triton.next_power_of_2(vocab)),
+        mask is not None, noisy, min(blocks["vocabulary"], triton.next_power_of_2(vocab)), **launch,
     )  # fmt: skip
     return out

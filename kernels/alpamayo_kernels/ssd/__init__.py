@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from alpamayo_kernels.dispatch import kernels, on_gpu, with_reference_gradient
+from alpamayo_kernels.dispatch import kernels, on_gpu
 from alpamayo_kernels.ssd import chunk
 
 __all__ = ["ssd_scan"]
@@ -23,7 +23,6 @@ def ssd_scan(
     """Run the scan by chunks; see `naive.ssd_scan` for shapes. Outputs and final state are float32 at least."""
     power_of_two = chunk_size >= 16 and not chunk_size & (chunk_size - 1)
     if on_gpu(x) and power_of_two:
-        kernel = kernels(__name__).ssd_scan
-        y, final = with_reference_gradient(kernel, chunk.ssd_scan, x, dt, A, B, C, D, state, chunk_size)
+        y, final = kernels(__name__).ssd_scan(x, dt, A, B, C, D, state, chunk_size)
         return y, final
     return chunk.ssd_scan(x, dt, A, B, C, D, state, chunk_size)

@@ -27,15 +27,14 @@ def ssd_scan(
     ratio = heads // groups
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     chunk = min(chunk_size, time)
-    pad = -time % chunk
-    count = (time + pad) // chunk
+    count = -(-time // chunk)
     x_in = x.to(dtype)
     dt = dt.to(dtype)
 
-    u = _chunked(x_in * dt[..., None], pad, chunk).view(batch, count, chunk, groups, ratio * head_dim)
+    u = by_chunk(x_in * dt[..., None], chunk).view(batch, count, chunk, groups, ratio * head_dim)
     u = u.transpose(2, 3)  # [b, c, g, q, r p]
-    B, C = (_chunked(m.to(dtype), pad, chunk).transpose(2, 3) for m in (B, C))  # [b, c, g, q, n]
-    log_decay = _chunked(dt * A.to(dtype), pad, chunk).permute(0, 1, 3, 2)  # [b, c, h, q]
+    B, C = (by_chunk(m.to(dtype), chunk).transpose(2, 3) for m in (B, C))  # [b, c, g, q, n]
+    log_decay = by_chunk(dt * A.to(dtype), chunk).permute(0, 1, 3, 2)  # [b, c, h, q]
     total = log_decay.cumsum(-1)
 
     y = _within(total, C @ B.transpose(-1, -2), u, ratio)
@@ -50,7 +49,9 @@ def ssd_scan(
     return y, final.view(batch, heads, head_dim, size)
 
 
-def _chunked(m: Tensor, pad: int, chunk: int) -> Tensor:
+def by_chunk(m: Tensor, chunk: int) -> Tensor:
+    """Cut `[batch, time, ...]` into chunks, `[batch, chunks, chunk, ...]`, padded with zeros."""
+    pad = -m.shape[1] % chunk
     if pad:
         m = functional.pad(m, (0, 0) * (m.ndim - 2) + (0, pad))
     return torch.unflatten(m, 1, (-1, chunk))

@@ -1,55 +1,64 @@
 # mypy: disable-error-code="no-untyped-def,misc,untyped-decorator,no-untyped-call"
-"""The state-space scan by chunks in three kernels: chunk states, their passing on, and the outputs."""
+"""The state-space scan by chunks in three kernels: chunk states, their passing on, and the outputs.
+
+The gradients take the same three steps backwards; their kernels are in `triton_gradient.py`.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from alpamayo_kernels.ssd import triton_gradient
+from alpamayo_kernels.ssd.chunk import by_chunk
+from alpamayo_kernels.tuning import settings
+
 
 @triton.jit
 def _chunk_state_kernel(
-    x_ptr, dt_ptr, B_ptr, total_ptr, states_ptr, time, heads, ratio, head_dim, size, chunks,
+    v_ptr, map_ptr, weight_ptr, states_ptr, time, heads, ratio, head_dim, size, chunks,
     Q: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Sum ``weight_k v_k (x) map_k`` over a chunk."""
     chunk = tl.program_id(0)
     head = tl.program_id(1)
     batch = tl.program_id(2).to(tl.int64)
     groups = heads // ratio
     group = head // ratio
-    base = ((batch * chunks + chunk) * heads + head) * Q
-    last = tl.load(total_ptr + base + Q - 1)
+    row = (batch * chunks + chunk) * heads + head
     p = tl.arange(0, BP)
     n = tl.arange(0, BN)
     acc = tl.zeros((BP, BN), dtype=tl.float32)
     for start in range(0, Q, BK):
         k = start + tl.arange(0, BK)
         t = chunk * Q + k
-        dt_k = tl.load(dt_ptr + (batch * time + t) * heads + head, mask=t < time, other=0.0).to(tl.float32)
-        decay = tl.exp(last - tl.load(total_ptr + base + k)) * dt_k
-        x = tl.load(
-            x_ptr + ((batch * time + t[None, :]) * heads + head) * head_dim + p[:, None],
+        weight = tl.load(weight_ptr + row * Q + k)
+        v = tl.load(
+            v_ptr + ((batch * time + t[None, :]) * heads + head) * head_dim + p[:, None],
             mask=(t < time)[None, :] & (p < head_dim)[:, None],
             other=0.0,
         )
-        B = tl.load(
-            B_ptr + ((batch * time + t[:, None]) * groups + group) * size + n[None, :],
+        m = tl.load(
+            map_ptr + ((batch * time + t[:, None]) * groups + group) * size + n[None, :],
             mask=(t < time)[:, None] & (n < size)[None, :],
             other=0.0,
         )
-        scaled = (x.to(tl.float32) * decay[None, :]).to(B.dtype)
-        acc += tl.dot(scaled, B, input_precision="ieee")
-    place = (((batch * chunks + chunk) * heads + head) * head_dim + p[:, None]) * size + n[None, :]
+        scaled = (v.to(tl.float32) * weight[None, :]).to(m.dtype)
+        acc += tl.dot(scaled, m, input_precision="ieee")
+    place = (row * head_dim + p[:, None]) * size + n[None, :]
     tl.store(states_ptr + place, acc, mask=(p < head_dim)[:, None] & (n < size)[None, :])
 
 
 @triton.jit
 def _pass_kernel(
     states_ptr, total_ptr, first_ptr, final_ptr, heads, numbers, chunks,
-    HAS_FIRST: tl.constexpr, Q: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_FIRST: tl.constexpr, REVERSE: tl.constexpr, Q: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Replace what each chunk adds by the state with which it starts (ends, in reverse)."""
     head = tl.program_id(0)
     batch = tl.program_id(1).to(tl.int64)
     i = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
@@ -57,7 +66,8 @@ def _pass_kernel(
     state = tl.zeros((BLOCK,), dtype=tl.float32)
     if HAS_FIRST:
         state += tl.load(first_ptr + (batch * heads + head) * numbers + i, mask=inside, other=0.0).to(tl.float32)
-    for chunk in range(chunks):
+    for step in range(chunks):
+        chunk = chunks - 1 - step if REVERSE else step
         row = (batch * chunks + chunk) * heads + head
         added = tl.load(states_ptr + row * numbers + i, mask=inside, other=0.0)
         tl.store(states_ptr + row * numbers + i, state, mask=inside)
@@ -71,6 +81,7 @@ def _chunk_scan_kernel(
     time, heads, ratio, head_dim, size, chunks,
     HAS_D: tl.constexpr, Q: tl.constexpr, BQ: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Outputs of a block of time: from the state at the chunk's start and from the chunk's own tokens."""
     blocks = Q // BQ
     chunk = tl.program_id(0) // blocks
     block = tl.program_id(0) % blocks
@@ -128,7 +139,7 @@ def ssd_scan(
     state: Tensor | None = None,
     chunk_size: int = 128,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.ssd_scan`; outputs and states are float32.
+    """Compute `naive.ssd_scan`; outputs and states are float32, and every argument has its gradient.
 
     Args:
         x: As in `naive.ssd_scan`; `B` and `C` have its dtype.
@@ -140,44 +151,102 @@ def ssd_scan(
         state: As in `naive.ssd_scan`.
         chunk_size: A power of two of at least 16.
     """
-    batch, time, heads, head_dim = x.shape
-    groups, size = B.shape[2:]
-    x, dt, B, C = (m.contiguous() for m in (x, dt, B, C))
-    Q = chunk_size
-    chunks = triton.cdiv(time, Q)
-    total = _total(dt, A, chunks, Q)
-    states = torch.empty(batch, chunks, heads, head_dim, size, dtype=torch.float32, device=x.device)
-    final = torch.empty(batch, heads, head_dim, size, dtype=torch.float32, device=x.device)
-    y = torch.empty(x.shape, dtype=torch.float32, device=x.device)
-    BP, BN = (max(16, triton.next_power_of_2(m)) for m in (head_dim, size))
-    inner = min(32, Q)
-    _chunk_state_kernel[(chunks, heads, batch)](
-        x, dt, B, total, states, time, heads, heads // groups, head_dim, size, chunks, Q, inner, BP, BN
-    )
-    numbers = head_dim * size
-    _pass_kernel[(heads, batch, triton.cdiv(numbers, 1024))](
-        states, total, states if state is None else state.contiguous(), final, heads, numbers, chunks,
-        state is not None, Q, 1024,
-    )  # fmt: skip
-    outer = min(64, Q)
-    _chunk_scan_kernel[(chunks * (Q // outer), heads, batch)](
-        x, dt, C, A if D is None else D, _scores(B, C, chunks, Q), total, states, y,
-        time, heads, heads // groups, head_dim, size, chunks, D is not None, Q, outer, inner, BP, BN,
-    )  # fmt: skip
+    y, final = _Scan.apply(x, dt, A, B, C, D, state, chunk_size)
     return y, final
 
 
-def _total(dt: Tensor, A: Tensor, chunks: int, Q: int) -> Tensor:
-    """Return the running sum of `dt A` in each chunk, `[batch, chunks, heads, Q]`."""
-    decay = torch.nn.functional.pad(dt * A, (0, 0, 0, chunks * Q - dt.shape[1]))
-    return torch.unflatten(decay, 1, (chunks, Q)).transpose(2, 3).contiguous().cumsum(-1)
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor,
+        D: Tensor | None, state: Tensor | None, chunk_size: int,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        x, dt, B, C = (m.contiguous() for m in (x, dt, B, C))
+        Q = min(chunk_size, max(16, triton.next_power_of_2(x.shape[1])))
+        total, scores = _total(dt, A, Q), _scores(B, C, Q)
+        starts, final = _starts(x, dt, B, total, state, Q)
+        ctx.save_for_backward(x, dt, A, B, C, D, state)
+        ctx.chunk_size = Q
+        return _outputs(x, dt, C, D, scores, total, starts), final
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
+        x, dt, A, B, C, D, state = ctx.saved_tensors
+        Q, dy = ctx.chunk_size, dy.contiguous()
+        total, scores = _total(dt, A, Q), _scores(B, C, Q)
+        starts, _ = _starts(x, dt, B, total, state, Q)
+        ends = chunk_states(dy, C, total.exp())
+        d_state = pass_on(ends, total, d_final, reverse=True)
+        found = triton_gradient.gradients(x, dt, A, B, C, D, dy, total, scores, starts, ends)
+        return (*found, None if state is None else d_state.to(state.dtype), None)
 
 
-def _scores(B: Tensor, C: Tensor, chunks: int, Q: int) -> Tensor:
-    """Return `C B^T` in each chunk and group, `[batch, chunks, groups, Q, Q]`."""
-    pad = chunks * Q - B.shape[1]
-    B, C = (
-        torch.unflatten(torch.nn.functional.pad(m, (0, 0, 0, 0, 0, pad)), 1, (chunks, Q)).transpose(2, 3)
-        for m in (B, C)
-    )
+def chunk_states(v: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum of ``weight v (x) map`` over each chunk, `[batch, chunks, heads, head_dim, state]`.
+
+    Args:
+        v: `[batch, time, heads, head_dim]`.
+        maps: `[batch, time, groups, state]`.
+        weights: `[batch, chunks, heads, Q]`.
+    """
+    batch, time, heads, head_dim = v.shape
+    groups, size = maps.shape[2:]
+    chunks, Q = weights.shape[1], weights.shape[3]
+    states = torch.empty(batch, chunks, heads, head_dim, size, dtype=torch.float32, device=v.device)
+    blocks, launch = settings("ssd.states", v.device)
+    BP, BN = (max(16, triton.next_power_of_2(m)) for m in (head_dim, size))
+    _chunk_state_kernel[(chunks, heads, batch)](
+        v, maps, weights, states, time, heads, heads // groups, head_dim, size, chunks,
+        Q, min(blocks["inner"], Q), BP, BN, **launch,
+    )  # fmt: skip
+    return states
+
+
+def pass_on(states: Tensor, total: Tensor, first: Tensor | None, reverse: bool = False) -> Tensor:
+    """Turn what each chunk adds into the state before it (after it, in reverse), in place; return the last one."""
+    batch, chunks, heads, head_dim, size = states.shape
+    numbers = head_dim * size
+    final = torch.empty(batch, heads, head_dim, size, dtype=torch.float32, device=states.device)
+    blocks, launch = settings("ssd.passing", states.device)
+    _pass_kernel[(heads, batch, triton.cdiv(numbers, blocks["numbers"]))](
+        states, total, states if first is None else first.contiguous(), final, heads, numbers, chunks,
+        first is not None, reverse, total.shape[3], blocks["numbers"], **launch,
+    )  # fmt: skip
+    return final
+
+
+def _starts(x: Tensor, dt: Tensor, B: Tensor, total: Tensor, state: Tensor | None, Q: int) -> tuple[Tensor, Tensor]:
+    """Return the state at the start of each chunk and the final one."""
+    weights = (total[..., -1:] - total).exp() * by_chunk(dt, Q).transpose(2, 3)
+    states = chunk_states(x, B, weights.contiguous())
+    final = pass_on(states, total, state)
+    return states, final
+
+
+def _outputs(
+    x: Tensor, dt: Tensor, C: Tensor, D: Tensor | None, scores: Tensor, total: Tensor, starts: Tensor
+) -> Tensor:
+    batch, time, heads, head_dim = x.shape
+    groups, size = C.shape[2:]
+    chunks, Q = total.shape[1], total.shape[3]
+    y = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    blocks, launch = settings("ssd.outputs", x.device)
+    outer = min(blocks["outer"], Q)
+    BP, BN = (max(16, triton.next_power_of_2(m)) for m in (head_dim, size))
+    _chunk_scan_kernel[(chunks * (Q // outer), heads, batch)](
+        x, dt, C, x if D is None else D, scores, total, starts, y,
+        time, heads, heads // groups, head_dim, size, chunks,
+        D is not None, Q, outer, min(blocks["inner"], outer), BP, BN, **launch,
+    )  # fmt: skip
+    return y
+
+
+def _total(dt: Tensor, A: Tensor, Q: int) -> Tensor:
+    """Return the running sum of ``dt A`` in each chunk, `[batch, chunks, heads, Q]`."""
+    return by_chunk(dt * A, Q).transpose(2, 3).contiguous().cumsum(-1)
+
+
+def _scores(B: Tensor, C: Tensor, Q: int) -> Tensor:
+    """Return ``C B^T`` in each chunk and group, `[batch, chunks, groups, Q, Q]`."""
+    B, C = (by_chunk(m, Q).transpose(2, 3) for m in (B, C))
     return (C @ B.transpose(-1, -2)).contiguous()

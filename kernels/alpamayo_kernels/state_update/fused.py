@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from alpamayo_kernels.state_update.naive import step_by_step
+
 
 def selective_state_update(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Compute `naive.selective_state_update` in the dtype of the state (float32 at least)."""
+    if x.ndim == 4:
+        return step_by_step(selective_state_update, state, x, dt, A, B, C, D)
     batch, heads, head_dim = x.shape
     groups, size = B.shape[1:]
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from alpamayo_kernels.tuning import settings
+
 
 @triton.jit
 def _update_kernel(
@@ -48,7 +50,7 @@ def selective_state_update(
     D: Tensor | None = None,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.selective_state_update`, or several steps of it.
+    """Compute `naive.selective_state_update`, without gradients.
 
     Args:
         state: `[batch, heads, head_dim, state]`.
@@ -66,10 +68,11 @@ def selective_state_update(
     y = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     out = torch.empty_like(state) if out is None else out
     ratio = heads // B.shape[-2]
-    rows = min(32, triton.next_power_of_2(head_dim))
+    blocks, launch = settings("state_update", x.device)
+    rows = min(blocks["rows"], triton.next_power_of_2(head_dim))
     grid = (batch, heads, triton.cdiv(head_dim, rows))
     _update_kernel[grid](
         state, x, dt, A, B, C, A if D is None else D, y, out, steps, heads, ratio, head_dim, size,
-        D is not None, rows, triton.next_power_of_2(size), num_warps=4,
+        D is not None, rows, triton.next_power_of_2(size), **launch,
     )  # fmt: skip
     return y, out

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from alpamayo_kernels.attention import gqa_attention, shared_prefix_attention
+from alpamayo_kernels.attention import MASK_NUMBERS, gqa_attention, shared_prefix_attention
 from alpamayo_kernels.conv1d import causal_conv1d
 from alpamayo_kernels.experts import routed_mlp
 from alpamayo_kernels.norm import gated_rms_norm, rms_norm
@@ -37,6 +37,9 @@ from alpamayo_vla_model.nemotron import fused
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache, replay
 from alpamayo_vla_model.nemotron.config import NemotronConfig
 
+# Up to here a GPU advances the recurrence token by token, in one kernel, rather than by a chunk.
+FEW_TOKENS = 16
+
 
 @dataclass(frozen=True)
 class Context:
@@ -44,7 +47,7 @@ class Context:
 
     Attributes:
         mask: Where a query may look, `[batch or 1, 1, time, slots]`; None for everywhere.
-        causal: Queries and keys are the same tokens, and each looks back only.
+        causal: The queries are the last of the keys' tokens, and each looks back only.
         keep: False at padding, `[batch, time]`; None for no padding.
         start: First free slot of the cache.
         tentative: Leave the Mamba-2 states as they are and keep what `NemotronCache.commit` needs.
@@ -115,7 +118,7 @@ class Mamba2(nn.Module):
         B, C = (torch.unflatten(m, -1, (c.n_groups, c.ssm_state_size)) for m in (B, C))
         dt = self._steps(dt, context.keep)
         A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)
-        y, ssm = self._scan(x, dt, A, B, C, old, context.tentative)
+        y, ssm = self._scan(x, dt, A, B, C, old)
         if old is not None:
             self._remember(old, conv, ssm, (x, dt, A, B), context)
         y = gated_rms_norm(y.flatten(-2), z, self.norm.weight, c.n_groups, c.norm_eps)
@@ -138,11 +141,10 @@ class Mamba2(nn.Module):
         return dt if keep is None else dt * keep[..., None]
 
     def _scan(
-        self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, old: MambaState | None, tentative: bool
+        self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, old: MambaState | None
     ) -> tuple[Tensor, Tensor]:
-        if old is not None and x.shape[1] == 1 and not tentative:
-            y, ssm = selective_state_update(old.ssm, x[:, 0], dt[:, 0], A, B[:, 0], C[:, 0], self.D)
-            return y[:, None], ssm
+        if old is not None and (x.shape[1] == 1 or (x.is_cuda and x.shape[1] <= FEW_TOKENS)):
+            return selective_state_update(old.ssm, x, dt, A, B, C, self.D)
         start = None if old is None else old.ssm
         return ssd_scan(x, dt, A, B, C, self.D, start, self.c.chunk_size)
 
@@ -597,6 +599,9 @@ def _context(
             return Context(None, True, None, start, tentative)
         if time == 1:
             return Context(None, False, None, start, tentative)
+        large = device.type == "cuda" or time * (tokens + time) > MASK_NUMBERS
+        if large and cache is not None and not cache.prefix_length:
+            return Context(None, True, None, start, tentative)
         mask = torch.ones(time, tokens + time, dtype=torch.bool, device=device).tril(tokens)
         return Context(mask[None, None], False, None, start, tentative)
     return Context(_padded_mask(time, tokens, cache, keep, device), False, keep, start, tentative)
