@@ -196,6 +196,42 @@ def evaluate(
         _show_evaluation(result)
 
 
+@app.command()
+def validate(
+    path: Annotated[
+        Path, typer.Argument(metavar="EPISODE|SUITE_RUN", help="A folder with an episode, or with many of them.")
+    ],
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Folder for evidence.html and evidence.json. [default: runs/evidence-NAME]"),
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
+    preventability: Annotated[
+        bool,
+        typer.Option(
+            "--preventability/--no-preventability",
+            help="Drive the scenarios with collisions again with the reference drivers of UN R157.",
+        ),
+    ] = True,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core, at most 8]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge episodes again from their records alone, and leave the evidence: figures, failures, coverage, hashes."""
+    from alpamayo.evidence import as_json as text_of
+    from alpamayo.evidence import validate as run_validation
+    from alpamayo.evidence.console import show
+
+    folder = report or Path("runs") / f"evidence-{path.resolve().name}"
+    with _progress() as progress:
+        document, page = run_validation(
+            path, folder, confidence=confidence, workers=workers, prevent=preventability, progress=progress
+        )
+    if as_json:
+        sys.stdout.write(text_of(document))
+    else:
+        show(document, page)
+
+
 @model_app.command("info")
 def info(
     source: Annotated[
@@ -316,13 +352,13 @@ def _show_evaluation(result: dict[str, Any]) -> None:
 
 
 def _percent(rate: dict[str, float] | None) -> str:
-    if rate is None:
+    if rate is None or rate["value"] is None:
         return "n/a"
     return f"{rate['value']:.0%}\n[{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
 
 
 def _mean(mean: dict[str, Any] | None, digits: int, unit: str = "") -> str:
-    if mean is None:
+    if mean is None or mean["value"] is None:
         return "n/a"
     value = f"{mean['value']:.{digits}f}{unit}"
     known = mean["low"] is not None and mean["high"] is not None

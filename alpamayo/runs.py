@@ -43,7 +43,7 @@ def run_scenarios(
 
     driver = make_driver(driver_name, checkpoint)
     guarded = guarded_by_default(driver_name) if guard is None else guard
-    _check_writable(out)
+    check_writable(out)
     rows = []
     for scenario in scenarios:
         name = scenario_name(scenario)
@@ -137,8 +137,8 @@ def deviation(episode: Episode) -> float | None:
     return round(float(np.max(gap[track.valid[rows]], initial=0.0)), 6)
 
 
-def _check_writable(folder: Path) -> None:
-    """Fail before the work, not after it."""
+def check_writable(folder: Path) -> None:
+    """Make a folder, and fail before the work and not after it. Raises ``InputError`` where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / ".writable") as partial:

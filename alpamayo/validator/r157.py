@@ -27,6 +27,8 @@ G = 9.81
 SET_SPEED = 13.9  # m/s, where no limit is known
 GENTLE = 1.0  # m/s²
 SIGHT = 100.0  # m
+STANDSTILL_GAP = 4.0  # m
+CREEP = 2.0  # m/s
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,8 @@ class Others:
 class LaneKeeper:
     """What the four models have in common; each only says how hard it brakes now.
 
-    Without a reason to brake the speed limit is approached at 1 m/s².
+    Without a reason to brake the speed limit is approached at 1 m/s², but not within the regulation's following
+    distance; close behind someone who stands they stand too.
     """
 
     name = "lane-keeper"
@@ -84,10 +87,17 @@ class LaneKeeper:
         asked = self.brake(others, risky, wanted, observation.speed, observation.time)
         self._braking = asked
         limit = observation.speed_limit or SET_SPEED
-        acceleration = -asked if asked > 0.0 else GENTLE * (observation.speed < limit)
+        acceleration = -asked if asked > 0.0 else self._cruise(others, observation.speed, limit)
         decision = Longitudinal.YIELD if asked > 0.0 else Longitudinal.SET_SPEED_TRACKING
         plan = self._plan(observation.truth, acceleration, max(limit, observation.speed))
         return Decision(plan[None], np.ones(1, np.float32), reasoning=Reasoning(decision, Lateral.LANE_KEEPING))
+
+    def _cruise(self, others: Others, speed: float, limit: float) -> float:
+        """Acceleration (m/s²) without a reason to brake: none within the following distance, and none to a stand."""
+        lead = float(others.gap[(others.side <= 0.0) & (others.gap > -1.0)].min(initial=np.inf))
+        if lead < STANDSTILL_GAP and speed < CREEP:
+            return -GENTLE if speed > 0.0 else 0.0
+        return GENTLE * float(speed < limit and lead > following_distance(speed))
 
     def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
         """Which of the others are a risk, and how hard (m/s²) each asks the model to brake."""
@@ -251,6 +261,17 @@ class RssDriver(LaneKeeper):
         closing = np.maximum(speed - np.maximum(others.speed, 0.0), 0.0)
         needed = closing**2 / (2.0 * np.maximum(others.gap - 1.0, 0.1))
         return float(np.clip(np.maximum(wanted, needed), 0.0, rss.EGO.brake_max)[risky].max(initial=0.0))
+
+
+def following_distance(speed: float) -> float:
+    """Minimum following distance (m) of UN R157, 5.2.3.3: speed times a headway of 1 s and more, at least 2 m.
+
+    The time is 1 + (v - 2 m/s) / 7.8 up to 10 km/h, as esmini's ALKS controller interpolates it, then
+    1 + v / 100 km/h.
+    """
+    slow = 3.6 * speed < 10.0
+    headway = 1.0 + ((max(2.0, speed) - 2.0) / 7.8 if slow else 3.6 * speed / 100.0)
+    return max(speed * headway, 2.0)
 
 
 def proactive_fuzzy(gap: Array, v: float, v_lead: Array) -> Float64[Array, " n"]:

@@ -5,7 +5,7 @@ as wide as can be, or ``InputError`` where not even that exists.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -161,6 +161,31 @@ def clustered_bootstrap(
     return Interval(float(low), float(high))
 
 
+def bounded_mean(values: Float[Array, " n"], clusters: Int[Array, " n"], confidence: float = 0.95) -> Interval:
+    """Interval of the mean of values in [0, 1], of few clusters too: Chernoff's bound with the binary entropy.
+
+    Hoeffding (1963), theorem 1: means m with n KL(mean, m) <= log(2 / (1 - confidence)). It holds for any
+    distribution in [0, 1] and any n, where a bootstrap of few clusters is too sure; with all values at 0 it is
+    Clopper-Pearson's. Clusters count once each, by their means.
+
+    Raises:
+        InputError: no values, not as many clusters, or values outside of [0, 1].
+    """
+    values, clusters = np.asarray(values, np.float64), np.asarray(clusters)
+    if not len(values) or values.shape != clusters.shape or not ((values >= 0.0) & (values <= 1.0)).all():
+        raise InputError(f"bounded mean: needs n >= 1 values in [0, 1] and their clusters, got {values.shape}")
+    _, member = np.unique(clusters, return_inverse=True)
+    means = np.bincount(member, values) / np.bincount(member)
+    centre, limit = float(means.mean()), math.log(2.0 / (1.0 - _confidence(confidence))) / len(means)
+
+    def excess(m: float) -> float:
+        up = centre * math.log(centre / m) if centre > 0.0 else 0.0
+        return up + ((1.0 - centre) * math.log((1.0 - centre) / (1.0 - m)) if centre < 1.0 else 0.0) - limit
+
+    low = 0.0 if centre == 0.0 else _crossing(excess, centre, 0.0)
+    return Interval(low, 1.0 if centre == 1.0 else _crossing(excess, centre, 1.0))
+
+
 def ratio_bootstrap(
     numerator: Float[Array, " n"],
     denominator: Float[Array, " n"],
@@ -209,8 +234,7 @@ def poisson_rate(events: int, exposure: float, confidence: float = 0.95) -> Inte
 def mcnemar(a: Bool[Array, " n"], b: Bool[Array, " n"], confidence: float = 0.95) -> PairedTest:
     """Exact test of two drivers' failures on the same seeds (McNemar; binomial of the discordant pairs).
 
-    The interval of the difference of the rates is Clopper-Pearson's for the share of ``a`` among the discordant
-    pairs, scaled by how many of these there are; where there is none, that of their rate, to either side.
+    The interval of the difference of the rates is Tango's score interval, see ``paired_rates``.
 
     Raises:
         InputError: no pairs, or lengths that differ.
@@ -219,12 +243,32 @@ def mcnemar(a: Bool[Array, " n"], b: Bool[Array, " n"], confidence: float = 0.95
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     discordant, n = only_a + only_b, len(a)
     p_value = float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
-    if discordant:
-        low, high = ((2.0 * share - 1.0) * discordant / n for share in clopper_pearson(only_a, discordant, confidence))
-    else:
-        high = clopper_pearson(0, n, confidence).high
-        low = -high
-    return PairedTest((only_a - only_b) / n, Interval(low, high), p_value, n, discordant, "exact McNemar")
+    interval = paired_rates(only_a, only_b, n, confidence)
+    return PairedTest((only_a - only_b) / n, interval, p_value, n, discordant, "exact McNemar")
+
+
+def paired_rates(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> Interval:
+    """Score interval of the difference of two rates in ``n`` pairs (Tango, Statistics in Medicine 17, 1998).
+
+    ``only_a`` and ``only_b`` count the pairs in which one alone failed. The differences d are inside for which
+    (b - c - n d)² <= z² n (2 q + d (1 - d)), q being the likeliest rate of "only b" under d.
+
+    Raises:
+        InputError: counts that do not fit, a confidence not in (0, 1).
+    """
+    _counts(only_a + only_b, n)
+    if n == 0:
+        return Interval(-1.0, 1.0)
+    limit = float(stats.norm.isf(0.5 * (1.0 - _confidence(confidence))))
+
+    def excess(d: float) -> float:
+        linear = (2 * n - only_a + only_b) * d - only_a - only_b
+        rate = (math.sqrt(max(linear**2 + 8 * n * only_b * d * (1.0 - d), 0.0)) - linear) / (4 * n)
+        spread = math.sqrt(max(n * (2.0 * rate + d * (1.0 - d)), 0.0))
+        return abs(only_a - only_b - n * d) - limit * spread
+
+    best = (only_a - only_b) / n
+    return Interval(_crossing(excess, best, -1.0), _crossing(excess, best, 1.0))
 
 
 def paired_difference(
@@ -252,6 +296,16 @@ def paired_difference(
     p_value = _sign_flip(np.bincount(member, difference), rng, samples)
     discordant = int(np.count_nonzero(difference))
     return PairedTest(float(difference.mean()), interval, p_value, len(a), discordant, "sign-flip permutation")
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values corrected for there being several (Holm, 1979): the chance of any false alarm stays under the level."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    out, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        out[i] = largest
+    return out
 
 
 def sequential(failures: int, n: int, rate: float, confidence: float = 0.95) -> SequentialDecision:
@@ -340,12 +394,12 @@ def _sign_flip(sums: Float64[Array, " c"], rng: np.random.Generator, samples: in
     return float((1 + np.count_nonzero(np.abs(signs @ sums) >= observed)) / (samples + 1))
 
 
-def _crossing(evidence: Callable[[float], float], inside: float, end: float) -> float:
-    """Where the evidence against p crosses 0 between the best p and the end of the range, by bisection."""
-    a, b = min(max(inside, 1e-300), 1.0 - 1e-16), end
+def _crossing(excess: Callable[[float], float], inside: float, end: float) -> float:
+    """Where the excess, negative ``inside``, crosses 0 on the way to the end of the range, by bisection."""
+    a, b = inside, end
     for _ in range(200):
         middle = 0.5 * (a + b)
-        if middle in (a, b) or not 0.0 < middle < 1.0:
+        if middle in (a, b) or middle == end:
             break
-        a, b = (middle, b) if evidence(middle) < 0.0 else (a, middle)
+        a, b = (middle, b) if excess(middle) < 0.0 else (a, middle)
     return b

@@ -1,71 +1,137 @@
 """Evidence from records: the same bytes again, nothing hidden, nothing counted that was not judged."""
 
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from validator_episodes import episode_of
 
-from alpamayo.episode import save_episode
-from alpamayo.validator import evidence
+from alpamayo import evidence
+from alpamayo.episode import load_episode, save_episode
+from alpamayo.evidence import collection, manifest, odd, preventability
+from alpamayo.evidence.guard import guard_figures
+from alpamayo.runs import write_run
+from alpamayo.validator import score_episode
+from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.errors import InputError
-
-SPEC = importlib.util.spec_from_file_location("episodes_under_test", Path(__file__).with_name("test_episode.py"))
-assert SPEC is not None
-assert SPEC.loader is not None
-episodes = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(episodes)
+from alpamayo_sim.scene import Environment
 
 
 @pytest.fixture
 def suite(make, tmp_path):
-    """Three scenarios by two drivers, one of which crashes twice; one record is damaged."""
+    """Three scenarios by two drivers, one of which crashes twice; one record is damaged, one is missing."""
+    folder = tmp_path / "suite"
     for driver in ("good", "bad"):
         for seed in range(3):
             others = [make.track("wall", 25.0, 0.0)] if driver == "bad" and seed < 2 else []
-            episode = episodes.episode_of(make, make.scene(*others))
+            episode = episode_of(make, make.scene(*others))
             scenario = replace(episode.scenario, seed=seed, parameters={"gap": 10.0 + seed})
-            folder = tmp_path / "suite" / driver / f"run-{seed}"
-            folder.mkdir(parents=True)
-            save_episode(replace(episode, scenario=scenario, driver=driver), folder)
-    damaged = tmp_path / "suite" / "bad" / "run-9"
+            save_episode(replace(episode, scenario=scenario, driver=driver), folder / driver / f"run-{seed}")
+    damaged = folder / "bad" / "run-9"
     damaged.mkdir()
     (damaged / "episode.json").write_text("{", encoding="utf-8")
-    return tmp_path / "suite"
+    runs = tuple(f"{driver}/run-{seed}" for driver in ("good", "bad") for seed in range(4))
+    manifest.write(manifest.Manifest({"suite": "three"}, runs, {"bad/run-3": "the driver raised"}), folder)
+    return folder
 
 
-def test_evidence_of_a_suite(suite):
-    found = evidence.collect(suite)
+@pytest.fixture
+def found(suite):
+    return evidence.collect(suite, workers=1, prevent=False).document
+
+
+def test_evidence_of_a_suite(found):
     assert found["runs"] == 6
-    assert [row["run"] for row in found["excluded"]] == ["bad/run-9"]
+    assert found["excluded"] == [
+        {"run": "bad/run-3", "reason": "the driver raised"},
+        {"run": "bad/run-9", "reason": found["excluded"][1]["reason"]},
+        {"run": "good/run-3", "reason": "there is no record of it"},
+    ]
     bad, good = found["drivers"]["bad"], found["drivers"]["good"]
-    assert (bad["at_fault_collision"]["count"], bad["at_fault_collision"]["n"]) == (2, 3)
-    assert good["at_fault_collision"]["count"] == 0
-    assert good["at_fault_collision"]["high"] == pytest.approx(1 - 0.025 ** (1 / 3))
+    rate = bad["rules"]["at_fault_collision"]["broken"]
+    assert (rate["count"], rate["n"]) == (2, 3)
+    fine = good["rules"]["at_fault_collision"]["broken"]
+    assert (fine["count"], fine["high"]) == (0, pytest.approx(1 - 0.025 ** (1 / 3)))
+    assert fine["below"] == pytest.approx(1 - 0.05 ** (1 / 3))
     assert good["kilometres_per_incident"]["value"] is None
     assert good["kilometres_per_incident"]["low"] > 0.0
     assert bad["kilometres_per_incident"]["value"] == pytest.approx(0.09 / 2)
-    assert found["coverage"]["test"]["ranges"]["gap"] == [10.0, 12.0]
-    (pair,) = found["paired"]
-    assert pair["at_fault_collision"]["difference"] == pytest.approx(2 / 3)
+    assert found["coverage"]["families"]["test"]["ranges"]["gap"] == [10.0, 12.0]
     crash = next(run for run in found["records"] if run["run"] == "bad/run-0")
-    assert crash["failures"][0]["rule"] != "comfort"
-    assert {row["rule"] for row in crash["failures"]} >= {"at_fault_collision", "time_to_collision"}
+    assert [row["rule"] for row in crash["failures"]] == ["at_fault_collision"]
+    assert {row["rule"] for row in crash["violations"]} >= {"at_fault_collision", "time_to_collision"}
     assert len(crash["hashes"]["episode.npz"]) == 64
 
 
-def test_the_same_records_give_the_same_bytes(suite, tmp_path):
-    pages = [evidence.write_evidence(evidence.collect(suite), tmp_path / name) for name in ("a", "b")]
-    assert pages[0].read_bytes() == pages[1].read_bytes()
-    texts = [(tmp_path / name / "evidence.json").read_text(encoding="utf-8") for name in ("a", "b")]
-    assert texts[0] == texts[1]
-    assert json.loads(texts[0])["runs"] == 6
-    assert "wall" in pages[0].read_text(encoding="utf-8")
+def test_every_rule_and_score_has_its_figures(found):
+    for row in found["drivers"].values():
+        assert set(row["rules"]) == set(found["records"][0]["rules"])
+        for rule in row["rules"].values():
+            assert rule["broken"]["n"] + rule["not_applicable"] == row["n"]
+        for score in row["scores"].values():
+            assert score["low"] <= score["value"] <= score["high"]
+            assert score["parts"]
+
+
+def test_drivers_are_compared_on_what_both_drove(suite, make):
+    for driver in ("good", "bad"):  # the same scenario, so that there is a pair
+        episode = load_episode(suite / "good" / "run-0")
+        save_episode(replace(episode, driver=driver, arrived=driver == "good"), suite / driver / "pair")
+    found = evidence.collect(suite, workers=1, prevent=False).document
+    (row,) = found["comparisons"]
+    assert row["drivers"] == ["bad", "good"]
+    assert row["n"] == 2  # bad/run-2 is the scenario of good/run-2, too
+    assert row["figures"]["at_fault_collision"]["p"] == 1.0
+    assert row["figures"]["pdms"]["p_holm"] >= row["figures"]["pdms"]["p"]
+
+
+def test_the_same_records_give_the_same_bytes_however_many_work(suite, tmp_path):
+    for name, workers in (("a", 1), ("b", 2)):
+        evidence.validate(suite, tmp_path / name, workers=workers, prevent=False)
+    for file in ("evidence.json", "evidence.html"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["evidence.html", "evidence.json"]
+    page = (tmp_path / "a" / "evidence.html").read_text(encoding="utf-8")
+    assert page.count("data:image/webp") == 2
+    assert "the driver raised" in page
+    assert "http" not in page
+
+
+def test_stored_verdicts_are_not_believed(suite, tmp_path):
+    before = evidence.collect(suite, workers=1, prevent=False).document
+    folder = suite / "bad" / "run-0"
+    episode = load_episode(folder)
+    verdict = score_episode(load_episode(suite / "good" / "run-0"))
+    write_run(episode, verdict, folder, extra={"at_fault_collision": False})
+    (suite / "evaluation.json").write_text('{"drivers": []}')
+    assert evidence.collect(suite, workers=1, prevent=False).document == before
+
+
+def test_an_interrupted_validation_goes_on(suite, tmp_path, monkeypatch):
+    report = tmp_path / "report"
+
+    def interrupt(what, done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evidence.validate(suite, report, workers=1, prevent=False, progress=interrupt)
+    kept = list((report / ".unfinished").iterdir())
+    assert len(kept) == 3
+    judged = []
+    real = collection.judge_run
+    monkeypatch.setattr(collection, "judge_run", lambda folder, name: judged.append(name) or real(folder, name))
+    document, _ = evidence.validate(suite, report, workers=1, prevent=False)
+    assert document["runs"] == 6
+    assert len(judged) == 7 - 3
+    assert not (report / ".unfinished").exists()
+    assert document == evidence.collect(suite, workers=1, prevent=False).document
 
 
 def test_nothing_to_validate_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        evidence.collect(tmp_path / "absent")
     with pytest.raises(InputError, match=r"no episode\.json"):
         evidence.collect(tmp_path)
     broken = tmp_path / "broken"
@@ -73,22 +139,83 @@ def test_nothing_to_validate_is_named(tmp_path):
     (broken / "episode.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="none of its 1"):
         evidence.collect(tmp_path)
+    (tmp_path / "suite.json").write_text('{"version": 99, "about": {}, "runs": [], "left_out": {}}')
+    with pytest.raises(InputError, match="version 99"):
+        evidence.collect(tmp_path)
+    (tmp_path / "suite.json").write_text("[]")
+    with pytest.raises(InputError, match="not a suite's list"):
+        evidence.collect(tmp_path)
+
+
+def test_a_page_shows_names_as_they_are_and_runs_no_script(make, tmp_path):
+    episode = episode_of(make, make.scene(make.track("<script>alert(1)</script>", 25.0, 0.0)))
+    save_episode(replace(episode, driver="<b>me</b>"), tmp_path / "run")
+    evidence.validate(tmp_path / "run", tmp_path / "report", prevent=False)
+    page = (tmp_path / "report" / "evidence.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "&lt;b&gt;me&lt;/b&gt;" in page
+
+
+def test_preventable_is_said_of_named_drivers_only(make, tmp_path):
+    episode = episode_of(make, make.scene(make.track("wall", 25.0, 0.0), speed=2.0), speed=2.0)
+    save_episode(episode, tmp_path)
+    assert preventability.avoided_by(tmp_path, ("r157-fsm", "rss")) == {"r157-fsm": True, "rss": True}
+    late = episode_of(make, make.scene(make.track("wall", 12.0, 0.0), speed=15.0), speed=15.0)
+    save_episode(late, tmp_path)
+    assert preventability.avoided_by(tmp_path, ("r157-fsm", "rss")) == {"r157-fsm": False, "rss": False}
+    record, _ = collection.judge_run(tmp_path, "late")
+    (row,) = preventability.rows([record], {record["hashes"]["scenario"]: {"r157-fsm": False, "rss": None}})
+    assert row["avoided_by"] == {"r157-fsm": False}
+    assert row["cannot_drive"] == ["rss"]
+
+
+def test_levels_of_the_domain():
+    degrees = np.pi / 180
+    assert [odd.light(x * degrees) for x in (30, 5, -3, -20)] == ["day", "low sun", "twilight", "night"]
+    rain = [odd.weather(Environment(rain=mm)) for mm in (0.0, 1.0, 5.0, 20.0)]
+    assert rain == ["dry", "light rain", "moderate rain", "heavy rain"]
+    assert odd.weather(Environment(visibility=200.0)) == "fog"
+    assert odd.road(make_scenario("red-light-runner", 3).scene) == "intersection"
+    assert {odd.road(make_scenario("cut-in", seed).scene) for seed in range(6)} == {"straight", "bend"}
+
+
+def test_friction_and_speed_have_levels(make):
+    for friction, level in ((0.9, 0), (0.7, 0), (0.5, 1), (0.2, 2)):
+        world = replace(make.scene(), environment=Environment(friction=friction))
+        found = odd.levels(episode_of(make, world, speed=14.0))
+        assert found["friction"] == odd.LEVELS["friction"][level]
+        assert found["speed"] == "50 to 80 km/h"
+
+
+def test_t_wise_coverage_counts_combinations():
+    axes = {"a": ("x", "y"), "b": ("u", "v"), "c": ("1", "2", "3")}
+    points = [{"a": "x", "b": "u", "c": "1"}, {"a": "x", "b": "v", "c": "1"}, {"a": "x", "b": "u", "c": "1"}]
+    assert odd.t_wise(points, axes, 2) == {"covered": 2 + 1 + 2, "of": 4 + 6 + 6, "share": 5 / 16}
+    assert odd.t_wise(points, axes, 3) == {"covered": 2, "of": 12, "share": 2 / 12}
+    assert len(odd.missing_pairs(points, axes)) == 16 - 5
 
 
 def test_a_guard_is_judged_by_what_happened(make):
-    calm = episodes.episode_of(make, make.scene())
+    calm = episode_of(make, make.scene())
     intervened = np.zeros(calm.steps, bool)
     intervened[4:8] = True
     timings = {"guard": np.full(calm.steps, 0.002, np.float32)}
     guarded = replace(calm, guarded=True, intervened=intervened, timings=timings)
-    figures = evidence.guard_figures(guarded, evidence.score_episode(guarded))
+    figures = guard_figures(guarded, score_episode(guarded))
     assert figures["interventions"] == figures["false_alarms"] == 4
     assert figures["latency_ms"]["99"] == pytest.approx(2.0)
     assert not figures["missed"]
-    crash = replace(episodes.episode_of(make, make.scene(make.track("wall", 25.0, 0.0))), guarded=True)
-    figures = evidence.guard_figures(crash, evidence.score_episode(crash))
+    crash = replace(episode_of(make, make.scene(make.track("wall", 25.0, 0.0))), guarded=True)
+    figures = guard_figures(crash, score_episode(crash))
     assert figures["missed"]
     warned = replace(crash, intervened=np.arange(crash.steps) == 15)
-    figures = evidence.guard_figures(warned, evidence.score_episode(warned))
+    figures = guard_figures(warned, score_episode(warned))
     assert figures["false_alarms"] == 0
     assert not figures["missed"]
+
+
+def test_the_document_is_json(suite, tmp_path):
+    evidence.validate(suite, tmp_path / "r", workers=1, prevent=False)
+    document = json.loads((tmp_path / "r" / "evidence.json").read_text(encoding="utf-8"))
+    assert document["runs"] == 6
+    assert document["suite"] == {"suite": "three"}

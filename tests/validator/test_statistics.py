@@ -100,6 +100,56 @@ def test_mcnemar():
     assert statistics.mcnemar(a, a).p_value == 1.0
 
 
+@pytest.mark.parametrize("rates", [(0.3, 0.2), (0.05, 0.02), (0.0, 0.1), (0.02, 0.02)])
+def test_the_interval_of_paired_rates_covers(rates):
+    """Tango's interval holds on average what it promises; a score interval may fall a little short at times."""
+    rng, n = np.random.default_rng(4), 60
+    only_a, only_b = rates
+    drawn = rng.multinomial(n, [only_a, only_b, 1.0 - only_a - only_b], size=1500)
+    covered = [
+        low <= only_a - only_b <= high
+        for b, c, _ in drawn
+        for low, high in [statistics.paired_rates(int(b), int(c), n)]
+    ]
+    assert np.mean(covered) > 0.93
+
+
+def test_paired_rates_are_antisymmetric_and_solve_their_equation():
+    low, high = statistics.paired_rates(7, 2, 50)
+    assert statistics.paired_rates(2, 7, 50) == pytest.approx((-high, -low))
+    for d in (low, high):  # by the definition, with the constrained likelihood maximised numerically
+        rates = np.linspace(max(-d, 0.0) + 1e-9, (1.0 - d) / 2.0 - 1e-9, 200_001)
+        likelihood = 7 * np.log(rates + d) + 2 * np.log(rates) + 41 * np.log(1.0 - 2.0 * rates - d)
+        q = rates[np.argmax(likelihood)]
+        statistic = (7 - 2 - 50 * d) / np.sqrt(50 * (2 * q + d * (1 - d)))
+        assert abs(statistic) == pytest.approx(stats.norm.isf(0.025), abs=1e-4)
+    assert statistics.paired_rates(0, 0, 0) == (-1.0, 1.0)
+
+
+def test_holm():
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([]) == []
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("n", [2, 5, 9])
+def test_a_bounded_mean_of_few_values_covers(n):
+    rng = np.random.default_rng(9)
+    covered = 0
+    for _ in range(1000):
+        values = np.where(rng.random(n) < 0.3, 0.0, rng.beta(5.0, 2.0, n))  # scores: some zero, the rest good
+        low, high = statistics.bounded_mean(values, np.arange(n))
+        covered += low <= 0.7 * 5.0 / 7.0 <= high
+    assert covered >= 950
+
+
+def test_a_bounded_mean_at_the_end_of_its_range_is_clopper_pearsons():
+    assert statistics.bounded_mean(np.zeros(4), np.arange(4)) == pytest.approx(statistics.clopper_pearson(0, 4))
+    assert statistics.bounded_mean(np.ones(4), np.arange(4)) == pytest.approx(statistics.clopper_pearson(4, 4))
+    alike = statistics.bounded_mean(np.repeat([0.2, 0.8], 5), np.repeat([0, 1], 5))
+    assert alike == pytest.approx(statistics.bounded_mean(np.array([0.2, 0.8]), np.arange(2)))
+
+
 def test_paired_difference():
     rng = np.random.default_rng(5)
     scene = rng.normal(size=60)
@@ -155,6 +205,8 @@ def test_importance_sampling_finds_a_rare_rate():
         lambda: statistics.clustered_bootstrap(np.array([np.nan]), np.zeros(1, int), rng=np.random.default_rng(0)),
         lambda: statistics.mcnemar(np.zeros(2, bool), np.zeros(3, bool)),
         lambda: statistics.sequential(0, 10, 0.0),
+        lambda: statistics.bounded_mean(np.array([1.5]), np.zeros(1, int)),
+        lambda: statistics.paired_rates(3, 3, 5),
         lambda: statistics.importance_rate(np.ones(2, bool), np.array([1.0, -1.0])),
         lambda: statistics.poisson_rate(0, 0.0),
     ],

@@ -1,0 +1,56 @@
+"""The evidence on a terminal: the headlines, who would have prevented what, and what was left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
+
+
+def show(document: Mapping[str, Any], page: Path) -> None:
+    """Print what a person wants to know first, and where the page is."""
+    console = Console()
+    title = f"{document['runs']} runs judged again, {100 * document['confidence']:g} % intervals"
+    table = Table(*HEADS, header_style="bold", title=title)
+    for name, row in document["drivers"].items():
+        rates = [row["rules"]["at_fault_collision"]["broken"], row["rules"]["drivable_area"]["broken"], row["failed"]]
+        cells = [bounds(rate, 0, scale=100.0, unit=" %") for rate in rates]
+        cells += [bounds(row["kilometres_per_incident"], 2), bounds(row["scores"].get("pdms"), 2)]
+        table.add_row(name, str(row["n"]), *cells)
+    console.print(table)
+    for line in (*comparison_lines(document["comparisons"]), *_preventable_lines(document)):
+        console.print(line, soft_wrap=True, highlight=False)
+    for row in document["excluded"]:
+        console.print(f"[red]excluded[/red] {row['run']}: {row['reason']}", soft_wrap=True)
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Two lines for each two drivers: at-fault collisions and the PDM score, with interval, p and n."""
+    for row in rows:
+        first, second = row["drivers"]
+        for name, label, scale, unit, digits in (
+            ("at_fault_collision", "at fault", 100.0, " points", 1),
+            ("pdms", "PDM score", 1.0, "", 3),
+        ):
+            test = row["figures"].get(name)
+            if test is not None:
+                gap = bounds({**test, "value": test["difference"]}, digits, " ", unit, scale)
+                yield f"{label}, {first} less {second}: {gap}, p = {test['p_holm']:.3f}, {test['n']} pairs"
+
+
+def bounds(row: Mapping[str, Any] | None, digits: int, between: str = "\n", unit: str = "", scale: float = 1.0) -> str:
+    """A value with its interval; ``?`` and ``∞`` where there is no bound."""
+    if row is None or (row["value"] is None and row["low"] is None):
+        return "n/a"
+    value, low, high = (None if row[k] is None else f"{scale * row[k]:.{digits}f}" for k in ("value", "low", "high"))
+    return f"{value or 'none yet'}{unit if value else ''}{between}[{low or '?'}, {high or '∞'}]"
+
+
+def _preventable_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    for name, row in (document["preventability"] or {}).get("at_fault_collisions", {}).items():
+        by = ", ".join(f"{driver} {rate['count']} of {rate['n']}" for driver, rate in row.items())
+        yield f"at-fault collisions of {name} that are preventable by {by or 'anybody: none to prevent'}"

@@ -1,0 +1,214 @@
+"""Headlines of a suite: each figure with its interval and its n, JSON values throughout."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alpamayo.evidence.record import HARD, is_failed, number
+from alpamayo.validator.scores import kilometres_per_incident
+from alpamayo.validator.statistics import (
+    bounded_mean,
+    clopper_pearson,
+    clustered_bootstrap,
+    holm,
+    mcnemar,
+    paired_difference,
+    rule_of_three,
+)
+
+Run = Mapping[str, Any]
+INCIDENTS = ("at_fault_collision", "drivable_area")  # what kilometres per incident count
+ENOUGH = 10  # clusters that a bootstrap needs
+SAME = 0  # seed of the bootstrap's draws, so that the same runs give the same interval
+
+
+def by_driver(runs: Sequence[Run], confidence: float) -> dict[str, dict[str, Any]]:
+    """The figures of each driver, and of each family under it."""
+    out = {}
+    for name, rows in grouped(runs, "driver").items():
+        families = {family: figures(some, confidence) for family, some in grouped(rows, "family").items()}
+        out[name] = figures(rows, confidence) | {"families": families}
+    return out
+
+
+def figures(runs: Sequence[Run], confidence: float) -> dict[str, Any]:
+    """What a list of runs shows: rates, scores with their parts, rules, kilometres per incident, the guard."""
+    kilometres = sum(run["kilometres"] for run in runs)
+    incidents = sum(any(is_failed(run, rule) for rule in INCIDENTS) for run in runs)
+    clusters = [run["hashes"]["scenario"] for run in runs]
+    return {
+        "n": len(runs),
+        "failed": rate([bool(run["failures"]) for run in runs], confidence),
+        "collided": rate([run["collided"] for run in runs], confidence),
+        "arrived": rate([run["arrived"] for run in runs], confidence),
+        "rules": {rule: _rule(rule, runs, confidence) for rule in runs[0]["rules"]},
+        "scores": {name: _score(name, runs, clusters, confidence) for name in runs[0]["scores"]},
+        "kilometres": kilometres,
+        "incidents": incidents,
+        "kilometres_per_incident": _per_incident(kilometres, incidents, confidence),
+        "guard": _guard(runs, confidence),
+    }
+
+
+def rate(outcomes: Sequence[bool], confidence: float) -> dict[str, Any]:
+    """A share with Clopper-Pearson's interval; where nothing happened, also what the rate is below (one-sided)."""
+    count, n = sum(outcomes), len(outcomes)
+    low, high = clopper_pearson(count, n, confidence)
+    row = {"value": count / n if n else None, "low": low, "high": high, "count": count, "n": n}
+    return row | ({"below": rule_of_three(n, confidence)} if n and not count else {})
+
+
+def mean(values: Sequence[float], clusters: Sequence[Any], confidence: float) -> dict[str, Any]:
+    """A mean with the bootstrap interval that draws clusters.
+
+    Of fewer than ten clusters a bootstrap is too sure: values in [0, 1] then have Chernoff's bound, others none.
+    """
+    if not values:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    array, member = np.asarray(values, np.float64), np.unique(np.asarray(clusters), return_inverse=True)[1]
+    low, high = -np.inf, np.inf
+    if member.max() + 1 >= ENOUGH:
+        low, high = clustered_bootstrap(array, member, confidence, rng=np.random.default_rng(SAME))
+    elif array.min() >= 0.0 and array.max() <= 1.0:
+        low, high = bounded_mean(array, member, confidence)
+    return {"value": float(array.mean()), "low": number(low), "high": number(high), "n": len(array)}
+
+
+def comparisons(
+    runs: Sequence[Run],
+    confidence: float,
+    failed: Mapping[str, Callable[[Run], bool | None]],
+    scored: Mapping[str, Callable[[Run], float | None]],
+    key: Callable[[Run], Any],
+) -> list[dict[str, Any]]:
+    """Each two drivers on the scenarios that both drove: McNemar for failures, sign flips for scores.
+
+    ``p`` is of the one comparison, ``p_holm`` corrected for all comparisons of the same figure (Holm, 1979).
+
+    Args:
+        runs: rows with a "driver".
+        confidence: of the intervals.
+        failed: by the figure's name, whether a run failed; None where it cannot be said.
+        scored: by the figure's name, what a run scored; None where it has no score.
+        key: what tells a scenario from others.
+    """
+    rows = {name: {key(run): run for run in some} for name, some in grouped(runs, "driver").items()}
+    out: list[dict[str, Any]] = []
+    for first, second in itertools.combinations(rows, 2):
+        both = [name for name in rows[first] if name in rows[second]]
+        pairs = [(rows[first][name], rows[second][name]) for name in both]
+        tests = {name: _paired(pairs, figure, confidence, rates=True) for name, figure in failed.items()}
+        tests |= {name: _paired(pairs, figure, confidence, rates=False) for name, figure in scored.items()}
+        out.append({"drivers": [first, second], "n": len(both), "figures": tests})
+    for name in (*failed, *scored):
+        rows_of = [row["figures"][name] for row in out if row["figures"][name] is not None]
+        for row, p in zip(rows_of, holm([row["p"] for row in rows_of]), strict=True):
+            row["p_holm"] = p
+    return out
+
+
+def grouped(runs: Sequence[Run], field: str) -> dict[str, list[Run]]:
+    """Runs by the value of a field, the values in order."""
+    return {value: [run for run in runs if run[field] == value] for value in sorted({run[field] for run in runs})}
+
+
+def preventable(runs: Sequence[Run], scenarios: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
+    """Of each driver's at-fault collisions: in how many scenarios each named reference driver has none at all."""
+    avoided = {row["hash"]: row["avoided_by"] for row in scenarios}
+    out: dict[str, Any] = {}
+    for name, rows in grouped(runs, "driver").items():
+        known = [
+            avoided[run["hashes"]["scenario"]]
+            for run in rows
+            if is_failed(run, "at_fault_collision") and run["hashes"]["scenario"] in avoided
+        ]
+        drivers = sorted({driver for some in known for driver in some})
+        out[name] = {driver: rate([some[driver] for some in known if driver in some], confidence) for driver in drivers}
+    return out
+
+
+def _rule(name: str, runs: Sequence[Run], confidence: float) -> dict[str, Any]:
+    rows = [run["rules"][name] for run in runs if name in run["rules"]]
+    judged = [(run, run["rules"][name]) for run in runs if name in run["rules"] and run["rules"][name]["applies"]]
+    values = [row["value"] for _, row in judged if row["value"] is not None]
+    margins = [row["margin"] for _, row in judged if row["margin"] is not None]
+    return {
+        "hard": name in HARD,
+        "unit": rows[0]["unit"] if rows else "",
+        "broken": rate([is_failed(run, name) for run, _ in judged], confidence),
+        "not_applicable": len(rows) - len(judged),
+        "raised": sum(name in run["errors"] for run in runs),
+        "value": float(np.mean(values)) if values else None,
+        "margin": {
+            "least": min(margins) if margins else None,
+            "median": float(np.median(margins)) if margins else None,
+        },
+    }
+
+
+def _score(name: str, runs: Sequence[Run], clusters: Sequence[str], confidence: float) -> dict[str, Any]:
+    there = [(run["scores"][name], c) for run, c in zip(runs, clusters, strict=True) if name in run["scores"]]
+    known = [(score["value"], cluster) for score, cluster in there if score["value"] is not None]
+    parts: dict[str, Any] = {}
+    for part in there[0][0]["parts"] if there else ():
+        values = [score["parts"][part] for score, _ in there if score["parts"][part] is not None]
+        parts[part] = {"value": float(np.mean(values)) if values else None, "n": len(values)}
+    return mean([value for value, _ in known], [c for _, c in known], confidence) | {"parts": parts}
+
+
+def _per_incident(kilometres: float, incidents: int, confidence: float) -> dict[str, float | None] | None:
+    if kilometres <= 0.0:
+        return None
+    per = kilometres_per_incident(kilometres, incidents, confidence)
+    return {"value": number(per.value), "low": number(per.low), "high": number(per.high)}
+
+
+def _guard(runs: Sequence[Run], confidence: float) -> dict[str, Any] | None:
+    rows = [run for run in runs if run["guard"] is not None]
+    if not rows:
+        return None
+    interventions, alarms = (sum(run["guard"][name] for run in rows) for name in ("interventions", "false_alarms"))
+    collided = [run["guard"]["missed"] for run in rows if is_failed(run, "at_fault_collision")]
+    kilometres = sum(run["kilometres"] for run in rows)
+    latency = [run["guard"]["latency_ms"] for run in rows if run["guard"]["latency_ms"] is not None]
+    return {
+        "runs": len(rows),
+        "interventions": interventions,
+        "interventions_per_km": interventions / kilometres if kilometres > 0.0 else None,
+        "false_alarms": {
+            "count": alarms,
+            "n": interventions,
+            "value": alarms / interventions if interventions else None,
+        },
+        "missed": rate(collided, confidence),
+        "latency_ms": {
+            "p50": float(np.median([row["50"] for row in latency])) if latency else None,
+            "p99": max(row["99"] for row in latency) if latency else None,
+        },
+    }
+
+
+def _paired(
+    pairs: Sequence[tuple[Run, Run]], figure: Callable[[Run], float | bool | None], confidence: float, *, rates: bool
+) -> dict[str, Any] | None:
+    values = [(figure(a), figure(b)) for a, b in pairs]
+    known = [(a, b) for a, b in values if a is not None and b is not None]
+    if not known:
+        return None
+    first, second = (np.array(column) for column in zip(*known, strict=True))
+    test = (
+        mcnemar(first, second, confidence)
+        if rates
+        else paired_difference(first, second, confidence, rng=np.random.default_rng(SAME))
+    )
+    return {
+        "difference": test.difference,
+        "low": number(test.interval.low),
+        "high": number(test.interval.high),
+        "p": test.p_value,
+        "n": test.n,
+        "discordant": test.discordant,
+        "test": test.method,
+    }
