@@ -20,7 +20,7 @@ from alpamayo_sim.drivers.route_frame import RouteFrame
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.reasoning import Lateral, Longitudinal, Reasoning
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.scene import Category, Scene
 
 Array = np.ndarray
 G = 9.81
@@ -81,7 +81,8 @@ class LaneKeeper:
         """
         if observation.truth is None or self._frame is None:
             raise InputError(f"the {self.name} driver needs reset and the truth in its observation")
-        others = self.others(observation.truth)
+        here = self._here(observation.truth)
+        others = self.others(observation.truth, here)
         risky, wanted = self.judge(others, observation.speed)
         self._since = (observation.time if self._since is None else self._since) if risky.any() else None
         asked = self.brake(others, risky, wanted, observation.speed, observation.time)
@@ -89,7 +90,7 @@ class LaneKeeper:
         limit = observation.speed_limit or SET_SPEED
         acceleration = -asked if asked > 0.0 else self._cruise(others, observation.speed, limit)
         decision = Longitudinal.YIELD if asked > 0.0 else Longitudinal.SET_SPEED_TRACKING
-        plan = self._plan(observation.truth, acceleration, max(limit, observation.speed))
+        plan = self._plan(observation.truth, here, acceleration, max(limit, observation.speed))
         return Decision(plan[None], np.ones(1, np.float32), reasoning=Reasoning(decision, Lateral.LANE_KEEPING))
 
     def _cruise(self, others: Others, speed: float, limit: float) -> float:
@@ -107,16 +108,17 @@ class LaneKeeper:
         """Deceleration (m/s²) now, from what is wanted and how long the risk has lasted."""
         return float(wanted[risky].max(initial=0.0))
 
-    def others(self, truth: Truth) -> Others:
-        """The agents that are valid, seen from the ego's lane."""
+    def others(self, truth: Truth, here: tuple[float, float]) -> Others:
+        """The agents that are valid, seen from the ego's lane; ``here`` is where along and across it the ego is."""
         assert self._frame is not None
         agents = truth.agents
         rows = agents.valid & (np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < SIGHT + 15.0)
         pose, size = agents.pose[rows].astype(np.float64), agents.size[rows, :2].astype(np.float64)
         velocity = agents.velocity[rows].astype(np.float64)
-        ego_s, ego_d = (float(x[0]) for x in self._frame.project(truth.ego_pose[None, :2]))
-        s, d = self._frame.project(box_corners(pose, size), ego_s)
-        middle, offset = self._frame.project(pose[:, :2], ego_s)
+        ego_s, ego_d = here
+        points = np.concatenate([box_corners(pose, size), pose[:, None, :2]], axis=1)
+        s, d = self._frame.project(points, ego_s)
+        (s, middle), (d, offset) = ((x[:, :4], x[:, 4]) for x in (s, d))
         heading = self._frame.at(middle)[1]
         along = velocity[:, 0] * np.cos(heading) + velocity[:, 1] * np.sin(heading)
         across = velocity[:, 1] * np.cos(heading) - velocity[:, 0] * np.sin(heading)
@@ -127,22 +129,26 @@ class LaneKeeper:
         gap = np.where(ahead, s.min(axis=1) - ego_s - 0.5 * float(truth.ego_size[0]), np.inf)
         inside = LANE_HALF - np.where(left, d.min(axis=1), -d.max(axis=1))
         closing = np.where(left, -across, across)
-        walks = np.isin(agents.category[rows], WALKERS)
+        walks = (agents.category[rows] == Category.PEDESTRIAN) | (agents.category[rows] == Category.ANIMAL)
         return Others(gap, side, along, closing, inside, walks, left)
 
-    def _plan(self, truth: Truth, acceleration: float, top: float) -> Float32[Array, "64 4"]:
+    def _here(self, truth: Truth) -> tuple[float, float]:
+        assert self._frame is not None
+        s, d = self._frame.project(truth.ego_pose[None, :2])
+        return float(s[0]), float(d[0])
+
+    def _plan(self, truth: Truth, here: tuple[float, float], acceleration: float, top: float) -> Float32[Array, "64 4"]:
         assert self._frame is not None
         t = PLAN_DT * np.arange(1, PLAN_STEPS + 1)
         speed = np.clip(truth.ego_speed + acceleration * t, 0.0, top)
         before = np.concatenate([[truth.ego_speed], speed[:-1]])
-        s0, d0 = (float(x[0]) for x in self._frame.project(truth.ego_pose[None, :2]))
+        s0, d0 = here
         s = s0 + np.cumsum(0.5 * PLAN_DT * (before + speed))
         d = d0 * np.clip(1.0 - (s - s0) / 30.0, 0.0, 1.0) ** 2
         return to_plan(self._frame, np.stack([s, d, np.zeros_like(s), speed], axis=-1), truth)
 
 
 LANE_HALF = 1.75  # m
-WALKERS = (6, 7)  # pedestrian, animal
 
 
 class CompetentHuman(LaneKeeper):
