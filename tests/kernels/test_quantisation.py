@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alpamayo_kernels.quantisation import fp8, int8, nvfp4, weight_only
 
@@ -17,6 +19,28 @@ def relative_rms(got: torch.Tensor, want: torch.Tensor) -> float:
 def test_nvfp4_has_the_golden_error():
     weight = gaussian(512, 1024)
     assert abs(relative_rms(nvfp4.dequantise(*nvfp4.quantise(weight)), weight) - 0.0952) < 5e-4
+
+
+def test_four_over_six_has_the_published_gain():
+    """16.4 % less mean square error than with 6 alone (arXiv 2512.02010), on Gaussian weights too."""
+    weight = gaussian(512, 1024)
+    error = relative_rms(nvfp4.dequantise(*nvfp4.quantise(weight, four_over_six=True)), weight)
+    assert abs((error / 0.0952) ** 2 - (1 - 0.164)) < 0.01
+    scales = nvfp4.quantise(weight, four_over_six=True)[1].float()
+    assert 256 < float(scales.max()) <= 384
+    assert not nvfp4.dequantise(*nvfp4.quantise(torch.zeros(3, 32), four_over_six=True)).any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.floats(-30, 30), four_over_six=st.booleans())
+def test_nvfp4_codes_are_the_nearest_that_the_scales_allow(seed, scale, four_over_six):
+    weight = gaussian(3, 48, seed=seed) * 2.0**scale
+    codes, scales, tensor_scale = nvfp4.quantise(weight, four_over_six)
+    step = (scales.double() * tensor_scale.double()).repeat_interleave(nvfp4.BLOCK, dim=1)
+    grid = torch.tensor([*nvfp4.GRID, *(-g for g in nvfp4.GRID)], dtype=torch.float64)
+    nearest = (weight.double()[..., None] - grid * step[..., None]).abs().min(-1).values
+    got = (nvfp4.dequantise(codes, scales, tensor_scale).double() - weight.double()).abs()
+    assert bool((got <= nearest * (1 + 1e-5) + 1e-6 * step).all())
 
 
 def test_nvfp4_keeps_what_it_can_represent():

@@ -1,6 +1,9 @@
 """Folders: ours back and forth, the peer's, and hostile ones."""
 
 import json
+import struct
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -131,7 +134,9 @@ def test_an_index_may_not_point_outside(tmp_path):
         NemotronModel.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"model_type": "llama"}', '{"vocab_size": 5}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "[" * 100_000, "9" * 5000, '{"model_type": "llama"}', '{"vocab_size": 5}', "\x00\xff"]
+)
 def test_hostile_configs_are_refused(folder, text):
     (folder / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"config\.json"):
@@ -154,6 +159,10 @@ def test_hostile_configs_are_refused(folder, text):
         {"time_step_limit": [1.0]},
         {"layer_norm_epsilon": float("nan")},
         {"attention_bias": True},
+        {"use_bias": "yes"},
+        {"eos_token_id": []},
+        {"eos_token_id": "two"},
+        {"layers_block_type": ["mamba", 3], "hybrid_override_pattern": None},
     ],
 )
 def test_impossible_configs_are_refused(change):
@@ -167,6 +176,111 @@ def test_broken_files_are_refused(folder, size):
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(InputError, match="not a readable safetensors file"):
         NemotronModel.from_pretrained(folder)
+
+
+def header(text: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+HOSTILE_HEADERS = {
+    "longer than the file": header(b"{}", 1 << 40),
+    "longer than memory": header(b"{}", (1 << 64) - 1),
+    "no object": header(b"[1, 2]"),
+    "not text": header(b"\xff\xfe{}"),
+    "nested": header(b'{"a":' + b"[" * 100_000),
+    "beyond the end": header(b'{"lm_head.weight":{"dtype":"F32","shape":[60,32],"data_offsets":[0,7680]}}'),
+    "offsets backwards": header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}') + bytes(8),
+    "offsets overlap": header(
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    )
+    + bytes(4),
+    "shape overflows": header(b'{"a":{"dtype":"F32","shape":[4294967296,4294967296,16],"data_offsets":[0,4]}}')
+    + bytes(4),
+    "negative shape": header(b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}') + bytes(4),
+    "unknown type": header(b'{"a":{"dtype":"PICKLE","shape":[1],"data_offsets":[0,4]}}') + bytes(4),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_HEADERS)
+def test_hostile_headers_are_refused(folder, name):
+    (folder / "model.safetensors").write_bytes(HOSTILE_HEADERS[name])
+    with pytest.raises(InputError, match="not a readable safetensors file"):
+        NemotronModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"weight_map": []}', '{"weight_map": {}}', "[" * 100_000, '{"weight_map": {"a": 3}}', "9" * 5000]
+)
+def test_hostile_indices_are_refused(folder, text):
+    (folder / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(InputError, match=r"index\.json"):
+        NemotronModel.from_pretrained(folder)
+
+
+def test_a_promised_tensor_that_is_not_there_is_named(tmp_path):
+    NemotronModel(SHAPE).save_pretrained(tmp_path, shard_bytes=40_000)
+    path = tmp_path / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"]["backbone.layers.77.norm.weight"] = next(iter(index["weight_map"].values()))
+    path.write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"holds no tensor `backbone\.layers\.77\.norm\.weight`"):
+        NemotronModel.from_pretrained(tmp_path)
+
+
+def test_a_config_larger_than_its_files_allocates_nothing(folder):
+    """Half a million gigabytes are asked for: the files are compared with shapes alone."""
+    huge = SHAPE.with_(hidden_size=1 << 20, n_routed_experts=4, moe_intermediate_size=1 << 24).to_dict()
+    (folder / "config.json").write_text(json.dumps(huge))
+    with pytest.raises(InputError, match=r"embeddings\.weight is \[60, 32\], the config asks for \[60, 1048576\]"):
+        NemotronModel.from_pretrained(folder)
+
+
+MEMORY = """
+import sys
+import torch
+from alpamayo_vla_model.nemotron import NemotronModel
+
+def status(name):
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith(name))
+
+torch.set_num_threads(1)
+NemotronModel.from_pretrained(sys.argv[2])  # a small one first: libraries and their buffers
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak is counted from here
+model = NemotronModel.from_pretrained(sys.argv[1], dtype=getattr(torch, sys.argv[3]))
+print(status("VmHWM") - before, sum(p.nbytes for p in model.parameters()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of the resident memory is read from /proc")
+@pytest.mark.parametrize(("recipe", "dtype"), [(None, "bfloat16"), ("nvfp4", "float32")])
+def test_loading_never_holds_two_copies(folder, tmp_path, recipe, dtype):
+    """The peak of the resident memory is the model, one mapped shard and the tensor that is being read."""
+    shape = SHAPE.with_(hidden_size=1024, vocab_size=4096, n_routed_experts=16, moe_latent_size=None, mtp_pattern="",
+                        num_nextn_predict_layers=0, moe_intermediate_size=512)  # fmt: skip
+    model = NemotronModel(shape)
+    model.save_pretrained(tmp_path / "large", shard_bytes=20_000_000, recipe=recipe)
+    shard = max(path.stat().st_size for path in (tmp_path / "large").glob("*.safetensors"))
+    arguments = [str(tmp_path / "large"), str(folder), dtype]
+    done = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True, check=True)
+    peak, size = map(int, done.stdout.split())
+    tensor = 4 * max(p[0].numel() if p.ndim == 3 else p.numel() for p in model.parameters() if recipe or p.ndim < 3)
+    assert size > 2 * shard
+    assert size <= peak < size + shard + (tensor if recipe else 0) + 12_000_000
+
+
+def test_an_interrupted_save_leaves_the_old_folder(folder, monkeypatch):
+    old = NemotronModel.from_pretrained(folder)
+
+    def fail(pieces, path, metadata):
+        if path.name.startswith(".model-00002"):
+            raise OSError("disk full")
+        save_file(pieces, path, metadata)
+
+    monkeypatch.setattr("alpamayo_vla_model.nemotron.checkpoint.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        NemotronModel(SHAPE, generator=torch.Generator().manual_seed(5)).save_pretrained(folder, shard_bytes=40_000)
+    assert same(old, NemotronModel.from_pretrained(folder))
 
 
 def test_every_published_spelling_is_read():
@@ -189,5 +303,5 @@ def test_every_published_spelling_is_read():
 
 
 def test_a_near_preset_is_suggested():
-    with pytest.raises(InputError, match="did you mean 'nano'"):
+    with pytest.raises(InputError, match="did you mean nano"):
         NemotronConfig.preset("nan0")

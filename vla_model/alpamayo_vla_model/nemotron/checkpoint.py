@@ -8,6 +8,7 @@ a parameter is allocated; tensors are then copied one by one from the memory-map
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,16 +20,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from alpamayo_sim.errors import InputError
-from alpamayo_vla_model.nemotron.config import NemotronConfig
+from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_vla_model.nemotron import quantisation
+from alpamayo_vla_model.nemotron.config import NemotronConfig, read_json
 
 Model = TypeVar("Model", bound=nn.Module)
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-QUANTISED = "hf_quant_config.json"
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _EXPERT = re.compile(r"^(.*\.experts)\.(\d+)\.(up_proj|down_proj)\.weight$")
 _PREFIX = re.compile(r"^(language_model\.)?(?:backbone\.|model\.)?")
+_PIECE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Stored:
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def format(self) -> str | None:
+        """How its values are coded: None for plain floats."""
+        return {"U8": "nvfp4", "F8_E4M3": "fp8"}.get(self.dtype)
 
 
 def load(
@@ -53,14 +61,18 @@ def load(
         device: Where they go.
 
     Raises:
-        InputError: Missing or unreadable files, missing tensors, wrong shapes, values that are not finite.
+        InputError: Missing or unreadable files, missing tensors, wrong shapes, values that are not finite, a
+            quantisation that cannot be read or is not what the files hold.
     """
     folder = Path(folder)
     config = NemotronConfig.from_file(folder / "config.json")
+    declared = quantisation.read_declaration(folder)
     stored = headers(folder)
     if config.mtp_pattern and not any(name.startswith("mtp.") for name in stored):
         config = config.with_(mtp_pattern="", num_nextn_predict_layers=0)
     plan = _plan(cls(config, device="meta"), stored, folder)
+    for _, _, place in plan:
+        quantisation.check_declared(declared, place.name, place.format, place.path)
     model = cls(config, device="meta", dtype=dtype or _stored_dtype(stored, folder))
     model.to_empty(device=device)
     if config.tie_word_embeddings:
@@ -72,38 +84,37 @@ def load(
 def save(model: nn.Module, folder: str | Path, *, shard_bytes: int = 5_000_000_000, recipe: str | None = None) -> None:
     """Write a model; see `NemotronModel.save_pretrained`.
 
+    Shards are quantised and written one after the other under temporary names, and renamed when all are there.
+
     Args:
         model: A `NemotronModel`.
         folder: Created if need be; files of the same names are replaced.
         shard_bytes: No shard is larger than this, unless one tensor is.
         recipe: Which weights to store in fewer bits: a name in `quantisation.RECIPES`.
     """
-    from alpamayo_vla_model.nemotron import quantisation
-
+    if recipe is not None and recipe not in quantisation.RECIPES:
+        raise unknown_name("recipe", recipe, quantisation.RECIPES)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config: NemotronConfig = model.config  # type: ignore[assignment]
     tensors = dict(published(model))
-    if recipe is not None:
-        if recipe not in quantisation.RECIPES:
-            raise InputError(f"no recipe {recipe!r}: choose one of {', '.join(quantisation.RECIPES)}")
-        tensors = quantisation.encode(tensors, quantisation.RECIPES[recipe])
-        _write_json(folder / QUANTISED, quantisation.description(recipe))
-    else:
-        (folder / QUANTISED).unlink(missing_ok=True)
-    shards = _shards(tensors, shard_bytes)
-    for name, names in shards.items():
-        temporary = folder / f".{name}.tmp"
-        save_file({key: tensors[key].detach().contiguous() for key in names}, temporary, metadata={"format": "pt"})
-        temporary.replace(folder / name)
-    if len(shards) > 1:
-        total = sum(tensor.nbytes for tensor in tensors.values())
-        weight_map = {key: name for name, names in shards.items() for key in names}
-        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
-    dtype = str(model.dtype).removeprefix("torch.")
-    _write_json(folder / "config.json", config.to_dict(dtype))
-    stale = set(folder.glob("model*.safetensors")) - {folder / name for name in shards}
-    for path in stale | ({folder / INDEX} if len(shards) == 1 else set()):
+    forms = {name: quantisation.stored_as(name, tensor.shape, recipe) for name, tensor in tensors.items()}
+    shards = _shards(tensors, forms, shard_bytes)
+    weight_map, total = {}, 0
+    for shard, names in shards.items():
+        pieces: dict[str, Tensor] = {}
+        for name in names:
+            pieces |= quantisation.encode(name, tensors[name].detach().contiguous(), forms[name])
+        save_file(pieces, folder / f".{shard}.tmp", metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(pieces, shard)
+        total += sum(piece.nbytes for piece in pieces.values())
+    for shard in shards:
+        (folder / f".{shard}.tmp").replace(folder / shard)
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map} if len(shards) > 1 else None
+    _write_json(folder / INDEX, index)
+    _write_json(folder / quantisation.FILE, quantisation.declaration(forms) if recipe else None)
+    _write_json(folder / "config.json", config.to_dict(str(model.dtype).removeprefix("torch.")))
+    for path in set(folder.glob("model*.safetensors")) - {folder / name for name in shards}:
         path.unlink(missing_ok=True)
 
 
@@ -143,11 +154,10 @@ def _files(folder: Path) -> dict[Path, list[str] | None]:
         if not (folder / SINGLE).exists():
             raise InputError(f"{folder}: neither `{SINGLE}` nor `{INDEX}` is there")
         return {folder / SINGLE: None}
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        pairs = [(str(key), str(value)) for key, value in index["weight_map"].items()]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / INDEX}: no readable `weight_map`: {error!r}") from error
+    weight_map = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise InputError(f"{folder / INDEX}: no `weight_map` from tensors to files")
+    pairs = [(key, str(value)) for key, value in weight_map.items()]
     files: dict[Path, list[str] | None] = {}
     for key, value in pairs:
         if Path(value).name != value or not value.endswith(".safetensors"):
@@ -176,8 +186,12 @@ def _plan(model: nn.Module, stored: Mapping[str, Stored], folder: Path) -> list[
         place = stored.get(name)
         if place is None:
             missing.append(name)
-        elif not _fits(place, tensor.shape):
-            wrong.append(f"{place.name} is {list(place.shape)}, the config asks for {list(tensor.shape)}")
+        elif place.format is None and place.dtype not in FLOATS:
+            wrong.append(f"{place.name} is stored as {place.dtype}, expected floats, F8_E4M3 or NVFP4 in U8")
+        elif place.shape != (asked := quantisation.stored_shape(tuple(tensor.shape), place.format)):
+            wrong.append(f"{place.name} is {list(place.shape)}, the config asks for {list(asked)}")
+        elif fault := _faulty_scale(place, tuple(tensor.shape), stored):
+            wrong.append(fault)
         elif expert:
             plan.append((f"{expert[1]}.{expert[3]}", int(expert[2]), place))
         else:
@@ -185,11 +199,12 @@ def _plan(model: nn.Module, stored: Mapping[str, Stored], folder: Path) -> list[
     if missing:
         raise InputError(f"{folder}: missing tensors: {_some(missing)}")
     if wrong:
-        raise InputError(f"{folder}: wrong shapes: {_some(wrong)}")
+        raise InputError(f"{folder}: wrong tensors: {_some(wrong)}")
     return plan
 
 
 def _copy(model: nn.Module, plan: list[tuple[str, int | None, Stored]], stored: Mapping[str, Stored]) -> None:
+    """Fill the parameters shard by shard; a shard is unmapped before the next one is opened."""
     targets = model.state_dict()
     by_file: dict[Path, list[tuple[str, int | None, Stored]]] = {}
     for entry in plan:
@@ -197,60 +212,84 @@ def _copy(model: nn.Module, plan: list[tuple[str, int | None, Stored]], stored: 
     for path, entries in by_file.items():
         with _opened(path) as file:
             for name, expert, place in entries:
-                tensor = _whole(file, place, stored)
-                if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
-                    raise InputError(f"{path}: `{place.name}` holds values that are not finite")
-                target = targets[name] if expert is None else targets[name][expert]
-                target.copy_(tensor)
+                _fill(targets[name] if expert is None else targets[name][expert], file, place, stored)
 
 
-def _fits(place: Stored, shape: torch.Size) -> bool:
-    """Whether a stored tensor has the shape asked for; packed codes have half the columns."""
-    if place.dtype == "U8":
-        return place.shape == (*shape[:-1], shape[-1] // 2)
-    return place.shape == tuple(shape)
+def _fill(target: Tensor, file: Any, place: Stored, stored: Mapping[str, Stored]) -> None:
+    tensor = _whole(file, place, stored)
+    if not _finite(tensor):
+        raise InputError(f"{place.path}: `{place.name}` holds values that are not finite")
+    target.copy_(tensor)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, without a second copy of them."""
+    return all(bool(torch.isfinite(piece).all()) for piece in torch.split(tensor.flatten(), _PIECE))
+
+
+def _scales(place: Stored, stored: Mapping[str, Stored]) -> dict[str, Stored | None]:
+    """Return where the scales of a quantised tensor lie, by suffix."""
+    short = _PREFIX.sub("", place.name, count=1)
+    return {suffix: stored.get(short + suffix) for suffix in quantisation.scale_shapes(place.format, ())}
+
+
+def _faulty_scale(place: Stored, shape: tuple[int, ...], stored: Mapping[str, Stored]) -> str | None:
+    """Return what is wrong with a tensor's scales, if anything."""
+    asked = quantisation.scale_shapes(place.format, shape)
+    for suffix, scale in _scales(place, stored).items():
+        if scale is None:
+            return f"{place.name} is quantised, but {place.name}{suffix} is missing"
+        wanted, kind = asked[suffix]
+        if math.prod(scale.shape) != math.prod(wanted) or (wanted and scale.shape != wanted):
+            return f"{scale.name} is {list(scale.shape)}, expected {list(wanted)}"
+        if scale.dtype not in kind:
+            return f"{scale.name} is stored as {scale.dtype}, expected {' or '.join(kind)}"
+    return None
 
 
 def _whole(file: Any, place: Stored, stored: Mapping[str, Stored]) -> Tensor:
-    """Read a tensor from its opened file; quantised ones with their scales, wherever these lie."""
-    from alpamayo_vla_model.nemotron import quantisation
-
+    """Read a tensor from its opened file; a quantised one with its scales, wherever these lie."""
     tensor: Tensor = file.get_tensor(place.name)
-    if place.dtype not in ("U8", "F8_E4M3"):
+    if place.format is None:
         return tensor
     scales = {}
-    for suffix in ("_scale", "_scale_2") if place.dtype == "U8" else ("_scale",):
-        where = stored.get(_PREFIX.sub("", place.name, count=1) + suffix)
-        if where is None:
-            raise InputError(f"{place.path}: `{place.name}` is quantised, but `{place.name}{suffix}` is missing")
-        with _opened(where.path) as other:
-            scales[suffix] = other.get_tensor(where.name)
+    for suffix, where in _scales(place, stored).items():
+        assert where is not None  # the plan would have been refused
+        if where.path == place.path:
+            scales[suffix] = file.get_tensor(where.name)
+        else:
+            with _opened(where.path) as other:
+                scales[suffix] = other.get_tensor(where.name)
     return quantisation.decode(tensor, scales)
 
 
 def _stored_dtype(stored: Mapping[str, Stored], folder: Path) -> torch.dtype:
-    names = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
     embeddings = stored["embeddings.weight"]
-    if embeddings.dtype not in names:
-        raise InputError(f"{folder}: embeddings are stored as {embeddings.dtype}, expected one of {', '.join(names)}")
-    return names[embeddings.dtype]
+    if embeddings.dtype not in FLOATS:
+        raise InputError(f"{folder}: embeddings are stored as {embeddings.dtype}, expected one of {', '.join(FLOATS)}")
+    return FLOATS[embeddings.dtype]
 
 
-def _shards(tensors: Mapping[str, Tensor], limit: int) -> dict[str, list[str]]:
+def _shards(tensors: Mapping[str, Tensor], forms: Mapping[str, str | None], limit: int) -> dict[str, list[str]]:
     groups: list[list[str]] = [[]]
     size = 0
     for name, tensor in tensors.items():
-        if groups[-1] and size + tensor.nbytes > limit:
+        added = quantisation.stored_bytes(tensor, forms[name])
+        if groups[-1] and size + added > limit:
             groups.append([])
             size = 0
         groups[-1].append(name)
-        size += tensor.nbytes
+        size += added
     if len(groups) == 1:
         return {SINGLE: groups[0]}
     return {f"model-{i:05d}-of-{len(groups):05d}.safetensors": group for i, group in enumerate(groups, start=1)}
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def _write_json(path: Path, values: Mapping[str, Any] | None) -> None:
+    """Write a file, or take it away where there is nothing to say."""
+    if values is None:
+        path.unlink(missing_ok=True)
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)

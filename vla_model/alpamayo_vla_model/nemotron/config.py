@@ -7,7 +7,6 @@ and `norm_eps`.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, unknown_name
 
 BLOCKS = "ME*-"
 
@@ -43,6 +42,7 @@ _ALIASES = {
     "num_local_experts": "n_routed_experts",
 }
 _LARGEST = 1 << 24
+_LARGEST_FILE = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,7 @@ class NemotronConfig:
     def preset(cls, name: str) -> Self:
         """Return a named shape: ``tiny``, ``small``, ``nano``, ``super`` or ``ultra``."""
         if name not in PRESETS:
-            near = difflib.get_close_matches(name, PRESETS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}{hint}")
+            raise unknown_name("preset", name, PRESETS)
         return cls(**PRESETS[name])
 
     @classmethod
@@ -148,16 +146,7 @@ class NemotronConfig:
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
         """Read a `config.json`."""
-        path = Path(path)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: no such file") from error
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: not readable as JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: expected a JSON object, got {type(values).__name__}")
-        return cls.from_dict(values, str(path))
+        return cls.from_dict(read_json(Path(path)), str(path))
 
     def to_dict(self, dtype: str = "float32") -> dict[str, Any]:
         """Return the `config.json` that transformers, vLLM and this package read."""
@@ -194,9 +183,26 @@ class NemotronConfig:
         return replace(self, **changes)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of at most 64 MB; whatever is wrong with the file is an `InputError`."""
+    if path.is_file() and path.stat().st_size > _LARGEST_FILE:
+        raise InputError(f"{path}: {path.stat().st_size} bytes, expected at most {_LARGEST_FILE}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not readable as JSON: nested too deeply") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
 def parse_blocks(blocks: str | Sequence[str], where: str) -> str:
     """Return the pattern string of a pattern or of a list of block names (legacy and new names)."""
-    names = list(blocks)
+    names = [str(name) for name in blocks]
     letters = [name if name in BLOCKS and len(name) == 1 else _BLOCK_NAMES.get(name) for name in names]
     for index, letter in enumerate(letters):
         if letter is None:
@@ -222,6 +228,8 @@ def _read(values: Mapping[str, Any], where: str, known: set[str]) -> dict[str, A
         found["time_step_limit"] = _limit(found["time_step_limit"], where)
     if isinstance(found.get("eos_token_id"), list):
         found["eos_token_id"] = tuple(found["eos_token_id"])
+    if values.get("num_key_value_heads", 0) is None and "num_attention_heads" in found:
+        found["num_key_value_heads"] = found["num_attention_heads"]
     if named.get("attention_bias"):
         raise InputError(f"{where}: `attention_bias` is true, which no published model uses; expected false")
     for key, expected in (("mlp_hidden_act", "relu2"), ("mamba_hidden_act", "silu")):
@@ -253,8 +261,12 @@ def _check(c: NemotronConfig) -> None:
             whole = isinstance(value, int) and not isinstance(value, bool)
             if not whole or not lowest <= value <= _LARGEST:
                 raise InputError(f"config: `{field.name}` is {value!r}, expected a whole number from {lowest}")
+        if field.type == "bool" and not isinstance(value, bool):
+            raise InputError(f"config: `{field.name}` is {value!r}, expected true or false")
         if field.type == "float" and not (isinstance(value, int | float) and math.isfinite(value)):
             raise InputError(f"config: `{field.name}` is {value!r}, expected a finite number")
+    if not c.eos_token_ids or not all(type(token) is int and token >= 0 for token in c.eos_token_ids):
+        raise InputError(f"config: `eos_token_id` is {c.eos_token_id!r}, expected token numbers")
     _divides(c, "num_attention_heads", "num_key_value_heads")
     _divides(c, "mamba_num_heads", "n_groups")
     _divides(c, "n_routed_experts", "n_group")
