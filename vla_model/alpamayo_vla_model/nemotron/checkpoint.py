@@ -100,7 +100,8 @@ def save(model: nn.Module, folder: str | Path, *, shard_bytes: int = 5_000_000_0
     tensors = dict(published(model))
     forms = {name: quantisation.stored_as(name, tensor.shape, recipe) for name, tensor in tensors.items()}
     shards = _shards(tensors, forms, shard_bytes)
-    weight_map, total = {}, 0
+    weight_map: dict[str, str] = {}
+    total = 0
     for shard, names in shards.items():
         pieces: dict[str, Tensor] = {}
         for name in names:
