@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float64
 from alpamayo.validator.contacts import BEHIND, bearing
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.geometry import box_gap
+from alpamayo.validator.packed import oriented
 from alpamayo.validator.rules.area import FURTHEST
 from alpamayo.validator.situation import Traffic
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
-from alpamayo_sim.geometry import box_corners, wrap_angle
+from alpamayo_sim.geometry import wrap_angle
 
 Array = np.ndarray
 TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)
@@ -112,10 +113,8 @@ def braked(
 
 
 def corner_margins(area: DrivableField, pose: Array, size: Array) -> Float64[Array, "..."]:
-    """Least distance (m) of the corners of boxes to the border of the road, positive inside; interpolated."""
-    corners = box_corners(pose, size)
-    margin = area.margin(corners.reshape(-1, 2), exact=False).reshape(corners.shape[:-1])
-    return np.minimum(margin.min(axis=-1), FURTHEST)
+    """Least distance (m) of the corners of boxes to the border of the road, positive inside, at most ``FURTHEST``."""
+    return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, FURTHEST).reshape(pose.shape[:-1])
 
 
 def _meetings(pose: Array, size: Array, motions: Motions, traffic: Traffic) -> tuple[Array, Array, Array]:

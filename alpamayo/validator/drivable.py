@@ -1,127 +1,94 @@
-"""Distance to the border of the drivable area for very many points: a lazily filled grid over the map's index.
+"""Distance to the border of the drivable area for very many points, exact, from a grid of candidates."""
 
-The signed distance is sampled at nodes half a metre apart, in tiles that are worked out when first asked for, and
-interpolated. A signed distance changes by at most a metre a metre, so an interpolated value is off by less than
-``ERROR``; where the nodes around leave its sign open, the index itself is asked.
-"""
-
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-import shapely
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
-from alpamayo_sim.map_index import MapIndex
+from alpamayo.validator.grid import SegmentGrid
+from alpamayo_sim.map_index import JOINED, MapIndex
+from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-SPACING = 0.5  # m
-TILE = 16  # cells a side
-ERROR = 0.36  # m; half a cell's diagonal
-NODE_ERROR = 1e-4  # m; the nodes are float32
-NEARBY = 20.0  # m; tiles further from the border are rare, and would have many segments to look at
-FAR = 50.0  # m; what is further outside of the grid is not told apart
 
 
 class DrivableField:
-    """``margin(xy)``: signed distance (m) to the border of the drivable area, positive inside."""
+    """Signed distance (m) to the border of the drivable area, positive inside, as ``MapIndex.drivable_margin``."""
 
     def __init__(self, index: MapIndex) -> None:
         self.index = index
         self.known = index.has_drivable
-        self._values = np.zeros((0, TILE + 1, TILE + 1), np.float32)
-        self._used = 0
-        if self.known:
-            border = index.border
-            assert border is not None
-            points = np.concatenate([border.start, border.end])
-            self._low = points.min(axis=0) - FAR
-            cells = np.ceil((points.max(axis=0) + FAR - self._low) / SPACING).astype(int)
-            self._tiles = np.full(cells // TILE + 1, -1, np.int32)
 
-    def margin(self, xy: Float64[Array, "n 2"], *, exact: bool = True) -> Float64[Array, " n"]:
-        """Distance (m) to the border, positive inside; interpolated, and of the right sign if ``exact``."""
-        cell = (xy - self._low) / SPACING
-        cell = np.clip(cell, 0.0, np.array(self._tiles.shape) * TILE - 1e-6)
-        corner = cell.astype(np.int64)
-        tile = corner // TILE
-        slot = self._tiles[tile[:, 0], tile[:, 1]]
-        if (slot < 0).any():
-            self._fill(np.unique(tile[slot < 0], axis=0))
-            slot = self._tiles[tile[:, 0], tile[:, 1]]
-        margin, doubtful = self._interpolate(slot, corner - tile * TILE, cell - corner)
-        if exact and len(near := np.flatnonzero(doubtful)):
-            margin[near] = self.index.drivable_margin(xy[near])
+    def margin(self, xy: Float64[Array, "n 2"]) -> Float64[Array, " n"]:
+        """Distance (m) of each point to the border, positive inside."""
+        from alpamayo.validator.kernels import border_margins
+
+        xy = np.ascontiguousarray(xy, np.float64)
+        margin = np.full(len(xy), np.nan)
+        self._launch(border_margins, [xy, margin], margin, lambda rows: xy[rows])
+        outside = np.isnan(margin)
+        if outside.any():
+            margin[outside] = self.index.drivable_margin(xy[outside])
         return margin
 
+    def box_margin(
+        self, pose: Float64[Array, "... 4"], size: Float64[Array, "2"], furthest: float
+    ) -> Float64[Array, "..."]:
+        """Least distance (m) of the corners of boxes to the border, at most ``furthest``.
+
+        Poses are x, y, cosine and sine of the heading.
+        """
+        from alpamayo.validator.kernels import box_margins
+
+        flat, half = np.ascontiguousarray(pose.reshape(-1, 4)), 0.5 * size
+        margin = np.full(len(flat), np.nan)
+
+        def corners(rows: Array) -> Array:
+            return _corners(flat[rows], half).reshape(-1, 2)
+
+        self._launch(box_margins, [flat, wp.vec2d(*half), furthest, margin], margin, corners)
+        outside = np.isnan(margin)
+        if outside.any():
+            there = self.index.drivable_margin(corners(outside)).reshape(-1, 4).min(axis=1)
+            margin[outside] = np.minimum(there, furthest)
+        return margin.reshape(pose.shape[:-1])
+
     def prepare(self, path: Float64[Array, "n 2"], reach: float) -> None:
-        """Fill the tiles within ``reach`` (m) of a path now, so that no later question waits for them."""
-        side = np.arange(-reach, reach + SPACING * TILE, SPACING * TILE)
+        """Work out all that is within ``reach`` (m) of a path now, so that no later question waits for it."""
+        side = np.arange(-reach, reach + 1.0)
         offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-        self.margin((path[:, None] + offsets).reshape(-1, 2), exact=False)
+        self._grid.fill((path[:, None] + offsets).reshape(-1, 2))
 
-    def _interpolate(self, slot: Array, at: Array, part: Array) -> tuple[Float64[Array, " n"], Bool[Array, " n"]]:
-        """Bilinear values, and where the four nodes around leave the sign in doubt."""
-        stride = TILE + 1
-        flat = self._values.reshape(-1)
-        first = slot.astype(np.int64) * (stride * stride) + at[:, 0] * stride + at[:, 1]
-        a, b = flat[first], flat[first + 1]
-        c, d = flat[first + stride], flat[first + stride + 1]
-        u, v = part[:, 0], part[:, 1]
-        low = a + (b - a) * v
-        value = np.asarray(low + ((c + (d - c) * v) - low) * u, np.float64)
-        doubtful = np.abs(value) < ERROR
-        rows = np.flatnonzero(doubtful)
-        u, v = u[rows], v[rows]
-        nodes = np.stack([a[rows], b[rows], c[rows], d[rows]])
-        away = SPACING * np.stack([np.hypot(u, v), np.hypot(u, 1 - v), np.hypot(1 - u, v), np.hypot(1 - u, 1 - v)])
-        doubtful[rows] = ((nodes - away).max(axis=0) <= NODE_ERROR) & ((nodes + away).min(axis=0) >= -NODE_ERROR)
-        return value, doubtful
-
-    def _fill(self, tiles: Array) -> None:
-        nodes = np.stack(np.meshgrid(np.arange(TILE + 1), np.arange(TILE + 1), indexing="ij"), axis=-1)
-        xy = self._low + SPACING * (tiles[:, None, None] * TILE + nodes)
-        values = self._nodes(xy.reshape(len(tiles), -1, 2)).reshape(-1, TILE + 1, TILE + 1)
-        needed = self._used + len(tiles)
-        if needed > len(self._values):
-            grown = np.zeros((max(needed, 2 * len(self._values)), TILE + 1, TILE + 1), np.float32)
-            grown[: self._used] = self._values[: self._used]
-            self._values = grown
-        self._values[self._used : needed] = values
-        self._tiles[tiles[:, 0], tiles[:, 1]] = np.arange(self._used, needed)
-        self._used = needed
-
-    def _nodes(self, xy: Float64[Array, "tiles n 2"]) -> Float64[Array, "tiles n"]:
-        """The index's margins of the nodes of whole tiles: the few segments near a tile serve all of its nodes."""
-        area, border = self.index.drivable_polygon, self.index.border
-        centre = 0.5 * (xy[:, 0] + xy[:, -1])
-        away = np.abs(self.index.drivable_margin(centre))
-        values = np.empty(xy.shape[:2])
-        far = (away > NEARBY) | (area is None)
-        values[far] = self.index.drivable_margin(xy[far].reshape(-1, 2)).reshape(-1, xy.shape[1])
-        near = np.flatnonzero(~far)
-        if not len(near) or border is None:
-            return values
-        reach = away[near] + SPACING * TILE * np.sqrt(2.0) + 1e-6
-        tile, segment = self._tree.query(shapely.points(centre[near]), predicate="dwithin", distance=reach)
-        order = np.lexsort((segment, tile))
-        tile, segment = tile[order], segment[order]
-        squared = _squared_distance(xy[near[tile]], border.start[segment], border.end[segment])
-        least = np.minimum.reduceat(squared, np.searchsorted(tile, np.arange(len(near))), axis=0)
-        inside = shapely.intersects_xy(area, xy[near].reshape(-1, 2)).reshape(least.shape)
-        values[near] = np.where(inside, np.sqrt(least), -np.sqrt(least))
-        return values
+    def _launch(self, kernel: object, inputs: list[object], margin: Array, points: Callable[[Array], Array]) -> None:
+        """Run a kernel; where it meets cells that are not known yet, fill them and run it again."""
+        while True:
+            inputs_of_map = [self._grid.struct, *self._normals]
+            wp.launch(kernel, dim=len(margin), inputs=[*inputs_of_map, *inputs], device="cpu")
+            unknown = np.isnan(margin)
+            if not unknown.any() or not self._grid.fill(points(unknown)):
+                return
 
     @cached_property
-    def _tree(self) -> shapely.STRtree:
+    def _grid(self) -> SegmentGrid:
         border = self.index.border
         assert border is not None
-        return shapely.STRtree(shapely.linestrings(np.stack([border.start, border.end], axis=1)))
+        return SegmentGrid(border.start, border.end)
+
+    @cached_property
+    def _normals(self) -> tuple[Array, Array]:
+        """The border's, NaN in corners where polygons touch: there only the polygons know what is inside."""
+        border = self.index.border
+        assert border is not None
+        start, end = border.normal_start.copy(), border.normal_end.copy()
+        if self.index.drivable_polygon is not None:
+            ends = np.round(np.concatenate([border.start, border.end]) / JOINED)
+            _, vertex, count = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
+            touching = (count != 2)[vertex.ravel()].reshape(2, -1)
+            start[touching[0]], end[touching[1]] = np.nan, np.nan
+        return start, end
 
 
-def _squared_distance(xy: Array, start: Array, end: Array) -> Float64[Array, "pairs n"]:
-    """Squared distance of all points of each row to that row's segment."""
-    step = end - start
-    x, y = xy[..., 0] - start[:, :1], xy[..., 1] - start[:, 1:]
-    dx, dy = step[:, :1], step[:, 1:]
-    part = np.clip((x * dx + y * dy) / np.maximum(dx * dx + dy * dy, 1e-12), 0.0, 1.0)
-    return (x - part * dx) ** 2 + (y - part * dy) ** 2
+def _corners(pose: Float64[Array, "n 4"], half: Float64[Array, "2"]) -> Float64[Array, "n 4 2"]:
+    ahead, left = half[0] * pose[:, None, 2:], half[1] * np.stack([-pose[:, None, 3], pose[:, None, 2]], axis=-1)
+    return pose[:, None, :2] + np.concatenate([ahead + left, ahead - left, -ahead - left, -ahead + left], axis=1)

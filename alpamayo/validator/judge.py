@@ -153,7 +153,7 @@ def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -
     results = {}
     for name, (rule, unit) in rules.items():
         try:
-            results[name] = rule(situation)
+            results[name] = situation.shared(rule)
         except Exception as error:
             results[name] = failed(name, unit, situation.count, error)
     return Verdict(times=situation.times, rules=results, scores=scores.scores_of(results))

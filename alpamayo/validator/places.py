@@ -6,8 +6,10 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from alpamayo.validator.lane_field import lane_field
+from alpamayo.validator.packed import oriented
 from alpamayo.validator.situation import Situation
-from alpamayo_sim.geometry import arc_length, box_corners
+from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map_index import LaneMatch, MapIndex
 
 Array = np.ndarray
@@ -30,10 +32,9 @@ def places(situation: Situation, pose: Float64[Array, "n 3"]) -> Places:
     lanes = situation.scene.road_map.lanes
     several = crossing = off_road = np.zeros(count, bool)
     if count and situation.area.known:
-        corners = box_corners(pose, situation.size).reshape(-1, 2)
-        off_road = (situation.area.margin(corners) < 0.0).reshape(count, 4).any(axis=1)
+        off_road = situation.area.box_margin(oriented(pose[:, None]), situation.size, 0.0)[:, 0] < 0.0
     if count and lanes:
-        match = situation.index.nearest_lane(pose[:, :2], pose[:, 2])
+        match = lane_field(situation.index).match(pose[:, :2], pose[:, 2])
         several = lane_overhang(situation.index, match, pose, situation.size) > LANE_TOLERANCE
         intersection = np.array([lane.in_intersection for lane in lanes])
         crossing = intersection[match.index] & (match.index >= 0)

@@ -108,11 +108,10 @@ class Situation:
             self._shared[compute] = compute(self)
         return self._shared[compute]
 
-    @property
-    def moved_speed(self) -> Float64[Array, "k t"]:
-        """Speed (m/s) of each step: that reported or that at which the box moved, whichever is more."""
-        moved = np.linalg.norm(np.diff(self.pose[..., :2], axis=1, prepend=self.pose[:, :1, :2]), axis=-1) / self.dt
-        return np.maximum(np.abs(self.speed), moved)
+    def moved_speed(self, k: Array, t: Array) -> Float64[Array, " n"]:
+        """Speed (m/s) of steps: that reported or that at which the box moved, whichever is more."""
+        step = self.pose[k, t, :2] - self.pose[k, np.maximum(t - 1, 0), :2]
+        return np.maximum(np.abs(self.speed[k, t]), np.hypot(step[:, 0], step[:, 1]) / self.dt)
 
 
 def is_static(category: Int8[Array, " a"]) -> Bool[Array, " a"]:

@@ -1,6 +1,7 @@
 """What the validator says: plain data, every sub-score with its margin, and no figure without its parts."""
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,32 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 Array = np.ndarray
+
+
+class Reasons(Sequence[str]):
+    """A reason for each of ``count`` motions, put in words when it is asked for: of thousands few are ever read."""
+
+    def __init__(self, count: int, say: Callable[[int], str]) -> None:
+        self._count, self._say = count, say
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, k: Any) -> Any:
+        if isinstance(k, slice):
+            return tuple(self._say(i) for i in range(*k.indices(self._count)))
+        if not -self._count <= k < self._count:
+            raise IndexError(k)
+        return self._say(int(k) % self._count)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._say(k) for k in range(self._count))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __reduce__(self) -> Any:
+        return tuple, (tuple(self),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +53,7 @@ class RuleResult:
     margin: Float64[Array, " k"]
     valid: Bool[Array, " k"]
     violation_time: Float64[Array, " k"]
-    reasons: tuple[str, ...]
+    reasons: Sequence[str]
     margins: Float64[Array, "k t"] | None = None
     error: str = ""
 

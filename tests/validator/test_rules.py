@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from alpamayo.validator import CORE_RULES, RULES, score_plans, verdict_from_json
-from alpamayo.validator.contacts import near_pairs
-from alpamayo.validator.judge import judge
 from alpamayo.validator.situation import Traffic
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scene import Category
@@ -277,31 +275,6 @@ def test_k_plans_are_judged_as_each_alone(make):
         for name in ("at_fault_collision", "drivable_area", "time_to_collision", "comfort"):
             assert alone.rules[name].value[0] == together.rules[name].value[k]
             assert alone.rules[name].margin[0] == pytest.approx(together.rules[name].margin[k], abs=1e-9)
-
-
-def test_no_near_pair_is_culled(make):
-    from alpamayo.validator.geometry import box_distance
-
-    rng = np.random.default_rng(1)
-    tracks = [
-        make.track(f"a{i}", rng.uniform(-40, 90), rng.uniform(-20, 20), rng.uniform(-3, 3), 5.0) for i in range(40)
-    ]
-    world = make.scene(*tracks)
-    seen = {}
-
-    def look(situation):
-        seen["near"], seen["situation"] = near_pairs(situation), situation
-        raise RuntimeError("enough")
-
-    score_plans(world, make.plan(8.0)[None], 0.0, truth=make.truth(world), rules={"look": (look, "m")})
-    situation, near = seen["situation"], seen["near"]
-    steps = len(situation.times)
-    pose = situation.traffic.pose[:, :steps]
-    distance = box_distance(situation.pose[0][None], situation.size, pose, situation.traffic.size[:, None])
-    assert {(t, a) for t, a in zip(near.t, near.a, strict=True)} >= {
-        (t, a) for a, t in zip(*np.nonzero(distance < 5.0), strict=True)
-    }
-    assert judge(situation, {}).rules == {}
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float64
 
+from alpamayo.validator.packed import packed
 from alpamayo.validator.situation import Situation
-from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
-from alpamayo_sim.geometry import box_corners
+from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 
 Array = np.ndarray
 FURTHEST = 5.0  # m; more room than this is not told apart
@@ -22,10 +22,7 @@ def drivable_area(situation: Situation, *, allowed: float = 0.0, name: str = "dr
     margins = situation.shared(corner_margins) + allowed
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
-    reasons = tuple(
-        f"leaves the drivable area at {at:.1f} s, by up to {-least:.2f} m" if least < 0.0 else _room(least)
-        for at, least in zip(when, margin, strict=True)
-    )
+    reasons = Reasons(situation.count, lambda k: _reason(float(when[k]), float(margin[k])))
     value = (margin >= 0.0).astype(np.float64)
     return RuleResult(name, "m", value, margin, np.ones(situation.count, bool), when, reasons, margins)
 
@@ -37,12 +34,12 @@ def drivable_area_tolerant(situation: Situation) -> RuleResult:
 
 def corner_margins(situation: Situation) -> Float64[Array, "k t"]:
     """Distance (m) of the outermost corner of the ego's box to the border, positive inside, at most ``FURTHEST``."""
-    corners = box_corners(situation.pose, situation.size)
-    margin = situation.area.margin(corners.reshape(-1, 2)).reshape(corners.shape[:3])
-    return np.minimum(margin.min(axis=2), FURTHEST)
+    return situation.area.box_margin(situation.shared(packed).ego, situation.size, FURTHEST)
 
 
-def _room(least: float) -> str:
+def _reason(at: float, least: float) -> str:
+    if least < 0.0:
+        return f"leaves the drivable area at {at:.1f} s, by up to {-least:.2f} m"
     if least >= FURTHEST:
         return f"at least {FURTHEST:.0f} m to the edge of the drivable area"
     return f"{least:.2f} m to the edge of the drivable area"

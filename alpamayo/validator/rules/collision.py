@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.contacts import CLEARANCE, ContactKind, Contacts, contacts, near_pairs
+from alpamayo.validator.contacts import CLEARANCE, ContactKind, Contacts, clearance, contacts
 from alpamayo.validator.places import places
 from alpamayo.validator.situation import Situation, is_static
-from alpamayo.validator.verdict import RuleResult
+from alpamayo.validator.verdict import Reasons, RuleResult
 from alpamayo_sim.scene import Category
 
 Array = np.ndarray
@@ -33,7 +33,7 @@ def at_fault_collision(situation: Situation) -> RuleResult:
     static = is_static(situation.traffic.category)
     value = np.ones(situation.count)
     np.minimum.at(value, touched.k[fault], np.where(static[touched.a[fault]], STATIC_VALUE, 0.0))
-    margins = clearance(situation)
+    margins = clearance(situation, ignored(situation))
     return RuleResult(
         name="at_fault_collision",
         unit="m",
@@ -62,16 +62,12 @@ def at_fault(situation: Situation) -> Bool[Array, " n"]:
     return fault
 
 
-def clearance(situation: Situation) -> Float64[Array, "k t"]:
-    """Signed distance (m) to the nearest other who counts, at most ``CLEARANCE``."""
-    near, touched = situation.shared(near_pairs), situation.shared(contacts)
-    ignored = touched.overlapping.copy()
-    fault = situation.shared(at_fault)
-    ignored[touched.k[~fault], touched.a[~fault]] = True
-    counts = ~ignored[near.k, near.a]
-    margins = np.full(situation.pose.shape[:2], CLEARANCE)
-    np.minimum.at(margins, (near.k[counts], near.t[counts]), near.distance[counts])
-    return margins
+def ignored(situation: Situation) -> Bool[Array, "k a"]:
+    """Whom each motion does not count: who overlaps from the start, and whose contact was not the ego's fault."""
+    touched, fault = situation.shared(contacts), situation.shared(at_fault)
+    out = touched.overlapping.copy()
+    out[touched.k[~fault], touched.a[~fault]] = True
+    return out
 
 
 def first_contact(situation: Situation, touched: Contacts, chosen: Array) -> Float64[Array, " k"]:
@@ -81,14 +77,23 @@ def first_contact(situation: Situation, touched: Contacts, chosen: Array) -> Flo
     return np.where(np.isfinite(first), first, np.nan)
 
 
-def _reasons(situation: Situation, touched: Contacts, fault: Array, margins: Array) -> tuple[str, ...]:
-    said: list[list[str]] = [[] for _ in range(situation.count)]
-    for k, t, a, kind, blame in zip(touched.k, touched.t, touched.a, touched.kind, fault, strict=True):
-        what = Category(int(situation.traffic.category[a])).name.lower()
-        how = HOW[ContactKind(int(kind))].format(f"{what} {situation.traffic.ids[a]!r}")
-        speed = abs(situation.speed[k, t])
-        text = f"{how} at {situation.times[t]:.1f} s and {speed:.1f} m/s"
-        said[k].append(text if blame else f"{text} (not at fault)")
+def _reasons(situation: Situation, touched: Contacts, fault: Array, margins: Array) -> Reasons:
     least = margins.min(axis=1)
-    free = [f"nearest other is {d:.2f} m away" if d < CLEARANCE else f"nobody within {CLEARANCE:.0f} m" for d in least]
-    return tuple("; ".join(texts) if texts else free[k] for k, texts in enumerate(said))
+
+    def say(k: int) -> str:
+        rows = np.flatnonzero(touched.k == k)
+        if len(rows):
+            return "; ".join(_contact(situation, touched, int(row), bool(fault[row])) for row in rows)
+        if least[k] < CLEARANCE:
+            return f"nearest other is {least[k]:.2f} m away"
+        return f"nobody within {CLEARANCE:.0f} m"
+
+    return Reasons(situation.count, say)
+
+
+def _contact(situation: Situation, touched: Contacts, row: int, blame: bool) -> str:
+    k, t, a = int(touched.k[row]), int(touched.t[row]), int(touched.a[row])
+    what = Category(int(situation.traffic.category[a])).name.lower()
+    how = HOW[ContactKind(int(touched.kind[row]))].format(f"{what} {situation.traffic.ids[a]!r}")
+    text = f"{how} at {situation.times[t]:.1f} s and {abs(situation.speed[k, t]):.1f} m/s"
+    return text if blame else f"{text} (not at fault)"

@@ -4,7 +4,7 @@ import numpy as np
 
 from alpamayo.validator.comfort import FEWEST, comfort
 from alpamayo.validator.situation import Situation
-from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 
 
 def comfort_rule(situation: Situation) -> RuleResult:
@@ -24,12 +24,13 @@ def comfort_rule(situation: Situation) -> RuleResult:
     margin = worst.min(axis=1)
     when = first_time(worst <= 0.0, situation.times)
     tightest = margins.min(axis=2).argmin(axis=0)
-    reasons = []
-    for k, which in enumerate(tightest):
-        name = names[which]
-        peak = float(result.series[name][k, past + int(margins[which, k].argmin())])
-        text = f"{name.replace('_', ' ')} {peak:.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"
-        reasons.append(f"{text}, over it first at {when[k]:.1f} s" if margin[k] <= 0.0 else text)
+
+    def say(k: int) -> str:
+        which = int(tightest[k])
+        peak = float(result.series[names[which]][k, past + int(margins[which, k].argmin())])
+        text = f"{names[which].replace('_', ' ')} {peak:.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"
+        return f"{text}, over it first at {when[k]:.1f} s" if margin[k] <= 0.0 else text
+
     value = (margin > 0.0).astype(np.float64)
-    valid = np.ones(situation.count, bool)
-    return RuleResult("comfort", "of the bound", value, margin, valid, when, tuple(reasons), worst)
+    valid, reasons = np.ones(situation.count, bool), Reasons(situation.count, say)
+    return RuleResult("comfort", "of the bound", value, margin, valid, when, reasons, worst)

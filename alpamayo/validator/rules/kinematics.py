@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo.validator.situation import Situation
-from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.geometry import wrap_angle
 
 Array = np.ndarray
@@ -27,21 +27,22 @@ def kinematics(situation: Situation) -> RuleResult:
     if situation.pose.shape[1] <= WINDOW + 1:
         return not_applicable(name, "m/s²", count, "too few poses")
     limit = situation.scene.environment.friction * GRAVITY + SLACK
-    along, across, speed, curvature = motion(situation)
+    along, across, speed, curvature = situation.shared(motion)
     circle = limit - np.hypot(along, across)
     bend = np.where(speed > SLOW, (CURVATURE - np.abs(curvature)) * speed**2, np.inf)
     back = np.where(_backwards(situation) > REVERSE, -limit, np.inf)
     margins = np.minimum(np.minimum(circle, np.where(bend < 0.0, bend, np.inf)), back)
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
-    reasons = tuple(
-        f"asks for up to {limit - m:.1f} m/s² of {limit:.1f} m/s², first at {at:.1f} s"
-        if m < 0.0
-        else f"needs {limit - m:.1f} m/s² of {limit:.1f} m/s²"
-        for m, at in zip(margin, when, strict=True)
-    )
+    reasons = Reasons(count, lambda k: _reason(float(margin[k]), float(when[k]), limit))
     value = (margin >= 0.0).astype(np.float64)
     return RuleResult(name, "m/s²", value, margin, np.ones(count, bool), when, reasons, margins)
+
+
+def _reason(margin: float, when: float, limit: float) -> str:
+    if margin < 0.0:
+        return f"asks for up to {limit - margin:.1f} m/s² of {limit:.1f} m/s², first at {when:.1f} s"
+    return f"needs {limit - margin:.1f} m/s² of {limit:.1f} m/s²"
 
 
 def motion(situation: Situation) -> tuple[Array, Array, Array, Array]:

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float64
 from alpamayo.validator.lane_field import lane_field, route_field
 from alpamayo.validator.places import lane_width
 from alpamayo.validator.situation import Situation
-from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.map_index import LaneMatch
 from alpamayo_sim.scene import LaneKind
 
@@ -45,12 +45,13 @@ def driving_direction(situation: Situation) -> RuleResult:
     worst = window.max(axis=1)
     value = np.where(worst < FEW, 1.0, np.where(worst < MANY, 0.5, 0.0))
     when = first_time(window >= FEW, situation.times)
-    reasons = tuple(
-        f"{metres:.1f} m in a second off the lanes of the route, first over {FEW:.0f} m at {at:.1f} s"
-        if metres >= FEW
-        else f"at most {metres:.1f} m in a second off the lanes of the route"
-        for metres, at in zip(worst, when, strict=True)
-    )
+
+    def say(k: int) -> str:
+        if worst[k] >= FEW:
+            return f"{worst[k]:.1f} m in a second off the lanes of the route, first over {FEW:.0f} m at {when[k]:.1f} s"
+        return f"at most {worst[k]:.1f} m in a second off the lanes of the route"
+
+    reasons = Reasons(count, say)
     return RuleResult(name, "m", value, FEW - worst, np.ones(count, bool), when, reasons, FEW - window)
 
 
@@ -73,21 +74,21 @@ def lane_keeping(situation: Situation) -> RuleResult:
     away = away.reshape(count, -1)
     steps = round(KEEPING_TIME / situation.dt)
     margins = np.full(away.shape, KEEPING)
-    for k in range(count):
-        kept = np.flatnonzero(~crossing[k])
-        if len(kept) >= steps:
-            least = np.lib.stride_tricks.sliding_window_view(away[k, kept], steps).min(axis=1)
-            margins[k, kept[steps - 1 :]] = KEEPING - least
+    # steps in intersections are moved to the end of each row, so that windows go over them
+    order = np.argsort(crossing, axis=1, kind="stable")
+    kept = np.take_along_axis(np.where(crossing, 0.0, away), order, axis=1)
+    if kept.shape[1] >= steps:
+        np.put_along_axis(margins, order[:, steps - 1 :], KEEPING - _least_of_windows(kept, steps), axis=1)
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
-    reasons = tuple(
-        f"{KEEPING - m:.2f} m or more off the middle for {KEEPING_TIME:.0f} s until {at:.1f} s"
-        if m < 0.0
-        else f"never off the middle by more than {KEEPING} m for {KEEPING_TIME:.0f} s"
-        for m, at in zip(margin, when, strict=True)
-    )
+
+    def say(k: int) -> str:
+        if margin[k] < 0.0:
+            return f"{KEEPING - margin[k]:.2f} m or more off the middle for {KEEPING_TIME:.0f} s until {when[k]:.1f} s"
+        return f"never off the middle by more than {KEEPING} m for {KEEPING_TIME:.0f} s"
+
     value = (margin >= 0.0).astype(np.float64)
-    return RuleResult(name, "m", value, margin, np.ones(count, bool), when, reasons, margins)
+    return RuleResult(name, "m", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
 def speed_limit(situation: Situation) -> RuleResult:
@@ -110,15 +111,26 @@ def speed_limit(situation: Situation) -> RuleResult:
     valid = known.any(axis=1)
     least = np.where(valid, np.where(known, margins, np.inf).min(axis=1), np.nan)
     when = first_time(known & (margins < 0.0), situation.times)
-    reasons = tuple(
-        "no limit is known where it drives"
-        if not there
-        else f"up to {-m:.1f} m/s too fast, first at {at:.1f} s"
-        if m < 0.0
-        else f"at least {m:.1f} m/s under the limit"
-        for there, m, at in zip(valid, least, when, strict=True)
-    )
-    return RuleResult(name, "m/s", np.where(valid, value, np.nan), least, valid, when, reasons, margins)
+
+    def say(k: int) -> str:
+        if not valid[k]:
+            return "no limit is known where it drives"
+        if least[k] < 0.0:
+            return f"up to {-least[k]:.1f} m/s too fast, first at {when[k]:.1f} s"
+        return f"at least {least[k]:.1f} m/s under the limit"
+
+    value = np.where(valid, value, np.nan)
+    return RuleResult(name, "m/s", value, least, valid, when, Reasons(count, say), margins)
+
+
+def _least_of_windows(values: Array, steps: int) -> Float64[Array, "k windows"]:
+    """Least value of each window of ``steps`` values along the rows, put together from windows of powers of two."""
+    width, least = 1, values
+    while 2 * width <= steps:
+        least = np.minimum(least[:, :-width], least[:, width:])
+        width *= 2
+    rest = steps - width
+    return np.minimum(least[:, : least.shape[1] - rest], least[:, rest:])
 
 
 def _on_lanes(situation: Situation) -> Bool[Array, "k t"]:
@@ -165,8 +177,3 @@ def _same_way(a: object, b: object) -> bool:
 def _of_lanes(situation: Situation, flags: list[bool], match: LaneMatch) -> Bool[Array, "k t"]:
     found = np.array(flags)[match.index] & (match.index >= 0)
     return found.reshape(situation.count, -1)
-
-
-def off_middle(situation: Situation) -> Float64[Array, "k t"]:
-    """Distance (m) of each centre from the middle of its lane."""
-    return np.abs(situation.shared(lane_matches).offset).reshape(situation.count, -1)

@@ -3,10 +3,11 @@
 import numpy as np
 from jaxtyping import Float64
 
+from alpamayo.validator.lane_field import route_field
 from alpamayo.validator.rules.area import drivable_area
 from alpamayo.validator.rules.collision import at_fault_collision
 from alpamayo.validator.situation import Situation
-from alpamayo.validator.verdict import RuleResult, not_applicable
+from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
 from alpamayo_sim.geometry import arc_length, interpolate, project
 
 Array = np.ndarray
@@ -31,7 +32,7 @@ def progress(situation: Situation) -> RuleResult:
     if situation.compare:
         possible = max(possible, float((gained * _multiplier(situation)).max()))
     value = np.clip(gained / possible, 0.0, 1.0) if possible > SHORT else np.ones(situation.count)
-    reasons = tuple(f"{metres:.1f} m along the route of {possible:.1f} m possible" for metres in gained)
+    reasons = Reasons(situation.count, lambda k: f"{gained[k]:.1f} m along the route of {possible:.1f} m possible")
     nan = np.full(situation.count, np.nan)
     valid = np.ones(situation.count, bool)
     return RuleResult("progress", "m", value, gained - MAKING * possible, valid, nan, reasons)
@@ -41,13 +42,13 @@ def gained_along_route(situation: Situation) -> Float64[Array, " k"]:
     """Arc length (m) of the route between the first and last pose of each motion, never negative."""
     route = situation.scene.route
     assert route is not None
-    start = route_position(route.path, situation.pose[:, 0, :2])
-    return np.clip(route_position(route.path, situation.pose[:, -1, :2]) - start, 0.0, None)
+    field = route_field(route)
+    return np.clip(field.match(situation.pose[:, -1, :2]).s - field.match(situation.pose[:, 0, :2]).s, 0.0, None)
 
 
 def making_progress(situation: Situation) -> RuleResult:
     """At least a fifth of the possible progress: 1, else 0 (nuPlan's). The margin is what was gained beyond it (m)."""
-    whole = progress(situation)
+    whole = situation.shared(progress)
     if not whole.valid.any():
         return not_applicable("making_progress", "m", situation.count, whole.reasons[0])
     value = (whole.value >= MAKING).astype(np.float64)
@@ -118,6 +119,6 @@ def _behind_others(situation: Situation, path: Array, start: float) -> float:
 
 def _multiplier(situation: Situation) -> Float64[Array, " k"]:
     """No at-fault collision times drivable area, where that is known."""
-    allowed = at_fault_collision(situation).value
-    area = drivable_area(situation)
+    allowed = situation.shared(at_fault_collision).value
+    area = situation.shared(drivable_area)
     return allowed * np.where(area.valid, area.value, 1.0)

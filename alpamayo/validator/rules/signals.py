@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator.situation import Situation
-from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
+from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.scene import SignalState, StopLine
 
 Array = np.ndarray
@@ -42,14 +42,15 @@ def red_light(situation: Situation) -> RuleResult:
             margins = np.minimum(margins, _red_margins(approach(situation, line), red))
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
-    reasons = tuple(
-        f"crosses the line at red at {at:.1f} s"
-        if m < 0.0
-        else (f"never nearer than {m:.1f} m to a red line" if m < FURTHEST else f"no red line within {FURTHEST:.0f} m")
-        for m, at in zip(margin, when, strict=True)
-    )
+
+    def say(k: int) -> str:
+        if margin[k] < 0.0:
+            return f"crosses the line at red at {when[k]:.1f} s"
+        near = margin[k] < FURTHEST
+        return f"never nearer than {margin[k]:.1f} m to a red line" if near else f"no red line within {FURTHEST:.0f} m"
+
     value = (margin >= 0.0).astype(np.float64)
-    return RuleResult(name, "m", value, margin, np.ones(count, bool), when, reasons, margins)
+    return RuleResult(name, "m", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
 def stop_line(situation: Situation) -> RuleResult:
@@ -74,11 +75,14 @@ def stop_line(situation: Situation) -> RuleResult:
         margins = np.where(near.crosses, np.minimum(margins, STANDS - np.minimum(least, FURTHEST)), margins)
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
-    reasons = tuple(
-        f"crosses a stop line at {at:.1f} s without a stop" if m < 0.0 else "crosses no stop line without a stop"
-        for m, at in zip(margin, when, strict=True)
-    )
-    return RuleResult(name, "m/s", (margin >= 0.0).astype(float), margin, np.ones(count, bool), when, reasons, margins)
+
+    def say(k: int) -> str:
+        if margin[k] < 0.0:
+            return f"crosses a stop line at {when[k]:.1f} s without a stop"
+        return "crosses no stop line without a stop"
+
+    value = (margin >= 0.0).astype(np.float64)
+    return RuleResult(name, "m/s", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
 def approach(situation: Situation, line: tuple[Array, Array] | StopLine) -> Approach:

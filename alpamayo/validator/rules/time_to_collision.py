@@ -1,33 +1,33 @@
-"""Time to collision: NAVSIM's TTC, carried on to three seconds for the margin."""
+"""Time to collision: NAVSIM's TTC, carried on to three seconds for the margin; at constant velocity or acceleration."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64, Int32
 
-from alpamayo.validator.contacts import AHEAD, BEHIND, bearing, contacts, swept_near
-from alpamayo.validator.geometry import box_gap
+from alpamayo.validator.contacts import REAR_AXLE, contacts
+from alpamayo.validator.packed import block_bounds, fastest, oriented, packed
 from alpamayo.validator.places import places
 from alpamayo.validator.rules.collision import at_fault
+from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.situation import Situation
-from alpamayo.validator.verdict import RuleResult, first_time
+from alpamayo.validator.verdict import Reasons, RuleResult, first_time
+from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 BOUND = 0.95  # s; nuPlan's. NAVSIM looks at 0, 0.3, 0.6 and 0.9 s, which is the same question
-SPACING = 3  # steps of 0.1 s
+SPACING = 0.3  # s
 HORIZON = 3.0  # s
 STANDS = 0.005  # m/s
 
 
 @dataclass(frozen=True, eq=False)
-class Meeting:
-    """Who the ego meets if it goes straight on at time t: first time to collision ``after`` (s)."""
+class Meetings:
+    """Time to collision (s) with whoever counts, and who that is; infinite and -1 where it is nobody."""
 
-    k: Int[Array, " n"]
-    t: Int[Array, " n"]
-    a: Int[Array, " n"]
-    after: Float64[Array, " n"]
+    after: Float64[Array, "k t"]
+    whom: Int32[Array, "k t"]
 
 
 def time_to_collision(situation: Situation) -> RuleResult:
@@ -39,88 +39,72 @@ def time_to_collision(situation: Situation) -> RuleResult:
     that was not the ego's fault, does not count. The margin is the time to collision minus 0.95 s, in steps of
     0.3 s and looked at for 3 s.
     """
-    met = situation.shared(meetings)
-    margins = np.full(situation.pose.shape[:2], HORIZON - BOUND)
-    np.minimum.at(margins, (met.k, met.t), met.after - BOUND)
+    return _result(situation, "time_to_collision", meetings(situation, np.zeros(situation.speed.shape)))
+
+
+def time_to_collision_accelerated(situation: Situation) -> RuleResult:
+    """The same for an ego that goes on at its present acceleration, down to rest; see ``time_to_collision``."""
+    name = "time_to_collision_accelerated"
+    return _result(situation, name, meetings(situation, np.ascontiguousarray(situation.shared(motion)[0])))
+
+
+def meetings(situation: Situation, acceleration: Float64[Array, "k t"]) -> Meetings:
+    """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration."""
+    ahead, beside = _sweep(situation, acceleration)
+    k, t = np.nonzero(beside.after < ahead.after)
+    if len(k) and (situation.scene.road_map.lanes or situation.area.known):
+        where = places(situation, situation.pose[k, t])
+        anyone = where.several_lanes | where.off_road | where.in_intersection
+        k, t = k[anyone], t[anyone]
+        ahead.after[k, t], ahead.whom[k, t] = beside.after[k, t], beside.whom[k, t]
+    return ahead
+
+
+def _sweep(situation: Situation, acceleration: Array) -> tuple[Meetings, Meetings]:
+    """First meetings with those ahead, and with those beside."""
+    from alpamayo.validator.kernels import times_to_collision
+
+    boxes, dt, shape = situation.shared(packed), situation.dt, situation.pose.shape[:2]
+    spacing = max(round(SPACING / dt), 1)
+    last = round(HORIZON / (spacing * dt)) * spacing
+    traffic = situation.traffic.extended(shape[1] + last, dt)
+    others, valid = (array[:, : shape[1] + last] for array in (oriented(traffic.pose), traffic.valid))
+    others, valid = np.ascontiguousarray(others), np.ascontiguousarray(valid)
+    found = [Meetings(np.full(shape, np.inf), np.full(shape, -1, np.int32)) for _ in range(2)]
+    inputs = [
+        *(boxes.ego, np.ascontiguousarray(situation.speed), acceleration, wp.vec2d(*boxes.half)),
+        float(REAR_AXLE * situation.size[0]),
+        *(others, boxes.halves, valid.view(np.uint8), fastest(traffic, dt)),
+        *(block_bounds(others, valid, boxes.halves, last), _until(situation), dt, spacing, last, STANDS),
+        *(found[0].after, found[0].whom, found[1].after, found[1].whom),
+    ]
+    wp.launch(times_to_collision, dim=situation.count, inputs=inputs, device="cpu")
+    return found[0], found[1]
+
+
+def _until(situation: Situation) -> Int32[Array, "k a"]:
+    """Step from which on a pair does not count any more: it overlapped from the start, or its contact was no fault."""
+    touched, fault = situation.shared(contacts), situation.shared(at_fault)
+    until = np.full(touched.overlapping.shape, np.iinfo(np.int32).max, np.int32)
+    until[touched.overlapping] = -1
+    until[touched.k[~fault], touched.a[~fault]] = touched.t[~fault]
+    return until
+
+
+def _result(situation: Situation, name: str, met: Meetings) -> RuleResult:
+    margins = np.minimum(met.after, HORIZON) - BOUND
     when = first_time(margins < 0.0, situation.times)
-    reasons = _reasons(situation, met, margins, when)
     value = np.isnan(when).astype(np.float64)
     valid = np.ones(situation.count, bool)
-    return RuleResult("time_to_collision", "s", value, margins.min(axis=1), valid, when, reasons, margins)
+    reasons = Reasons(situation.count, lambda k: _reason(situation, met, k, float(when[k])))
+    return RuleResult(name, "s", value, margins.min(axis=1), valid, when, reasons, margins)
 
 
-def meetings(situation: Situation) -> Meeting:
-    """All (k, t, a) of which the boxes meet within ``HORIZON`` and the other counts."""
-    offsets = SPACING * np.arange(round(HORIZON / (SPACING * 0.1)) + 1)
-    offsets = np.round(offsets * 0.1 / situation.dt).astype(int)
-    k, t, a = swept_near(situation, offsets)
-    kept = (np.abs(situation.speed[k, t]) >= STANDS) & ~_past(situation, k, t, a)
-    k, t, a = k[kept], t[kept], a[kept]
-    after = _first_overlap(situation, k, t, a, offsets)
-    met = np.flatnonzero(np.isfinite(after))
-    k, t, a, after = k[met], t[met], a[met], after[met]
-    counts = _counts(situation, k, t, a, after)
-    return Meeting(k[counts], t[counts], a[counts], after[counts])
-
-
-def _past(situation: Situation, k: Array, t: Array, a: Array) -> Array:
-    """Pairs that do not count any more: overlapped from the start, or after a contact that was not at fault."""
-    touched, fault = situation.shared(contacts), situation.shared(at_fault)
-    over = np.full(touched.overlapping.shape, np.iinfo(np.int64).max)
-    over[touched.overlapping] = -1
-    over[touched.k[~fault], touched.a[~fault]] = touched.t[~fault]
-    return t >= over[k, a]
-
-
-def _first_overlap(situation: Situation, k: Array, t: Array, a: Array, offsets: Array) -> Float64[Array, " n"]:
-    traffic = situation.traffic.extended(len(situation.times) + int(offsets[-1]), situation.dt)
-    pose, speed = situation.pose[k, t], situation.speed[k, t]
-    step = speed[:, None] * np.stack([np.cos(pose[:, 2]), np.sin(pose[:, 2])], axis=-1) * situation.dt
-    after = np.full(len(k), np.inf)
-    for n in offsets:
-        rows = np.flatnonzero(np.isinf(after))
-        if not len(rows):
-            break
-        at = t[rows] + n
-        moved = np.column_stack([pose[rows, :2] + n * step[rows], pose[rows, 2]])
-        gap = box_gap(moved, situation.size, traffic.pose[a[rows], at], traffic.size[a[rows]])
-        hit = (gap < 0.0) & traffic.valid[a[rows], at]
-        after[rows[hit]] = n * situation.dt
-    return after
-
-
-def _counts(situation: Situation, k: Array, t: Array, a: Array, after: Array) -> Array:
-    at = t + np.round(after / situation.dt).astype(int)
-    traffic = situation.traffic.extended(int(at.max(initial=0)) + 1, situation.dt)
-    pose = situation.pose[k, t]
-    length = float(situation.size[0])
-    angle = bearing(pose, traffic.pose[a, at, :2], length)
-    before = bearing(pose, traffic.pose[a, t, :2], length) > BEHIND
-    counts = (angle < AHEAD) & ~before
-    open_ = np.flatnonzero(~counts & (angle <= BEHIND) & ~before)
-    if len(open_) and (situation.scene.road_map.lanes or situation.area.known):
-        rows, back = np.unique(k[open_] * len(situation.times) + t[open_], return_inverse=True)
-        where = places(situation, situation.pose.reshape(-1, 3)[rows])
-        anyone = where.several_lanes | where.off_road | where.in_intersection
-        counts[open_] = anyone[back]
-    return counts
-
-
-def _reasons(situation: Situation, met: Meeting, margins: Array, when: Array) -> tuple[str, ...]:
-    said = []
-    for k in range(situation.count):
-        if np.isfinite(when[k]):
-            t = int(np.argmax(margins[k] < 0.0))
-            here = np.flatnonzero((met.k == k) & (met.t == t))
-            row = here[np.argmin(met.after[here])]
-            who = situation.traffic.ids[met.a[row]]
-            turn = math.degrees(
-                math.remainder(situation.traffic.pose[met.a[row], t, 2] - situation.pose[k, t, 2], math.tau)
-            )
-            said.append(f"{met.after[row]:.1f} s from {who!r} ({turn:+.0f}° to the ego) at {when[k]:.1f} s")
-            continue
-        least = float(margins[k].min()) + BOUND
-        said.append(
-            f"never nearer than {least:.1f} s to anyone" if least < HORIZON else f"nobody within {HORIZON:.0f} s"
-        )
-    return tuple(said)
+def _reason(situation: Situation, met: Meetings, k: int, when: float) -> str:
+    if np.isfinite(when):
+        t = round(when / situation.dt)
+        a = int(met.whom[k, t])
+        turn = math.degrees(math.remainder(situation.traffic.pose[a, t, 2] - situation.pose[k, t, 2], math.tau))
+        return f"{met.after[k, t]:.1f} s from {situation.traffic.ids[a]!r} ({turn:+.0f}° to the ego) at {when:.1f} s"
+    least = float(met.after[k].min())
+    return f"never nearer than {least:.1f} s to anyone" if least < HORIZON else f"nobody within {HORIZON:.0f} s"

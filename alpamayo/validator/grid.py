@@ -1,0 +1,129 @@
+"""A grid over the segments of a map, filled where it is asked: each cell knows the few that can be nearest in it."""
+
+from functools import cached_property
+
+import numpy as np
+import shapely
+from jaxtyping import Float64, Int64
+
+from alpamayo_sim.warp_runtime import wp
+
+Array = np.ndarray
+CELL = 1.0  # m
+MOST_CELLS = 4_000_000
+BEYOND = 60.0  # m around all segments
+
+
+class SegmentGrid:
+    """Candidates of each cell for the nearest of n segments, and for the cheapest by distance and direction.
+
+    ``turn_cost`` (m) is what a turn costs: the distance of a segment counts that much times (1 - cosine of the turn
+    to it) more. A segment is left out of a cell where one of the same ``group``, or the nearest of all, is cheaper
+    everywhere in it, whatever the heading.
+    """
+
+    def __init__(
+        self,
+        start: Float64[Array, "n 2"],
+        end: Float64[Array, "n 2"],
+        group: Int64[Array, " n"] | None = None,
+        turn_cost: float = 0.0,
+    ) -> None:
+        self.start, self.step = np.ascontiguousarray(start), np.ascontiguousarray(end - start)
+        self.length = np.hypot(self.step[:, 0], self.step[:, 1])
+        self.way = self.step / np.maximum(self.length, 1e-12)[:, None]
+        self._group = np.zeros(len(start), np.int64) if group is None else group
+        self._turn_cost = turn_cost
+        low, high = np.minimum(start, end).min(axis=0) - BEYOND, np.maximum(start, end).max(axis=0) + BEYOND
+        self._low = low
+        self._cell = max(CELL, float(np.sqrt(np.prod(high - low) / MOST_CELLS)))
+        self._shape = np.ceil((high - low) / self._cell).astype(np.int64)
+        self._first = np.zeros(int(np.prod(self._shape)), np.int32)
+        self._count = np.full(len(self._first), -1, np.int32)
+        self._candidates = np.zeros(0, np.int32)
+        self._used = 0
+
+    def fill(self, xy: Float64[Array, "n 2"]) -> bool:
+        """Work out the cells of these points that are not known yet, inside of the grid; whether there were any."""
+        cell = np.floor((xy - self._low) / self._cell).astype(np.int64)
+        cell = cell[((cell >= 0) & (cell < self._shape)).all(axis=1)]
+        number = np.unique(cell[:, 0] * self._shape[1] + cell[:, 1])
+        number = number[self._count[number] < 0]
+        if not len(number):
+            return False
+        row, segment = self._possible(number)
+        self._store(segment)
+        counts = np.bincount(row, minlength=len(number))
+        self._first[number] = self._used + np.cumsum(counts) - counts
+        self._count[number] = counts
+        self._used += len(segment)
+        return True
+
+    @property
+    def struct(self) -> object:
+        """The grid as ``kernels.Grid``; it shares its memory with this."""
+        return self._struct
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(shapely.linestrings(np.stack([self.start, self.start + self.step], axis=1)))
+
+    @cached_property
+    def _struct(self) -> object:
+        from alpamayo.validator.kernels import Grid
+
+        grid = Grid()
+        grid.low, grid.cell = wp.vec2d(*self._low), self._cell
+        grid.columns, grid.rows = int(self._shape[0]), int(self._shape[1])
+        grid.first, grid.count = _shared(self._first, wp.int32), _shared(self._count, wp.int32)
+        grid.candidates = _shared(self._candidates, wp.int32)
+        grid.start, grid.step = _shared(self.start, wp.vec2d), _shared(self.step, wp.vec2d)
+        grid.inverse = _shared(1.0 / np.maximum(self.length**2, 1e-12), wp.float64)
+        return grid
+
+    def _possible(self, number: Array) -> tuple[Array, Array]:
+        """Pairs (row of ``number``, segment) of all candidates, sorted."""
+        centre = self._low + self._cell * (np.stack(np.divmod(number, self._shape[1]), axis=1) + 0.5)
+        points, across = shapely.points(centre), self._cell * np.sqrt(2.0) + 1e-9
+        _, nearest = self._tree.query_nearest(points, return_distance=True, all_matches=False)
+        row, segment = self._tree.query(
+            points, predicate="dwithin", distance=nearest + across + 2.0 * self._turn_cost
+        )
+        order = np.lexsort((segment, row))
+        row, segment = row[order], segment[order]
+        if self._turn_cost == 0.0:
+            return row, segment
+        away = self._distance(centre[row], segment)
+        kept = np.ones(len(row), bool)
+        for key in (row, row * (int(self._group.max()) + 1) + self._group[segment]):
+            best = _least_of_each(key, away)
+            turn = np.linalg.norm(self.way[segment] - self.way[segment[best]], axis=1)
+            kept &= away - away[best] <= across + self._turn_cost * turn
+        return row[kept], segment[kept]
+
+    def _distance(self, xy: Array, segment: Array) -> Float64[Array, " n"]:
+        off = xy - self.start[segment]
+        part = (off * self.step[segment]).sum(axis=1) / np.maximum(self.length[segment] ** 2, 1e-12)
+        return np.linalg.norm(off - np.clip(part, 0.0, 1.0)[:, None] * self.step[segment], axis=1)
+
+    def _store(self, segment: Array) -> None:
+        needed = self._used + len(segment)
+        if needed > len(self._candidates):
+            grown = np.zeros(max(needed, 2 * len(self._candidates)), np.int32)
+            grown[: self._used] = self._candidates[: self._used]
+            self._candidates = grown
+            self.__dict__.pop("_struct", None)
+        self._candidates[self._used : needed] = segment
+
+
+def _least_of_each(key: Array, value: Array) -> Int64[Array, " n"]:
+    """For each row the place of the least value among the rows of its key."""
+    order = np.lexsort((value, key))
+    _, first, back = np.unique(key[order], return_index=True, return_inverse=True)
+    out = np.empty(len(key), np.int64)
+    out[order] = order[first][back]
+    return out
+
+
+def _shared(array: Array, dtype: object) -> object:
+    return wp.array(array, dtype=dtype, device="cpu", copy=False)

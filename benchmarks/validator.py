@@ -1,0 +1,167 @@
+"""How fast the validator judges: plans, decisions under the guard, RSS and temporal logic, on one core.
+
+``python benchmarks/validator.py [LOG]`` takes a recorded scene of the Waymo Open Motion Dataset (or what
+``ALPAMAYO_REALDATA`` has of it); without a recording a generated junction stands in, and the table says so.
+Times are CPU seconds of this process, the least of several rounds.
+"""
+
+import argparse
+import csv
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from alpamayo.guard import Guard
+from alpamayo.validator import RULES, DrivableField, rss, score_plans, stl
+from alpamayo_datasets import open_log
+from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Agents, Decision, Truth
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scene import Category, Scene
+
+Array = np.ndarray
+TABLE = Path(__file__).parent / "results.csv"
+COLUMNS = ("date", "machine", "benchmark", "case", "value", "unit")
+RECORDING = "womd_json/tfrecord-00000-of-01000_402.json"
+OTHERS = 64
+STEP = 20
+
+
+def cpu_seconds(work: Callable[[], object], rounds: int = 5) -> float:
+    """CPU seconds of one call: the least of several, after one that is not counted."""
+    work()
+    times = []
+    for _ in range(rounds):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def report(case: str, value: float, unit: str) -> None:
+    """Print one figure and add it to the table."""
+    print(f"{case:84s} {value:14,.1f} {unit}")
+    new = not TABLE.exists()
+    with TABLE.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerow((datetime.date.today().isoformat(), machine(), "validator", case, f"{value:.6g}", unit))
+
+
+def machine() -> str:
+    """The processor and how many of its threads there are."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return f"{named[0] if named else platform.machine()}, {os.cpu_count()} threads"
+
+
+def a_scene(log: Path | None) -> Scene:
+    """The recording, or a generated junction."""
+    found = log or Path(os.environ.get("ALPAMAYO_REALDATA", "")) / RECORDING
+    return open_log(found) if found.is_file() else make_scenario("red-light-runner", 0).scene
+
+
+def a_truth(scene: Scene, step: int, others: int, rng: np.random.Generator) -> Truth:
+    """The recorded state with the nearest road users; where there are fewer, more of them around the ego."""
+    ego, tracks = scene.ego, [track for track in scene.tracks if track.id != scene.ego_id]
+    here = np.array([*ego.position[step, :2], ego.heading[step]], np.float32)
+    there = sorted(
+        (track for track in tracks if track.valid[step]),
+        key=lambda track: float(np.hypot(*(track.position[step, :2] - here[:2]))),
+    )[:others]
+    pose = [[*track.position[step, :2], track.heading[step]] for track in there]
+    velocity, size = [track.velocity[step] for track in there], [track.size for track in there]
+    category = [int(track.category) for track in there]
+    for _ in range(others - len(there)):
+        heading, speed = rng.uniform(-np.pi, np.pi), rng.uniform(0.0, 12.0)
+        pose.append([*(here[:2] + rng.uniform(-60.0, 60.0, 2)), heading])
+        velocity.append(speed * np.array([np.cos(heading), np.sin(heading)], np.float32))
+        size.append(np.array([4.6, 1.9, 1.6], np.float32))
+        category.append(int(Category.VEHICLE))
+    agents = Agents(
+        ids=tuple(f"a{i}" for i in range(others)),
+        category=np.array(category, np.int8),
+        pose=np.array(pose, np.float32),
+        velocity=np.array(velocity, np.float32),
+        size=np.array(size, np.float32),
+        valid=np.ones(others, bool),
+    )
+    speed = float(np.hypot(*ego.velocity[step]))
+    return Truth(scene, step, here, speed, ego.size, agents, np.zeros(len(scene.signals), np.int8))
+
+
+def some_plans(count: int, speed: float, rng: np.random.Generator) -> Array:
+    """Plans of a driver that looks for a way: accelerations of -4 to 2 m/s², shifts of up to 3.5 m, gentle bends."""
+    t = PLAN_DT * np.arange(PLAN_STEPS + 1)
+    acceleration = rng.uniform(-4.0, 2.0, (count, 1))
+    v = np.maximum(speed + acceleration * t, 0.0)
+    s = np.concatenate([np.zeros((count, 1)), np.cumsum(0.5 * PLAN_DT * (v[:, 1:] + v[:, :-1]), axis=1)], axis=1)
+    shift, bend = rng.uniform(-3.5, 3.5, (count, 1)), rng.uniform(-0.01, 0.01, (count, 1))
+    u = np.clip(s / 40.0, 0.0, 1.0)
+    y = shift * u**3 * (10.0 - 15.0 * u + 6.0 * u**2) + 0.5 * bend * s**2
+    slope = shift * u**2 * (30.0 - 60.0 * u + 30.0 * u**2) / 40.0 + bend * s
+    return np.stack([s, y, np.arctan(slope), v], axis=-1)[:, 1:].astype(np.float32)
+
+
+def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
+    """All rules on ``count`` plans over their 6.4 s, warm."""
+    truth = a_truth(scene, STEP, OTHERS, rng)
+    plans, area = some_plans(count, max(truth.ego_speed, 8.0), rng), DrivableField(MapIndex(scene.road_map))
+
+    def work() -> object:
+        return score_plans(scene, plans, 0.0, truth=truth, area=area, horizon=PLAN_DT * PLAN_STEPS, rules=RULES)
+
+    seconds = cpu_seconds(work, 3)
+    report(f"{scene.id}: {count} plans of 64 steps, {OTHERS} road users, {len(RULES)} rules", count / seconds, "plans/s")
+
+
+def guard_latency(scene: Scene, decisions: int, rng: np.random.Generator) -> None:
+    """One decision after the other along the recording, K = 16."""
+    guard, steps = Guard(scene), range(1, scene.steps - 1)
+    truths = [a_truth(scene, step, OTHERS, rng) for step in steps if scene.ego.valid[step]]
+    times = []
+    for i in range(decisions):
+        truth = truths[i % len(truths)]
+        plans = some_plans(16, truth.ego_speed, rng)
+        decision = Decision(plans, np.full(16, 1 / 16, np.float32), 0)
+        start = time.process_time()
+        guard.check(decision, truth)
+        times.append(time.process_time() - start)
+    for part in (50, 99):
+        report(f"{scene.id}: guard, K = 16, {OTHERS} road users, p{part}", 1e3 * float(np.percentile(times, part)), "ms")
+
+
+def formulas(rng: np.random.Generator) -> None:
+    """RSS on random states, and a formula of temporal logic on many signals."""
+    v = rng.uniform(0.0, 30.0, (2, 1_000_000))
+    numbers = {"response_time": 1.0, "accel_max": 3.5, "brake_min": 4.0, "brake_max": 8.0}
+    seconds = cpu_seconds(lambda: rss.longitudinal_distance(v[0], v[1], **numbers))
+    report("RSS longitudinal distance", 1e-6 * v.shape[1] / seconds, "million/s")
+    signals = {"gap": rng.normal(2.0, 1.0, (10_000, 65)), "speed": rng.normal(1.0, 1.0, (10_000, 65))}
+    text = "always[0, 2](gap > 1.5 or eventually[0, 1](speed < 0.1))"
+    seconds = cpu_seconds(lambda: stl.robustness(text, signals, PLAN_DT))
+    report("STL: always over eventually, 65 samples", 10_000 / seconds, "records/s")
+
+
+def main() -> None:
+    """Run and record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("log", type=Path, nargs="?")
+    parser.add_argument("--plans", type=int, default=10_000)
+    parser.add_argument("--decisions", type=int, default=600)
+    arguments = parser.parse_args()
+    scene, rng = a_scene(arguments.log), np.random.default_rng(0)
+    plans_a_second(scene, arguments.plans, rng)
+    guard_latency(scene, arguments.decisions, rng)
+    formulas(rng)
+
+
+if __name__ == "__main__":
+    main()

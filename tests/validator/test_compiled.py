@@ -1,0 +1,130 @@
+"""The compiled loops against plain numpy, on crowded random scenes with people who come and go."""
+
+import numpy as np
+import pytest
+
+from alpamayo.validator import DrivableField, Situation, Traffic
+from alpamayo.validator import contacts as touching
+from alpamayo.validator.lane_field import lane_field, route_field
+from alpamayo.validator.rules import responsibility, time_to_collision
+from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.map_index import HEADING_COST, MapIndex
+
+from . import reference
+
+SEEDS = range(6)
+
+
+def wander(rng, count, steps, spread, fast):
+    """Motions with changing speeds and headings: poses [n, t, 3] and velocities [n, t, 2]."""
+    t = 0.1 * np.arange(steps)
+    heading = rng.uniform(-9, 9, (count, 1)) + rng.uniform(-0.5, 0.5, (count, 1)) * t
+    speed = np.maximum(rng.uniform(0, fast, (count, 1)) + rng.uniform(-4, 3, (count, 1)) * t, 0.0)
+    speed[rng.random(count) < 0.2] = 0.0
+    velocity = speed[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    xy = rng.uniform(-spread, spread, (count, 1, 2)) + np.cumsum(0.1 * velocity, axis=1)
+    return np.concatenate([xy, heading[..., None]], axis=-1), velocity, speed
+
+
+def crowd(seed, motions=12, others=24, steps=65):
+    rng = np.random.default_rng(seed)
+    pose, _, speed = wander(rng, motions, steps, 3.0, 14.0)
+    theirs, velocity, _ = wander(rng, others, steps, 40.0, 14.0)
+    valid = np.ones((others, steps), bool)
+    for a in np.flatnonzero(rng.random(others) < 0.4):
+        valid[a, rng.integers(0, 40) :] = rng.random() < 0.5
+        valid[a, : rng.integers(1, 20)] ^= True
+    theirs[~valid] = 0.0
+    scene = make_scenario("cut-in", 0).scene
+    index = MapIndex(scene.road_map)
+    traffic = Traffic(
+        ids=tuple(f"a{i}" for i in range(others)),
+        category=np.ones(others, np.int8),
+        pose=theirs,
+        velocity=velocity,
+        size=rng.uniform([0.4, 0.4], [8.0, 2.6], (others, 2)),
+        valid=valid,
+    )
+    return Situation(
+        scene=scene,
+        index=index,
+        area=DrivableField(index),
+        times=0.1 * np.arange(steps),
+        pose=pose,
+        speed=speed,
+        size=np.array([4.8, 2.0]),
+        traffic=traffic,
+        history=pose[:, :1],
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_first_contacts(seed):
+    situation = crowd(seed)
+    assert np.array_equal(touching._first_contacts(situation), reference.first_contacts(situation))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_clearance(seed):
+    situation = crowd(seed)
+    ignored = np.random.default_rng(seed).random((situation.count, len(situation.traffic.ids))) < 0.2
+    ours, theirs = touching.clearance(situation, ignored), reference.clearance(situation, ignored)
+    assert np.abs(ours - theirs).max() < 1e-9
+    assert (ours < 0).any()
+    assert (ours == touching.CLEARANCE).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_times_to_collision(seed, accelerated):
+    situation, rng = crowd(seed), np.random.default_rng(seed)
+    acceleration = rng.uniform(-5, 3, situation.speed.shape) if accelerated else np.zeros(situation.speed.shape)
+    ours = time_to_collision._sweep(situation, acceleration)
+    theirs = reference.sweep(situation, acceleration, time_to_collision._until(situation))
+    assert np.array_equal(ours[0].after, theirs[0])
+    sooner = theirs[1] < theirs[0]  # only then it is asked for
+    assert np.array_equal(ours[1].after[sooner], theirs[1][sooner])
+    assert sooner.any()
+    assert np.isfinite(theirs[0]).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_responsibilities(seed):
+    situation = crowd(seed)
+    margins, asked = responsibility.gaps_and_response(situation)
+    expected = reference.gaps_and_response(situation)
+    assert np.abs(margins - expected[0]).max() < 1e-9
+    assert np.array_equal(asked, expected[1])
+    assert (asked < 0).any()
+    assert (margins < 0).any()
+
+
+def test_fields_are_the_index():
+    rng = np.random.default_rng(0)
+    for family in ("cut-in", "red-light-runner"):
+        scene = make_scenario(family, 1).scene
+        index = MapIndex(scene.road_map)
+        path = scene.route.path[:, :2].astype(np.float64)
+        xy = path[rng.integers(0, len(path), 4000)] + rng.normal(0, 12, (4000, 2))
+        xy[:20] += 500.0  # off the grid
+        heading = rng.uniform(-9, 9, len(xy))
+        assert np.abs(DrivableField(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
+        for headings in (heading, None):
+            ours, theirs = lane_field(index).match(xy, headings), index.nearest_lane(xy, headings)
+            turns = 0.0 if headings is None else np.cos(heading - ours.heading) - np.cos(heading - theirs.heading)
+            assert np.abs(ours.distance - theirs.distance - HEADING_COST * turns).max() < 1e-9
+            same = ours.index == theirs.index  # lanes that part from one point are equally near before it
+            assert same.mean() > 0.95
+            for name in ("s", "offset", "heading"):
+                assert np.abs(getattr(ours, name) - getattr(theirs, name))[same].max() < 1e-9
+
+
+def test_route_field_is_the_projection():
+    from alpamayo_sim.geometry import project
+
+    scene, rng = make_scenario("cut-in", 3).scene, np.random.default_rng(0)
+    xy = scene.route.path[rng.integers(0, len(scene.route.path), 500), :2] + rng.normal(0, 5, (500, 2))
+    s, offset = project(scene.route.path, xy)
+    match = route_field(scene.route).match(xy)
+    assert np.abs(np.abs(match.offset) - np.abs(offset)).max() < 1e-6
+    assert np.median(np.abs(match.s - s)) < 1e-6
