@@ -119,7 +119,9 @@ def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
         return score_plans(scene, plans, 0.0, truth=truth, area=area, horizon=PLAN_DT * PLAN_STEPS, rules=RULES)
 
     seconds = cpu_seconds(work, 3)
-    report(f"{scene.id}: {count} plans of 64 steps, {OTHERS} road users, {len(RULES)} rules", count / seconds, "plans/s")
+    report(
+        f"{scene.id}: {count} plans of 64 steps, {OTHERS} road users, {len(RULES)} rules", count / seconds, "plans/s"
+    )
 
 
 def guard_latency(scene: Scene, decisions: int, rng: np.random.Generator) -> None:
@@ -135,7 +137,9 @@ def guard_latency(scene: Scene, decisions: int, rng: np.random.Generator) -> Non
         guard.check(decision, truth)
         times.append(time.process_time() - start)
     for part in (50, 99):
-        report(f"{scene.id}: guard, K = 16, {OTHERS} road users, p{part}", 1e3 * float(np.percentile(times, part)), "ms")
+        report(
+            f"{scene.id}: guard, K = 16, {OTHERS} road users, p{part}", 1e3 * float(np.percentile(times, part)), "ms"
+        )
 
 
 def formulas(rng: np.random.Generator) -> None:

@@ -45,18 +45,20 @@ def comfort(positions: Float[Array, "... t 2"], headings: Float[Array, "... t"],
     Raises:
         InputError: fewer than 5 samples, shapes that do not fit, ``dt`` not positive, values that are not finite.
     """
-    xy, heading = np.asarray(positions, np.float64), np.unwrap(np.asarray(headings, np.float64), axis=-1)
+    xy, heading = np.asarray(positions, np.float64), np.asarray(headings, np.float64)
     _check(xy, heading, dt)
+    if np.abs(np.diff(heading, axis=-1)).max(initial=0.0) >= np.pi:
+        heading = np.unwrap(heading, axis=-1)
     steps = heading.shape[-1]
     forward, lateral = _acceleration(xy, heading, dt)
     magnitude = np.hypot(forward, lateral)
     smooth = _filter(steps, 8, 2, 0, dt)
-    slope = _filter(steps, 15, 2, 1, dt)
+    slope = smooth @ _filter(steps, 15, 2, 1, dt)
     series = {
         "longitudinal_acceleration": forward @ smooth,
         "lateral_acceleration": lateral @ smooth,
-        "jerk": magnitude @ smooth @ slope,
-        "longitudinal_jerk": forward @ smooth @ slope,
+        "jerk": magnitude @ slope,
+        "longitudinal_jerk": forward @ slope,
         "yaw_acceleration": heading @ _filter(steps, 5, 3, 2, dt),
         "yaw_rate": heading @ _filter(steps, 5, 2, 1, dt),
     }
@@ -79,15 +81,20 @@ def _check(xy: Array, heading: Array, dt: float) -> None:
 
 def _acceleration(xy: Array, heading: Array, dt: float) -> tuple[Array, Array]:
     """Acceleration (m/s²) along and across the heading, positive to the left."""
-    velocity = np.gradient(xy, dt, axis=-2, edge_order=2)
-    acceleration = np.gradient(velocity, dt, axis=-2, edge_order=2)
+    twice = _gradient(heading.shape[-1], dt) @ _gradient(heading.shape[-1], dt)
+    x, y = xy[..., 0] @ twice, xy[..., 1] @ twice
     c, s = np.cos(heading), np.sin(heading)
-    x, y = acceleration[..., 0], acceleration[..., 1]
     return c * x + s * y, c * y - s * x
 
 
 def _margin(values: Array, low: float, high: float) -> Float64[Array, "... t"]:
-    return np.minimum((high - values) / high, (values - low) / -low)
+    return np.minimum(1.0 - values / high, 1.0 - values / low)
+
+
+@lru_cache(maxsize=16)
+def _gradient(steps: int, dt: float) -> Float64[Array, "t t"]:
+    """Central differences as a matrix to multiply rows of ``steps`` samples with."""
+    return np.ascontiguousarray(np.gradient(np.eye(steps), dt, axis=0, edge_order=2).T)
 
 
 @lru_cache(maxsize=64)

@@ -40,7 +40,7 @@ class SegmentGrid:
         self._shape = np.ceil((high - low) / self._cell).astype(np.int64)
         self._first = np.zeros(int(np.prod(self._shape)), np.int32)
         self._count = np.full(len(self._first), -1, np.int32)
-        self._candidates = np.zeros(0, np.int32)
+        self._candidates, self._away = np.zeros(0, np.int32), np.zeros(0)
         self._used = 0
 
     def fill(self, xy: Float64[Array, "n 2"]) -> bool:
@@ -51,8 +51,8 @@ class SegmentGrid:
         number = number[self._count[number] < 0]
         if not len(number):
             return False
-        row, segment = self._possible(number)
-        self._store(segment)
+        row, segment, away = self._possible(number)
+        self._store(segment, away)
         counts = np.bincount(row, minlength=len(number))
         self._first[number] = self._used + np.cumsum(counts) - counts
         self._count[number] = counts
@@ -76,53 +76,48 @@ class SegmentGrid:
         grid.low, grid.cell = wp.vec2d(*self._low), self._cell
         grid.columns, grid.rows = int(self._shape[0]), int(self._shape[1])
         grid.first, grid.count = _shared(self._first, wp.int32), _shared(self._count, wp.int32)
-        grid.candidates = _shared(self._candidates, wp.int32)
+        grid.candidates, grid.away = _shared(self._candidates, wp.int32), _shared(self._away, wp.float64)
         grid.start, grid.step = _shared(self.start, wp.vec2d), _shared(self.step, wp.vec2d)
         grid.inverse = _shared(1.0 / np.maximum(self.length**2, 1e-12), wp.float64)
         return grid
 
-    def _possible(self, number: Array) -> tuple[Array, Array]:
-        """Pairs (row of ``number``, segment) of all candidates, sorted."""
+    def _possible(self, number: Array) -> tuple[Array, Array, Array]:
+        """Rows of ``number``, segments and distances to the middle of all candidates, the nearest of a row first."""
         centre = self._low + self._cell * (np.stack(np.divmod(number, self._shape[1]), axis=1) + 0.5)
         points, across = shapely.points(centre), self._cell * np.sqrt(2.0) + 1e-9
         _, nearest = self._tree.query_nearest(points, return_distance=True, all_matches=False)
-        row, segment = self._tree.query(
-            points, predicate="dwithin", distance=nearest + across + 2.0 * self._turn_cost
-        )
-        order = np.lexsort((segment, row))
-        row, segment = row[order], segment[order]
-        if self._turn_cost == 0.0:
-            return row, segment
+        row, segment = self._tree.query(points, predicate="dwithin", distance=nearest + across + 2.0 * self._turn_cost)
         away = self._distance(centre[row], segment)
+        order = np.lexsort((away, row))
+        row, segment, away = row[order], segment[order], away[order]
+        if self._turn_cost == 0.0:
+            return row, segment, away
         kept = np.ones(len(row), bool)
         for key in (row, row * (int(self._group.max()) + 1) + self._group[segment]):
-            best = _least_of_each(key, away)
+            best = _first_of_each(key)
             turn = np.linalg.norm(self.way[segment] - self.way[segment[best]], axis=1)
             kept &= away - away[best] <= across + self._turn_cost * turn
-        return row[kept], segment[kept]
+        return row[kept], segment[kept], away[kept]
 
     def _distance(self, xy: Array, segment: Array) -> Float64[Array, " n"]:
         off = xy - self.start[segment]
         part = (off * self.step[segment]).sum(axis=1) / np.maximum(self.length[segment] ** 2, 1e-12)
         return np.linalg.norm(off - np.clip(part, 0.0, 1.0)[:, None] * self.step[segment], axis=1)
 
-    def _store(self, segment: Array) -> None:
+    def _store(self, segment: Array, away: Array) -> None:
         needed = self._used + len(segment)
         if needed > len(self._candidates):
-            grown = np.zeros(max(needed, 2 * len(self._candidates)), np.int32)
-            grown[: self._used] = self._candidates[: self._used]
-            self._candidates = grown
+            more = max(needed, 2 * len(self._candidates)) - len(self._candidates)
+            self._candidates = np.concatenate([self._candidates, np.zeros(more, np.int32)])
+            self._away = np.concatenate([self._away, np.zeros(more)])
             self.__dict__.pop("_struct", None)
-        self._candidates[self._used : needed] = segment
+        self._candidates[self._used : needed], self._away[self._used : needed] = segment, away
 
 
-def _least_of_each(key: Array, value: Array) -> Int64[Array, " n"]:
-    """For each row the place of the least value among the rows of its key."""
-    order = np.lexsort((value, key))
-    _, first, back = np.unique(key[order], return_index=True, return_inverse=True)
-    out = np.empty(len(key), np.int64)
-    out[order] = order[first][back]
-    return out
+def _first_of_each(key: Array) -> Int64[Array, " n"]:
+    """For each row the place of the first row with its key."""
+    _, first, back = np.unique(key, return_index=True, return_inverse=True)
+    return np.asarray(first[back])
 
 
 def _shared(array: Array, dtype: object) -> object:

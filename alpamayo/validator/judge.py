@@ -19,7 +19,7 @@ from alpamayo.validator.rules.lanes import driving_direction, lane_keeping, spee
 from alpamayo.validator.rules.progress import making_progress, progress, route_position
 from alpamayo.validator.rules.responsibility import responsibility
 from alpamayo.validator.rules.signals import red_light, stop_line
-from alpamayo.validator.rules.time_to_collision import time_to_collision
+from alpamayo.validator.rules.time_to_collision import time_to_collision, time_to_collision_accelerated
 from alpamayo.validator.situation import (
     Situation,
     Traffic,
@@ -60,6 +60,7 @@ RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
         "kinematics": (kinematics, "m/s²"),
         "rss": (responsibility, "m"),
         "drivable_area_nuplan": (drivable_area_tolerant, "m"),
+        "time_to_collision_accelerated": (time_to_collision_accelerated, "s"),
     }
 )
 CORE_RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(

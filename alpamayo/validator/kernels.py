@@ -22,16 +22,12 @@ HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
 TWO = wp.constant(wp.float64(2.0))
 TINY = wp.constant(wp.float64(1.0e-12))
+SMALL = wp.constant(wp.float64(1.0e-9))
 COS_AHEAD = wp.constant(wp.float64(math.cos(math.radians(30.0))))
 COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
+AHEAD, BESIDE = wp.constant(1), wp.constant(2)
 STEPS_A_BLOCK = wp.constant(BLOCK)
 HALF_A_BLOCK = wp.constant(wp.float64(0.5 * BLOCK))
-
-# Fields of rss.Parameters as a vector, in their order.
-Parameters = wp.types.vector(length=9, dtype=wp.float64)
-RESPONSE_TIME, ACCEL_MAX, BRAKE_MIN, BRAKE_MAX, BRAKE_MIN_CORRECT = (wp.constant(i) for i in range(5))
-LATERAL_ACCEL_MAX, LATERAL_BRAKE_MIN, FLUCTUATION, LONGITUDINAL_MINIMUM = (wp.constant(i) for i in range(5, 9))
-
 
 # --- Boxes
 
@@ -101,7 +97,7 @@ def first_contacts(
 ):
     """First step at which the boxes of motion k and other a overlap; what was there before (-1) where they never do.
 
-    ``bounds`` [a, blocks] are upright rectangles around the other's centres in a block, widened by its radius.
+    ``bounds`` [a, blocks] are upright rectangles around the other's boxes in a block.
     """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
@@ -122,9 +118,9 @@ def first_contacts(
                     if first[k, a] < 0 and valid[a, t] != wp.uint8(0):
                         dx = others[a, t][0] - ego[k, t][0]
                         dy = others[a, t][1] - ego[k, t][1]
-                        if dx * dx + dy * dy < reach * reach:
-                            if box_gap(ego[k, t], half, others[a, t], halves[a]) < ZERO:
-                                first[k, a] = t
+                        near = dx * dx + dy * dy < reach * reach
+                        if near and box_gap(ego[k, t], half, others[a, t], halves[a]) < ZERO:
+                            first[k, a] = t
 
 
 @wp.kernel
@@ -182,15 +178,75 @@ def way_in(speed: wp.float64, acceleration: wp.float64, time: wp.float64) -> wp.
 
 
 @wp.func
-def is_behind(x: wp.float64, y: wp.float64, pose: wp.vec4d) -> wp.bool:
-    """Whether an offset is more than 150 degrees from the heading."""
-    return pose[2] * x + pose[3] * y < COS_BEHIND * wp.sqrt(x * x + y * y)
+def cosine_to(pose: wp.vec4d, rear: wp.float64, place: wp.vec4d) -> wp.float64:
+    """Cosine of the angle from the heading to a place, seen from the rear axle."""
+    x = place[0] - pose[0] + rear * pose[2]
+    y = place[1] - pose[1] + rear * pose[3]
+    return (pose[2] * x + pose[3] * y) / wp.max(wp.sqrt(x * x + y * y), TINY)
 
 
 @wp.func
-def is_ahead(x: wp.float64, y: wp.float64, pose: wp.vec4d) -> wp.bool:
-    """Whether an offset is less than 30 degrees from the heading."""
-    return pose[2] * x + pose[3] * y > COS_AHEAD * wp.sqrt(x * x + y * y)
+def bearing_of(pose: wp.vec4d, rear: wp.float64, then: wp.vec4d, now: wp.vec4d, there: wp.uint8) -> wp.int32:
+    """Whether someone is met ahead or beside; 0 where he is behind, then or now."""
+    cosine = cosine_to(pose, rear, then)
+    kind = wp.where(cosine > COS_AHEAD, AHEAD, wp.where(cosine < COS_BEHIND, 0, BESIDE))
+    if there != wp.uint8(0) and cosine_to(pose, rear, now) < COS_BEHIND:
+        kind = wp.int32(0)
+    return kind
+
+
+@wp.func
+def when_below(c: wp.float64, rate: wp.float64, limit: wp.float64, span: wp.vec2d) -> wp.vec2d:
+    """The part of a span of time in which c + rate * time is at most a limit; its end is before its begin if none."""
+    low = span[0]
+    high = span[1]
+    if rate > ZERO:
+        high = wp.min(high, (limit - c) / rate)
+    elif rate < ZERO:
+        low = wp.max(low, (limit - c) / rate)
+    elif c > limit:
+        high = wp.float64(-1.0)
+    return wp.vec2d(low, high)
+
+
+@wp.func
+def may_meet(
+    p: wp.vec4d,
+    speed: wp.float64,
+    acceleration: wp.float64,
+    half: wp.vec2d,
+    q: wp.vec4d,
+    half_q: wp.vec2d,
+    v: wp.vec2d,
+    off: wp.float64,
+    turns: wp.bool,
+    horizon: wp.float64,
+) -> wp.vec2d:
+    """The span of time in which two boxes can overlap along both axes of the ego, who goes straight on.
+
+    ``off`` is by how much the other leaves the line of its velocity ``v``, ``turns`` whether it turns. The ego's way
+    in a time lies between that at its first and at its mean speed.
+    """
+    x = p[2] * (q[0] - p[0]) + p[3] * (q[1] - p[1])
+    y = p[2] * (q[1] - p[1]) - p[3] * (q[0] - p[0])
+    c = wp.abs(p[2] * q[2] + p[3] * q[3])
+    s = wp.abs(p[2] * q[3] - p[3] * q[2])
+    reach_x = half_q[0] * c + half_q[1] * s
+    reach_y = half_q[0] * s + half_q[1] * c
+    if turns:
+        reach_x = wp.length(half_q)
+        reach_y = wp.length(half_q)
+    reach_x = reach_x + half[0] + off
+    reach_y = reach_y + half[1] + off
+    side = p[2] * v[1] - p[3] * v[0]
+    span = when_below(y, side, reach_y, wp.vec2d(ZERO, horizon))
+    span = when_below(-y, -side, reach_y, span)
+    if span[0] <= span[1]:
+        mean = way_in(speed, acceleration, horizon) / horizon
+        front = p[2] * v[0] + p[3] * v[1]
+        span = when_below(x, front - wp.max(speed, mean), reach_x, span)
+        span = when_below(-x, wp.min(speed, mean) - front, reach_x, span)
+    return span
 
 
 @wp.kernel
@@ -202,8 +258,10 @@ def times_to_collision(
     rear: wp.float64,
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
+    velocity: wp.array2d[wp.vec2d],
+    off: wp.array2d[wp.float64],
+    turns: wp.array[wp.uint8],
     valid: wp.array2d[wp.uint8],
-    fastest: wp.array[wp.float64],
     bounds: wp.array2d[wp.vec4d],
     until: wp.array2d[wp.int32],
     dt: wp.float64,
@@ -218,14 +276,15 @@ def times_to_collision(
     """First overlap when the ego goes straight on from each time: with someone ahead, and beside; what was there else.
 
     ``rear`` is how far the rear axle is behind the centre; ``until`` [k, a] the step from which on a pair does not
-    count any more; ``fastest`` [a] bounds the other's speed; ``bounds`` [a, blocks] are around all that the other
-    does in a block and ``last`` steps after it. It goes on from one offset to the next that can matter, which
-    follows from the distance and the most that both can close it by.
+    count any more. Within ``last`` steps the other is at most ``off`` [a, t] away from where its velocity takes it,
+    and turns only if ``turns`` says so. ``bounds`` [a, blocks] are around all that it does in a block and ``last``
+    steps after it.
     """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
     radius = wp.length(half)
     horizon = wp.float64(last) * dt
+    stride = wp.float64(spacing) * dt
     for block in range(bounds.shape[1]):
         begin = block * STEPS_A_BLOCK
         end = wp.min(begin + STEPS_A_BLOCK, steps)
@@ -240,123 +299,151 @@ def times_to_collision(
             high = wp.max(high, wp.max(here, there))
         for a in range(others.shape[0]):
             if begin < until[k, a] and apart(low, high, bounds[a, block]) < radius:
-                reach = radius + wp.length(halves[a])
                 for t in range(begin, wp.min(end, until[k, a])):
                     v = wp.float64(speed[k, t])
                     p = wp.vec4d(ego[k, t])
-                    back_x = p[0] - rear * p[2]
-                    back_y = p[1] - rear * p[3]
-                    now = others[a, t]
-                    looks = wp.abs(v) >= stands
-                    if looks and valid[a, t] != wp.uint8(0):
-                        looks = not is_behind(now[0] - back_x, now[1] - back_y, p)
-                    n = wp.int32(last + 1)
-                    if looks:
-                        n = wp.int32(0)
-                    top = wp.abs(v) + wp.max(acceleration[k, t], ZERO) * horizon
-                    closing = (top + fastest[a]) * dt
-                    while n <= last and wp.float64(n) * dt < ahead[k, t]:
-                        advance = wp.int32(spacing)
-                        if valid[a, t + n] != wp.uint8(0):
+                    span = wp.vec2d(ZERO, horizon)
+                    if valid[a, t] != wp.uint8(0):
+                        span = may_meet(
+                            p,
+                            v,
+                            acceleration[k, t],
+                            half,
+                            others[a, t],
+                            halves[a],
+                            velocity[a, t],
+                            off[a, t] + TINY,
+                            turns[a] != wp.uint8(0),
+                            horizon,
+                        )
+                    if wp.abs(v) < stands:
+                        span = wp.vec2d(ONE, ZERO)
+                    span[1] = wp.min(span[1], ahead[k, t])
+                    n = wp.int32(wp.ceil(span[0] / stride - SMALL)) * spacing
+                    until_n = wp.int32(wp.floor(span[1] / stride + SMALL)) * spacing
+                    while n <= until_n:
+                        if valid[a, t + n] != wp.uint8(0) and wp.float64(n) * dt < ahead[k, t]:
+                            q = wp.vec4d(others[a, t + n])
                             way = way_in(v, acceleration[k, t], wp.float64(n) * dt)
                             moved = wp.vec4d(p[0] + way * p[2], p[1] + way * p[3], p[2], p[3])
-                            then = wp.vec4d(others[a, t + n])
-                            dx = then[0] - moved[0]
-                            dy = then[1] - moved[1]
-                            free = wp.sqrt(dx * dx + dy * dy) - reach
-                            if free >= ZERO:
-                                steps_free = wp.min(free / wp.max(closing, TINY), wp.float64(last + 1))
-                                advance = wp.max(spacing, wp.int32(steps_free) // spacing * spacing)
-                            elif box_gap(moved, half, then, halves[a]) < ZERO:
-                                x = then[0] - back_x
-                                y = then[1] - back_y
-                                if is_ahead(x, y, p):
+                            if box_gap(moved, half, q, halves[a]) < ZERO:
+                                kind = bearing_of(p, rear, q, others[a, t], valid[a, t])
+                                if kind == AHEAD:
                                     ahead[k, t] = wp.float64(n) * dt
                                     ahead_whom[k, t] = a
-                                elif wp.float64(n) * dt < beside[k, t] and not is_behind(x, y, p):
+                                elif kind == BESIDE and wp.float64(n) * dt < beside[k, t]:
                                     beside[k, t] = wp.float64(n) * dt
                                     beside_whom[k, t] = a
-                                advance = wp.int32(last + 1)
-                        n += advance
+                                n = wp.int32(until_n)
+                        n += spacing
 
 
 # --- RSS
 
 
+@wp.struct
+class Rules:
+    """What ``rss.assess`` takes for granted of the ego and of an other, ready for use: brakes as 1 / (2 brake)."""
+
+    rho_ego: wp.float64
+    rho_other: wp.float64
+    accel_ego: wp.float64
+    accel_other: wp.float64
+    accel_facing: wp.float64
+    brake_ego: wp.float64
+    brake_ego_correct: wp.float64
+    brake_other: wp.float64
+    hardest_ego: wp.float64
+    hardest_other: wp.float64
+    least: wp.float64
+    side_accel: wp.float64
+    side_brake: wp.float64
+    side_own: wp.float64
+    still: wp.float64
+    ask: wp.float64
+    ask_facing: wp.float64
+    free: wp.float64
+
+
 @wp.func
-def stopping(v: wp.float64, rho: wp.float64, a: wp.float64, b: wp.float64) -> wp.float64:
+def stopping(v: wp.float64, rho: wp.float64, a: wp.float64, brake: wp.float64) -> wp.float64:
     """``rss.stopping_distance`` of one who is not going backwards."""
     top = v + rho * a
-    return v * rho + HALF * a * rho * rho + top * top / (TWO * b)
+    return v * rho + HALF * a * rho * rho + top * top * brake
 
 
 @wp.func
-def towards(v: wp.float64, rho: wp.float64, a: wp.float64, b: wp.float64) -> wp.float64:
-    """Way towards the other until nobody moves that way any more."""
-    top = v + rho * a
-    return v * rho + HALF * a * rho * rho + wp.where(top > ZERO, top * top / (TWO * b), ZERO)
-
-
-@wp.func
-def safe_along(v_ego: wp.float64, v_other: wp.float64, ego_behind: wp.bool, e: Parameters, o: Parameters) -> wp.float64:
+def safe_along(v_ego: wp.float64, v_other: wp.float64, ego_behind: wp.bool, r: Rules) -> wp.float64:
     """Safe longitudinal distance of ``rss.assess``."""
     safe = wp.float64(0.0)
     if ego_behind and v_other < ZERO:
-        accel = wp.max(e[ACCEL_MAX], o[ACCEL_MAX])
-        safe = stopping(v_ego, e[RESPONSE_TIME], accel, e[BRAKE_MIN_CORRECT])
-        safe = safe + stopping(-v_other, o[RESPONSE_TIME], accel, o[BRAKE_MIN])
+        safe = stopping(v_ego, r.rho_ego, r.accel_facing, r.brake_ego_correct)
+        safe = safe + stopping(-v_other, r.rho_other, r.accel_facing, r.brake_other)
     elif ego_behind:
-        safe = stopping(v_ego, e[RESPONSE_TIME], e[ACCEL_MAX], e[BRAKE_MIN])
-        safe = wp.max(safe - v_other * v_other / (TWO * o[BRAKE_MAX]), ZERO)
+        safe = stopping(v_ego, r.rho_ego, r.accel_ego, r.brake_ego) - v_other * v_other * r.hardest_other
     else:
-        safe = stopping(wp.max(v_other, ZERO), o[RESPONSE_TIME], o[ACCEL_MAX], o[BRAKE_MIN])
-        safe = wp.max(safe - v_ego * v_ego / (TWO * e[BRAKE_MAX]), ZERO)
-    return safe + wp.max(e[LONGITUDINAL_MINIMUM], o[LONGITUDINAL_MINIMUM])
+        safe = stopping(wp.max(v_other, ZERO), r.rho_other, r.accel_other, r.brake_other)
+        safe = safe - v_ego * v_ego * r.hardest_ego
+    return wp.max(safe, ZERO) + r.least
 
 
 @wp.func
-def safe_across(side_other: wp.float64, ego_left: wp.bool, e: Parameters, o: Parameters) -> wp.float64:
-    """Safe lateral distance of ``rss.assess`` to an other with that speed to the right; the ego has none."""
-    accel = wp.max(e[LATERAL_ACCEL_MAX], o[LATERAL_ACCEL_MAX])
-    brake = wp.min(e[LATERAL_BRAKE_MIN], o[LATERAL_BRAKE_MIN])
-    own = towards(ZERO, e[RESPONSE_TIME], accel, brake)
-    theirs = towards(wp.where(ego_left, -side_other, side_other), o[RESPONSE_TIME], accel, brake)
-    return wp.max(own + theirs + HALF * (e[FLUCTUATION] + o[FLUCTUATION]), ZERO)
+def safe_across(towards: wp.float64, r: Rules) -> wp.float64:
+    """Safe lateral distance of ``rss.assess`` to an other who comes nearer at that speed; the ego goes straight."""
+    top = towards + r.rho_other * r.side_accel
+    way = towards * r.rho_other + HALF * r.side_accel * r.rho_other * r.rho_other
+    return wp.max(r.side_own + way + wp.where(top > ZERO, top * top * r.side_brake, ZERO), ZERO)
+
+
+@wp.func
+def most_along(top: wp.float64, low: wp.float64, high: wp.float64, r: Rules) -> wp.float64:
+    """Upper bound of ``safe_along`` for an ego of at most ``top`` and an other between ``low`` and ``high``."""
+    out = stopping(top, r.rho_ego, wp.max(r.accel_ego, r.accel_facing), wp.max(r.brake_ego, r.brake_ego_correct))
+    if low < ZERO:
+        out = out + stopping(-low, r.rho_other, r.accel_facing, r.brake_other)
+    return wp.max(out, stopping(wp.max(high, ZERO), r.rho_other, r.accel_other, r.brake_other)) + r.least
 
 
 @wp.func
 def across(
-    p: wp.vec4d, half: wp.vec2d, q: wp.vec4d, half_q: wp.vec2d, v: wp.vec2d, stands: wp.float64, still: wp.float64,
-    e: Parameters, o: Parameters,
-) -> wp.float64:  # fmt: skip
+    p: wp.vec4d, half: wp.vec2d, q: wp.vec4d, half_q: wp.vec2d, v: wp.vec2d, stands: wp.float64, r: Rules
+) -> wp.float64:
     """Lateral gap over the safe one; someone who stands does not move sideways."""
     left = p[2] * (q[1] - p[1]) - p[3] * (q[0] - p[0])
     c = wp.abs(p[2] * q[2] + p[3] * q[3])
     s = wp.abs(p[2] * q[3] - p[3] * q[2])
     gap = wp.abs(left) - half[1] - half_q[0] * s - half_q[1] * c
-    safe = wp.float64(still)
+    safe = wp.float64(r.still)
     if v[0] * v[0] + v[1] * v[1] > stands * stands:
-        safe = safe_across(p[3] * v[0] - p[2] * v[1], left < ZERO, e, o)
+        right = p[3] * v[0] - p[2] * v[1]
+        safe = safe_across(wp.where(left < ZERO, -right, right), r)
     return gap - safe
 
 
 @wp.func
 def along(
-    p: wp.vec4d, half: wp.vec2d, v_ego: wp.float64, q: wp.vec4d, half_q: wp.vec2d, v: wp.vec2d,
-    e: Parameters, o: Parameters,
-) -> wp.float64:  # fmt: skip
+    p: wp.vec4d, half: wp.vec2d, v_ego: wp.float64, q: wp.vec4d, half_q: wp.vec2d, v: wp.vec2d, r: Rules
+) -> wp.float64:
     """Longitudinal gap over the safe one."""
     ahead = p[2] * (q[0] - p[0]) + p[3] * (q[1] - p[1])
     c = wp.abs(p[2] * q[2] + p[3] * q[3])
     s = wp.abs(p[2] * q[3] - p[3] * q[2])
     gap = wp.abs(ahead) - half[0] - half_q[0] * c - half_q[1] * s
-    return gap - safe_along(wp.abs(v_ego), p[2] * v[0] + p[3] * v[1], ahead > ZERO, e, o)
+    return gap - safe_along(wp.abs(v_ego), p[2] * v[0] + p[3] * v[1], ahead > ZERO, r)
 
 
 @wp.func
 def is_before(p: wp.vec4d, q: wp.vec4d) -> wp.bool:
     """Whether a place is before the ego, along its heading."""
     return p[2] * (q[0] - p[0]) + p[3] * (q[1] - p[1]) > ZERO
+
+
+@wp.func
+def is_within(p: wp.vec4d, q: wp.vec4d, far: wp.float64, wide: wp.float64) -> wp.bool:
+    """Whether a place is nearer than that along and across the ego's heading."""
+    dx = q[0] - p[0]
+    dy = q[1] - p[1]
+    return wp.abs(p[2] * dx + p[3] * dy) < far and wp.abs(p[2] * dy - p[3] * dx) < wide
 
 
 @wp.func
@@ -374,21 +461,22 @@ def responsibilities(
     halves: wp.array[wp.vec2d],
     velocity: wp.array2d[wp.vec2d],
     valid: wp.array2d[wp.uint8],
-    fastest: wp.array2d[wp.float64],
-    e: Parameters,
-    o: Parameters,
-    still: wp.float64,
+    fastest: wp.array[wp.float64],
+    changes: wp.array2d[wp.float64],
+    r: Rules,
     stands: wp.float64,
     furthest: wp.float64,
     dt: wp.float64,
+    turns: wp.array2d[wp.float64],
     margins: wp.array2d[wp.float64],
     asked: wp.array2d[wp.float64],
 ):
     """RSS of each motion: least of the larger margins to anybody, and the most that may be accelerated.
 
-    ``fastest`` [a, 2] bounds the speed at which the other's place changes and the one that it reports. A step matters
-    where both margins are under ``furthest``. Of steps that do not, only the last before one that does is looked
-    at: not both gaps are lost then, so which was lost first is known.
+    ``fastest`` [a] bounds the speed at which the other's place changes, ``changes`` [a, blocks] how far its velocity
+    is from that in the middle of a block; ``turns`` [k, blocks] is room for the same of the ego's direction. A step
+    matters where both margins are under ``furthest``. Of steps that do not, only the last before one that does is
+    looked at: not both gaps are lost then, so which was lost first is known.
     """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
@@ -396,7 +484,7 @@ def responsibilities(
     moves = wp.float64(0.0)
     for t in range(steps):
         margins[k, t] = furthest
-        asked[k, t] = e[ACCEL_MAX]
+        asked[k, t] = r.free
         top = wp.max(top, wp.abs(speed[k, t]))
         if t > 0:
             dx = ego[k, t][0] - ego[k, t - 1][0]
@@ -404,17 +492,17 @@ def responsibilities(
             moves = wp.max(moves, dx * dx + dy * dy)
     moves = wp.sqrt(moves) / dt
     blocks = (steps + STEPS_A_BLOCK - 1) // STEPS_A_BLOCK
-    rho = wp.max(e[RESPONSE_TIME], o[RESPONSE_TIME])
-    accel = wp.max(e[ACCEL_MAX], o[ACCEL_MAX])
-    weakest = wp.min(wp.min(e[BRAKE_MIN], o[BRAKE_MIN]), wp.min(e[BRAKE_MIN_CORRECT], o[BRAKE_MIN_CORRECT]))
-    side_accel = wp.max(e[LATERAL_ACCEL_MAX], o[LATERAL_ACCEL_MAX])
-    side_brake = wp.min(e[LATERAL_BRAKE_MIN], o[LATERAL_BRAKE_MIN])
+    for block in range(blocks):
+        begin = block * STEPS_A_BLOCK
+        end = wp.min(begin + STEPS_A_BLOCK, steps)
+        middle = wp.min(begin + STEPS_A_BLOCK // 2, end - 1)
+        turns[k, block] = ZERO
+        for t in range(begin, end):
+            dc = ego[k, t][2] - ego[k, middle][2]
+            ds = ego[k, t][3] - ego[k, middle][3]
+            turns[k, block] = wp.max(turns[k, block], wp.sqrt(dc * dc + ds * ds))
     for a in range(others.shape[0]):
         size = wp.length(halves[a])
-        need_along = stopping(top, rho, accel, weakest) + stopping(fastest[a, 1], rho, accel, weakest)
-        need_along = need_along + wp.max(e[LONGITUDINAL_MINIMUM], o[LONGITUDINAL_MINIMUM]) + half[0] + size + furthest
-        need_across = towards(ZERO, rho, side_accel, side_brake) + towards(fastest[a, 1], rho, side_accel, side_brake)
-        need_across = need_across + wp.max(e[FLUCTUATION], o[FLUCTUATION]) + still + half[1] + size + furthest
         lost_along = wp.int32(-1)
         lost_across = wp.int32(-1)
         known = wp.int32(-1)
@@ -422,6 +510,8 @@ def responsibilities(
             begin = block * STEPS_A_BLOCK
             end = wp.min(begin + STEPS_A_BLOCK, steps)
             matters = wp.bool(True)
+            far = wp.float64(1.0e300)
+            wide = wp.float64(1.0e300)
             middle = wp.min(begin + STEPS_A_BLOCK // 2, end - 1)
             if valid[a, middle] != wp.uint8(0):
                 p = wp.vec4d(ego[k, middle])
@@ -429,50 +519,56 @@ def responsibilities(
                 y = others[a, middle][1] - p[1]
                 ahead = wp.abs(p[2] * x + p[3] * y)
                 left = wp.abs(p[2] * y - p[3] * x)
-                turn = wp.float64(0.0)
-                for t in range(begin, end):
-                    dc = ego[k, t][2] - p[2]
-                    ds = ego[k, t][3] - p[3]
-                    turn = wp.max(turn, dc * dc + ds * ds)
-                slack = (moves + fastest[a, 0]) * HALF_A_BLOCK * dt
-                slack = slack + wp.sqrt((x * x + y * y) * turn)
-                matters = ahead - slack < need_along and left - slack < need_across
+                slack = (moves + fastest[a]) * HALF_A_BLOCK * dt + wp.sqrt(x * x + y * y) * turns[k, block]
+                v = wp.vec2d(velocity[a, middle])
+                vary = changes[a, block] + wp.length(v) * turns[k, block]
+                along_v = p[2] * v[0] + p[3] * v[1]
+                across_v = wp.abs(p[2] * v[1] - p[3] * v[0])
+                far = most_along(top, along_v - vary, along_v + vary, r) + size + half[0] + furthest
+                wide = wp.max(safe_across(across_v + vary, r), r.still) + size + half[1] + furthest
+                matters = ahead < far + slack and left < wide + slack
             if matters:
                 for t in range(begin, end):
-                    if valid[a, t] != wp.uint8(0):
-                        side = across(
-                            ego[k, t], half, others[a, t], halves[a], velocity[a, t], stands, still, e, o
-                        )
+                    if valid[a, t] != wp.uint8(0) and is_within(ego[k, t], others[a, t], far, wide):
+                        side = across(ego[k, t], half, others[a, t], halves[a], velocity[a, t], stands, r)
                         if side < furthest:
                             if known != t - 1:
                                 lost_along = wp.int32(-1)
                                 lost_across = wp.int32(-1)
-                                if t > 0:
-                                    if valid[a, t - 1] != wp.uint8(0):
-                                        before = along(
-                                            ego[k, t - 1], half, speed[k, t - 1], others[a, t - 1], halves[a],
-                                            velocity[a, t - 1], e, o,
-                                        )  # fmt: skip
-                                        if before <= ZERO:
-                                            lost_along = t - 1
-                                        before = across(
-                                            ego[k, t - 1], half, others[a, t - 1], halves[a], velocity[a, t - 1],
-                                            stands, still, e, o,
-                                        )  # fmt: skip
-                                        if before <= ZERO:
-                                            lost_across = t - 1
+                                if t > 0 and valid[a, t - 1] != wp.uint8(0):
+                                    before = along(
+                                        ego[k, t - 1],
+                                        half,
+                                        speed[k, t - 1],
+                                        others[a, t - 1],
+                                        halves[a],
+                                        velocity[a, t - 1],
+                                        r,
+                                    )
+                                    if before <= ZERO:
+                                        lost_along = t - 1
+                                    before = across(
+                                        ego[k, t - 1],
+                                        half,
+                                        others[a, t - 1],
+                                        halves[a],
+                                        velocity[a, t - 1],
+                                        stands,
+                                        r,
+                                    )
+                                    if before <= ZERO:
+                                        lost_across = t - 1
                             ahead_margin = along(
-                                ego[k, t], half, speed[k, t], others[a, t], halves[a], velocity[a, t], e, o
+                                ego[k, t], half, speed[k, t], others[a, t], halves[a], velocity[a, t], r
                             )
                             lost_along = wp.where(ahead_margin > ZERO, -1, wp.where(lost_along < 0, t, lost_along))
                             lost_across = wp.where(side > ZERO, -1, wp.where(lost_across < 0, t, lost_across))
                             margins[k, t] = wp.min(margins[k, t], wp.max(ahead_margin, side))
                             known = t
-                            if lost_along >= 0 and lost_across >= 0 and lost_along >= lost_across:
-                                if is_before(ego[k, t], others[a, t]):
-                                    facing = goes_against(ego[k, t], velocity[a, t])
-                                    brake = wp.where(facing, e[BRAKE_MIN_CORRECT], e[BRAKE_MIN])
-                                    asked[k, t] = wp.min(asked[k, t], -brake)
+                            last = lost_along >= 0 and lost_across >= 0 and lost_along >= lost_across
+                            if last and is_before(ego[k, t], others[a, t]):
+                                facing = goes_against(ego[k, t], velocity[a, t])
+                                asked[k, t] = wp.min(asked[k, t], wp.where(facing, r.ask_facing, r.ask))
 
 
 # --- The nearest segments of a map
@@ -480,7 +576,10 @@ def responsibilities(
 
 @wp.struct
 class Grid:
-    """Cells of a map: ``count`` of the segments that can be nearest somewhere in a cell, -1 where not yet known."""
+    """Cells of a map: ``count`` of the segments that can be nearest somewhere in a cell, -1 where not yet known.
+
+    Those of a cell are in the order of their distance to its middle, ``away``.
+    """
 
     low: wp.vec2d
     cell: wp.float64
@@ -489,6 +588,7 @@ class Grid:
     first: wp.array[wp.int32]
     count: wp.array[wp.int32]
     candidates: wp.array[wp.int32]
+    away: wp.array[wp.float64]
     start: wp.array[wp.vec2d]
     step: wp.array[wp.vec2d]
     inverse: wp.array[wp.float64]
@@ -505,6 +605,16 @@ def cell_of(grid: Grid, x: wp.float64, y: wp.float64) -> wp.int32:
     row = wp.int32(wp.floor((y - grid.low[1]) / grid.cell))
     inside = column >= 0 and row >= 0 and column < grid.columns and row < grid.rows
     return wp.where(inside, column * grid.rows + row, -2)
+
+
+@wp.func
+def off_middle(grid: Grid, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
+    """Distance of a point from the middle of its cell."""
+    column = wp.float64(cell // grid.rows)
+    row = wp.float64(cell % grid.rows)
+    dx = x - grid.low[0] - (column + HALF) * grid.cell
+    dy = y - grid.low[1] - (row + HALF) * grid.cell
+    return wp.sqrt(dx * dx + dy * dy)
 
 
 @wp.func
@@ -541,14 +651,17 @@ def nearest_segments(
         best[i] = UNKNOWN
     else:
         least = wp.float64(1.0e300)
+        middle = off_middle(grid, cell, x, y) + TINY
         for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
+            if grid.away[j] - middle > least:
+                break
             segment = grid.candidates[j]
             part = part_of(grid, segment, x, y)
             dx = x - grid.start[segment][0] - part * grid.step[segment][0]
             dy = y - grid.start[segment][1] - part * grid.step[segment][1]
             price = wp.sqrt(dx * dx + dy * dy)
             price = price + cost * (ONE - wp.dot(headings[i], ways[segment]))
-            if price < least:
+            if price < least or (price == least and segment < best[i]):
                 least = wp.float64(price)
                 best[i] = segment
                 parts[i] = part
@@ -573,14 +686,22 @@ def normal_of(
 
 @wp.func
 def border_margin(
-    grid: Grid, normal_start: wp.array[wp.vec2d], normal_end: wp.array[wp.vec2d], cell: wp.int32, x: wp.float64,
+    grid: Grid,
+    normal_start: wp.array[wp.vec2d],
+    normal_end: wp.array[wp.vec2d],
+    cell: wp.int32,
+    x: wp.float64,
     y: wp.float64,
-) -> wp.float64:  # fmt: skip
+) -> wp.float64:
     """Distance to the nearest border segment, positive at its left; NaN in a corner whose normal is not known."""
     least = wp.float64(1.0e300)
     sure = wp.float64(-1.0)
     side = wp.float64(0.0)
+    middle = off_middle(grid, cell, x, y) + TINY
     for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
+        nearest = wp.max(grid.away[j] - middle, ZERO)
+        if nearest * nearest > least:
+            break
         segment = grid.candidates[j]
         part = part_of(grid, segment, x, y)
         step = grid.step[segment]
@@ -610,9 +731,8 @@ def border_margins(
     i = wp.tid()
     cell = cell_of(grid, points[i][0], points[i][1])
     margins[i] = wp.float64(wp.nan)
-    if cell >= 0:
-        if grid.count[cell] >= 0:
-            margins[i] = border_margin(grid, normal_start, normal_end, cell, points[i][0], points[i][1])
+    if cell >= 0 and grid.count[cell] >= 0:
+        margins[i] = border_margin(grid, normal_start, normal_end, cell, points[i][0], points[i][1])
 
 
 @wp.kernel
@@ -636,9 +756,7 @@ def box_margins(
         x = p[0] + p[2] * ahead - p[3] * left
         y = p[1] + p[3] * ahead + p[2] * left
         cell = cell_of(grid, x, y)
-        if cell < 0:
-            known = wp.bool(False)
-        elif grid.count[cell] < 0:
+        if cell < 0 or grid.count[cell] < 0:
             known = wp.bool(False)
         else:
             margin = border_margin(grid, normal_start, normal_end, cell, x, y)

@@ -57,15 +57,17 @@ def block_bounds(
     from alpamayo.validator.kernels import BLOCK
 
     steps = boxes.shape[1] - ahead
-    low = np.where(valid[..., None], boxes[..., :2], np.inf)
-    high = np.where(valid[..., None], boxes[..., :2], -np.inf)
-    radius = np.hypot(halves[:, 0], halves[:, 1])[:, None]
+    c, s = np.abs(boxes[..., 2]), np.abs(boxes[..., 3])
+    length, width = halves[:, None, 0], halves[:, None, 1]
+    extent = np.stack([c * length + s * width, s * length + c * width], axis=-1)
+    low = np.where(valid[..., None], boxes[..., :2] - extent, np.inf)
+    high = np.where(valid[..., None], boxes[..., :2] + extent, -np.inf)
     begins = range(0, steps, BLOCK)
     out = np.empty((len(boxes), len(begins), 4))
     for block, begin in enumerate(begins):
         part = slice(begin, min(begin + BLOCK, steps) + ahead)
-        out[:, block, :2] = low[:, part].min(axis=1) - radius
-        out[:, block, 2:] = high[:, part].max(axis=1) + radius
+        out[:, block, :2] = low[:, part].min(axis=1)
+        out[:, block, 2:] = high[:, part].max(axis=1)
     return out
 
 
@@ -77,6 +79,40 @@ def fastest(traffic: Traffic, dt: float) -> Float64[Array, " a"]:
     before = np.concatenate([np.full((count, 1), -1), seen[:, :-1]], axis=1)
     known = traffic.valid & (before >= 0)
     xy = traffic.pose[..., :2]
-    moved = np.linalg.norm(xy - np.take_along_axis(xy, np.maximum(before, 0)[..., None], axis=1), axis=-1)
-    speed = np.where(known, moved / (dt * np.maximum(index - before, 1)), 0.0)
-    return np.asarray(speed.max(axis=1, initial=0.0))
+    step = xy - np.take_along_axis(xy, np.maximum(before, 0)[..., None], axis=1)
+    speed = np.hypot(step[..., 0], step[..., 1]) / (dt * np.maximum(index - before, 1))
+    return np.asarray(np.where(known, speed, 0.0).max(axis=1, initial=0.0))
+
+
+def off_course(traffic: Traffic, steps: int, last: int, dt: float) -> Float64[Array, "a t"]:
+    """How far (m) each gets at most, within ``last`` steps, from where its velocity would take it."""
+    worst = np.zeros((len(traffic.ids), steps))
+    xy, velocity = traffic.pose[..., :2], traffic.velocity[:, :steps]
+    for n in range(1, last + 1):
+        off = xy[:, n : n + steps] - xy[:, :steps] - n * dt * velocity
+        there = traffic.valid[:, n : n + steps]
+        np.maximum(worst, np.where(there, np.hypot(off[..., 0], off[..., 1]), 0.0), out=worst)
+    return worst
+
+
+def turning(traffic: Traffic) -> Bool[Array, " a"]:
+    """Who ever changes its heading."""
+    step = np.diff(traffic.pose[..., 2], axis=1)
+    both = traffic.valid[:, 1:] & traffic.valid[:, :-1]
+    gone = (traffic.valid[:, :-1] & ~traffic.valid[:, 1:]).any(axis=1)
+    return np.asarray(((step != 0.0) & both).any(axis=1) | gone)
+
+
+def changes(velocity: Float64[Array, "a t 2"], valid: Bool[Array, "a t"]) -> Float64[Array, "a blocks"]:
+    """How far (m/s) the velocity of each gets, within each block, from that in the block's middle."""
+    from alpamayo.validator.kernels import BLOCK
+
+    steps = velocity.shape[1]
+    begins = range(0, steps, BLOCK)
+    out = np.zeros((len(velocity), len(begins)))
+    for block, begin in enumerate(begins):
+        end = min(begin + BLOCK, steps)
+        middle = min(begin + BLOCK // 2, end - 1)
+        off = velocity[:, begin:end] - velocity[:, middle : middle + 1]
+        out[:, block] = np.where(valid[:, begin:end], np.hypot(off[..., 0], off[..., 1]), 0.0).max(axis=1)
+    return out

@@ -308,7 +308,9 @@ def score_of(rules: Mapping[str, RuleResult], name: str, gates: tuple[str, ...],
     nothing = np.full(count, np.nan)
     parts = {part: _value(rules[part]) if part in rules else nothing for part in names}
     absent = np.stack([np.isnan(values) for values in parts.values()], axis=1)
-    missing = tuple(tuple(names[i] for i in np.flatnonzero(row)) for row in absent) if absent.any() else ((),) * count
+    kinds, kind = np.unique(absent, axis=0, return_inverse=True)
+    said = [tuple(name for name, gone in zip(names, row, strict=True) if gone) for row in kinds]
+    missing = tuple(said[i] for i in kind.ravel())
     return Score(name, np.asarray(gated_mean(parts, gates, weights)), parts, missing, formula(gates, weights))
 
 

@@ -41,6 +41,7 @@ def sweep(situation, acceleration, until):
     axle = pose[..., :2] - REAR_AXLE * situation.size[0] * np.stack([c, s], axis=-1)
     ahead, beside = np.full((count, steps), np.inf), np.full((count, steps), np.inf)
     for a in range(len(traffic.ids)):
+
         def angle(xy, c=c, s=s):
             off = xy - axle
             return np.abs(np.arctan2(c * off[..., 1] - s * off[..., 0], c * off[..., 0] + s * off[..., 1]))

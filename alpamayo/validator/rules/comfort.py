@@ -18,17 +18,16 @@ def comfort_rule(situation: Situation) -> RuleResult:
     if pose.shape[1] < FEWEST:
         return not_applicable("comfort", "of the bound", situation.count, f"fewer than {FEWEST} poses")
     result = comfort(pose[..., :2], pose[..., 2], situation.dt)
-    names = list(result.margins)
-    margins = np.stack([result.margins[name][:, past:] for name in names])
-    worst = margins.min(axis=0)
+    worst = np.full(situation.pose.shape[:2], np.inf)
+    for each in result.margins.values():
+        np.minimum(worst, each[:, past:], out=worst)
     margin = worst.min(axis=1)
     when = first_time(worst <= 0.0, situation.times)
-    tightest = margins.min(axis=2).argmin(axis=0)
 
     def say(k: int) -> str:
-        which = int(tightest[k])
-        peak = float(result.series[names[which]][k, past + int(margins[which, k].argmin())])
-        text = f"{names[which].replace('_', ' ')} {peak:.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"
+        name = min(result.margins, key=lambda name: float(result.margins[name][k, past:].min()))
+        peak = float(result.series[name][k, past + int(result.margins[name][k, past:].argmin())])
+        text = f"{name.replace('_', ' ')} {peak:.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"
         return f"{text}, over it first at {when[k]:.1f} s" if margin[k] <= 0.0 else text
 
     value = (margin > 0.0).astype(np.float64)

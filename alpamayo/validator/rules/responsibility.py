@@ -1,12 +1,12 @@
 """RSS as a rule: no dangerous situation without the proper response."""
 
-from dataclasses import astuple
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator import rss
-from alpamayo.validator.packed import fastest, packed
+from alpamayo.validator.packed import changes, fastest, packed
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
@@ -40,22 +40,43 @@ def responsibility(situation: Situation) -> RuleResult:
 
 def gaps_and_response(situation: Situation) -> tuple[Float64[Array, "k t"], Float64[Array, "k t"]]:
     """Least of the larger margins (m) to anybody, at most ``FURTHEST``, and the most that may be accelerated (m/s²)."""
-    from alpamayo.validator.kernels import Parameters, responsibilities
+    from alpamayo.validator.kernels import BLOCK, responsibilities
 
     boxes, shape, traffic = situation.shared(packed), situation.pose.shape[:2], situation.traffic
     velocity = np.ascontiguousarray(traffic.velocity[:, : shape[1]])
-    speeds = np.hypot(velocity[..., 0], velocity[..., 1]).max(axis=1, initial=0.0)
     margins, asked = np.empty(shape), np.empty(shape)
     inputs = [
         *(boxes.ego, np.ascontiguousarray(situation.speed), wp.vec2d(*boxes.half)),
         *(boxes.others, boxes.halves, velocity, boxes.valid),
-        np.stack([fastest(traffic, situation.dt), speeds], axis=-1),
-        *(Parameters(*astuple(rss.EGO)), Parameters(*astuple(rss.OTHER))),
-        *(_sideways_of_one(rss.EGO) + rss.EGO.fluctuation, STANDS, FURTHEST, situation.dt),
-        *(margins, asked),
+        *(fastest(traffic, situation.dt), changes(velocity, traffic.valid[:, : shape[1]])),
+        *(_rules(rss.EGO, rss.OTHER), STANDS, FURTHEST, situation.dt),
+        *(np.empty((shape[0], -(-shape[1] // BLOCK))), margins, asked),
     ]
     wp.launch(responsibilities, dim=situation.count, inputs=inputs, device="cpu")
     return margins, asked
+
+
+@lru_cache(maxsize=8)
+def _rules(ego: rss.Parameters, other: rss.Parameters) -> object:
+    """The parameters as the compiled loop takes them."""
+    from alpamayo.validator.kernels import Rules
+
+    rules = Rules()
+    rules.rho_ego, rules.rho_other = ego.response_time, other.response_time
+    rules.accel_ego, rules.accel_other = ego.accel_max, other.accel_max
+    rules.accel_facing = max(ego.accel_max, other.accel_max)
+    rules.brake_ego, rules.brake_ego_correct = 0.5 / ego.brake_min, 0.5 / ego.brake_min_correct
+    rules.brake_other = 0.5 / other.brake_min
+    rules.hardest_ego, rules.hardest_other = 0.5 / ego.brake_max, 0.5 / other.brake_max
+    rules.least = max(ego.longitudinal_minimum, other.longitudinal_minimum)
+    rules.side_accel = max(ego.lateral_accel_max, other.lateral_accel_max)
+    rules.side_brake = 0.5 / min(ego.lateral_brake_min, other.lateral_brake_min)
+    own = 0.5 * rules.side_accel * ego.response_time**2
+    own += (ego.response_time * rules.side_accel) ** 2 * rules.side_brake
+    rules.side_own = own + 0.5 * (ego.fluctuation + other.fluctuation)
+    rules.still = _sideways_of_one(ego) + ego.fluctuation
+    rules.ask, rules.ask_facing, rules.free = -ego.brake_min, -ego.brake_min_correct, ego.accel_max
+    return rules
 
 
 def _reason(when: float, least: float) -> str:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
+from alpamayo.validator.packed import packed
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.scene import SignalState, StopLine
 
 Array = np.ndarray
+Line = tuple[Array, Array]  # both ends, and the way across
 FURTHEST = 50.0  # m; a line further ahead is not told apart
 REACH = 1.0  # m; beside the ends of a line
 STANDS = 0.5  # m/s
@@ -39,7 +41,8 @@ def red_light(situation: Situation) -> RuleResult:
     for i, signal in enumerate(signals):
         red = situation.signals[:, i] == SignalState.RED
         for line in _lines(situation, signal.lane_ids):
-            margins = np.minimum(margins, _red_margins(approach(situation, line), red))
+            rows = _near(situation, line, FURTHEST)
+            margins[rows] = np.minimum(margins[rows], _red_margins(approach(situation, line, rows), red))
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
 
@@ -68,11 +71,13 @@ def stop_line(situation: Situation) -> RuleResult:
     if not lines:
         return not_applicable(name, "m/s", count, "there are no stop lines without signals")
     margins = np.full(situation.pose.shape[:2], STANDS)
-    for line in lines:
-        near = approach(situation, line)
-        slow = np.where(near.beside & (near.before >= 0.0) & (near.before < BEFORE), np.abs(situation.speed), np.inf)
-        least = np.minimum.accumulate(slow, axis=1)
-        margins = np.where(near.crosses, np.minimum(margins, STANDS - np.minimum(least, FURTHEST)), margins)
+    for line in (_oriented(situation, line) for line in lines):
+        rows = _near(situation, line, BEFORE)
+        near = approach(situation, line, rows)
+        stops = near.beside & (near.before >= 0.0) & (near.before < BEFORE)
+        least = np.minimum.accumulate(np.where(stops, np.abs(situation.speed[rows]), np.inf), axis=1)
+        broken = STANDS - np.minimum(least, FURTHEST)
+        margins[rows] = np.where(near.crosses, np.minimum(margins[rows], broken), margins[rows])
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
 
@@ -85,20 +90,39 @@ def stop_line(situation: Situation) -> RuleResult:
     return RuleResult(name, "m/s", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
-def approach(situation: Situation, line: tuple[Array, Array] | StopLine) -> Approach:
-    """The front bumper and one stop line; ``line`` is one of the map or a segment and the way across it."""
-    (start, end), way = _oriented(situation, line) if isinstance(line, StopLine) else line
-    heading = situation.pose[..., 2]
-    nose = situation.pose[..., :2] + 0.5 * situation.size[0] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Approach:
+    """The front bumpers of some of the motions and one stop line."""
+    (start, end), way = line
+    boxes, nose = situation.shared(packed), situation.shared(_noses)[rows]
     along = end - start
     length = max(float(np.linalg.norm(along)), 1e-6)
-    off = nose - start
-    before = -(off @ way)
-    place = off @ along / length
-    aligned = np.cos(heading) * way[0] + np.sin(heading) * way[1] > 0.5
+    x, y = nose[..., 0] - start[0], nose[..., 1] - start[1]
+    before = -(x * way[0] + y * way[1])
+    place = (x * along[0] + y * along[1]) / length
+    aligned = boxes.ego[rows, :, 2] * way[0] + boxes.ego[rows, :, 3] * way[1] > 0.5
     beside = (place > -REACH) & (place < length + REACH) & aligned
     earlier = np.concatenate([before[:, :1], before[:, :-1]], axis=1)
     return Approach(before, beside, beside & (earlier > 0.0) & (before <= 0.0))
+
+
+def _noses(situation: Situation) -> Float64[Array, "k t 2"]:
+    """Middles of the front bumpers."""
+    ego = situation.shared(packed).ego
+    return ego[..., :2] + 0.5 * situation.size[0] * ego[..., 2:]
+
+
+def _spans(situation: Situation) -> tuple[Float64[Array, "k 2"], Float64[Array, "k 2"]]:
+    """Low and high corners of the upright rectangles around each motion's front bumpers."""
+    nose = situation.shared(_noses)
+    return nose.min(axis=1), nose.max(axis=1)
+
+
+def _near(situation: Situation, line: Line, reach: float) -> Int64[Array, " n"]:
+    """Motions whose front may come within ``reach`` (m) of a line at all."""
+    low, high = situation.shared(_spans)
+    ends = line[0]
+    apart = np.maximum(low - ends.max(axis=0), ends.min(axis=0) - high).max(axis=1)
+    return np.flatnonzero(apart <= reach + REACH)
 
 
 def _red_margins(near: Approach, red: Bool[Array, " t"]) -> Float64[Array, "k t"]:
@@ -108,7 +132,7 @@ def _red_margins(near: Approach, red: Bool[Array, " t"]) -> Float64[Array, "k t"
     return np.where(broken, np.minimum(near.before, -1e-3), ahead)
 
 
-def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[tuple[Array, Array]]:
+def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[Line]:
     """Segments and ways across them of the stop lines of lanes, or of the starts of these lanes."""
     road_map, wanted = situation.scene.road_map, set(lane_ids)
     lines = [line for line in road_map.stop_lines if wanted.intersection(line.lane_ids)]
@@ -124,7 +148,7 @@ def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[tuple[Array,
     return out
 
 
-def _oriented(situation: Situation, line: StopLine) -> tuple[Array, Array]:
+def _oriented(situation: Situation, line: StopLine) -> Line:
     """Ends of a stop line and the way its lanes go across it."""
     by_id = situation.scene.road_map.lane_by_id
     ends = line.line[[0, -1], :2].astype(np.float64)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from alpamayo.validator.contacts import REAR_AXLE, contacts
-from alpamayo.validator.packed import block_bounds, fastest, oriented, packed
+from alpamayo.validator.packed import block_bounds, off_course, oriented, packed, turning
 from alpamayo.validator.places import places
 from alpamayo.validator.rules.collision import at_fault
 from alpamayo.validator.rules.kinematics import motion
@@ -74,7 +74,8 @@ def _sweep(situation: Situation, acceleration: Array) -> tuple[Meetings, Meeting
     inputs = [
         *(boxes.ego, np.ascontiguousarray(situation.speed), acceleration, wp.vec2d(*boxes.half)),
         float(REAR_AXLE * situation.size[0]),
-        *(others, boxes.halves, valid.view(np.uint8), fastest(traffic, dt)),
+        *(others, boxes.halves, np.ascontiguousarray(traffic.velocity[:, : shape[1]])),
+        *(off_course(traffic, shape[1], last, dt), turning(traffic).view(np.uint8), valid.view(np.uint8)),
         *(block_bounds(others, valid, boxes.halves, last), _until(situation), dt, spacing, last, STANDS),
         *(found[0].after, found[0].whom, found[1].after, found[1].whom),
     ]
