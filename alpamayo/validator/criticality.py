@@ -30,7 +30,8 @@ def ttc(gap: Number, v_ego: Number, v_lead: Number, a_ego: Number = 0.0, a_lead:
     )
     root = dv * dv - 2.0 * d * da
     below = np.sqrt(np.maximum(root, 0.0)) - dv
-    time = np.divide(2.0 * d, below, out=np.full(d.shape, np.inf), where=(root >= 0.0) & (below > 0.0))
+    with np.errstate(over="ignore"):  # closing ever so slowly takes for ever
+        time = np.divide(2.0 * d, below, out=np.full(d.shape, np.inf), where=(root >= 0.0) & (below > 0.0))
     return np.where(d <= 0.0, 0.0, time)
 
 
@@ -338,4 +339,5 @@ def _minus(a: Number, b: Number) -> Array:
 def _ratio(top: Array, bottom: Array, where: Array) -> Float64[Array, "..."]:
     """Top / bottom where that is allowed, else infinite."""
     top, bottom, where = np.broadcast_arrays(np.asarray(top, np.float64), np.asarray(bottom, np.float64), where)
-    return np.divide(top, bottom, out=np.full(top.shape, np.inf), where=where)
+    with np.errstate(over="ignore"):
+        return np.divide(top, bottom, out=np.full(top.shape, np.inf), where=where)
