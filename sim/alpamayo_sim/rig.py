@@ -1,23 +1,71 @@
-"""Cameras and where they sit: plain data, and the viewing ray of every pixel."""
+"""Cameras and where they sit: plain data, the viewing ray of every pixel and the pixel of every point."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float, Float32, Float64
 
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
+DEGREE = 6  # terms of a lens polynomial that the kernels know
+NEWTON_STEPS = 12
+
+
+@dataclass(frozen=True)
+class FTheta:
+    """A lens whose pixel distance from the centre is a polynomial of the angle from the optical axis.
+
+    As in NVIDIA's f-theta model: ``forward`` gives the distance (pixels) for an angle (rad), ``backward`` the angle
+    for a distance, lowest order first, at most six terms each. Without ``backward`` the forward polynomial is
+    inverted by Newton's method. Nothing is seen beyond ``max_angle`` (rad). ``linear`` is c, d, e of
+    u = c x + d y + centre, v = e x + y + centre, for x, y along the image's axes.
+    """
+
+    forward: tuple[float, ...]
+    max_angle: float
+    backward: tuple[float, ...] = ()
+    linear: tuple[float, float, float] = (1.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if not (2 <= len(self.forward) <= DEGREE and len(self.backward) <= DEGREE):
+            raise InputError(f"f-theta lens: polynomials have 2 to {DEGREE} terms (backward may be left out)")
+        if not 0.0 < self.max_angle <= np.pi:
+            raise InputError(f"f-theta lens: max_angle is {self.max_angle}, must be in (0, pi] rad")
+        angles = np.linspace(0.0, self.max_angle, 256)
+        if not np.all(np.diff(_polynomial(self.forward, angles)) > 0):
+            raise InputError("f-theta lens: forward must grow with the angle up to max_angle")
+        if abs(self.linear[0] - self.linear[1] * self.linear[2]) < 1e-6:
+            raise InputError(f"f-theta lens: linear part {self.linear} cannot be inverted")
+
+    def angle(self, distance: Float64[Array, "*n"]) -> Float64[Array, "*n"]:
+        """Angle (rad) from the axis at so many pixels from the centre."""
+        if self.backward:
+            return _polynomial(self.backward, distance)
+        theta = distance / self.forward[1]
+        slope = tuple(k * c for k, c in enumerate(self.forward))[1:]
+        for _ in range(NEWTON_STEPS):
+            theta = theta - (_polynomial(self.forward, theta) - distance) / np.maximum(_polynomial(slope, theta), 1e-3)
+            theta = np.clip(theta, 0.0, np.pi)
+        return theta
+
+    def distance(self, angle: Float64[Array, "*n"]) -> Float64[Array, "*n"]:
+        """Pixels from the centre at an angle (rad) from the axis."""
+        return _polynomial(self.forward, angle)
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Float64[Array, "*n"]) -> Float64[Array, "*n"]:
+    return np.polynomial.polynomial.polyval(x, np.asarray(coefficients, np.float64))
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera fixed to the ego.
+    """A camera fixed to the ego: a pinhole, or an f-theta lens where ``lens`` is given.
 
     ``position`` (m) is in the ego frame (box centre on the ground, x forward, y left, z up). ``rotation`` takes
-    camera axes (x right, y down, z forward) to ego axes. Focal lengths and principal point are in pixels; the
-    centre of the top left pixel is (0.5, 0.5).
+    camera axes (x right, y down, z forward) to ego axes. Focal lengths (f-theta: pixels per radian at the centre)
+    and principal point are in pixels; the centre of the top left pixel is (0.5, 0.5).
     """
 
     name: str
@@ -27,6 +75,7 @@ class Camera:
     centre: tuple[float, float]
     position: Float32[Array, "3"]
     rotation: Float32[Array, "3 3"]
+    lens: FTheta | None = None
 
     def __post_init__(self) -> None:
         if not (0 < self.width <= 8192 and 0 < self.height <= 8192 and min(self.focal) > 0):
@@ -36,10 +85,70 @@ class Camera:
     def rays(self) -> Float32[Array, "height width 3"]:
         """Unit viewing directions of the pixel centres in the ego frame."""
         u, v = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
-        x, y = (u - self.centre[0]) / self.focal[0], (v - self.centre[1]) / self.focal[1]
-        directions = np.stack([x, y, np.ones_like(x)], axis=-1)
-        directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+        if self.lens is None:
+            x, y = (u - self.centre[0]) / self.focal[0], (v - self.centre[1]) / self.focal[1]
+            directions = np.stack([x, y, np.ones_like(x)], axis=-1)
+            directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+        else:
+            directions = self._bent(u - self.centre[0], v - self.centre[1], self.lens)
         return (directions @ self.rotation.T.astype(np.float64)).astype(np.float32)
+
+    @cached_property
+    def sees(self) -> Bool[Array, "height width"]:
+        """Pixels that lie within the lens's largest angle."""
+        axis = self.rotation[:, 2].astype(np.float64)
+        limit = self.lens.max_angle if self.lens else 0.5 * np.pi
+        return self.rays.astype(np.float64) @ axis >= np.cos(limit) - 1e-6
+
+    def project(self, points: Float[Array, "n 3"]) -> tuple[Float64[Array, "n 2"], Bool[Array, " n"]]:
+        """Pixels (u, v) of points of the ego frame (m), and which of them are in front and within the image."""
+        seen = (points.astype(np.float64) - self.position) @ self.rotation.astype(np.float64)
+        off, ahead = np.hypot(seen[:, 0], seen[:, 1]), seen[:, 2]
+        if self.lens is None:
+            depth = np.maximum(ahead, 1e-9)
+            u, v = (seen[:, k] / depth * self.focal[k] + self.centre[k] for k in (0, 1))
+            front = ahead > 1e-6
+        else:
+            angle = np.arctan2(off, ahead)
+            x, y = (seen[:, k] / np.maximum(off, 1e-12) * self.lens.distance(angle) for k in (0, 1))
+            c, d, e = self.lens.linear
+            u, v = c * x + d * y + self.centre[0], e * x + y + self.centre[1]
+            front = angle <= self.lens.max_angle
+        inside = (u >= 0) & (u < self.width) & (v >= 0) & (v < self.height)
+        return np.stack([u, v], axis=-1), front & inside
+
+    def _bent(self, u: Array, v: Array, lens: FTheta) -> Float64[Array, "height width 3"]:
+        c, d, e = lens.linear
+        x, y = (u - d * v) / (c - d * e), (c * v - e * u) / (c - d * e)
+        distance = np.hypot(x, y)
+        angle = lens.angle(distance)
+        share = np.sin(angle) / np.maximum(distance, 1e-12)
+        return np.stack([x * share, y * share, np.cos(angle)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """What keeps cameras from being perfect; by default nothing does.
+
+    ``readout`` is the time (s) that a rolling shutter takes from the first row to the last, the middle row being
+    exposed at the frame's time. ``exposure`` is in stops. ``noise`` is the standard deviation of a fully lit pixel's
+    brightness (0 to 1); it grows with the square root of the light, as photon noise does. ``dirt`` is the share of
+    the lens that is dirty. ``dropped`` and ``late`` are the shares of a camera's frames that never come, or come one
+    frame late (see ``sensors.FrameBuffer``).
+    """
+
+    readout: float = 0.0
+    exposure: float = 0.0
+    noise: float = 0.0
+    dirt: float = 0.0
+    dropped: float = 0.0
+    late: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.readout <= 0.1 and abs(self.exposure) <= 16.0 and 0.0 <= self.noise <= 1.0):
+            raise InputError("imaging: readout must be 0 to 0.1 s, exposure -16 to 16 stops, noise 0 to 1")
+        if not (0.0 <= self.dirt <= 1.0 and min(self.dropped, self.late) >= 0.0 and self.dropped + self.late <= 1.0):
+            raise InputError("imaging: dirt must be 0 to 1, dropped and late shares that add up to at most 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +156,7 @@ class Rig:
     """The cameras of a car, all with images of one size."""
 
     cameras: tuple[Camera, ...]
+    imaging: Imaging = Imaging()
 
     def __post_init__(self) -> None:
         if len({(c.height, c.width) for c in self.cameras}) != 1:
@@ -68,17 +178,33 @@ def pinhole(
 ) -> Camera:
     """A level pinhole camera that looks along ``yaw`` (rad, left positive) with ``horizontal_fov`` (rad)."""
     focal = 0.5 * width / np.tan(0.5 * horizontal_fov)
-    c, s = np.cos(yaw), np.sin(yaw)
-    rotation = np.array([[s, 0.0, c], [-c, 0.0, s], [0.0, -1.0, 0.0]], np.float32)
-    return Camera(
-        name,
-        width,
-        height,
-        (focal, focal),
-        (0.5 * width, 0.5 * height),
-        np.asarray(position, np.float32),
-        rotation,
-    )
+    place = np.asarray(position, np.float32)
+    return Camera(name, width, height, (focal, focal), (0.5 * width, 0.5 * height), place, looking_along(yaw))
+
+
+def ftheta(
+    name: str,
+    position: tuple[float, float, float],
+    yaw: float,
+    horizontal_fov: float,
+    width: int,
+    height: int,
+    pitch: float = 0.0,
+) -> Camera:
+    """An f-theta camera whose pixel distance is proportional to the angle (equidistant); ``pitch`` (rad) looks up."""
+    focal = width / horizontal_fov
+    reach = float(np.hypot(width, height)) / (2.0 * focal)
+    lens = FTheta((0.0, focal), min(1.05 * reach, np.pi))
+    place, turn = np.asarray(position, np.float32), looking_along(yaw, pitch)
+    return Camera(name, width, height, (focal, focal), (0.5 * width, 0.5 * height), place, turn, lens)
+
+
+def looking_along(yaw: float, pitch: float = 0.0) -> Float32[Array, "3 3"]:
+    """The rotation of a camera that looks along ``yaw`` (rad, left positive) and ``pitch`` (rad, up positive)."""
+    c, s, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    forward, right = np.array([c * cp, s * cp, sp]), np.array([s, -c, 0.0])
+    down = np.cross(forward, right)
+    return np.stack([right, down, forward], axis=-1).astype(np.float32)
 
 
 def default_rig(width: int = 224, height: int = 128) -> Rig:

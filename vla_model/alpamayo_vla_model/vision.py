@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alpamayo_sim.errors import InputError
 from alpamayo_sim.rig import Rig
 
 PATCH = 16  # pixels a side
@@ -36,7 +37,14 @@ class RigTensors:
 
     @classmethod
     def of(cls, rig: Rig) -> Self:
-        """The tensors of ``rig``, a batch of one."""
+        """The tensors of ``rig``, a batch of one.
+
+        Raises:
+            InputError: a camera that is no pinhole.
+        """
+        for camera in rig.cameras:
+            if camera.lens is not None:
+                raise InputError(f"camera {camera.name!r} has an f-theta lens; this model sees through pinholes alone")
         lens = np.array([[*camera.focal, *camera.centre] for camera in rig.cameras], np.float32)
         position = np.stack([camera.position for camera in rig.cameras]).astype(np.float32)
         rotation = np.stack([camera.rotation for camera in rig.cameras]).astype(np.float32)

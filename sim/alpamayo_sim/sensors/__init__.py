@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alpamayo_sim.sensors.birdseye import BirdsEye
-    from alpamayo_sim.sensors.cameras import NO_INSTANCE, CameraImages, CameraRenderer
+    from alpamayo_sim.sensors.cameras import NO_INSTANCE, CameraImages, CameraRenderer, Flow, WorldCameras
     from alpamayo_sim.sensors.frames import FrameBuffer
     from alpamayo_sim.sensors.lidar_scanner import LidarScan, WorldLidar
     from alpamayo_sim.sensors.semantic import PALETTE, Semantic
@@ -17,11 +17,13 @@ _HOME = {
     "BirdsEye": "birdseye",
     "CameraImages": "cameras",
     "CameraRenderer": "cameras",
+    "Flow": "cameras",
     "FrameBuffer": "frames",
     "LidarScan": "lidar_scanner",
     "NO_INSTANCE": "cameras",
     "PALETTE": "semantic",
     "Semantic": "semantic",
+    "WorldCameras": "cameras",
     "WorldLidar": "lidar_scanner",
 }
 
@@ -31,9 +33,11 @@ __all__ = [
     "BirdsEye",
     "CameraImages",
     "CameraRenderer",
+    "Flow",
     "FrameBuffer",
     "LidarScan",
     "Semantic",
+    "WorldCameras",
     "WorldLidar",
 ]
 

@@ -1,203 +1,218 @@
-"""The cameras: RGB, depth, semantic and instance images of a scene at one moment."""
+"""The cameras: RGB, depth, semantic, instance and flow images, of one scene or of all worlds."""
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, Int8, Int32, UInt8
+from jaxtyping import Bool, Float32, Int8, Int32, UInt8
 
 from alpamayo_sim.driver import Agents
+from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError
 from alpamayo_sim.rig import Rig
-from alpamayo_sim.scene import Environment, Scene
-from alpamayo_sim.sensors import camera_kernel as kernel
-from alpamayo_sim.sensors.draw_list import MAX_PARTS, DrawList
-from alpamayo_sim.sensors.ground import GRASS, PAGE, TEXEL, GroundTexture, ground_texture
-from alpamayo_sim.warp_runtime import wp
+from alpamayo_sim.scene import Scene, SignalState
+from alpamayo_sim.sensors.camera_bank import CameraBank, ground_numbers
+from alpamayo_sim.sensors.camera_kernel import EGO_INSTANCE
+from alpamayo_sim.sensors.mesh import StaticMesh
+from alpamayo_sim.sensors.observers import Observers
+from alpamayo_sim.sensors.shapes import same_looks
+from alpamayo_sim.sensors.sight import Looks, Watch, scene_looks
+from alpamayo_sim.warp_runtime import check_device, wp
 
 Array = np.ndarray
 
 NO_INSTANCE = -1
-DAY_HORIZON, DAY_ZENITH = np.array([0.80, 0.87, 0.93]), np.array([0.36, 0.58, 0.86])
-DUSK_HORIZON, DUSK_ZENITH = np.array([0.93, 0.66, 0.45]), np.array([0.32, 0.40, 0.62])
-NIGHT_HORIZON, NIGHT_ZENITH = np.array([0.055, 0.065, 0.10]), np.array([0.012, 0.016, 0.04])
-GREY = np.array([0.72, 0.74, 0.76])
-CLEAR_VISIBILITY = 6000.0  # m
-KOSCHMIEDER = 3.0  # -ln of the contrast (5 %) that visibility is defined by (ICAO, meteorological optical range)
+CHANNELS = ("rgb", "depth", "semantic", "instance")
 
 
 @dataclass(frozen=True, eq=False)
 class CameraImages:
-    """Images of all cameras of a rig at one time.
+    """Images of all cameras of a rig at one time; of many worlds with a leading axis.
 
     ``depth`` is the range in m along each pixel's ray (``Camera.rays``), infinite for the sky. ``semantic`` holds
-    ``Semantic`` values. ``instance`` is the row of the agent in ``Agents``, -2 - i for signal i, else -1.
+    ``Semantic`` values. ``instance`` is the row of the agent in ``Agents``, -2 - i for signal i, ``EGO_INSTANCE``
+    for a world's ego seen by another agent, else -1.
     """
 
-    rgb: UInt8[Array, "cameras height width 3"]
-    depth: Float32[Array, "cameras height width"]
-    semantic: UInt8[Array, "cameras height width"]
-    instance: Int32[Array, "cameras height width"]
+    rgb: UInt8[Array, "*worlds cameras height width 3"]
+    depth: Float32[Array, "*worlds cameras height width"]
+    semantic: UInt8[Array, "*worlds cameras height width"]
+    instance: Int32[Array, "*worlds cameras height width"]
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Forward optical flow: for each pixel of the earlier image, how far (u right, v down, pixels) it has moved.
+
+    ``valid`` is False where what the pixel showed has left the image or the world; there the flow is 0. Points that
+    something nearer hides now still count. The sky moves as something infinitely far away.
+    """
+
+    pixels: Float32[Array, "*worlds cameras height width 2"]
+    valid: Bool[Array, "*worlds cameras height width"]
 
 
 class CameraRenderer:
     """Draws what the cameras of ``rig`` see in ``scene``; one for many frames.
 
     The ground's texture and the buffers are made once. The ground is taken to be level, and the ego's own body
-    is not drawn. The same arguments give the same bytes.
+    is not drawn. The same arguments give the same bytes. ``mesh`` takes the place of the drawn world, in which then
+    only road users move. ``seed`` is that of noise, rain and dirt.
     """
 
-    def __init__(self, scene: Scene, rig: Rig, device: str = "cpu") -> None:
+    def __init__(
+        self, scene: Scene, rig: Rig, device: str = "cpu", *, mesh: StaticMesh | None = None, seed: int = 0
+    ) -> None:
         self.rig = rig
-        self.device = device
-        self._environment = scene.environment
-        self._draw_list = DrawList(scene)
-        height, width = rig.image_size
-        cameras = len(rig.cameras)
-        rays = np.stack([camera.rays for camera in rig.cameras])
-        self._grid = (-(-height // kernel.TILE), -(-width // kernel.TILE))
-        with wp.ScopedDevice(device):
-            self._rays = wp.array(rays, dtype=wp.vec3)
-            self._eyes = wp.array(np.stack([c.position for c in rig.cameras]).astype(np.float32), dtype=wp.vec3)
-            angles = np.array([1.0 / camera.focal[0] for camera in rig.cameras], np.float32)
-            self._pixel_angle = wp.array(angles, dtype=wp.float32)
-            self._ground = _ground(ground_texture(scene))
-            self._parts, self._host = _part_arrays(device)
-            self._bounds = _bound_arrays(cameras)
-            self._tiles = _tile_arrays(rays)
-            self._rgb = wp.zeros((cameras, height, width, 3), dtype=wp.uint8)
-            self._depth = wp.zeros((cameras, height, width), dtype=wp.float32)
-            self._semantic = wp.zeros((cameras, height, width), dtype=wp.uint8)
-            self._instance = wp.zeros((cameras, height, width), dtype=wp.int32)
+        self.device = check_device(device)
+        self._scene, self._seed = scene, seed
+        self._bank = CameraBank(rig, 1, device, mesh)
+        self._looks: Looks | None = None
+        self._key: tuple[tuple[str, ...], Array, Array] | None = None
+        self._state: dict[str, wp.array] = {}
 
     def render(
-        self, ego_pose: Float32[Array, "3"], agents: Agents, signals: Int8[Array, " n"] | None = None
+        self,
+        ego_pose: Float32[Array, "3"],
+        agents: Agents,
+        signals: Int8[Array, " n"] | None = None,
+        *,
+        step: int = 0,
+        motion: tuple[float, float] = (0.0, 0.0),
     ) -> CameraImages:
         """Draw the world from ``ego_pose`` (x, y, heading of the ego's box centre, world).
 
-        ``signals`` are the ``SignalState`` of each of the scene's signals; None shows them unlit. The images are
-        the caller's own.
+        ``signals`` are the ``SignalState`` of each of the scene's signals; None shows them unlit. ``step`` counts
+        frames, for noise that changes; ``motion`` is the ego's speed (m/s) and yaw rate (rad/s), which matter to a
+        rolling shutter alone. The images are the caller's own.
         """
-        pose = np.asarray(ego_pose, np.float64)
-        count = self._upload(self._draw_list.update(pose, agents, signals))
-        self._launch(pose, count)
-        return CameraImages(
-            rgb=self._rgb.numpy().copy(),
-            depth=self._depth.numpy().copy(),
-            semantic=self._semantic.numpy().copy(),
-            instance=self._instance.numpy().copy(),
-        )
+        self._set_state(ego_pose, agents, signals, step, motion)
+        self._bank.render(self._state, remember=True)
+        return _images(self._bank, ())
 
-    def _upload(self, columns: dict[str, Array]) -> int:
-        count = len(columns["owner"])
-        for name, values in columns.items():
-            self._host[name][:count] = values
-            if self.device != "cpu":
-                getattr(self._parts, name).assign(self._host[name])
-        return count
+    def flow(self, ego_pose: Float32[Array, "3"], agents: Agents) -> Flow:
+        """Flow from the last image that was rendered to a later moment. Call it before the next ``render``.
 
-    def _launch(self, pose: Array, count: int) -> None:
-        light = _light(self._environment, float(pose[2]))
-        ego = wp.vec4(float(pose[0]), float(pose[1]), math.cos(pose[2]), math.sin(pose[2]))
-        cameras, tiles = len(self.rig.cameras), self._grid[0] * self._grid[1]
-        shadows = int(light.diffuse > 0.0)
-        bound = [self._eyes, self._parts, count, light, self._bounds]
-        bin_ = [self._parts, count, tiles, shadows, self._bounds, self._tiles]
-        images = [self._rgb, self._depth, self._semantic, self._instance]
-        view = [self._rays, self._eyes, self._pixel_angle, self._grid[1], tiles]
-        shade = [*view, self._parts, self._bounds, self._tiles, self._ground, light, ego, *images]
-        with wp.ScopedDevice(self.device):
-            wp.launch(kernel.bound_parts, (cameras, max(count, 1)), bound)
-            wp.launch(kernel.bin_parts, cameras * tiles, bin_)
-            wp.launch(kernel.shade_pixels, self._depth.shape, shade)
+        Raises:
+            InputError: nothing has been rendered, or the agents are not the same ones.
+        """
+        if self._key is None or not same_looks(self._key, agents):
+            raise InputError("flow: render the earlier moment first, with the same agents")
+        self._place(ego_pose, agents)
+        return _flow(self._bank, self._state, ())
 
+    def _set_state(
+        self,
+        ego_pose: Float32[Array, "3"],
+        agents: Agents,
+        signals: Int8[Array, " n"] | None,
+        step: int,
+        motion: tuple[float, float],
+    ) -> None:
+        if not same_looks(self._key, agents):
+            self._watch(agents)
+        self._place(ego_pose, agents)
+        velocity = np.zeros((1, len(agents.ids) + 1, 2), np.float32)
+        velocity[0, 1:] = agents.velocity
+        velocity[0, 0] = motion[0] * np.cos(ego_pose[2]), motion[0] * np.sin(ego_pose[2])
+        self._state["velocity"].assign(velocity)
+        self._state["step"].assign(np.array([step], np.int32))
+        self._bank.turn_rate.assign(np.array([motion[1]], np.float32))
+        count = len(self._scene.signals)
+        if count:
+            shown = np.full(count, SignalState.UNKNOWN) if signals is None else np.asarray(signals)
+            self._bank.sight.looks.signals.assign(shown.astype(np.int32))
 
-def _ground(texture: GroundTexture) -> kernel.Ground:
-    ground = kernel.Ground()
-    ground.pages = wp.array(texture.pages.ravel(), dtype=wp.uint32)
-    ground.table = wp.array(texture.table, dtype=wp.int32)
-    ground.offset = wp.array(texture.offset, dtype=wp.int32)
-    ground.columns = wp.array(texture.columns, dtype=wp.int32)
-    ground.rows = wp.array(texture.rows, dtype=wp.int32)
-    ground.corner = wp.vec2(*(float(x) for x in texture.corner))
-    ground.texel = TEXEL
-    ground.page = PAGE
-    return ground
+    def _place(self, ego_pose: Float32[Array, "3"], agents: Agents) -> None:
+        pose = np.concatenate([np.asarray(ego_pose, np.float32)[None], agents.pose])
+        self._state["pose"].assign(pose[None])
+        self._state["valid"].assign(np.concatenate([[True], agents.valid])[None])
 
-
-def _part_arrays(device: str) -> tuple[kernel.Parts, dict[str, Array]]:
-    """The kernel's part arrays and the host arrays to write them through (the same memory on the CPU)."""
-    parts = kernel.Parts()
-    kinds = {"place": wp.vec4, "half": wp.vec2, "z": wp.vec2, "lean": wp.vec2, "colour": wp.vec3}
-    kinds |= dict.fromkeys(("surface", "semantic", "owner", "state"), wp.int32)
-    host = {}
-    for name, kind in kinds.items():
-        array = wp.zeros(MAX_PARTS, dtype=kind)
-        setattr(parts, name, array)
-        host[name] = array.numpy() if device == "cpu" else np.zeros_like(array.numpy())
-    return parts, host
+    def _watch(self, agents: Agents) -> None:
+        self._key = (agents.ids, agents.category.copy(), agents.size.copy())
+        looks = scene_looks(self._scene, agents.ids, agents.category, agents.size)
+        states = np.zeros((len(self._scene.signals), 1), np.int32)
+        self._bank.watch([Watch(0, 0, replace(looks, signals=states), self._seed)], [self._scene])
+        shape = (1, len(agents.ids) + 1)
+        kinds = {"pose": wp.vec3, "velocity": wp.vec2, "valid": wp.bool}
+        self._state = {name: wp.zeros(shape, dtype=kind, device=self.device) for name, kind in kinds.items()}
+        self._state["step"] = wp.zeros(1, dtype=wp.int32, device=self.device)
 
 
-def _bound_arrays(cameras: int) -> kernel.Bounds:
-    bounds = kernel.Bounds()
-    shape = (cameras, MAX_PARTS)
-    bounds.origin = wp.zeros(shape, dtype=wp.vec3)
-    bounds.solid = wp.zeros(shape, dtype=wp.vec4)
-    bounds.shadow = wp.zeros(shape, dtype=wp.vec4)
-    bounds.near = wp.zeros(shape, dtype=wp.float32)
-    return bounds
+class WorldCameras:
+    """A rig on the egos of all worlds, or on any agents. The same seed gives the same pixels in any batch.
+
+    Args:
+        world: where to look; what its worlds run may change at any time (each new scene's ground is then drawn,
+            which takes some tenths of a second).
+        rig: the cameras that each observer carries.
+        seed: of noise, rain and dirt.
+        observers: world and agent of each observer, see ``Observers``.
+        mesh: takes the place of the drawn world.
+
+    Raises:
+        InputError: an observer that is not there.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        rig: Rig,
+        *,
+        seed: int = 0,
+        observers: Sequence[tuple[int, int]] | None = None,
+        mesh: StaticMesh | None = None,
+    ) -> None:
+        self.world, self.rig = world, rig
+        self._observers = Observers(world, observers, seed, "cameras")
+        self._bank = CameraBank(rig, len(self._observers.pairs), world.device, mesh)
+
+    def render(self) -> CameraImages:
+        """Images of all observers, now. The arrays are the caller's own."""
+        self.launch()
+        return _images(self._bank, (len(self._observers.pairs),))
+
+    def launch(self, remember: bool = True) -> None:
+        """Draw into ``device_arrays`` without copying anything to the host.
+
+        On a GPU, once it has run, a launch with an unchanged set of scenarios can be captured into a CUDA graph
+        (``wp.ScopedCapture``), together with the world's step; a rolling shutter's yaw rate is set outside of it.
+        """
+        watches = self._observers.changed()
+        scenes = [self.world.scenarios[w].scene for w, _ in self._observers.pairs]
+        if watches is not None:
+            numbers = ground_numbers(scenes)
+            numbered = [replace(each, ground=number) for each, number in zip(watches, numbers, strict=True)]
+            self._bank.watch(numbered, scenes)
+        if self.rig.imaging.readout > 0.0:
+            self._bank.turn_rate.assign(self._observers.turn_rates())
+        self._bank.render(self.world.device_arrays, remember)
+
+    def flow(self) -> Flow:
+        """Flow from the last ``render`` or ``launch`` to now. Call it after a step and before the next render."""
+        if not self._bank.remembers:
+            raise InputError("flow: render the earlier moment first")
+        return _flow(self._bank, self.world.device_arrays, (len(self._observers.pairs),))
+
+    @property
+    def device_arrays(self) -> dict[str, wp.array]:
+        """The last images on the device by channel and view, for ``wp.to_torch`` without a copy.
+
+        Views are the cameras of observer 0, then those of observer 1, and so on.
+        """
+        return {name: getattr(self._bank.pictures, name) for name in CHANNELS}
 
 
-def _tile_arrays(rays: Float32[Array, "cameras height width 3"]) -> kernel.Tiles:
-    tiles = kernel.Tiles()
-    limits = tile_bounds(rays)
-    tiles.bounds = wp.array(limits, dtype=wp.vec4)
-    tiles.solid = wp.zeros((len(limits), MAX_PARTS), dtype=wp.int32)
-    tiles.shadow = wp.zeros((len(limits), MAX_PARTS), dtype=wp.int32)
-    tiles.solids = wp.zeros(len(limits), dtype=wp.int32)
-    tiles.shadows = wp.zeros(len(limits), dtype=wp.int32)
-    return tiles
+def _images(bank: CameraBank, worlds: tuple[int, ...]) -> CameraImages:
+    shape = (*worlds, len(bank.rig.cameras), *bank.rig.image_size)
+    flat = {name: getattr(bank.pictures, name).numpy().copy() for name in CHANNELS}
+    return CameraImages(**{name: array.reshape(*shape, *array.shape[3:]) for name, array in flat.items()})
 
 
-def tile_bounds(rays: Float32[Array, "cameras height width 3"]) -> Float32[Array, "tiles 4"]:
-    """Azimuth centre and half width, lowest and highest elevation (rad) of the rays of each tile."""
-    limits = []
-    for image in rays.astype(np.float64):
-        for top in range(0, image.shape[0], kernel.TILE):
-            for left in range(0, image.shape[1], kernel.TILE):
-                block = image[top : top + kernel.TILE, left : left + kernel.TILE].reshape(-1, 3)
-                mean = block[:, :2].sum(axis=0)
-                centre = math.atan2(mean[1], mean[0])
-                turned = (np.arctan2(block[:, 1], block[:, 0]) - centre + np.pi) % (2.0 * np.pi) - np.pi
-                low, high = turned.min(), turned.max()
-                up = np.arcsin(np.clip(block[:, 2], -1.0, 1.0))
-                limits.append([centre + 0.5 * (low + high), 0.5 * (high - low) + 1e-4, up.min(), up.max()])
-    return np.array(limits, np.float32)
+def _flow(bank: CameraBank, state: Mapping[str, wp.array], worlds: tuple[int, ...]) -> Flow:
+    pixels, good = bank.flow(state)
+    shape = (*worlds, len(bank.rig.cameras), *bank.rig.image_size)
+    return Flow(pixels.numpy().copy().reshape(*shape, 2), good.numpy().astype(bool).reshape(shape))
 
 
-def _light(environment: Environment, heading: float) -> kernel.Light:
-    """Sun, sky, haze and headlights as seen by an ego with ``heading`` (rad)."""
-    elevation, azimuth = environment.sun_elevation, environment.sun_azimuth - heading
-    day = float(np.clip((elevation + 0.10) / 0.35, 0.0, 1.0))
-    night = float(np.clip(-elevation / 0.15, 0.0, 1.0))
-    horizon = _blend(DUSK_HORIZON, DAY_HORIZON, day) * (1.0 - night) + NIGHT_HORIZON * night
-    zenith = _blend(DUSK_ZENITH, DAY_ZENITH, day) * (1.0 - night) + NIGHT_ZENITH * night
-    wet = min(environment.rain / 10.0, 1.0)
-    thick = min(300.0 / environment.visibility, 1.0) if environment.visibility is not None else 0.0
-    dull = max(thick, 0.7 * wet)
-    brightness = 1.0 - night * 0.94
-    horizon, zenith = _blend(horizon, GREY * brightness, dull), _blend(zenith, GREY * brightness * 0.9, dull)
-    light = kernel.Light()
-    cos = math.cos(elevation)
-    light.sun = wp.vec3(cos * math.cos(azimuth), cos * math.sin(azimuth), math.sin(elevation))
-    light.diffuse = 0.5 * day * (1.0 - 0.85 * dull) if elevation > 0.02 else 0.0
-    light.ambient = (0.66 + 0.26 * dull) * (0.25 + 0.75 * day) * (1.0 - night) + 0.10 * night
-    light.horizon, light.zenith = wp.vec3(*horizon), wp.vec3(*zenith)
-    light.terrain = wp.vec3(*(np.array(GRASS) / 255.0))
-    light.haze = KOSCHMIEDER / min(environment.visibility or CLEAR_VISIBILITY, CLEAR_VISIBILITY)
-    light.headlights = 0.9 * night
-    light.wet = wet
-    return light
-
-
-def _blend(a: Array, b: Array, share: float) -> Array:
-    return a * (1.0 - share) + b * share
+__all__ = ["EGO_INSTANCE", "NO_INSTANCE", "CameraImages", "CameraRenderer", "Flow", "WorldCameras"]

@@ -13,35 +13,66 @@ Array = np.ndarray
 
 
 class FrameBuffer:
-    """Keeps the last ``frames`` images of a rig, taken every ``dt`` seconds.
+    """Keeps the last ``frames`` images that arrived from each camera of a rig, taken every ``dt`` seconds.
 
-    At the start, when there are fewer, the first image stands in for those before it.
+    At the start, when there are fewer, the first image stands in for those before it. Frames are lost and come late
+    as the rig's ``imaging`` says, each by a number that depends on ``seed``, camera and frame alone: a dropped one
+    never comes, a late one is there from the next push on; the first image always comes. ``times`` tell how old
+    what is there is.
     """
 
-    def __init__(self, rig: Rig, frames: int = 4, dt: float = 0.1) -> None:
+    def __init__(self, rig: Rig, frames: int = 4, dt: float = 0.1, seed: int = 0) -> None:
         if frames < 1:
             raise InputError(f"frame buffer: frames is {frames}, must be at least 1")
         self.rig = rig
-        self._kept: deque[Array] = deque(maxlen=frames)
-        self._times = ((np.arange(frames) - (frames - 1)) * dt).astype(np.float32)
+        self._frames, self._dt, self._seed = frames, dt, seed
+        self.clear()
 
     def clear(self) -> None:
         """Forget all images, for a new episode."""
-        self._kept.clear()
+        self._count = 0
+        self._kept: list[deque[tuple[int, Array]]] = [deque(maxlen=self._frames) for _ in self.rig.cameras]
+        self._late: dict[int, tuple[int, Array]] = {}
 
     def push(self, rgb: UInt8[Array, "cameras height width 3"]) -> None:
         """Add the newest image."""
         expected = (len(self.rig.cameras), *self.rig.image_size, 3)
         if rgb.shape != expected or rgb.dtype != np.uint8:
             raise InputError(f"frame buffer: image is {rgb.dtype} {rgb.shape}, must be uint8 {expected}")
-        image = np.ascontiguousarray(np.moveaxis(rgb, -1, 1))
-        missing = self._times.size - 1 if not self._kept else 0
-        self._kept.extend([image] * (missing + 1))
+        images = np.ascontiguousarray(np.moveaxis(rgb, -1, 1))
+        waiting, self._late = self._late, {}
+        for camera, frame in waiting.items():
+            self._kept[camera].append(frame)
+        for camera, image in enumerate(images):
+            self._take(camera, (self._count, image))
+        self._count += 1
 
     def frames(self) -> CameraFrames:
         """The kept images, oldest first. At least one must have been pushed."""
-        if not self._kept:
+        if not self._count:
             raise InputError("frame buffer: no image yet; push one first")
-        cameras = len(self.rig.cameras)
-        times = np.broadcast_to(self._times, (cameras, self._times.size)).copy()
-        return CameraFrames(rig=self.rig, rgb=np.stack(list(self._kept), axis=1), times=times)
+        taken = [[self._ago(kept, k) for k in range(self._frames - 1, -1, -1)] for kept in self._kept]
+        ages = [[number - (self._count - 1) for number, _ in frames] for frames in taken]
+        rgb = np.stack([np.stack([image for _, image in frames]) for frames in taken])
+        return CameraFrames(rig=self.rig, rgb=rgb, times=(np.array(ages) * self._dt).astype(np.float32))
+
+    def _take(self, camera: int, frame: tuple[int, Array]) -> None:
+        imaging = self.rig.imaging
+        luck = self._luck(camera) if imaging.dropped + imaging.late > 0.0 and self._count else 1.0
+        if luck < imaging.dropped:
+            return
+        if luck < imaging.dropped + imaging.late:
+            self._late[camera] = frame
+        else:
+            self._kept[camera].append(frame)
+
+    def _ago(self, kept: deque[tuple[int, Array]], k: int) -> tuple[int, Array]:
+        """The k-th frame from the last; before the first image it is the first one at an earlier time."""
+        if k < len(kept):
+            return kept[-1 - k]
+        number, image = kept[0]
+        return number - (k - len(kept) + 1), image
+
+    def _luck(self, camera: int) -> float:
+        counter = np.random.Philox(key=self._seed, counter=[self._count, camera, 0, 0])
+        return float(np.random.Generator(counter).random())

@@ -11,9 +11,11 @@ from alpamayo_sim.sensors.part_kernel import (
     Tiles,
     face_normal,
     gaussian,
+    hit_face,
     hit_part,
     mix,
     to_part,
+    turned,
     uniform,
 )
 from alpamayo_sim.warp_runtime import wp
@@ -45,14 +47,6 @@ class Echoes:
     instance: wp.array3d(dtype=wp.int32)
 
 
-@wp.func
-def to_world(v: wp.vec3, pose: wp.vec3, shift: float) -> wp.vec3:
-    """A direction (``shift`` 0) or a point (1) of the observer's frame in the world's."""
-    c = wp.cos(pose[2])
-    s = wp.sin(pose[2])
-    return wp.vec3(c * v[0] - s * v[1] + shift * pose[0], s * v[0] + c * v[1] + shift * pose[1], v[2])
-
-
 @wp.kernel
 def cast(
     rays: wp.array3d(dtype=wp.vec3),
@@ -61,8 +55,6 @@ def cast(
     tile_columns: int,
     columns: int,
     tiles_per_sensor: int,
-    observers: wp.array(dtype=Observer),
-    pose: wp.array2d(dtype=wp.vec3),
     ground: int,
     mesh: wp.uint64,
     looks: Looks,
@@ -91,26 +83,32 @@ def cast(
             cosine = -d[2]
             label = ROAD
     if mesh != wp.uint64(0):
-        me = observers[o]
-        at = pose[me.world, me.agent]
-        forward = to_world(d, at, 0.0)
-        found = wp.mesh_query_ray(mesh, to_world(eye, at, 1.0), forward, best)
+        at = parts.frame[o]
+        forward = turned(d, at[2], at[3])
+        start = turned(eye, at[2], at[3]) + wp.vec3(at[0], at[1], 0.0)
+        found = wp.mesh_query_ray(mesh, start, forward, best)
         if found.result:
             best = found.t
             cosine = wp.abs(wp.dot(found.normal, forward))
             label = OTHER
             owner = -1
+    hit = int(-1)
     tile = o * tiles_per_sensor + (r / tile_rows) * columns + k / tile_columns
     for i in range(tiles.solids[tile]):
         p = int(tiles.solid[tile, i])
         if bounds.near[o, p] < best:
-            local = to_part(d, parts.place[o, p])
-            t, side = hit_part(bounds.origin[o, p], local, parts.half[o, p], parts.z[o, p], parts.lean[o, p])
+            body = parts.body[o, p]
+            t = hit_part(bounds.origin[o, p], to_part(d, body.place), body)
             if t < best:
                 best = t
-                cosine = -wp.dot(face_normal(side, parts.lean[o, p]), local)
-                label = looks.semantic[parts.row[o, p]]
-                owner = looks.owner[parts.row[o, p]]
+                hit = p
+    if hit >= 0:
+        body = parts.body[o, hit]
+        local = to_part(d, body.place)
+        side = hit_face(bounds.origin[o, hit] + best * local, local, body)
+        cosine = -wp.dot(face_normal(side, body.lean), local)
+        label = looks.semantic[body.row]
+        owner = looks.owner[body.row]
     echoes.range[o, r, k] = wp.where(best < limit, best, wp.inf)
     echoes.intensity[o, r, k] = cosine
     echoes.semantic[o, r, k] = wp.uint8(label)

@@ -92,6 +92,7 @@ class WorldLidar:
             self._echoes.instance = wp.zeros(shape, dtype=wp.int32)
             self._reflectivity = wp.array(reflectivities(), dtype=wp.float32)
             self._suns = wp.zeros(count, dtype=wp.vec3)
+            self._still = wp.zeros(count, dtype=wp.float32)
             self._extinction = wp.zeros(count, dtype=wp.float32)
             self._rain = wp.zeros(count, dtype=wp.float32)
 
@@ -110,8 +111,8 @@ class WorldLidar:
             self._extinction.assign(np.array([extinction(each) for each in around], np.float32))
             self._rain.assign(np.array([each.rain for each in around], np.float32))
         state = self.world.device_arrays
-        self._sight.look(state["pose"], state["velocity"], state["valid"], self._suns)
-        self._cast(state["pose"])
+        self._sight.look(state, self._suns, self._still)
+        self._cast()
         atmosphere = [self._reflectivity, self._extinction, self._rain]
         inputs = [self._beam, *atmosphere, self._sight.observers, state["step"], self._echoes]
         wp.launch(kernel.echo, dim=self._echoes.range.shape, inputs=inputs, device=self.world.device)
@@ -122,12 +123,12 @@ class WorldLidar:
         names = ("range", "intensity", "semantic", "instance")
         return {name: getattr(self._echoes, name) for name in names}
 
-    def _cast(self, pose: wp.array) -> None:
+    def _cast(self) -> None:
         sight = self._sight
         view = [sight.rays, sight.eyes, *sight.tile, sight.columns, sight.tiles_per_sensor]
         static = [1, wp.uint64(0)]
         parts = [sight.looks, sight.parts, sight.bounds, sight.tiles]
-        inputs = [*view, sight.observers, pose, *static, *parts, self.lidar.max_range, self._echoes]
+        inputs = [*view, *static, *parts, self.lidar.max_range, self._echoes]
         wp.launch(kernel.cast, dim=self._echoes.range.shape, inputs=inputs, device=self.world.device)
 
 

@@ -3,11 +3,16 @@
 import zlib
 from collections.abc import Sequence
 
+import numpy as np
+from jaxtyping import Float32
+
 from alpamayo_sim.engine import World
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scenario import Scenario
 from alpamayo_sim.scene import Environment
 from alpamayo_sim.sensors.sight import Looks, Watch, scene_looks
+
+Array = np.ndarray
 
 
 class Observers:
@@ -47,6 +52,11 @@ class Observers:
     def environments(self) -> list[Environment]:
         """The environment around each observer."""
         return [self.world.scenarios[w].scene.environment for w, _ in self.pairs]
+
+    def turn_rates(self) -> Float32[Array, " observers"]:
+        """Yaw rate (rad/s) of each observer: an ego's own; other agents are taken not to turn."""
+        rates = self.world.ego_speed * self.world.ego_curvature
+        return np.array([rates[w] if agent == 0 else 0.0 for w, agent in self.pairs], np.float32)
 
     def _watch(self, w: int, agent: int) -> Watch:
         scenario = self._scenarios[w]

@@ -53,17 +53,26 @@ class Observer:
 
 
 @wp.struct
-class Parts:
-    """The parts that each observer may see, from near to far. ``place`` is x, y, cos, sin of the heading."""
+class Body:
+    """A part in an observer's frame. ``place`` is x, y, cos, sin of its heading, ``drift`` its velocity (m/s)."""
 
+    place: wp.vec4
+    half: wp.vec2
+    z: wp.vec2
+    lean: wp.vec2
+    drift: wp.vec2
+    row: wp.int32
+
+
+@wp.struct
+class Parts:
+    """The parts that each observer may see, from near to far. ``frame`` is the observer's x, y, cos, sin."""
+
+    frame: wp.array(dtype=wp.vec4)
     count: wp.array(dtype=wp.int32)
     row: wp.array2d(dtype=wp.int32)
     distance: wp.array2d(dtype=wp.float32)
-    place: wp.array2d(dtype=wp.vec4)
-    half: wp.array2d(dtype=wp.vec2)
-    z: wp.array2d(dtype=wp.vec2)
-    lean: wp.array2d(dtype=wp.vec2)
-    drift: wp.array2d(dtype=wp.vec2)  # velocity (m/s) in the observer's frame
+    body: wp.array2d(dtype=Body)
 
 
 @wp.struct
@@ -94,6 +103,12 @@ def span(a: float, centre: float) -> float:
     return d - wp.floor(d / 6.2831853) * 6.2831853 - 3.14159265
 
 
+@wp.func
+def turned(v: wp.vec3, c: float, s: float) -> wp.vec3:
+    """A vector turned about z by the angle with this cosine and sine."""
+    return wp.vec3(c * v[0] - s * v[1], s * v[0] + c * v[1], v[2])
+
+
 @wp.kernel
 def sort_parts(
     observers: wp.array(dtype=Observer),
@@ -108,6 +123,7 @@ def sort_parts(
     o = wp.tid()
     me = observers[o]
     eye = pose[me.world, me.agent]
+    parts.frame[o] = wp.vec4(eye[0], eye[1], wp.cos(eye[2]), wp.sin(eye[2]))
     n = int(0)
     for k in range(me.rows):
         row = me.row + k
@@ -156,35 +172,50 @@ def place_parts(
     if owner >= 0:
         at = pose[me.world, owner]
         speed = velocity[me.world, owner]
-    c = wp.cos(eye[2])
-    s = wp.sin(eye[2])
+    c = parts.frame[o][2]
+    s = parts.frame[o][3]
     x = at[0] + wp.cos(at[2]) * looks.along[row] - eye[0]
     y = at[1] + wp.sin(at[2]) * looks.along[row] - eye[1]
     turn = at[2] - eye[2]
-    parts.place[o, p] = wp.vec4(c * x + s * y, c * y - s * x, wp.cos(turn), wp.sin(turn))
-    parts.drift[o, p] = wp.vec2(c * speed[0] + s * speed[1], c * speed[1] - s * speed[0])
-    parts.half[o, p] = looks.half[row]
-    parts.z[o, p] = looks.z[row]
-    parts.lean[o, p] = looks.lean[row]
+    body = Body()
+    body.place = wp.vec4(c * x + s * y, c * y - s * x, wp.cos(turn), wp.sin(turn))
+    body.drift = wp.vec2(c * speed[0] + s * speed[1], c * speed[1] - s * speed[0])
+    body.half = looks.half[row]
+    body.z = looks.z[row]
+    body.lean = looks.lean[row]
+    body.row = row
+    parts.body[o, p] = body
 
 
 @wp.kernel
 def bound_parts(
     eyes: wp.array(dtype=wp.vec3),
     observers: wp.array(dtype=Observer),
-    parts: Parts,
+    velocity: wp.array2d(dtype=wp.vec2),
+    turn_rate: wp.array(dtype=wp.float32),
     suns: wp.array(dtype=wp.vec3),
+    readout: float,
+    parts: Parts,
     bounds: Bounds,
 ):
-    """Fill ``bounds`` for sensor c of observer o and part p. A sun that is not up casts no shadow."""
+    """Fill ``bounds`` for sensor c of observer o and part p, with room for all motion during ``readout`` (s).
+
+    ``suns`` are in the world's axes; one that is not up casts no shadow.
+    """
     o, c, p = wp.tid()
     if p >= parts.count[o]:
         return
+    me = observers[o]
+    frame = parts.frame[o]
     eye = eyes[c]
     view = o * eyes.shape[0] + c
-    place = parts.place[o, p]
-    half = parts.half[o, p]
-    z = parts.z[o, p]
+    body = parts.body[o, p]
+    place = body.place
+    z = body.z
+    turn = 0.5 * readout * wp.abs(turn_rate[o])
+    slack = 0.5 * readout * (wp.length(velocity[me.world, me.agent]) + wp.length(body.drift))
+    slack += turn * wp.length(wp.vec2(eye[0], eye[1]))
+    half = body.half + wp.vec2(slack, slack)
     dx = eye[0] - place[0]
     dy = eye[1] - place[1]
     ox = place[2] * dx + place[3] * dy
@@ -200,7 +231,7 @@ def bound_parts(
     high = float(0.0)
     low_shadow = float(0.0)
     high_shadow = float(0.0)
-    sun = suns[o]
+    sun = turned(suns[o], frame[2], -frame[3])
     length = z[1] / wp.max(sun[2], 0.05)
     shift = wp.vec2(-sun[0] * length, -sun[1] * length)
     for k in range(4):
@@ -225,10 +256,11 @@ def bound_parts(
     down = z[0] - eye[2]
     top = wp.atan2(up, wp.where(up > 0.0, near, far))
     bottom = wp.atan2(down, wp.where(down < 0.0, near, far))
+    wider = turn + 1.0e-4
     if near <= 0.0:
         bounds.solid[view, p] = wp.vec4(0.0, 4.0, -2.0, 2.0)
     else:
-        bounds.solid[view, p] = wp.vec4(middle + 0.5 * (low + high), 0.5 * (high - low) + 1.0e-4, bottom, top)
+        bounds.solid[view, p] = wp.vec4(middle + 0.5 * (low + high), 0.5 * (high - low) + wider, bottom, top)
     if sun[2] <= 0.0:
         bounds.shadow[view, p] = wp.vec4(0.0, -9.0, 2.0, -2.0)  # meets nothing
         return
@@ -242,7 +274,7 @@ def bound_parts(
     else:
         bounds.shadow[view, p] = wp.vec4(
             middle + 0.5 * (low_shadow + high_shadow),
-            0.5 * (high_shadow - low_shadow) + 1.0e-4,
+            0.5 * (high_shadow - low_shadow) + wider,
             wp.atan2(-eye[2], near_shadow),
             furthest,
         )
@@ -276,58 +308,54 @@ def bin_parts(parts: Parts, sensors: int, tiles_per_sensor: int, bounds: Bounds,
 
 
 @wp.func
-def hit_part(origin: wp.vec3, d: wp.vec3, half: wp.vec2, z: wp.vec2, lean: wp.vec2):
-    """Distance (m) to a part in its frame and the side that is hit; ``NO_HIT`` where it is missed.
+def crossing(distance: float, approach: float) -> float:
+    """Where a ray meets a plane that is ``distance`` away and comes nearer by ``-approach`` per metre."""
+    return distance / wp.where(wp.abs(approach) < 1.0e-9, 1.0e-9, approach)
 
-    From inside the part nothing is hit.
+
+@wp.func
+def hit_part(origin: wp.vec3, d: wp.vec3, body: Body) -> float:
+    """Distance (m) along unit ``d`` (part's frame) to a part, ``NO_HIT`` where it is missed or begun within.
+
+    A point is inside of the plane of a side where o + t v <= h - t slope; a ray enters through the sides that it
+    comes nearer to and leaves through the others. Without branches: it is the innermost loop of all.
     """
-    enter = float(-NO_HIT)
-    leave = float(NO_HIT)
-    face = int(0)
-    for axis in range(3):
-        if axis == 2:
-            dz = d[2]
-            if wp.abs(dz) < 1.0e-9:
-                dz = 1.0e-9
-            inv = 1.0 / dz
-            a = (z[0] - origin[2]) * inv
-            b = (z[1] - origin[2]) * inv
-            if wp.min(a, b) > enter:
-                enter = wp.min(a, b)
-                face = wp.where(dz < 0.0, 4, 5)
-            leave = wp.min(leave, wp.max(a, b))
-        else:
-            k = lean[axis]
-            h = half[axis] - k * (origin[2] - z[0])
-            o = origin[axis]
-            v = d[axis]
-            slope = k * d[2]
-            # +v side: o + t v <= h - t slope; -v side: -(o + t v) <= h - t slope
-            g = v + slope
-            if wp.abs(g) < 1.0e-9:
-                g = 1.0e-9
-            t = (h - o) / g
-            if g < 0.0:
-                if t > enter:
-                    enter = t
-                    face = 2 * axis
-            else:
-                leave = wp.min(leave, t)
-            g = slope - v
-            if wp.abs(g) < 1.0e-9:
-                g = 1.0e-9
-            t = (h + o) / g
-            if g < 0.0:
-                if t > enter:
-                    enter = t
-                    face = 2 * axis + 1
-            else:
-                leave = wp.min(leave, t)
-        if enter > leave:
-            return NO_HIT, face
-    if enter <= 0.0:
-        return NO_HIT, face
-    return enter, face
+    rise = origin[2] - body.z[0]
+    hx = body.half[0] - body.lean[0] * rise
+    hy = body.half[1] - body.lean[1] * rise
+    slope_x = body.lean[0] * d[2]
+    slope_y = body.lean[1] * d[2]
+    front = slope_x + d[0]
+    rear = slope_x - d[0]
+    left = slope_y + d[1]
+    right = slope_y - d[1]
+    a = crossing(hx - origin[0], front)
+    b = crossing(hx + origin[0], rear)
+    c = crossing(hy - origin[1], left)
+    e = crossing(hy + origin[1], right)
+    f = crossing(body.z[0] - origin[2], d[2])
+    g = crossing(body.z[1] - origin[2], d[2])
+    enter = wp.max(wp.where(front < 0.0, a, -NO_HIT), wp.where(rear < 0.0, b, -NO_HIT))
+    enter = wp.max(enter, wp.max(wp.where(left < 0.0, c, -NO_HIT), wp.where(right < 0.0, e, -NO_HIT)))
+    enter = wp.max(enter, wp.min(f, g))
+    leave = wp.min(wp.where(front < 0.0, NO_HIT, a), wp.where(rear < 0.0, NO_HIT, b))
+    leave = wp.min(leave, wp.min(wp.where(left < 0.0, NO_HIT, c), wp.where(right < 0.0, NO_HIT, e)))
+    leave = wp.min(leave, wp.max(f, g))
+    return wp.where(enter > leave or enter <= 0.0, NO_HIT, enter)
+
+
+@wp.func
+def hit_face(at: wp.vec3, d: wp.vec3, body: Body) -> int:
+    """The side of a part that a ray along ``d`` has entered through at point ``at`` (part's frame)."""
+    rise = at[2] - body.z[0]
+    gap_x = body.half[0] - body.lean[0] * rise - wp.abs(at[0])
+    gap_y = body.half[1] - body.lean[1] * rise - wp.abs(at[1])
+    gap_z = wp.min(wp.abs(at[2] - body.z[0]), wp.abs(at[2] - body.z[1]))
+    if gap_z < wp.min(gap_x, gap_y):
+        return wp.where(d[2] < 0.0, 4, 5)
+    if gap_x < gap_y:
+        return wp.where(at[0] > 0.0, 0, 1)
+    return wp.where(at[1] > 0.0, 2, 3)
 
 
 @wp.func

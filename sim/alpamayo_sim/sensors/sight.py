@@ -5,11 +5,11 @@ when the scenes change; where they are is read from the engine's arrays at every
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int8, Int32
+from jaxtyping import Float32, Int8, Int32
 
 from alpamayo_sim.geometry import polyline_headings, project
 from alpamayo_sim.scene import Category, Scene, Signal, SignalState
@@ -152,13 +152,19 @@ class Sight:
             self._allocate(len(watches), max(capacity, 1))
         self.observers = wp.array(host, dtype=kernel.Observer, device=self.device)
 
-    def look(self, pose: wp.array, velocity: wp.array, valid: wp.array, suns: wp.array) -> None:
-        """Sort what is around each observer now; ``suns`` is the direction of each observer's sun, in its frame."""
-        count = len(self.observers)
+    def look(self, state: Mapping[str, wp.array], suns: wp.array, turn_rate: wp.array, readout: float = 0.0) -> None:
+        """Sort what is around each observer now.
+
+        ``state`` is as ``World.device_arrays``; ``suns`` are directions in the world, ``turn_rate`` (rad/s) is how
+        fast each observer turns. What may be seen holds for all the time of a ``readout`` (s) around now.
+        """
+        count, pose, velocity = len(self.observers), state["pose"], state["velocity"]
         grid = (count, self.sensors, self._capacity)
-        sort = [self.observers, self.looks, pose, valid, self.moving_only, self._capacity, self.parts]
-        place = [self.observers, self.looks, pose, velocity, self.parts]
-        bound = [self.eyes, self.observers, self.parts, suns, self.bounds]
+        who = [self.observers, self.looks, pose]
+        sort = [*who, state["valid"], self.moving_only, self._capacity, self.parts]
+        place = [*who, velocity, self.parts]
+        motion = [velocity, turn_rate, suns, readout]
+        bound = [self.eyes, self.observers, *motion, self.parts, self.bounds]
         bin_ = [self.parts, self.sensors, self.tiles_per_sensor, self.bounds, self.tiles]
         for work, dim, inputs in (
             (kernel.sort_parts, count, sort),
@@ -197,9 +203,8 @@ class Sight:
             self.parts.count = wp.zeros(observers, dtype=wp.int32)
             self.parts.row = wp.zeros(parts, dtype=wp.int32)
             self.parts.distance = wp.zeros(parts, dtype=wp.float32)
-            self.parts.place = wp.zeros(parts, dtype=wp.vec4)
-            for name in ("half", "z", "lean", "drift"):
-                setattr(self.parts, name, wp.zeros(parts, dtype=wp.vec2))
+            self.parts.frame = wp.zeros(observers, dtype=wp.vec4)
+            self.parts.body = wp.zeros(parts, dtype=kernel.Body)
             self.bounds.origin = wp.zeros(views, dtype=wp.vec3)
             self.bounds.solid = wp.zeros(views, dtype=wp.vec4)
             self.bounds.shadow = wp.zeros(views, dtype=wp.vec4)
@@ -220,20 +225,19 @@ def _entry(watch: Watch, row: int, signal_row: int) -> kernel.Observer:
 
 
 def tile_windows(rays: Float32[Array, "sensors rows columns 3"], tile: tuple[int, int]) -> Float32[Array, "tiles 4"]:
-    """Azimuth centre and half width, lowest and highest elevation (rad) of the rays of each tile."""
-    limits = []
-    for image in rays.astype(np.float64):
-        for top in range(0, image.shape[0], tile[0]):
-            for left in range(0, image.shape[1], tile[1]):
-                limits.append(_window(image[top : top + tile[0], left : left + tile[1]].reshape(-1, 3)))
-    return np.array(limits, np.float32)
+    """Azimuth centre and half width, lowest and highest elevation (rad) of the rays of each tile, row-major.
 
-
-def _window(block: Float64[Array, "n 3"]) -> list[float]:
-    """Azimuth and elevation that a block of rays spans, widened by a hair for the rays' rounding."""
-    mean = block[:, :2].sum(axis=0)
-    centre = math.atan2(mean[1], mean[0])
-    turned = (np.arctan2(block[:, 1], block[:, 0]) - centre + np.pi) % (2.0 * np.pi) - np.pi
-    low, high = float(turned.min()), float(turned.max())
-    up = np.arcsin(np.clip(block[:, 2], -1.0, 1.0))
-    return [centre + 0.5 * (low + high), 0.5 * (high - low) + 1e-4, float(up.min()), float(up.max())]
+    The azimuth is widened by a hair for the rays' rounding.
+    """
+    sensors, rows, columns, _ = rays.shape
+    down, across = -(-rows // tile[0]), -(-columns // tile[1])
+    missing = (0, 0), (0, down * tile[0] - rows), (0, across * tile[1] - columns), (0, 0)
+    padded = np.pad(rays.astype(np.float64), missing, mode="edge").reshape(sensors, down, tile[0], across, tile[1], 3)
+    blocks = padded.swapaxes(2, 3).reshape(sensors * down * across, -1, 3)
+    middle = blocks[..., :2].sum(axis=1)
+    centre = np.arctan2(middle[:, 1], middle[:, 0])
+    turned = (np.arctan2(blocks[..., 1], blocks[..., 0]) - centre[:, None] + np.pi) % (2.0 * np.pi) - np.pi
+    low, high = turned.min(axis=1), turned.max(axis=1)
+    up = np.arcsin(np.clip(blocks[..., 2], -1.0, 1.0))
+    window = centre + 0.5 * (low + high), 0.5 * (high - low) + 1e-4, up.min(axis=1), up.max(axis=1)
+    return np.stack(window, axis=-1).astype(np.float32)

@@ -1,0 +1,169 @@
+"""The cameras' device side: a rig on several observers, their images in device memory, kernels to fill them."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from alpamayo_sim.rig import DEGREE, Camera, Rig
+from alpamayo_sim.scene import Scene
+from alpamayo_sim.sensors import camera_kernel as kernel
+from alpamayo_sim.sensors import flow_kernel
+from alpamayo_sim.sensors.ground import TEXEL, GroundTexture, ground_texture
+from alpamayo_sim.sensors.ground_kernel import Ground
+from alpamayo_sim.sensors.light import light_of, sun_of
+from alpamayo_sim.sensors.mesh import StaticMesh
+from alpamayo_sim.sensors.sight import Sight, Watch, tile_windows
+from alpamayo_sim.warp_runtime import wp
+
+Array = np.ndarray
+BEFORE = {"pose": wp.vec3, "valid": wp.bool}  # what flow needs of the render before
+
+
+class CameraBank:
+    """Renders ``rig`` for so many observers into arrays that it keeps.
+
+    ``pictures`` has the images by view: the cameras of observer 0, then those of observer 1, and so on. A state is a
+    mapping as ``World.device_arrays``: ``pose``, ``velocity``, ``valid`` by world and agent, ``step`` by world.
+    """
+
+    def __init__(self, rig: Rig, observers: int, device: str, mesh: StaticMesh | None = None) -> None:
+        self.rig, self.device, self.mesh = rig, device, mesh
+        rays = np.stack([camera.rays for camera in rig.cameras])
+        eyes = np.stack([camera.position for camera in rig.cameras])
+        self.sight = Sight(rays, eyes, (kernel.TILE, kernel.TILE), device, moving_only=mesh is not None)
+        shape = (observers * len(rig.cameras), *rig.image_size)
+        with wp.ScopedDevice(device):
+            self.pictures = _pictures(shape)
+            self.turn_rate = wp.zeros(observers, dtype=wp.float32)
+            self._angles = wp.array([1.0 / camera.focal[0] for camera in rig.cameras], dtype=wp.float32)
+            self._lenses = wp.array([_lens(camera) for camera in rig.cameras], dtype=flow_kernel.Lens)
+            strips = tile_windows(rays, (1, kernel.TILE)).reshape(len(rays), rays.shape[1], -1, 4)
+            self._windows = wp.array(strips, dtype=wp.vec4)
+            self._suns = wp.zeros(observers, dtype=wp.vec3)
+        self._mesh = kernel.Mesh()
+        if mesh is not None:
+            self._mesh.id, self._mesh.colours = mesh.on(device).id, mesh.colours_on(device)
+        self._imaging = _imaging(rig)
+        self._run = kernel.TILE if device == "cpu" else 1  # pixels that a thread draws
+        self._grounds: list[Ground] = []
+        self._before: dict[str, wp.array] = {}
+        self._flow: tuple[wp.array, wp.array] | None = None
+
+    def watch(self, watches: Sequence[Watch], scenes: Sequence[Scene]) -> None:
+        """Look at these scenes (one for each observer) through these observers from now on."""
+        self.sight.watch(watches)
+        lights = [light_of(scene.environment) for scene in scenes]
+        with wp.ScopedDevice(self.device):
+            self._lights = wp.array(lights, dtype=kernel.Light)
+            self._suns.assign(np.array([sun_of(light) for light in lights], np.float32))
+            self._grounds = [ground_on(self.device, each) for each in _unique(scenes)] if self.mesh is None else []
+            plain = self.mesh is None and rig_is_plain(self.rig) and not any(s.environment.rain > 0.0 for s in scenes)
+            self._see, self._shade = (
+                (kernel.see_plain, kernel.shade_plain) if plain else (kernel.see_full, kernel.shade_full)
+            )
+            self._ground_table = wp.array(self._grounds, dtype=Ground)
+
+    def render(self, state: Mapping[str, wp.array], remember: bool = False) -> None:
+        """Fill ``pictures`` with what is seen now; ``remember`` lets a later ``flow`` start from it."""
+        readout = self.rig.imaging.readout
+        sight = self.sight
+        sight.look(state, self._suns, self.turn_rate, readout)
+        pictures, motion = self.pictures, [state["velocity"], self.turn_rate]
+        tiling = [self._run, sight.columns, sight.tiles_per_sensor, sight.observers]
+        around = [*motion, self._lights, self._mesh, self._imaging]
+        parts = [sight.parts, sight.bounds, sight.tiles]
+        see = [sight.rays, sight.eyes, self._windows, *tiling, *around, *parts, pictures.depth, pictures.instance]
+        views, height, width = pictures.depth.shape
+        runs = views, height, -(-width // self._run)
+        wp.launch(self._see, dim=runs, inputs=see, device=self.device)
+        view = [sight.rays, sight.eyes, self._angles, self._run, sight.observers]
+        motion = [state["velocity"], state["step"], self.turn_rate]
+        world = [self._lights, self._ground_table, self._mesh, self._imaging, sight.looks, sight.parts]
+        wp.launch(self._shade, dim=runs, inputs=[*view, *motion, *world, pictures], device=self.device)
+        if remember:
+            self._remember(state)
+
+    def flow(self, state: Mapping[str, wp.array]) -> tuple[wp.array, wp.array]:
+        """Forward flow (pixels, vec2) from the remembered render to ``state``, and where it is valid (uint8)."""
+        kept, now = self._before, [state["pose"], state["valid"]]
+        if self._flow is None:
+            with wp.ScopedDevice(self.device):
+                shape = self.pictures.depth.shape
+                self._flow = wp.zeros(shape, dtype=wp.vec2), wp.zeros(shape, dtype=wp.uint8)
+        before = [kept["pose"], kept["valid"], kept["depth"], kept["instance"]]
+        view = [self.sight.rays, self.sight.eyes, self._lenses, self.sight.observers]
+        inputs = [*view, *before, *now, *self._flow]
+        wp.launch(flow_kernel.forward_flow, dim=self.pictures.depth.shape, inputs=inputs, device=self.device)
+        return self._flow
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is a render that ``flow`` can start from."""
+        return bool(self._before)
+
+    def _remember(self, state: Mapping[str, wp.array]) -> None:
+        now = {name: state[name] for name in BEFORE}
+        now |= {"depth": self.pictures.depth, "instance": self.pictures.instance}
+        for name, array in now.items():
+            if name not in self._before or self._before[name].shape != array.shape:
+                self._before[name] = wp.empty_like(array)
+            wp.copy(self._before[name], array)
+
+
+def rig_is_plain(rig: Rig) -> bool:
+    """Whether its images need neither motion within a frame nor anything done to them afterwards."""
+    how = rig.imaging
+    return how.readout == how.exposure == how.noise == how.dirt == 0.0
+
+
+def _unique(scenes: Sequence[Scene]) -> list[Scene]:
+    return list({id(scene): scene for scene in scenes}.values())
+
+
+def ground_numbers(scenes: Sequence[Scene]) -> list[int]:
+    """Which of the different scenes each is, as ``Watch.ground`` counts them."""
+    order = {id(scene): k for k, scene in enumerate(_unique(scenes))}
+    return [order[id(scene)] for scene in scenes]
+
+
+@lru_cache(maxsize=64)
+def ground_on(device: str, scene: Scene) -> Ground:
+    """A scene's ground texture on a device, drawn once."""
+    texture: GroundTexture = ground_texture(scene)
+    ground = Ground()
+    ground.pages = wp.array(texture.pages.ravel(), dtype=wp.uint32, device=device)
+    ground.table = wp.array(texture.table, dtype=wp.int32, device=device)
+    levels = np.stack([texture.offset, texture.columns, texture.rows], axis=-1)
+    ground.levels = wp.array(levels, dtype=wp.vec3i, device=device)
+    ground.corner = wp.vec2(*(float(x) for x in texture.corner))
+    ground.texel = TEXEL
+    return ground
+
+
+def _pictures(shape: tuple[int, int, int]) -> kernel.Pictures:
+    pictures = kernel.Pictures()
+    pictures.rgb = wp.zeros(shape, dtype=wp.vec3ub)
+    pictures.depth = wp.zeros(shape, dtype=wp.float32)
+    pictures.semantic = wp.zeros(shape, dtype=wp.uint8)
+    pictures.instance = wp.zeros(shape, dtype=wp.int32)
+    return pictures
+
+
+def _imaging(rig: Rig) -> kernel.Imaging:
+    """Exposure acts on light: on displayed colour, which goes with the light's 1 / 2.2th power, it is 2^(EV / 2.2)."""
+    how = kernel.Imaging()
+    how.readout, how.noise, how.dirt = rig.imaging.readout, rig.imaging.noise, rig.imaging.dirt
+    how.gain = 2.0 ** (rig.imaging.exposure / 2.2)
+    return how
+
+
+def _lens(camera: Camera) -> flow_kernel.Lens:
+    lens = flow_kernel.Lens()
+    lens.focal, lens.centre = wp.vec2(*camera.focal), wp.vec2(*camera.centre)
+    lens.rotation = wp.mat33(*camera.rotation.astype(float).ravel())
+    if camera.lens is not None:
+        padded = (*camera.lens.forward, *(0.0,) * (DEGREE - len(camera.lens.forward)))
+        lens.polynomial = flow_kernel.Coefficients(*padded)
+        lens.linear, lens.max_angle = wp.vec3(*camera.lens.linear), camera.lens.max_angle
+    return lens
