@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_kernels.quantisation import fp8, int8, nvfp4, weight_only
+from alpamayo_kernels.linear import linear
+from alpamayo_kernels.quantisation import fp8, int8, nvfp4
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -84,6 +85,6 @@ def test_int8_linear(rows):
     weight, x = gaussian(96, 64), gaussian(rows, 64, seed=1)
     values, scale = int8.quantise(weight)
     assert relative_rms(int8.dequantise(values, scale), weight) < 0.01
-    got = weight_only.linear(x, values, scale)
+    got = linear(x, values, None, scale)
     assert got.dtype == torch.float32
     assert relative_rms(got, x @ int8.dequantise(values, scale).T) < 1e-6

@@ -304,7 +304,9 @@ def test_features_and_embeddings_agree_with_tokens():
     model, tokens = make(), draw(2, 9)
     hidden, (third, last) = model.features(embeddings=model.embed(tokens), layers=[3, 9])
     assert torch.equal(model.logits(hidden), model(tokens))
-    assert torch.equal(model.norm_f(last), hidden)
+    torch.testing.assert_close(
+        model.norm_f(last), hidden, rtol=1e-6, atol=1e-6
+    )  # the norm may be inside the fused step
     assert third.shape == hidden.shape
 
 

@@ -3,7 +3,7 @@
 PyTorch spends as long on starting operators as on reading the weights of a small model. Here the whole step is one
 function (`step.h`), compiled by Warp's own compiler for the machine at hand, which reads every weight once and in
 place. Weights are float32, bfloat16 or int8; activations and states float32. What one token gets does not depend on
-which other tokens are in the call.
+which other tokens are in the call, up to `FEW_ROWS` of them; beyond, the last bits may.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alpamayo_kernels.fused_step.native import available
 
 __all__ = ["FEW_ROWS", "available", "linear", "replay", "run", "tables"]
 
-FEW_ROWS = 32  # beyond, PyTorch's matrix products are the faster ones
+FEW_ROWS = 32  # up to here a row's result does not depend on the others; beyond, oneDNN multiplies as fast
 
 
 def run(step: tables.Step) -> None:
@@ -37,7 +37,7 @@ def replay(block: tables.Mamba, state: tables.State, time: int, counts: Tensor, 
         out: `[batch, heads, head_dim, state]`, float32.
     """
     state.ssm_out = tables.pointer(out)
-    scratch = torch.empty(2 * time)
+    scratch = torch.empty(time)
     arguments = (ctypes.addressof(block), ctypes.addressof(state), len(counts), time)
     native.entry()(native.REPLAY, *arguments, counts.data_ptr(), scratch.data_ptr())
 

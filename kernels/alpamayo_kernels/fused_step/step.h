@@ -40,8 +40,10 @@ struct Block {
     Dense dense;
 };
 
-// Of one block: a Mamba-2 block's states before and after, or an attention block's slots.
+// Of one block: a Mamba-2 block's states before and after, or an attention block's slots; and where its output is
+// wanted, or null.
 struct State {
+    float* output;  // [batch * time, hidden]
     const float *conv, *ssm;
     i64 conv_stride, ssm_stride;  // from one sequence to the next
     float *window, *ssm_out;      // [batch, kernel - 1 + time, channels], [batch, heads, head_dim, size]
@@ -120,42 +122,50 @@ inline void discretise(const Mamba& m, const State& s, const Step& step, const f
         }
 }
 
-// One row of a state through `time` tokens: s <- exp(dt A) s + dt x B, y = s C + D x.
-// `C` null leaves out the outputs.
-inline void recur(float* row, const float* decay, const float* u, const float* B, const float* C, i64 stride, i64 time,
-                  i64 size, float* y, i64 y_stride) {
-    for (i64 t = 0; t < time; t++) {
-        const float *b = B + t * stride, *c = C ? C + t * stride : nullptr;
-        Vec total = {};
-        i64 n = 0;
-        for (; n + LANES <= size; n += LANES) {
-            const Vec v = load(row + n) * decay[t] + u[t] * load(b + n);
-            store(row + n, v);
-            if (c) total += v * load(c + n);
+// Up to 16 rows of a state through one token: s <- decay s + u B, y += s C; `C` null leaves out the outputs.
+inline void recur(float* state, i64 rows, i64 size, float decay, const float* u, const float* B, const float* C,
+                  float* y) {
+    Vec total[LANES] = {};
+    float rest[LANES] = {};
+    i64 n = 0;
+    for (; n + LANES <= size; n += LANES) {
+        const Vec b = load(B + n), c = C ? load(C + n) : Vec{};
+#pragma unroll
+        for (i64 r = 0; r < LANES; r++) {
+            if (r >= rows) break;
+            const Vec s = load(state + r * size + n) * decay + u[r] * b;
+            store(state + r * size + n, s);
+            total[r] += s * c;
         }
-        float rest = 0.0f;
-        for (; n < size; n++) {
-            row[n] = row[n] * decay[t] + u[t] * b[n];
-            if (c) rest += row[n] * c[n];
-        }
-        if (c) y[t * y_stride] += sum(total) + rest;
     }
+    for (; n < size; n++)
+        for (i64 r = 0; r < rows; r++) {
+            state[r * size + n] = state[r * size + n] * decay + u[r] * B[n];
+            if (C) rest[r] += state[r * size + n] * C[n];
+        }
+    if (!C) return;
+    const Vec done = sums(total) + load(rest);
+    for (i64 r = 0; r < rows; r++) y[r] += done[r];
 }
 
-// All states of one sequence over its first `time` tokens; y [time, heads, head_dim] is added to.
+// All states of one sequence over its first `time` tokens; y [time, heads, head_dim] is added to, if there is one.
 inline void scan(const Mamba& m, const float* old, float* state, const float* convolved, const float* dt, i64 time,
-                 float* y, float* decay, float* u) {
+                 float* y, float* decay) {
     const i64 inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.size;
     __builtin_memcpy(state, old, inner * m.size * 4);
     for (i64 h = 0; h < m.heads; h++) {
-        const float* B = convolved + inner + h / (m.heads / m.groups) * m.size;
         const float A = -exponential(m.A_log[h]);
+        const i64 B = inner + h / (m.heads / m.groups) * m.size, C = B + m.groups * m.size;
         for (i64 t = 0; t < time; t++) decay[t] = exponential(dt[t * m.heads + h] * A);
-        for (i64 p = 0; p < m.head_dim; p++) {
-            const i64 i = h * m.head_dim + p;
-            for (i64 t = 0; t < time; t++) u[t] = convolved[t * channels + i] * dt[t * m.heads + h];
-            recur(state + i * m.size, decay, u, B, y ? B + m.groups * m.size : nullptr, channels, time, m.size, y + i,
-                  inner);
+        for (i64 p = 0; p < m.head_dim; p += LANES) {
+            const i64 i = h * m.head_dim + p, rows = m.head_dim - p < LANES ? m.head_dim - p : LANES;
+            for (i64 t = 0; t < time; t++) {
+                const float* now = convolved + t * channels;
+                float u[LANES];
+                for (i64 r = 0; r < rows; r++) u[r] = now[i + r] * dt[t * m.heads + h];
+                recur(state + i * m.size, rows, m.size, decay[t], u, now + B, y ? now + C : nullptr,
+                      y ? y + t * inner + i : nullptr);
+            }
         }
     }
 }
@@ -175,16 +185,18 @@ inline void mamba(const Mamba& m, const State& s, const Step& step, const float*
     const i64 rows = step.batch * step.time, width = m.in_proj.rows, inner = m.heads * m.head_dim;
     const i64 channels = inner + 2 * m.groups * m.size;
     float *projected = scratch.take(rows * width), *y = scratch.take(rows * inner);
-    float *decay = scratch.take(step.time), *u = scratch.take(step.time);
+    float* decay = scratch.take(step.time);
     multiply(m.in_proj, {h, step.hidden, projected, width, rows});
     convolve(m, s, step, projected, width, scratch);
     discretise(m, s, step, projected, width);
     for (i64 r = 0; r < rows; r++)
-        for (i64 i = 0; i < inner; i++) y[r * inner + i] = s.convolved[r * channels + i] * m.D[i / m.head_dim];
+        for (i64 h = 0; h < m.heads; h++)
+            for (i64 i = h * m.head_dim; i < (h + 1) * m.head_dim; i++)
+                y[r * inner + i] = s.convolved[r * channels + i] * m.D[h];
     for (i64 b = 0; b < step.batch; b++) {
         const i64 first = b * step.time;
         scan(m, s.ssm + b * s.ssm_stride, s.ssm_out + b * inner * m.size, s.convolved + first * channels,
-             s.dt + first * m.heads, step.time, y + first * inner, decay, u);
+             s.dt + first * m.heads, step.time, y + first * inner, decay);
     }
     for (i64 r = 0; r < rows; r++) gate_and_norm(m, y + r * inner, projected + r * width);
     multiply(m.out_proj, {y, inner, x, step.hidden, rows}, Then::Add);
@@ -198,34 +210,62 @@ struct Query {
 };
 
 constexpr i64 SLOTS = 64;
+constexpr float NOTHING = -1e30f;  // stands for minus infinity, which would make NaN of differences
+
+// Products of a query with up to 16 keys.
+inline Vec score(const float* q, const float* keys, i64 count, i64 dim) {
+    Vec v[LANES] = {};
+    float rest[LANES] = {};
+    for (i64 i = 0; i < LANES && i < count; i++) {
+        i64 d = 0;
+        for (; d + LANES <= dim; d += LANES) v[i] += load(q + d) * load(keys + i * dim + d);
+        for (; d < dim; d++) rest[i] += q[d] * keys[i * dim + d];
+    }
+    return sums(v) + load(rest);
+}
 
 inline void attend(Query& query, const float* keys, const float* values, i64 slots, i64 dim, float scale,
                    const unsigned char* valid) {
     float weight[SLOTS];
     Vec top = splat(query.top);
-    for (i64 i = 0; i < SLOTS; i++)
-        weight[i] = i < slots && (!valid || valid[i]) ? dot(query.q, keys + i * dim, dim) * scale : -1e30f;
-    for (i64 i = 0; i < SLOTS; i += LANES) top = largest(top, load(weight + i));
+    for (i64 i = 0; i < SLOTS; i += LANES) {
+        Vec w = score(query.q, keys + i * dim, slots - i, dim) * scale;
+        for (int j = 0; j < LANES; j++)
+            if (i + j >= slots || (valid && !valid[i + j])) w[j] = NOTHING;
+        store(weight + i, w);
+        top = largest(top, w);
+    }
     float most = top[0];
     for (int i = 1; i < LANES; i++) most = top[i] > most ? top[i] : most;
-    if (most <= -1e30f) return;
+    if (most <= NOTHING) return;
     const float shrink = exponential(query.top - most);
     Vec total = {};
     for (i64 i = 0; i < SLOTS; i += LANES) {
         const Vec w = load(weight + i);
-        const Vec e = w <= -1e30f ? Vec{} : exponential(w - most);
+        const Vec e = w <= NOTHING ? Vec{} : exponential(w - most);
         store(weight + i, e);
         total += e;
     }
     query.total = query.total * shrink + sum(total);
     query.top = most;
-    for (i64 d = 0; d < dim; d++) query.y[d] *= shrink;
-    for (i64 i = 0; i < slots; i++) {
-        if (weight[i] == 0.0f) continue;
-        i64 d = 0;
-        for (; d + LANES <= dim; d += LANES)
-            store(query.y + d, load(query.y + d) + weight[i] * load(values + i * dim + d));
-        for (; d < dim; d++) query.y[d] += weight[i] * values[i * dim + d];
+    i64 d = 0;
+    for (; d + 4 * LANES <= dim; d += 4 * LANES) {
+        Vec y[4];
+        for (int j = 0; j < 4; j++) y[j] = load(query.y + d + j * LANES) * shrink;
+        for (i64 i = 0; i < slots; i++)
+#pragma unroll
+            for (int j = 0; j < 4; j++) y[j] += weight[i] * load(values + i * dim + d + j * LANES);
+        for (int j = 0; j < 4; j++) store(query.y + d + j * LANES, y[j]);
+    }
+    for (; d + LANES <= dim; d += LANES) {
+        Vec y = load(query.y + d) * shrink;
+        for (i64 i = 0; i < slots; i++) y += weight[i] * load(values + i * dim + d);
+        store(query.y + d, y);
+    }
+    for (; d < dim; d++) {
+        float y = query.y[d] * shrink;
+        for (i64 i = 0; i < slots; i++) y += weight[i] * values[i * dim + d];
+        query.y[d] = y;
     }
 }
 
@@ -266,7 +306,7 @@ inline void attention(const Attention& a, const State& s, const Step& step, cons
                 __builtin_memcpy(s.values + slot + t * dim, v + row * dim, dim * 4);
                 for (i64 g = 0; g < group; g++) {
                     const i64 head = (b * step.time + t) * a.heads + j * group + g;
-                    queries[t * group + g] = {q + head * dim, y + head * dim, -1e30f, 0.0f};
+                    queries[t * group + g] = {q + head * dim, y + head * dim, NOTHING, 0.0f};
                 }
             }
             const unsigned char* valid = step.valid ? step.valid + b * (step.prefix_length + step.length) : nullptr;
@@ -407,6 +447,7 @@ inline void run(const Step& step) {
         if (block.kind == '*') attention(block.attention, step.states[i], step, h, x, scratch);
         if (block.kind == 'E') mixture(block.experts, step, h, x, scratch);
         if (block.kind == '-') dense(block.dense, step, h, x, scratch);
+        if (step.states[i].output) __builtin_memcpy(step.states[i].output, x, rows * d * 4);
     }
     for (i64 r = 0; r < rows; r++) rms_norm(x + r * d, step.norm, step.eps, d, step.output + r * d);
 }
@@ -416,7 +457,7 @@ inline void replay(const Mamba& m, const State& s, i64 batch, i64 time, const i6
     const i64 inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.size;
     for (i64 b = 0; b < batch; b++)
         scan(m, s.ssm + b * s.ssm_stride, s.ssm_out + b * inner * m.size, s.convolved + b * time * channels,
-             s.dt + b * time * m.heads, counts[b], nullptr, scratch, scratch + time);
+             s.dt + b * time * m.heads, counts[b], nullptr, scratch);
 }
 
 // The one door from outside; the arguments are addresses and numbers, as `native.py` lists them.

@@ -74,9 +74,10 @@ class Block(ctypes.Structure):
 
 
 class State(ctypes.Structure):
-    """What a block remembers: Mamba-2 states before and after, or an attention block's slots."""
+    """What a block remembers: Mamba-2 states before and after, or an attention block's slots; and its output."""
 
     _fields_ = [
+        ("output", _Pointer),
         *((name, _Pointer) for name in ("conv", "ssm")),
         *((name, _Int) for name in ("conv_stride", "ssm_stride")),
         *((name, _Pointer) for name in ("window", "ssm_out", "convolved", "dt", "keys", "values")),

@@ -4,6 +4,7 @@
 // what else is in the call. Vector extensions of Clang; the compiler splits them for narrower machines.
 
 #pragma once
+#pragma clang fp contract(fast)  // a * b + c in one instruction, as everywhere in numerical libraries
 
 namespace fused_step {
 
@@ -18,11 +19,57 @@ typedef signed char ByteLoad __attribute__((vector_size(16), aligned(1)));
 
 inline Vec load(const float* p) { return *(const VecLoad*)p; }
 inline void store(float* p, Vec v) { *(VecLoad*)p = v; }
-inline Vec splat(float a) { return a - Vec{}; }
+inline Vec splat(float a) { return a - Vec{}; }  // a - 0, since Vec{a} fills one lane only
 
 inline float sum(Vec v) {
     for (int width = 8; width > 0; width /= 2)
         for (int i = 0; i < width; i++) v[i] += v[i + width];
+    return v[0];
+}
+
+template <int S>
+inline void exchange(Vec& a, Vec& b) {
+#define LOW(l) ((l) & S ? LANES + (l)-S : (l))
+#define HIGH(l) ((l) & S ? LANES + (l) : (l) + S)
+#define ALL(f) f(0), f(1), f(2), f(3), f(4), f(5), f(6), f(7), f(8), f(9), f(10), f(11), f(12), f(13), f(14), f(15)
+    const Vec low = __builtin_shufflevector(a, b, ALL(LOW)), high = __builtin_shufflevector(a, b, ALL(HIGH));
+#undef LOW
+#undef HIGH
+#undef ALL
+    a = low;
+    b = high;
+}
+
+template <int S>
+inline void exchange_all(Vec* v) {
+#pragma unroll
+    for (int i = 0; i < LANES; i++)
+        if (!(i & S)) exchange<S>(v[i], v[i + S]);
+}
+
+// Rows become columns.
+inline void transpose(Vec* v) {
+    exchange_all<8>(v);
+    exchange_all<4>(v);
+    exchange_all<2>(v);
+    exchange_all<1>(v);
+}
+
+template <int S>
+inline void fold(Vec* v) {
+#pragma unroll
+    for (int i = 0; i < S; i++) {
+        exchange<S>(v[i], v[i + S]);
+        v[i] += v[i + S];
+    }
+}
+
+// The sums of 16 vectors, each in the order of `sum`.
+inline Vec sums(Vec* v) {
+    fold<8>(v);
+    fold<4>(v);
+    fold<2>(v);
+    fold<1>(v);
     return v[0];
 }
 
@@ -157,21 +204,104 @@ inline void stream(const Weight& w, const Rows& rows, Then then) {
     }
 }
 
-template <class Form, int N>
-inline void strip(const Weight& w, i64 row, const Rows& rows, Then then) {
-    i64 m = 0;
-    for (; m + 4 <= rows.count; m += 4) tile<Form, N, 4>(w, row, m, rows, then);
-    if (rows.count - m == 3) tile<Form, N, 3>(w, row, m, rows, then);
-    if (rows.count - m == 2) tile<Form, N, 2>(w, row, m, rows, then);
-    if (rows.count - m == 1) tile<Form, N, 1>(w, row, m, rows, then);
+// Many rows: 64 weight rows at a time are turned into a panel [cols, 64] and met by 6 rows at once, outputs in
+// registers (Goto and van de Geijn 2008). Long rows go in pieces, whose sums pass through y.
+constexpr i64 MANY = 32;  // more rows than this: outputs depend on the number of rows, in the last bits
+constexpr i64 WIDE = 4, PANEL = WIDE * LANES, PIECE = 1024;
+
+template <class Form>
+inline void pack(const Weight& w, i64 row, i64 start, i64 length, float* panel) {
+    const typename Form::Stored* stored = (const typename Form::Stored*)w.data + row * w.cols + start;
+    const i64 present = w.rows - row < PANEL ? w.rows - row : PANEL;
+    for (i64 half = 0; half < PANEL; half += LANES) {
+        i64 c = 0;
+        for (; c + LANES <= length; c += LANES) {
+            Vec v[LANES];
+            for (int n = 0; n < LANES; n++)
+                v[n] = half + n < present ? Form::vector(stored + (half + n) * w.cols + c) : Vec{};
+            transpose(v);
+            for (int i = 0; i < LANES; i++) store(panel + (c + i) * PANEL + half, v[i]);
+        }
+        for (; c < length; c++)
+            for (int n = 0; n < LANES; n++)
+                panel[c * PANEL + half + n] = half + n < present ? Form::scalar(stored + (half + n) * w.cols + c) : 0.0f;
+    }
+}
+
+// What becomes of 16 sums: of all pieces but the last the plain sums wait in y.
+struct Piece {
+    i64 start, length;
+    bool first, last;
+};
+
+inline void emit(const Weight& w, i64 row, Vec total, float* y, float gain, Then then, const Piece& piece) {
+    float wide[LANES] = {};
+    const i64 present = w.rows - row < LANES ? w.rows - row : LANES;
+    float* out = present == LANES ? y + row : wide;
+    if (out == wide) __builtin_memcpy(wide, y + row, present * 4);
+    if (w.scale)
+        for (i64 n = 0; n < present; n++) total[n] *= from_bfloat16(w.scale[row + n]);
+    if (w.bias && piece.first)
+        for (i64 n = 0; n < present; n++) total[n] += w.bias[row + n];
+    if (then != Then::SquaredReLU) total *= gain;
+    if (!piece.first || then == Then::Add) total += load(out);
+    if (then == Then::SquaredReLU && piece.last) total = total > 0.0f ? total * total * gain : Vec{};
+    store(out, total);
+    if (out == wide) __builtin_memcpy(y + row, wide, present * 4);
+}
+
+template <int M>
+inline void meet(const Weight& w, i64 row, const float* panel, const Piece& piece, i64 first, const Rows& rows,
+                 Then then) {
+    const float* x[M];
+    for (int m = 0; m < M; m++)
+        x[m] = rows.x + (rows.from ? rows.from[first + m] : first + m) * rows.x_stride + piece.start;
+    Vec total[M][WIDE] = {};
+    for (i64 c = 0; c < piece.length; c++) {
+        Vec v[WIDE];
+#pragma unroll
+        for (int n = 0; n < WIDE; n++) v[n] = load(panel + c * PANEL + n * LANES);
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            const Vec a = splat(x[m][c]);
+#pragma unroll
+            for (int n = 0; n < WIDE; n++) total[m][n] += v[n] * a;
+        }
+    }
+    for (int m = 0; m < M; m++) {
+        float* y = rows.y + (rows.to ? rows.to[first + m] : first + m) * rows.y_stride;
+        const float gain = rows.gain ? rows.gain[first + m] : 1.0f;
+        for (i64 n = 0; n < WIDE && row + n * LANES < w.rows; n++)
+            emit(w, row + n * LANES, total[m][n], y, gain, then, piece);
+    }
+}
+
+template <class Form>
+inline void multiply_many(const Weight& w, const Rows& rows, Then then) {
+    alignas(64) float panel[PANEL * PIECE];
+    for (i64 row = 0; row < w.rows; row += PANEL)
+        for (i64 start = 0; start < w.cols; start += PIECE) {
+            const bool last = start + PIECE >= w.cols;
+            const Piece piece = {start, last ? w.cols - start : PIECE, start == 0, last};
+            pack<Form>(w, row, piece.start, piece.length, panel);
+            i64 m = 0;
+            for (; m + 6 <= rows.count; m += 6) meet<6>(w, row, panel, piece, m, rows, then);
+            for (; m + 3 <= rows.count; m += 3) meet<3>(w, row, panel, piece, m, rows, then);
+            for (; m < rows.count; m++) meet<1>(w, row, panel, piece, m, rows, then);
+        }
 }
 
 template <class Form>
 inline void multiply_as(const Weight& w, const Rows& rows, Then then) {
-    if (rows.count <= 8) return stream<Form>(w, rows, then);
-    i64 row = 0;
-    for (; row + 4 <= w.rows; row += 4) strip<Form, 4>(w, row, rows, then);
-    for (; row < w.rows; row++) strip<Form, 1>(w, row, rows, then);
+    if (rows.count > MANY) return multiply_many<Form>(w, rows, then);
+    for (i64 first = 0; first < rows.count; first += 8) {
+        Rows part = rows;
+        part.count = rows.count - first < 8 ? rows.count - first : 8;
+        if (rows.from) part.from += first; else part.x += first * rows.x_stride;
+        if (rows.to) part.to += first; else part.y += first * rows.y_stride;
+        if (rows.gain) part.gain += first;
+        stream<Form>(w, part, then);
+    }
 }
 
 inline void multiply(const Weight& w, const Rows& rows, Then then = Then::Store) {

@@ -1,14 +1,14 @@
-"""The model's way into the fused step: a few tokens through all blocks in one call, on the CPU.
+"""The model's way into the fused step: tokens through all blocks in one call, on the CPU.
 
-It serves where a call is small (decoding, verifying drafts, appending forced tokens) and everything is float32 but
-the weights, which may be bfloat16 or int8. Elsewhere, and where it cannot be compiled, the general path runs.
+It serves inference (decoding, verifying drafts, appending forced tokens, prefill) where everything is float32 but the
+weights, which may be bfloat16 or int8. Elsewhere, and where it cannot be compiled, the general path runs.
 """
 
 from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,16 +34,18 @@ class Joint:
     projection: Any
 
 
+PIECE = 512  # tokens of a sequence that go through the blocks at once
+
+
 def applies(x: Tensor, cache: NemotronCache | None, keep: Tensor | None) -> bool:
-    """Whether a call is small, unpadded, and in float32 on a CPU without gradients."""
+    """Whether a call is unpadded, and in float32 on a CPU without gradients."""
     return (
-        cache is not None
-        and x.dtype == torch.float32
+        x.dtype == torch.float32
         and x.device.type == "cpu"
         and keep is None
-        and 0 < x.shape[0] * x.shape[1] <= fused_step.FEW_ROWS
+        and x.numel() > 0
         and not torch.is_grad_enabled()
-        and all(_plain(state) for state in cache.layers)
+        and (cache is None or all(_plain(state) for state in cache.layers))
         and fused_step.available()
     )
 
@@ -69,26 +71,13 @@ def blocks_of(
         joint: In front of a multi-token-prediction block.
 
     Returns:
-        None where a weight is of a kind that the fused step does not read.
+        None where a weight is of a kind that the fused step does not read, or a module inside has a hook.
     """
     found = _known.get(owner)
     if found is None or not found.current():
         found = FusedBlocks(config, pattern, layers, norm, joint)
         _known[owner] = found
-    return found if found.readable else None
-
-
-def linear(module: nn.Module, x: Tensor) -> Tensor | None:
-    """Return ``module(x)`` for few rows `[..., in]` by the fused step's product; None where it does not apply."""
-    rows = x.numel() // x.shape[-1]
-    small = 0 < rows <= fused_step.FEW_ROWS and x.dtype == torch.float32 and x.device.type == "cpu"
-    if not small or torch.is_grad_enabled() or not fused_step.available():
-        return None
-    try:
-        weight = _weight(module)
-    except TypeError:
-        return None
-    return fused_step.linear(x.reshape(rows, -1), weight).view(*x.shape[:-1], -1)
+    return found if found.readable and not found.hooked() else None
 
 
 class FusedBlocks:
@@ -106,6 +95,7 @@ class FusedBlocks:
         self._places += [(m._buffers, n) for layer in layers for m in layer.modules() for n in m._buffers]
         self._places += [(norm._parameters, "weight")]
         self._places = [(owner, name) for owner, name in self._places if owner[name] is not None]
+        self._hooks = [m._forward_hooks for layer in layers for m in layer.modules()]
         self._tensors = [owner[name] for owner, name in self._places]
         self._addresses = [tensor.data_ptr() for tensor in self._tensors]
         self._blocks = (tables.Block * len(pattern))()
@@ -127,7 +117,18 @@ class FusedBlocks:
             for (owner, name), tensor, address in zip(self._places, self._tensors, self._addresses, strict=True)
         )
 
-    def run(self, x: Tensor, cache: NemotronCache, tentative: bool, joined: Tensor | None = None) -> Tensor:
+    def hooked(self) -> bool:
+        """Whether somebody listens to a module inside, which the step would not call."""
+        return any(self._hooks)
+
+    def run(
+        self,
+        x: Tensor,
+        cache: NemotronCache,
+        tentative: bool,
+        joined: Tensor | None = None,
+        outputs: Mapping[int, Tensor] | None = None,
+    ) -> Tensor:
         """Return the hidden states after the last norm; the cache's states go on, its length is left to the caller.
 
         Args:
@@ -135,11 +136,14 @@ class FusedBlocks:
             cache: Of the same batch.
             tentative: Leave the Mamba-2 states as they are and remember how to go on.
             joined: The hidden states that a multi-token-prediction block joins with the embeddings.
+            outputs: Filled with what the named blocks put out, `[batch, time, hidden]` each.
         """
         batch, time, hidden = x.shape
         x = x.contiguous()
         out = torch.empty_like(x)
         memory = _Memory(self.config, self._pattern, cache, time)
+        for index, tensor in (outputs or {}).items():
+            memory.states[index].output = tensor.data_ptr()
         scratch = torch.empty(tables.scratch_floats(self._blocks, batch * time, hidden))
         distinct, valid = ctypes.c_longlong(0), None if cache.valid is None else cache.valid.contiguous()
         step = tables.Step(

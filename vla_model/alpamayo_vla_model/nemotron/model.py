@@ -29,6 +29,7 @@ from torch.utils.checkpoint import checkpoint
 from alpamayo_kernels.attention import MASK_NUMBERS, gqa_attention, shared_prefix_attention
 from alpamayo_kernels.conv1d import causal_conv1d
 from alpamayo_kernels.experts import routed_mlp
+from alpamayo_kernels.linear import linear
 from alpamayo_kernels.norm import gated_rms_norm, rms_norm
 from alpamayo_kernels.router import route_top_k
 from alpamayo_kernels.ssd import ssd_scan
@@ -36,6 +37,7 @@ from alpamayo_kernels.state_update import selective_state_update
 from alpamayo_vla_model.nemotron import fused
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache, replay
 from alpamayo_vla_model.nemotron.config import NemotronConfig
+from alpamayo_vla_model.nemotron.fused import FusedBlocks
 
 # Up to here a GPU advances the recurrence token by token, in one kernel, rather than by a chunk.
 FEW_TOKENS = 16
@@ -58,6 +60,14 @@ class Context:
     keep: Tensor | None
     start: int
     tentative: bool
+
+
+class Linear(nn.Linear):
+    """A linear map by the operator that suits the device and the number of rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[..., in]` to `[..., out]`."""
+        return linear(x, self.weight, self.bias)
 
 
 class RMSNorm(nn.Module):
@@ -96,13 +106,13 @@ class Mamba2(nn.Module):
     def __init__(self, c: NemotronConfig) -> None:
         super().__init__()
         self.c = c
-        self.in_proj = nn.Linear(c.hidden_size, c.d_inner + c.conv_dim + c.mamba_num_heads, bias=c.use_bias)
+        self.in_proj = Linear(c.hidden_size, c.d_inner + c.conv_dim + c.mamba_num_heads, bias=c.use_bias)
         self.conv1d = Conv1d(c.conv_dim, c.conv_kernel, c.use_conv_bias)
         self.A_log = nn.Parameter(torch.empty(c.mamba_num_heads))
         self.D = nn.Parameter(torch.empty(c.mamba_num_heads))
         self.dt_bias = nn.Parameter(torch.empty(c.mamba_num_heads))
         self.norm = GatedNorm(c.d_inner)
-        self.out_proj = nn.Linear(c.d_inner, c.hidden_size, bias=c.use_bias)
+        self.out_proj = Linear(c.d_inner, c.hidden_size, bias=c.use_bias)
 
     def forward(self, h: Tensor, state: LayerState, context: Context) -> Tensor:
         """Map `[batch, time, hidden]` to the same shape, reading and replacing the state."""
@@ -163,10 +173,10 @@ class Attention(nn.Module):
     def __init__(self, c: NemotronConfig) -> None:
         super().__init__()
         self.c = c
-        self.q_proj = nn.Linear(c.hidden_size, c.num_attention_heads * c.head_dim, bias=False)
-        self.k_proj = nn.Linear(c.hidden_size, c.num_key_value_heads * c.head_dim, bias=False)
-        self.v_proj = nn.Linear(c.hidden_size, c.num_key_value_heads * c.head_dim, bias=False)
-        self.o_proj = nn.Linear(c.num_attention_heads * c.head_dim, c.hidden_size, bias=False)
+        self.q_proj = Linear(c.hidden_size, c.num_attention_heads * c.head_dim, bias=False)
+        self.k_proj = Linear(c.hidden_size, c.num_key_value_heads * c.head_dim, bias=False)
+        self.v_proj = Linear(c.hidden_size, c.num_key_value_heads * c.head_dim, bias=False)
+        self.o_proj = Linear(c.num_attention_heads * c.head_dim, c.hidden_size, bias=False)
 
     def forward(self, h: Tensor, state: LayerState, context: Context) -> Tensor:
         """Map `[batch, time, hidden]` to the same shape, appending keys and values to the state."""
@@ -190,8 +200,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, inner: int, bias: bool) -> None:
         super().__init__()
-        self.up_proj = nn.Linear(width, inner, bias=bias)
-        self.down_proj = nn.Linear(inner, width, bias=bias)
+        self.up_proj = Linear(width, inner, bias=bias)
+        self.down_proj = Linear(inner, width, bias=bias)
 
     def forward(self, h: Tensor, state: LayerState = None, context: Context | None = None) -> Tensor:
         """Map `[..., width]` to the same shape."""
@@ -247,11 +257,11 @@ class MoE(nn.Module):
         self.gate = Router(c)
         self.experts = Experts(c)
         self.shared_experts = MLP(c.hidden_size, c.moe_shared_expert_intermediate_size, c.mlp_bias)
-        self.fc1_latent_proj: nn.Linear | None = None
-        self.fc2_latent_proj: nn.Linear | None = None
+        self.fc1_latent_proj: Linear | None = None
+        self.fc2_latent_proj: Linear | None = None
         if c.moe_latent_size is not None:
-            self.fc1_latent_proj = nn.Linear(c.hidden_size, c.moe_latent_size, bias=c.mlp_bias)
-            self.fc2_latent_proj = nn.Linear(c.moe_latent_size, c.hidden_size, bias=c.mlp_bias)
+            self.fc1_latent_proj = Linear(c.hidden_size, c.moe_latent_size, bias=c.mlp_bias)
+            self.fc2_latent_proj = Linear(c.moe_latent_size, c.hidden_size, bias=c.mlp_bias)
 
     def forward(self, h: Tensor, state: LayerState = None, context: Context | None = None) -> Tensor:
         """Map `[batch, time, hidden]` to the same shape."""
@@ -305,7 +315,7 @@ class MTP(nn.Module):
         first, last = self.layers[0], self.layers[-1]
         first.enorm = RMSNorm(c.hidden_size, c.norm_eps)
         first.hnorm = RMSNorm(c.hidden_size, c.norm_eps)
-        first.eh_proj = nn.Linear(2 * c.hidden_size, c.hidden_size, bias=False)
+        first.eh_proj = Linear(2 * c.hidden_size, c.hidden_size, bias=False)
         last.final_layernorm = RMSNorm(c.hidden_size, c.norm_eps)
 
     def forward(
@@ -384,7 +394,7 @@ class NemotronModel(nn.Module):
             self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
             self.layers = nn.ModuleList([Block(block, config) for block in config.pattern])
             self.norm_f = RMSNorm(config.hidden_size, config.norm_eps)
-            self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
             self.mtp = MTP(config) if config.mtp_pattern else None
         self._tie()
         self.to(dtype)
@@ -424,8 +434,7 @@ class NemotronModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the float32 logits of hidden states, `[..., vocab]`."""
-        few = fused.linear(self.lm_head, hidden)
-        out: Tensor = self.lm_head(hidden) if few is None else few
+        out: Tensor = self.lm_head(hidden)
         return out if out.dtype == torch.float64 else out.float()
 
     def forward(
@@ -534,12 +543,10 @@ class NemotronModel(nn.Module):
         assert x is not None
         if cache is not None and cache.batch != len(x):
             raise ValueError(f"the cache holds {cache.batch} sequences, the input {len(x)}")
-        if cache is not None and not layers and fused.applies(x, cache, attention_mask):
+        if fused.applies(x, cache, attention_mask):
             blocks = fused.blocks_of(self, self.config, self.config.pattern, self.layers, self.norm_f)
             if blocks is not None:
-                hidden = blocks.run(x, cache, tentative)
-                cache.advance(x.shape[1], None, tentative)
-                return hidden, {}
+                return self._fused(blocks, x, cache, tentative, layers)
         context = _context(x.shape[1], cache, attention_mask, x.device, tentative)
         found: dict[int, Tensor] = {}
         for index, layer in enumerate(self.layers):
@@ -553,6 +560,21 @@ class NemotronModel(nn.Module):
         if cache is not None:
             cache.advance(x.shape[1], context.keep, tentative)
         return self.norm_f(x), found
+
+    def _fused(
+        self, blocks: FusedBlocks, x: Tensor, cache: NemotronCache | None, tentative: bool, layers: Sequence[int]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Return what `_run` returns; long inputs go in pieces."""
+        memory = self.new_cache(len(x), capacity=x.shape[1]) if cache is None else cache
+        pieces = [x] if tentative else torch.split(x, fused.PIECE, dim=1)
+        hidden, found = [], []
+        for piece in pieces:
+            found.append({index: torch.empty_like(piece, memory_format=torch.contiguous_format) for index in layers})
+            hidden.append(blocks.run(piece, memory, tentative, outputs=found[-1]))
+            memory.advance(piece.shape[1], None, tentative)
+        if len(pieces) == 1:
+            return hidden[0], found[0]
+        return torch.cat(hidden, dim=1), {i: torch.cat([part[i] for part in found], dim=1) for i in layers}
 
     def _new_cache(
         self,

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alpamayo_kernels.linear import linear
 from alpamayo_kernels.quantisation import int8
-from alpamayo_kernels.quantisation.weight_only import linear
 from alpamayo_vla_model.nemotron.model import Experts, NemotronModel
 
 
@@ -27,7 +27,7 @@ class StoredLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[..., in]` to `[..., out]`."""
-        return linear(x.flatten(0, -2), self.weight, self.scale, self.bias).view(*x.shape[:-1], -1)
+        return linear(x, self.weight, self.bias, self.scale)
 
 
 class StoredExperts(nn.Module):
@@ -48,8 +48,8 @@ class StoredExperts(nn.Module):
         total = torch.zeros(x.shape, dtype=weights.dtype, device=x.device)
         for expert in torch.unique(index).tolist():
             token, slot = torch.where(index == expert)
-            inner = linear(x[token], self.up_proj[expert], self._scale("up", expert)).relu().square()
-            y = linear(inner, self.down_proj[expert], self._scale("down", expert))
+            inner = linear(x[token], self.up_proj[expert], None, self._scale("up", expert)).relu().square()
+            y = linear(inner, self.down_proj[expert], None, self._scale("down", expert))
             total.index_add_(0, token, (y * weights[token, slot, None]).to(total.dtype))
         return total.to(x.dtype)
 
