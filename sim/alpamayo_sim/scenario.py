@@ -81,6 +81,44 @@ class Script:
 
 
 @dataclass(frozen=True)
+class Motorist:
+    """A road user that drives on the lanes by itself, from where its track starts on.
+
+    It keeps its distance by the intelligent driver model (Treiber, Hennecke and Helbing 2000: ``acceleration`` and
+    comfortable ``deceleration`` in m/s², ``headway`` in s, standstill ``gap`` in m), wants ``wanted_speed`` (m/s;
+    None: the lane's limit) but no more than the lane's limit and its bends allow, and changes lanes by MOBIL
+    (Kesting, Treiber and Helbing 2007): when its own gain plus ``politeness`` times the others' is more than
+    ``threshold`` (m/s²; ``right_bias`` is added for a change to the left and taken off for one to the right) and the
+    new follower need not brake harder than ``safe_deceleration`` (m/s²). It obeys signals, stop signs, the right of
+    way and people on crosswalks. Where lanes part it turns by chance, which ``seed`` decides; it is gone where they
+    end.
+    """
+
+    track_id: str
+    wanted_speed: float | None = None
+    seed: int = 0
+    lane_id: str | None = None
+    acceleration: float = 1.5
+    deceleration: float = 2.0
+    headway: float = 1.5
+    gap: float = 2.0
+    changes_lanes: bool = True
+    politeness: float = 0.3
+    threshold: float = 0.2
+    safe_deceleration: float = 3.0
+    right_bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("acceleration", "deceleration", "headway", "gap", "safe_deceleration"):
+            if not 0.0 < getattr(self, name) < 1e3:
+                raise InputError(f"motorist {self.track_id!r}: {name} is {getattr(self, name)}, must be positive")
+        if self.wanted_speed is not None and not 0.0 < self.wanted_speed < 1e3:
+            raise InputError(f"motorist {self.track_id!r}: wanted_speed is {self.wanted_speed} m/s, must be positive")
+        if not 0 <= self.seed < 1 << 31:
+            raise InputError(f"motorist {self.track_id!r}: seed is {self.seed}, must be in [0, 2^31)")
+
+
+@dataclass(frozen=True)
 class Goal:
     """The ego has arrived when it has come ``distance`` (m) along its route; it has ``duration`` (s) to do so."""
 
@@ -126,19 +164,22 @@ class Scenario:
     certificate: Certificate | None = None
     dynamics: Dynamics = field(default_factory=Dynamics)
     egos: tuple[Ego, ...] = ()
+    motorists: tuple[Motorist, ...] = ()
 
     def __post_init__(self) -> None:
         known = {track.id for track in self.scene.tracks} - {self.scene.ego_id}
-        for script in self.scripts:
-            if script.track_id not in known:
-                raise InputError(f"scenario {self.scene.id!r}: script for unknown actor {script.track_id!r}")
-        free = known - {script.track_id for script in self.scripts}
+        where, free = f"scenario {self.scene.id!r}", set(known)
+        for kind, acting in (("script", self.scripts), ("motorist", self.motorists)):
+            for name in (actor.track_id for actor in acting):
+                if name not in known:
+                    raise InputError(f"{where}: {kind} for unknown actor {name!r}")
+                if name not in free:
+                    raise InputError(f"{where}: {kind} for actor {name!r}, which has a part already")
+                free.discard(name)
         for ego in self.egos:
             if ego.track_id not in free:
-                raise InputError(
-                    f"scenario {self.scene.id!r}: {ego.track_id!r} cannot be an ego: no track, or not free"
-                )
-            free.remove(ego.track_id)
+                raise InputError(f"{where}: {ego.track_id!r} cannot be an ego: no track, or not free")
+            free.discard(ego.track_id)
 
     @property
     def steps(self) -> int:

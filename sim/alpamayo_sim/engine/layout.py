@@ -30,6 +30,7 @@ class Mode(enum.IntEnum):
     SCRIPT = 2
     FOLLOW = 3
     PROP = 4
+    MOTORIST = 5
 
 
 @wp.struct
@@ -67,6 +68,22 @@ class Slot:
     dt: wp.float32
     tick: wp.float32  # s of one substep
     friction: wp.float32
+    lanes: wp.int32
+    lane_row: wp.int32
+    lane_path_row: wp.int32
+    link_row: wp.int32
+    origin_row: wp.int32
+    conflict_row: wp.int32
+    crossing_row: wp.int32
+    crosswalk_row: wp.int32
+    crosswalks: wp.int32
+    lane_control_row: wp.int32
+    motorist_row: wp.int32
+    lane_cell_row: wp.int32
+    lane_list_row: wp.int32
+    lane_cells_x: wp.int32
+    lane_cells_y: wp.int32
+    lane_corner: wp.vec2
     cell_size: wp.float32
     corner: wp.vec2
 
@@ -89,6 +106,8 @@ class Agent:
     x: wp.float32
     y: wp.float32
     heading: wp.float32
+    motorist: wp.int32  # row of its MotoristRow, -1 for who is none
+    category: wp.int32
 
 
 @wp.struct
@@ -142,6 +161,82 @@ class VehicleRow:
     rear_axle: wp.float32
     gyration: wp.float32
     tyre_stiffness: wp.float32
+
+
+@wp.struct
+class MotoristRow:
+    """Who drives on the lanes, as in ``alpamayo_sim.scenario.Motorist``, and where it starts."""
+
+    lane: wp.int32
+    s: wp.float32
+    lateral: wp.float32
+    wanted_speed: wp.float32
+    seed: wp.int32
+    acceleration: wp.float32
+    deceleration: wp.float32
+    headway: wp.float32
+    gap: wp.float32
+    changes_lanes: wp.int32
+    politeness: wp.float32
+    threshold: wp.float32
+    safe_deceleration: wp.float32
+    right_bias: wp.float32
+
+
+@wp.struct
+class LaneRow:
+    """A lane of the graph; rows are counted from the map's own, other lanes named by their number or -1."""
+
+    path_row: wp.int32
+    points: wp.int32
+    length: wp.float32
+    width: wp.float32
+    limit: wp.float32
+    left: wp.int32
+    right: wp.int32
+    successor_row: wp.int32
+    successors: wp.int32
+    predecessor_row: wp.int32
+    predecessors: wp.int32
+    conflict_row: wp.int32
+    conflicts: wp.int32
+    crossing_row: wp.int32
+    crossings: wp.int32
+    entry_s: wp.float32  # where its first crossing conflict begins
+    stop_s: wp.float32
+    ends: wp.int32
+
+
+@wp.struct
+class ConflictRow:
+    """Where a lane meets another one: from where to where (m) on either, and who gives way (``GivesWay``)."""
+
+    other: wp.int32
+    gives_way: wp.int32
+    merges: wp.int32  # whether both lead to the same lane
+    start: wp.float32
+    end: wp.float32
+    other_start: wp.float32
+    other_end: wp.float32
+
+
+@wp.struct
+class CrossingRow:
+    """Where a lane crosses a crosswalk."""
+
+    start: wp.float32
+    end: wp.float32
+    crosswalk: wp.int32
+
+
+@wp.struct
+class CrosswalkRow:
+    """A crosswalk as an oriented rectangle."""
+
+    middle: wp.vec2
+    along: wp.vec2
+    half_length: wp.float32
+    half_width: wp.float32
 
 
 @wp.struct
@@ -203,6 +298,17 @@ class Fixed:
     pieces: wp.array[PieceRow]
     nearby: wp.array[wp.int32]  # per cell: 1 + how many pieces its list has, 0 where it is not made yet
     nearby_lists: wp.array[wp.uint16]  # per cell NEARBY rows: the pieces nearest to its middle, nearest first
+    motorists: wp.array[MotoristRow]
+    lane_controls: wp.array[wp.vec2i]  # of each lane: its signal or Control, and whether a stop sign holds for its traffic
+    lanes: wp.array[LaneRow]
+    lane_paths: wp.array[wp.vec4]
+    lane_links: wp.array[wp.int32]
+    lane_origins: wp.array[wp.int32]
+    conflicts: wp.array[ConflictRow]
+    crossings: wp.array[CrossingRow]
+    crosswalks: wp.array[CrosswalkRow]
+    lane_cells: wp.array[CellRow]
+    lane_lists: wp.array[wp.vec2i]  # lane and segment, by lane
     limits: wp.array[wp.float32]  # speed limit (m/s) at each point of the route, 0 where it is not known
 
 
@@ -251,6 +357,17 @@ class State:
     shift_from: wp.array2d[wp.float32]
     shift_rate: wp.array2d[wp.float32]
     shift_to: wp.array2d[wp.float32]
+    lane: wp.array2d[wp.int32]  # of a motorist
+    lane_from: wp.array2d[wp.int32]  # the lane that it is leaving, -1 for none
+    lane_behind: wp.array2d[wp.int32]  # the lane that it came from, -1 for none
+    changed_at: wp.array2d[wp.float32]  # s; when it last began to change lanes
+    waiting: wp.array2d[wp.float32]  # s; since it stood, until it is under way again
+    stopped_at: wp.array2d[wp.int32]  # the lane at whose stop sign it has stopped
+    spot_lanes: wp.array2d[wp.vec4i]  # the lanes that an agent is on, the one it follows first; -1 for none
+    spot_s: wp.array2d[wp.vec4]  # and where on them
+    spot_half: wp.array2d[wp.float32]  # half of its extent along the first
+    spot_speed: wp.array2d[wp.float32]  # speed (m/s) along the first
+    on_crosswalk: wp.array2d[wp.int32]  # the crosswalk that a pedestrian is on, -1 for none
 
 
 SCENARIO_BLOCKS = {
@@ -265,10 +382,23 @@ SCENARIO_BLOCKS = {
     "signals": wp.int32,
     "routes": wp.vec4,
     "limits": wp.float32,
+    "motorists": MotoristRow,
+    "lane_controls": wp.vec2i,
 }
 MAP_BLOCKS = {"borders": BorderRow, "cells": CellRow, "lists": wp.int32, "pieces": PieceRow}
 MAP_BLOCKS |= {"nearby": wp.int32, "nearby_lists": wp.uint16}
-BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS}
+GRAPH_BLOCKS = {
+    "lanes": LaneRow,
+    "lane_paths": wp.vec4,
+    "lane_links": wp.int32,
+    "lane_origins": wp.int32,
+    "conflicts": ConflictRow,
+    "crossings": CrossingRow,
+    "crosswalks": CrosswalkRow,
+    "lane_cells": CellRow,
+    "lane_lists": wp.vec2i,
+}
+BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS, **GRAPH_BLOCKS}
 FIRST_ROW = {  # the field of a slot that holds a block's first row
     "agents": "agent_row",
     "logs": "log_row",
@@ -287,6 +417,17 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "nearby": "nearby_row",
     "nearby_lists": "nearby_list_row",
     "limits": "route_row",
+    "motorists": "motorist_row",
+    "lane_controls": "lane_control_row",
+    "lanes": "lane_row",
+    "lane_paths": "lane_path_row",
+    "lane_links": "link_row",
+    "lane_origins": "origin_row",
+    "conflicts": "conflict_row",
+    "crossings": "crossing_row",
+    "crosswalks": "crosswalk_row",
+    "lane_cells": "lane_cell_row",
+    "lane_lists": "lane_list_row",
 }
 
 
@@ -344,4 +485,15 @@ AGENT_ARRAYS = (
     ("shift_from", wp.float32),
     ("shift_rate", wp.float32),
     ("shift_to", wp.float32),
+    ("lane", wp.int32),
+    ("lane_from", wp.int32),
+    ("lane_behind", wp.int32),
+    ("changed_at", wp.float32),
+    ("waiting", wp.float32),
+    ("stopped_at", wp.int32),
+    ("spot_lanes", wp.vec4i),
+    ("spot_s", wp.vec4),
+    ("spot_half", wp.float32),
+    ("spot_speed", wp.float32),
+    ("on_crosswalk", wp.int32),
 )

@@ -14,11 +14,13 @@ from scipy import ndimage
 
 from alpamayo_sim.dynamics import Dynamics
 from alpamayo_sim.engine import layout
+from alpamayo_sim.engine.lane_graph import UNLIMITED, controls_of, pack_lanes
 from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
+from alpamayo_sim.engine.polylines import path_rows
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import arc_length, interpolate, project, wrap_angle
+from alpamayo_sim.geometry import interpolate, project, wrap_angle
 from alpamayo_sim.map_index import Border, MapIndex, border_sides
-from alpamayo_sim.scenario import Ego, Manoeuvre, Scenario, Script
+from alpamayo_sim.scenario import Ego, Manoeuvre, Motorist, Scenario, Script
 from alpamayo_sim.scene import Prop, RoadMap, Route, Scene, SignalState, Track
 
 Array = np.ndarray
@@ -26,9 +28,9 @@ CELL_SIZE = 4.0  # m
 MAX_CELLS = 1 << 20
 ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
 MAX_PIECES = 1 << 16  # what a list of nearby pieces can name
-CORNER = 1.5  # m; a path turns within this much of its corners
 FLATNESS = 0.1  # m; map lines lose points that are no further off
 LIMIT_SPACING = 8.0  # m of the route that share a speed limit
+ON_LANE = 4.0  # m; a motorist starts no further from a lane
 STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
 
 
@@ -57,6 +59,7 @@ class Packed:
     size: Float32[Array, "n 3"]
     routes: tuple[Route, ...]
     scripted: bool
+    on_lanes: bool
 
     def others(self, ego: int) -> list[int]:
         """All agents but this ego."""
@@ -79,19 +82,24 @@ def pack_scenario(scenario: Scenario) -> Packed:
     others = [track for track in scene.tracks if track.id not in egos]
     blocks = _Blocks()
     scripts = {script.track_id: script for script in scenario.scripts}
+    motorists = {motorist.track_id: motorist for motorist in scenario.motorists}
     for name, ego in egos.items():
         _add_ego(blocks, scene, by_id[name], ego)
     for track in others:
-        if track.id in scripts:
+        if track.id in motorists:
+            _add_motorist(blocks, scene, track, motorists[track.id])
+        elif track.id in scripts:
             _add_script(blocks, scene, track, scripts[track.id])
         else:
-            blocks.agent(Mode.REPLAY, track.size, log_row=blocks.add("logs", _log_rows(track)))
+            blocks.agent(Mode.REPLAY, track, log_row=blocks.add("logs", _log_rows(track)))
     for prop in scene.props:
         x, y = prop.position[:2]
-        blocks.agent(Mode.PROP, prop.size, x=x, y=y, heading=math.remainder(prop.heading, math.tau))
+        blocks.agent(Mode.PROP, prop, x=x, y=y, heading=math.remainder(prop.heading, math.tau))
     blocks.add("vehicles", _vehicle_row(scenario.dynamics))
     signals = _signal_rows(scene)
     blocks.add("signals", signals.ravel())
+    if motorists:
+        blocks.add("lane_controls", controls_of(scene))
     named: list[Track | Prop] = [*(by_id[name] for name in egos), *others, *scene.props]
     return Packed(
         scenario=scenario,
@@ -111,7 +119,8 @@ def pack_scenario(scenario: Scenario) -> Packed:
         category=np.array([item.category for item in named], np.int8),
         size=np.array([item.size for item in named], np.float32).reshape(-1, 3),
         routes=tuple(ego.route for ego in egos.values()),
-        scripted=bool(scripts),
+        scripted=bool(scripts or motorists),
+        on_lanes=bool(motorists),
     )
 
 
@@ -198,46 +207,15 @@ class _Blocks:
         self.parts[name].append(rows)
         return first
 
-    def agent(self, mode: Mode, size: Array, **values: Any) -> None:
-        self.agents.append({"mode": int(mode), "length": size[0], "width": size[1], **values})
+    def agent(self, mode: Mode, item: Track | Prop, **values: Any) -> None:
+        values = {"motorist": -1, "category": int(item.category), **values}
+        self.agents.append({"mode": int(mode), "length": item.size[0], "width": item.size[1], **values})
 
     def arrays(self) -> dict[str, Array]:
         agents = layout.empty_rows(layout.Agent, len(self.agents))
         for name in agents.dtype.names or ():
             agents[name] = [values.get(name, 0) for values in self.agents]
         return {**{name: np.concatenate(parts) for name, parts in self.parts.items()}, "agents": agents}
-
-
-def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]:
-    """A polyline as x, y, heading, arc length, without repeated points; headings are continuous (not wrapped).
-
-    The heading of an inner point is the mean of its two segments', of an end that of its only one. Long segments
-    get a point near each end, so that a heading that is linear between the points turns within ``CORNER`` metres.
-
-    Raises:
-        InputError: the polyline has no length.
-    """
-    steps = np.linalg.norm(np.diff(points[:, :2].astype(np.float64), axis=0), axis=1)
-    kept = points[np.concatenate([[True], steps > 1e-3])].astype(np.float64)
-    if len(kept) < 2:
-        raise InputError(f"{what} has no length: all its points are the same")
-    kept = _near_corners(kept[:, :2])
-    step = np.diff(kept, axis=0)
-    heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
-    vertex = np.concatenate([heading[:1], 0.5 * (heading[:-1] + heading[1:]), heading[-1:]])
-    return np.column_stack([kept, vertex, arc_length(kept)]).astype(np.float32)
-
-
-def _near_corners(xy: Float64[Array, "n 2"]) -> Float64[Array, "m 2"]:
-    """The same line with further points ``CORNER`` metres from both ends of its long segments."""
-    step = np.diff(xy, axis=0)
-    length = np.linalg.norm(step, axis=1, keepdims=True)
-    near = xy[:-1] + step * (CORNER / length)
-    far = xy[1:] - step * (CORNER / length)
-    long = length[:, 0] > 3.0 * CORNER
-    inner = np.stack([xy[:-1], near, far], axis=1)
-    kept = np.stack([np.ones_like(long), long, long], axis=1)
-    return np.concatenate([inner[kept], xy[-1:]])
 
 
 def _log_rows(track: Track) -> Array:
@@ -251,7 +229,7 @@ def _log_rows(track: Track) -> Array:
 def _add_ego(blocks: _Blocks, scene: Scene, track: Track, ego: Ego) -> None:
     log, controls = _ego_rows(scene, track)
     route = path_rows(ego.route.path, f"scene {scene.id!r}: route of {track.id!r}")
-    blocks.agent(Mode.EGO, track.size, log_row=blocks.add("logs", log))
+    blocks.agent(Mode.EGO, track, log_row=blocks.add("logs", log))
     row = layout.empty_rows(layout.EgoRow, 1)
     row["control_row"] = blocks.add("controls", controls)
     row["route_row"] = blocks.add("routes", route)
@@ -294,7 +272,7 @@ def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> 
     path = path_rows(script.path, f"scene {scene.id!r}: path of {track.id!r}")
     blocks.agent(
         Mode.FOLLOW if script.yields else Mode.SCRIPT,
-        track.size,
+        track,
         speed=script.speed,
         path_points=len(path),
         path_row=blocks.add("paths", path),
@@ -303,6 +281,35 @@ def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> 
         stops=len(stops := _stop_rows(scene, path) if script.yields else layout.empty_rows(layout.StopRow)),
         stop_row=blocks.add("stops", stops),
     )
+
+
+def _add_motorist(blocks: _Blocks, scene: Scene, track: Track, motorist: Motorist) -> None:
+    where = f"scene {scene.id!r}: motorist {track.id!r}"
+    if not track.valid[0]:
+        raise InputError(f"{where} is not there at the first step")
+    lane = _lane_of(scene, track, motorist, where)
+    (s,), (lateral,) = project(pack_lanes(scene.road_map).paths[lane], track.position[:1, :2].astype(np.float64))
+    row = layout.empty_rows(layout.MotoristRow, 1)
+    for name in set(row.dtype.names or ()) & {field.name for field in dataclasses.fields(Motorist)}:
+        row[name] = getattr(motorist, name) or 0
+    row["lane"], row["s"], row["lateral"] = lane, s, lateral
+    row["wanted_speed"] = motorist.wanted_speed or UNLIMITED
+    number = blocks.add("motorists", row)
+    blocks.agent(Mode.MOTORIST, track, speed=float(np.linalg.norm(track.velocity[0])), motorist=number)
+
+
+def _lane_of(scene: Scene, track: Track, motorist: Motorist, where: str) -> int:
+    """The lane that a motorist starts on: the one that it names, or the nearest that goes its way."""
+    names = [lane.id for lane in scene.road_map.lanes]
+    if motorist.lane_id is not None:
+        if motorist.lane_id not in names:
+            raise InputError(f"{where}: there is no lane {motorist.lane_id!r}")
+        return names.index(motorist.lane_id)
+    index = pack_map(scene.road_map).index
+    match = index.nearest_lane(track.position[:1, :2], track.heading[:1], max_distance=ON_LANE)
+    if match.index[0] < 0:
+        raise InputError(f"{where} starts {ON_LANE:g} m or more from any lane")
+    return int(match.index[0])
 
 
 def _manoeuvre_rows(manoeuvres: tuple[Manoeuvre, ...]) -> Array:

@@ -4,7 +4,7 @@
 from alpamayo_sim.engine.dynamics import arc_length_of
 from alpamayo_sim.engine.layout import Fixed, Mode, Slot, State
 from alpamayo_sim.engine.paths import path_at, wrapped
-from alpamayo_sim.engine.traffic import idm, leader_on_path, red_on_path
+from alpamayo_sim.engine.traffic import idm, leader_on_path, red_on_path, usual_style
 from alpamayo_sim.scenario import TriggerKind
 from alpamayo_sim.warp_runtime import wp
 
@@ -69,10 +69,11 @@ def wanted_acceleration(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: 
     told = wp.clamp((target - speed) / slot.tick, -rate, rate)
     if fixed.agents[slot.agent_row + a].mode == int(Mode.SCRIPT):
         return told
+    style = usual_style()
     leader = leader_on_path(fixed, state, slot, w, a)
     followed = wp.min(
-        idm(speed, target, leader[0], speed - leader[1]),
-        idm(speed, target, red_on_path(fixed, state, slot, w, a), speed),
+        idm(style, speed, target, leader[0], speed - leader[1]),
+        idm(style, speed, target, red_on_path(fixed, state, slot, w, a), speed),
     )
     if target < speed:
         return wp.min(followed, told)
@@ -96,10 +97,8 @@ def shift_sideways(state: State, w: wp.int32, a: wp.int32, time: wp.float32):
 
 
 @wp.func
-def place_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
-    """Pose and velocity from arc length, speed and lateral offset; the heading follows the motion."""
-    me = fixed.agents[slot.agent_row + a]
-    on = path_at(fixed.paths, slot.path_row + me.path_row, me.path_points, state.path_s[w, a])
+def set_on_path(state: State, w: wp.int32, a: wp.int32, on: wp.vec3):
+    """Pose and velocity beside a pose of the path, from speed and lateral offset; the heading follows the motion."""
     c = wp.cos(on[2])
     s = wp.sin(on[2])
     speed = state.speed[w, a]
@@ -110,6 +109,13 @@ def place_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int
     state.pose[w, a] = wp.vec3(on[0] - lateral * s, on[1] + lateral * c, heading)
     state.direction[w, a] = wp.vec2(wp.cos(heading), wp.sin(heading))
     state.velocity[w, a] = wp.vec2(speed * c - rate * s, speed * s + rate * c)
+
+
+@wp.func
+def place_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """A scripted actor at its arc length."""
+    me = fixed.agents[slot.agent_row + a]
+    set_on_path(state, w, a, path_at(fixed.paths, slot.path_row + me.path_row, me.path_points, state.path_s[w, a]))
 
 
 @wp.func

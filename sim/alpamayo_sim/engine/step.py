@@ -8,7 +8,9 @@ launch, so the same scenario gives the same bits in whatever batch and on howeve
 
 from alpamayo_sim.engine.assess import POSES, start_on_route
 from alpamayo_sim.engine.dynamics import drive_ego
+from alpamayo_sim.engine.lanes import find_spot
 from alpamayo_sim.engine.layout import Fixed, Mode, Slot, State
+from alpamayo_sim.engine.motorists import move_motorist, start_motorist, steer_motorist
 from alpamayo_sim.engine.paths import along_arc
 from alpamayo_sim.engine.replay import log_of, recorded_controls, replay_agent, replay_ego
 from alpamayo_sim.engine.scripts import begin_manoeuvres, follow_script, place_on_path, wanted_acceleration
@@ -37,6 +39,8 @@ def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.in
     if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
         begin_manoeuvres(fixed, state, slot, w, a, time_at(state, slot, w, substep))
         state.command[w, a] = wanted_acceleration(fixed, state, slot, w, a)
+    elif mode == int(Mode.MOTORIST):
+        steer_motorist(fixed, state, slot, w, a, time_at(state, slot, w, substep))
 
 
 @wp.kernel
@@ -67,10 +71,13 @@ def advance(
             drive_ego(fixed, state, slot, w, a, controls[w, a])
     elif mode == int(Mode.REPLAY):
         replay_agent(fixed, state, slot, w, a, substep + 1)
-    elif mode != int(Mode.PROP) and state.valid[w, a]:
+    elif mode == int(Mode.MOTORIST) and there:
+        move_motorist(fixed, state, slot, w, a, time)
+    elif (mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW)) and there:
         follow_script(fixed, state, slot, w, a, time)
     if not there:
         state.before[w, a] = state.pose[w, a]
+    find_spot(fixed, state, slot, w, a)
 
 
 @wp.func
@@ -122,6 +129,22 @@ def forget_contact(state: State, w: wp.int32, e: wp.int32, a: wp.int32):
     state.hit_ego_velocity[w, e, a] = wp.vec2(0.0, 0.0)
 
 
+@wp.func
+def forget_lanes(state: State, w: wp.int32, a: wp.int32):
+    """On no lane, and not changing."""
+    state.lane[w, a] = -1
+    state.lane_from[w, a] = -1
+    state.lane_behind[w, a] = -1
+    state.changed_at[w, a] = -1.0e3
+    state.waiting[w, a] = 0.0
+    state.stopped_at[w, a] = -1
+    state.spot_lanes[w, a] = wp.vec4i(-1, -1, -1, -1)
+    state.spot_s[w, a] = wp.vec4(0.0, 0.0, 0.0, 0.0)
+    state.spot_half[w, a] = 0.0
+    state.spot_speed[w, a] = 0.0
+    state.on_crosswalk[w, a] = -1
+
+
 @wp.kernel
 def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     """Everybody at step 0."""
@@ -153,6 +176,7 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     state.shift_from[w, a] = 0.0
     state.shift_rate[w, a] = 0.0
     state.shift_to[w, a] = 0.0
+    forget_lanes(state, w, a)
     if a >= slot.agents:
         return
     me = fixed.agents[slot.agent_row + a]
@@ -164,9 +188,12 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
         state.valid[w, a] = True
         state.pose[w, a] = wp.vec3(me.x, me.y, me.heading)
         state.direction[w, a] = wp.vec2(wp.cos(me.heading), wp.sin(me.heading))
+    elif me.mode == int(Mode.MOTORIST):
+        start_motorist(fixed, state, slot, w, a)
     else:
         state.valid[w, a] = True
         state.speed[w, a] = me.speed
         state.target_speed[w, a] = me.speed
         place_on_path(fixed, state, slot, w, a)
     state.before[w, a] = state.pose[w, a]
+    find_spot(fixed, state, slot, w, a)

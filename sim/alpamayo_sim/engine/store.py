@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from alpamayo_sim.engine import layout
+from alpamayo_sim.engine.lane_graph import LaneGraph, pack_lanes
 from alpamayo_sim.engine.pack import Packed, PackedMap, pack_map, pack_scenario
 from alpamayo_sim.scenario import Scenario
 from alpamayo_sim.warp_runtime import wp
@@ -40,6 +41,7 @@ class Store:
     def _clear(self) -> None:
         self.packed: list[Packed] = []
         self._slots: dict[int, int] = {}
+        self._graphs: dict[int, tuple[LaneGraph, dict[str, int]]] = {}
         self._maps: dict[int, tuple[PackedMap, dict[str, int]]] = {}
         self._used = dict.fromkeys(layout.BLOCKS, 0)
         for name, dtype in layout.BLOCKS.items():
@@ -57,6 +59,7 @@ class Store:
             row[name] = value
         for name, first in {**self._append_all(packed.blocks), **map_rows}.items():
             row[layout.FIRST_ROW[name]] = first
+        self._add_graph(packed, row)
         row["pieces"] = len(packed_map.blocks["pieces"])
         row["cells_x"], row["cells_y"] = packed_map.size
         row["nearby_x"], row["nearby_y"] = packed_map.nearby_size
@@ -64,6 +67,21 @@ class Store:
         row["cell_size"], row["corner"] = packed_map.cell_size, packed_map.corner
         self.packed.append(packed)
         return self._append("slots", row)
+
+    def _add_graph(self, packed: Packed, row: Array) -> None:
+        """Point to the lane graph of the scenario's map, which only those need who have motorists."""
+        if not packed.on_lanes:
+            return
+        road_map = packed.scenario.scene.road_map
+        if id(road_map) not in self._graphs:
+            graph = pack_lanes(road_map)
+            self._graphs[id(road_map)] = graph, self._append_all(graph.blocks)
+        graph, rows = self._graphs[id(road_map)]
+        for name, first in rows.items():
+            row[layout.FIRST_ROW[name]] = first
+        row["lanes"], row["crosswalks"] = len(graph.paths), len(graph.blocks["crosswalks"])
+        row["lane_cells_x"], row["lane_cells_y"] = graph.size
+        row["lane_corner"] = graph.corner
 
     def _map(self, packed: Packed) -> tuple[PackedMap, dict[str, int]]:
         road_map = packed.scenario.scene.road_map

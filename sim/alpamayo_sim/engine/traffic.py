@@ -6,25 +6,45 @@ from alpamayo_sim.engine.paths import foot_on, segment_at
 from alpamayo_sim.scene import SignalState
 from alpamayo_sim.warp_runtime import wp
 
-IDM_ACCELERATION = wp.constant(1.5)  # Treiber, Hennecke and Helbing 2000
-IDM_DECELERATION = wp.constant(2.0)
-IDM_HEADWAY = wp.constant(1.5)
-IDM_GAP = wp.constant(2.0)
 IDM_HARDEST = wp.constant(8.0)
 IDM_HORIZON = wp.constant(80.0)
 IDM_SIDE = wp.constant(0.2)
 
 
+@wp.struct
+class Style:
+    """The intelligent driver model's parameters: m/s², m/s², s, m."""
+
+    acceleration: wp.float32
+    deceleration: wp.float32
+    headway: wp.float32
+    gap: wp.float32
+
+
 @wp.func
-def idm(speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.float32) -> wp.float32:
-    """Acceleration (m/s²) of the intelligent driver model; ``closing`` is own speed less the leader's."""
+def usual_style() -> Style:
+    """The parameters of Treiber, Hennecke and Helbing 2000, a bit livelier."""
+    style = Style()
+    style.acceleration = wp.float32(1.5)
+    style.deceleration = wp.float32(2.0)
+    style.headway = wp.float32(1.5)
+    style.gap = wp.float32(2.0)
+    return style
+
+
+@wp.func
+def idm(style: Style, speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.float32) -> wp.float32:
+    """Acceleration (m/s²) of the intelligent driver model; ``closing`` is own speed less the leader's.
+
+    Too fast for what is wanted it brakes no harder than comfortable, and never harder than ``IDM_HARDEST``.
+    """
     ratio = speed / wp.max(wanted, 0.1)
-    desired = IDM_GAP + wp.max(
-        speed * IDM_HEADWAY + 0.5 * speed * closing / wp.sqrt(IDM_ACCELERATION * IDM_DECELERATION), 0.0
+    desired = style.gap + wp.max(
+        speed * style.headway + 0.5 * speed * closing / wp.sqrt(style.acceleration * style.deceleration), 0.0
     )
     near = desired / wp.max(gap, 0.1)
-    free = wp.max(1.0 - ratio * ratio * ratio * ratio, -IDM_DECELERATION / IDM_ACCELERATION)
-    return wp.clamp(IDM_ACCELERATION * (free - near * near), -IDM_HARDEST, IDM_ACCELERATION)
+    free = wp.max(1.0 - ratio * ratio * ratio * ratio, -style.deceleration / style.acceleration)
+    return wp.clamp(style.acceleration * (free - near * near), -IDM_HARDEST, style.acceleration)
 
 
 @wp.func
