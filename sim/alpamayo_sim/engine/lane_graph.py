@@ -5,6 +5,7 @@ Lanes keep their order. Beside its path, its neighbours and what it leads to, a 
 """
 
 import enum
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.polylines import path_rows
-from alpamayo_sim.geometry import project, wrap_angle
+from alpamayo_sim.geometry import project
 from alpamayo_sim.scene import Lane, LaneKind, RoadMap, Scene
 
 Array = np.ndarray
@@ -101,7 +102,7 @@ class _Builder:
     def __init__(self, road_map: RoadMap, paths: tuple[Float32[Array, "_ 4"], ...]) -> None:
         self.map, self.lanes, self.paths = road_map, road_map.lanes, paths
         self.index = {lane.id: k for k, lane in enumerate(self.lanes)}
-        self.lines = shapely.linestrings([p[i, :2] for p in paths for i in range(len(p))], indices=_owners(paths))
+        self.lines = [shapely.LineString(path[:, :2].astype(np.float64)) for path in paths]
         self.successors = [self._known(lane.successors) for lane in self.lanes]
         self.predecessors: list[list[int]] = [[] for _ in self.lanes]
         for k, following in enumerate(self.successors):
@@ -220,7 +221,7 @@ class _Builder:
             return GivesWay.PARTING
         merging = {*self.successors[one]} & {*self.successors[other]}
         enter_one, enter_other = self.paths[one][0, 2], self.paths[other][0, 2]
-        across = float(wrap_angle(np.float64(enter_other - enter_one)))
+        across = math.remainder(float(enter_other) - float(enter_one), math.tau)
         if merging and abs(across) < TURN:
             return GivesWay.ZIPPER
         turns = self._turn(one), self._turn(other)
@@ -268,14 +269,11 @@ def _crosses(conflict: dict[str, float]) -> bool:
     return conflict["gives_way"] not in (GivesWay.ZIPPER, GivesWay.PARTING)
 
 
-def _span(line: BaseGeometry, part: BaseGeometry) -> tuple[float, float]:
+def _span(line: shapely.LineString, part: BaseGeometry) -> tuple[float, float]:
     """From where to where (m) a part of a line goes along it."""
-    s = shapely.line_locate_point(line, shapely.points(shapely.get_coordinates(part)))
+    points: Array = np.asarray(shapely.points(shapely.get_coordinates(part)))
+    s = shapely.line_locate_point(line, points)
     return float(s.min()), float(s.max())
-
-
-def _owners(paths: tuple[Float32[Array, "_ 4"], ...]) -> Array:
-    return np.repeat(np.arange(len(paths)), [len(path) for path in paths])
 
 
 def _cell(xy: Array, corner: Array, nx: int) -> tuple[int]:

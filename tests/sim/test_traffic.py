@@ -1,0 +1,404 @@
+"""Motorists against the models' formulas, written once more, and against what traffic rules ask."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_scenes import cone, line, moving
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from traffic_scenes import crossroads, highway, overlapping, straight_lane, traffic
+
+from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.scenario import Goal, Motorist, Scenario, Script
+from alpamayo_sim.scene import Category, RoadMap, Signal, SignalState, StopLine
+
+LENGTH = 4.8
+
+
+def step(world: World, steps: int = 1) -> None:
+    for _ in range(steps):
+        world.step(np.zeros((world.num_worlds, 2)))
+
+
+def speeds(world: World) -> np.ndarray:
+    return np.hypot(*world.agent_velocity[0].T)
+
+
+def idm(speed: float, wanted: float, gap: float, ahead: float) -> float:
+    """Treiber 2000 with 1.5 and 2 m/s², 1.5 s, 2 m, and the engine's documented clamps."""
+    desired = 2.0 + max(1.5 * speed + speed * (speed - ahead) / (2.0 * np.sqrt(3.0)), 0.0)
+    free = max(1.0 - (speed / wanted) ** 4, -2.0 / 1.5)
+    return float(np.clip(1.5 * (free - (desired / max(gap, 0.1)) ** 2), -8.0, 1.5))
+
+
+@pytest.mark.parametrize("ahead", [5.0, 12.0, 18.0])
+def test_the_equilibrium_gap_is_that_of_the_formula(ahead: float) -> None:
+    tracks = [moving(name, x=x, speed=ahead, steps=1000) for name, x in (("follower", 10.0), ("lead", 70.0))]
+    ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=1000)
+    world = World([traffic(highway(1, 20000.0), tracks, [Motorist("follower", 20.0)], ego=ego)])
+    step(world, 990)
+    gap = world.agent_pose[0, 1, 0] - world.agent_pose[0, 0, 0] - LENGTH
+    assert gap == pytest.approx((2.0 + 1.5 * ahead) / np.sqrt(1.0 - (ahead / 20.0) ** 4), rel=2e-3)
+
+
+def test_a_free_motorist_takes_the_limit_if_that_is_lower() -> None:
+    tracks = [moving("wants 20", x=10.0, speed=15.0), moving("wants more", x=10.0, y=3.5, speed=15.0)]
+    motorists = [Motorist("wants 20", 20.0), Motorist("wants more", changes_lanes=False)]
+    world = World([traffic(highway(2), tracks, motorists)])
+    step(world, 300)
+    assert speeds(world) == pytest.approx([20.0, 30.0], abs=0.1)
+
+
+def mobil(x: dict[str, float], v: dict[str, float], politeness: float, wanted: float = 25.0) -> float:
+    """Kesting 2007: gain - threshold for who is at ``me``, or -inf where it is not safe; -inf speeds: nobody."""
+
+    def acc(who: str, lead: str) -> float:
+        if lead not in x:
+            return idm(v[who], wanted, 1e6, 0.0)
+        return idm(v[who], wanted, x[lead] - x[who] - LENGTH, v[lead])
+
+    gain = acc("me", "new lead") - acc("me", "lead")
+    if acc("me", "new lead") < -3.0:
+        return -np.inf
+    if "new follower" in x:
+        if acc("new follower", "me") < -3.0 or x["me"] - x["new follower"] < LENGTH:
+            return -np.inf
+        gain += politeness * (acc("new follower", "me") - acc("new follower", "new lead"))
+    if "follower" in x:
+        gain += politeness * (acc("follower", "lead") - acc("follower", "me"))
+    if "new lead" in x and x["new lead"] - x["me"] < LENGTH:
+        return -np.inf
+    return gain - 0.2
+
+
+def changes(x: dict[str, float], v: dict[str, float], politeness: float) -> bool:
+    """Whether the engine's motorist has left its lane after a thought; agent 16 thinks at time 0."""
+    names = ["lead", "follower", "new lead", "new follower"]
+    tracks, motorists = [], []
+    for name in names:
+        if name in x:
+            tracks.append(moving(name, x=x[name], y=3.5 * name.startswith("new"), speed=v[name]))
+            motorists.append(Motorist(name, 25.0, changes_lanes=False))
+    filler = [moving(f"far {k}", x=100.0 * k, y=900.0, speed=0.0) for k in range(15 - len(tracks))]
+    me = moving("me", x=x["me"], speed=v["me"])
+    made = traffic(highway(2), [*tracks, *filler, me], [*motorists, Motorist("me", 25.0, politeness=politeness)])
+    world = World([made])
+    assert world.agents(0).ids[15] == "me"
+    step(world)
+    return bool(world._arrays["lane"].numpy()[0, 16] == 1)
+
+
+def test_mobil_on_a_case_that_was_computed_by_hand() -> None:
+    # Behind a leader 30 m ahead at 15 m/s: a = 1.5 (1 - 0.8^4 - ((2 + 30 + 28.87) / 25.2)²) = -7.86; free: 0.886.
+    x, v = {"me": 500.0, "lead": 530.0}, {"me": 20.0, "lead": 15.0}
+    assert mobil(x, v, 0.3) == pytest.approx(0.886 + 7.86 - 0.2, abs=0.02)
+    assert changes(x, v, 0.3)
+    blocked = ({**x, "new follower": 490.0}, {**v, "new follower": 25.0})
+    assert mobil(*blocked, 0.3) == -np.inf
+    assert not changes(*blocked, 0.3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.0, 1.0))
+def test_mobil_decides_as_the_formula(seed: int, politeness: float) -> None:
+    rng = np.random.default_rng(seed)
+    x, v = {"me": 500.0}, {"me": float(rng.uniform(10, 24))}
+    for name, sign in (("lead", 1), ("follower", -1), ("new lead", 1), ("new follower", -1)):
+        if rng.random() < 0.8:
+            x[name] = 500.0 + sign * float(rng.uniform(6.0, 60.0))
+            v[name] = float(rng.uniform(10, 24))
+    gain = mobil(x, v, politeness)
+    if abs(gain) < 0.05:
+        return  # within rounding of the threshold
+    assert changes(x, v, politeness) == (gain > 0.0)
+
+
+def test_a_lane_change_is_smooth_and_ends_in_the_middle() -> None:
+    tracks = [moving("me", x=100.0, speed=20.0), moving("slow", x=140.0, speed=8.0)]
+    world = World([traffic(highway(2), tracks, [Motorist("me", 25.0), Motorist("slow", 8.0, changes_lanes=False)])])
+    rows = []
+    for _ in range(120):
+        step(world)
+        rows.append(world.agent_pose[0, 0].copy())
+    y = np.array(rows)[:, 1]
+    assert y[-1] == pytest.approx(3.5, abs=1e-4)
+    assert (np.diff(y) > -1e-4).all()
+    assert np.abs(np.diff(y, 2)).max() < 0.03  # the quintic's peak: 5.77 * 3.5 m / (3 s)² * (0.1 s)²
+    assert rows[-1][0] > world.agent_pose[0, 1, 0]  # overtaken
+
+
+def test_hysteresis_keeps_from_changing_for_nothing() -> None:
+    tracks = [moving(f"m{k}", x=100.0 + 60.0 * (k // 2), y=3.5 * (k % 2), speed=20.0) for k in range(8)]
+    world = World([traffic(highway(2), tracks, [Motorist(f"m{k}", 20.0) for k in range(8)])])
+    lanes = world._arrays["lane"].numpy()[0, 1:9].copy()
+    for _ in range(200):
+        step(world)
+        assert (world._arrays["lane"].numpy()[0, 1:9] == lanes).all()
+
+
+def test_keeping_right_is_a_matter_of_bias() -> None:
+    motorist = Motorist("m", 20.0, right_bias=0.3)
+    world = World([traffic(highway(2), [moving("m", x=100.0, y=3.5, speed=20.0)], [motorist])])
+    step(world, 60)
+    assert world.agent_pose[0, 0, 1] == pytest.approx(0.0, abs=1e-3)
+
+
+def ramp() -> RoadMap:
+    """A lane that ends beside one that goes on."""
+    return RoadMap(
+        lanes=(
+            straight_lane("main", (0, 3.5), (400, 3.5), successors=("on",), right_neighbours=("ramp",)),
+            straight_lane("ramp", (0, 0), (400, 0), left_neighbours=("main",)),
+            straight_lane("on", (400, 3.5), (1500, 3.5)),
+        )
+    )
+
+
+def test_whose_lane_ends_changes_in_time() -> None:
+    tracks = [moving(f"ramp-{k}", x=20.0 + 30 * k, speed=20.0) for k in range(4)]
+    tracks += [moving(f"main-{k}", x=25.0 + 35 * k, y=3.5, speed=20.0) for k in range(6)]
+    world = World([traffic(ramp(), tracks, [Motorist(t.id, 20.0) for t in tracks])])
+    for _ in range(500):
+        step(world)
+        assert overlapping(world) == []
+    assert (world.agent_pose[0, world.agent_valid[0], 0] > 400.0).all()
+    assert world.agent_valid[0].sum() >= 1
+
+
+def test_lanes_that_run_together_zip() -> None:
+    road_map = RoadMap(
+        lanes=(
+            straight_lane("left", (0, 20), (200, 0), successors=("on",)),
+            straight_lane("right", (0, -20), (200, 0), successors=("on",)),
+            straight_lane("on", (200, 0), (1500, 0)),
+        )
+    )
+    tracks = [
+        moving(f"{name}-{k}", x=15.0 + 25 * k, y=y * (20 - 2.5 * k - 1.5), heading=-y * 0.0997, speed=15.0)
+        for name, y in (("left", 1), ("right", -1))
+        for k in range(5)
+    ]
+    motorists = [Motorist(t.id, 15.0, lane_id=t.id[:-2]) for t in tracks]
+    world = World([traffic(road_map, tracks, motorists)])
+    order = []
+    for _ in range(500):
+        step(world)
+        assert overlapping(world) == []
+        for k in np.flatnonzero(world.agent_pose[0, :, 0] > 210.0):
+            if k not in order:
+                order.append(k)
+    sides = [k // 5 for k in order]
+    assert len(order) == 10
+    assert sum(a != b for a, b in pairwise(sides)) >= 6  # one from here, one from there
+
+
+@pytest.mark.parametrize("control", ["signals", "none", "two signs", "four signs"])
+def test_nobody_meets_at_a_crossroads_and_all_get_through(control: str) -> None:
+    world = World([crossroads(seed, control) for seed in range(3)])
+    for k in range(1500):
+        step(world)
+        if k % 3 == 0:
+            assert [overlapping(world, w) for w in range(3)] == [[], [], []]
+    assert world.agent_valid.sum() == 0
+
+
+def test_who_comes_from_the_stop_sign_lets_the_others_pass() -> None:
+    made = crossroads(1, "two signs", each=1)
+    world = World([made])
+    first: dict[str, int] = {}
+    for k in range(700):
+        step(world)
+        for name, pose in zip(world.agents(0).ids, world.agent_pose[0], strict=True):
+            if np.abs(pose[:2]).max() < 10.0:
+                first.setdefault(name[:-2], k)
+    assert max(first["west"], first["east"]) < min(first["south"], first["north"])
+
+
+def one_lane(states: list[int] | None, sign: bool = False, crosswalk: bool = False, **values: object) -> Scenario:
+    """A motorist 150 m before a line at x = 200, and what holds there."""
+    lanes = (straight_lane("in", (0, 0), (200, 0), successors=("out",)), straight_lane("out", (200, 0), (900, 0)))
+    stop = StopLine("line", line((200, -1.75), (200, 1.75)), ("in", "out"))
+    walk = (line((203, -6), (206, -6), (206, 6), (203, 6)),) if crosswalk else ()
+    road_map = RoadMap(lanes=lanes, stop_lines=(stop,) if sign or states else (), crosswalks=walk)
+    light = Signal("light", np.array([200, 3, 5], np.float32), np.array(states or [0], np.int8), ("out",))
+    tracks = [moving("m", x=50.0, speed=14.0), *values.pop("others", [])]  # type: ignore[misc]
+    scripts = values.pop("scripts", ())
+    made = traffic(road_map, tracks, [Motorist("m", 14.0)], signals=(light,) if states else ())
+    return Scenario(made.scene, Goal(4000.0, 60.0), tuple(scripts), motorists=made.motorists)  # type: ignore[arg-type]
+
+
+def fronts(made: Scenario, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    world = World([made])
+    rows = []
+    for _ in range(steps):
+        step(world)
+        rows.append((world.agent_pose[0, 0, 0] + 0.5 * LENGTH, speeds(world)[0]))
+    x, v = np.array(rows).T
+    return x, v
+
+
+def test_red_holds_green_lets_go_and_late_yellow_is_driven() -> None:
+    red = [SignalState.RED] * 200 + [SignalState.GREEN]
+    x, v = fronts(one_lane(red), 320)
+    assert (x[:200] < 200.0).all()
+    assert x[199] > 197.0
+    assert v[199] < 0.05
+    assert x[-1] > 220.0
+    late = [SignalState.GREEN] * 100 + [SignalState.YELLOW] * 15 + [SignalState.RED]  # 8 m before the line
+    x, v = fronts(one_lane(late), 180)
+    assert 185.0 < x[99] < 200.0
+    assert v.min() > 12.0
+    early = [SignalState.GREEN] * 50 + [SignalState.YELLOW] * 30 + [SignalState.RED]
+    assert fronts(one_lane(early), 300)[0].max() < 200.0
+
+
+def test_a_stop_sign_is_stopped_at() -> None:
+    x, v = fronts(one_lane(None, sign=True), 350)
+    stood = np.flatnonzero(v == 0.0)
+    assert len(stood)
+    assert 196.0 < x[stood[0]] <= 200.0
+    assert x[-1] > 230.0
+
+
+def walker(start: float, speed: float) -> dict[str, object]:
+    """Somebody who walks over the crosswalk once the motorist is near."""
+    track = moving("p", x=204.5, y=start, speed=speed, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
+    script = Script("p", line((204.5, start), (204.5, 9.0)), speed)
+    return {"others": [type(track)(**{**track.__dict__, "category": Category.PEDESTRIAN})], "scripts": (script,)}
+
+
+def test_people_on_a_crosswalk_are_let_pass() -> None:
+    made = one_lane(None, crosswalk=True, **walker(-16.0, 1.2))
+    world = World([made])
+    slowest = np.inf
+    for _ in range(400):
+        step(world)
+        front, person = world.agent_pose[0, 0, 0] + 0.5 * LENGTH, world.agent_pose[0, 1]
+        if world.agent_valid[0, 1] and -5.9 < person[1] < 2.0:
+            assert front < 203.0
+            slowest = min(slowest, float(speeds(world)[0]))
+    assert slowest < 3.0
+    assert front > 230.0
+
+
+def test_an_empty_crosswalk_is_no_reason_to_brake() -> None:
+    assert fronts(one_lane(None, crosswalk=True), 250)[1].min() > 13.9
+
+
+def test_bends_are_taken_at_their_speed() -> None:
+    angle = np.linspace(0.0, np.pi / 2, 30)
+    bend = line(*[(200.0 + 20.0 * np.sin(a), 20.0 - 20.0 * np.cos(a)) for a in angle])
+    lanes = (
+        straight_lane("in", (0, 0), (200, 0), successors=("bend",)),
+        type(straight_lane("x", (0, 0), (1, 0)))("bend", bend, np.full(30, 3.5, np.float32), successors=("out",)),
+        straight_lane("out", (220, 20), (220, 500)),
+    )
+    world = World([traffic(RoadMap(lanes=lanes), [moving("m", x=20.0, speed=20.0)], [Motorist("m", 20.0)])])
+    fastest, hardest = 0.0, 0.0
+    for _ in range(250):
+        before = speeds(world)[0]
+        step(world)
+        hardest = max(hardest, float(before - speeds(world)[0]) / 0.1)
+        if world.agent_pose[0, 0, 0] > 201.0 and world.agent_pose[0, 0, 1] < 19.0:
+            fastest = max(fastest, float(speeds(world)[0]))
+    assert fastest**2 / 20.0 < 2.5 * 1.15
+    assert hardest < 3.5
+    assert speeds(world)[0] > 12.0
+
+
+def test_motorists_see_the_ego_props_and_people() -> None:
+    tracks = [moving(f"m{k}", x=20.0, y=3.5 * k, speed=15.0, steps=400) for k in range(3)]
+    person = moving("p", x=150.0, y=7.5, speed=0.0, steps=400, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN)
+    road_map = highway(3)
+    motorists = [Motorist(f"m{k}", 15.0, changes_lanes=False) for k in range(3)]
+    ego = moving("ego", x=150.0, y=0.3, speed=0.0, steps=400)
+    world = World([traffic(road_map, [*tracks, person], motorists, ego=ego, props=(cone("c", 150.0, 3.0),))])
+    step(world, 300)
+    front = world.agent_pose[0, :3, 0] + 0.5 * LENGTH
+    assert speeds(world)[:3] == pytest.approx(0.0, abs=0.05)
+    np.testing.assert_allclose(front, [150 - 2.4 - 2.0, 150 - 0.2 - 2.0, 150 - 0.3 - 2.0], atol=0.6)
+
+
+def test_turns_are_decided_by_the_seed() -> None:
+    def ends(seed: int) -> tuple[float, float]:
+        made = crossroads(seed, "none", each=1)
+        world = World([made])
+        last = {}
+        for _ in range(700):
+            step(world)
+            last |= {k: tuple(world.agent_pose[0, k, :2].round(0)) for k in np.flatnonzero(world.agent_valid[0])}
+        return last[0]
+
+    assert ends(0) == ends(0)
+    assert len({ends(seed) for seed in range(8)}) == 3  # straight on, left and right
+
+
+def digest_of(world: World, steps: int) -> str:
+    total = hashlib.sha256()
+    rng = np.random.default_rng(0)
+    controls = rng.normal(0.0, 1.0, (steps, 2)) * [1.0, 0.002]
+    for k in range(steps):
+        world.step(np.tile(controls[k], (world.num_worlds, 1)))
+        agents = world.agents(0)
+        total.update(agents.pose.tobytes() + agents.velocity.tobytes() + agents.valid.tobytes())
+    return total.hexdigest()
+
+
+def crowded() -> Scenario:
+    rng = np.random.default_rng(4)
+    tracks = [
+        moving(f"m{k}", x=30.0 + 9.0 * k, y=3.5 * int(rng.integers(3)), speed=rng.uniform(10, 25)) for k in range(30)
+    ]
+    motorists = [Motorist(t.id, float(rng.uniform(12, 28)), seed=k) for k, t in enumerate(tracks)]
+    return traffic(highway(3), tracks, motorists, ego=moving("ego", x=20.0, y=3.5, speed=15.0))
+
+
+def test_traffic_is_the_same_in_any_batch_and_after_a_restore() -> None:
+    made = crowded()
+    alone = digest_of(World([made]), 150)
+    assert digest_of(World([made, crossroads(0, "signals"), crowded()]), 150) == alone
+    world = World([made])
+    saved = world.snapshot()
+    digest_of(world, 40)
+    world.restore(saved)
+    assert digest_of(world, 150) == alone
+    world.assign([0], [crossroads(1, "none")])
+    world.assign([0], [made])
+    assert digest_of(world, 150) == alone
+
+
+@pytest.mark.slow
+def test_traffic_is_the_same_in_another_process_with_other_threads() -> None:
+    code = "import test_traffic as t; print(t.digest_of(t.World([t.crowded()] * 3), 100))"
+    here = Path(__file__).parent
+    runs = []
+    for threads in ("1", "4"):
+        paths = [str(here), str(here.parent), *sys.path]
+        env = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(paths)}
+        runs.append(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True))
+    digests = {run.stdout.strip() for run in runs}
+    assert digests == {digest_of(World([crowded()] * 3), 100)}
+
+
+def test_what_a_motorist_cannot_be_is_said() -> None:
+    track = moving("m", x=10.0, y=300.0)
+    with pytest.raises(InputError, match=r"motorist 'm' starts 4 m or more from any lane"):
+        World([traffic(highway(1), [track], [Motorist("m")])])
+    with pytest.raises(InputError, match="there is no lane 'moon'"):
+        World([traffic(highway(1), [track], [Motorist("m", lane_id="moon")])])
+    late = type(track)(**{**track.__dict__, "valid": np.arange(60) > 3})
+    with pytest.raises(InputError, match="is not there at the first step"):
+        World([traffic(highway(1), [late], [Motorist("m")])])
+    with pytest.raises(InputError, match="motorist for unknown actor 'x'"):
+        traffic(highway(1), [track], [Motorist("x")])
+    with pytest.raises(InputError, match="which has one already"):
+        traffic(highway(1), [track], [Motorist("m"), Motorist("m")])
+    with pytest.raises(InputError, match="wanted_speed is 0"):
+        Motorist("m", 0.0)
