@@ -121,14 +121,14 @@ def test_the_dynamic_bicycle_agrees_with_scipy(speed: float, curvature: float, f
     expected = single_track(controls, speed, friction)
     np.testing.assert_allclose(world.ego_pose[0], expected[:3], atol=0.02)
     np.testing.assert_allclose(world.ego_speed[0], expected[3], atol=0.01)
-    np.testing.assert_allclose(world._arrays["slip"].numpy()[0, 0], expected[4:], atol=0.01)
+    np.testing.assert_allclose(world.array("slip")[0, 0], expected[4:], atol=0.01)
 
 
 @pytest.mark.parametrize("friction", [0.3, 0.6, 0.9])
 def test_the_skid_pad_ends_at_the_friction_limit(friction: float) -> None:
     world = world_of(Dynamics(model="dynamic", substeps=10), speed=12.0, friction=friction)
     hold_speed(world, 12.0, 0.2, 150)
-    _, yaw_rate = world._arrays["slip"].numpy()[0, 0]
+    _, yaw_rate = world.array("slip")[0, 0]
     pulled = 5.0 * (12.0 - float(world.ego_speed[0]))
     limit = np.sqrt((friction * G) ** 2 - pulled**2) * np.cos(np.arctan(2.578 * 0.2))  # the front axle slides
     assert yaw_rate * world.ego_speed[0] == pytest.approx(limit, rel=5e-3)
@@ -138,14 +138,14 @@ def test_the_skid_pad_ends_at_the_friction_limit(friction: float) -> None:
 def test_below_the_limit_the_dynamic_car_steers_neutrally() -> None:
     world = world_of(Dynamics(model="dynamic"), speed=15.0)
     hold_speed(world, 15.0, 0.01, 80)  # both axles have the same stiffness per load: yaw rate = speed * curvature
-    _, yaw_rate = world._arrays["slip"].numpy()[0, 0]
+    _, yaw_rate = world.array("slip")[0, 0]
     assert yaw_rate == pytest.approx(float(world.ego_speed[0]) * 0.01, rel=0.02)
 
 
 def test_at_low_speed_the_dynamic_car_is_the_kinematic_one() -> None:
     world = world_of(Dynamics(model="dynamic"), speed=1.5)
     drive(world, 0.0, 0.2, 40)
-    lateral, yaw_rate = world._arrays["slip"].numpy()[0, 0]
+    lateral, yaw_rate = world.array("slip")[0, 0]
     assert yaw_rate == pytest.approx(1.5 * 0.2, rel=1e-3)
     assert lateral == pytest.approx(1.422 * yaw_rate, rel=1e-3)
     centre = world.ego_pose[0, :2] - 1.422 * np.array([np.cos(world.ego_pose[0, 2]), np.sin(world.ego_pose[0, 2])])

@@ -92,7 +92,7 @@ def changes(x: dict[str, float], v: dict[str, float], politeness: float) -> bool
     world = World([made])
     assert world.agents(0).ids[15] == "me"
     step(world)
-    return bool(world._arrays["lane"].numpy()[0, 16] == 1)
+    return bool(world.array("lane")[0, 16] == 1)
 
 
 def test_mobil_on_a_case_that_was_computed_by_hand() -> None:
@@ -137,10 +137,10 @@ def test_a_lane_change_is_smooth_and_ends_in_the_middle() -> None:
 def test_hysteresis_keeps_from_changing_for_nothing() -> None:
     tracks = [moving(f"m{k}", x=100.0 + 60.0 * (k // 2), y=3.5 * (k % 2), speed=20.0) for k in range(8)]
     world = World([traffic(highway(2), tracks, [Motorist(f"m{k}", 20.0) for k in range(8)])])
-    lanes = world._arrays["lane"].numpy()[0, 1:9].copy()
+    lanes = world.array("lane")[0, 1:9].copy()
     for _ in range(200):
         step(world)
-        assert (world._arrays["lane"].numpy()[0, 1:9] == lanes).all()
+        assert (world.array("lane")[0, 1:9] == lanes).all()
 
 
 def test_keeping_right_is_a_matter_of_bias() -> None:
@@ -398,7 +398,7 @@ def test_what_a_motorist_cannot_be_is_said() -> None:
         World([traffic(highway(1), [late], [Motorist("m")])])
     with pytest.raises(InputError, match="motorist for unknown actor 'x'"):
         traffic(highway(1), [track], [Motorist("x")])
-    with pytest.raises(InputError, match="which has one already"):
+    with pytest.raises(InputError, match="which has a part already"):
         traffic(highway(1), [track], [Motorist("m"), Motorist("m")])
     with pytest.raises(InputError, match="wanted_speed is 0"):
         Motorist("m", 0.0)

@@ -299,7 +299,7 @@ class Fixed:
     nearby: wp.array[wp.int32]  # per cell: 1 + how many pieces its list has, 0 where it is not made yet
     nearby_lists: wp.array[wp.uint16]  # per cell NEARBY rows: the pieces nearest to its middle, nearest first
     motorists: wp.array[MotoristRow]
-    lane_controls: wp.array[wp.vec2i]  # of each lane: its signal or Control, and whether a stop sign holds for its traffic
+    lane_controls: wp.array[wp.vec2i]  # of each lane: its signal or Control; whether a stop sign holds
     lanes: wp.array[LaneRow]
     lane_paths: wp.array[wp.vec4]
     lane_links: wp.array[wp.int32]
