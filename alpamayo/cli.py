@@ -145,6 +145,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Make training data with the expert, train tiny, evaluate it. Interrupted, it goes on where it stopped."""
+    from alpamayo.evaluation import console as evaluation_console
     from alpamayo.evaluation import evaluate as run_evaluation
     from alpamayo.training import train_tiny
 
@@ -164,7 +165,7 @@ def train(
     for name, value in result.open_loop.items():
         console.print(f"{name}: {value:.4g}")
     if evaluation_episodes:
-        _show_evaluation(report["closed_loop"])
+        evaluation_console.show_evaluation(report["closed_loop"])
 
 
 @app.command()
@@ -174,26 +175,49 @@ def evaluate(
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
+    stop_when: Annotated[
+        str | None,
+        typer.Option(help="Stop a driver as soon as a claim is shown or refuted: 'at-fault < 5%', 'arrived > 90%'."),
+    ] = None,
+    importance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAMILY",
+            help="The probability of an at-fault collision in one family, with the episodes spent where a pilot came "
+            "near to failing.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws of --importance.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core, at most 8]")] = None,
     as_json: Json = False,
 ) -> None:
     """Drive the evaluation's scenarios (seeds that training never uses) and compare drivers with 95 % intervals."""
     from alpamayo.drivers import check_name
 
-    names = [name.strip() for name in driver.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in driver.split(",") if name.strip()))
     for name in names:
         check_name(name, recorded=False)
+    if not names or (importance and (len(names) > 1 or stop_when)):
+        raise InputError("evaluate needs a driver; --importance is for one driver and goes without --stop-when")
+    from alpamayo.evaluation import console, failure_probability
     from alpamayo.evaluation import evaluate as run_evaluation
 
-    out = out or Path("runs") / "evaluation"
+    options: dict[str, Any] = {"guard": guard, "checkpoint": checkpoint, "workers": workers}
     with _progress() as progress:
-        result = run_evaluation(
-            names, episodes, out, guard=guard, checkpoint=checkpoint, workers=workers, progress=progress
-        )
+        if importance:
+            folder = out or Path("runs") / f"importance-{importance}"
+            result = failure_probability(
+                names[0], importance, episodes, folder, seed=seed, progress=progress, **options
+            )
+        else:
+            folder = out or Path("runs") / "evaluation"
+            result = run_evaluation(names, episodes, folder, stop_when=stop_when, progress=progress, **options)
     if as_json:
         _print_json(result)
+    elif importance:
+        console.show_importance(result)
     else:
-        _show_evaluation(result)
+        console.show_evaluation(result)
 
 
 @app.command()
@@ -333,33 +357,3 @@ def _run_cells(row: dict[str, Any]) -> dict[str, str]:
 
 def _number(value: float | None, unit: str) -> str:
     return "n/a" if value is None else f"{value:.2f} {unit}".strip()
-
-
-def _show_evaluation(result: dict[str, Any]) -> None:
-    console = Console()
-    table = Table(header_style="bold", title=f"{result['episodes']} scenarios a driver, 95 % intervals")
-    for name in ("driver", "guard", "at fault", "any collision", "off-road", "arrived", "progress", "PDM score"):
-        table.add_column(name)
-    for row in result["drivers"]:
-        if not row["n"]:
-            continue
-        cells = [_percent(row[name]) for name in ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")]
-        cells += [_mean(row["progress_m"], 0, " m"), _mean(row["pdm_score"], 2)]
-        table.add_row(row["driver"], "on" if row["guarded"] else "off", *cells)
-    console.print(table)
-    for failure in result["excluded"]:
-        console.print(f"[red]excluded[/red] {failure['driver']} {failure['scenario']}: {failure['reason']}")
-
-
-def _percent(rate: dict[str, float] | None) -> str:
-    if rate is None or rate["value"] is None:
-        return "n/a"
-    return f"{rate['value']:.0%}\n[{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
-
-
-def _mean(mean: dict[str, Any] | None, digits: int, unit: str = "") -> str:
-    if mean is None or mean["value"] is None:
-        return "n/a"
-    value = f"{mean['value']:.{digits}f}{unit}"
-    known = mean["low"] is not None and mean["high"] is not None
-    return f"{value}\n[{mean['low']:.{digits}f}, {mean['high']:.{digits}f}]" if known else value

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -23,10 +23,11 @@ def in_order(
     workers: int | None = None,
     what: str = "",
     progress: Progress = lambda what, done, total: None,
-) -> Iterator[tuple[Task, Result | Exception]]:
+) -> Generator[tuple[Task, Result | Exception], None, None]:
     """Each task with its result, or with the exception that it raised; both have to pickle.
 
-    Whoever stops asking stops the work: what has not begun is dropped. One worker or one task needs no process.
+    Whoever closes the generator stops the work: what has not begun is dropped, what has begun is finished. One
+    worker or one task needs no process.
 
     Args:
         work: a function at the top of its module.
@@ -46,6 +47,7 @@ def in_order(
             yield task, result
         return
     pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker)
+    wait = True
     try:
         futures = [pool.submit(_attempt, work, task) for task in tasks]
         for done, (task, future) in enumerate(zip(tasks, futures, strict=True), start=1):
@@ -56,8 +58,11 @@ def in_order(
         raise InputError(
             f"{what}: a worker process was killed, perhaps for want of memory; try fewer workers"
         ) from error
+    except KeyboardInterrupt:
+        wait = False
+        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=wait, cancel_futures=True)
 
 
 def _attempt(work: Callable[[Task], Result], task: Task) -> Result | Exception:

@@ -110,6 +110,7 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "goal_m": round(float(scenario.goal.distance - episode.progress[0]), 3),
         "collision": touched(episode),
         "at_fault_collision": bool(collision.violated[0]),
+        "clearance_m": _number(collision.margin[0]),
         "off_road": bool(area.violated[0]) if area.valid[0] else None,
         "time_to_collision_margin_s": _number(verdict.rules["time_to_collision"].margin[0]),
         "comfort": _number(verdict.rules["comfort"].value[0]),

@@ -132,7 +132,7 @@ def _document(
                 "failed": lambda r: bool(r["failures"]),
             },
             {name: partial(_scored, score=name) for name in runs[0]["scores"]},
-            lambda run: run["hashes"]["scenario"],
+            lambda run: (run["scenario"], run["hashes"]["scenario"]),
         ),
         "preventability": table,
         "coverage": odd.coverage(runs),

@@ -39,7 +39,11 @@ def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             test = row["figures"].get(name)
             if test is not None:
                 gap = bounds({**test, "value": test["difference"]}, digits, " ", unit, scale)
-                yield f"{label}, {first} less {second}: {gap}, p = {test['p_holm']:.3f}, {test['n']} pairs"
+                yield f"{label}, {first} less {second}: {gap}, p {_p(test['p_holm'])}, {test['n']} pairs"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def bounds(row: Mapping[str, Any] | None, digits: int, between: str = "\n", unit: str = "", scale: float = 1.0) -> str:

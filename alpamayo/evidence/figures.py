@@ -37,7 +37,7 @@ def figures(runs: Sequence[Run], confidence: float) -> dict[str, Any]:
     """What a list of runs shows: rates, scores with their parts, rules, kilometres per incident, the guard."""
     kilometres = sum(run["kilometres"] for run in runs)
     incidents = sum(any(is_failed(run, rule) for rule in INCIDENTS) for run in runs)
-    clusters = [run["hashes"]["scenario"] for run in runs]
+    clusters = [f"{run['scenario']} {run['hashes']['scenario']}" for run in runs]
     return {
         "n": len(runs),
         "failed": rate([bool(run["failures"]) for run in runs], confidence),
@@ -97,7 +97,7 @@ def comparisons(
     rows = {name: {key(run): run for run in some} for name, some in grouped(runs, "driver").items()}
     out: list[dict[str, Any]] = []
     for first, second in itertools.combinations(rows, 2):
-        both = [name for name in rows[first] if name in rows[second]]
+        both = sorted(set(rows[first]) & set(rows[second]))
         pairs = [(rows[first][name], rows[second][name]) for name in both]
         tests = {name: _paired(pairs, figure, confidence, rates=True) for name, figure in failed.items()}
         tests |= {name: _paired(pairs, figure, confidence, rates=False) for name, figure in scored.items()}

@@ -344,8 +344,9 @@ def confidence_sequence(failures: int, n: int, confidence: float = 0.95) -> Inte
 def importance_rate(failed: Bool[Array, " n"], weights: Float[Array, " n"], confidence: float = 0.95) -> RareRate:
     """Failure probability from runs drawn from a proposal; ``weights`` are nominal over proposal density.
 
-    The interval is normal, from the standard error of the mean of weight times failure, cut off at 0 and 1;
-    effective n is (sum w)² / sum w² of the failed runs (Kish), which says how far that normality can be believed.
+    The interval is Fay and Feuer's for weighted counts (Statistics in Medicine 16, 1997), which for equal weights is
+    Garwood's: failures are few and weights uneven, and a normal interval would be too sure. Effective n is (sum w)² /
+    sum w² of the failed runs (Kish): as many equal failures would say as much.
 
     Raises:
         InputError: no runs, lengths that differ, weights negative or not finite.
@@ -356,13 +357,19 @@ def importance_rate(failed: Bool[Array, " n"], weights: Float[Array, " n"], conf
     z, n = w * hit, len(w)
     estimate = float(z.mean())
     error = float(z.std(ddof=1) / math.sqrt(n)) if n > 1 else math.inf
-    reach = float(stats.norm.isf(0.5 * (1.0 - _confidence(confidence)))) * error
     effective = float(z.sum() ** 2 / np.square(z).sum()) if z.any() else 0.0
     normalised = float(z.sum() / w.sum()) if w.any() else math.nan
-    interval = Interval(max(0.0, estimate - reach), min(1.0, estimate + reach))
-    if not z.any():  # no failure was seen: the spread of zeros says nothing
-        interval = Interval(0.0, min(1.0, rule_of_three(n, confidence) * float(w.max())))
-    return RareRate(estimate, error, interval, effective, normalised, n)
+    return RareRate(estimate, error, _weighted_count(z / n, float(w.max()) / n, confidence), effective, normalised, n)
+
+
+def _weighted_count(parts: Array, heaviest: float, confidence: float) -> Interval:
+    """Fay and Feuer's interval of a sum of weighted Poisson counts; ``parts`` are the weights of what happened."""
+    tail = 0.5 * (1.0 - _confidence(confidence))
+    total, square = float(parts.sum()), float(np.square(parts).sum())
+    low = 0.5 * square / total * float(stats.chi2.ppf(tail, 2.0 * total**2 / square)) if total > 0.0 else 0.0
+    total, square = total + heaviest, square + heaviest**2
+    high = 0.5 * square / total * float(stats.chi2.isf(tail, 2.0 * total**2 / square)) if total > 0.0 else 0.0
+    return Interval(min(1.0, low), min(1.0, high))
 
 
 def _confidence(confidence: float) -> float:

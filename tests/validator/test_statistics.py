@@ -193,7 +193,10 @@ def test_importance_sampling_finds_a_rare_rate():
     assert rare.standard_error < 0.1 * rare.estimate
     assert 10 < rare.effective_n < 4000
     nothing = statistics.importance_rate(np.zeros(300, bool), np.ones(300))
-    assert nothing.interval.high == pytest.approx(statistics.rule_of_three(300))
+    assert nothing.interval == pytest.approx(statistics.poisson_rate(0, 300.0))
+    plain = statistics.importance_rate(np.arange(300) < 7, np.ones(300))
+    assert plain.interval == pytest.approx(statistics.poisson_rate(7, 300.0))
+    assert plain.effective_n == pytest.approx(7.0)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,10 @@ class Family:
         scene = dataclasses.replace(scenario.scene, id=name, provenance=provenance)
         return dataclasses.replace(scenario, scene=scene, family=self.name, parameters=dict(values), seed=seed)
 
+    def draw(self, seed: int) -> dict[str, float]:
+        """The parameters that ``build({}, seed)`` takes, without building."""
+        return self._draw({}, np.random.default_rng([self.number, seed]))
+
     def sample(self, rng: Rng) -> Scenario:
         """A scenario with a seed from ``rng``."""
         return self.build({}, int(rng.integers(2**31)))

@@ -1,0 +1,210 @@
+"""The failure probability in one family, with the episodes spent where failures are thought to be.
+
+Seeds are drawn, not densities: a family's pool of seeds is a sample of what the family makes, and each seed i is
+driven with a probability q_i that is higher where a pilot came near to failing. A run then weighs (1 / N) / q_i, so
+the estimate is unbiased for the pool whatever the guess was worth (Owen, "Monte Carlo theory, methods and examples",
+chapter 9). The guess is a ridge regression of the pilot's clearance on the parameters' ranks and their squares; with
+P_i its probability that the clearance is negative, the best q_i is proportional to the root of P_i. A part of the
+draws stays uniform, which bounds every weight (defensive mixture, Hesterberg, 1995). The pilot counts too, with
+weight 1: its mean is unbiased, and so is the other's, whatever the pilot showed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int
+from scipy import stats
+
+from alpamayo.drivers import make_driver
+from alpamayo.evaluation.suite_run import Task, run_task, task_of
+from alpamayo.evidence.figures import rate
+from alpamayo.evidence.record import number
+from alpamayo.parallel import in_order
+from alpamayo.progress import Progress
+from alpamayo.provenance import code_version
+from alpamayo.runs import check_writable, write_json
+from alpamayo.validator.statistics import RareRate, importance_rate
+from alpamayo_scenarios.families import get_family
+from alpamayo_scenarios.suite import FIRST_EVALUATION_SEED
+from alpamayo_sim.errors import InputError
+
+Array = np.ndarray
+CONFIDENCE = 0.95
+POOL = 4000  # seeds
+PILOT = 1.0 / 3.0  # of the episodes
+LEAST = 12  # episodes
+UNIFORM = 0.2  # of the draws; no weight is above 1 / UNIFORM
+LEAST_SPREAD = 0.1  # m; how far off the regression is at the least
+RIDGE = 1.0  # prior of the regression, in runs
+SHOWN = 4  # parts in which a parameter's share of the draws is told
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether a run failed, and how near (m) it came to another road user."""
+
+    failed: bool
+    clearance: float
+
+
+def failure_probability(
+    driver: str,
+    family: str,
+    episodes: int,
+    out: Path,
+    *,
+    seed: int = 0,
+    guard: bool | None = None,
+    checkpoint: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Probability of an at-fault collision in a family, by importance sampling over its seeds.
+
+    A third of the episodes is a pilot, drawn evenly; the others go where it came near to failing. Episodes that
+    ``out`` already holds are not driven again. A run that raises counts as failed.
+
+    Args:
+        driver: its name.
+        family: a family's name.
+        episodes: how many to drive, pilot and all; at least 12.
+        out: the folder of the records.
+        seed: of the draws.
+        guard: on or off; None is the driver's default.
+        checkpoint: weights for ``tiny``.
+        workers: processes; one a core unless given.
+        progress: is told of the episodes.
+
+    Returns:
+        JSON values: the estimate with standard error, interval, effective n and the plain runs it is worth; the
+        pilot's rate; which values of which parameter were driven more often.
+
+    Raises:
+        InputError: unknown driver or family, too few episodes, a folder that cannot be written.
+    """
+    if episodes < LEAST:
+        raise InputError(f"importance sampling needs at least {LEAST} episodes, got {episodes}")
+    make_driver(driver, checkpoint)
+    seeds = FIRST_EVALUATION_SEED + np.arange(POOL)
+    drawn = [get_family(family).draw(int(s)) for s in seeds]
+    names = sorted(drawn[0])
+    pool = np.array([[values[name] for name in names] for values in drawn])
+    check_writable(out)
+    reasons: dict[str, str] = {}
+
+    def drive(rows: Int[Array, " n"], what: str) -> list[Outcome]:
+        tasks = [task_of(driver, family, int(seeds[i]), out, guard, checkpoint) for i in rows]
+        return _outcomes(tasks, workers, what, progress, reasons)
+
+    found = sample(drive, pool, episodes, np.random.default_rng(seed))
+    result = {"driver": driver, "family": family, "confidence": CONFIDENCE, "code_version": code_version()}
+    result |= found.as_json(names, pool) | {"raised": reasons}
+    write_json(result, out / "importance.json")
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What importance sampling found: the estimate, failures and runs of the pilot, runs that differ, and each q."""
+
+    estimate: RareRate
+    pilot: tuple[int, int]
+    distinct: int
+    q: Float64[Array, " n"]
+
+    def as_json(self, names: Sequence[str], pool: Float64[Array, "n p"]) -> dict[str, Any]:
+        """As JSON values. ``driven_more_often`` has, for each quarter of a parameter's values, how much more."""
+        e = self.estimate
+        plain = e.estimate * (1.0 - e.estimate) / e.standard_error**2 if e.standard_error > 0.0 else None
+        return {
+            "probability": {
+                "value": e.estimate,
+                "standard_error": number(e.standard_error),
+                "low": e.interval.low,
+                "high": e.interval.high,
+                "n": e.n,
+                "distinct": self.distinct,
+                "effective_n": e.effective_n,
+                "worth_plain_runs": plain,
+            },
+            "pilot": rate([i < self.pilot[0] for i in range(self.pilot[1])], CONFIDENCE),
+            "driven_more_often": {name: _emphasis(values, self.q) for name, values in zip(names, pool.T, strict=True)},
+        }
+
+
+def sample(
+    drive: Callable[[Int[Array, " n"], str], list[Outcome]],
+    pool: Float64[Array, "n p"],
+    episodes: int,
+    rng: np.random.Generator,
+) -> Sample:
+    """A pilot, a guess, and the runs that are drawn by it.
+
+    Args:
+        drive: rows of the pool to be driven, and what to call it; an outcome for each.
+        pool: parameters of each seed.
+        episodes: how many to drive.
+        rng: source of the draws.
+    """
+    count = max(LEAST // 2, round(PILOT * episodes))
+    first = rng.integers(0, len(pool), count)
+    pilot = drive(first, "pilot")
+    q = proposal(pool, first, pilot)
+    rows = rng.choice(len(pool), episodes - count, p=q)
+    outcomes = [*pilot, *drive(rows, "where failures are thought to be")]
+    weights = np.concatenate([np.ones(count), 1.0 / (len(pool) * q[rows])])
+    estimate = importance_rate(np.array([o.failed for o in outcomes]), weights, CONFIDENCE)
+    failed = sum(outcome.failed for outcome in pilot)
+    return Sample(estimate, (failed, count), len(np.unique([*first, *rows])), q)
+
+
+def proposal(pool: Float64[Array, "n p"], rows: Int[Array, " m"], outcomes: Sequence[Outcome]) -> Float64[Array, " n"]:
+    """Probability of each seed of the pool to be driven, never under ``UNIFORM`` / N, from what some rows gave."""
+    features = _features(pool)
+    seen = features[rows]
+    near = np.array([min(o.clearance, 0.0) if o.failed else o.clearance for o in outcomes])
+    prior = RIDGE * np.diag(np.concatenate([[0.0], np.ones(features.shape[1] - 1)]))
+    slopes = np.linalg.solve(seen.T @ seen + prior, seen.T @ near)
+    spread = max(float(np.std(near - seen @ slopes)), LEAST_SPREAD)
+    likelihood = stats.norm.logcdf(-(features @ slopes) / spread)
+    wanted = np.exp(0.5 * (likelihood - likelihood.max()))
+    return UNIFORM / len(pool) + (1.0 - UNIFORM) * wanted / wanted.sum()
+
+
+def _features(pool: Float64[Array, "n p"]) -> Float64[Array, "n f"]:
+    """One, the rank of each parameter in [-1, 1], and its square less the mean."""
+    ranks = 2.0 * stats.rankdata(pool, axis=0) / (len(pool) + 1.0) - 1.0
+    return np.concatenate([np.ones((len(pool), 1)), ranks, ranks**2 - np.mean(ranks**2, axis=0)], axis=1)
+
+
+def _emphasis(values: Float64[Array, " n"], q: Float64[Array, " n"]) -> list[list[float]]:
+    """For each part of a parameter's values: from, to, and how much more often than evenly it is drawn."""
+    different = np.unique(values)
+    edges = different if len(different) <= SHOWN else np.quantile(values, np.arange(SHOWN) / SHOWN)
+    part = np.searchsorted(edges, values, side="right") - 1
+    return [
+        [float(values[part == k].min()), float(values[part == k].max()), float(q[part == k].mean() * len(values))]
+        for k in np.unique(part)
+    ]
+
+
+def _outcomes(
+    tasks: Sequence[Task], workers: int | None, what: str, progress: Progress, reasons: dict[str, str]
+) -> list[Outcome]:
+    """Outcomes of tasks, some of which may be the same."""
+    different = list({task.name: task for task in tasks}.values())
+    found: dict[str, Outcome] = {}
+    for task, row in in_order(run_task, different, workers=workers, what=what, progress=progress):
+        if isinstance(row, Exception):
+            reasons[task.name] = f"{type(row).__name__}: {row}"
+        found[task.name] = _outcome(None if isinstance(row, Exception) else row)
+    return [found[task.name] for task in tasks]
+
+
+def _outcome(row: Mapping[str, Any] | None) -> Outcome:
+    if row is None:
+        return Outcome(True, 0.0)
+    return Outcome(bool(row["at_fault_collision"]), 0.0 if row["clearance_m"] is None else float(row["clearance_m"]))

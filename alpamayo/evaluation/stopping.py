@@ -1,0 +1,83 @@
+"""When to stop: a claim on a rate, such as "at-fault < 5%", looked at after every scenario.
+
+The bound is a confidence sequence, so looking after every run does not spoil the confidence; see ``sequential``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alpamayo.validator.statistics import SequentialDecision, sequential
+from alpamayo_sim.errors import InputError
+
+EVENTS = {"at-fault": "at_fault_collision", "collision": "collision", "off-road": "off_road", "arrived": "arrived"}
+FORM = re.compile(r"\s*([a-z-]+)\s*([<>])\s*([0-9.]+)\s*%\s*")
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """A claim: the rate of ``event`` is under ``rate``; of arriving, that the rate of not arriving is."""
+
+    text: str
+    event: str
+    rate: float
+
+    def failed(self, row: Mapping[str, Any] | None) -> bool | None:
+        """Whether a run speaks against the claim: a run that could not be driven does; None where it cannot be said."""
+        if row is None:
+            return True
+        happened = row[self.event]
+        return happened if happened is None else bool(happened) != (self.event == "arrived")
+
+
+class Watch:
+    """Counts runs for and against a claim."""
+
+    def __init__(self, rule: StopRule, confidence: float) -> None:
+        self.rule, self.confidence = rule, confidence
+        self.failures = self.n = 0
+
+    def add(self, row: Mapping[str, Any] | None) -> bool:
+        """Take one more run, None for one that could not be driven; True when it is enough."""
+        failed = self.rule.failed(row)
+        if failed is not None:
+            self.n, self.failures = self.n + 1, self.failures + failed
+        return self.decision.decision != "continue"
+
+    @property
+    def decision(self) -> SequentialDecision:
+        """What the runs so far say."""
+        return sequential(self.failures, self.n, self.rule.rate, self.confidence)
+
+    def as_json(self) -> dict[str, Any]:
+        """The claim and what became of it: "shown", "refuted" or "open"."""
+        found = self.decision
+        words = {"below": "shown", "not below": "refuted", "continue": "open"}
+        return {
+            "claim": self.rule.text,
+            "outcome": words[found.decision],
+            "against": found.failures,
+            "n": found.n,
+            "low": found.lower,
+            "high": found.upper,
+        }
+
+
+def parse(text: str) -> StopRule:
+    """Read ``at-fault < 5%``, ``collision < 5%``, ``off-road < 1%`` or ``arrived > 90%``.
+
+    Raises:
+        InputError: another form, or a rate not in (0, 100).
+    """
+    match = FORM.fullmatch(text)
+    form = "must be 'at-fault < 5%', 'collision < 5%', 'off-road < 1%' or 'arrived > 90%', with your rate"
+    if match is None or match[1] not in EVENTS or (match[2] == ">") != (match[1] == "arrived"):
+        raise InputError(f"stop rule {text!r}: {form}")
+    try:
+        rate = float(match[3]) / 100.0
+    except ValueError:
+        raise InputError(f"stop rule {text!r}: {form}") from None
+    if not 0.0 < rate < 1.0:
+        raise InputError(f"stop rule {text!r}: the rate must be between 0 and 100 %, neither of them")
+    return StopRule(" ".join(text.split()), EVENTS[match[1]], 1.0 - rate if match[1] == "arrived" else rate)

@@ -1,0 +1,232 @@
+"""Drivers compared on the same scenarios, in parallel, with intervals; interrupted, it goes on where it stopped."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alpamayo.drivers import guarded_by_default, make_driver, shipped_checkpoint
+from alpamayo.evaluation.stopping import Watch, parse
+from alpamayo.evidence import manifest
+from alpamayo.evidence.figures import comparisons, grouped, mean, rate
+from alpamayo.parallel import in_order
+from alpamayo.progress import Progress
+from alpamayo.provenance import code_version, file_digest
+from alpamayo.runs import check_writable, write_json, write_run
+from alpamayo_scenarios.families import make_scenario
+from alpamayo_scenarios.suite import get_suite
+
+SUITE = "longtail-600"  # its first 60 are the suite longtail-60
+CONFIDENCE = 0.95
+AFTER_STOP = "driven after the stop rule had its answer"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One episode to be driven; ``name`` is its folder below the suite's."""
+
+    driver: str
+    guarded: bool
+    family: str
+    seed: int
+    name: str
+    out: Path
+    checkpoint: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its record goes."""
+        return self.out / self.name
+
+
+def evaluate(
+    drivers: Sequence[str],
+    episodes: int,
+    out: Path,
+    *,
+    guard: bool | None = None,
+    checkpoint: Path | None = None,
+    workers: int | None = None,
+    stop_when: str | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Drive ``episodes`` scenarios with each driver; episodes that ``out`` already holds are not driven again.
+
+    They are the first of the suite ``longtail-600``: the families in turn, with seeds that training never uses.
+    A driver that raises is excluded from that scenario and listed with the reason; the rates "if excluded runs had
+    failed" stand beside the others. ``out`` is what ``alpamayo validate`` takes: a record for each run, and
+    ``suite.json``, which says which runs there should be.
+
+    Args:
+        drivers: names.
+        episodes: scenarios, at most 600.
+        out: the folder.
+        guard: on or off; None is each driver's default.
+        checkpoint: weights for ``tiny``.
+        workers: processes; one a core unless given.
+        stop_when: a claim such as "at-fault < 5%"; a driver stops as soon as it is shown or refuted.
+        progress: is told of the episodes.
+
+    Returns:
+        JSON values: per driver rates with Clopper-Pearson and means with bootstrap intervals (95 %), per family
+        rows, tests between drivers, what became of the claim, and what was excluded.
+
+    Raises:
+        InputError: unknown driver, bad checkpoint or claim, more than 600 episodes, a folder that cannot be written.
+    """
+    rule = None if stop_when is None else parse(stop_when)
+    for name in drivers:
+        make_driver(name, checkpoint if name == "tiny" else None)
+    tasks = {name: list(_tasks(name, episodes, out, guard, checkpoint)) for name in drivers}
+    check_writable(out)
+    everything = [task for some in tasks.values() for task in some]
+    _list(out, everything, {}, drivers, episodes, stop_when)
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    excluded: list[dict[str, str]] = []
+    results = []
+    for name, some in tasks.items():
+        watch = None if rule is None else Watch(rule, CONFIDENCE)
+        driven, failed = _drive(some, watch, workers, progress)
+        rows += driven
+        excluded += failed
+        left_out |= {task.name: AFTER_STOP for task in some[len(driven) + len(failed) :] if task.folder.exists()}
+        left_out |= {row["run"]: row["reason"] for row in failed}
+        results.append(compare(name, driven, len(failed)) | ({} if watch is None else {"claim": watch.as_json()}))
+    kept = [task for task in everything if task.folder.exists() or task.name in left_out]
+    _list(out, kept, left_out, drivers, episodes, stop_when)
+    result = {
+        "suite": SUITE,
+        "episodes": episodes,
+        "confidence": CONFIDENCE,
+        "code_version": code_version(),
+        "drivers": results,
+        "comparisons": _compared(rows),
+        "excluded": excluded,
+    }
+    write_json(result, out / "evaluation.json")
+    return result
+
+
+def compare(name: str, rows: Sequence[Mapping[str, Any]], excluded: int = 0) -> dict[str, Any]:
+    """What one driver scored over its episodes. Empty rows give n = 0 and nothing else."""
+    result: dict[str, Any] = {"driver": name, "n": len(rows), "excluded": excluded}
+    if not rows:
+        return result
+    worst = [row["at_fault_collision"] for row in rows] + [True] * excluded
+    return (
+        result
+        | {"guarded": rows[0]["guarded"]}
+        | _headline(rows)
+        | {"at_fault_rate_if_excluded_failed": rate(worst, CONFIDENCE)}
+        | {"families": {family: _headline(some) for family, some in grouped(rows, "family").items()}}
+    )
+
+
+def _drive(
+    tasks: Sequence[Task], watch: Watch | None, workers: int | None, progress: Progress
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Rows and exclusions of one driver, up to where the watch has enough."""
+    rows: list[dict[str, Any]] = []
+    excluded: list[dict[str, str]] = []
+    with closing(in_order(run_task, tasks, workers=workers, what=tasks[0].driver, progress=progress)) as driven:
+        for task, found in driven:
+            if isinstance(found, Exception):
+                scenario, reason = f"{task.family}-{task.seed:05d}", f"{type(found).__name__}: {found}"
+                excluded.append({"driver": task.driver, "scenario": scenario, "run": task.name, "reason": reason})
+            else:
+                rows.append(found)
+            if watch is not None and watch.add(None if isinstance(found, Exception) else found):
+                break
+    return rows, excluded
+
+
+def _list(
+    out: Path,
+    tasks: Sequence[Task],
+    left_out: Mapping[str, str],
+    drivers: Sequence[str],
+    episodes: int,
+    stop_when: str | None,
+) -> None:
+    """Write which runs there should be; those of other drivers that the folder lists already stay."""
+    mine = {task.name.partition("/")[0] for task in tasks}
+    before = manifest.read(out) or manifest.Manifest({}, ())
+    about = {"suite": f"{SUITE}[:{episodes}]", "drivers": list(drivers), "stop_when": stop_when}
+    others = [name for name in before.runs if name.partition("/")[0] not in mine]
+    kept = {name: reason for name, reason in before.left_out.items() if name.partition("/")[0] not in mine}
+    if others:
+        about["drivers"] = sorted({*before.about.get("drivers", ()), *drivers})
+    manifest.write(manifest.Manifest(about, (*others, *(task.name for task in tasks)), {**kept, **left_out}), out)
+
+
+def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    named = [{**row, "driver": row["name"]} for row in rows]
+    failed = {"at_fault_collision": lambda row: row["at_fault_collision"], "collision": lambda row: row["collision"]}
+    scored = {"pdms": lambda row: row["pdm_score"], "progress_m": lambda row: row["progress_m"]}
+    return comparisons(named, CONFIDENCE, failed, scored, lambda row: row["scenario"])
+
+
+def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "at_fault_rate": rate([row["at_fault_collision"] for row in rows], CONFIDENCE),
+        "collision_rate": rate([row["collision"] for row in rows], CONFIDENCE),
+        "off_road_rate": rate([row["off_road"] for row in rows if row["off_road"] is not None], CONFIDENCE),
+        "arrived_rate": rate([row["arrived"] for row in rows], CONFIDENCE),
+        "progress_m": _mean(rows, "progress_m"),
+        "pdm_score": _mean(rows, "pdm_score"),
+        "comfort": _mean(rows, "comfort"),
+        "intervention_share": mean(
+            [row["interventions"] / row["steps"] for row in rows], [row["scenario"] for row in rows], CONFIDENCE
+        ),
+    }
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    known = [row for row in rows if row[name] is not None]
+    return mean([row[name] for row in known], [row["scenario"] for row in known], CONFIDENCE)
+
+
+def _tasks(name: str, episodes: int, out: Path, guard: bool | None, checkpoint: Path | None) -> Iterator[Task]:
+    for family, seed in get_suite(SUITE).first(episodes).entries:
+        yield task_of(name, family, seed, out, guard, checkpoint)
+
+
+def task_of(name: str, family: str, seed: int, out: Path, guard: bool | None, checkpoint: Path | None) -> Task:
+    """A scenario for a driver, with the guard's default and the folder of its record."""
+    guarded = guarded_by_default(name) if guard is None else guard
+    folder = f"{name.replace(':', '.')}{'+guard' if guarded else ''}/{family}-{seed:05d}"
+    return Task(name, guarded, family, seed, folder, out, checkpoint if name == "tiny" else None)
+
+
+def run_task(task: Task) -> dict[str, Any]:
+    """Drive, judge and write down one episode, unless that is done already; its row."""
+    weights = task.checkpoint or shipped_checkpoint(task.driver)
+    key = {
+        "name": task.driver,
+        "code_version": code_version(),
+        "checkpoint": file_digest(weights) if weights else "",
+    }
+    done = _finished(task, key)
+    if done is not None:
+        return done
+    from alpamayo.closed_loop import drive
+    from alpamayo.validator import score_episode
+
+    driver = make_driver(task.driver, task.checkpoint)
+    episode = drive(make_scenario(task.family, task.seed), driver, seed=task.seed, guard=task.guarded)
+    return write_run(episode, score_episode(episode), task.folder, extra=key)
+
+
+def _finished(task: Task, key: dict[str, str]) -> dict[str, Any] | None:
+    """The row of an earlier run of the same task by the same code and weights."""
+    path = task.folder / "summary.json"
+    if not path.is_file():
+        return None
+    try:
+        row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return row if all(row.get(name) == value for name, value in key.items()) else None

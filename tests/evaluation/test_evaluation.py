@@ -1,0 +1,109 @@
+"""Evaluation: claims that stop it, runs that are left out, and the way from there to the evidence."""
+
+import json
+
+import pytest
+
+from alpamayo import evidence
+from alpamayo.evaluation import evaluate, suite_run
+from alpamayo.evaluation.stopping import Watch, parse
+from alpamayo.evidence import manifest
+from alpamayo_sim.errors import InputError
+
+
+def row(task, failed):
+    """What a run leaves in the table, without driving."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    same = {"collision": failed, "arrived": not failed, "off_road": False, "pdm_score": 1.0 - failed, "comfort": 1.0}
+    numbers = {"progress_m": 50.0, "interventions": 0, "steps": 10, "guarded": False, "clearance_m": 1.0}
+    scenario = f"{task.family}-{task.seed:05d}"
+    names = {"name": task.driver, "driver": task.driver, "family": task.family, "scenario": scenario}
+    return {**same, **numbers, **names, "at_fault_collision": failed}
+
+
+@pytest.mark.parametrize(
+    ("text", "event", "rate"),
+    [
+        ("at-fault < 5%", "at_fault_collision", 0.05),
+        ("  off-road<0.5 %", "off_road", 0.005),
+        ("arrived > 90%", "arrived", pytest.approx(0.1)),
+    ],
+)
+def test_claims_are_read(text, event, rate):
+    rule = parse(text)
+    assert (rule.event, rule.rate) == (event, rate)
+
+
+@pytest.mark.parametrize("text", ["at-fault > 5%", "arrived < 5%", "at-fault < 5", "crash < 5%", "collision < 0%", ""])
+def test_other_claims_are_refused(text):
+    with pytest.raises(InputError, match="stop rule"):
+        parse(text)
+
+
+def test_a_run_that_could_not_be_driven_speaks_against_the_claim():
+    watch = Watch(parse("arrived > 50%"), 0.95)
+    assert not watch.add({"arrived": True})
+    watch.add(None)
+    watch.add({"arrived": False})
+    found = watch.as_json()
+    assert (found["against"], found["n"], found["outcome"]) == (2, 3, "open")
+    unknown = Watch(parse("off-road < 5%"), 0.95)
+    unknown.add({"off_road": None})
+    assert unknown.decision.n == 0
+
+
+def test_evaluation_stops_when_the_claim_is_shown_or_refuted(tmp_path, monkeypatch):
+    driven = []
+
+    def run(task):
+        driven.append(task.name)
+        return row(task, failed=task.driver == "idm")
+
+    monkeypatch.setattr(suite_run, "run_task", run)
+    result = evaluate(["expert", "idm"], 300, tmp_path, workers=1, stop_when="at-fault < 20%")
+    expert, idm = result["drivers"]
+    assert expert["claim"]["outcome"] == "shown"
+    assert expert["claim"]["high"] < 0.2
+    assert idm["claim"]["outcome"] == "refuted"
+    assert idm["n"] < expert["n"] < 60
+    assert len(driven) == expert["n"] + idm["n"]
+    listed = manifest.read(tmp_path)
+    assert list(listed.runs) == driven
+    assert listed.left_out == {}
+    (pair,) = result["comparisons"]
+    assert pair["n"] == idm["n"]
+    assert pair["figures"]["at_fault_collision"]["difference"] == -1.0
+
+
+def test_what_was_driven_beyond_the_stop_is_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite_run, "run_task", lambda task: row(task, failed=True))
+    first = evaluate(["idm"], 60, tmp_path, workers=1)
+    assert first["drivers"][0]["n"] == 60
+    stopped = evaluate(["idm"], 60, tmp_path, workers=1, stop_when="at-fault < 20%")["drivers"][0]["n"]
+    listed = manifest.read(tmp_path)
+    assert len(listed.left_out) == 60 - stopped
+    assert set(listed.left_out.values()) == {suite_run.AFTER_STOP}
+
+
+def test_a_driver_that_raises_is_excluded_and_the_evidence_says_so(tmp_path):
+    result = evaluate(["evaluation_drivers:Fragile"], 6, tmp_path, workers=1, guard=False)
+    (excluded,) = result["excluded"]
+    assert excluded["scenario"] == "debris-10000"
+    assert "no debris, please" in excluded["reason"]
+    row = result["drivers"][0]
+    assert (row["n"], row["excluded"]) == (5, 1)
+    worst, rate = row["at_fault_rate_if_excluded_failed"], row["at_fault_rate"]
+    assert (worst["count"], worst["n"]) == (rate["count"] + 1, 6)
+    document = evidence.collect(tmp_path, workers=1, prevent=False).document
+    assert document["runs"] == 5
+    assert document["excluded"] == [{"run": excluded["run"], "reason": excluded["reason"]}]
+    counted = document["drivers"]["fragile"]["rules"]["at_fault_collision"]["broken"]["count"]
+    assert counted == rate["count"]
+    before = json.loads((tmp_path / "suite.json").read_text())
+    evaluate(["constant-velocity"], 1, tmp_path, workers=1)
+    after = json.loads((tmp_path / "suite.json").read_text())
+    assert after["runs"] == [*before["runs"], "constant-velocity/cut-in-10000"]
+    assert after["left_out"] == before["left_out"]
+    (tmp_path / "constant-velocity" / "cut-in-10000" / "episode.json").unlink()
+    missing = evidence.collect(tmp_path, workers=1, prevent=False).document["excluded"]
+    assert {"run": "constant-velocity/cut-in-10000", "reason": "there is no record of it"} in missing

@@ -1,0 +1,20 @@
+"""Drivers of a user's own, for the tests of evaluation."""
+
+import numpy as np
+
+from alpamayo_sim.driver import Decision, Needs
+
+
+class Fragile:
+    """Goes straight on for a second and then stands; raises in every debris scenario."""
+
+    name = "fragile"
+    needs = Needs()
+
+    def reset(self, scene, rng):
+        if scene.id.startswith("debris"):
+            raise RuntimeError("no debris, please")
+
+    def act(self, observation):
+        plan = np.zeros((1, 64, 4), np.float32)
+        return Decision(plan, np.ones(1, np.float32))
