@@ -194,24 +194,11 @@ class MapIndex:
         order = np.lexsort((pairs[1], pairs[0]))
         return pairs[0][order], pairs[1][order]
 
-    def border_in_radius(
-        self, xy: Float[Array, "n 2"], radius: Float[Array, " n"]
-    ) -> tuple[Int[Array, " pairs"], Int[Array, " pairs"]]:
-        """Segments of ``border`` that come within each point's own radius (m): pairs (point, segment), sorted.
-
-        Raises:
-            InputError: the map has no drivable area, or a point is not finite.
-        """
-        self._border_or_raise()
-        pairs = self._border_tree.query(shapely.points(_points(xy)), predicate="dwithin", distance=radius)
-        order = np.lexsort((pairs[1], pairs[0]))
-        return pairs[0][order], pairs[1][order]
-
     @cached_property
     def drivable_polygon(self) -> BaseGeometry | None:
         """The drivable area as one (multi-)polygon; None where it is known by road edges alone, or not at all."""
         if self.road_map.drivable_areas:
-            polygons = [shapely.make_valid(shapely.Polygon(ring[:, :2])) for ring in self.road_map.drivable_areas]
+            polygons = _valid_polygons(self.road_map.drivable_areas)
         elif not self.road_map.road_edges:
             lanes = [lane for lane in self.road_map.lanes if lane.kind in DRIVABLE_KINDS]
             polygons = [part for lane in lanes for part in lane_strips(lane)]
@@ -226,13 +213,16 @@ class MapIndex:
     @cached_property
     def border(self) -> Border | None:
         """The border of the drivable area; None where the map does not say."""
+        return border_of(self.border_lines)
+
+    @cached_property
+    def border_lines(self) -> list[Float64[Array, "_ 2"]]:
+        """The border as lines that have the road at their left: rings of polygons, or road edges; none if unknown."""
         area = self.drivable_polygon
-        if area is not None:
-            parts = [orient(part) for part in shapely.get_parts(area) if part.geom_type == "Polygon"]
-            rings = [np.asarray(ring.coords) for part in parts for ring in (part.exterior, *part.interiors)]
-        else:
-            rings = [edge[:, :2].astype(np.float64) for edge in self.road_map.road_edges]
-        return _border(rings)
+        if area is None:
+            return [edge[:, :2].astype(np.float64) for edge in self.road_map.road_edges]
+        parts = [orient(part) for part in shapely.get_parts(area) if part.geom_type == "Polygon"]
+        return [np.asarray(ring.coords) for part in parts for ring in (part.exterior, *part.interiors)]
 
     def _border_or_raise(self) -> Border:
         if self.border is None:
@@ -306,6 +296,13 @@ def lane_strips(lane: Lane) -> list[BaseGeometry]:
     return [hull for quad in quads if (hull := shapely.MultiPoint(quad).convex_hull).geom_type == "Polygon"]
 
 
+def _valid_polygons(rings: Sequence[Float32[Array, "_ 3"]]) -> list[BaseGeometry]:
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    xy = np.concatenate([ring[:, :2] for ring in rings]).astype(np.float64)
+    polygons = np.atleast_1d(shapely.polygons(shapely.linearrings(xy, indices=owner)))
+    return [polygon if polygon.is_valid else shapely.make_valid(polygon) for polygon in polygons]
+
+
 def _union(polygons: Sequence[BaseGeometry]) -> BaseGeometry:
     area = shapely.union_all(polygons)
     if len(polygons) > 1:
@@ -314,7 +311,7 @@ def _union(polygons: Sequence[BaseGeometry]) -> BaseGeometry:
     return area
 
 
-def _border(lines: Sequence[Array]) -> Border | None:
+def border_of(lines: Sequence[Float64[Array, "_ 2"]]) -> Border | None:
     """Segments of all lines without those of no length, with the normals of their vertices."""
     start = np.concatenate([np.zeros((0, 2)), *(line[:-1] for line in lines)])
     end = np.concatenate([np.zeros((0, 2)), *(line[1:] for line in lines)])
@@ -325,10 +322,11 @@ def _border(lines: Sequence[Array]) -> Border | None:
     start, end = start[kept], end[kept]
     normal = _left((end - start) / length[kept, None])
     ends = np.concatenate([start, end])
-    _, vertex = np.unique(np.round(ends / JOINED).astype(np.int64), axis=0, return_inverse=True)
-    sums = np.zeros((vertex.max() + 1, 2))
-    np.add.at(sums, vertex.ravel(), np.concatenate([normal, normal]))
-    at_start, at_end = sums[vertex.ravel()].reshape(2, -1, 2)
+    place = np.round((ends - ends.min(axis=0)) / JOINED).astype(np.int64)
+    _, vertex = np.unique(place[:, 0] << 32 | place[:, 1], return_inverse=True)
+    both = np.concatenate([normal, normal])
+    sums = np.stack([np.bincount(vertex, weights=both[:, k]) for k in range(2)], axis=1)
+    at_start, at_end = sums[vertex].reshape(2, -1, 2)
     return Border(start, end, _or_own(at_start, normal), _or_own(at_end, normal))
 
 

@@ -16,7 +16,7 @@ from alpamayo_sim.scene import Category, Route, Scene, Track
 Array = np.ndarray
 
 HARDLY_MOVES = 5.0  # m
-ROUTE_SPACING = 1.0  # m
+ROUTE_SPACING = 2.0  # m
 VEHICLES = frozenset({Category.VEHICLE, Category.TRUCK, Category.BUS, Category.MOTORCYCLE})
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo_sim.engine import World
-from alpamayo_sim.engine.pack import piece_rows
+from alpamayo_sim.engine.map_blocks import piece_rows
 from alpamayo_sim.engine.vectors import vector_size
 from alpamayo_sim.geometry import to_frame
 from alpamayo_sim.map_index import MapIndex
@@ -84,10 +84,11 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
         lanes=ROAD.lanes, road_edges=(edge,), road_lines=(RoadLine(line((0, 9), (7, 9)), LineKind.UNKNOWN),)
     )
     pieces = piece_rows(MapIndex(road_map))
-    assert pieces["length"].max() <= 8.0
-    total = [pieces["length"][pieces["kind"] == kind].sum() for kind in range(3)]
+    length, is_edge, is_line = 8.0 * pieces[:, 4], pieces[:, 5], pieces[:, 6]
+    assert length.max() <= 8.0
+    total = [length[(is_edge == kind[0]) & (is_line == kind[1])].sum() for kind in ((0, 0), (1, 0), (0, 1))]
     assert total == pytest.approx([1200.0, 45.0, 7.0], rel=2e-3)
-    np.testing.assert_allclose(np.linalg.norm(pieces["along"], axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(pieces[:, 2:4], axis=1), 1.0, atol=1e-5)
     row = World([scenario(road_map=road_map)]).vectors(0, 50)[0, 76:].reshape(50, 7)
     assert (np.hypot(row[:, 2], row[:, 3]) > 0.5).all()
     painted = row[row[:, 6] == 1.0]
@@ -115,7 +116,7 @@ def test_the_pieces_are_those_nearest_to_the_middle_of_the_cell(seed: int, wante
     ego = moving("ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3)))
     world = World([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
     rows = world.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
-    middles = piece_rows(MapIndex(world.scenarios[0].scene.road_map))["middle"].astype(float)
+    middles = piece_rows(MapIndex(world.scenarios[0].scene.road_map))[:, :2].astype(float)
     corner, pose = middles.min(axis=0), world.ego_pose[0].astype(float)
     cells = (middles.max(axis=0) - corner) // 8.0
     middle = corner + 8.0 * (np.clip((pose[:2] - corner) // 8.0, 0, cells) + 0.5)

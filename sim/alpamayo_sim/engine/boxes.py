@@ -1,9 +1,12 @@
 # mypy: ignore-errors
-"""Oriented boxes: whether two overlap, and when within a step they first touch."""
+"""Oriented boxes: whether two overlap, when within a step they first touch, when they will at this rate."""
 
-from alpamayo_sim.engine.layout import Fixed, Slot, State
+from alpamayo_sim.engine.layout import TTC_HORIZON, Fixed, Slot, State
 from alpamayo_sim.engine.paths import between
 from alpamayo_sim.warp_runtime import wp
+
+HORIZON = wp.constant(TTC_HORIZON)
+STILL = wp.constant(1.0e-6)  # m/s
 
 
 @wp.func
@@ -38,7 +41,9 @@ def record_hit(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32,
     ego = fixed.agents[slot.agent_row + e]
     low = wp.float32(0.0)
     high = wp.float32(1.0)
-    for _ in range(10):
+    halvings = wp.int32(0)
+    while halvings < 10:
+        halvings += 1
         middle = 0.5 * (low + high)
         mine = between(state.before[w, a], state.pose[w, a], middle)
         egos = between(state.before[w, e], state.pose[w, e], middle)
@@ -51,3 +56,42 @@ def record_hit(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32,
     state.hit_velocity[w, e, a] = state.velocity[w, a]
     state.hit_ego[w, e, a] = between(state.before[w, e], state.pose[w, e], high)
     state.hit_ego_velocity[w, e, a] = state.velocity[w, e]
+
+
+@wp.func
+def moving(rate: wp.float32) -> wp.float32:
+    """A rate (m/s) that one can divide by."""
+    return wp.where(wp.abs(rate) < STILL, STILL, rate)
+
+
+@wp.func
+def time_to_overlap(
+    apart: wp.vec2, closing: wp.vec2, one: wp.vec2, one_size: wp.vec2, two: wp.vec2, two_size: wp.vec2
+) -> wp.float32:
+    """When (s) two boxes first overlap if both keep velocity and heading; 0 if they do now, TTC_HORIZON if not before.
+
+    ``apart`` (m) and ``closing`` (m/s) are of the second seen by the first, ``one`` and ``two`` their directions. The
+    boxes overlap while their shadows do on all four axes (separating-axis theorem), which is one span of time.
+    """
+    c = wp.abs(wp.dot(one, two))
+    s = wp.abs(one[0] * two[1] - one[1] * two[0])
+    reach = 0.5 * wp.vec4(
+        one_size[0] + two_size[0] * c + two_size[1] * s,
+        one_size[1] + two_size[0] * s + two_size[1] * c,
+        two_size[0] + one_size[0] * c + one_size[1] * s,
+        two_size[1] + one_size[0] * s + one_size[1] * c,
+    )
+    left = wp.vec2(-one[1], one[0])
+    aside = wp.vec2(-two[1], two[0])
+    gap = wp.vec4(wp.dot(apart, one), wp.dot(apart, left), wp.dot(apart, two), wp.dot(apart, aside))
+    per_rate = wp.vec4(
+        1.0 / moving(wp.dot(closing, one)),
+        1.0 / moving(wp.dot(closing, left)),
+        1.0 / moving(wp.dot(closing, two)),
+        1.0 / moving(wp.dot(closing, aside)),
+    )
+    a = wp.cw_mul(-reach - gap, per_rate)
+    b = wp.cw_mul(reach - gap, per_rate)
+    begins = wp.max(wp.max(wp.min(a, b)), 0.0)
+    ends = wp.min(wp.min(wp.max(a, b)), HORIZON)
+    return wp.where(begins <= ends, begins, HORIZON)

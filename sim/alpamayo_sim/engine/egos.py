@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int32
 
 Array = np.ndarray
+OFF_ROUTE = 4.0  # m
 
 
 class Egos:
@@ -62,6 +63,53 @@ class Egos:
     def off_road(self) -> Bool[Array, "worlds egos"]:
         """Whether any corner is outside the drivable area; False where none is known."""
         return self.drivable_margin < 0.0
+
+    @property
+    def time_to_collision(self) -> Float32[Array, "worlds egos"]:
+        """Time (s) to the first collision if all keep velocity and heading: 0 in a contact, 5 where none is in 5 s."""
+        return self._view("time_to_collision")
+
+    @property
+    def lane(self) -> Int32[Array, "worlds egos"]:
+        """Index of the lane that the centre is on or within 3 m of, as ``MapIndex.nearest_lane`` chooses; -1: none."""
+        return self._view("ego_lane")
+
+    @property
+    def lane_offset(self) -> Float32[Array, "worlds egos"]:
+        """Signed distance (m, left positive) of the centre from that lane's centreline."""
+        return self._view("lane_offset")
+
+    @property
+    def wrong_way(self) -> Bool[Array, "worlds egos"]:
+        """Whether the centre is on a lane (by its mean width) and the heading is more than 90 degrees off the lane's.
+
+        Where lanes of both ways overlap, the one that goes the ego's way counts.
+        """
+        return self._view("wrong_way")
+
+    @property
+    def speed_limit(self) -> Float32[Array, "worlds egos"]:
+        """Speed limit (m/s) of the lane; 0 where there is none or it is not known."""
+        return self._view("speed_limit")
+
+    @property
+    def overspeed(self) -> Float32[Array, "worlds egos"]:
+        """Speed (m/s) over the limit; 0 where no limit is known."""
+        limit = self.speed_limit
+        return np.where(limit > 0.0, np.maximum(self.speed - limit, 0.0), 0.0).astype(np.float32)
+
+    @property
+    def red_lights(self) -> Int32[Array, "worlds egos"]:
+        """How many times since the reset the front bumper came over the stop line of a signal that was red then.
+
+        Lanes of a signal without a stop line have theirs at their start.
+        """
+        return self._view("red_lights")
+
+    @property
+    def off_route(self) -> Bool[Array, "worlds egos"]:
+        """Whether the centre is more than 4 m, a lane's width and a little, from the route."""
+        return np.abs(self.lateral_offset) > OFF_ROUTE
 
     @property
     def progress(self) -> Float32[Array, "worlds egos"]:

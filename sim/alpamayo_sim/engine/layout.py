@@ -16,10 +16,13 @@ import numpy as np
 from alpamayo_sim.warp_runtime import wp
 
 HISTORY = 16
+SEEN_SPEED, SEEN_LENGTH = 40.0, 20.0  # m/s and m; what these are 1 in an observation
+NOWHERE = 1.0e6  # m; where agents are that are not there
 PIECE = 8.0  # m; map lines are cut to pieces of this length for observations
 NEARBY = 200  # map pieces that the observation can hold
-NEARBY_CELL = 8.0  # m
 MARGIN_RANGE = 4.0  # m; the drivable margin is exact up to here and clamped beyond
+TTC_HORIZON = 5.0  # s; nobody looks further ahead for collisions
+LANE_REACH = 3.0  # m; whoever is further from all lanes is on none
 
 
 class Mode(enum.IntEnum):
@@ -31,6 +34,19 @@ class Mode(enum.IntEnum):
     FOLLOW = 3
     PROP = 4
     MOTORIST = 5
+
+
+@wp.struct
+class Grid:
+    """Square cells over a map, each with a list of what is near it, which kernels make when it is first needed."""
+
+    corner: wp.vec2
+    size: wp.float32  # m
+    nx: wp.int32
+    ny: wp.int32
+    cell_row: wp.int32
+    list_row: wp.int32
+    capacity: wp.int32
 
 
 @wp.struct
@@ -53,18 +69,17 @@ class Slot:
     vehicle_row: wp.int32
     substeps: wp.int32
     border_row: wp.int32
-    cell_row: wp.int32
-    list_row: wp.int32
+    borders: wp.int32
+    centre_row: wp.int32
+    centres: wp.int32
     piece_row: wp.int32
     pieces: wp.int32
-    nearby_row: wp.int32
-    nearby_list_row: wp.int32
-    nearby_x: wp.int32
-    nearby_y: wp.int32
-    nearby_corner: wp.vec2
+    gate_row: wp.int32
+    gates: wp.int32
+    border_grid: Grid
+    centre_grid: Grid
+    piece_grid: Grid
     duration_steps: wp.int32
-    cells_x: wp.int32
-    cells_y: wp.int32
     dt: wp.float32
     tick: wp.float32  # s of one substep
     friction: wp.float32
@@ -84,8 +99,6 @@ class Slot:
     lane_cells_x: wp.int32
     lane_cells_y: wp.int32
     lane_corner: wp.vec2
-    cell_size: wp.float32
-    corner: wp.vec2
 
 
 @wp.struct
@@ -252,28 +265,44 @@ class BorderRow:
     """A segment of the drivable area's border with the normals of its two vertices (see ``map_index.Border``)."""
 
     start: wp.vec2
-    end: wp.vec2
+    step: wp.vec2  # from start to end
+    per_length: wp.float32  # 1 / length² (1/m²)
     normal_start: wp.vec2
     normal_end: wp.vec2
 
 
 @wp.struct
 class CellRow:
-    """A cell of the border grid: its rows of ``lists``, or the sign of the margin where no border is near."""
+    """A cell of the lane graph's grid: its rows of ``lane_lists``."""
 
     first: wp.int32
     count: wp.int32
-    sign: wp.float32
 
 
 @wp.struct
-class PieceRow:
-    """A straight piece of a map line, at most ``PIECE`` m long: its middle, direction, length and line kind."""
+class CentreRow:
+    """A segment of a lane's centreline; ``limit`` is 0 where the speed limit is not known."""
 
-    middle: wp.vec2
-    along: wp.vec2
+    start: wp.vec2
+    along: wp.vec2  # unit vector
     length: wp.float32
-    kind: wp.int32
+    half_width: wp.float32
+    limit: wp.float32
+    lane: wp.int32
+
+
+@wp.struct
+class GateRow:
+    """A line that must not be crossed in the direction ``way`` while a signal is red."""
+
+    start: wp.vec2
+    along: wp.vec2  # unit vector
+    length: wp.float32
+    way: wp.vec2
+    signal: wp.int32
+
+
+Features = wp.types.vector(length=8, dtype=wp.float32)  # of one row of an observation, which takes seven of them
 
 
 @wp.struct
@@ -291,13 +320,14 @@ class Fixed:
     stops: wp.array[StopRow]
     vehicles: wp.array[VehicleRow]
     signals: wp.array[wp.int32]
-    routes: wp.array[wp.vec4]
+    routes: wp.array[wp.vec4]  # x, y, heading, arc length
+    ways: wp.array[wp.vec2]  # unit vector along the segment that begins at each point of the routes
+    gates: wp.array[GateRow]
     borders: wp.array[BorderRow]
-    cells: wp.array[CellRow]
+    centres: wp.array[CentreRow]
+    pieces: wp.array[Features]  # x, y of the middle, cos, sin, length / PIECE, is edge, is painted line
+    cells: wp.array[wp.int32]  # of all grids; what the numbers mean is in ``grids.py``
     lists: wp.array[wp.int32]
-    pieces: wp.array[PieceRow]
-    nearby: wp.array[wp.int32]  # per cell: 1 + how many pieces its list has, 0 where it is not made yet
-    nearby_lists: wp.array[wp.uint16]  # per cell NEARBY rows: the pieces nearest to its middle, nearest first
     motorists: wp.array[MotoristRow]
     lane_controls: wp.array[wp.vec2i]  # of each lane: its signal or Control; whether a stop sign holds
     lanes: wp.array[LaneRow]
@@ -309,7 +339,6 @@ class Fixed:
     crosswalks: wp.array[CrosswalkRow]
     lane_cells: wp.array[CellRow]
     lane_lists: wp.array[wp.vec2i]  # lane and segment, by lane
-    limits: wp.array[wp.float32]  # speed limit (m/s) at each point of the route, 0 where it is not known
 
 
 @wp.struct
@@ -330,6 +359,12 @@ class State:
     margin: wp.array2d[wp.float32]
     collided: wp.array2d[wp.bool]
     arrived: wp.array2d[wp.bool]
+    time_to_collision: wp.array2d[wp.float32]
+    ego_lane: wp.array2d[wp.int32]
+    lane_offset: wp.array2d[wp.float32]
+    speed_limit: wp.array2d[wp.float32]
+    wrong_way: wp.array2d[wp.bool]
+    red_lights: wp.array2d[wp.int32]
     history: wp.array3d[wp.vec4]
 
     touched: wp.array3d[wp.int32]  # step of the last contact; -1 where there was none
@@ -343,6 +378,7 @@ class State:
     direction: wp.array2d[wp.vec2]  # cos and sin of the heading
     velocity: wp.array2d[wp.vec2]
     valid: wp.array2d[wp.bool]
+    seen: wp.array2d[Features]  # x, y, cos, sin, speed / 40, length / 20, width / 20, radius; see ``show``
     before: wp.array2d[wp.vec3]
     speed: wp.array2d[wp.float32]
     command: wp.array2d[wp.float32]
@@ -381,12 +417,13 @@ SCENARIO_BLOCKS = {
     "vehicles": VehicleRow,
     "signals": wp.int32,
     "routes": wp.vec4,
-    "limits": wp.float32,
+    "ways": wp.vec2,
+    "gates": GateRow,
     "motorists": MotoristRow,
     "lane_controls": wp.vec2i,
 }
-MAP_BLOCKS = {"borders": BorderRow, "cells": CellRow, "lists": wp.int32, "pieces": PieceRow}
-MAP_BLOCKS |= {"nearby": wp.int32, "nearby_lists": wp.uint16}
+MAP_BLOCKS = {"borders": BorderRow, "centres": CentreRow, "pieces": Features}
+GRID_BLOCKS = {"cells": wp.int32, "lists": wp.int32}
 GRAPH_BLOCKS = {
     "lanes": LaneRow,
     "lane_paths": wp.vec4,
@@ -398,7 +435,7 @@ GRAPH_BLOCKS = {
     "lane_cells": CellRow,
     "lane_lists": wp.vec2i,
 }
-BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS, **GRAPH_BLOCKS}
+BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS, **GRID_BLOCKS, **GRAPH_BLOCKS}
 FIRST_ROW = {  # the field of a slot that holds a block's first row
     "agents": "agent_row",
     "logs": "log_row",
@@ -410,13 +447,11 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "vehicles": "vehicle_row",
     "signals": "signal_row",
     "routes": "route_row",
+    "ways": "route_row",
+    "gates": "gate_row",
     "borders": "border_row",
-    "cells": "cell_row",
-    "lists": "list_row",
+    "centres": "centre_row",
     "pieces": "piece_row",
-    "nearby": "nearby_row",
-    "nearby_lists": "nearby_list_row",
-    "limits": "route_row",
     "motorists": "motorist_row",
     "lane_controls": "lane_control_row",
     "lanes": "lane_row",
@@ -457,6 +492,12 @@ EGO_ARRAYS = (
     ("margin", wp.float32),
     ("collided", wp.bool),
     ("arrived", wp.bool),
+    ("time_to_collision", wp.float32),
+    ("ego_lane", wp.int32),
+    ("lane_offset", wp.float32),
+    ("speed_limit", wp.float32),
+    ("wrong_way", wp.bool),
+    ("red_lights", wp.int32),
 )
 PAIR_ARRAYS = (
     ("touched", wp.int32),
@@ -471,6 +512,7 @@ AGENT_ARRAYS = (
     ("direction", wp.vec2),
     ("velocity", wp.vec2),
     ("valid", wp.bool),
+    ("seen", Features),
     ("before", wp.vec3),
     ("speed", wp.float32),
     ("command", wp.float32),

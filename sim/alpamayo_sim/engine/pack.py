@@ -8,43 +8,23 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import shapely
-from jaxtyping import Float32, Float64, Int, Int8
-from scipy import ndimage
+from jaxtyping import Float32, Int8
 
 from alpamayo_sim.dynamics import Dynamics
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.lane_graph import UNLIMITED, controls_of, pack_lanes
-from alpamayo_sim.engine.layout import MARGIN_RANGE, Mode
+from alpamayo_sim.engine.layout import Mode
+from alpamayo_sim.engine.map_blocks import gate_rows, pack_map
 from alpamayo_sim.engine.polylines import path_rows
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import interpolate, project, wrap_angle
-from alpamayo_sim.map_index import Border, MapIndex, border_sides
 from alpamayo_sim.scenario import Ego, Manoeuvre, Motorist, Scenario, Script
-from alpamayo_sim.scene import Prop, RoadMap, Route, Scene, SignalState, Track
+from alpamayo_sim.scene import Prop, Route, Scene, SignalState, Track
 
 Array = np.ndarray
-CELL_SIZE = 4.0  # m
-MAX_CELLS = 1 << 20
 ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
-MAX_PIECES = 1 << 16  # what a list of nearby pieces can name
-FLATNESS = 0.1  # m; map lines lose points that are no further off
-LIMIT_SPACING = 8.0  # m of the route that share a speed limit
 ON_LANE = 4.0  # m; a motorist starts no further from a lane
 STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
-
-
-@dataclass(frozen=True, eq=False)
-class PackedMap:
-    """The border of the drivable area with its grid of candidates (see ``pack_map``)."""
-
-    index: MapIndex
-    blocks: Mapping[str, Array]
-    size: tuple[int, int]
-    cell_size: float
-    corner: tuple[float, float]
-    nearby_size: tuple[int, int]
-    nearby_corner: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +78,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
     blocks.add("vehicles", _vehicle_row(scenario.dynamics))
     signals = _signal_rows(scene)
     blocks.add("signals", signals.ravel())
+    blocks.add("gates", gates := gate_rows(scene))
     if motorists:
         blocks.add("lane_controls", controls_of(scene))
     named: list[Track | Prop] = [*(by_id[name] for name in egos), *others, *scene.props]
@@ -109,6 +90,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
             "egos": len(egos),
             "steps": scene.steps,
             "signal_steps": signals.shape[1],
+            "gates": len(gates),
             "dt": scene.dt,
             "substeps": scenario.dynamics.substeps,
             "tick": scene.dt / scenario.dynamics.substeps,
@@ -122,77 +104,6 @@ def pack_scenario(scenario: Scenario) -> Packed:
         scripted=bool(scripts or motorists),
         on_lanes=bool(motorists),
     )
-
-
-@lru_cache(maxsize=64)
-def pack_map(road_map: RoadMap) -> PackedMap:
-    """The border grid: for each cell the border segments that can be nearest to a point in it.
-
-    A segment can be the nearest to a point of the cell, and within ``MARGIN_RANGE`` of it, only if it is no
-    further from the cell's centre than the nearest one by the cell's diagonal, and within range plus half of it.
-    """
-    index = MapIndex(road_map)
-    border = index.border
-    pieces = piece_rows(index)
-    nearby = _nearby_grid(pieces)
-    if border is None:
-        empty = {name: layout.empty_rows(dtype) for name, dtype in layout.MAP_BLOCKS.items()}
-        return PackedMap(
-            index,
-            blocks={**empty, "pieces": pieces, **_nearby_blocks(nearby[0])},
-            size=(0, 0),
-            cell_size=CELL_SIZE,
-            corner=(0.0, 0.0),
-            nearby_size=nearby[0],
-            nearby_corner=nearby[1],
-        )
-    low = np.minimum(border.start, border.end).min(axis=0) - MARGIN_RANGE
-    high = np.maximum(border.start, border.end).max(axis=0) + MARGIN_RANGE
-    cell_size = max(CELL_SIZE, float(np.sqrt(np.prod(high - low) / MAX_CELLS)))
-    nx, ny = (int(n) for n in np.ceil((high - low) / cell_size))
-    near = _cells_near(border, low, cell_size, (ny, nx))
-    centres = low + cell_size * (np.stack([near % nx, near // nx], axis=1) + 0.5)
-    half = cell_size * np.sqrt(0.5)
-    rows, segments = index.border_in_radius(centres, np.full(len(near), MARGIN_RANGE + half + 1e-6))
-    distance, side = border_sides(border, centres[rows], segments)
-    order = np.lexsort((-np.abs(side), distance, rows))
-    found, first = np.unique(rows[order], return_index=True)
-    nearest = np.full(len(near), np.inf)
-    nearest[found] = distance[order][first]
-    kept = distance <= nearest[rows] + 2.0 * half + 1e-6
-    cells = layout.empty_rows(layout.CellRow, nx * ny)
-    cells["count"][near] = np.bincount(rows[kept], minlength=len(near))
-    cells["first"] = np.concatenate([[0], np.cumsum(cells["count"])[:-1]])
-    cells["sign"] = _signs(near[found], side[order][first], (ny, nx))
-    segments = segments[kept]
-    return PackedMap(
-        index,
-        blocks={"borders": _border_rows(border), "cells": cells, "lists": segments.astype(np.int32), "pieces": pieces}
-        | _nearby_blocks(nearby[0]),
-        size=(nx, ny),
-        cell_size=cell_size,
-        corner=(float(low[0]), float(low[1])),
-        nearby_size=nearby[0],
-        nearby_corner=nearby[1],
-    )
-
-
-def _cells_near(border: Border, low: Array, cell_size: float, shape: tuple[int, int]) -> Int[Array, " near"]:
-    """Cells that the border may come near to: those that it runs through and the rings of cells about them."""
-    pieces = shapely.segmentize(shapely.linestrings(np.stack([border.start, border.end], axis=1)), 0.5 * cell_size)
-    x, y = np.floor((shapely.get_coordinates(pieces) - low) / cell_size).astype(int).T
-    touched = np.zeros(shape, bool)
-    touched[np.clip(y, 0, shape[0] - 1), np.clip(x, 0, shape[1] - 1)] = True
-    rings = 1 + int(np.ceil(MARGIN_RANGE / cell_size + 0.5))
-    return np.flatnonzero(ndimage.maximum_filter(touched, 2 * rings + 1, mode="constant"))
-
-
-def _signs(near: Array, side: Array, shape: tuple[int, int]) -> Float64[Array, " cells"]:
-    """Sign of the margin in each cell: of a cell far from the border, that of the nearest cell near it."""
-    sign = np.zeros(shape)
-    sign.ravel()[near] = np.where(side < 0.0, -1.0, 1.0)
-    nearest = ndimage.distance_transform_edt(sign == 0.0, return_distances=False, return_indices=True)
-    return sign[tuple(nearest)].ravel()
 
 
 class _Blocks:
@@ -233,8 +144,9 @@ def _add_ego(blocks: _Blocks, scene: Scene, track: Track, ego: Ego) -> None:
     row = layout.empty_rows(layout.EgoRow, 1)
     row["control_row"] = blocks.add("controls", controls)
     row["route_row"] = blocks.add("routes", route)
+    step = np.diff(route[:, :2].astype(np.float64), axis=0, append=2.0 * route[-1:, :2] - route[-2:-1, :2])
+    blocks.add("ways", (step / np.linalg.norm(step, axis=1, keepdims=True)).astype(np.float32))
     row["route_points"], row["goal"] = len(route), ego.distance
-    blocks.add("limits", _speed_limits(scene, route))
     blocks.add("egos", row)
 
 
@@ -362,56 +274,4 @@ def _signal_rows(scene: Scene) -> Array:
         if signal.states.size:
             row[: len(signal.states)] = signal.states
             row[len(signal.states) :] = signal.states[-1]
-    return rows
-
-
-def _speed_limits(scene: Scene, route: Float32[Array, "n 4"]) -> Float32[Array, " n"]:
-    """Speed limit (m/s) of the lane that each point of the route lies on, 0 where it is not known."""
-    lanes = scene.road_map.lanes
-    asked, which = np.unique(np.floor(route[:, 3] / LIMIT_SPACING), return_index=True)
-    at = route[which]
-    match = pack_map(scene.road_map).index.nearest_lane(at[:, :2], at[:, 2], max_distance=STOP_REACH)
-    limits = np.array([lane.speed_limit or 0.0 for lane in lanes] + [0.0], np.float32)[match.index]
-    return limits[np.searchsorted(asked, np.floor(route[:, 3] / LIMIT_SPACING))]
-
-
-def piece_rows(index: MapIndex) -> Array:
-    """The map's lines without points that lie within ``FLATNESS`` of a straight line, cut to pieces."""
-    arrays = index.arrays
-    middles, steps, kinds = [np.zeros((0, 2))], [np.zeros((0, 2))], [np.zeros(0, np.int32)]
-    if len(arrays.offsets) > 1:
-        owner = np.repeat(np.arange(len(arrays.kind)), np.diff(arrays.offsets))
-        lines = shapely.linestrings(arrays.points[:, :2].astype(np.float64), indices=owner)
-        flat = shapely.segmentize(shapely.simplify(lines, FLATNESS), layout.PIECE)
-        xy, line = shapely.get_coordinates(flat, return_index=True)
-        within = line[1:] == line[:-1]
-        middles.append((0.5 * (xy[1:] + xy[:-1]))[within])
-        steps.append((xy[1:] - xy[:-1])[within])
-        kinds.append(arrays.kind[line[:-1][within]].astype(np.int32))
-    step = np.concatenate(steps)
-    length = np.linalg.norm(step, axis=1)
-    rows = layout.empty_rows(layout.PieceRow, len(step))
-    rows["middle"], rows["length"], rows["kind"] = np.concatenate(middles), length, np.concatenate(kinds)
-    rows["along"] = step / np.maximum(length, 1e-9)[:, None]
-    return rows[length > 1e-6][:MAX_PIECES]
-
-
-def _nearby_grid(pieces: Array) -> tuple[tuple[int, int], tuple[float, float]]:
-    """Cells and corner of the grid whose lists of nearby pieces the kernels make when they are first needed."""
-    if not len(pieces):
-        return (0, 0), (0.0, 0.0)
-    low, high = pieces["middle"].min(axis=0), pieces["middle"].max(axis=0)
-    nx, ny = (1 + int(n) for n in (high - low) // layout.NEARBY_CELL)
-    return (nx, ny), (float(low[0]), float(low[1]))
-
-
-def _nearby_blocks(size: tuple[int, int]) -> dict[str, Array]:
-    cells = size[0] * size[1]
-    return {"nearby": np.zeros(cells, np.int32), "nearby_lists": np.zeros(cells * layout.NEARBY, np.uint16)}
-
-
-def _border_rows(border: Border) -> Array:
-    rows = layout.empty_rows(layout.BorderRow, len(border.start))
-    for name in ("start", "end", "normal_start", "normal_end"):
-        rows[name] = getattr(border, name)
     return rows

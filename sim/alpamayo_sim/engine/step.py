@@ -6,10 +6,11 @@ own row alone; ``assess`` (in ``assess.py``) looks at the result. No thread read
 launch, so the same scenario gives the same bits in whatever batch and on however many threads.
 """
 
+from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.assess import POSES, start_on_route
 from alpamayo_sim.engine.dynamics import drive_ego
 from alpamayo_sim.engine.lanes import find_spot
-from alpamayo_sim.engine.layout import Fixed, Mode, Slot, State
+from alpamayo_sim.engine.layout import Features, Fixed, Mode, Slot, State
 from alpamayo_sim.engine.motorists import move_motorist, start_motorist, steer_motorist
 from alpamayo_sim.engine.paths import along_arc
 from alpamayo_sim.engine.replay import log_of, recorded_controls, replay_agent, replay_ego
@@ -18,6 +19,10 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
+NOWHERE = wp.constant(layout.NOWHERE)
+SPEEDS = wp.constant(layout.SEEN_SPEED)
+LENGTHS = wp.constant(layout.SEEN_LENGTH)
+
 
 @wp.func
 def time_at(state: State, slot: Slot, w: wp.int32, substep: wp.int32) -> wp.float32:
@@ -25,6 +30,21 @@ def time_at(state: State, slot: Slot, w: wp.int32, substep: wp.int32) -> wp.floa
     if substep == slot.substeps:
         return wp.float32(state.step[w] + 1) * slot.dt
     return wp.float32(state.step[w]) * slot.dt + wp.float32(substep) * slot.tick
+
+
+@wp.func
+def show(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """What others look at of an agent, in one row; one that is not there is far away."""
+    me = fixed.agents[slot.agent_row + a]
+    place = wp.vec2(NOWHERE, NOWHERE)
+    if state.valid[w, a]:
+        place = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
+    turned = state.direction[w, a]
+    speed = wp.length(state.velocity[w, a]) / SPEEDS
+    radius = 0.5 * wp.sqrt(me.length * me.length + me.width * me.width)
+    state.seen[w, a] = Features(
+        place[0], place[1], turned[0], turned[1], speed, me.length / LENGTHS, me.width / LENGTHS, radius
+    )
 
 
 @wp.kernel
@@ -78,6 +98,7 @@ def advance(
     if not there:
         state.before[w, a] = state.pose[w, a]
     find_spot(fixed, state, slot, w, a)
+    show(fixed, state, slot, w, a)
 
 
 @wp.func
@@ -116,6 +137,12 @@ def forget_ego(state: State, w: wp.int32, e: wp.int32):
     state.margin[w, e] = 0.0
     state.collided[w, e] = False
     state.arrived[w, e] = False
+    state.time_to_collision[w, e] = 0.0
+    state.ego_lane[w, e] = -1
+    state.lane_offset[w, e] = 0.0
+    state.speed_limit[w, e] = 0.0
+    state.wrong_way[w, e] = False
+    state.red_lights[w, e] = 0
 
 
 @wp.func
@@ -197,3 +224,4 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
         place_on_path(fixed, state, slot, w, a)
     state.before[w, a] = state.pose[w, a]
     find_spot(fixed, state, slot, w, a)
+    show(fixed, state, slot, w, a)

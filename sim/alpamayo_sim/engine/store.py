@@ -1,5 +1,6 @@
 """The fixed data of all scenarios in use, on the device: each scenario and each map once, however many worlds."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.lane_graph import LaneGraph, pack_lanes
-from alpamayo_sim.engine.pack import Packed, PackedMap, pack_map, pack_scenario
+from alpamayo_sim.engine.map_blocks import GridSpec, PackedMap, pack_map
+from alpamayo_sim.engine.pack import Packed, pack_scenario
 from alpamayo_sim.scenario import Scenario
 from alpamayo_sim.warp_runtime import wp
 
@@ -42,7 +44,7 @@ class Store:
         self.packed: list[Packed] = []
         self._slots: dict[int, int] = {}
         self._graphs: dict[int, tuple[LaneGraph, dict[str, int]]] = {}
-        self._maps: dict[int, tuple[PackedMap, dict[str, int]]] = {}
+        self._maps: dict[int, tuple[PackedMap, dict[str, int], dict[str, dict[str, Any]]]] = {}
         self._used = dict.fromkeys(layout.BLOCKS, 0)
         for name, dtype in layout.BLOCKS.items():
             if getattr(self.fixed, name, None) is None:
@@ -53,18 +55,13 @@ class Store:
         return sum(self._used[name] for name in layout.SCENARIO_BLOCKS)
 
     def _add(self, packed: Packed) -> int:
-        packed_map, map_rows = self._map(packed)
         row = layout.empty_rows(layout.Slot, 1)
         for name, value in packed.numbers.items():
             row[name] = value
-        for name, first in {**self._append_all(packed.blocks), **map_rows}.items():
+        first_rows = self._append_all(packed.blocks)
+        for name, first in {**first_rows, **self._map(packed, row)}.items():
             row[layout.FIRST_ROW[name]] = first
         self._add_graph(packed, row)
-        row["pieces"] = len(packed_map.blocks["pieces"])
-        row["cells_x"], row["cells_y"] = packed_map.size
-        row["nearby_x"], row["nearby_y"] = packed_map.nearby_size
-        row["nearby_corner"] = packed_map.nearby_corner
-        row["cell_size"], row["corner"] = packed_map.cell_size, packed_map.corner
         self.packed.append(packed)
         return self._append("slots", row)
 
@@ -83,30 +80,55 @@ class Store:
         row["lane_cells_x"], row["lane_cells_y"] = graph.size
         row["lane_corner"] = graph.corner
 
-    def _map(self, packed: Packed) -> tuple[PackedMap, dict[str, int]]:
+    def _map(self, packed: Packed, row: Array) -> dict[str, int]:
+        """First rows of the blocks of the scenario's map; its sizes and grids are written to the slot's row."""
         road_map = packed.scenario.scene.road_map
         if id(road_map) not in self._maps:
             packed_map = pack_map(road_map)
-            self._maps[id(road_map)] = packed_map, self._append_all(packed_map.blocks)
-        return self._maps[id(road_map)]
+            grids = {name: self._grid(grid) for name, grid in packed_map.grids.items()}
+            self._maps[id(road_map)] = packed_map, self._append_all(packed_map.blocks), grids
+        packed_map, first_rows, grids = self._maps[id(road_map)]
+        for name, rows in packed_map.blocks.items():
+            row[name] = len(rows)
+        for name, values in grids.items():
+            for field, value in values.items():
+                row[name][field] = value
+        return first_rows
+
+    def _grid(self, grid: GridSpec) -> dict[str, Any]:
+        """Cells and lists of a grid, all zeros."""
+        rows = {"cell_row": self._reserve("cells", grid.cells)}
+        rows["list_row"] = self._reserve("lists", grid.cells * grid.capacity)
+        return {**dataclasses.asdict(grid), **rows}
 
     def _append_all(self, blocks: Any) -> dict[str, int]:
         return {name: self._append(name, rows) for name, rows in blocks.items()}
 
     def _append(self, name: str, rows: Array) -> int:
+        first = self._room(name, len(rows))
+        if len(rows):
+            block = getattr(self.fixed, name)
+            wp.copy(block, wp.array(rows, dtype=block.dtype, device="cpu"), dest_offset=first, count=len(rows))
+        return first
+
+    def _reserve(self, name: str, count: int) -> int:
+        first = self._room(name, count)
+        if count:
+            getattr(self.fixed, name)[first : first + count].zero_()
+        return first
+
+    def _room(self, name: str, count: int) -> int:
+        """Make room for so many rows; gives the first."""
         first = self._used[name]
-        needed = first + len(rows)
         block = getattr(self.fixed, name)
-        if needed > block.shape[0]:
-            larger = wp.zeros(max(needed, 2 * block.shape[0]), dtype=block.dtype, device=self.device)
+        if first + count > block.shape[0]:
+            size = max(first + count, 2 * block.shape[0])
+            larger = wp.empty(size, dtype=block.dtype, device=self.device)
             if first:
                 wp.copy(larger, block, count=first)
             setattr(self.fixed, name, larger)
             self.generation += 1
-            block = larger
-        if len(rows):
-            wp.copy(block, wp.array(rows, dtype=block.dtype, device="cpu"), dest_offset=first, count=len(rows))
-        self._used[name] = needed
+        self._used[name] = first + count
         return first
 
 

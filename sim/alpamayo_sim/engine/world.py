@@ -9,15 +9,16 @@ from jaxtyping import Bool, Float, Float32, Int32
 
 from alpamayo_sim.driver import PLAN_STEPS, Agents, Observation, Truth
 from alpamayo_sim.engine import layout
-from alpamayo_sim.engine.assess import assess
+from alpamayo_sim.engine.assess import assess, prepare
 from alpamayo_sim.engine.contacts import Body, Contact, contact_of, mass_of
 from alpamayo_sim.engine.egos import Egos
+from alpamayo_sim.engine.map_blocks import pack_map
 from alpamayo_sim.engine.observation import observation_of
-from alpamayo_sim.engine.pack import Packed, pack_map
+from alpamayo_sim.engine.pack import Packed
 from alpamayo_sim.engine.step import advance, begin, decide
 from alpamayo_sim.engine.store import Store
 from alpamayo_sim.engine.tracker import track
-from alpamayo_sim.engine.vectors import AGENTS, PIECES, describe, prepare, vector_size
+from alpamayo_sim.engine.vectors import AGENTS, PIECES, FeatureRows, describe, list_pieces
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scenario import Scenario
@@ -85,6 +86,7 @@ class World:
         """Put all worlds, or those of the mask, back to step 0."""
         _fill(self._active, self._mask(mask, "mask", default=True))
         self._launches["begin"].launch()
+        self._launches["prepare"].launch()
         self._launches["assess"].launch()
 
     def assign(self, worlds: Sequence[int], scenarios: Sequence[Scenario]) -> None:
@@ -127,6 +129,7 @@ class World:
             if self._scripted:
                 decided.launch()
             advanced.launch()
+        self._launches["prepare"].launch()
         self._launches["assess"].launch()
         if self.debug:
             self._check_finite()
@@ -234,14 +237,13 @@ class World:
             raise InputError(f"vectors: agents and pieces are {agents} and {pieces}, pieces must be 0 to 200")
         key = agents, pieces
         if key not in self._rows:
-            shape = (*self.egos.present.shape, vector_size(agents, pieces))
-            rows = wp.zeros(shape, dtype=wp.float32, device=self.device)
-            self._rows[key] = self._launch(describe, shape[:2], agents, pieces, rows), rows
+            worlds, egos, present = self._arrays["touched"].shape
+            rows = FeatureRows((worlds, egos), present, agents, pieces, self.device)
+            self._rows[key] = self._launch(describe, (worlds, egos), *rows.inputs), rows
         launch, rows = self._rows[key]
-        self._launches["prepare"].launch()
+        self._launches["list_pieces"].launch()
         launch.launch()
-        view: Array = rows.numpy()
-        return view
+        return rows.numpy()
 
     def map_index(self, w: int) -> MapIndex:
         """The index of a world's road map."""
@@ -384,7 +386,7 @@ class World:
         self._scripted = any(packed.scripted for packed in self._packed)
         most = self._most_substeps
         self._most_substeps = max(s.dynamics.substeps for s in scenarios)
-        self._has_drivable = np.array([pack_map(s.scene.road_map).size != (0, 0) for s in scenarios])
+        self._has_drivable = np.array([len(pack_map(s.scene.road_map).blocks["borders"]) > 0 for s in scenarios])
         wanted = tuple(max(int(packed.numbers[name]) for packed in self._packed) for name in ("egos", "agents"))
         present = np.arange(wanted[0]) < np.array([[packed.numbers["egos"]] for packed in self._packed])
         grown = not self._arrays or any(np.greater(wanted, self._arrays["touched"].shape[1:]))
@@ -431,7 +433,8 @@ class World:
         self._launches = {
             "begin": self._launch(begin, by_agent, active),
             "assess": self._launch(assess, by_ego, active),
-            "prepare": self._launch(prepare, by_ego),
+            "prepare": self._launch(prepare, by_ego, active),
+            "list_pieces": self._launch(list_pieces, by_ego),
             "track": self._launch(track, by_ego, self._plans, self._tracked),
         }
         moves = (self._controls, self._replayed, active)

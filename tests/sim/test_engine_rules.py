@@ -1,0 +1,147 @@
+"""What the step says of rules, against the map index, shapely and closed forms."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import shapely
+from engine_scenes import ROAD, line, moving, scenario
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpamayo_sim.engine import World
+from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scene import Lane, RoadMap, Signal, SignalState, StopLine, Track
+
+
+def lanes(rng: np.random.Generator, count: int) -> RoadMap:
+    """Crooked lanes of different widths all over the place."""
+    made = []
+    for k in range(count):
+        turn = np.cumsum(rng.normal(0.0, 0.2, 12)) + rng.uniform(-np.pi, np.pi)
+        xy = rng.uniform(-30, 30, 2) + np.cumsum(6.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1), axis=0)
+        limit = None if k % 3 == 0 else 5.0 + k
+        width = np.full(12, rng.uniform(2, 5), np.float32)
+        made.append(Lane(f"lane {k}", line(*xy.tolist()), width, speed_limit=limit))
+    return RoadMap(lanes=tuple(made))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+def test_the_lane_is_the_map_indexs(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    road_map, index = lanes(rng, count), None
+    egos = [
+        moving("ego", x=rng.uniform(-40, 40), y=rng.uniform(-40, 40), heading=rng.uniform(-3, 3)) for _ in range(30)
+    ]
+    world = World([scenario(ego=ego, road_map=road_map) for ego in egos])
+    index = MapIndex(road_map)
+    pose = world.ego_pose.astype(float)
+    match = index.nearest_lane(pose[:, :2], pose[:, 2], max_distance=3.0)
+    # lanes lose points within a centimetre of a straight line: the choice can differ where two are as near
+    cost = match.distance + 2.0 * (1.0 - np.cos(pose[:, 2] - match.heading))
+    again = _cost_of(index, pose, world.egos.lane[:, 0])
+    sure = np.abs(match.distance - 3.0) > 0.02
+    assert ((world.egos.lane[:, 0] >= 0) == (match.index >= 0))[sure].all()
+    there = sure & (match.index >= 0)
+    assert (again[there] < cost[there] + 0.15).all()
+    same = there & (world.egos.lane[:, 0] == match.index)
+    np.testing.assert_allclose(np.abs(world.egos.lane_offset[same, 0]), match.distance[same], atol=0.05)
+    limits = np.array([lane.speed_limit or 0.0 for lane in road_map.lanes], np.float32)
+    assert (world.egos.speed_limit[same, 0] == limits[match.index[same]]).all()
+    half = np.array([0.5 * lane.width[0] for lane in road_map.lanes])[match.index]
+    clear = same & (np.abs(match.distance - half) > 0.05) & (np.abs(np.cos(pose[:, 2] - match.heading)) > 0.1)
+    wrong = (match.distance < half) & (np.cos(pose[:, 2] - match.heading) < 0.0)
+    assert (world.egos.wrong_way[clear, 0] == wrong[clear]).all()
+
+
+def _cost_of(index: MapIndex, pose: np.ndarray, lane: np.ndarray) -> np.ndarray:
+    """Distance and heading's cost of the named lane alone."""
+    cost = np.full(len(lane), np.inf)
+    for k, number in enumerate(lane):
+        if number >= 0:
+            alone = MapIndex(RoadMap(lanes=(index.road_map.lanes[number],)))
+            match = alone.nearest_lane(pose[k : k + 1, :2], pose[k : k + 1, 2])
+            cost[k] = match.distance[0] + 2.0 * (1.0 - np.cos(pose[k, 2] - match.heading[0]))
+    return cost
+
+
+def test_wrong_way_overspeed_and_off_route() -> None:
+    world = World([scenario(ego=moving("ego", heading=np.pi, speed=20.0)), scenario(ego=moving("ego", speed=20.0))])
+    assert world.egos.wrong_way[:, 0].tolist() == [True, False]
+    np.testing.assert_allclose(world.egos.overspeed[:, 0], 6.0, atol=1e-5)
+    assert not world.egos.off_route.any()
+    aside = World([scenario(ego=moving("ego", y=8.0))])
+    assert aside.egos.off_route[0, 0]
+    assert aside.egos.lane[0, 0] == -1
+    assert aside.egos.overspeed[0, 0] == 0.0
+
+
+def lamp(state: SignalState) -> Signal:
+    return Signal("lamp", np.zeros(3, np.float32), np.full(60, state, np.int8), ("lane 0",))
+
+
+def test_a_red_light_is_counted_when_the_front_comes_over_the_line() -> None:
+    stop = StopLine("stop", line((30.0, 1.75), (30.0, -1.75)), ("lane 0",))
+    road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
+    for state, counted in ((SignalState.RED, 1), (SignalState.GREEN, 0), (SignalState.YELLOW, 0)):
+        lights = (lamp(state),)
+        world = World([scenario(road_map=road_map, signals=lights)])
+        seen = []
+        for _ in range(40):
+            world.step(np.zeros((1, 2)))
+            seen.append(int(world.egos.red_lights[0, 0]))
+        assert seen[-1] == counted
+        if counted:  # the front is 2.4 m ahead of the middle and 1 m further each step
+            assert seen.index(1) == 27
+
+
+def test_against_the_stop_lines_way_nothing_is_counted() -> None:
+    stop = StopLine("stop", line((-30.0, 1.75), (-30.0, -1.75)), ("lane 0",))
+    road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
+    lights = (lamp(SignalState.RED),)
+    world = World([scenario(road_map=road_map, signals=lights, ego=moving("ego", heading=np.pi))])
+    for _ in range(50):
+        world.step(np.zeros((1, 2)))
+    assert world.egos.red_lights[0, 0] == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_time_to_collision_is_when_shapelys_boxes_first_meet(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    other = moving(
+        "other",
+        x=rng.uniform(-40, 40),
+        y=rng.uniform(-40, 40),
+        speed=rng.uniform(0, 20),
+        heading=rng.uniform(-3, 3),
+        size=tuple(rng.uniform(0.5, 8.0, 3)),
+    )
+    ego = moving("ego", speed=float(rng.uniform(0, 20)), heading=float(rng.uniform(-3, 3)))
+    world = World([scenario(other, ego=ego)])
+    time = float(world.egos.time_to_collision[0, 0])
+    gap = lambda t: _box(ego, t).distance(_box(other, t))  # noqa: E731
+    if time < 5.0:
+        assert gap(time) < 0.02
+        assert all(gap(t) > 0.0 for t in np.arange(0.0, time - 0.01, 0.05))
+    else:
+        assert all(gap(t) > 0.0 for t in np.arange(0.0, 4.99, 0.02))
+
+
+def _box(track: Track, time: float) -> shapely.Polygon:
+    xy = track.position[0, :2].astype(float) + time * track.velocity[0].astype(float)
+    return shapely.Polygon(box_corners(np.array([*xy, float(track.heading[0])]), track.size[:2].astype(float)))
+
+
+def test_more_agents_than_one_run_of_bits_are_all_met() -> None:
+    cars = [moving(f"car {k}", x=-20.0 * (k + 1), speed=0.0) for k in range(70)]
+    cars[68] = moving("ahead", x=12.4, speed=5.0)
+    cars[40] = moving("touching", x=4.0, speed=10.0)
+    world = World([scenario(*cars)])
+    assert world.egos.time_to_collision[0, 0] == 0.0
+    assert [contact.agent for contact in world.collisions(0)] == [40]
+    cars[40] = moving("away", x=4.0, y=40.0)
+    world = World([scenario(*cars)])
+    assert world.egos.time_to_collision[0, 0] == pytest.approx((12.4 - 4.8) / 5.0, abs=1e-4)
