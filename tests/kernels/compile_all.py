@@ -84,6 +84,7 @@ CASES = [
         [HALF, FLOAT, HALF, FLOAT, HALF, FLOAT, FLOAT, FLOAT],
         {**BLOCK, "HAS_D": True},
     ),
+    ("ssd", "_running_sum_kernel", "", [FLOAT, FLOAT], {"REVERSE": True, "Q": 128, "BR": 16}),
     (
         "ssd",
         "_input_gradient_kernel",

@@ -6,6 +6,7 @@ import torch
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.training import (
     Routing,
+    deterministic,
     expert_load,
     load_balancing_loss,
     mtp_loss,
@@ -73,3 +74,24 @@ def test_bias_updates_even_out_the_load():
         loads.append(expert_load(records[0]))
         update_router_bias(records, rate=3e-3)
     assert loads[-1].max() < 0.2 < loads[0].max()
+
+
+def test_training_repeats_its_bytes():
+    runs = []
+    for _ in range(2):
+        with deterministic():
+            assert torch.are_deterministic_algorithms_enabled()
+            model, ids = NemotronModel(SHAPE.with_(vocab_size=50, pattern="ME*-")), tokens()
+            model.checkpoint_activations = True
+            optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+            for _ in range(3):
+                with record_routing(model) as records:
+                    hidden = model(ids, return_hidden=True)
+                    loss = next_token_loss(model.logits(hidden), ids) + mtp_loss(model, hidden, ids)
+                (loss + load_balancing_loss(records)).backward()
+                optimiser.step()
+                optimiser.zero_grad()
+                update_router_bias(records)
+        assert not torch.are_deterministic_algorithms_enabled()
+        runs.append(model.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(runs[0].values(), runs[1].values(), strict=True))

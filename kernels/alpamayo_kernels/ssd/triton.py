@@ -243,7 +243,7 @@ def _outputs(
 
 def _total(dt: Tensor, A: Tensor, Q: int) -> Tensor:
     """Return the running sum of ``dt A`` in each chunk, `[batch, chunks, heads, Q]`."""
-    return by_chunk(dt * A, Q).transpose(2, 3).contiguous().cumsum(-1)
+    return triton_gradient.running_sum(by_chunk(dt * A, Q).transpose(2, 3))
 
 
 def _scores(B: Tensor, C: Tensor, Q: int) -> Tensor:

@@ -24,6 +24,15 @@ from alpamayo_kernels.tuning import settings
 
 
 @triton.jit
+def _running_sum_kernel(in_ptr, out_ptr, rows, REVERSE: tl.constexpr, Q: tl.constexpr, BR: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
+    place = row[:, None] * Q + tl.arange(0, Q)[None, :]
+    inside = (row < rows)[:, None]
+    values = tl.load(in_ptr + place, mask=inside, other=0.0)
+    tl.store(out_ptr + place, tl.cumsum(values, axis=1, reverse=REVERSE), mask=inside)
+
+
+@triton.jit
 def _input_gradient_kernel(
     dy_ptr, x_ptr, dt_ptr, B_ptr, D_ptr, scores_ptr, total_ptr, ends_ptr, dx_ptr, ddt_ptr, skip_ptr,
     time, heads, ratio, head_dim, size, chunks,
@@ -202,11 +211,19 @@ def gradients(
 
     da = within + carried - kept
     da[..., -1] += kept.sum(-1) + total[..., -1].exp() * (starts * ends).sum((-1, -2))
-    d_decay = da.flip(-1).cumsum(-1).flip(-1)  # of dt A
+    d_decay = running_sum(da, reverse=True)  # of dt A
     dA = (d_decay * step).sum((0, 1, 3)).to(A.dtype)
     ddt += d_decay.transpose(2, 3).flatten(1, 2)[:, : dt.shape[1]] * A
     dD = None if D is None or skip is None else skip.sum((0, 1)).to(D.dtype)
     return dx, ddt.to(dt.dtype), dA, _in_time(dB, B), _in_time(dC, C), dD
+
+
+def running_sum(m: Tensor, reverse: bool = False) -> Tensor:
+    """Return the sums of the last axis up to each place, or from it on; PyTorch's own is not always repeatable."""
+    m = m.contiguous()
+    out, rows = torch.empty_like(m), m.numel() // m.shape[-1]
+    _running_sum_kernel[(triton.cdiv(rows, 16),)](m, out, rows, reverse, m.shape[-1], 16)
+    return out
 
 
 def _in_time(m: Tensor, like: Tensor) -> Tensor:

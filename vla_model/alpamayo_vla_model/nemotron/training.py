@@ -1,13 +1,15 @@
-"""Losses and updates that a Nemotron model is trained with, besides the plain next-token loss."""
+"""Losses and updates that a Nemotron model is trained with, and repeatable bytes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
@@ -100,16 +102,38 @@ def load_balancing_loss(records: list[Routing]) -> Tensor:
 
 
 @torch.no_grad()
-def update_router_bias(records: list[Routing], rate: float = 1e-3) -> None:
+def update_router_bias(records: list[Routing], rate: float = 1e-3, group: dist.ProcessGroup | None = None) -> None:
     """Raise the choice bias of experts with less than their share of tokens and lower the others' by `rate`.
 
     The loss-free balancing of arXiv 2408.15664. Several records of one router count together.
+
+    Args:
+        records: Of all calls since the last update.
+        rate: Step of the bias.
+        group: Processes that train the same model on other tokens; their loads count too.
     """
     loads: dict[Router, Tensor] = {}
     for routing in records:
         loads[routing.router] = loads.get(routing.router, torch.zeros(())) + expert_load(routing)
     for router, load in loads.items():
+        if group is not None:
+            dist.all_reduce(load, group=group)
         router.e_score_correction_bias.add_(rate * torch.sign(load.mean() - load))
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Make the same inputs give the same bytes inside, on the same machine; an operation that cannot raises.
+
+    The Triton kernels never add atomically. On a GPU this must be entered before cuBLAS is first used.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
