@@ -183,7 +183,7 @@ def test_left_padded_decoding_equals_the_peers():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 2.5e-2), (torch.float16, 4e-3)])
 @torch.no_grad()
 def test_half_precision_stays_near_the_peers(dtype, bound):
     """All experts are chosen: one that flips is no rounding error. Both are as far from float32 as each other."""
