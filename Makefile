@@ -22,7 +22,7 @@ check: .venv/installed
 
 # Speed beside the peers, on a quiet machine; figures go to the benchmarks' results.csv.
 bench-sim: .venv/installed
-	for script in scaling replay controlled; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/$$script.py || exit; done
+	for script in scaling replay controlled sensors; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/$$script.py || exit; done
 
 bench-model: .venv/installed
 	for script in peer structured streaming; do OMP_NUM_THREADS=1 $(BIN)/python vla_model/benchmarks/$$script.py || exit; done

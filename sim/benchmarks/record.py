@@ -5,7 +5,7 @@ import datetime
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 TABLE = Path(__file__).parent / "results.csv"
@@ -30,6 +30,22 @@ def seconds_per_call(work: Callable[[], object], least: float = 0.5, rounds: int
         for _ in range(calls):
             work()
         best = min(best, (time.perf_counter() - start) / calls)
+    return best
+
+
+def cpu_seconds(works: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
+    """Processor seconds of one call of each: the least of several rounds in which they take turns.
+
+    Other people's load on the machine slows all of them alike, so that ratios hold.
+    """
+    best = {name: float("inf") for name in works}
+    for work in works.values():
+        work()
+    for _ in range(rounds):
+        for name, work in works.items():
+            start = time.process_time()
+            work()
+            best[name] = min(best[name], time.process_time() - start)
     return best
 
 

@@ -5,12 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 from engine_scenes import moving, scenario
+from sim_scenes import street
 
 from alpamayo_sim.engine import World
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.lidar import Lidar, spinning_32, spinning_64
+from alpamayo_sim.scenario import Goal, Scenario
 from alpamayo_sim.scene import Category, Environment
 from alpamayo_sim.sensors import Semantic, WorldLidar
+from alpamayo_sim.sensors.lidar_open3d import part_triangles
+from alpamayo_sim.sensors.sight import EGO_INSTANCE, scene_looks
 
 BARE = dataclasses.replace(spinning_64(), range_noise=0.0, max_range=100.0, reach=1e4)
 WALL = (0.5, 60.0, 20.0)  # a bus of this size shows the lidar a plane
@@ -51,6 +55,70 @@ def test_a_wall_is_the_plane():
     assert np.allclose(scan.range[0][middle], expected[middle], atol=2e-4)
     assert np.allclose(scan.intensity[0][middle], 0.6 * np.abs(BARE.rays @ normal)[middle], atol=1e-4)
     assert len(scan.points()) == np.isfinite(scan.range).sum()
+
+
+def judge(world, lidar, w, agent):
+    """Range and instance by Open3D for the same parts as triangles and a ground plane."""
+    o3d = pytest.importorskip("open3d")
+    scene, agents = world.scenarios[w].scene, world.agents(w)
+    looks = scene_looks(scene, agents.ids, agents.category, agents.size)
+    owner = looks.table.owner
+    rows = np.flatnonzero(owner != agent)
+    poses = np.concatenate([world.ego_pose[w][None], agents.pose])
+    pose = np.where(owner[rows, None] >= 0, poses[np.maximum(owner[rows], 0)], looks.fixed[rows])
+    points, triangles = part_triangles(looks, rows, pose)
+    caster = o3d.t.geometry.RaycastingScene()
+    caster.add_triangles(o3d.core.Tensor(points), o3d.core.Tensor(triangles.astype(np.uint32)))
+    x, y, heading = poses[agent]
+    c, s = np.cos(heading), np.sin(heading)
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    directions = lidar.rays @ turn.T
+    eye = np.broadcast_to(turn @ lidar.position + [x, y, 0.0], directions.shape)
+    found = caster.cast_rays(o3d.core.Tensor(np.concatenate([eye, directions], axis=-1).astype(np.float32)))
+    ground = np.where(lidar.rays[..., 2] < 0, -lidar.position[2] / np.minimum(lidar.rays[..., 2], -1e-9), np.inf)
+    hit = found["t_hit"].numpy()
+    part = owner[rows][np.minimum(found["primitive_ids"].numpy() // 12, len(rows) - 1)]
+    nearest = np.minimum(hit, ground)
+    instance = np.where(part > 0, part - 1, np.where(part == 0, EGO_INSTANCE, part))
+    seen = nearest < lidar.max_range
+    return np.where(seen, nearest, np.inf), np.where((hit < ground) & seen, instance, -1)
+
+
+@pytest.mark.parametrize("backend", ["warp", "open3d"])
+@pytest.mark.parametrize("place", ["town", "street"])
+def test_returns_are_open3ds(place, backend):
+    made = Scenario(street(), Goal(100.0, 10.0)) if place == "street" else town()
+    world = World([made, made])
+    lidar = dataclasses.replace(spinning_32(columns=600), range_noise=0.0, reach=1e4)
+    observers = [(0, 0), (1, 2)]
+    scanner = WorldLidar(world, lidar, observers=observers, backend=backend)
+    for _ in range(2):
+        world.step(np.tile(np.array([1.0, 0.02], np.float32), (2, 1)))
+        scan = scanner.scan()
+        for o, (w, agent) in enumerate(observers):
+            expected, instance = judge(world, lidar, w, agent)
+            near = np.isfinite(expected)
+            apart = np.abs(np.where(near, expected, 0.0) - np.where(np.isfinite(scan.range[o]), scan.range[o], 0.0))
+            wrong = (apart > 0.01) | (instance != scan.instance[o])
+            assert near.mean() > 0.5
+            assert (instance != -1).mean() > 0.02
+            assert wrong.mean() < 5e-4  # rays that graze an edge
+
+
+def test_both_backends_give_the_same_echoes():
+    world = World([Scenario(street(), Goal(100.0, 10.0))])
+    world.step(np.array([[1.0, 0.02]], np.float32))  # off the grid that the houses' edges stand on
+    lidar = dataclasses.replace(spinning_32(columns=600), dropout=0.1, reach=1e4)
+    one, other = (WorldLidar(world, lidar, backend=backend).scan() for backend in ("warp", "open3d"))
+    both = np.isfinite(one.range) & np.isfinite(other.range)
+    same = both & (one.instance == other.instance)
+    assert same.sum() > 0.999 * both.sum()
+    assert np.mean(np.isfinite(one.range) != np.isfinite(other.range)) < 5e-4
+    assert np.mean(np.abs(one.range[same] - other.range[same]) > 0.01) < 5e-4
+    assert np.mean(np.abs(one.intensity[same] - other.intensity[same]) > 2e-3) < 5e-4
+    assert np.array_equal(one.semantic[same], other.semantic[same])
+    with pytest.raises(InputError, match="unknown lidar backend"):
+        WorldLidar(world, lidar, backend="embree")
 
 
 def test_rings_and_reach():

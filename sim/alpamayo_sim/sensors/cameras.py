@@ -12,11 +12,10 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.rig import Rig
 from alpamayo_sim.scene import Scene, SignalState
 from alpamayo_sim.sensors.camera_bank import CameraBank, ground_numbers
-from alpamayo_sim.sensors.camera_kernel import EGO_INSTANCE
 from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.observers import Observers
 from alpamayo_sim.sensors.shapes import same_looks
-from alpamayo_sim.sensors.sight import Looks, Watch, scene_looks
+from alpamayo_sim.sensors.sight import EGO_INSTANCE, Looks, Watch, scene_looks
 from alpamayo_sim.warp_runtime import check_device, wp
 
 Array = np.ndarray

@@ -19,9 +19,12 @@ import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
 from alpamayo_sim.engine import World
+from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_sim.lidar import Lidar
 from alpamayo_sim.scene import Environment
 from alpamayo_sim.sensors import lidar_kernel as kernel
+from alpamayo_sim.sensors.lidar_open3d import Open3DCaster
+from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.observers import Observers
 from alpamayo_sim.sensors.semantic import Semantic
 from alpamayo_sim.sensors.sight import Sight
@@ -29,7 +32,6 @@ from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 
-EGO_INSTANCE = 1 << 20
 TILE = (16, 16)  # rings, columns
 KOSCHMIEDER = 3.0
 DECIBEL = 10.0 / np.log(10.0)
@@ -71,19 +73,36 @@ class WorldLidar:
         lidar: the lidar that each observer carries.
         seed: of the noise.
         observers: world and agent of each observer, see ``Observers``.
+        mesh: a static scene in place of the level drawn world; of that, only road users remain.
+        backend: "warp" casts on the world's device; "open3d" casts by Embree on the CPU, which is the faster one for
+            a large mesh there.
 
     Raises:
-        InputError: an observer that is not there.
+        InputError: an observer that is not there, an unknown backend, or Open3D's for a world on a GPU.
     """
 
     def __init__(
-        self, world: World, lidar: Lidar, *, seed: int = 0, observers: Sequence[tuple[int, int]] | None = None
+        self,
+        world: World,
+        lidar: Lidar,
+        *,
+        seed: int = 0,
+        observers: Sequence[tuple[int, int]] | None = None,
+        mesh: StaticMesh | None = None,
+        backend: str = "warp",
     ) -> None:
-        self.world, self.lidar = world, lidar
+        if backend not in ("warp", "open3d"):
+            raise unknown_name("lidar backend", backend, ("warp", "open3d"))
+        if backend == "open3d" and world.device != "cpu":
+            raise InputError(f"lidar: the backend 'open3d' needs a world on the CPU, this one is on {world.device}")
+        self.world, self.lidar, self._mesh = world, lidar, mesh
         self._observers = Observers(world, observers, seed, lidar.name)
-        self._sight = Sight(lidar.rays[None], lidar.position[None], TILE, world.device)
+        count = len(self._observers.pairs)
+        self._open3d = Open3DCaster(lidar, mesh, count) if backend == "open3d" else None
+        moving_only = mesh is not None or self._open3d is not None
+        self._sight = Sight(lidar.rays[None], lidar.position[None], TILE, world.device, moving_only)
         self._beam = _beam(lidar)
-        count, shape = len(self._observers.pairs), (len(self._observers.pairs), *lidar.rays.shape[:2])
+        shape = (count, *lidar.rays.shape[:2])
         with wp.ScopedDevice(world.device):
             self._echoes = kernel.Echoes()
             self._echoes.range = wp.zeros(shape, dtype=wp.float32)
@@ -107,15 +126,16 @@ class WorldLidar:
         watches = self._observers.changed()
         if watches is not None:
             self._sight.watch(watches)
+            if self._open3d:
+                self._open3d.watch(watches)
             around = self._observers.environments
             self._extinction.assign(np.array([extinction(each) for each in around], np.float32))
             self._rain.assign(np.array([each.rain for each in around], np.float32))
         state = self.world.device_arrays
         self._sight.look(state, self._suns, self._still)
-        self._cast()
-        atmosphere = [self._reflectivity, self._extinction, self._rain]
-        inputs = [self._beam, *atmosphere, self._sight.observers, state["step"], self._echoes]
-        wp.launch(kernel.echo, dim=self._echoes.range.shape, inputs=inputs, device=self.world.device)
+        if self._open3d:
+            self._open3d.cast(state["pose"], self._sight.looks, self._sight.observers, self._echoes)
+        self._scan(state["step"])
 
     @property
     def device_arrays(self) -> dict[str, wp.array]:
@@ -123,13 +143,17 @@ class WorldLidar:
         names = ("range", "intensity", "semantic", "instance")
         return {name: getattr(self._echoes, name) for name in names}
 
-    def _cast(self) -> None:
+    def _scan(self, step: wp.array) -> None:
         sight = self._sight
-        view = [sight.rays, sight.eyes, *sight.tile, sight.columns, sight.tiles_per_sensor]
-        static = [1, wp.uint64(0)]
+        run = TILE[1] if self.world.device == "cpu" else 1  # shots of a thread
+        view = [sight.rays, sight.eyes, run, *sight.tile, sight.columns, sight.tiles_per_sensor, sight.observers, step]
+        mesh = self._mesh.on(self.world.device).id if self._mesh else wp.uint64(0)
+        static = [int(self._mesh is None), mesh, self._open3d is not None]
         parts = [sight.looks, sight.parts, sight.bounds, sight.tiles]
-        inputs = [*view, *static, *parts, self.lidar.max_range, self._echoes]
-        wp.launch(kernel.cast, dim=self._echoes.range.shape, inputs=inputs, device=self.world.device)
+        air = [self._beam, self._reflectivity, self._extinction, self._rain]
+        observers, rings, columns = self._echoes.range.shape
+        grid, inputs = (observers, rings, -(-columns // run)), [*view, *static, *parts, *air, self._echoes]
+        wp.launch(kernel.scan, dim=grid, inputs=inputs, device=self.world.device)
 
 
 def extinction(environment: Environment) -> float:

@@ -22,7 +22,7 @@ FRONT, REAR, LEFT, RIGHT, TOP, BOTTOM = 0, 1, 2, 3, 4, 5
 class Looks:
     """The part tables of all scenes, one after the other; ``owner`` is the agent in the state, -2 - i for signal i.
 
-    Parts of signals do not move: ``fixed`` is their x, y, heading.
+    ``fixed`` is x, y, heading of signals' parts.
     """
 
     owner: wp.array(dtype=wp.int32)

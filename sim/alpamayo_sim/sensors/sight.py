@@ -20,6 +20,8 @@ from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 
+SIGHT = 300.0  # m, beyond which nothing is seen
+EGO_INSTANCE = 1 << 20  # in place of a row of Agents, where another agent sees the ego
 MAX_PARTS = 512  # seen at once by an observer, the nearest first
 LAMP_HEIGHT = 5.0  # m, of signals whose position is at the road
 LAMP_SIZE = (0.3, 0.56, 1.5)  # m; larger than life, so that the state shows in a small image
@@ -31,7 +33,7 @@ STILL = [c for c in Category if c >= Category.CONE]  # what a scene has as props
 class Looks:
     """The parts of all agents of one scene and of its signals.
 
-    Agents count as in the engine's state: 0 is the ego. ``fixed`` is x, y, heading of parts of signals.
+    Agents count as in the engine's state: 0 is the ego. ``fixed`` is x, y, heading of what does not move.
     """
 
     table: PartTable
@@ -57,13 +59,14 @@ def scene_looks(scene: Scene, ids: tuple[str, ...], category: Int8[Array, " n"],
     kinds = np.concatenate([np.array([scene.ego.category], np.int8), category])
     bodies = part_table(names, kinds, np.concatenate([scene.ego.size[None], size]))
     lamps, fixed = _signal_parts(scene)
-    props = {prop.id for prop in scene.props}
+    props = {prop.id: (*prop.position[:2], prop.heading) for prop in scene.props}
     still = np.array([name in props for name in names], np.int32)[bodies.owner]
+    stands = np.array([props.get(name, (0.0, 0.0, 0.0)) for name in names], np.float32)[bodies.owner]
     steps = max((len(signal.states) for signal in scene.signals), default=1)
     return Looks(
         table=bodies.joined(lamps),
         still=np.concatenate([still, np.ones(len(lamps.owner), np.int32)]),
-        fixed=np.concatenate([np.zeros((len(bodies.owner), 3), np.float32), fixed]),
+        fixed=np.concatenate([stands, fixed]),
         signals=np.stack([_padded(signal.states, steps) for signal in scene.signals])
         if scene.signals
         else np.zeros((0, steps), np.int32),
