@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from alpamayo.validator.danger import TIMES, Danger, Motions, braked, corner_mar
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import CORE_RULES, score_plans
+from alpamayo.validator.packed import packed_others
 from alpamayo.validator.situation import Traffic, plans_in_world
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
@@ -197,6 +198,7 @@ class _Watch:
 
     def __init__(self, guard: Guard, decision: Decision, truth: Truth, traffic: Traffic) -> None:
         self.guard, self.decision, self.truth, self.traffic = guard, decision, truth, traffic
+        self.others = packed_others(traffic, len(TIMES))
         self.size = truth.ego_size[:2].astype(np.float64)
         self.floor = guard.floor(truth)
         plans = decision.plans.astype(np.float64)
@@ -206,8 +208,7 @@ class _Watch:
 
     def of(self, pose: Array, speed: Array, standoff: float = 0.0) -> Danger:
         """What would become of motions, with a longer box."""
-        motions = Motions(pose, speed, self.size, np.full(len(pose), standoff))
-        return danger(motions, self.traffic, *self.ground)
+        return danger(Motions(pose, speed, self.size, standoff), self.traffic, self.others, *self.ground)
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -232,8 +233,8 @@ class _Watch:
     @property
     def with_wider_others(self) -> Danger:
         """The candidates among others who are longer and wider, for what the forecast does not know."""
-        wider = replace(self.traffic, size=self.traffic.size + np.array(UNSURE))
-        return danger(Motions(self.pose, self.speed, self.size, np.zeros(len(self.pose))), wider, *self.ground)
+        wider = self.others.wider(np.array(UNSURE))
+        return danger(Motions(self.pose, self.speed, self.size), self.traffic, wider, *self.ground)
 
     @property
     def ground(self) -> tuple[DrivableField, float]:

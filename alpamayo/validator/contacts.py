@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32
 
 from alpamayo.validator.geometry import box_gap, segment_gap
-from alpamayo.validator.packed import packed
+from alpamayo.validator.packed import Others, ego_boxes, others
 from alpamayo.validator.situation import Situation, close_heading, is_static
 from alpamayo_sim.warp_runtime import wp
 
@@ -47,7 +47,7 @@ class Contacts:
 
 def contacts(situation: Situation) -> Contacts:
     """The first contact of each pair that did not overlap from the start, with its kind."""
-    first = _first_contacts(situation)
+    first = first_overlaps(situation.shared(ego_boxes), situation.size, situation.shared(others))
     k, a = np.nonzero(first > 0)
     t = first[k, a].astype(np.int64)
     order = np.lexsort((a, t, k))
@@ -59,22 +59,20 @@ def clearance(situation: Situation, ignored: Bool[Array, "k a"]) -> Float64[Arra
     """Signed distance (m) to the nearest other who is not ignored, at most ``CLEARANCE``."""
     from alpamayo.validator.kernels import clearances
 
-    boxes = situation.shared(packed)
     margins = np.full(situation.pose.shape[:2], CLEARANCE)
-    there = [boxes.ego, wp.vec2d(*boxes.half), boxes.others, boxes.halves, boxes.valid, boxes.bounds]
-    inputs = [*there, ignored.view(np.uint8), CLEARANCE, margins]
+    ego = [situation.shared(ego_boxes), wp.vec2d(*(0.5 * situation.size))]
+    inputs = [*ego, *situation.shared(others).inputs, ignored.view(np.uint8), CLEARANCE, margins]
     wp.launch(clearances, dim=situation.count, inputs=inputs, device="cpu")
     return margins
 
 
-def _first_contacts(situation: Situation) -> Int32[Array, "k a"]:
-    """Step of the first overlap of each motion with each other, -1 where there is none."""
+def first_overlaps(ego: Float64[Array, "k t 4"], size: Float64[Array, "2"], there: Others) -> Int32[Array, "k a"]:
+    """Step of the first overlap of each motion's box with each other, -1 where there is none."""
     from alpamayo.validator.kernels import first_contacts
 
-    boxes = situation.shared(packed)
-    first = np.full((situation.count, len(boxes.others)), -1, np.int32)
-    there = [boxes.ego, wp.vec2d(*boxes.half), boxes.others, boxes.halves, boxes.valid, boxes.bounds]
-    wp.launch(first_contacts, dim=situation.count, inputs=[*there, first], device="cpu")
+    first = np.full((len(ego), len(there.boxes)), -1, np.int32)
+    inputs = [ego, wp.vec2d(*(0.5 * size)), *there.inputs, first]
+    wp.launch(first_contacts, dim=len(ego), inputs=inputs, device="cpu")
     return first
 
 

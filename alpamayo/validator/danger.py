@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.contacts import BEHIND, bearing
+from alpamayo.validator.contacts import BEHIND, bearing, first_overlaps
 from alpamayo.validator.drivable import DrivableField
-from alpamayo.validator.geometry import box_gap
-from alpamayo.validator.packed import oriented
+from alpamayo.validator.packed import Others, oriented
 from alpamayo.validator.rules.area import FURTHEST
 from alpamayo.validator.situation import Traffic
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
@@ -28,20 +27,7 @@ class Motions:
     pose: Float64[Array, "n 65 3"]
     speed: Float64[Array, "n 65"]
     size: Float64[Array, "2"]
-    standoff: Float64[Array, " n"]
-
-    @property
-    def boxes(self) -> tuple[Float64[Array, "n 65 3"], Float64[Array, "n 2"]]:
-        """Poses and sizes of the boxes with their standoff."""
-        shift = 0.5 * self.standoff[:, None]
-        pose = self.pose.copy()
-        pose[..., 0] += shift * np.cos(self.pose[..., 2])
-        pose[..., 1] += shift * np.sin(self.pose[..., 2])
-        return pose, np.stack([self.size[0] + self.standoff, np.full(len(pose), self.size[1])], axis=-1)
-
-    def take(self, rows: Array) -> "Motions":
-        """Some of the motions, by index or mask."""
-        return Motions(self.pose[rows], self.speed[rows], self.size, self.standoff[rows])
+    standoff: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,27 +57,23 @@ class Danger:
         return np.where(met, 10.0 + self.impact * soon, 0.0) + off
 
 
-def danger(motions: Motions, traffic: Traffic, area: DrivableField, floor: float) -> Danger:
+def danger(motions: Motions, traffic: Traffic, there: Others, area: DrivableField, floor: float) -> Danger:
     """First contact that does not come from behind, and first time further off the road than ``floor`` (m, negative).
 
     Whoever overlaps the box without its standoff from the start is not looked at: that contact cannot be avoided
     any more. Someone who is in the standoff from the start does count only once it comes nearer than that.
+    ``there`` are the boxes of the ``traffic``.
     """
-    pose, size = motions.boxes
-    k, t, a = _meetings(pose, size, motions, traffic)
-    count = len(pose)
+    ego, count = oriented(motions.pose), len(motions.pose)
+    k, t, a = _meetings(ego, motions, there)
     contact, impact, whom = np.full(count, np.inf), np.zeros(count), np.full(count, -1)
-    _, pairs = np.unique(k * max(len(traffic.ids), 1) + a, return_index=True)
-    pairs.sort()
-    k, t, a = k[pairs], t[pairs], a[pairs]
-    kept = bearing(motions.pose[k, t], traffic.pose[a, t, :2], float(motions.size[0])) <= BEHIND
+    kept = bearing(motions.pose[k, t], there.boxes[a, t, :2], float(motions.size[0])) <= BEHIND
     k, first = np.unique(k[kept], return_index=True)
     t, a = t[kept][first], a[kept][first]
     contact[k], whom[k] = TIMES[t], a
-    heading = motions.pose[k, t, 2]
-    own = motions.speed[k, t][:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    own = motions.speed[k, t][:, None] * ego[k, t, 2:]
     impact[k] = np.linalg.norm(own - traffic.velocity[a, t], axis=-1)
-    return Danger(contact, impact, whom, _off_road(motions, area, floor))
+    return Danger(contact, impact, whom, _off_road(ego, motions.size, area, floor))
 
 
 def braked(
@@ -117,43 +99,33 @@ def corner_margins(area: DrivableField, pose: Array, size: Array) -> Float64[Arr
     return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, FURTHEST).reshape(pose.shape[:-1])
 
 
-def _meetings(pose: Array, size: Array, motions: Motions, traffic: Traffic) -> tuple[Array, Array, Array]:
-    """Overlaps (k, t, a) of the boxes, ordered by motion and time."""
-    steps = len(TIMES)
-    other = traffic.pose[:, :steps]
-    radius = 0.5 * np.hypot(traffic.size[:, 0], traffic.size[:, 1])
-    own = 0.5 * np.hypot(size[:, 0], size[:, 1])
-    low, high = pose[..., :2].min(axis=0), pose[..., :2].max(axis=0)
-    outside = np.maximum(low - other[..., :2], other[..., :2] - high).max(axis=-1)
-    near = ((outside < (radius + own.max())[:, None]) & traffic.valid[:, :steps]).any(axis=1)
-    rows = np.flatnonzero(near)
-    x, y = np.ascontiguousarray(other[rows, :, 0].T), np.ascontiguousarray(other[rows, :, 1].T)
-    reach = (own[:, None, None] + radius[rows]) ** 2
-    squared = (pose[..., 0, None] - x) ** 2 + (pose[..., 1, None] - y) ** 2
-    k, t, a = np.nonzero((squared < reach) & traffic.valid[rows, :steps].T)
-    a = rows[a]
-    start = traffic.pose[:, 0]
-    mine = motions.pose[:1, 0]
-    begun = box_gap(mine, motions.size, start, traffic.size) < 0.0
-    tight = box_gap(*_longer(mine, motions.size, float(motions.standoff.max(initial=0.0))), start, traffic.size) < 0.0
-    hit = box_gap(pose[k, t], size[k], other[a, t], traffic.size[a]) < 0.0
-    hit &= ~begun[a]
-    if tight.any():
-        doubtful = np.flatnonzero(hit & tight[a] & (motions.standoff[k] > 0.0))
-        kd, td, ad = k[doubtful], t[doubtful], a[doubtful]
-        hit[doubtful] = box_gap(motions.pose[kd, td], motions.size, other[ad, td], traffic.size[ad]) < 0.0
-    return k[hit], t[hit], a[hit]
+def _meetings(ego: Array, motions: Motions, there: Others) -> tuple[Array, Array, Array]:
+    """First overlaps (k, t, a) of each pair that is to be looked at, ordered by motion and time."""
+    longer = motions.size + np.array([motions.standoff, 0.0])
+    first = first_overlaps(_ahead(ego, 0.5 * motions.standoff), longer, there)
+    start = first_overlaps(ego[:1, :1], motions.size, there.first)[0] == 0
+    first[:, start] = -1
+    if motions.standoff > 0.0:
+        tight = np.flatnonzero(
+            (first_overlaps(_ahead(ego[:1, :1], 0.5 * motions.standoff), longer, there.first)[0] == 0) & ~start
+        )
+        if len(tight):
+            first[:, tight] = first_overlaps(ego, motions.size, there.take(tight))
+    k, a = np.nonzero(first >= 0)
+    t = first[k, a]
+    order = np.lexsort((a, t, k))
+    return k[order], t[order], a[order]
 
 
-def _longer(pose: Array, size: Array, standoff: float) -> tuple[Array, Array]:
-    ahead = 0.5 * standoff * np.stack([np.cos(pose[:, 2]), np.sin(pose[:, 2])], axis=-1)
-    return np.column_stack([pose[:, :2] + ahead, pose[:, 2]]), size + np.array([standoff, 0.0])
+def _ahead(boxes: Float64[Array, "n t 4"], by: float) -> Float64[Array, "n t 4"]:
+    """Boxes moved forward (m)."""
+    return boxes + by * np.concatenate([boxes[..., 2:], np.zeros_like(boxes[..., 2:])], axis=-1)
 
 
-def _off_road(motions: Motions, area: DrivableField, floor: float) -> Float64[Array, " n"]:
+def _off_road(ego: Array, size: Array, area: DrivableField, floor: float) -> Float64[Array, " n"]:
     if not area.known:
-        return np.full(len(motions.pose), np.inf)
-    outside = corner_margins(area, motions.pose, motions.size) < floor
+        return np.full(len(ego), np.inf)
+    outside = area.box_margin(ego, size, FURTHEST) < floor
     return np.where(outside.any(axis=1), TIMES[np.argmax(outside, axis=1)], np.inf)
 
 

@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.places import lane_width
+from alpamayo.validator.lane_field import LaneField, lane_field
+from alpamayo.validator.places import LANE_APART, lane_width
 from alpamayo.validator.situation import Traffic, is_static
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Agents
 from alpamayo_sim.geometry import wrap_angle
@@ -88,68 +89,72 @@ class LaneForecaster:
         none = np.zeros((0, STEPS, 3)), np.zeros(0, np.int64), np.zeros(0, bool)
         if not len(pose) or not self.index.road_map.lanes:
             return none
-        match = self.index.nearest_lane(pose[:, :2], pose[:, 2])
-        back = self._against(pose, match)
-        match = LaneMatch(*(np.where(back[0], getattr(back[1], f), getattr(match, f)) for f in match.__annotations__))
-        turn = wrap_angle(pose[:, 2] - match.heading + np.pi * back[0])
+        match = self._lanes.match(pose[:, :2], pose[:, 2])
+        against, match = self._against(pose, match)
+        turn = wrap_angle(pose[:, 2] - match.heading + np.pi * against)
         half = 0.5 * lane_width(self.index, match)
         kept = np.flatnonzero((match.index >= 0) & (np.abs(turn) < ALIGNED) & (np.abs(match.offset) < half + 0.5))
         if not len(kept):
             return none
-        crossing = self._in_intersection[match.index[kept]]
-        doubtful = crossing | (np.abs(turn[kept]) > np.deg2rad(10.0))
-        drifts = [self._drift(velocity[i], match, int(i), bool(back[0][i]), names[i], before, since) for i in kept]
-        poses = [
-            self._follow(pose[i], drift, travelled[i], match, int(i), bool(back[0][i]))
-            for i, drift in zip(kept, drifts, strict=True)
-        ]
-        return np.stack(poses), kept, doubtful
+        match, against = _rows(match, kept), against[kept]
+        doubtful = self._in_intersection[match.index] | (np.abs(turn[kept]) > np.deg2rad(10.0))
+        drift = self._drift(velocity[kept], match, against, [names[i] for i in kept], before, since)
+        return self._follow(pose[kept], drift, travelled[kept], match, against), kept, doubtful
 
     def _drift(
         self,
         velocity: Array,
         match: LaneMatch,
-        i: int,
-        against: bool,
-        name: str,
+        against: Bool[Array, " n"],
+        names: list[str],
         before: dict[str, float],
         since: float | None,
-    ) -> Float64[Array, "65"]:
+    ) -> Float64[Array, "n 65"]:
         """Way (m) sideways to the lane, to the left of the one who drives."""
-        heading = match.heading[i] + np.pi * against
-        speed = float(velocity[1] * np.cos(heading) - velocity[0] * np.sin(heading))
-        self._sideways[name] = speed
-        change = 0.0
-        if since is not None and name in before and abs(speed) > abs(before[name]):
-            change = min(max((speed - before[name]) / since, -SWERVE), SWERVE)
+        heading = match.heading + np.pi * against
+        speed = velocity[:, 1] * np.cos(heading) - velocity[:, 0] * np.sin(heading)
+        self._sideways = dict(zip(names, speed.tolist(), strict=True))
+        change = np.zeros(len(names))
+        if since is not None:
+            then = np.array([before.get(name, np.inf) for name in names])
+            grows = np.abs(speed) > np.abs(then)
+            change[grows] = np.clip((speed[grows] - then[grows]) / since, -SWERVE, SWERVE)
         t = np.minimum(PLAN_DT * np.arange(STEPS), DRIFT_TIME)
         growing = np.minimum(t, SWERVE_TIME)
-        way = speed * t + change * growing * (t - 0.5 * growing)
+        way = speed[:, None] * t + change[:, None] * growing * (t - 0.5 * growing)
         return np.clip(way, -DRIFT_LANE, DRIFT_LANE)
 
-    def _against(self, pose: Array, match: LaneMatch) -> tuple[Array, LaneMatch]:
-        """Who drives against a lane: none goes his way within its width, but one the other way does."""
-        off = np.abs(match.offset) > 0.5 * lane_width(self.index, match)
-        other = self.index.nearest_lane(pose[:, :2], pose[:, 2] + np.pi) if off.any() else match
-        return off & (np.abs(other.offset) < 0.5 * lane_width(self.index, other)), other
+    def _against(self, pose: Array, match: LaneMatch) -> tuple[Bool[Array, " n"], LaneMatch]:
+        """Who drives against a lane (none goes his way within its width, but one the other way does), and the lanes."""
+        off = np.flatnonzero(np.abs(match.offset) > 0.5 * lane_width(self.index, match))
+        against = np.zeros(len(pose), bool)
+        if len(off):
+            other = self._lanes.match(pose[off, :2], pose[off, 2] + np.pi)
+            inside = np.abs(other.offset) < 0.5 * lane_width(self.index, other)
+            against[off[inside]] = True
+            for name in match.__dataclass_fields__:
+                getattr(match, name)[off[inside]] = getattr(other, name)[inside]
+        return against, match
 
     def _follow(
-        self, pose: Array, drift: Array, travelled: Array, match: LaneMatch, i: int, against: bool
-    ) -> Float64[Array, "65 3"]:
-        knots, path = self._path(int(match.index[i]), against)
-        start = float(knots[-1] - FURTHER) - float(match.s[i]) if against else float(match.s[i])
-        sign = -1.0 if against else 1.0
-        lane_heading = match.heading[i] + np.pi * against
-        s = start + travelled
-        heading = np.interp(s, knots, path[:, 2])
-        offset = sign * match.offset[i] + drift
-        x = np.interp(s, knots, path[:, 0]) - offset * np.sin(heading)
-        y = np.interp(s, knots, path[:, 1]) + offset * np.cos(heading)
-        turned = math.remainder(pose[2] - lane_heading, math.tau) * np.maximum(
-            1.0 - PLAN_DT * np.arange(STEPS) / DRIFT_TIME, 0.0
-        )
-        out = np.column_stack([x, y, heading + turned])
-        out[:, :2] += pose[:2] - out[0, :2]
+        self, pose: Array, drift: Array, travelled: Array, match: LaneMatch, against: Bool[Array, " n"]
+    ) -> Float64[Array, "n 65 3"]:
+        """Poses along the lanes' paths, the offset kept but for the drift, a turn to the lane eased out."""
+        keys = list(zip(match.index.tolist(), against.tolist(), strict=True))
+        paths = {key: self._path(*key) for key in keys}
+        row = {key: i for i, key in enumerate(paths)}
+        apart = LANE_APART * np.array([row[key] for key in keys])[:, None]
+        knots = np.concatenate([LANE_APART * i + path[0] for i, path in enumerate(paths.values())])
+        lines = np.concatenate([path[1] for path in paths.values()])
+        length = np.array([paths[key][0][-1] for key in keys])
+        s = np.where(against, length - FURTHER - match.s, match.s)[:, None] + travelled
+        s = apart + np.clip(s, 0.0, length[:, None])
+        x, y, heading = (np.interp(s, knots, lines[:, i]) for i in range(3))
+        offset = np.where(against, -match.offset, match.offset)[:, None] + drift
+        ease = np.maximum(1.0 - PLAN_DT * np.arange(STEPS) / DRIFT_TIME, 0.0)
+        turned = np.asarray(wrap_angle(pose[:, 2] - match.heading - np.pi * against))[:, None] * ease
+        out = np.stack([x - offset * np.sin(heading), y + offset * np.cos(heading), heading + turned], axis=-1)
+        out[..., :2] += pose[:, None, :2] - out[:, :1, :2]
         return out
 
     def _path(self, lane: int, against: bool) -> tuple[Array, Array]:
@@ -177,12 +182,20 @@ class LaneForecaster:
         return points
 
     @cached_property
+    def _lanes(self) -> LaneField:
+        return lane_field(self.index)
+
+    @cached_property
     def _by_id(self) -> dict[str, int]:
         return {lane.id: i for i, lane in enumerate(self.index.road_map.lanes)}
 
     @cached_property
     def _in_intersection(self) -> Bool[Array, " lanes"]:
         return np.array([lane.in_intersection for lane in self.index.road_map.lanes])
+
+
+def _rows(match: LaneMatch, rows: Array) -> LaneMatch:
+    return LaneMatch(**{name: getattr(match, name)[rows] for name in match.__dataclass_fields__})
 
 
 def _motion(speed: Array, braking: Array) -> tuple[Array, Array]:

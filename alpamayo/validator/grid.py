@@ -10,6 +10,7 @@ from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 CELL = 1.0  # m
+TILE = 8  # cells a side
 MOST_CELLS = 4_000_000
 BEYOND = 60.0  # m around all segments
 
@@ -42,6 +43,7 @@ class SegmentGrid:
         self._count = np.full(len(self._first), -1, np.int32)
         self._candidates, self._away = np.zeros(0, np.int32), np.zeros(0)
         self._used = 0
+        self._tiles: dict[tuple[int, int], Array] = {}
 
     def fill(self, xy: Float64[Array, "n 2"]) -> bool:
         """Work out the cells of these points that are not known yet, inside of the grid; whether there were any."""
@@ -83,26 +85,55 @@ class SegmentGrid:
 
     def _possible(self, number: Array) -> tuple[Array, Array, Array]:
         """Rows of ``number``, segments and distances to the middle of all candidates, the nearest of a row first."""
-        centre = self._low + self._cell * (np.stack(np.divmod(number, self._shape[1]), axis=1) + 0.5)
-        points, across = shapely.points(centre), self._cell * np.sqrt(2.0) + 1e-9
-        _, nearest = self._tree.query_nearest(points, return_distance=True, all_matches=False)
-        row, segment = self._tree.query(points, predicate="dwithin", distance=nearest + across + 2.0 * self._turn_cost)
+        cell = np.stack(np.divmod(number, self._shape[1]), axis=1)
+        centre = self._low + self._cell * (cell + 0.5)
+        row, segment = self._around(cell)
         away = self._distance(centre[row], segment)
-        order = np.lexsort((away, row))
-        row, segment, away = row[order], segment[order], away[order]
+        nearest = np.minimum.reduceat(away, np.searchsorted(row, np.arange(len(number))))
+        across = self._cell * np.sqrt(2.0) + 1e-9
+        kept = np.flatnonzero(away <= nearest[row] + across + 2.0 * self._turn_cost)
+        kept = kept[np.lexsort((away[kept], row[kept]))]
+        row, segment, away = row[kept], segment[kept], away[kept]
         if self._turn_cost == 0.0:
             return row, segment, away
-        kept = np.ones(len(row), bool)
+        cheap = np.ones(len(row), bool)
         for key in (row, row * (int(self._group.max()) + 1) + self._group[segment]):
             best = _first_of_each(key)
-            turn = np.linalg.norm(self.way[segment] - self.way[segment[best]], axis=1)
-            kept &= away - away[best] <= across + self._turn_cost * turn
-        return row[kept], segment[kept], away[kept]
+            turn = np.hypot(*(self.way[segment] - self.way[segment[best]]).T)
+            cheap &= away - away[best] <= across + self._turn_cost * turn
+        return row[cheap], segment[cheap], away[cheap]
+
+    def _around(self, cell: Int64[Array, "n 2"]) -> tuple[Array, Array]:
+        """Pairs (row of ``cell``, segment) of all segments that may matter in the tile of each cell."""
+        tile, back = np.unique(cell // TILE, axis=0, return_inverse=True)
+        lists = self._tile_lists(tile)
+        counts = np.array([len(part) for part in lists])
+        first = np.cumsum(counts) - counts
+        of_row = counts[back.ravel()]
+        row = np.repeat(np.arange(len(cell)), of_row)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(of_row) - of_row - first[back.ravel()], of_row)
+        return row, np.concatenate(lists)[place]
+
+    def _tile_lists(self, tile: Int64[Array, "n 2"]) -> list[Array]:
+        """Segments of each tile of ``TILE`` cells a side; those not known yet are asked of the tree."""
+        keys = [(int(x), int(y)) for x, y in tile]
+        new = [key for key in keys if key not in self._tiles]
+        if new:
+            side = self._cell * TILE
+            points = shapely.points(self._low + side * (np.array(new) + 0.5))
+            _, nearest = self._tree.query_nearest(points, return_distance=True, all_matches=False)
+            reach = nearest + side * np.sqrt(2.0) + 2.0 * self._turn_cost + 1e-9
+            row, segment = self._tree.query(points, predicate="dwithin", distance=reach)
+            order = np.argsort(row, kind="stable")
+            parts = np.split(segment[order], np.searchsorted(row[order], np.arange(1, len(new))))
+            self._tiles.update(zip(new, parts, strict=True))
+        return [self._tiles[key] for key in keys]
 
     def _distance(self, xy: Array, segment: Array) -> Float64[Array, " n"]:
-        off = xy - self.start[segment]
-        part = (off * self.step[segment]).sum(axis=1) / np.maximum(self.length[segment] ** 2, 1e-12)
-        return np.linalg.norm(off - np.clip(part, 0.0, 1.0)[:, None] * self.step[segment], axis=1)
+        start, step = self.start[segment], self.step[segment]
+        x, y, dx, dy = xy[:, 0] - start[:, 0], xy[:, 1] - start[:, 1], step[:, 0], step[:, 1]
+        part = np.clip((x * dx + y * dy) / np.maximum(dx * dx + dy * dy, 1e-12), 0.0, 1.0)
+        return np.hypot(x - part * dx, y - part * dy)
 
     def _store(self, segment: Array, away: Array) -> None:
         needed = self._used + len(segment)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float64
 
 from alpamayo.validator.situation import Situation, Traffic
 
@@ -11,31 +11,50 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
-    """Boxes of the ego [k, t] and the others [a, t]: x, y, cosine, sine; half lengths and widths; who is there."""
+class Others:
+    """Boxes of the others: x, y, cosine, sine; half lengths and widths; who is there; bounds of each block of steps."""
 
-    ego: Float64[Array, "k t 4"]
-    half: Float64[Array, "2"]
-    others: Float64[Array, "a t 4"]
+    boxes: Float64[Array, "a t 4"]
     halves: Float64[Array, "a 2"]
-    valid: UInt8[Array, "a t"]
+    valid: Bool[Array, "a t"]
     bounds: Float64[Array, "a blocks 4"]
 
+    @property
+    def inputs(self) -> list[Array]:
+        """As the kernels that look at contacts take them."""
+        return [self.boxes, self.halves, self.valid.view(np.uint8), self.bounds]
 
-def packed(situation: Situation) -> Packed:
-    """The boxes of a situation at its times."""
-    steps, traffic = len(situation.times), situation.traffic
-    others = oriented(traffic.pose[:, :steps])
-    valid = np.ascontiguousarray(traffic.valid[:, :steps])
+    @property
+    def first(self) -> "Others":
+        """The same at the first time alone."""
+        valid, boxes = np.ascontiguousarray(self.valid[:, :1]), np.ascontiguousarray(self.boxes[:, :1])
+        return Others(boxes, self.halves, valid, self.bounds[:, :1].copy())
+
+    def take(self, rows: Array) -> "Others":
+        """Some of them, by index or mask."""
+        return Others(self.boxes[rows], self.halves[rows], self.valid[rows], self.bounds[rows])
+
+    def wider(self, by: Float64[Array, "2"]) -> "Others":
+        """The same, longer and wider by so much (m)."""
+        halves = self.halves + 0.5 * by
+        return Others(self.boxes, halves, self.valid, block_bounds(self.boxes, self.valid, halves, 0))
+
+
+def ego_boxes(situation: Situation) -> Float64[Array, "k t 4"]:
+    """The ego's boxes: x, y, cosine and sine of the heading."""
+    return oriented(situation.pose)
+
+
+def others(situation: Situation) -> Others:
+    """Everybody else at the situation's times."""
+    return packed_others(situation.traffic, len(situation.times))
+
+
+def packed_others(traffic: Traffic, steps: int) -> Others:
+    """The boxes of a traffic at its first ``steps`` times."""
+    boxes, valid = oriented(traffic.pose[:, :steps]), np.ascontiguousarray(traffic.valid[:, :steps])
     halves = 0.5 * np.ascontiguousarray(traffic.size)
-    return Packed(
-        ego=oriented(situation.pose),
-        half=0.5 * situation.size,
-        others=others,
-        halves=halves,
-        valid=valid.view(np.uint8),
-        bounds=block_bounds(others, valid, halves, 0),
-    )
+    return Others(boxes, halves, valid, block_bounds(boxes, valid, halves, 0))
 
 
 def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:

@@ -6,6 +6,7 @@ import pytest
 from alpamayo.validator import DrivableField, Situation, Traffic
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.lane_field import lane_field, route_field
+from alpamayo.validator.packed import ego_boxes, others
 from alpamayo.validator.rules import responsibility, time_to_collision
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.map_index import HEADING_COST, MapIndex
@@ -26,23 +27,23 @@ def wander(rng, count, steps, spread, fast):
     return np.concatenate([xy, heading[..., None]], axis=-1), velocity, speed
 
 
-def crowd(seed, motions=12, others=24, steps=65):
+def crowd(seed, motions=12, count=24, steps=65):
     rng = np.random.default_rng(seed)
     pose, _, speed = wander(rng, motions, steps, 3.0, 14.0)
-    theirs, velocity, _ = wander(rng, others, steps, 40.0, 14.0)
-    valid = np.ones((others, steps), bool)
-    for a in np.flatnonzero(rng.random(others) < 0.4):
+    theirs, velocity, _ = wander(rng, count, steps, 40.0, 14.0)
+    valid = np.ones((count, steps), bool)
+    for a in np.flatnonzero(rng.random(count) < 0.4):
         valid[a, rng.integers(0, 40) :] = rng.random() < 0.5
         valid[a, : rng.integers(1, 20)] ^= True
     theirs[~valid] = 0.0
     scene = make_scenario("cut-in", 0).scene
     index = MapIndex(scene.road_map)
     traffic = Traffic(
-        ids=tuple(f"a{i}" for i in range(others)),
-        category=np.ones(others, np.int8),
+        ids=tuple(f"a{i}" for i in range(count)),
+        category=np.ones(count, np.int8),
         pose=theirs,
         velocity=velocity,
-        size=rng.uniform([0.4, 0.4], [8.0, 2.6], (others, 2)),
+        size=rng.uniform([0.4, 0.4], [8.0, 2.6], (count, 2)),
         valid=valid,
     )
     return Situation(
@@ -61,7 +62,9 @@ def crowd(seed, motions=12, others=24, steps=65):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_first_contacts(seed):
     situation = crowd(seed)
-    assert np.array_equal(touching._first_contacts(situation), reference.first_contacts(situation))
+    ours = touching.first_overlaps(situation.shared(ego_boxes), situation.size, situation.shared(others))
+    assert np.array_equal(ours, reference.first_contacts(situation))
+    assert (ours > 0).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from alpamayo.guard import FALLBACK, Guard
 from alpamayo.validator.danger import Motions, braked, danger
+from alpamayo.validator.packed import packed_others
 from alpamayo.validator.situation import plans_in_world
 from alpamayo_sim.driver import Decision
 from alpamayo_sim.errors import InputError
@@ -214,8 +215,9 @@ def test_never_worse_than_braking(make, seed):
     brake, slow = braked(own[0], np.full((4, 65), speed), np.array([2.0, 4.0, 6.0, 8.0]), 0.0)
     size, floor = truth.ego_size[:2].astype(float), guard.floor(truth)
     ends = danger(
-        Motions(np.concatenate([pose, brake]), np.concatenate([speeds, slow]), size, np.zeros(5)),
+        Motions(np.concatenate([pose, brake]), np.concatenate([speeds, slow]), size),
         traffic,
+        packed_others(traffic, 65),
         guard.area,
         floor,
     )

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.packed import packed
+from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 
@@ -34,7 +34,7 @@ def drivable_area_tolerant(situation: Situation) -> RuleResult:
 
 def corner_margins(situation: Situation) -> Float64[Array, "k t"]:
     """Distance (m) of the outermost corner of the ego's box to the border, positive inside, at most ``FURTHEST``."""
-    return situation.area.box_margin(situation.shared(packed).ego, situation.size, FURTHEST)
+    return situation.area.box_margin(situation.shared(ego_boxes), situation.size, FURTHEST)
 
 
 def _reason(at: float, least: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator import rss
-from alpamayo.validator.packed import changes, fastest, packed
+from alpamayo.validator.packed import changes, ego_boxes, fastest, others
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
@@ -42,13 +42,13 @@ def gaps_and_response(situation: Situation) -> tuple[Float64[Array, "k t"], Floa
     """Least of the larger margins (m) to anybody, at most ``FURTHEST``, and the most that may be accelerated (m/s²)."""
     from alpamayo.validator.kernels import BLOCK, responsibilities
 
-    boxes, shape, traffic = situation.shared(packed), situation.pose.shape[:2], situation.traffic
+    there, shape, traffic = situation.shared(others), situation.pose.shape[:2], situation.traffic
     velocity = np.ascontiguousarray(traffic.velocity[:, : shape[1]])
     margins, asked = np.empty(shape), np.empty(shape)
     inputs = [
-        *(boxes.ego, np.ascontiguousarray(situation.speed), wp.vec2d(*boxes.half)),
-        *(boxes.others, boxes.halves, velocity, boxes.valid),
-        *(fastest(traffic, situation.dt), changes(velocity, traffic.valid[:, : shape[1]])),
+        *(situation.shared(ego_boxes), np.ascontiguousarray(situation.speed), wp.vec2d(*(0.5 * situation.size))),
+        *(there.boxes, there.halves, velocity, there.valid.view(np.uint8)),
+        *(fastest(traffic, situation.dt), changes(velocity, there.valid)),
         *(_rules(rss.EGO, rss.OTHER), STANDS, FURTHEST, situation.dt),
         *(np.empty((shape[0], -(-shape[1] // BLOCK))), margins, asked),
     ]

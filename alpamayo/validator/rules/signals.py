@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from alpamayo.validator.packed import packed
+from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.scene import SignalState, StopLine
@@ -93,13 +93,13 @@ def stop_line(situation: Situation) -> RuleResult:
 def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Approach:
     """The front bumpers of some of the motions and one stop line."""
     (start, end), way = line
-    boxes, nose = situation.shared(packed), situation.shared(_noses)[rows]
+    ego, nose = situation.shared(ego_boxes), situation.shared(_noses)[rows]
     along = end - start
     length = max(float(np.linalg.norm(along)), 1e-6)
     x, y = nose[..., 0] - start[0], nose[..., 1] - start[1]
     before = -(x * way[0] + y * way[1])
     place = (x * along[0] + y * along[1]) / length
-    aligned = boxes.ego[rows, :, 2] * way[0] + boxes.ego[rows, :, 3] * way[1] > 0.5
+    aligned = ego[rows, :, 2] * way[0] + ego[rows, :, 3] * way[1] > 0.5
     beside = (place > -REACH) & (place < length + REACH) & aligned
     earlier = np.concatenate([before[:, :1], before[:, :-1]], axis=1)
     return Approach(before, beside, beside & (earlier > 0.0) & (before <= 0.0))
@@ -107,7 +107,7 @@ def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Appr
 
 def _noses(situation: Situation) -> Float64[Array, "k t 2"]:
     """Middles of the front bumpers."""
-    ego = situation.shared(packed).ego
+    ego = situation.shared(ego_boxes)
     return ego[..., :2] + 0.5 * situation.size[0] * ego[..., 2:]
 
 

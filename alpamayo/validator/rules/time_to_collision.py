@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from alpamayo.validator.contacts import REAR_AXLE, contacts
-from alpamayo.validator.packed import block_bounds, off_course, oriented, packed, turning
+from alpamayo.validator.packed import block_bounds, ego_boxes, off_course, oriented, others, turning
 from alpamayo.validator.places import places
 from alpamayo.validator.rules.collision import at_fault
 from alpamayo.validator.rules.kinematics import motion
@@ -64,19 +64,23 @@ def _sweep(situation: Situation, acceleration: Array) -> tuple[Meetings, Meeting
     """First meetings with those ahead, and with those beside."""
     from alpamayo.validator.kernels import times_to_collision
 
-    boxes, dt, shape = situation.shared(packed), situation.dt, situation.pose.shape[:2]
+    dt, shape = situation.dt, situation.pose.shape[:2]
     spacing = max(round(SPACING / dt), 1)
     last = round(HORIZON / (spacing * dt)) * spacing
     traffic = situation.traffic.extended(shape[1] + last, dt)
-    others, valid = (array[:, : shape[1] + last] for array in (oriented(traffic.pose), traffic.valid))
-    others, valid = np.ascontiguousarray(others), np.ascontiguousarray(valid)
+    boxes, valid = (
+        oriented(traffic.pose[:, : shape[1] + last]),
+        np.ascontiguousarray(traffic.valid[:, : shape[1] + last]),
+    )
+    halves = situation.shared(others).halves
     found = [Meetings(np.full(shape, np.inf), np.full(shape, -1, np.int32)) for _ in range(2)]
     inputs = [
-        *(boxes.ego, np.ascontiguousarray(situation.speed), acceleration, wp.vec2d(*boxes.half)),
+        *(situation.shared(ego_boxes), np.ascontiguousarray(situation.speed), acceleration),
+        wp.vec2d(*(0.5 * situation.size)),
         float(REAR_AXLE * situation.size[0]),
-        *(others, boxes.halves, np.ascontiguousarray(traffic.velocity[:, : shape[1]])),
+        *(boxes, halves, np.ascontiguousarray(traffic.velocity[:, : shape[1]])),
         *(off_course(traffic, shape[1], last, dt), turning(traffic).view(np.uint8), valid.view(np.uint8)),
-        *(block_bounds(others, valid, boxes.halves, last), _until(situation), dt, spacing, last, STANDS),
+        *(block_bounds(boxes, valid, halves, last), _until(situation), dt, spacing, last, STANDS),
         *(found[0].after, found[0].whom, found[1].after, found[1].whom),
     ]
     wp.launch(times_to_collision, dim=situation.count, inputs=inputs, device="cpu")
