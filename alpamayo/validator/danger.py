@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float64
 
 from alpamayo.validator.contacts import BEHIND, bearing, first_overlaps
 from alpamayo.validator.drivable import DrivableField
+from alpamayo.validator.geometry import box_gap
 from alpamayo.validator.packed import Others, oriented
 from alpamayo.validator.rules.area import FURTHEST
 from alpamayo.validator.situation import Traffic
@@ -103,18 +104,24 @@ def _meetings(ego: Array, motions: Motions, there: Others) -> tuple[Array, Array
     """First overlaps (k, t, a) of each pair that is to be looked at, ordered by motion and time."""
     longer = motions.size + np.array([motions.standoff, 0.0])
     first = first_overlaps(_ahead(ego, 0.5 * motions.standoff), longer, there)
-    start = first_overlaps(ego[:1, :1], motions.size, there.first)[0] == 0
+    start = _overlaps(ego[:1, 0], motions.size, there)
     first[:, start] = -1
     if motions.standoff > 0.0:
-        tight = np.flatnonzero(
-            (first_overlaps(_ahead(ego[:1, :1], 0.5 * motions.standoff), longer, there.first)[0] == 0) & ~start
-        )
-        if len(tight):
+        tight = _overlaps(_ahead(ego[:1, :1], 0.5 * motions.standoff)[:, 0], longer, there) & ~start
+        if tight.any():
             first[:, tight] = first_overlaps(ego, motions.size, there.take(tight))
     k, a = np.nonzero(first >= 0)
     t = first[k, a]
     order = np.lexsort((a, t, k))
     return k[order], t[order], a[order]
+
+
+def _overlaps(box: Float64[Array, "1 4"], size: Array, there: Others) -> Bool[Array, " a"]:
+    """Who overlaps a box at the first time."""
+    theirs, turned = there.boxes[:, 0], np.arctan2(there.boxes[:, 0, 3], there.boxes[:, 0, 2])
+    mine = np.concatenate([box[:, :2], np.arctan2(box[:, 3:], box[:, 2:3])], axis=1)
+    gap = box_gap(mine, size, np.column_stack([theirs[:, :2], turned]), 2.0 * there.halves)
+    return (gap < 0.0) & there.valid[:, 0]
 
 
 def _ahead(boxes: Float64[Array, "n t 4"], by: float) -> Float64[Array, "n t 4"]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from alpamayo.validator.situation import Situation, Traffic
 
@@ -23,12 +23,6 @@ class Others:
     def inputs(self) -> list[Array]:
         """As the kernels that look at contacts take them."""
         return [self.boxes, self.halves, self.valid.view(np.uint8), self.bounds]
-
-    @property
-    def first(self) -> "Others":
-        """The same at the first time alone."""
-        valid, boxes = np.ascontiguousarray(self.valid[:, :1]), np.ascontiguousarray(self.boxes[:, :1])
-        return Others(boxes, self.halves, valid, self.bounds[:, :1].copy())
 
     def take(self, rows: Array) -> "Others":
         """Some of them, by index or mask."""
@@ -81,13 +75,12 @@ def block_bounds(
     extent = np.stack([c * length + s * width, s * length + c * width], axis=-1)
     low = np.where(valid[..., None], boxes[..., :2] - extent, np.inf)
     high = np.where(valid[..., None], boxes[..., :2] + extent, -np.inf)
-    begins = range(0, steps, BLOCK)
-    out = np.empty((len(boxes), len(begins), 4))
-    for block, begin in enumerate(begins):
-        part = slice(begin, min(begin + BLOCK, steps) + ahead)
-        out[:, block, :2] = low[:, part].min(axis=1)
-        out[:, block, 2:] = high[:, part].max(axis=1)
-    return out
+    begins = np.arange(0, steps, BLOCK)
+    ends = np.minimum(begins + BLOCK, steps) + ahead
+    bounds = np.stack([begins, np.minimum(ends, boxes.shape[1] - 1)], axis=1).ravel()  # begin, end, begin, end, ...
+    lowest = np.minimum.reduceat(low, bounds, axis=1)[:, ::2]
+    highest = np.maximum.reduceat(high, bounds, axis=1)[:, ::2]
+    return np.concatenate([lowest, highest], axis=-1)
 
 
 def fastest(traffic: Traffic, dt: float) -> Float64[Array, " a"]:
@@ -103,11 +96,11 @@ def fastest(traffic: Traffic, dt: float) -> Float64[Array, " a"]:
     return np.asarray(np.where(known, speed, 0.0).max(axis=1, initial=0.0))
 
 
-def off_course(traffic: Traffic, steps: int, last: int, dt: float) -> Float64[Array, "a t"]:
-    """How far (m) each gets at most, within ``last`` steps, from where its velocity would take it."""
+def off_course(traffic: Traffic, steps: int, offsets: Int64[Array, " o"], dt: float) -> Float64[Array, "a t"]:
+    """How far (m) each gets at most, ``offsets`` steps later, from where its velocity would take it."""
     worst = np.zeros((len(traffic.ids), steps))
     xy, velocity = traffic.pose[..., :2], traffic.velocity[:, :steps]
-    for n in range(1, last + 1):
+    for n in offsets:
         off = xy[:, n : n + steps] - xy[:, :steps] - n * dt * velocity
         there = traffic.valid[:, n : n + steps]
         np.maximum(worst, np.where(there, np.hypot(off[..., 0], off[..., 1]), 0.0), out=worst)

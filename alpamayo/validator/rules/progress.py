@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.lane_field import route_field
+from alpamayo.validator.lane_field import LaneField, lane_field, route_field
 from alpamayo.validator.rules.area import drivable_area
 from alpamayo.validator.rules.collision import at_fault_collision
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
-from alpamayo_sim.geometry import arc_length, interpolate, project
+from alpamayo_sim.geometry import arc_length, project
 
 Array = np.ndarray
 SHORT = 5.0  # m; NAVSIM: where nobody gets further, everybody gets full marks
@@ -85,35 +85,32 @@ def free_progress(situation: Situation) -> float:
     ramp = min(abs(target - speed) / ACCELERATION, duration)
     sign = np.sign(target - speed)
     free = speed * duration + sign * ACCELERATION * ramp * (duration - 0.5 * ramp)
-    start = float(route_position(route.path, situation.pose[:1, 0, :2])[0])
+    field = route_field(route)
+    start = float(field.match(situation.pose[:1, 0, :2]).s[0])
     remaining = float(arc_length(route.path)[-1]) - start
-    return max(0.0, min(free, remaining, _behind_others(situation, route.path, start)))
+    return max(0.0, min(free, remaining, _behind_others(situation, field, start)))
 
 
 def _limit(situation: Situation) -> float:
     lanes = situation.scene.road_map.lanes
     if lanes:
-        match = situation.index.nearest_lane(situation.pose[:1, 0, :2], situation.pose[:1, 0, 2])
+        match = lane_field(situation.index).match(situation.pose[:1, 0, :2], situation.pose[:1, 0, 2])
         limit = lanes[int(match.index[0])].speed_limit if match.index[0] >= 0 else None
         if limit is not None:
             return limit
     return max(UNKNOWN_LIMIT, float(situation.speed[:, 0].max()))
 
 
-def _behind_others(situation: Situation, path: Array, start: float) -> float:
+def _behind_others(situation: Situation, field: LaneField, start: float) -> float:
     """Progress (m) at which the ego is right behind the nearest other who is on its route at the end."""
     traffic, last = situation.traffic, len(situation.times) - 1
     there = traffic.valid[:, last] & traffic.valid[:, 0]
     now, end = traffic.pose[there, 0, :2], traffic.pose[there, last, :2]
     if not len(end):
         return np.inf
-    s_now, _ = project(path.astype(np.float64), now)
-    s_end, offset = project(path.astype(np.float64), end)
-    foot = interpolate(path[:, :2].astype(np.float64), s_end)
-    away = np.linalg.norm(end - foot, axis=1)
-    size = traffic.size[there]
-    in_way = (away < 0.5 * (situation.size[1] + size[:, 1])) & (s_now > start) & (np.abs(offset) < 10.0)
-    gap = s_end - start - 0.5 * (situation.size[0] + size[:, 0]) - STANDSTILL_GAP
+    at_end, size = field.match(end), traffic.size[there]
+    in_way = (at_end.distance < 0.5 * (situation.size[1] + size[:, 1])) & (field.match(now).s > start)
+    gap = at_end.s - start - 0.5 * (situation.size[0] + size[:, 0]) - STANDSTILL_GAP
     return float(gap[in_way].min(initial=np.inf))
 
 

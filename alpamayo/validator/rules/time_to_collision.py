@@ -79,7 +79,11 @@ def _sweep(situation: Situation, acceleration: Array) -> tuple[Meetings, Meeting
         wp.vec2d(*(0.5 * situation.size)),
         float(REAR_AXLE * situation.size[0]),
         *(boxes, halves, np.ascontiguousarray(traffic.velocity[:, : shape[1]])),
-        *(off_course(traffic, shape[1], last, dt), turning(traffic).view(np.uint8), valid.view(np.uint8)),
+        *(
+            off_course(traffic, shape[1], np.arange(spacing, last + 1, spacing), dt),
+            turning(traffic).view(np.uint8),
+            valid.view(np.uint8),
+        ),
         *(block_bounds(boxes, valid, halves, last), _until(situation), dt, spacing, last, STANDS),
         *(found[0].after, found[0].whom, found[1].after, found[1].whom),
     ]
