@@ -626,6 +626,81 @@ def part_of(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.f
     return wp.clamp(part, ZERO, ONE)
 
 
+@wp.func
+def distance_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
+    """Distance of a point to a segment."""
+    part = part_of(grid, segment, x, y)
+    dx = x - grid.start[segment][0] - part * grid.step[segment][0]
+    dy = y - grid.start[segment][1] - part * grid.step[segment][1]
+    return wp.sqrt(dx * dx + dy * dy)
+
+
+@wp.kernel
+def cell_candidates(
+    grid: Grid,
+    ways: wp.array[wp.vec2d],
+    group: wp.array[wp.int32],
+    cells: wp.array[wp.int32],
+    list_first: wp.array[wp.int32],
+    list_count: wp.array[wp.int32],
+    listed: wp.array[wp.int32],
+    slack: wp.float64,
+    turn_cost: wp.float64,
+    first: wp.array[wp.int32],
+    counts: wp.array[wp.int32],
+    candidates: wp.array[wp.int32],
+    away: wp.array[wp.float64],
+):
+    """Which of the listed segments can be the cheapest somewhere in a cell; with ``first`` not negative, written there.
+
+    Left out is one that is further from the cell's middle, by more than ``slack`` and what the turn between both
+    can cost, than the nearest of all or the nearest of its group. A cell's list has each group on end.
+    """
+    i = wp.tid()
+    x = grid.low[0] + (wp.float64(cells[i] // grid.rows) + HALF) * grid.cell
+    y = grid.low[1] + (wp.float64(cells[i] % grid.rows) + HALF) * grid.cell
+    begin = list_first[i]
+    end = begin + list_count[i]
+    nearest = wp.int32(listed[begin])
+    least = distance_to(grid, nearest, x, y)
+    for j in range(begin, end):
+        d = distance_to(grid, listed[j], x, y)
+        if d < least:
+            least = wp.float64(d)
+            nearest = wp.int32(listed[j])
+    kept = wp.int32(0)
+    j = wp.int32(begin)
+    while j < end:
+        best = wp.int32(listed[j])
+        least_of_group = distance_to(grid, best, x, y)
+        after = wp.int32(j)
+        for m in range(j, end):
+            if group[listed[m]] != group[best]:
+                break
+            d = distance_to(grid, listed[m], x, y)
+            if d < least_of_group:
+                least_of_group = wp.float64(d)
+                best = wp.int32(listed[m])
+            after = m + 1
+        for m in range(j, after):
+            segment = listed[m]
+            d = distance_to(grid, segment, x, y)
+            cheap = d - least <= slack + turn_cost * wp.length(ways[segment] - ways[nearest])
+            cheap = cheap and d - least_of_group <= slack + turn_cost * wp.length(ways[segment] - ways[best])
+            if cheap:
+                if first[i] >= 0:
+                    place = wp.int32(first[i] + kept)
+                    while place > first[i] and away[wp.max(place - 1, 0)] > d:
+                        away[place] = away[place - 1]
+                        candidates[place] = candidates[place - 1]
+                        place -= 1
+                    away[place] = d
+                    candidates[place] = segment
+                kept += 1
+        j = wp.int32(after)
+    counts[i] = kept
+
+
 @wp.kernel
 def nearest_segments(
     grid: Grid,
