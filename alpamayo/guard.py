@@ -8,7 +8,18 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from alpamayo.validator.danger import TIMES, Danger, Motions, braked, corner_margins, danger
+from alpamayo.minimal_risk import StopPlanner
+from alpamayo.validator.danger import (
+    TIMES,
+    Danger,
+    Motions,
+    along,
+    arc_lengths,
+    braked,
+    corner_margins,
+    danger,
+    free_way,
+)
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import CORE_RULES, score_plans
@@ -30,6 +41,8 @@ GRAVITY = 9.81
 SLACK = 1.0  # m/s²; over the friction's limit, for the noise of a plan
 OFF_ROAD = 0.3  # m; nuPlan's tolerance
 STANDOFF = 2.0  # m; room in front that is kept where it can be, so that there is a way on afterwards
+ROOM_LEAST = 0.3  # m; the same where there is hardly any
+PLACES = 48  # on a path at which it is looked whether someone is in the way
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
 CORRIDOR = 12.0  # m
@@ -82,9 +95,10 @@ class Guard:
 
     If the choice is not safe, the guard takes the first that there is of: the plan that it has intervened with
     before, while that stays clean, so that it does not waver; of the clean candidates from which one could brake,
-    the one of the best PDM score, if possible with more room to the others; the plan let through before;
-    comfortable braking along the driver's path or the route, with 2 m of room; harder braking; any clean candidate;
-    and at last whatever ends least badly, braking where that is as good. Decelerations and swerves of others are
+    the one of the best PDM score, if possible with more room to the others; the plan let through before; a stop on
+    the driver's path or in the lane of the route, as gentle as can be and with 2 m of room if possible
+    (``minimal_risk``); braking at 2 to 8 m/s²; any clean candidate; and at last whatever ends least badly, braking
+    where that is as good. Decelerations and swerves of others are
     learnt from one ``check`` to the next.
     """
 
@@ -92,7 +106,10 @@ class Guard:
         self.scene = scene
         self.area = DrivableField(MapIndex(scene.road_map))
         self.forecaster = LaneForecaster(self.area.index)
-        self._grip = min(DECELERATIONS[-1], scene.environment.friction * GRAVITY)
+        self.grip = min(DECELERATIONS[-1], scene.environment.friction * GRAVITY)
+        self.stops = StopPlanner(self.grip)
+        self.acceleration = 0.0  # of the ego (m/s²), from its speeds at the last two checks
+        self._speed: tuple[int, float] = (-2, 0.0)
         self._seen: tuple[int, dict[str, float], dict[str, float]] = (-2, {}, {})
         self._held: _Held | None = None
         self._route: tuple[Array, Array] | None = None
@@ -110,6 +127,9 @@ class Guard:
         """
         if truth.scene.id != self.scene.id:
             raise InputError(f"guard of scene {self.scene.id!r} was given the truth of {truth.scene.id!r}")
+        step, before = self._speed
+        self.acceleration = (truth.ego_speed - before) / self.scene.dt if truth.step == step + 1 else 0.0
+        self._speed = truth.step, truth.ego_speed
         watch = _Watch(self, decision, truth, self._forecast(truth))
         index, pose, speed, reason = watch.choose()
         intervened = index != decision.chosen
@@ -227,7 +247,7 @@ class _Watch:
     @cached_property
     def leaves_room(self) -> Bool[Array, " k"]:
         """Driven for 0.3 s and then braked at 4 m/s², the candidate comes to rest clean with room in front."""
-        rate = np.full(len(self.pose), min(COMFORTABLE, self.guard._grip))
+        rate = np.full(len(self.pose), min(COMFORTABLE, self.guard.grip))
         return self.of(*braked(self.pose, self.speed, rate, DELAY), STANDOFF).clean
 
     @property
@@ -275,13 +295,14 @@ class _Watch:
         return k, self.pose[k], self.speed[k], f"{reason} ({k})"
 
     def _brake(self, clean: Array, why: str) -> tuple[int, Array, Array, str]:
-        """Comfortable, then hard braking; a clean candidate; what ends least badly."""
+        """A stop in the lane; full braking; a clean candidate; what ends least badly."""
+        if (stop := self._stop()) is not None:
+            return FALLBACK, stop[0], stop[1], f"{why}; {stop[2]}"
         pose, speed, rate = self._braking()
-        ends, roomy = self.of(pose, speed), self.of(pose, speed, STANDOFF)
-        for fine in (roomy.clean & (rate <= COMFORTABLE), ends.clean):
-            if fine.any():
-                k = int(np.argmax(fine))
-                return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s²"
+        ends = self.of(pose, speed)
+        if ends.clean.any():
+            k = int(np.argmax(ends.clean))
+            return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s²"
         if clean.any():
             return self._candidate(self._best(clean), f"{why}; braking does not avoid it, takes a candidate that does")
         k, other = int(np.argmin(ends.severity)), int(np.argmin(self.danger.severity + 1e3 * ~self.drivable))
@@ -289,16 +310,34 @@ class _Watch:
             return self._candidate(other, f"{why}; takes what ends least badly")
         return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s², which does not avoid it"
 
+    @cached_property
+    def _paths(self) -> list[Float64[Array, "65 3"]]:
+        """The driver's path, and the route's where there is one."""
+        along = self.guard.route_path(self.truth)
+        return [self.pose[self.decision.chosen]] + ([] if along is None else [along])
+
+    def _stop(self) -> tuple[Array, Array, str] | None:
+        """Poses and speeds of a planned stop that is clean, with room in front if there can be, and what it is."""
+        speed = float(self.truth.ego_speed)
+        for room in (STANDOFF, ROOM_LEAST):
+            for path, where in zip(self._paths, ("on the driver's path", "in its lane"), strict=False):
+                way = arc_lengths(path[None])
+                s = np.linspace(0.0, float(way[0, -1]), PLACES)
+                places = along(path[None], way, s[None])[0]
+                free = free_way(places, s, self.size + 2.0 * np.array([room, 0.0]), self.others)
+                stop = self.guard.stops.plan(speed, self.guard.acceleration, np.minimum(free, way[0, -1]))
+                if stop is not None:
+                    pose = along(path[None], way, stop.way[None])
+                    if self.of(pose, stop.speed[None]).clean[0]:
+                        return pose[0], stop.speed, f"stops {where}, at most {stop.hardest:.1f} m/s²"
+        return None
+
     def _braking(self) -> tuple[Array, Array, Array]:
         """Braking plans, gentle ones first: along the driver's path and along the route."""
-        truth = self.truth
-        paths = [self.pose[self.decision.chosen]]
-        if (along := self.guard.route_path(truth)) is not None:
-            paths.append(along)
-        levels = sorted({min(a, self.guard._grip) for a in DECELERATIONS})
-        pose = np.stack([path for _ in levels for path in paths])
-        rate = np.repeat(levels, len(paths))
-        speed = np.full(pose.shape[:2], float(truth.ego_speed))
+        levels = sorted({min(a, self.guard.grip) for a in DECELERATIONS})
+        pose = np.stack([path for _ in levels for path in self._paths])
+        rate = np.repeat(levels, len(self._paths))
+        speed = np.full(pose.shape[:2], float(self.truth.ego_speed))
         return *braked(pose, speed, rate, 0.0), rate
 
     def _why(self, k: int) -> str:

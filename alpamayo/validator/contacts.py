@@ -57,12 +57,19 @@ def contacts(situation: Situation) -> Contacts:
 
 def clearance(situation: Situation, ignored: Bool[Array, "k a"]) -> Float64[Array, "k t"]:
     """Signed distance (m) to the nearest other who is not ignored, at most ``CLEARANCE``."""
+    there = situation.shared(others)
+    return clearances_of(situation.shared(ego_boxes), situation.size, there, ignored, CLEARANCE)
+
+
+def clearances_of(
+    ego: Float64[Array, "k t 4"], size: Float64[Array, "2"], there: Others, ignored: Bool[Array, "k a"], furthest: float
+) -> Float64[Array, "k t"]:
+    """Signed distance (m) of each box of the ego to the nearest other, at most ``furthest``."""
     from alpamayo.validator.kernels import clearances
 
-    margins = np.full(situation.pose.shape[:2], CLEARANCE)
-    ego = [situation.shared(ego_boxes), wp.vec2d(*(0.5 * situation.size))]
-    inputs = [*ego, *situation.shared(others).inputs, ignored.view(np.uint8), CLEARANCE, margins]
-    wp.launch(clearances, dim=situation.count, inputs=inputs, device="cpu")
+    margins = np.full(ego.shape[:2], furthest)
+    inputs = [ego, wp.vec2d(*(0.5 * size)), *there.inputs, ignored.view(np.uint8), furthest, margins]
+    wp.launch(clearances, dim=len(ego), inputs=inputs, device="cpu")
     return margins
 
 

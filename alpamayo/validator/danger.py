@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.contacts import BEHIND, bearing, first_overlaps
+from alpamayo.validator.contacts import BEHIND, bearing, clearances_of, first_overlaps
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.geometry import box_gap
 from alpamayo.validator.packed import Others, oriented
@@ -81,9 +81,7 @@ def braked(
     pose: Float64[Array, "n 65 3"], speed: Float64[Array, "n 65"], rate: Float64[Array, " n"], delay: float
 ) -> tuple[Float64[Array, "n 65 3"], Float64[Array, "n 65"]]:
     """The same paths, driven as given for ``delay`` (s), then braked at ``rate`` (m/s²) to rest; held at their end."""
-    step = np.diff(pose[..., :2], axis=1)
-    way = np.zeros(speed.shape)
-    np.cumsum(np.hypot(step[..., 0], step[..., 1]), axis=1, out=way[:, 1:])
+    way = arc_lengths(pose)
     held = round(delay / PLAN_DT)
     first = speed[:, held : held + 1]
     t = np.maximum(TIMES - TIMES[held], 0.0)
@@ -92,7 +90,30 @@ def braked(
     slow = np.maximum(first - rate[:, None] * t, 0.0)
     s[:, : held + 1], slow[:, : held + 1] = way[:, : held + 1], speed[:, : held + 1]
     beyond = s >= way[:, -1:]
-    return _along(pose, way, s), np.where(beyond, 0.0, slow)
+    return along(pose, way, s), np.where(beyond, 0.0, slow)
+
+
+def arc_lengths(pose: Float64[Array, "n 65 3"]) -> Float64[Array, "n 65"]:
+    """Way (m) that each motion has come at each time."""
+    step = np.diff(pose[..., :2], axis=1)
+    way = np.zeros(pose.shape[:2])
+    np.cumsum(np.hypot(step[..., 0], step[..., 1]), axis=1, out=way[:, 1:])
+    return way
+
+
+def free_way(path: Float64[Array, "n 3"], s: Float64[Array, " n"], size: Array, there: Others) -> Float64[Array, "65"]:
+    """How far (m) along a path a box may be at each time before it meets someone; infinite where it meets nobody.
+
+    ``path`` are the poses at the arc lengths ``s``; who is behind the first of them does not count.
+    """
+    ego = np.repeat(oriented(path[:, None]), len(TIMES), axis=1)
+    first = np.broadcast_to(path[0], (len(there.boxes), 3))
+    ahead = bearing(first, there.boxes[:, 0, :2], float(size[0])) <= BEHIND
+    there = there.take(ahead)
+    nobody = np.zeros((len(path), len(there.boxes)), bool)
+    blocked = clearances_of(ego, size, there, nobody, 0.01) < 0.0
+    before = np.concatenate([[0.0], s[:-1]])
+    return np.where(blocked.any(axis=0), before[np.argmax(blocked, axis=0)], np.inf)
 
 
 def corner_margins(area: DrivableField, pose: Array, size: Array) -> Float64[Array, "..."]:
@@ -136,7 +157,7 @@ def _off_road(ego: Array, size: Array, area: DrivableField, floor: float) -> Flo
     return np.where(outside.any(axis=1), TIMES[np.argmax(outside, axis=1)], np.inf)
 
 
-def _along(pose: Array, way: Array, s: Array) -> Float64[Array, "n 65 3"]:
+def along(pose: Array, way: Array, s: Array) -> Float64[Array, "n 65 3"]:
     """Poses at the arc lengths ``s`` of each path with the arc lengths ``way``, held at both ends."""
     row = np.arange(len(pose))[:, None]
     at = np.clip((way[:, None, :] <= s[..., None]).sum(axis=-1) - 1, 0, way.shape[1] - 2)

@@ -1,0 +1,114 @@
+"""A minimal-risk manoeuvre: a stop on a given path, by a small quadratic programme over the jerk."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from scipy import sparse
+
+from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
+
+Array = np.ndarray
+STEPS = PLAN_STEPS // 2
+H = 2.0 * PLAN_DT  # s; the jerk changes every other step of a plan
+T = H * np.arange(1, STEPS + 1)
+JERK = 12.65  # m/s³; of the careful and competent driver of UN R157
+TIME, SMOOTH, GENTLE = 0.02, 0.02, 1.0  # weights of v², jerk² and a²
+SOLVED = 1  # OSQP_SOLVED
+SETTINGS = {
+    "verbose": False,
+    "eps_abs": 1e-3,
+    "eps_rel": 1e-4,
+    "max_iter": 600,
+    "check_termination": 10,
+    "adaptive_rho_interval": 50,  # by count, not by the clock: the same input gives the same plan
+    "polishing": False,
+    "warm_starting": True,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Stop:
+    """Way (m) and speed (m/s) along the path at the 65 times of a plan, and the hardest deceleration (m/s²)."""
+
+    way: Float64[Array, "65"]
+    speed: Float64[Array, "65"]
+    hardest: float
+
+
+class StopPlanner:
+    """Plans stops; one a drive, since each solution is where the next one starts from.
+
+    Minimised are a², jerk² and, a little, v² over 6.4 s, with exact dynamics of piecewise constant jerk, |jerk| up
+    to 12.65 m/s³, -``grip`` <= a, no reverse, rest at the end, and a way that stays before a limit at each time.
+    """
+
+    def __init__(self, grip: float) -> None:
+        self._grip = grip
+        self._solver.update(q=np.zeros(STEPS))  # set up now, not at the first emergency
+
+    def plan(self, speed: float, acceleration: float, limit: Float64[Array, "65"]) -> Stop | None:
+        """A stop from a speed (m/s) and acceleration (m/s²); None where there is none within the bounds.
+
+        ``limit`` is how far (m) along the path one may be at each time; infinite where nobody is in the way.
+        """
+        if speed < 0.05:
+            return Stop(np.zeros(PLAN_STEPS + 1), np.zeros(PLAN_STEPS + 1), 0.0)
+        a = float(np.clip(acceleration, -self._grip, self._grip))
+        free = [speed * T + 0.5 * a * T**2, speed + a * T, np.full(STEPS, a)]  # without any jerk
+        low, high = self._bounds(a, free, limit)
+        if np.any(low > high):
+            return None
+        cost = 2.0 * (TIME * free[1] @ self._reach[1] + GENTLE * free[2] @ self._reach[2])
+        self._solver.update(q=cost, l=low, u=high)
+        found = self._solver.solve(raise_error=False)
+        return _driven(found.x, speed, a) if found.info.status_val == SOLVED else None
+
+    def _bounds(self, acceleration: float, free: list[Array], limit: Array) -> tuple[Array, Array]:
+        """Bounds of what the jerk has to add to the way, the speed and the acceleration, and of the jerk itself."""
+        none, jerk = np.full(STEPS, np.inf), np.full(STEPS, JERK)
+        rest = np.where(T[-1] > T, np.inf, 0.0)
+        rising = np.maximum(acceleration - JERK * T, 0.0)
+        low = [-none, -free[1], -self._grip - free[2], -jerk]
+        high = [limit[2::2] - free[0], rest - free[1], rising - free[2], jerk]
+        return np.concatenate(low), np.concatenate(high)
+
+    @cached_property
+    def _reach(self) -> tuple[Array, Array, Array]:
+        """What a jerk of 1 in each interval adds to way, speed and acceleration at each time; exact."""
+        begin = T - H
+        whole = np.clip(T[:, None] - begin, 0.0, None)  # time since the interval began
+        after = np.clip(T[:, None] - T, 0.0, None)  # time since it ended
+        return (whole**3 - after**3) / 6.0, (whole**2 - after**2) / 2.0, whole - after
+
+    @cached_property
+    def _solver(self) -> Any:
+        """The programme in the jerks of 32 intervals."""
+        import osqp
+
+        _, speed, acceleration = self._reach
+        cost = TIME * speed.T @ speed + GENTLE * acceleration.T @ acceleration + SMOOTH * np.eye(STEPS)
+        rows = sparse.csc_matrix(np.concatenate([*self._reach, np.eye(STEPS)]))
+        wide = np.full(rows.shape[0], np.inf)
+        solver = osqp.OSQP()
+        solver.setup(sparse.triu(2.0 * cost, format="csc"), np.zeros(STEPS), rows, -wide, wide, **SETTINGS)
+        return solver
+
+
+def _driven(jerk: Array, speed: float, acceleration: float) -> Stop:
+    """What comes of jerks, step by step of a plan; rest is rest."""
+    way, v, a = np.zeros(PLAN_STEPS + 1), np.full(PLAN_STEPS + 1, float(speed)), acceleration
+    hardest = max(-a, 0.0)
+    for i in range(PLAN_STEPS):
+        u = float(np.clip(jerk[i // 2], -JERK, JERK))
+        ahead = v[i] * PLAN_DT + 0.5 * a * PLAN_DT**2 + u * PLAN_DT**3 / 6.0
+        v[i + 1] = v[i] + a * PLAN_DT + 0.5 * u * PLAN_DT**2
+        a += u * PLAN_DT
+        if v[i + 1] <= 0.02:
+            way[i + 1 :], v[i + 1 :] = way[i] + max(ahead, 0.0), 0.0
+            break
+        way[i + 1] = way[i] + max(ahead, 0.0)
+        hardest = max(hardest, -a)
+    return Stop(way, v, hardest)
