@@ -23,6 +23,7 @@ from alpamayo.validator.danger import (
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import CORE_RULES, score_plans
+from alpamayo.validator.lane_field import lane_field
 from alpamayo.validator.packed import packed_others
 from alpamayo.validator.situation import Traffic, plans_in_world
 from alpamayo.validator.verdict import Verdict
@@ -31,6 +32,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scene import Scene
+from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 IMMINENT = 1.5  # s; a contact sooner than this is not left to later decisions
@@ -112,12 +114,22 @@ class Guard:
         self._speed: tuple[int, float] = (-2, 0.0)
         self._seen: tuple[int, dict[str, float], dict[str, float]] = (-2, {}, {})
         self._held: _Held | None = None
+        self._warm_up()
         self._route: tuple[Array, Array] | None = None
         self._route_margins: Float64[Array, " n"] | None = None
         if scene.route is not None:
             self._route = _spaced(scene.route.path)
             if self.area.known:
                 self.area.prepare(self._route[1][::4, :2], CORRIDOR)
+
+    def _warm_up(self) -> None:
+        """Load the compiled loops and the grids now, so that the first decision does not wait for them."""
+        from alpamayo.validator import kernels
+
+        wp.load_module(module=kernels, device="cpu")
+        if self.scene.road_map.lanes:
+            here = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
+            lane_field(self.area.index).match(here, np.zeros(len(here)))
 
     def check(self, decision: Decision, truth: Truth) -> GuardResult:
         """Decide which plan to drive.
@@ -233,11 +245,13 @@ class _Watch:
     @cached_property
     def verdict(self) -> Verdict:
         """The validator's, of the K candidates on this forecast."""
-        now = self.truth.step * self.guard.scene.dt
+        return self._judged(self.decision.plans)
+
+    def _judged(self, plans: Float32[Array, "k 64 4"]) -> Verdict:
         return score_plans(
             self.guard.scene,
-            self.decision.plans,
-            now,
+            plans,
+            self.truth.step * self.guard.scene.dt,
             truth=self.truth,
             forecast=self.traffic,
             area=self.guard.area,
@@ -286,10 +300,11 @@ class _Watch:
         return bool(soonest > IMMINENT and self.leaves_room[k])
 
     def _best(self, among: Array) -> int:
-        if among.sum() == 1:
-            return int(np.argmax(among))
-        score = np.where(among, np.nan_to_num(self.verdict.scores["pdms"].value), -1.0)
-        return int(np.lexsort((-self.decision.weights, -score))[0])
+        rows = np.flatnonzero(among)
+        if len(rows) == 1:
+            return int(rows[0])
+        score = np.nan_to_num(self._judged(self.decision.plans[rows]).scores["pdms"].value)
+        return int(rows[np.lexsort((-self.decision.weights[rows], -score))[0]])
 
     def _candidate(self, k: int, reason: str) -> tuple[int, Array, Array, str]:
         return k, self.pose[k], self.speed[k], f"{reason} ({k})"
@@ -318,18 +333,20 @@ class _Watch:
 
     def _stop(self) -> tuple[Array, Array, str] | None:
         """Poses and speeds of a planned stop that is clean, with room in front if there can be, and what it is."""
-        speed = float(self.truth.ego_speed)
-        for room in (STANDOFF, ROOM_LEAST):
-            for path, where in zip(self._paths, ("on the driver's path", "in its lane"), strict=False):
-                way = arc_lengths(path[None])
-                s = np.linspace(0.0, float(way[0, -1]), PLACES)
-                places = along(path[None], way, s[None])[0]
-                free = free_way(places, s, self.size + 2.0 * np.array([room, 0.0]), self.others)
-                stop = self.guard.stops.plan(speed, self.guard.acceleration, np.minimum(free, way[0, -1]))
-                if stop is not None:
-                    pose = along(path[None], way, stop.way[None])
-                    if self.of(pose, stop.speed[None]).clean[0]:
-                        return pose[0], stop.speed, f"stops {where}, at most {stop.hardest:.1f} m/s²"
+        for path, where in zip(self._paths, ("on the driver's path", "in its lane"), strict=False):
+            way = arc_lengths(path[None])
+            s = np.linspace(0.0, float(way[0, -1]), PLACES)
+            places = along(path[None], way, s[None])[0]
+            for room in (STANDOFF, ROOM_LEAST):
+                longer = self.size + 2.0 * np.array([room, 0.0])
+                free = np.minimum(free_way(places, s, longer, self.others), way[0, -1])
+                stop = self.guard.stops.plan(float(self.truth.ego_speed), self.guard.acceleration, free)
+                if stop is None:
+                    continue
+                pose = along(path[None], way, stop.way[None])
+                if self.of(pose, stop.speed[None]).clean[0]:
+                    return pose[0], stop.speed, f"stops {where}, at most {stop.hardest:.1f} m/s²"
+                break
         return None
 
     def _braking(self) -> tuple[Array, Array, Array]:

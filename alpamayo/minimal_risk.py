@@ -59,12 +59,24 @@ class StopPlanner:
         a = float(np.clip(acceleration, -self._grip, self._grip))
         free = [speed * T + 0.5 * a * T**2, speed + a * T, np.full(STEPS, a)]  # without any jerk
         low, high = self._bounds(a, free, limit)
-        if np.any(low > high):
+        if np.any(low > high) or np.any(self._shortest(speed, a) > limit[2::2] + 1e-6):
             return None
         cost = 2.0 * (TIME * free[1] @ self._reach[1] + GENTLE * free[2] @ self._reach[2])
         self._solver.update(q=cost, l=low, u=high)
         found = self._solver.solve(raise_error=False)
         return _driven(found.x, speed, a) if found.info.status_val == SOLVED else None
+
+    def _shortest(self, speed: float, acceleration: float) -> Float64[Array, "32"]:
+        """The least way (m) at each time, the brakes on as fast and as hard as may be; infinite without rest."""
+        onset = (acceleration + self._grip) / JERK
+        rising = np.minimum(T, onset)
+        v = speed + acceleration * rising - 0.5 * JERK * rising**2 - self._grip * (T - rising)
+        if v[-1] > 0.0:
+            return np.full(STEPS, np.inf)
+        way = speed * rising + 0.5 * acceleration * rising**2 - JERK * rising**3 / 6.0
+        then = speed + acceleration * rising - 0.5 * JERK * rising**2
+        way += then * (T - rising) - 0.5 * self._grip * (T - rising) ** 2
+        return np.maximum.accumulate(np.maximum(way, 0.0))
 
     def _bounds(self, acceleration: float, free: list[Array], limit: Array) -> tuple[Array, Array]:
         """Bounds of what the jerk has to add to the way, the speed and the acceleration, and of the jerk itself."""

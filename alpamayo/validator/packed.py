@@ -71,16 +71,17 @@ def block_bounds(
 
     steps = boxes.shape[1] - ahead
     c, s = np.abs(boxes[..., 2]), np.abs(boxes[..., 3])
-    length, width = halves[:, None, 0], halves[:, None, 1]
-    extent = np.stack([c * length + s * width, s * length + c * width], axis=-1)
-    low = np.where(valid[..., None], boxes[..., :2] - extent, np.inf)
-    high = np.where(valid[..., None], boxes[..., :2] + extent, -np.inf)
+    length, width = halves[:, :1], halves[:, 1:]
+    sides = []
+    for axis, reach in enumerate((c * length + s * width, s * length + c * width)):
+        for side, nowhere in ((boxes[..., axis] - reach, np.inf), (boxes[..., axis] + reach, -np.inf)):
+            sides.append(side if valid.all() else np.where(valid, side, nowhere))
     begins = np.arange(0, steps, BLOCK)
     ends = np.minimum(begins + BLOCK, steps) + ahead
     bounds = np.stack([begins, np.minimum(ends, boxes.shape[1] - 1)], axis=1).ravel()  # begin, end, begin, end, ...
-    lowest = np.minimum.reduceat(low, bounds, axis=1)[:, ::2]
-    highest = np.maximum.reduceat(high, bounds, axis=1)[:, ::2]
-    return np.concatenate([lowest, highest], axis=-1)
+    low_x, low_y = (np.minimum.reduceat(side, bounds, axis=1)[:, ::2] for side in sides[::2])
+    high_x, high_y = (np.maximum.reduceat(side, bounds, axis=1)[:, ::2] for side in sides[1::2])
+    return np.stack([low_x, low_y, high_x, high_y], axis=-1)
 
 
 def fastest(traffic: Traffic, dt: float) -> Float64[Array, " a"]:
@@ -99,12 +100,14 @@ def fastest(traffic: Traffic, dt: float) -> Float64[Array, " a"]:
 def off_course(traffic: Traffic, steps: int, offsets: Int64[Array, " o"], dt: float) -> Float64[Array, "a t"]:
     """How far (m) each gets at most, ``offsets`` steps later, from where its velocity would take it."""
     worst = np.zeros((len(traffic.ids), steps))
-    xy, velocity = traffic.pose[..., :2], traffic.velocity[:, :steps]
+    x, y = np.ascontiguousarray(traffic.pose[..., 0]), np.ascontiguousarray(traffic.pose[..., 1])
+    vx, vy = dt * traffic.velocity[:, :steps, 0], dt * traffic.velocity[:, :steps, 1]
     for n in offsets:
-        off = xy[:, n : n + steps] - xy[:, :steps] - n * dt * velocity
-        there = traffic.valid[:, n : n + steps]
-        np.maximum(worst, np.where(there, np.hypot(off[..., 0], off[..., 1]), 0.0), out=worst)
-    return worst
+        off_x, off_y = x[:, n : n + steps] - x[:, :steps] - n * vx, y[:, n : n + steps] - y[:, :steps] - n * vy
+        off_x *= off_x
+        off_x += off_y * off_y
+        np.maximum(worst, np.where(traffic.valid[:, n : n + steps], off_x, 0.0), out=worst)
+    return np.sqrt(worst)
 
 
 def turning(traffic: Traffic) -> Bool[Array, " a"]:
