@@ -1,0 +1,63 @@
+"""The planned stop: within its bounds, before its limit, as gentle as can be, and none where there is none."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alpamayo.minimal_risk import JERK, StopPlanner
+
+GRIP = 8.0
+FREE = np.full(65, np.inf)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.3, 25.0), st.floats(-3.0, 2.0), st.floats(1.0, 90.0))
+def test_a_stop_keeps_its_bounds(speed, acceleration, room):
+    stop = StopPlanner(GRIP).plan(speed, acceleration, np.full(65, room))
+    onset = (acceleration + GRIP) / JERK
+    least = speed * onset + 0.5 * acceleration * onset**2 - JERK * onset**3 / 6
+    then = max(speed + acceleration * onset - 0.5 * JERK * onset**2, 0.0)
+    possible = least + then**2 / (2 * GRIP)
+    if stop is None:
+        assert possible > 0.8 * room or speed < 2.0, (possible, room)
+        return
+    assert stop.way[-1] <= room + 0.05
+    assert stop.speed[-1] == pytest.approx(0.0, abs=0.05)
+    assert np.all(np.diff(stop.way) >= 0.0)
+    assert np.all(stop.speed >= 0.0)
+    assert stop.hardest <= GRIP + 0.05
+    moving = stop.speed[:-2] > 0.1
+    jerk = np.diff(stop.speed, 2)[moving[: len(stop.speed) - 2]] / 0.01
+    assert np.abs(jerk[1:]).max(initial=0.0) <= JERK + 0.5
+
+
+def test_it_is_as_gentle_as_room_allows():
+    planner = StopPlanner(GRIP)
+    hardest = [planner.plan(10.0, 0.0, np.full(65, room)).hardest for room in (40.0, 25.0, 18.0, 14.0, 11.5)]
+    assert hardest == sorted(hardest)
+    assert hardest[0] < 2.0
+    # 10 m/s in 14 m: no stop asks for less than v² / 2s, and that one has no ramps
+    assert 100.0 / 28.0 < hardest[3] < 1.5 * 100.0 / 28.0
+
+
+def test_there_is_none_where_there_is_none():
+    planner = StopPlanner(GRIP)
+    assert planner.plan(10.0, 0.0, np.full(65, 6.0)) is None  # v² / 2g is 6.25 m
+    assert planner.plan(60.0, 0.0, FREE) is None  # no rest within 6.4 s
+    late = FREE.copy()
+    late[50:] = 12.0
+    assert planner.plan(10.0, 0.0, late).way[-1] <= 12.05
+
+
+def test_standing_stays_standing():
+    stop = StopPlanner(GRIP).plan(0.0, 0.0, FREE)
+    assert stop.way.max() == stop.speed.max() == 0.0
+
+
+def test_the_same_drive_gives_the_same_stops():
+    def drive():
+        planner = StopPlanner(GRIP)
+        return [planner.plan(10.0 - 0.1 * i, 0.0, np.full(65, 20.0 - i)).way for i in range(8)]
+
+    assert np.array_equal(drive(), drive())
