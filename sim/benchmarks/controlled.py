@@ -1,62 +1,81 @@
-"""A recorded scene with many controlled cars: each one a world of its own with all other objects around it.
+"""A recorded scene with many controlled cars, beside PufferLib's C environment on the same scene in the same run.
 
-``python sim/benchmarks/controlled.py LOG`` takes the scene's moving vehicles as egos, at most 45 (Waymo scene 402 has
-so many for PufferLib's C environment: 222,000 agent-steps/s on one core with 1847 floats; here 1917 floats, contacts
-with all objects, off-road by polygon or edges and route progress, every step).
+``python sim/benchmarks/controlled.py LOG [--pufferlib SOURCES]``. LOG is a Waymo-motion JSON; the figures asked for
+are of scene 402: 91 objects, 225 road elements, 45 controlled. Both step with random actions on one thread and write
+every controlled car's observation: the peer's 1847 numbers (6 + 63 x 7 + 200 x 7), ours 1917 (12 + 32 x 2 for the route
++ 63 x 7 + 200 x 7). Ours always has contacts with all objects, the drivable area's margin by exact distance, time to
+collision, route progress, lane, speed limit, wrong way and red lights; the peer has contacts with the first 64 objects
+and the crossing of road edges. The limit is the writing of the observations alone.
 """
 
 import argparse
-import dataclasses
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from record import report, seconds_per_call
+from gpudrive_peer import Peer
+from record import cpu_seconds, report
 
 from alpamayo_datasets import open_log
 from alpamayo_sim.engine import World
-from alpamayo_sim.scenario import Goal, Scenario
-from alpamayo_sim.scene import Category, Route, Scene, Track
+from alpamayo_sim.scenario import scenario_of_log, with_egos
+
+CHUNK = 30  # steps of one turn
 
 
-def drives(track: Track) -> bool:
-    """Whether a track is a vehicle that is there from the start and comes at least 5 m far."""
-    way = np.linalg.norm(np.diff(track.position[track.valid][:, :2], axis=0), axis=1).sum() if track.valid.any() else 0
-    return track.category == Category.VEHICLE and bool(track.valid[0]) and way > 5.0
+class Ours:
+    """Worlds of one scene in which everybody who moves is controlled."""
 
+    def __init__(self, log: Path, copies: int, device: str) -> None:
+        scenario = with_egos(scenario_of_log(open_log(log)))
+        self.world = World([scenario] * copies, device=device)
+        self.steps_at_most = scenario.steps
+        self.controlled, self.objects = self.world.egos.count, len(scenario.scene.tracks)
+        rng = np.random.default_rng(0)
+        shape = (CHUNK, copies, self.controlled, 2)
+        self.controls = (rng.uniform(-1.0, 1.0, shape) * [4.0, 0.1]).astype(np.float32)
 
-def with_ego(scene: Scene, track: Track) -> Scenario:
-    """The scene with another ego, whose route is its own way."""
-    route = Route(track.position[track.valid])
-    return Scenario(
-        dataclasses.replace(scene, ego_id=track.id, route=route), Goal(1000.0, (scene.steps - 1) * scene.dt)
-    )
+    def steps(self, observe: bool) -> None:
+        """A chunk of steps with random actions."""
+        for controls in self.controls:
+            if self.world.step_index[0] >= self.steps_at_most:
+                self.world.reset()
+            self.world.step(controls)
+            if observe:
+                self.world.vector_view()
 
 
 def main() -> None:
     """Run and record."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("log", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = Path(os.environ.get("ALPAMAYO_REALDATA", "../shared/realdata"))
+    log = root / "womd_json" / "tfrecord-00000-of-01000_402.json"
+    parser.add_argument("log", type=Path, nargs="?", default=log)
+    parser.add_argument("--pufferlib", type=Path, help="unpacked sources of pufferlib 3.0.0")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--copies", type=int, default=8, help="batches of the scene side by side")
+    parser.add_argument("--copies", type=int, default=4, help="worlds side by side")
     arguments = parser.parse_args()
-    scene = open_log(arguments.log)
-    scenarios = [with_ego(scene, track) for track in scene.tracks if drives(track)][:45]
-    count = len(scenarios) * arguments.copies
-    world = World(scenarios * arguments.copies, device=arguments.device)
-    controls = np.tile(np.array([0.1, 0.0], np.float32), (count, 1))
-
-    def step() -> None:
-        if world.step_index[0] >= scene.steps - 1:
-            world.reset()
-        world.step(controls)
-
-    def see() -> None:
-        step()
-        world.vectors()
-
-    case = f"{arguments.device} {arguments.log.stem}, {len(scenarios)} controlled of {len(scene.tracks)} objects"
-    report("controlled", f"{case}, step", count / seconds_per_call(step), "agent-steps/s")
-    report("controlled", f"{case}, step + 1917 floats", count / seconds_per_call(see), "agent-steps/s")
+    ours = Ours(arguments.log, arguments.copies, arguments.device)
+    rows = np.zeros((arguments.copies * ours.controlled, 1917), np.float32)
+    works = {
+        "step": lambda: ours.steps(False),
+        "step + 1917 floats": lambda: ours.steps(True),
+        "limit: only writing 1917 floats": lambda: [rows.fill(0.5) for _ in range(CHUNK)],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.pufferlib:
+            peer = Peer(arguments.pufferlib, arguments.log, Path(folder), arguments.copies)
+            works[f"PufferLib's C, {peer.controlled} controlled, 1847 floats"] = lambda: peer.steps(CHUNK)
+        taken = cpu_seconds(works)
+    case = f"{arguments.device} {arguments.log.stem[-12:]}, {ours.controlled} controlled of {ours.objects} objects"
+    for name, seconds in taken.items():
+        cars = peer.controlled if name.startswith("PufferLib") else ours.controlled
+        report("controlled", f"{case}, {name}", CHUNK * arguments.copies * cars / seconds, "agent-steps/s")
+    if arguments.pufferlib:
+        *_, theirs = taken
+        ratio = taken[theirs] / peer.controlled / (taken["step + 1917 floats"] / ours.controlled)
+        report("controlled", f"{case}, ratio to PufferLib's C", ratio, "times")
 
 
 if __name__ == "__main__":

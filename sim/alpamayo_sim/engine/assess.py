@@ -2,7 +2,7 @@
 """What the state means for each ego: contacts, time to collision, drivable margin, rules, progress, history."""
 
 from alpamayo_sim.engine.boxes import record_hit, time_to_overlap
-from alpamayo_sim.engine.grids import cell_of, drivable_margin, list_border, list_lanes
+from alpamayo_sim.engine.grids import cell_of, drivable_margin, list_border, list_lanes, list_pieces
 from alpamayo_sim.engine.layout import HISTORY, SEEN_LENGTH, TTC_HORIZON, Agent, Features, Fixed, Slot, State
 from alpamayo_sim.engine.rules import count_red_lights, find_lane
 from alpamayo_sim.warp_runtime import wp
@@ -27,7 +27,7 @@ def corner_of(state: State, w: wp.int32, e: wp.int32, length: wp.float32, width:
 
 @wp.kernel
 def prepare(fixed: Fixed, state: State, active: wp.array[wp.bool]):
-    """Make the lists of the cells that ``assess`` will look at and that are not there yet."""
+    """Make the lists of the cells that ``assess`` and observations will look at and that are not there yet."""
     w, e = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
     if e >= slot.egos or not active[w]:
@@ -40,10 +40,15 @@ def prepare(fixed: Fixed, state: State, active: wp.array[wp.bool]):
             if fixed.cells[slot.border_grid.cell_row + cell] == 0:
                 list_border(fixed, slot, cell)
             k += 1
+    place = wp.vec2(state.pose[w, e][0], state.pose[w, e][1])
     if slot.centres > 0:
-        cell = cell_of(slot.centre_grid, wp.vec2(state.pose[w, e][0], state.pose[w, e][1]))
+        cell = cell_of(slot.centre_grid, place)
         if fixed.cells[slot.centre_grid.cell_row + cell] == 0:
             list_lanes(fixed, slot, cell)
+    if slot.pieces > 0:
+        cell = cell_of(slot.piece_grid, place)
+        if fixed.cells[slot.piece_grid.cell_row + cell] == 0:
+            list_pieces(fixed, slot, cell)
 
 
 @wp.func

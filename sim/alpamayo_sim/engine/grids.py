@@ -8,7 +8,7 @@ Two threads that make the same list at once write the same. Loops over many rows
 ``range`` costs more than their work.
 """
 
-from alpamayo_sim.engine.layout import LANE_REACH, MARGIN_RANGE, BorderRow, CentreRow, Fixed, Grid, Slot
+from alpamayo_sim.engine.layout import LANE_REACH, MARGIN_RANGE, NEARBY, BorderRow, CentreRow, Fixed, Grid, Slot
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -19,6 +19,10 @@ FAR_OUTSIDE = wp.constant(-3)
 
 RANGE = wp.constant(MARGIN_RANGE)
 REACH = wp.constant(LANE_REACH)
+SIGHT = wp.constant(100.0)  # m; what is further away is not observed
+BINS = wp.constant(64)  # of distances up to that
+MOST = wp.constant(NEARBY)
+Histogram = wp.types.vector(length=64, dtype=wp.int32)
 HALF_DIAGONAL = wp.constant(0.7072)  # of a cell of size 1
 HEADING_COST = wp.constant(2.0)  # m; as in ``map_index``
 SLACK = wp.constant(1.0e-3)  # m
@@ -210,3 +214,41 @@ def lane_at(fixed: Fixed, slot: Slot, point: wp.vec2, direction: wp.vec2) -> wp.
             found = segment
         i += 1
     return found
+
+
+@wp.func
+def bin_of(distance: wp.float32) -> wp.int32:
+    """Bin of a distance (m) below ``SIGHT``."""
+    return wp.min(wp.int32(distance * wp.float32(BINS) / SIGHT), BINS - 1)
+
+
+@wp.func
+def list_pieces(fixed: Fixed, slot: Slot, cell: wp.int32):
+    """Make a cell's list: the pieces nearest to its middle by a counting sort of their distances."""
+    middle = middle_of(slot.piece_grid, cell)
+    counts = Histogram()
+    k = wp.int32(0)
+    while k < slot.pieces:
+        piece = fixed.pieces[slot.piece_row + k]
+        distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
+        if distance < SIGHT:
+            counts[bin_of(distance)] += 1
+        k += 1
+    starts = Histogram()
+    total = wp.int32(0)
+    for b in range(BINS):
+        starts[b] = total
+        total += counts[b]
+    first = slot.piece_grid.list_row + cell * MOST
+    k = wp.int32(0)
+    while k < slot.pieces:
+        piece = fixed.pieces[slot.piece_row + k]
+        distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
+        if distance < SIGHT:
+            b = bin_of(distance)
+            place = starts[b]
+            starts[b] = place + 1
+            if place < MOST:
+                fixed.lists[first + place] = k
+        k += 1
+    fixed.cells[slot.piece_grid.cell_row + cell] = 1 + wp.min(total, MOST)

@@ -27,7 +27,7 @@ from jaxtyping import Float32
 
 from alpamayo_sim.driver import ROUTE_POINTS, ROUTE_SPACING
 from alpamayo_sim.engine.dynamics import MAX_CURVATURE, MAX_DECELERATION
-from alpamayo_sim.engine.grids import RANGE, cell_of, middle_of
+from alpamayo_sim.engine.grids import BINS, MOST, RANGE, SIGHT, Histogram, bin_of, cell_of
 from alpamayo_sim.engine.layout import NEARBY, Features, Fixed, Slot, State
 from alpamayo_sim.warp_runtime import wp
 
@@ -39,13 +39,9 @@ AGENTS = 63
 PIECES = NEARBY
 ALIGNED = 16  # floats; rows begin at multiples of so many
 
-REACH = wp.constant(100.0)
-BINS = wp.constant(64)
-MOST = wp.constant(NEARBY)
 POINTS = wp.constant(ROUTE_POINTS)
 SPACING = wp.constant(ROUTE_SPACING)
 EGO = wp.constant(EGO_FEATURES)
-Histogram = wp.types.vector(length=64, dtype=wp.int32)
 
 
 def vector_size(agents: int = AGENTS, pieces: int = PIECES) -> int:
@@ -88,12 +84,6 @@ class FeatureRows:
 def unit(value: wp.float32) -> wp.float32:
     """Clipped to [-1, 1]."""
     return wp.clamp(value, -1.0, 1.0)
-
-
-@wp.func
-def bin_of(distance: wp.float32) -> wp.int32:
-    """Bin of a distance (m) below ``REACH``."""
-    return wp.min(wp.int32(distance * wp.float32(BINS) / REACH), BINS - 1)
 
 
 @wp.func
@@ -163,14 +153,17 @@ def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32
     const float* from = (const float*)wp::address(rows, base);
     const int* row = wp::address(chosen, listed);
     for (int k = 0; k < count; ++k, to += 7) {
+        const float* here = from + 8 * row[k];
+        const float crossed[4] = {here[1], here[0], here[3], here[2]};
         float seen[8];
-        for (int i = 0; i < 8; ++i) {
-            const float v = along[i] * from[8 * row[k] + i] + across[i] * from[8 * row[k] + (i ^ 1)] + shift[i];
-            const float low = v < 1.0f ? v : 1.0f;
-            seen[i] = low > -1.0f ? low : -1.0f;
-        }
+        for (int i = 0; i < 4; ++i)
+            seen[i] = along[i] * here[i] + across[i] * crossed[i] + shift[i];
+        for (int i = 4; i < 8; ++i)
+            seen[i] = here[i];
         for (int i = 0; i < 8; ++i)
-            to[i] = seen[i];
+            seen[i] = seen[i] < 1.0f ? seen[i] : 1.0f;
+        for (int i = 0; i < 8; ++i)
+            to[i] = seen[i] > -1.0f ? seen[i] : -1.0f;
     }
     for (int i = 0; i < 7 * (wanted - count); ++i)
         to[i] = 0.0f;
@@ -182,13 +175,16 @@ def write_rows(
     listed: wp.int32,
     count: wp.int32,
     wanted: wp.int32,
-    along: Features,
-    across: Features,
-    shift: Features,
+    along: wp.vec4,
+    across: wp.vec4,
+    shift: wp.vec4,
     out: wp.array[Features],
     first: wp.int32,
 ):
-    """Write the chosen rows as an ego sees them, turned, scaled, shifted and clipped, then zeros up to ``wanted``."""
+    """Write the chosen rows as an ego sees them, then zeros up to ``wanted`` rows.
+
+    Place and direction, the first four numbers, are turned, scaled and shifted; all are clipped.
+    """
     ...
 
 
@@ -200,7 +196,7 @@ def distance_bin(state: State, w: wp.int32, e: wp.int32, a: wp.int32) -> wp.int3
     dx = other[0] - me[0]
     dy = other[1] - me[1]
     squared = dx * dx + dy * dy
-    if squared >= REACH * REACH or a == e:
+    if squared >= SIGHT * SIGHT or a == e:
         return BINS
     return bin_of(wp.sqrt(squared))
 
@@ -227,70 +223,34 @@ def keep_nearest(state: State, w: wp.int32, e: wp.int32, chosen: wp.array[wp.int
         k += 1
 
 
+@wp.func_native("""
+    const float* other = (const float*)wp::address(seen, 0);
+    const float x = other[8 * ego], y = other[8 * ego + 1];
+    int* row = wp::address(chosen, 0);
+    int count = 0;
+    for (int a = 0; a < agents; ++a) {
+        const float dx = other[8 * a] - x, dy = other[8 * a + 1] - y;
+        row[count] = a;
+        count += (dx * dx + dy * dy < reach * reach) & (a != ego);
+    }
+    return count;
+""")
+def agents_in_reach(
+    seen: wp.array[Features], agents: wp.int32, ego: wp.int32, reach: wp.float32, chosen: wp.array[wp.int32]
+) -> wp.int32:
+    """The agents within ``reach`` (m) of an ego, in the world's order; gives how many there are."""
+    ...
+
+
 @wp.func
 def choose_agents(
     state: State, w: wp.int32, e: wp.int32, agents: wp.int32, wanted: wp.int32, chosen: wp.array[wp.int32]
 ) -> wp.int32:
     """The agents in reach, or the ``wanted`` nearest of them, in the world's order; gives how many there are."""
-    me = state.seen[w, e]
-    count = wp.int32(0)
-    a = wp.int32(0)
-    while a < agents:
-        other = state.seen[w, a]
-        dx = other[0] - me[0]
-        dy = other[1] - me[1]
-        chosen[count] = a
-        if dx * dx + dy * dy < REACH * REACH and a != e:
-            count += 1
-        a += 1
+    count = agents_in_reach(state.seen[w], agents, e, SIGHT, chosen)
     if count > wanted:
         keep_nearest(state, w, e, chosen, count, wanted)
     return wp.min(count, wanted)
-
-
-@wp.func
-def sort_pieces(fixed: Fixed, slot: Slot, cell: wp.int32):
-    """Make a cell's list: the pieces nearest to its middle by a counting sort of their distances."""
-    middle = middle_of(slot.piece_grid, cell)
-    counts = Histogram()
-    k = wp.int32(0)
-    while k < slot.pieces:
-        piece = fixed.pieces[slot.piece_row + k]
-        distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
-        if distance < REACH:
-            counts[bin_of(distance)] += 1
-        k += 1
-    starts = Histogram()
-    total = wp.int32(0)
-    for b in range(BINS):
-        starts[b] = total
-        total += counts[b]
-    first = slot.piece_grid.list_row + cell * MOST
-    k = wp.int32(0)
-    while k < slot.pieces:
-        piece = fixed.pieces[slot.piece_row + k]
-        distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
-        if distance < REACH:
-            b = bin_of(distance)
-            place = starts[b]
-            starts[b] = place + 1
-            if place < MOST:
-                fixed.lists[first + place] = k
-        k += 1
-    fixed.cells[slot.piece_grid.cell_row + cell] = 1 + wp.min(total, MOST)
-
-
-@wp.kernel
-def list_pieces(fixed: Fixed, state: State):
-    """Make the lists of nearby pieces that are needed now and are not there yet."""
-    w, e = wp.tid()
-    slot = fixed.slots[fixed.slot_of[w]]
-    if slot.pieces == 0 or e >= slot.egos:
-        return
-    pose = state.pose[w, e]
-    cell = cell_of(slot.piece_grid, wp.vec2(pose[0], pose[1]))
-    if fixed.cells[slot.piece_grid.cell_row + cell] == 0:
-        sort_pieces(fixed, slot, cell)
 
 
 @wp.kernel
@@ -313,11 +273,11 @@ def describe(
     pose = state.pose[w, e]
     c = state.direction[w, e][0]
     s = state.direction[w, e][1]
-    x = (c * pose[0] + s * pose[1]) / REACH
-    y = (c * pose[1] - s * pose[0]) / REACH
-    along = Features(c / REACH, c / REACH, c, c, 1.0, 1.0, 1.0, 1.0)
-    across = Features(s / REACH, -s / REACH, s, -s, 0.0, 0.0, 0.0, 0.0)
-    shift = Features(-x, -y, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    x = (c * pose[0] + s * pose[1]) / SIGHT
+    y = (c * pose[1] - s * pose[0]) / SIGHT
+    along = wp.vec4(c / SIGHT, c / SIGHT, c, c)
+    across = wp.vec4(s / SIGHT, -s / SIGHT, s, -s)
+    shift = wp.vec4(-x, -y, 0.0, 0.0)
     count = choose_agents(state, w, e, slot.agents, agents, chosen[w, e])
     write_rows(state.seen[w], 0, chosen[w, e], 0, count, agents, along, across, shift, features[w, e], 0)
     count = wp.int32(0)

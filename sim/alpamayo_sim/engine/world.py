@@ -18,7 +18,7 @@ from alpamayo_sim.engine.pack import Packed
 from alpamayo_sim.engine.step import advance, begin, decide
 from alpamayo_sim.engine.store import Store
 from alpamayo_sim.engine.tracker import track
-from alpamayo_sim.engine.vectors import AGENTS, PIECES, FeatureRows, describe, list_pieces
+from alpamayo_sim.engine.vectors import AGENTS, PIECES, FeatureRows, describe
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scenario import Scenario
@@ -76,7 +76,7 @@ class World:
         self._arrays: dict[str, Any] = {}
         self._views: dict[str, Array] = {}
         self._most_substeps = 1
-        self._active = self._zeros(wp.bool)
+        self._active = _Input(self._zeros(wp.bool))
         self._use(list(scenarios))
         self.reset()
 
@@ -84,7 +84,7 @@ class World:
 
     def reset(self, mask: Bool[Array, " worlds"] | None = None) -> None:
         """Put all worlds, or those of the mask, back to step 0."""
-        _fill(self._active, self._mask(mask, "mask", default=True))
+        self._active.set(self._mask(mask, "mask", default=True))
         self._launches["begin"].launch()
         self._launches["prepare"].launch()
         self._launches["assess"].launch()
@@ -122,9 +122,9 @@ class World:
         Raises:
             InputError: a wrong shape, or a control that is not finite.
         """
-        _fill(self._controls, self._finite(controls, (2,), "controls"))
-        _fill(self._replayed, self._ego_mask(replay_ego))
-        _fill(self._active, self._mask(active, "active", default=True))
+        self._controls.set(self._finite(controls, (2,), "controls"))
+        self._replayed.set(self._ego_mask(replay_ego))
+        self._active.set(self._mask(active, "active", default=True))
         for decided, advanced in self._substeps:
             if self._scripted:
                 decided.launch()
@@ -141,7 +141,7 @@ class World:
             InputError: a wrong shape, or a plan that is not finite.
         """
         shape = np.shape(plans)
-        _fill(self._plans, self._finite(plans, (PLAN_STEPS, 4), "plans"))
+        self._plans.set(self._finite(plans, (PLAN_STEPS, 4), "plans"))
         self._launches["track"].launch()
         return self._tracked.numpy().reshape(*shape[:-2], 2).copy()
 
@@ -160,6 +160,8 @@ class World:
         self._use(list(state.scenarios))
         for name, array in self._arrays.items():
             _fill(array, _resized(state.arrays[name], array.numpy().shape))
+        self._active.set(True)
+        self._launches["prepare"].launch()
 
     # What the worlds are
 
@@ -241,7 +243,6 @@ class World:
             rows = FeatureRows((worlds, egos), present, agents, pieces, self.device)
             self._rows[key] = self._launch(describe, (worlds, egos), *rows.inputs), rows
         launch, rows = self._rows[key]
-        self._launches["list_pieces"].launch()
         launch.launch()
         return rows.numpy()
 
@@ -407,8 +408,8 @@ class World:
             egos, agents = np.maximum((egos, agents), self._arrays["touched"].shape[1:]).tolist()
         else:
             self._slot_of = self._store.fixed.slot_of = self._zeros(wp.int32)
-        self._controls, self._tracked = self._zeros(wp.vec2, egos), self._zeros(wp.vec2, egos)
-        self._plans, self._replayed = self._zeros(wp.vec4, egos, PLAN_STEPS), self._zeros(wp.bool, egos)
+        self._controls, self._tracked = _Input(self._zeros(wp.vec2, egos)), self._zeros(wp.vec2, egos)
+        self._plans, self._replayed = _Input(self._zeros(wp.vec4, egos, PLAN_STEPS)), _Input(self._zeros(wp.bool, egos))
         kinds: tuple[tuple[Any, tuple[int, ...]], ...] = (
             (layout.WORLD_ARRAYS, ()),
             (layout.EGO_ARRAYS, (egos,)),
@@ -429,15 +430,14 @@ class World:
         return wp.launch(kernel, dim=dim, inputs=list(inputs), device=self.device, record_cmd=True)
 
     def _record(self) -> None:
-        by_agent, by_ego, active = self._arrays["pose"].shape, self._arrays["progress"].shape, self._active
+        by_agent, by_ego, active = self._arrays["pose"].shape, self._arrays["progress"].shape, self._active.array
         self._launches = {
             "begin": self._launch(begin, by_agent, active),
             "assess": self._launch(assess, by_ego, active),
             "prepare": self._launch(prepare, by_ego, active),
-            "list_pieces": self._launch(list_pieces, by_ego),
-            "track": self._launch(track, by_ego, self._plans, self._tracked),
+            "track": self._launch(track, by_ego, self._plans.array, self._tracked),
         }
-        moves = (self._controls, self._replayed, active)
+        moves = (self._controls.array, self._replayed.array, active)
         self._substeps = [
             (self._launch(decide, by_agent, active, i), self._launch(advance, by_agent, *moves, i))
             for i in range(self._most_substeps)
@@ -483,6 +483,21 @@ class World:
         if array.shape != (self.num_worlds,) or array.dtype != bool:
             raise InputError(f"{name} is {array.dtype} of shape {array.shape}, must be bool of ({self.num_worlds},)")
         return array
+
+
+class _Input:
+    """A device array that is filled from the host."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self._view = array.numpy() if array.device.is_cpu else None
+
+    def set(self, values: Any) -> None:
+        """Copy numpy values, or one value."""
+        if self._view is not None:
+            self._view[...] = values
+        else:
+            _fill(self.array, values)
 
 
 def _fill(array: Any, values: Any) -> None:
