@@ -71,3 +71,42 @@ def spinning_64(position: tuple[float, float, float] = (0.0, 0.0, 1.73), columns
     degrees = np.concatenate([upper, upper[-1] - 0.5 - 0.5 * np.arange(32)])
     elevations = np.deg2rad(degrees).astype(np.float32)
     return Lidar("spinning_64", elevations, columns, np.asarray(position, np.float32), 1.0, 120.0, 220.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Radar:
+    """A radar fixed to the ego at ``position`` (m), level, that looks along ``yaw`` (rad, left positive).
+
+    It sees within ``field_of_view`` (rad, full width) and ``max_range`` (m). An object of 10 dBsm is just detected
+    at ``reach`` (m). Standard deviations: ``range_noise`` (m), ``azimuth_noise`` (rad), ``velocity_noise`` (m/s);
+    two objects within ``cell`` (m) and (rad) of each other are one detection. ``clutter`` is the mean number of
+    detections of nothing in a scan.
+    """
+
+    name: str
+    position: Float32[Array, "3"]
+    yaw: float = 0.0
+    field_of_view: float = 1.57
+    max_range: float = 170.0
+    reach: float = 170.0
+    range_noise: float = 0.15
+    azimuth_noise: float = 0.006
+    velocity_noise: float = 0.06
+    cell: tuple[float, float] = (0.4, 0.03)
+    clutter: float = 0.0
+
+    def __post_init__(self) -> None:
+        where = f"radar {self.name!r}"
+        if not (0.0 < self.field_of_view <= 2.0 * np.pi and self.max_range > 0.0 and self.reach > 0.0):
+            raise InputError(f"{where}: field_of_view must be in (0, 2 pi] rad, max_range and reach positive")
+        if min(self.range_noise, self.azimuth_noise, self.velocity_noise, *self.cell, self.clutter) < 0.0:
+            raise InputError(f"{where}: noise, cell and clutter must not be negative")
+
+
+def long_range_radar(position: tuple[float, float, float] = (2.3, 0.0, 0.5)) -> Radar:
+    """A front radar like nuScenes' Continental ARS 408-21: 250 m, 0.4 m, 0.1 km/h (its data sheet, far scan +-9°).
+
+    The field of view is that of its near and far scan together, 120°; the accuracy is that of its middle.
+    """
+    place = np.asarray(position, np.float32)
+    return Radar("long_range_radar", place, 0.0, np.deg2rad(120.0), 250.0, 250.0, 0.13, 0.005, 0.03)

@@ -1,4 +1,4 @@
-"""What the ego and the onlooker see: cameras, frame history and the bird's-eye picture.
+"""What the ego and the onlooker see: cameras, lidar, radar, frame history and the bird's-eye picture.
 
 Names are imported when they are first used, since Warp and OpenCV take their time.
 """
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from alpamayo_sim.sensors.cameras import NO_INSTANCE, CameraImages, CameraRenderer, Flow, WorldCameras
     from alpamayo_sim.sensors.frames import FrameBuffer
     from alpamayo_sim.sensors.lidar_scanner import LidarScan, WorldLidar
+    from alpamayo_sim.sensors.mesh import StaticMesh, load_mesh
+    from alpamayo_sim.sensors.radar import RadarScan, WorldRadar
     from alpamayo_sim.sensors.semantic import PALETTE, Semantic
 
 _HOME = {
@@ -22,9 +24,13 @@ _HOME = {
     "LidarScan": "lidar_scanner",
     "NO_INSTANCE": "cameras",
     "PALETTE": "semantic",
+    "RadarScan": "radar",
     "Semantic": "semantic",
+    "StaticMesh": "mesh",
     "WorldCameras": "cameras",
     "WorldLidar": "lidar_scanner",
+    "WorldRadar": "radar",
+    "load_mesh": "mesh",
 }
 
 __all__ = [
@@ -36,9 +42,13 @@ __all__ = [
     "Flow",
     "FrameBuffer",
     "LidarScan",
+    "RadarScan",
     "Semantic",
+    "StaticMesh",
     "WorldCameras",
     "WorldLidar",
+    "WorldRadar",
+    "load_mesh",
 ]
 
 
