@@ -20,8 +20,18 @@ from alpamayo_sim.geometry import from_frame, to_frame
 from alpamayo_sim.rig import Imaging, Rig, default_rig
 from alpamayo_sim.rig_presets import front_rig, physical_ai_av_rig
 from alpamayo_sim.scene import Category, Environment
-from alpamayo_sim.sensors import CameraRenderer, FrameBuffer, Semantic, WorldCameras
+from alpamayo_sim.sensors import (
+    CameraRenderer,
+    FrameBuffer,
+    Semantic,
+    WorldCameras,
+    camera_kernel,
+    flow_kernel,
+    lidar_kernel,
+    part_kernel,
+)
 from alpamayo_sim.sensors.light import light_of
+from alpamayo_sim.warp_runtime import wp
 
 street = functools.cache(make_street)  # its ground is drawn once
 POSE = np.array([3.0, -1.75, 0.2], np.float32)
@@ -257,8 +267,6 @@ def test_worlds_see_what_a_renderer_sees():
 
 def test_images_reach_torch_without_a_copy():
     torch = pytest.importorskip("torch")
-    from alpamayo_sim.warp_runtime import wp
-
     cameras = WorldCameras(World([drive(0)]), FRONT)
     rgb = wp.to_torch(cameras.device_arrays["rgb"])
     cameras.launch()
@@ -275,3 +283,12 @@ def test_track_is_seen_where_it_is():
     made = scene(tracks=(track("lead", Category.VEHICLE, 20.0, -1.75),))
     images = render(made, physical_ai_av_rig(96, 54), pose=np.array([0, -1.75, 0], np.float32))
     assert [c for c in range(7) if np.any(images.instance[c] == 0)] == [1, 6]
+
+
+@pytest.mark.parametrize("kernel", ["sort_parts", "scan", "forward_flow", "see_full", "shade_full"])
+def test_kernels_compile_for_a_gpu(kernel, tmp_path):
+    """Without a GPU: the code of CUDA's side is made by NVRTC."""
+    home = {"sort_parts": part_kernel, "scan": lidar_kernel, "forward_flow": flow_kernel}.get(kernel, camera_kernel)
+    files = wp.compile_aot_module(getattr(home, kernel).module, arch=90, module_dir=tmp_path)
+    assert files
+    assert any(path.suffix in (".cubin", ".ptx") and path.stat().st_size > 1000 for path in tmp_path.iterdir())
