@@ -303,7 +303,7 @@ def test_other_processes_give_the_same_bits() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["step", "assess", "tracker", "vectors"])
+@pytest.mark.parametrize("name", ["step", "lanes", "assess", "tracker", "vectors"])
 def test_the_kernels_compile_for_a_gpu_without_one(name: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"alpamayo_sim.engine.{name}")
     files = wp.compile_aot_module(module, arch=90, module_dir=tmp_path)

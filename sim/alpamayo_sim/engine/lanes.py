@@ -1,9 +1,11 @@
 # mypy: ignore-errors
+# ruff: noqa: SIM102 (in a kernel `and` evaluates both sides)
 """Walking the lane graph on the device: who is on which lane, who is ahead and who behind.
 
 Everybody has a *spot*: up to four lanes with the place on each, the lane that it follows first. A motorist knows
 its own (its lane, the one that it is leaving or entering, the one that its tail is still on); others are located by
-the grid of the lane graph. Spots are written by ``advance`` and read by ``decide``.
+the grid of the lane graph. Spots are written by ``advance`` and ``line_up`` and read
+by ``change_lanes`` and ``decide``.
 """
 
 from alpamayo_sim.engine.layout import Fixed, LaneRow, Mode, Slot, State
@@ -58,13 +60,66 @@ def place_on(lanes: wp.vec4i, s: wp.vec4, lane: wp.int32) -> wp.float32:
 
 
 @wp.func
+def before(lane: wp.int32, s: wp.float32, b: wp.int32, other_lane: wp.int32, other_s: wp.float32, other: wp.int32):
+    """Whether an agent comes before another one: by lane, then by place, then by number."""
+    if lane != other_lane:
+        return lane < other_lane
+    if s != other_s:
+        return s < other_s
+    return b < other
+
+
+@wp.func
+def row_of(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.int32:
+    """The first row that does not come before an agent that would be at a place of a lane."""
+    low = wp.int32(0)
+    high = wp.int32(slot.agents)
+    while low < high:
+        middle = (low + high) / 2
+        if before(state.row_lane[w, middle], state.row_s[w, middle], state.row_agent[w, middle], lane, s, a):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@wp.func
 def first_after(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
     """Of all on a lane the nearest one at or after ``s``: its number (-1: nobody) and how far (m) it is."""
     who = wp.int32(-1)
     best = wp.float32(NOBODY)
-    for b in range(slot.agents):
+    k = row_of(state, slot, w, a, lane, s)
+    if k < slot.agents:
+        k += wp.where(state.row_agent[w, k] == a, 1, 0)
+    if k < slot.agents:
+        if state.row_lane[w, k] == lane:
+            best = state.row_s[w, k] - s
+            who = state.row_agent[w, k]
+    for i in range(state.straddling[w]):
+        b = state.straddlers[w, i]
         away = place_on(state.spot_lanes[w, b], state.spot_s[w, b], lane) - s
-        if away >= 0.0 and away < best and (away > 0.0 or b > a) and b != a:
+        if away >= 0.0 and (away < best or (away == best and b < who)) and (away > 0.0 or b > a) and b != a:
+            best = away
+            who = b
+    return wp.vec2(wp.float32(who), best)
+
+
+@wp.func
+def last_before(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
+    """Of all on a lane the nearest one at or before ``s``: its number (-1: nobody) and how far (m) it is."""
+    who = wp.int32(-1)
+    best = wp.float32(NOBODY)
+    k = row_of(state, slot, w, a, lane, s) - 1
+    if k >= 0:
+        k -= wp.where(state.row_agent[w, k] == a, 1, 0)
+    if k >= 0:
+        if state.row_lane[w, k] == lane:
+            best = s - state.row_s[w, k]
+            who = state.row_agent[w, k]
+    for i in range(state.straddling[w]):
+        b = state.straddlers[w, i]
+        away = s - place_on(state.spot_lanes[w, b], state.spot_s[w, b], lane)
+        if away >= 0.0 and (away < best or (away == best and b > who)) and (away > 0.0 or b < a) and b != a:
             best = away
             who = b
     return wp.vec2(wp.float32(who), best)
@@ -120,13 +175,9 @@ def follower_on_lanes(
     fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
 ) -> wp.vec2:
     """Who comes next behind ``s`` on a lane or on its way to it: gap (m) to this agent's tail, number (-1: nobody)."""
-    who = wp.int32(-1)
-    best = wp.float32(NOBODY)
-    for b in range(slot.agents):
-        away = s - place_on(state.spot_lanes[w, b], state.spot_s[w, b], lane)
-        if away >= 0.0 and away < best and (away > 0.0 or b < a) and b != a:
-            best = away
-            who = b
+    found = last_before(state, slot, w, a, lane, s)
+    who = wp.int32(found[0])
+    best = found[1]
     if who < 0 and s < HORIZON and lane_of(fixed, slot, lane).predecessors > 0:
         for b in range(slot.agents):
             if b != a:
@@ -198,7 +249,7 @@ def kept(lanes: wp.vec4i, places: wp.vec4, costs: wp.vec4, lane: wp.int32, s: wp
 
 
 @wp.func
-def locate(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def find_spot(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
     """Write the spot of who is no motorist: the lanes that its box reaches into, by distance and direction."""
     me = fixed.agents[slot.agent_row + a]
     pose = state.pose[w, a]
@@ -263,12 +314,42 @@ def crosswalk_of(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int3
     return -1
 
 
-@wp.func
-def find_spot(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
-    """Write an agent's spot, where there is a lane graph."""
-    if slot.lanes == 0:
+@wp.kernel
+def line_up(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
+    """Find the spots of all who are no motorists, then put all in order along the lanes, where there is a lane graph.
+
+    The order hardly changes from one substep to the next, so that insertion is quick.
+    """
+    w = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
         return
-    if fixed.agents[slot.agent_row + a].mode == int(Mode.MOTORIST) and state.valid[w, a]:
-        own_spot(fixed, state, slot, w, a)
-    else:
-        locate(fixed, state, slot, w, a)
+    for a in range(slot.agents):
+        if fixed.agents[slot.agent_row + a].mode != int(Mode.MOTORIST) or not state.valid[w, a]:
+            find_spot(fixed, state, slot, w, a)
+    straddling = wp.int32(0)
+    for k in range(slot.agents):
+        b = state.row_agent[w, k]
+        lanes = state.spot_lanes[w, b]
+        lane = lanes[0]
+        s = state.spot_s[w, b][0]
+        i = wp.int32(k)
+        going = wp.bool(k > 0)
+        while going:
+            going = before(lane, s, b, state.row_lane[w, i - 1], state.row_s[w, i - 1], state.row_agent[w, i - 1])
+            if going:
+                state.row_lane[w, i] = state.row_lane[w, i - 1]
+                state.row_s[w, i] = state.row_s[w, i - 1]
+                state.row_agent[w, i] = state.row_agent[w, i - 1]
+                i -= 1
+                going = i > 0
+        state.row_lane[w, i] = lane
+        state.row_s[w, i] = s
+        state.row_agent[w, i] = b
+    for k in range(slot.agents):
+        b = state.row_agent[w, k]
+        state.rank[w, b] = k
+        if state.spot_lanes[w, b][1] >= 0 or state.spot_lanes[w, b][2] >= 0:
+            state.straddlers[w, straddling] = b
+            straddling += 1
+    state.straddling[w] = straddling

@@ -347,6 +347,7 @@ class State:
 
     step: wp.array[wp.int32]
     now: wp.array[wp.int32]  # the step that ``advance`` goes to and ``assess`` makes the present one
+    straddling: wp.array[wp.int32]  # how many agents are on more lanes than one
 
     acceleration: wp.array2d[wp.float32]
     curvature: wp.array2d[wp.float32]
@@ -403,6 +404,11 @@ class State:
     spot_s: wp.array2d[wp.vec4]  # and where on them
     spot_half: wp.array2d[wp.float32]  # half of its extent along the first
     spot_speed: wp.array2d[wp.float32]  # speed (m/s) along the first
+    row_agent: wp.array2d[wp.int32]  # all agents by the lane that they follow and the place on it
+    row_lane: wp.array2d[wp.int32]
+    row_s: wp.array2d[wp.float32]
+    rank: wp.array2d[wp.int32]  # where an agent is in that order
+    straddlers: wp.array2d[wp.int32]  # those that are on more lanes than one
     on_crosswalk: wp.array2d[wp.int32]  # the crosswalk that a pedestrian is on, -1 for none
 
 
@@ -479,7 +485,7 @@ def _numpy_dtype(dtype: Any) -> Any:
     return np.dtype((one.dtype, one.shape[1:]))
 
 
-WORLD_ARRAYS = (("step", wp.int32), ("now", wp.int32))
+WORLD_ARRAYS = (("step", wp.int32), ("now", wp.int32), ("straddling", wp.int32))
 EGO_ARRAYS = (
     ("acceleration", wp.float32),
     ("curvature", wp.float32),
@@ -537,5 +543,10 @@ AGENT_ARRAYS = (
     ("spot_s", wp.vec4),
     ("spot_half", wp.float32),
     ("spot_speed", wp.float32),
+    ("row_agent", wp.int32),
+    ("row_lane", wp.int32),
+    ("row_s", wp.float32),
+    ("rank", wp.int32),
+    ("straddlers", wp.int32),
     ("on_crosswalk", wp.int32),
 )

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
 """Motorists: the intelligent driver model along the lanes, MOBIL across them.
 
-``steer_motorist`` (in ``decide``) sets what one wants from everybody's spots; ``move_motorist`` (in ``advance``)
-moves one from its own row alone.
+``think_of_changing`` (in ``change_lanes``) and ``steer_motorist`` (in ``decide``) set what one wants from everybody's
+spots; ``move_motorist`` (in ``advance``) moves one from its own row alone.
 """
 
 from alpamayo_sim.engine.dynamics import arc_length_of
@@ -13,6 +13,7 @@ from alpamayo_sim.engine.lanes import (
     lane_of,
     leader_on_lanes,
     next_lane,
+    own_spot,
 )
 from alpamayo_sim.engine.layout import Fixed, MotoristRow, Slot, State
 from alpamayo_sim.engine.paths import path_at
@@ -23,6 +24,7 @@ from alpamayo_sim.warp_runtime import wp
 
 CHANGE = wp.constant(3.0)  # s that a lane change takes
 THINKING = wp.constant(1.0)  # s between two thoughts of changing
+TURNS = wp.constant(16)  # parts of that time at which one or the other thinks
 SETTLED = wp.constant(4.0)  # s from the start of a change in which there is no thought of another
 MOVING = wp.constant(1.0)  # m/s; slower than this nobody changes lanes
 GENTLE = wp.constant(3.0)  # m/s²; how hard one brakes for a merge that is still away
@@ -165,18 +167,16 @@ def think_of_changing(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp
 
 
 @wp.func
-def its_turn(a: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
-    """Whether a motorist thinks of changing now: once every ``THINKING``, not all at the same time."""
-    phase = wp.float32((a * 7) % 16) / 16.0
+def is_turn(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
+    """Whether those motorists think of changing now whose number is ``turn`` modulo ``TURNS``."""
+    phase = wp.float32((turn * 7) % TURNS) / wp.float32(TURNS)
     now = wp.floor(time / THINKING + phase + 1.0e-4)
     return now > wp.floor((time - tick) / THINKING + phase + 1.0e-4)
 
 
 @wp.func
-def steer_motorist(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
-    """Lane and acceleration for the coming substep."""
-    if its_turn(a, time, slot.tick):
-        think_of_changing(fixed, state, slot, w, a, time)
+def steer_motorist(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """Acceleration for the coming substep."""
     row = motorist_of(fixed, slot, a)
     lane = state.lane[w, a]
     s = state.path_s[w, a]
@@ -245,6 +245,7 @@ def move_motorist(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int
     note_stop(fixed, state, slot, w, a, lane, s)
     shift_sideways(state, w, a, time)
     set_motorist(fixed, state, slot, w, a)
+    own_spot(fixed, state, slot, w, a)
 
 
 @wp.func
@@ -259,3 +260,4 @@ def start_motorist(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.in
     state.shift_from[w, a] = row.lateral
     state.shift_duration[w, a] = CHANGE
     set_motorist(fixed, state, slot, w, a)
+    own_spot(fixed, state, slot, w, a)

@@ -38,7 +38,6 @@ class Packed:
     category: Int8[Array, " n"]
     size: Float32[Array, "n 3"]
     routes: tuple[Route, ...]
-    scripted: bool
     on_lanes: bool
 
     def others(self, ego: int) -> list[int]:
@@ -101,7 +100,6 @@ def pack_scenario(scenario: Scenario) -> Packed:
         category=np.array([item.category for item in named], np.int8),
         size=np.array([item.size for item in named], np.float32).reshape(-1, 3),
         routes=tuple(ego.route for ego in egos.values()),
-        scripted=bool(scripts or motorists),
         on_lanes=bool(motorists),
     )
 

@@ -104,10 +104,13 @@ def set_on_path(state: State, w: wp.int32, a: wp.int32, on: wp.vec3):
     speed = state.speed[w, a]
     rate = state.lateral_rate[w, a]
     lateral = state.lateral[w, a]
-    turn = wp.atan2(rate, wp.max(speed, 1.0))
-    heading = wrapped(on[2] + turn)
+    heading = wrapped(on[2])
+    direction = wp.vec2(c, s)
+    if rate != 0.0 or heading != on[2]:
+        heading = wrapped(on[2] + wp.atan2(rate, wp.max(speed, 1.0)))
+        direction = wp.vec2(wp.cos(heading), wp.sin(heading))
     state.pose[w, a] = wp.vec3(on[0] - lateral * s, on[1] + lateral * c, heading)
-    state.direction[w, a] = wp.vec2(wp.cos(heading), wp.sin(heading))
+    state.direction[w, a] = direction
     state.velocity[w, a] = wp.vec2(speed * c - rate * s, speed * s + rate * c)
 
 

@@ -1,17 +1,24 @@
 # mypy: ignore-errors
 """The engine's step on the device: launches over [world, agent].
 
-``decide`` reads the state of all at time t and sets what the simulated want; ``advance`` moves each agent from its
-own row alone; ``assess`` (in ``assess.py``) looks at the result. No thread reads what another writes in the same
+``change_lanes``, ``steer`` and ``decide`` read the state of all at time t and set what the simulated want; ``drive``,
+``move`` and ``advance`` move each agent from its own row alone; ``assess`` (in ``assess.py``) looks at the result. Rare
+and long work has launches of its own, so that the others stay short. No thread reads what another writes in the same
 launch, so the same scenario gives the same bits in whatever batch and on however many threads.
 """
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.assess import POSES, start_on_route
 from alpamayo_sim.engine.dynamics import drive_ego
-from alpamayo_sim.engine.lanes import find_spot
 from alpamayo_sim.engine.layout import Features, Fixed, Mode, Slot, State
-from alpamayo_sim.engine.motorists import move_motorist, start_motorist, steer_motorist
+from alpamayo_sim.engine.motorists import (
+    TURNS,
+    is_turn,
+    move_motorist,
+    start_motorist,
+    steer_motorist,
+    think_of_changing,
+)
 from alpamayo_sim.engine.paths import along_arc
 from alpamayo_sim.engine.replay import log_of, recorded_controls, replay_agent, replay_ego
 from alpamayo_sim.engine.scripts import begin_manoeuvres, follow_script, place_on_path, wanted_acceleration
@@ -47,9 +54,58 @@ def show(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
     )
 
 
+@wp.func
+def drives(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.bool:
+    """Whether an agent is a motorist that is there."""
+    return fixed.agents[slot.agent_row + a].mode == int(Mode.MOTORIST) and state.valid[w, a]
+
+
+@wp.kernel
+def change_lanes(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
+    """Motorists whose turn it is to think of it may begin to change lanes; a thread for those who share a turn."""
+    w, turn = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
+        return
+    time = time_at(state, slot, w, substep)
+    if not is_turn(turn, time, slot.tick):
+        return
+    for a in range(turn, slot.agents, TURNS):
+        if drives(fixed, state, slot, w, a):
+            think_of_changing(fixed, state, slot, w, a, time)
+
+
+@wp.kernel
+def steer(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
+    """What each motorist does in the coming substep, from the state of all at its start."""
+    w, a = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if a >= slot.agents or not active[w] or substep >= slot.substeps:
+        return
+    if drives(fixed, state, slot, w, a):
+        steer_motorist(fixed, state, slot, w, a)
+
+
+@wp.kernel
+def move(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
+    """Move each motorist over one substep, from its own row alone."""
+    w, a = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if a >= slot.agents or not active[w] or substep >= slot.substeps:
+        return
+    if fixed.agents[slot.agent_row + a].mode != int(Mode.MOTORIST):
+        return
+    if state.valid[w, a]:
+        if substep == 0:
+            state.before[w, a] = state.pose[w, a]
+        move_motorist(fixed, state, slot, w, a, time_at(state, slot, w, substep + 1))
+    if substep + 1 == slot.substeps:
+        show(fixed, state, slot, w, a)
+
+
 @wp.kernel
 def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """What each simulated agent does in the coming substep, from the state of all at its start."""
+    """What each scripted agent does in the coming substep, from the state of all at its start."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
     ego = a < slot.egos
@@ -59,12 +115,10 @@ def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.in
     if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
         begin_manoeuvres(fixed, state, slot, w, a, time_at(state, slot, w, substep))
         state.command[w, a] = wanted_acceleration(fixed, state, slot, w, a)
-    elif mode == int(Mode.MOTORIST):
-        steer_motorist(fixed, state, slot, w, a, time_at(state, slot, w, substep))
 
 
 @wp.kernel
-def advance(
+def drive(
     fixed: Fixed,
     state: State,
     controls: wp.array2d[wp.vec2],
@@ -72,33 +126,45 @@ def advance(
     active: wp.array[wp.bool],
     substep: wp.int32,
 ):
-    """Move each agent over one substep, from its own row alone."""
+    """Move each ego over one substep, from its own row alone."""
+    w, e = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if e >= slot.egos or not active[w] or substep >= slot.substeps:
+        return
+    if substep == 0:
+        state.before[w, e] = state.pose[w, e]
+        if e == 0:
+            state.now[w] = state.step[w] + 1
+    if replayed[w, e]:
+        replay_ego(fixed, state, slot, w, e, substep + 1)
+    else:
+        drive_ego(fixed, state, slot, w, e, controls[w, e])
+    if substep + 1 == slot.substeps:
+        show(fixed, state, slot, w, e)
+
+
+@wp.kernel
+def advance(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
+    """Move each agent that is neither ego nor motorist over one substep, from its own row alone."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if a >= slot.agents or not active[w] or substep >= slot.substeps:
+    if a < slot.egos or a >= slot.agents or not active[w] or substep >= slot.substeps:
+        return
+    mode = fixed.agents[slot.agent_row + a].mode
+    if mode == int(Mode.MOTORIST):
         return
     time = time_at(state, slot, w, substep + 1)
-    mode = fixed.agents[slot.agent_row + a].mode
     there = state.valid[w, a]
     if substep == 0:
         state.before[w, a] = state.pose[w, a]
-    if mode == int(Mode.EGO):
-        if a == 0:
-            state.now[w] = state.step[w] + 1
-        if replayed[w, a]:
-            replay_ego(fixed, state, slot, w, a, substep + 1)
-        else:
-            drive_ego(fixed, state, slot, w, a, controls[w, a])
-    elif mode == int(Mode.REPLAY):
+    if mode == int(Mode.REPLAY):
         replay_agent(fixed, state, slot, w, a, substep + 1)
-    elif mode == int(Mode.MOTORIST) and there:
-        move_motorist(fixed, state, slot, w, a, time)
     elif (mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW)) and there:
         follow_script(fixed, state, slot, w, a, time)
     if not there:
         state.before[w, a] = state.pose[w, a]
-    find_spot(fixed, state, slot, w, a)
-    show(fixed, state, slot, w, a)
+    if substep + 1 == slot.substeps:
+        show(fixed, state, slot, w, a)
 
 
 @wp.func
@@ -169,6 +235,10 @@ def forget_lanes(state: State, w: wp.int32, a: wp.int32):
     state.spot_s[w, a] = wp.vec4(0.0, 0.0, 0.0, 0.0)
     state.spot_half[w, a] = 0.0
     state.spot_speed[w, a] = 0.0
+    state.row_agent[w, a] = a
+    state.row_lane[w, a] = -1
+    state.row_s[w, a] = 0.0
+    state.rank[w, a] = a
     state.on_crosswalk[w, a] = -1
 
 
@@ -223,5 +293,4 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
         state.target_speed[w, a] = me.speed
         place_on_path(fixed, state, slot, w, a)
     state.before[w, a] = state.pose[w, a]
-    find_spot(fixed, state, slot, w, a)
     show(fixed, state, slot, w, a)

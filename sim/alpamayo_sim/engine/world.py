@@ -1,6 +1,6 @@
 """A batch of worlds that advance together: state on the device, one step for all, copies to branch from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,13 @@ from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.assess import assess, prepare
 from alpamayo_sim.engine.contacts import Body, Contact, contact_of, mass_of
 from alpamayo_sim.engine.egos import Egos
+from alpamayo_sim.engine.lanes import line_up
+from alpamayo_sim.engine.layout import Mode
 from alpamayo_sim.engine.map_blocks import pack_map
+from alpamayo_sim.engine.motorists import TURNS
 from alpamayo_sim.engine.observation import observation_of
 from alpamayo_sim.engine.pack import Packed
-from alpamayo_sim.engine.step import advance, begin, decide
+from alpamayo_sim.engine.step import advance, begin, change_lanes, decide, drive, move, steer
 from alpamayo_sim.engine.store import Store
 from alpamayo_sim.engine.tracker import track
 from alpamayo_sim.engine.vectors import AGENTS, PIECES, FeatureRows, describe
@@ -34,6 +37,22 @@ class WorldState:
 
     scenarios: tuple[Scenario, ...]
     arrays: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which kinds of road users there are in any of the worlds, beside egos."""
+
+    motorists: bool = False
+    scripts: bool = False
+    others: bool = False
+
+    @classmethod
+    def of(cls, packed: Sequence[Packed]) -> "Needs":
+        """What these scenarios need."""
+        modes = {int(mode) for each in packed for mode in each.blocks["agents"]["mode"]}
+        scripts = modes & {Mode.SCRIPT, Mode.FOLLOW}
+        return cls(Mode.MOTORIST in modes, bool(scripts), bool(scripts) or Mode.REPLAY in modes)
 
 
 class World:
@@ -76,6 +95,7 @@ class World:
         self._arrays: dict[str, Any] = {}
         self._views: dict[str, Array] = {}
         self._most_substeps = 1
+        self._needs = Needs()
         self._active = _Input(self._zeros(wp.bool))
         self._use(list(scenarios))
         self.reset()
@@ -125,10 +145,9 @@ class World:
         self._controls.set(self._finite(controls, (2,), "controls"))
         self._replayed.set(self._ego_mask(replay_ego))
         self._active.set(self._mask(active, "active", default=True))
-        for decided, advanced in self._substeps:
-            if self._scripted:
-                decided.launch()
-            advanced.launch()
+        for launches in self._substeps:
+            for launch in launches:
+                launch.launch()
         self._launches["prepare"].launch()
         self._launches["assess"].launch()
         if self.debug:
@@ -384,7 +403,7 @@ class World:
         slots = self._store.use(scenarios)
         self._scenarios = tuple(scenarios)
         self._packed: list[Packed] = [self._store.packed[slot] for slot in slots]
-        self._scripted = any(packed.scripted for packed in self._packed)
+        needs, self._needs = self._needs, Needs.of(self._packed)
         most = self._most_substeps
         self._most_substeps = max(s.dynamics.substeps for s in scenarios)
         self._has_drivable = np.array([len(pack_map(s.scene.road_map).blocks["borders"]) > 0 for s in scenarios])
@@ -396,7 +415,7 @@ class World:
         size = self._arrays["touched"].shape[1]
         self.egos = Egos(self.array, np.pad(present, ((0, 0), (0, size - wanted[0]))))
         _fill(self._slot_of, np.array(slots, np.int32))
-        if grown or self._recorded != self._store.generation or most != self._most_substeps:
+        if grown or self._recorded != self._store.generation or most != self._most_substeps or needs != self._needs:
             self._record()
 
     def _zeros(self, dtype: Any, *shape: int) -> Any:
@@ -437,13 +456,24 @@ class World:
             "prepare": self._launch(prepare, by_ego, active),
             "track": self._launch(track, by_ego, self._plans.array, self._tracked),
         }
-        moves = (self._controls.array, self._replayed.array, active)
-        self._substeps = [
-            (self._launch(decide, by_agent, active, i), self._launch(advance, by_agent, *moves, i))
-            for i in range(self._most_substeps)
-        ]
+        self._substeps = [list(self._substep(i)) for i in range(self._most_substeps)]
         self._rows: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._recorded = self._store.generation
+
+    def _substep(self, i: int) -> Iterator[Any]:
+        """The launches of a substep: all decide, then all move; what no world needs is left out."""
+        by_agent, by_ego, active = self._arrays["pose"].shape, self._arrays["progress"].shape, self._active.array
+        if self._needs.motorists:
+            yield self._launch(line_up, self.num_worlds, active, i)
+            yield self._launch(change_lanes, (self.num_worlds, TURNS), active, i)
+            yield self._launch(steer, by_agent, active, i)
+        if self._needs.scripts:
+            yield self._launch(decide, by_agent, active, i)
+        yield self._launch(drive, by_ego, self._controls.array, self._replayed.array, active, i)
+        if self._needs.motorists:
+            yield self._launch(move, by_agent, active, i)
+        if self._needs.others:
+            yield self._launch(advance, by_agent, active, i)
 
     def array(self, name: str) -> Array:
         """A state array by its name in ``engine.layout``: on the CPU a live view that cannot be written to."""
