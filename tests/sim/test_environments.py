@@ -89,6 +89,49 @@ def test_two_environments_of_one_seed_live_the_same_life() -> None:
     assert first.observation_space is first.observation_space
 
 
+SENSES: dict[str, Any] = {"observation": ["vector", "camera", "lidar"], "rig": "front", "image_size": [48, 32]}
+
+
+def test_cameras_and_lidar_are_observed_beside_the_numbers() -> None:
+    env = single(**SENSES)
+    observation, _ = env.reset(seed=4)
+    assert isinstance(observation, dict)
+    assert observation in env.observation_space
+    assert observation["camera"].shape == (1, 32, 48, 3)
+    assert observation["lidar"].shape == (2, 32, 1084)
+    hits = observation["lidar"][0] < 1.0
+    assert 0.1 < hits.mean() < 1.0
+    numbers, _ = single().reset(seed=4)
+    np.testing.assert_array_equal(observation["vector"], numbers)
+    step = env.step(np.zeros(2))
+    assert not np.array_equal(step[0]["camera"], observation["camera"])  # type: ignore[call-overload]
+    twin = pickle.loads(pickle.dumps(env))
+    assert data_equivalence(env.step(np.zeros(2)), twin.step(np.zeros(2)))
+    one, _ = single(**{**SENSES, "observation": "camera"}).reset(seed=4)
+    np.testing.assert_array_equal(one, observation["camera"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_native_senses_are_the_same_as_sync(mode: AutoresetMode) -> None:
+    settings = {**SENSES, "max_episode_steps": 3}
+    native = vector(2, autoreset_mode=mode, **settings)
+    sync = SyncVectorEnv([lambda: single(**settings)] * 2, autoreset_mode=mode)
+    assert native.observation_space == sync.observation_space
+    assert data_equivalence(native.reset(seed=3)[0], sync.reset(seed=3)[0])
+    for k in range(4 if mode is not AutoresetMode.DISABLED else 3):
+        ours, theirs = native.step(np.zeros((2, 2))), sync.step(np.zeros((2, 2)))
+        assert data_equivalence(ours[:4], theirs[:4])
+        if mode is AutoresetMode.SAME_STEP and k == 2:
+            for mine, its in zip(ours[4]["final_obs"], theirs[4]["final_obs"], strict=True):
+                assert data_equivalence(mine, its)
+
+
+def test_gymnasium_finds_no_fault_in_the_senses() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(single(action="normalized", **SENSES), skip_render_check=True)
+
+
 def test_an_environment_is_pickled_in_the_middle() -> None:
     env = single()
     env.reset(seed=5)
@@ -187,7 +230,10 @@ def test_misuse_is_told() -> None:
         env.step(np.zeros(3))
     for settings, said in (
         ({"action": "steer"}, "'control', 'normalized', 'trajectory'"),
-        ({"observation": "smell"}, "'vector'"),
+        ({"observation": "smell"}, "'vector', 'camera', 'lidar'"),
+        ({"observation": ["vector", "vector"]}, "each sense once"),
+        ({"rig": "bus"}, "unknown rig 'bus'"),
+        ({"lidar": "radar"}, "unknown lidar 'radar'"),
         ({"colour": 3}, "no setting 'colour'"),
         ({"reward": {"fun": 1.0}}, "no setting 'fun'"),
         ({"render_mode": "human"}, "rgb_array"),

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 
 from alpamayo_sim.driver import PLAN_STEPS
 from alpamayo_sim.engine import World, WorldState
-from alpamayo_sim.engine.vectors import PIECES, vector_size
+from alpamayo_sim.environments.senses import Observations, Senses, SenseSettings
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scenario import Scenario
 from alpamayo_sim.scene import Scene
@@ -48,33 +48,35 @@ class Reward:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(SenseSettings):
     """How an environment is set up.
 
     ``action`` is "control" (acceleration m/s², curvature 1/m), "normalized" (the same as shares of the limits, which
     are 4 and -9 m/s² and +-0.25 1/m) or "trajectory" (a plan, followed by the built-in tracker for one step).
-    ``observation`` is "vector" (see ``engine.vectors``) with the ``agents`` nearest road users and the ``pieces``
-    nearest pieces of map. An episode ends (terminated) with a collision, on leaving the drivable area if
-    ``ends_off_road``, and on arrival; it is cut off (truncated) when the scenario's duration or
-    ``max_episode_steps`` is over.
+    ``observation`` is one of the senses, or a sequence of them, which makes a Dict:
+
+    - "vector": numbers in [-1, 1] (see ``engine.vectors``) of the ego, its route, the ``agents`` nearest road users
+      and the ``pieces`` nearest pieces of map;
+    - "camera": RGB images [cameras, height, width, 3] of the named ``rig`` (see ``rig_presets``) of ``image_size``
+      (width, height);
+    - "lidar": [2, rings, columns] of the named ``lidar``: range as a share of the furthest, 1 where nothing came
+      back, and intensity in [0, 1].
+
+    Sensors take their noise from ``sensor_seed`` and the scenario's own. An episode ends (terminated) with a collision,
+    on leaving the drivable area if ``ends_off_road``, and on arrival; it is cut off (truncated) when the scenario's
+    duration or ``max_episode_steps`` is over.
     """
 
     action: str = "control"
-    observation: str = "vector"
-    agents: int = 63
-    pieces: int = 200
     ends_off_road: bool = True
     max_episode_steps: int | None = None
     reward: Reward = Reward()
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.action not in ACTIONS:
             raise InputError(f"action is {self.action!r}, must be one of {', '.join(map(repr, ACTIONS))}")
-        if self.observation != "vector":
-            raise InputError(f"observation is {self.observation!r}, must be 'vector'")
-        if self.agents < 0 or not 0 <= self.pieces <= PIECES:
-            raise InputError(f"agents and pieces are {self.agents} and {self.pieces}, pieces must be 0 to {PIECES}")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
 
@@ -84,11 +86,6 @@ class Settings:
         box = ACTIONS[self.action]
         return spaces.Box(box.low, box.high, dtype=np.float32)
 
-    @property
-    def observation_space(self) -> spaces.Box:
-        """A new space of one world's observations."""
-        return spaces.Box(-1.0, 1.0, (vector_size(self.agents, self.pieces),), np.float32)
-
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
     """Settings from keyword arguments, where ``reward`` may be a mapping of weights.
@@ -97,6 +94,9 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
         InputError: a name or a value is not one of them.
     """
     reward = values.get("reward", Reward())
+    for name in ("observation", "image_size"):  # lists, as JSON has them
+        if isinstance(values.get(name), list):
+            values = {**values, name: tuple(values[name])}
     _check_names(values, Settings, "environment")
     if not isinstance(reward, Reward):
         _check_names(reward, Reward, "reward")
@@ -128,6 +128,7 @@ class Fleet:
         self.num = num
         self.settings = settings
         self.world: World | None = None
+        self._senses: Senses | None = None
         self._pictures: dict[int, tuple[Scene, Any]] = {}
 
     def begin(self, worlds: Sequence[int], generators: Sequence[np.random.Generator]) -> None:
@@ -135,6 +136,7 @@ class Fleet:
         scenarios = [self.source(generators[w]) for w in worlds]
         if self.world is None:
             self.world = World(scenarios, device=self.settings.device)
+            self._senses = Senses(self.world, self.settings)
         else:
             self.world.assign(worlds, scenarios)
 
@@ -169,9 +171,10 @@ class Fleet:
             return np.where(actions < 0.0, -box.low, box.high) * actions
         return actions
 
-    def observations(self) -> Float32[Array, "worlds n"]:
+    def observations(self) -> Observations:
         """Observations of all worlds, fresh arrays."""
-        return self.running.vectors(self.settings.agents, self.settings.pieces)
+        assert self._senses is not None
+        return self._senses.observe()
 
     def infos(self) -> dict[str, Array]:
         """What is known of each world beside the observation, by name."""

@@ -6,16 +6,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
-from jaxtyping import Float32
 
 from alpamayo_sim.engine import WorldState
 from alpamayo_sim.environments.fleet import FRAMES_PER_SECOND, Fleet, Source, settings_of
+from alpamayo_sim.environments.senses import Observations, of_world
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 
 
-class DrivingEnv(gymnasium.Env[Array, Array]):
+class DrivingEnv(gymnasium.Env[Observations, Array]):
     """Drive the ego of a scenario that is drawn anew at each reset.
 
     ``reset(seed=...)`` seeds the generator that all scenarios come from; without a seed it goes on. The info holds
@@ -38,15 +38,17 @@ class DrivingEnv(gymnasium.Env[Array, Array]):
         self.fleet = Fleet(source, 1, settings_of(settings))
         self.render_mode = render_mode
         self.action_space = self.fleet.settings.action_space
-        self.observation_space = self.fleet.settings.observation_space
+        self.observation_space = self.fleet.settings.space
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
         """Start the next scenario."""
         super().reset(seed=seed, options=options)
         self.fleet.begin([0], [self.np_random])
         return self._observation(), self._info()
 
-    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Array) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
         """Drive for one time step of the scene.
 
         Raises:
@@ -76,7 +78,7 @@ class DrivingEnv(gymnasium.Env[Array, Array]):
         self._check_begun("snapshot")
         return self.fleet.snapshot(), copy.deepcopy(self.np_random)
 
-    def restore(self, state: tuple[WorldState, np.random.Generator]) -> Float32[Array, " n"]:
+    def restore(self, state: tuple[WorldState, np.random.Generator]) -> Observations:
         """Return to a snapshot, also one of another environment; gives the observation there."""
         self._check_begun("restore")
         world, generator = state
@@ -84,8 +86,8 @@ class DrivingEnv(gymnasium.Env[Array, Array]):
         self.np_random = copy.deepcopy(generator)
         return self._observation()
 
-    def _observation(self) -> Float32[Array, " n"]:
-        return self.fleet.observations()[0]
+    def _observation(self) -> Observations:
+        return of_world(self.fleet.observations(), 0)
 
     def _info(self) -> dict[str, Any]:
         return {name: values[0].item() for name, values in self.fleet.infos().items()}

@@ -9,20 +9,19 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float64
 
 from alpamayo_sim.engine import WorldState
 from alpamayo_sim.environments.fleet import FRAMES_PER_SECOND, Fleet, Outcome, Source, settings_of
+from alpamayo_sim.environments.senses import Observations, of_world
 from alpamayo_sim.environments.single import DrivingEnv
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
-Step = tuple[
-    Float32[Array, "envs n"], Float64[Array, " envs"], Bool[Array, " envs"], Bool[Array, " envs"], dict[str, Any]
-]
+Step = tuple[Observations, Float64[Array, " envs"], Bool[Array, " envs"], Bool[Array, " envs"], dict[str, Any]]
 
 
-class DrivingVectorEnv(VectorEnv[Array, Array, Array]):
+class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
     """``num_envs`` :class:`DrivingEnv` that step together in one engine; the same seeds give the same episodes.
 
     ``reset(seed=n)`` seeds the sub-environments with n, n + 1, ...; a list gives each its own. Scenarios of
@@ -67,7 +66,7 @@ class DrivingVectorEnv(VectorEnv[Array, Array, Array]):
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.single_action_space = self.fleet.settings.action_space
-        self.single_observation_space = self.fleet.settings.observation_space
+        self.single_observation_space = self.fleet.settings.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._generators, self._seeds = _seeded([None] * num_envs)
@@ -88,7 +87,7 @@ class DrivingVectorEnv(VectorEnv[Array, Array, Array]):
         *,
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[Float32[Array, "envs n"], dict[str, Any]]:
+    ) -> tuple[Observations, dict[str, Any]]:
         """Start the next scenarios of all sub-environments, or of those in ``options["reset_mask"]``.
 
         Raises:
@@ -135,9 +134,7 @@ class DrivingVectorEnv(VectorEnv[Array, Array, Array]):
         """A copy of all that changes: worlds, generators, and who has ended."""
         return self.fleet.snapshot(), copy.deepcopy(self._generators), self._ended.copy()
 
-    def restore(
-        self, state: tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]
-    ) -> Float32[Array, "envs n"]:
+    def restore(self, state: tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]) -> Observations:
         """Return to a snapshot; gives the observations there."""
         worlds, generators, ended = state
         self.fleet.running.restore(worlds)
@@ -166,7 +163,7 @@ class DrivingVectorEnv(VectorEnv[Array, Array, Array]):
         last = np.full(self.num_envs, None, dtype=object)
         observations = self.fleet.observations()
         for w in np.flatnonzero(ended):
-            last[w] = observations[w]
+            last[w] = of_world(observations, int(w))
         final = {"final_obs": last, "_final_obs": ended, "final_info": self._infos(ended), "_final_info": ended.copy()}
         self.fleet.begin(np.flatnonzero(ended).tolist(), self._generators)
         return {**final, **self._infos()}
