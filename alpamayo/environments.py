@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 if TYPE_CHECKING:
-    from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv, Source
+    from alpamayo_sim.environments import DrivingEnv, DrivingParallelEnv, DrivingVectorEnv, Source
     from alpamayo_sim.scenario import Scenario
 
 LONG_TAIL = "alpamayo/LongTail-v0"
@@ -71,6 +71,19 @@ def log_replay_vector(num_envs: int = 1, logs: Sequence[str] = (), **settings: A
     from alpamayo_sim.environments import DrivingVectorEnv
 
     return DrivingVectorEnv(log_source(logs), num_envs, **{"ends_off_road": False, **settings})
+
+
+def log_replay_parallel(logs: Sequence[str] = (), **settings: Any) -> DrivingParallelEnv:
+    """Many cars of one recorded scene, each driven by an agent of its own, in PettingZoo's parallel API.
+
+    Settings are those of :class:`alpamayo_sim.environments.DrivingParallelEnv`, such as ``max_agents``.
+
+    Raises:
+        InputError: as ``log_replay``, or PettingZoo is not installed.
+    """
+    from alpamayo_sim.environments import DrivingParallelEnv
+
+    return DrivingParallelEnv(log_source(logs), **{"ends_off_road": False, **settings})
 
 
 class FamilySource:

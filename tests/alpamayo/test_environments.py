@@ -96,3 +96,13 @@ def test_a_log_is_driven_alone_and_in_a_batch(realdata: Path) -> None:
     assert (fleet.step(np.zeros((2, 2), np.float32))[0] == env.step(np.zeros(2, np.float32))[0]).all()
     assert env.spec is not None
     assert EnvSpec.from_json(env.spec.to_json()) == env.spec
+
+
+def test_all_cars_of_a_log_are_driven_at_once(realdata: Path) -> None:
+    log = str(realdata / "womd_json" / "tfrecord-00000-of-01000_402.json")
+    env = environments.log_replay_parallel([log], max_agents=45, agents=8, pieces=8)
+    observations, infos = env.reset(seed=1)
+    assert len(observations) == 45
+    assert len({info["track_id"] for info in infos.values()}) == 45
+    standing = dict.fromkeys(env.agents, np.zeros(2, np.float32))
+    assert len(env.step(standing)[0]) == 45

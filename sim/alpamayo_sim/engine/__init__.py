@@ -1,6 +1,7 @@
 """The engine: batches of worlds on NVIDIA Warp kernels, on a CPU or a GPU."""
 
 from alpamayo_sim.engine.contacts import Contact, Severity, Side
+from alpamayo_sim.engine.egos import Egos
 from alpamayo_sim.engine.world import World, WorldState
 
-__all__ = ["Contact", "Severity", "Side", "World", "WorldState"]
+__all__ = ["Contact", "Egos", "Severity", "Side", "World", "WorldState"]

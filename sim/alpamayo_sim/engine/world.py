@@ -194,6 +194,10 @@ class World:
         """Whether the map of each world says where one may drive."""
         return self._has_drivable
 
+    def ego_ids(self, w: int) -> tuple[str, ...]:
+        """Track ids of a world's egos, the scene's own first."""
+        return self._packed[w].ids[: int(self._packed[w].numbers["egos"])]
+
     def agents(self, w: int, ego: int = 0) -> Agents:
         """The other road users and the props of a world now (copies), as seen by one of its egos."""
         packed = self._packed[w]

@@ -1,7 +1,22 @@
-"""Gymnasium environments on the engine: one world, or many that step together."""
+"""Gymnasium environments on the engine: one world, many that step together, many cars of one world."""
 
-from alpamayo_sim.environments.fleet import Fleet, Reward, Settings, Source
+from typing import TYPE_CHECKING, Any
+
+from alpamayo_sim.environments.fleet import Fleet, Settings, Source
+from alpamayo_sim.environments.rewards import Reward
 from alpamayo_sim.environments.single import DrivingEnv
 from alpamayo_sim.environments.vector import DrivingVectorEnv
 
-__all__ = ["DrivingEnv", "DrivingVectorEnv", "Fleet", "Reward", "Settings", "Source"]
+if TYPE_CHECKING:
+    from alpamayo_sim.environments.multi import DrivingParallelEnv
+
+__all__ = ["DrivingEnv", "DrivingParallelEnv", "DrivingVectorEnv", "Fleet", "Reward", "Settings", "Source"]
+
+
+def __getattr__(name: str) -> Any:
+    """``DrivingParallelEnv`` is imported when it is first used, since PettingZoo is optional."""
+    if name != "DrivingParallelEnv":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from alpamayo_sim.environments.multi import DrivingParallelEnv
+
+    return DrivingParallelEnv

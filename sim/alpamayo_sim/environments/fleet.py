@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float64, UInt8
 
 from alpamayo_sim.driver import PLAN_STEPS
-from alpamayo_sim.engine import World, WorldState
+from alpamayo_sim.engine import Egos, World, WorldState
+from alpamayo_sim.environments.rewards import Reward, infos_of, rewards_of
 from alpamayo_sim.environments.senses import Observations, Senses, SenseSettings
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scenario import Scenario
@@ -29,22 +30,6 @@ ACTIONS = {
         np.tile(np.array([512.0, 512.0, np.pi, 80.0], np.float32), (PLAN_STEPS, 1)),
     ),
 }
-
-
-@dataclass(frozen=True)
-class Reward:
-    """Weights of the reward; a step's reward is the sum.
-
-    ``progress`` per metre of route gained; ``arrival``, ``collision`` and ``off_road`` once when it comes to that;
-    ``acceleration`` per (m/s²)² of longitudinal and ``lateral`` per (m/s²)² of lateral acceleration.
-    """
-
-    progress: float = 0.1
-    arrival: float = 5.0
-    collision: float = -10.0
-    off_road: float = -5.0
-    acceleration: float = -0.001
-    lateral: float = -0.001
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,7 @@ class Settings(SenseSettings):
     action: str = "control"
     ends_off_road: bool = True
     max_episode_steps: int | None = None
-    reward: Reward = Reward()
+    reward: Reward = field(default_factory=Reward)
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -79,6 +64,21 @@ class Settings(SenseSettings):
             raise InputError(f"action is {self.action!r}, must be one of {', '.join(map(repr, ACTIONS))}")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
+
+    def controls(self, actions: Array) -> Array:
+        """Acceleration (m/s²) and curvature (1/m) from actions that are no trajectories."""
+        if self.action != "normalized":
+            return actions
+        box = ACTIONS["control"]
+        return np.where(actions < 0.0, -box.low, box.high) * actions
+
+    def ended(self, egos: Egos) -> Bool[Array, "worlds egos"]:
+        """Whose episode is over."""
+        return egos.collided | egos.arrived | (egos.off_road & self.ends_off_road)
+
+    def last_step(self, scenario: Scenario) -> int:
+        """When an episode is cut off."""
+        return scenario.steps if self.max_episode_steps is None else min(scenario.steps, self.max_episode_steps)
 
     @property
     def action_space(self) -> spaces.Box:
@@ -147,29 +147,13 @@ class Fleet:
             InputError: an action is not finite or of a wrong shape.
         """
         world = self.running
-        before = world.progress.copy()
+        before = world.egos.progress.copy()
         world.step(self._controls(actions), active=active)
-        weights = self.settings.reward
-        lateral = world.ego_curvature * world.ego_speed**2
-        collided, left, arrived = world.collided, world.off_road, world.arrived
-        reward = (
-            weights.progress * (world.progress - before)
-            + weights.arrival * arrived
-            + weights.collision * collided
-            + weights.off_road * left
-            + weights.acceleration * world.ego_acceleration**2
-            + weights.lateral * lateral**2
-        )
-        ended = collided | arrived | (left & self.settings.ends_off_road)
-        return Outcome(reward.astype(np.float64), ended, world.step_index >= self._last_steps())
+        reward = rewards_of(world.egos, before, self.settings.reward)[:, 0]
+        return Outcome(reward, self.settings.ended(world.egos)[:, 0], world.step_index >= self._last_steps())
 
     def _controls(self, actions: Array) -> Array:
-        if self.settings.action == "trajectory":
-            return self.running.track(actions)
-        if self.settings.action == "normalized":
-            box = ACTIONS["control"]
-            return np.where(actions < 0.0, -box.low, box.high) * actions
-        return actions
+        return self.running.track(actions) if self.settings.action == "trajectory" else self.settings.controls(actions)
 
     def observations(self) -> Observations:
         """Observations of all worlds, fresh arrays."""
@@ -178,15 +162,7 @@ class Fleet:
 
     def infos(self) -> dict[str, Array]:
         """What is known of each world beside the observation, by name."""
-        world = self.running
-        return {
-            "progress": world.progress.astype(np.float64),
-            "lateral_offset": world.lateral_offset.astype(np.float64),
-            "speed": world.ego_speed.astype(np.float64),
-            "collided": world.collided,
-            "off_road": world.off_road,
-            "arrived": world.arrived.copy(),
-        }
+        return {name: values[:, 0] for name, values in infos_of(self.running.egos).items()}
 
     def render(self, w: int) -> UInt8[Array, "height width 3"]:
         """A bird's-eye picture of a world."""
@@ -214,6 +190,4 @@ class Fleet:
         return {**self.__dict__, "_pictures": {}}
 
     def _last_steps(self) -> Array:
-        limit = self.settings.max_episode_steps
-        steps = np.array([scenario.steps for scenario in self.running.scenarios])
-        return steps if limit is None else np.minimum(steps, limit)
+        return np.array([self.settings.last_step(scenario) for scenario in self.running.scenarios])
