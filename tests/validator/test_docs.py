@@ -1,0 +1,75 @@
+"""The pages say what the code does: nothing public is missing, and what they name is there."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from validator_episodes import episode_of
+
+from alpamayo.drivers import PREVENTERS
+from alpamayo.evidence import odd
+from alpamayo.evidence.record import HARD
+from alpamayo.validator import RULES, criticality, score_episode, scores, statistics
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "validator").glob("*.md")}
+HELPERS = {"filtered", "named", "gated_mean", "scores_of", "score_of", "formula"}
+
+
+def public(module):
+    """Names of the functions that a module defines for others."""
+    functions = inspect.getmembers(module, inspect.isfunction)
+    return {name for name, value in functions if value.__module__ == module.__name__ and not name.startswith("_")}
+
+
+def named(page):
+    """What a page has between backticks, word by word."""
+    return {word for code in re.findall(r"`([^`]+)`", PAGES[page]) for word in re.findall(r"[\w-]+", code)}
+
+
+@pytest.mark.parametrize("page", ["definitions", "differences"])
+def test_every_rule_score_and_metric_is_on_the_page(make, page):
+    rules = set(RULES) | set(score_episode(episode_of(make, make.scene())).rules)
+    everything = rules | set(scores.FORMULAS) | public(criticality) | public(scores) - HELPERS
+    if page == "differences":
+        everything -= {"occupation", "longitudinal_acceleration_required"}  # what others are made of
+    assert everything - named(page) == set()
+
+
+def test_the_definitions_name_drivers_hard_rules_levels_and_statistics():
+    assert set(PREVENTERS) | set(HARD) <= named("definitions")
+    table = PAGES["definitions"].partition("## Coverage")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE)[1:] == list(odd.LEVELS)
+    figures = {name for name in named("definitions") if hasattr(statistics, name)}
+    assert figures >= {
+        "clopper_pearson",
+        "rule_of_three",
+        "clustered_bootstrap",
+        "mcnemar",
+        "sequential",
+        "importance_rate",
+    }
+
+
+def test_tests_that_the_pages_name_are_there():
+    there = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        there |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    told = {word for page in PAGES for word in named(page) if word.startswith("test_")}
+    assert len(told) > 20
+    assert told - there == set()
+
+
+def test_thresholds_on_the_page_are_the_codes():
+    page = PAGES["definitions"]
+    for value, words in (
+        (criticality.BRAKE, "{:g} m/s²"),
+        (criticality.LATERAL, "{:g} m/s²"),
+        (criticality.KICKDOWN, "full throttle, {:g} m/s²"),
+        (odd.FOG / 1000.0, "under {:g} km"),
+        (odd.BEND_RADIUS, "less than {:g} m of radius"),
+    ):
+        assert words.format(value) in page
