@@ -66,6 +66,39 @@ def test_evaluate_compares_drivers_and_resumes(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "e").rglob("episode.npz")} == times
 
 
+def test_validate_judges_a_suite_again(tmp_path: Path) -> None:
+    arguments = ("--driver", "constant-velocity", "--episodes", "2", "--stop-when", "arrived > 99%", "--out", "e")
+    driven = alpamayo("evaluate", *arguments, "--json", cwd=tmp_path)
+    assert driven.returncode == 0, driven.stderr
+    (tmp_path / "e" / "constant-velocity" / "torn").mkdir()
+    (tmp_path / "e" / "constant-velocity" / "torn" / "episode.json").write_text("{")
+    done = alpamayo("validate", "e", "--report", "r", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document == json.loads((tmp_path / "r" / "evidence.json").read_text(encoding="utf-8"))
+    row = json.loads(driven.stdout)["drivers"][0]
+    assert document["runs"] == row["n"]
+    reasons = {run["run"]: run["reason"] for run in document["excluded"]}
+    assert "not valid JSON" in reasons.pop("constant-velocity/torn")
+    assert set(reasons.values()) <= {"driven after the stop rule had its answer"}
+    assert row["n"] + len(reasons) <= 2
+    found = document["drivers"]["constant-velocity"]
+    assert found["rules"]["at_fault_collision"]["broken"]["count"] == row["at_fault_rate"]["count"]
+    assert found["scores"]["pdms"]["value"] == pytest.approx(row["pdm_score"]["value"], abs=1e-4)
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {"evidence.html", "evidence.json"}
+    episode = alpamayo("validate", "e/constant-velocity/cut-in-10000", "--no-preventability", cwd=tmp_path)
+    assert episode.returncode == 0, episode.stderr
+    assert "runs/evidence-cut-in-10000/evidence.html" in episode.stdout
+
+
+def test_nothing_to_validate(tmp_path: Path) -> None:
+    one_line_error(alpamayo("validate", "absent", cwd=tmp_path), "absent")
+    one_line_error(alpamayo("validate", ".", cwd=tmp_path), "episode.json")
+    one_line_error(alpamayo("evaluate", "--stop-when", "at-fault > 5%", cwd=tmp_path), "at-fault > 5%")
+    one_line_error(alpamayo("evaluate", "--importance", "cut-inn", "--driver", "idm", cwd=tmp_path), "cut-in")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_interrupted_run_keeps_what_it_finished(tmp_path: Path) -> None:
     command = [
         sys.executable,
