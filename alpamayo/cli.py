@@ -237,6 +237,18 @@ def validate(
             help="Drive the scenarios with collisions again with the reference drivers of UN R157.",
         ),
     ] = True,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule",
+            metavar="NAME=FORMULA",
+            help="A rule of your own in temporal logic, such as 'room=always(clearance > 0.5)'; may be given again. "
+            "docs/validator/formulas.md has the signals.",
+        ),
+    ] = None,
+    rules: Annotated[
+        list[Path] | None, typer.Option("--rules", metavar="FILE", help="Such rules in a TOML or JSON file.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core, at most 8]")] = None,
     as_json: Json = False,
 ) -> None:
@@ -244,11 +256,19 @@ def validate(
     from alpamayo.evidence import as_json as text_of
     from alpamayo.evidence import validate as run_validation
     from alpamayo.evidence.console import show
+    from alpamayo.validator.formulas import given_formulas
 
+    formulas = given_formulas(rule or [], rules or [])
     folder = report or Path("runs") / f"evidence-{path.resolve().name}"
     with _progress() as progress:
         document, page = run_validation(
-            path, folder, confidence=confidence, workers=workers, prevent=preventability, progress=progress
+            path,
+            folder,
+            confidence=confidence,
+            workers=workers,
+            prevent=preventability,
+            formulas=formulas,
+            progress=progress,
         )
     if as_json:
         sys.stdout.write(text_of(document))

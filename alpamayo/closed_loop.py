@@ -13,6 +13,7 @@ from alpamayo.guard import Guard
 from alpamayo.provenance import code_version
 from alpamayo_sim.driver import Decision, Driver, Needs, Observation
 from alpamayo_sim.engine import World
+from alpamayo_sim.rig import Rig
 from alpamayo_sim.scenario import Scenario
 from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
 
@@ -62,6 +63,7 @@ def drive(
             world.step(world.track(plan[None]), replay_ego=replay)
         reason = outcome.reason if outcome is not None and outcome.intervened else ""
         record.decision(decision, plan, outcome is not None and outcome.intervened, reason, clock.times)
+        record.saw(observation)
         record.state(world)
         if on_step:
             on_step(step + 1, scenario.steps)
@@ -131,6 +133,8 @@ class _Recorder:
         self.intervened: list[bool] = []
         self.reasons: list[str] = []
         self.times: list[dict[str, float]] = []
+        self.rig: Rig | None = None
+        self.ages: list[float] = []
         self.state(world)
 
     def state(self, world: World) -> None:
@@ -158,6 +162,12 @@ class _Recorder:
         self.reasons.append(reason)
         self.times.append(times)
 
+    def saw(self, observation: Observation) -> None:
+        cameras = observation.cameras
+        if cameras is not None:
+            self.rig = cameras.rig
+            self.ages.append(float(-cameras.times[:, -1].min()))
+
     def episode(self, driver: Driver, seed: int, guarded: bool, arrived: bool) -> Episode:
         k = max(len(decision.weights) for decision in self.decisions)
         padded = [_padded(decision, k) for decision in self.decisions]
@@ -180,6 +190,8 @@ class _Recorder:
             arrived=arrived,
             code_version=code_version(),
             model=getattr(driver, "weights_digest", ""),
+            rig=self.rig,
+            observation_age=np.array(self.ages, np.float32) if self.ages else None,
             timings={name: np.array([t[name] for t in self.times], np.float32) for name in self.times[0]},
             **{name: np.stack(values) for name, values in self.states.items()},
         )

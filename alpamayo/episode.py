@@ -11,6 +11,7 @@ from alpamayo_sim.document import load_document, save_document
 from alpamayo_sim.driver import Agents, Truth
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.reasoning import Reasoning
+from alpamayo_sim.rig import Rig
 from alpamayo_sim.scenario import Scenario
 
 Array = np.ndarray
@@ -26,7 +27,8 @@ class Episode:
     differs from it where ``intervened``. Plans are in the ego frame of their step. ``guard_reasons`` are empty
     where the guard let the driver's choice pass. ``timings`` (s, one value a step) are of the machine that ran it
     and take no part in any score. ``code_version`` and ``model``, the SHA-256 of the driver's weights (empty for a
-    driver without), say what made it.
+    driver without), say what made it. ``rig`` are the cameras that the driver looked through, ``observation_age`` (s)
+    how old the newest frame of the worst of them was at each decision; None for a driver without.
     """
 
     scenario: Scenario
@@ -56,6 +58,8 @@ class Episode:
     arrived: bool
     code_version: str = ""
     model: str = ""
+    rig: Rig | None = None
+    observation_age: Float32[Array, " t"] | None = None
     timings: dict[str, Float32[Array, " t"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,9 @@ records give the same bytes: nothing here depends on the clock, the machine or t
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from alpamayo.evidence.collection import Evidence, collect, find_runs
@@ -26,6 +28,7 @@ def validate(
     confidence: float = 0.95,
     workers: int | None = None,
     prevent: bool = True,
+    formulas: Mapping[str, str] = MappingProxyType({}),
     progress: Progress = lambda what, done, total: None,
 ) -> tuple[dict[str, Any], Path]:
     """Judge what is under ``path`` again and write the evidence into ``report``; the document and its page.
@@ -41,7 +44,13 @@ def validate(
     unfinished = report / ".unfinished"
     unfinished.mkdir(exist_ok=True)
     evidence = collect(
-        path, confidence=confidence, workers=workers, prevent=prevent, unfinished=unfinished, progress=progress
+        path,
+        confidence=confidence,
+        workers=workers,
+        prevent=prevent,
+        formulas=formulas,
+        unfinished=unfinished,
+        progress=progress,
     )
     page = write_evidence(evidence, report)
     shutil.rmtree(unfinished)

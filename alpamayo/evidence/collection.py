@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from alpamayo.drivers import PREVENTERS
@@ -35,6 +36,7 @@ def collect(
     confidence: float = 0.95,
     workers: int | None = None,
     prevent: bool = True,
+    formulas: Mapping[str, str] = MappingProxyType({}),
     unfinished: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evidence:
@@ -49,6 +51,7 @@ def collect(
         confidence: of all intervals.
         workers: processes; one a core unless given.
         prevent: drive the scenarios with collisions again with the reference drivers of UN R157.
+        formulas: rules of the user's, by name; see ``alpamayo.validator.formulas``.
         unfinished: a folder for what is done, so that an interrupted call with the same files and code goes on.
         progress: is told of the episodes.
 
@@ -63,7 +66,11 @@ def collect(
     tasks = [(name, folder) for name, folder in folders.items() if name not in left_out]
     runs, pictures = [], {}
     for (name, _), found in in_order(
-        partial(_judged, unfinished=unfinished), tasks, workers=workers, what="validate", progress=progress
+        partial(_judged, formulas=dict(formulas), unfinished=unfinished),
+        tasks,
+        workers=workers,
+        what="validate",
+        progress=progress,
     ):
         if isinstance(found, InputError):
             left_out[name] = str(found).replace(str(path), ".")
@@ -83,7 +90,7 @@ def collect(
     if prevent:
         keys = {run["hashes"]["scenario"]: folders[run["run"]] for run in reversed(runs) if run["collided"]}
         prevented = _prevented(dict(sorted(keys.items())), workers, unfinished, progress)
-    return Evidence(_document(runs, left_out, prevented, listed, confidence), pictures)
+    return Evidence(_document(runs, left_out, prevented, listed, confidence, formulas), pictures)
 
 
 def find_runs(path: Path) -> dict[str, Path]:
@@ -109,6 +116,7 @@ def _document(
     prevented: dict[str, dict[str, bool | None]] | None,
     listed: manifest.Manifest | None,
     confidence: float,
+    formulas: Mapping[str, str],
 ) -> dict[str, Any]:
     table = None
     if prevented is not None:
@@ -121,6 +129,7 @@ def _document(
         "validated_by": code_version(),
         "suite": None if listed is None else listed.about,
         "confidence": confidence,
+        "formulas": dict(sorted(formulas.items())),
         "runs": len(runs),
         "excluded": [{"run": name, "reason": reason} for name, reason in sorted(left_out.items())],
         "drivers": drivers,
@@ -140,14 +149,18 @@ def _document(
     }
 
 
-def _judged(task: tuple[str, Path], unfinished: Path | None) -> dict[str, Any]:
+def _judged(task: tuple[str, Path], formulas: dict[str, str], unfinished: Path | None) -> dict[str, Any]:
     """The record and the pictures of one run, from what an interrupted validation has left if there is."""
     name, folder = task
-    store = None if unfinished is None else unfinished / f"{_key(name, *(folder / file for file in FILES))}.json"
+    store = (
+        None
+        if unfinished is None
+        else unfinished / f"{_key(f'{name} {formulas}', *(folder / file for file in FILES))}.json"
+    )
     done = _stored(store)
     if done is not None:
         return done
-    record, episode = judge_run(folder, name)
+    record, episode = judge_run(folder, name, formulas)
     result = {"record": record, "pictures": failure_pictures(episode, record["failures"])}
     if store is not None:
         write_json(result, store)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from alpamayo.episode import Episode, load_episode
 from alpamayo.evidence.guard import guard_figures
 from alpamayo.evidence.odd import levels
 from alpamayo.runs import scenario_name, touched
-from alpamayo.validator import Verdict, score_episode
+from alpamayo.validator import RULES, Verdict, score_episode
+from alpamayo.validator.formulas import rules_from
 from alpamayo_sim.document import digest
 from alpamayo_sim.errors import InputError
 
@@ -21,15 +23,17 @@ HARD = ("at_fault_collision", "drivable_area", "red_light", "stop_line", "kinema
 """The rules whose breach is a failure: those that gate the project's score, and the stop line."""
 
 
-def judge_run(folder: Path, name: str) -> tuple[dict[str, Any], Episode]:
-    """The record of a folder, judged; and the episode itself.
+def judge_run(
+    folder: Path, name: str, formulas: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, Any], Episode]:
+    """The record of a folder, judged by the rules and by formulas of the user's; and the episode itself.
 
     Raises:
         InputError: the record cannot be read or not be judged.
     """
     episode = load_episode(folder)
     try:
-        verdict = score_episode(episode)
+        verdict = score_episode(episode, rules={**RULES, **rules_from(formulas)})
         return run_record(name, folder, episode, verdict), episode
     except InputError:
         raise

@@ -1,6 +1,7 @@
 """Plans or an episode in, verdict out."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,14 @@ from alpamayo.validator.reasoning import reasoning_rule
 from alpamayo.validator.rules.area import drivable_area, drivable_area_tolerant
 from alpamayo.validator.rules.collision import at_fault_collision
 from alpamayo.validator.rules.comfort import comfort_rule
+from alpamayo.validator.rules.crossing import rss_intersection
 from alpamayo.validator.rules.extended_comfort import extended_comfort_rule
 from alpamayo.validator.rules.kinematics import kinematics
 from alpamayo.validator.rules.lanes import driving_direction, lane_keeping, speed_limit
 from alpamayo.validator.rules.progress import making_progress, progress, route_position
 from alpamayo.validator.rules.responsibility import responsibility
 from alpamayo.validator.rules.signals import red_light, stop_line
+from alpamayo.validator.rules.staleness import sensor_staleness
 from alpamayo.validator.rules.time_to_collision import time_to_collision, time_to_collision_accelerated
 from alpamayo.validator.situation import (
     Situation,
@@ -63,6 +66,15 @@ RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
         "time_to_collision_accelerated": (time_to_collision_accelerated, "s"),
     }
 )
+EPISODE_RULES: Mapping[str, tuple[Callable[["Episode", Situation], RuleResult], str]] = MappingProxyType(
+    {
+        "reasoning": (reasoning_rule, "m"),
+        "extended_comfort": (extended_comfort_rule, "of the bound"),
+        "rss_intersection": (lambda episode, situation: rss_intersection(situation), "m"),
+        "sensor_staleness": (sensor_staleness, "s"),
+    }
+)
+"""Rules of an episode alone: what the driver said and saw, and what costs too much for thousands of plans."""
 CORE_RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
     {name: RULES[name] for name in (*scores.PDMS_GATES, *scores.PDMS_WEIGHTS)}
 )
@@ -137,16 +149,9 @@ def score_episode(
     Raises:
         InputError: the episode has no steps.
     """
-    of_decisions: dict[str, tuple[Rule, str]] = {
-        "reasoning": (lambda situation: reasoning_rule(episode), "m"),
-        "extended_comfort": (
-            lambda situation: extended_comfort_rule(
-                episode.executed, episode.ego_pose[: episode.steps], episode.dt, situation.times
-            ),
-            "of the bound",
-        ),
-    }
-    return judge(episode_situation(episode, area), {**rules, **of_decisions})
+    situation = episode_situation(episode, area)
+    of_episode = {name: (partial(rule, episode), unit) for name, (rule, unit) in EPISODE_RULES.items()}
+    return judge(situation, {**rules, **of_episode})
 
 
 def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:

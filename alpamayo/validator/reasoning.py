@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from alpamayo.validator.geometry import segment_gap
 from alpamayo.validator.lane_field import route_field
-from alpamayo.validator.situation import plans_in_world
+from alpamayo.validator.situation import Situation, plans_in_world
 from alpamayo.validator.verdict import RuleResult, not_applicable
 from alpamayo_sim.driver import Truth
-from alpamayo_sim.geometry import box_corners, to_frame
+from alpamayo_sim.geometry import box_corners, from_frame, to_frame
 from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
-from alpamayo_sim.rig import Rig
+from alpamayo_sim.rig import Camera, Rig
 from alpamayo_sim.scene import Category, Route
 
 if TYPE_CHECKING:
@@ -152,28 +152,51 @@ def check_component(component: Component, truth: Truth, rig: Rig | None = None) 
 
 
 def visible(truth: Truth, rows: Int[Array, " m"], rig: Rig | None = None) -> Bool[Array, " m"]:
-    """Which of some agents could be seen: from the ego's centre, some corner or the middle past all other boxes.
+    """Which of some agents could be seen: a corner or the middle past all other boxes, within the weather's range.
 
-    What is not higher than 1.2 m hides nothing. With a rig it has to be within a camera's width too.
+    With a rig that has to be in the image of a camera, and free in the plane from where that camera is; without one
+    it is looked at from the ego's centre. What is not higher than 1.2 m hides nothing.
     """
-    agents = truth.agents
-    pose, size = agents.pose.astype(np.float64), agents.size[:, :2].astype(np.float64)
-    points = np.concatenate([box_corners(pose[rows], INSET * size[rows]), pose[rows, None, :2]], axis=1)
-    hides = np.flatnonzero(agents.valid & (agents.size[:, 2] > SEE_OVER))
-    here = np.broadcast_to(np.asarray(truth.ego_pose[:2], np.float64), points.shape)
-    cut = segment_gap(here[:, :, None], points[:, :, None], pose[hides], size[hides]) < 0.0
-    cut &= hides != rows[:, None, None]
-    seen = ~cut.any(axis=2)
-    if rig is not None:
-        seen &= _in_view(to_frame(points, np.asarray(truth.ego_pose, np.float64)), rig)
+    agents, here = truth.agents, np.asarray(truth.ego_pose, np.float64)
+    pose, size = agents.pose[rows].astype(np.float64), agents.size[rows, :2].astype(np.float64)
+    points = np.concatenate([box_corners(pose, INSET * size), pose[:, None, :2]], axis=1)
+    if rig is None:
+        seen = _free(here[:2], points, truth, rows)
+    else:
+        seen = np.zeros(points.shape[:2], bool)
+        for camera in rig.cameras:
+            shown = _in_image(to_frame(points, here), 0.5 * agents.size[rows, 2], camera)
+            if shown.any():
+                place = from_frame(camera.position[:2].astype(np.float64), here)
+                seen |= shown & _free(place, points, truth, rows)
+    reach = truth.scene.environment.visibility
+    if reach is not None:
+        seen &= np.linalg.norm(points - here[:2], axis=-1) <= reach
     return seen.any(axis=1) & agents.valid[rows]
 
 
-def reasoning_rule(episode: "Episode", rig: Rig | None = None) -> RuleResult:
-    """Part of the decisions of an episode of which the reasoning fits the plan and the scene.
+def _free(start: Float64[Array, "2"], points: Float64[Array, "m 5 2"], truth: Truth, rows: Array) -> Bool[Array, "m 5"]:
+    """Which points of agents no other box hides, seen from a place."""
+    agents = truth.agents
+    hides = np.flatnonzero(agents.valid & (agents.size[:, 2] > SEE_OVER))
+    begin = np.broadcast_to(start, points.shape)[:, :, None]
+    pose, size = agents.pose[hides].astype(np.float64), agents.size[hides, :2].astype(np.float64)
+    cut = segment_gap(begin, points[:, :, None], pose, size) < 0.0
+    cut &= hides != rows[:, None, None]
+    return np.asarray(~cut.any(axis=2))
 
-    The driver's own choice is judged, whatever the guard made of it. The margin is the least of the decisions'
-    margins; steps without a reasoning do not count.
+
+def _in_image(points: Float64[Array, "m 5 2"], height: Float[Array, " m"], camera: Camera) -> Bool[Array, "m 5"]:
+    """Which points of the ego frame, at a height (m) over the ground, a camera's image shows."""
+    tall = np.broadcast_to(height[:, None, None], (*points.shape[:2], 1)).astype(np.float64)
+    return camera.project(np.concatenate([points, tall], axis=-1).reshape(-1, 3))[1].reshape(points.shape[:2])
+
+
+def reasoning_rule(episode: "Episode", situation: Situation) -> RuleResult:
+    """Part of the decisions of an episode of which the reasoning fits the plan and the scene at that time.
+
+    The driver's own choice is judged, whatever the guard made of it; what it names has to be visible from its
+    cameras. The margin is the least of the decisions' margins; steps without a reasoning do not count.
     """
     name, said = "reasoning", [t for t, reasoning in enumerate(episode.reasoning) if reasoning is not None]
     if not said:
@@ -184,7 +207,7 @@ def reasoning_rule(episode: "Episode", rig: Rig | None = None) -> RuleResult:
     for i, t in enumerate(said):
         reasoning = episode.reasoning[t]
         assert reasoning is not None
-        found = check(reasoning, episode.plans[t, episode.chosen[t]], episode.truth(t), rig)
+        found = check(reasoning, episode.plans[t, episode.chosen[t]], episode.truth(t), episode.rig)
         margins[t] = min(found.longitudinal, found.lateral)
         fine[i] = found.consistent
         if not fine[i] and not first:
@@ -236,15 +259,3 @@ def _check_light(component: Component, truth: Truth) -> ComponentCheck:
     if not named:
         return ComponentCheck(False, None, False, None)
     return ComponentCheck(True, None, True, None)
-
-
-def _in_view(points: Float64[Array, "n 5 2"], rig: Rig) -> Bool[Array, "n 5"]:
-    """Whether points of the ego frame lie within the width of some camera's image."""
-    seen = np.zeros(points.shape[:-1], bool)
-    for camera in rig.cameras:
-        rotation = camera.rotation.astype(np.float64)
-        off = np.concatenate([points - camera.position[:2], np.zeros((*points.shape[:-1], 1))], axis=-1) @ rotation
-        forward = off[..., 2]
-        column = camera.focal[0] * off[..., 0] / np.maximum(forward, 1e-6) + camera.centre[0]
-        seen |= (forward > 0.1) & (column >= 0.0) & (column <= camera.width)
-    return seen

@@ -30,16 +30,23 @@ BINARY = {"until": "U", "since": "S", "U": "U", "S": "S"}
 SHIFTS = {"next": 1, "prev": -1}
 FUNCTIONS = ("abs", "min", "max")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+LONGEST, DEEPEST = 10_000, 50  # characters, nested brackets and operators
 WORDS = {"not", "and", "or", "implies", "iff", "xor", "rise", "fall", *UNARY, *BINARY, *SHIFTS, *FUNCTIONS}
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A parsed formula: its text, and the names of the signals that it needs."""
+    """A parsed formula: its text, and the names of the signals that it needs.
+
+    ``evaluate`` gives the robustness at each time. ``each`` gives what has to be kept at each time for the formula
+    to hold at all: of ``always p`` it is p, of a formula without temporal operators the formula itself, of a
+    conjunction of such the least; None where there is no such thing.
+    """
 
     text: str
     signals: frozenset[str]
     evaluate: Node
+    each: Node | None = None
 
 
 def parse(text: str) -> Formula:
@@ -76,7 +83,16 @@ def robustness(formula: str | Formula, signals: Signals, dt: float) -> Float64[A
         raise InputError(f"formula {parsed.text!r}: signals must not have NaN")
     if not dt > 0.0:
         raise InputError(f"dt is {dt} s, must be positive")
-    return parsed.evaluate(used, dt)
+    return evaluated(parsed, parsed.evaluate, used, dt)
+
+
+def evaluated(formula: Formula, node: Node, signals: Signals, dt: float) -> Float64[Array, "... t"]:
+    """What a part of a formula gives. Raises ``InputError`` where that is no number (0 / 0, infinity less itself)."""
+    with np.errstate(all="ignore"):
+        values = np.asarray(node(signals, dt))
+    if np.isnan(values).any():
+        raise InputError(f"formula {formula.text!r}: gives no number at {np.isnan(values).sum()} times, as 0 / 0 does")
+    return values
 
 
 class _Parser:
@@ -84,8 +100,13 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
+        if len(text) > LONGEST:
+            raise InputError(f"formula {text[:40]!r}... has {len(text)} characters, at most {LONGEST} are read")
         self.tokens = self._tokens()
         self.names: set[str] = set()
+        self.temporal = False
+        self.each: dict[int, Node] = {}
+        self.depth = 0
 
     def formula(self) -> Formula:
         node = self._iff()
@@ -93,12 +114,17 @@ class _Parser:
             raise self._error(f"did not expect {self.tokens[self.at][0]!r}")
         if not self.names:
             raise self._error("names no signal")
-        return Formula(self.text, frozenset(self.names), node)
+        each = self.each.get(id(node), None if self.temporal else node)
+        return Formula(self.text, frozenset(self.names), node, each)
 
     def _iff(self) -> Node:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self._error(f"is nested more than {DEEPEST} deep")
         left = self._implies()
         while (word := self._take("iff", "<->", "xor")) is not None:
             left = _combine(left, self._implies(), _differ if word == "xor" else _agree)
+        self.depth -= 1
         return left
 
     def _implies(self) -> Node:
@@ -116,32 +142,51 @@ class _Parser:
     def _and(self) -> Node:
         left = self._until()
         while self._take("and", "&"):
-            left = _combine(left, self._until(), np.minimum)
+            right = self._until()
+            both = _combine(left, right, np.minimum)
+            if id(left) in self.each and id(right) in self.each:
+                self.each[id(both)] = _combine(self.each[id(left)], self.each[id(right)], np.minimum)
+            left = both
         return left
 
     def _until(self) -> Node:
         left = self._not()
         while (word := self._take(*BINARY)) is not None:
             bounds, right = self._bounds(), self._not()
+            self.temporal = True
             left = _binary(left, right, bounds, BINARY[word] == "U")
         return left
 
     def _not(self) -> Node:
         if self._take("not", "!"):
-            inner = self._not()
+            inner = self._not_of("not")
             return lambda signals, dt: -inner(signals, dt)
         if (word := self._take(*UNARY)) is not None:
-            return _unary(UNARY[word], self._bounds(), self._not_of(word))
+            return self._temporal(UNARY[word], self._bounds(), self._not_of(word))
         if (word := self._take(*SHIFTS)) is not None:
+            self.temporal = True
             return _shift(self._not_of(word), SHIFTS[word])
         if (word := self._take("rise", "fall")) is not None:
+            self.temporal = True
             return _edge(self._not_of(word), 1.0 if word == "rise" else -1.0)
         return self._comparison()
+
+    def _temporal(self, operator: str, bounds: tuple[float, float] | None, inner: Node) -> Node:
+        self.temporal = True
+        node = _unary(operator, bounds, inner)
+        if operator == "G" and bounds is None:
+            self.each[id(node)] = inner
+        return node
 
     def _not_of(self, word: str) -> Node:
         if self.at >= len(self.tokens):
             raise self._error(f"{word!r} of what?")
-        return self._not()
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self._error(f"is nested more than {DEEPEST} deep")
+        inner = self._not()
+        self.depth -= 1
+        return inner
 
     def _comparison(self) -> Node:
         left = self._sum()
@@ -170,7 +215,11 @@ class _Parser:
 
     def _atom(self) -> Node:
         if self._take("-"):
+            self.depth += 1
+            if self.depth > DEEPEST:
+                raise self._error(f"is nested more than {DEEPEST} deep")
             inner = self._atom()
+            self.depth -= 1
             return lambda signals, dt: -inner(signals, dt)
         if self._take("("):
             inner = self._iff()

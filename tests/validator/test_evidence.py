@@ -121,7 +121,9 @@ def test_an_interrupted_validation_goes_on(suite, tmp_path, monkeypatch):
     assert len(kept) == 3
     judged = []
     real = collection.judge_run
-    monkeypatch.setattr(collection, "judge_run", lambda folder, name: judged.append(name) or real(folder, name))
+    monkeypatch.setattr(
+        collection, "judge_run", lambda folder, name, formulas: judged.append(name) or real(folder, name)
+    )
     document, _ = evidence.validate(suite, report, workers=1, prevent=False)
     assert document["runs"] == 6
     assert len(judged) == 7 - 3

@@ -1,12 +1,18 @@
 """Extended comfort: do successive plans agree about what they share?"""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
 from alpamayo.validator.comfort import FEWEST, comfort
+from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import RuleResult, not_applicable
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
+
+if TYPE_CHECKING:
+    from alpamayo.episode import Episode
 
 Array = np.ndarray
 BOUNDS = {"acceleration": 0.7, "jerk": 0.5, "yaw_rate": 0.1, "yaw_acceleration": 0.1}
@@ -38,11 +44,10 @@ def extended_comfort(
     }
 
 
-def extended_comfort_rule(
-    plans: Float[Array, "n 64 4"], poses: Float[Array, "n 3"], dt: float, times: Float64[Array, " t"]
-) -> RuleResult:
+def extended_comfort_rule(episode: "Episode", situation: Situation) -> RuleResult:
     """Part of the pairs of driven plans, half a second apart, that agree (NAVSIM's EC of each pair is 0 or 1)."""
-    name = "extended_comfort"
+    name, plans, times = "extended_comfort", episode.executed, situation.times
+    poses, dt = episode.ego_pose[: episode.steps], episode.dt
     if len(plans) <= FRAME or abs(dt - 0.1) > 1e-6:
         return not_applicable(name, "of the bound", 1, "fewer than two plans half a second apart")
     world = [

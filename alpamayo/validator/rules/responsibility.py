@@ -27,7 +27,7 @@ def responsibility(situation: Situation) -> RuleResult:
     gaps over their safe distance, to the worst other; a dangerous situation that is answered is not a violation.
     """
     margins, asked = gaps_and_response(situation)
-    late = _lasts(asked < 0.0, round(rss.EGO.response_time / situation.dt))
+    late = lasts(asked < 0.0, round(rss.EGO.response_time / situation.dt))
     unanswered = late & (situation.shared(motion)[0] > asked + TOLERANCE) & (np.abs(situation.speed) > STANDS)
     when = first_time(unanswered, situation.times)
     value = np.isnan(when).astype(np.float64)
@@ -91,7 +91,7 @@ def _sideways_of_one(parameters: rss.Parameters) -> float:
     return 0.5 * a * rho**2 + (a * rho) ** 2 / (2.0 * b)
 
 
-def _lasts(flags: Bool[Array, "k t"], steps: int) -> Bool[Array, "k t"]:
+def lasts(flags: Bool[Array, "k t"], steps: int) -> Bool[Array, "k t"]:
     """Where flags have been set for more than ``steps`` steps on end."""
     index = np.arange(flags.shape[1])
     last_clear = np.maximum.accumulate(np.where(flags, -1, index), axis=1)

@@ -1,0 +1,241 @@
+"""Rules of one's own: a name and one formula of signal temporal logic over the signals below.
+
+``always(clearance > 1.0 or speed < 0.5)`` is a rule: on the command line ``--rule room="always(...)"``, in a file
+``room = "always(...)"`` (TOML, or JSON with the same keys), in Python ``formula_rule("room", "always(...)")``. It is
+judged like the built-in ones: value 1 where it is kept and else 0, the margin is its robustness (in the units of the
+comparison), the first violation is the first time at which what has to hold always does not.
+
+A formula without temporal operators has to hold at all times. Signals that a scene does not have (a lane offset
+without lanes) make the rule not applicable.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo.validator import stl
+from alpamayo.validator.comfort import FEWEST, comfort
+from alpamayo.validator.contacts import clearance
+from alpamayo.validator.lane_field import route_field
+from alpamayo.validator.packed import ego_boxes, others
+from alpamayo.validator.rules.area import corner_margins
+from alpamayo.validator.rules.collision import ignored
+from alpamayo.validator.rules.kinematics import motion
+from alpamayo.validator.rules.lanes import lane_matches
+from alpamayo.validator.situation import Situation
+from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
+from alpamayo_sim.errors import InputError, unknown_name
+
+Array = np.ndarray
+Series = Float64[Array, "k t"] | None
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+MOST = 200  # rules of one file
+LARGEST = 1_000_000  # bytes of one file
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A series over the verdict's times that formulas may name; ``None`` where the scene does not have it."""
+
+    unit: str
+    what: str
+    series: Callable[[Situation], Series]
+
+
+def _quantity(name: str) -> Callable[[Situation], Series]:
+    """One of the six quantities of comfort, filtered as there."""
+
+    def series(situation: Situation) -> Series:
+        past = situation.history.shape[1]
+        pose = np.concatenate([situation.history, situation.pose], axis=1)
+        if pose.shape[1] < FEWEST:
+            return None
+        return comfort(pose[..., :2], pose[..., 2], situation.dt).series[name][:, past:]
+
+    return series
+
+
+def _time(situation: Situation) -> Series:
+    return np.broadcast_to(situation.times, situation.speed.shape)
+
+
+def _curvature(situation: Situation) -> Series:
+    return situation.shared(motion)[3]
+
+
+def _clearance(situation: Situation) -> Series:
+    return clearance(situation, situation.shared(ignored))
+
+
+def _road_margin(situation: Situation) -> Series:
+    return situation.shared(corner_margins) if situation.area.known else None
+
+
+def _lane_offset(situation: Situation) -> Series:
+    if not situation.scene.road_map.lanes:
+        return None
+    return situation.shared(lane_matches).offset.reshape(situation.speed.shape)
+
+
+def _route(situation: Situation, name: str) -> Series:
+    if situation.scene.route is None:
+        return None
+    poses = situation.pose.reshape(-1, 3)
+    match = route_field(situation.scene.route).match(poses[:, :2], poses[:, 2])
+    return np.asarray(getattr(match, name)).reshape(situation.speed.shape)
+
+
+def _progress(situation: Situation) -> Series:
+    s = _route(situation, "s")
+    return None if s is None else s - s[:, :1]
+
+
+def _speed_limit(situation: Situation) -> Series:
+    limits = np.array([np.nan if x.speed_limit is None else x.speed_limit for x in situation.scene.road_map.lanes])
+    if not len(limits):
+        return None
+    match = situation.shared(lane_matches)
+    limit = np.where(match.index >= 0, limits[match.index], np.nan).reshape(situation.speed.shape)
+    return None if np.isnan(limit).any() else limit
+
+
+def _gap(situation: Situation) -> Series:
+    """Room to the next other whose box is straight ahead, in the width of the ego's."""
+    ego, there = situation.shared(ego_boxes), situation.shared(others)
+    gap = np.full(situation.speed.shape, np.inf)
+    for box, half, valid in zip(there.boxes, there.halves, there.valid, strict=True):
+        dx, dy = box[:, 0] - ego[..., 0], box[:, 1] - ego[..., 1]
+        c, s = (ego[..., 2] * box[:, 2] + ego[..., 3] * box[:, 3]), (ego[..., 2] * box[:, 3] - ego[..., 3] * box[:, 2])
+        ahead, left = ego[..., 2] * dx + ego[..., 3] * dy, ego[..., 2] * dy - ego[..., 3] * dx
+        side = np.abs(left) - 0.5 * situation.size[1] - half[0] * np.abs(s) - half[1] * np.abs(c)
+        room = ahead - 0.5 * situation.size[0] - half[0] * np.abs(c) - half[1] * np.abs(s)
+        gap = np.where(valid & (side < 0.0) & (ahead > 0.0), np.minimum(gap, room), gap)
+    return gap
+
+
+SIGNALS: Mapping[str, Signal] = {
+    "time": Signal("s", "since the first pose", _time),
+    "speed": Signal("m/s", "of the ego", lambda situation: situation.speed),
+    "acceleration": Signal(
+        "m/s²", "along the heading, filtered as for comfort", _quantity("longitudinal_acceleration")
+    ),
+    "lateral_acceleration": Signal("m/s²", "to the left, filtered", _quantity("lateral_acceleration")),
+    "jerk": Signal("m/s³", "along the heading, filtered", _quantity("longitudinal_jerk")),
+    "yaw_rate": Signal("rad/s", "to the left, filtered", _quantity("yaw_rate")),
+    "curvature": Signal("1/m", "of the path, to the left", _curvature),
+    "clearance": Signal("m", "to the nearest other, negative in contact, at most 5", _clearance),
+    "gap": Signal("m", "to the next other straight ahead; infinite where there is none", _gap),
+    "road_margin": Signal("m", "of the outermost corner to the border of the drivable area, at most 5", _road_margin),
+    "lane_offset": Signal("m", "of the centre from the middle of its lane, to the left", _lane_offset),
+    "route_offset": Signal("m", "of the centre from the route, to the left", lambda s: _route(s, "offset")),
+    "progress": Signal("m", "along the route since the first pose", _progress),
+    "speed_limit": Signal("m/s", "of the lane", _speed_limit),
+}
+
+Rule = Callable[[Situation], RuleResult]
+
+
+def formula_rule(name: str, formula: str) -> tuple[Rule, str]:
+    """A rule made of a formula, and its unit, as ``score_plans`` and ``score_episode`` take them in ``rules``.
+
+    Raises:
+        InputError: a name that is none, a formula that is none or that names a signal that there is not.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(f"rule {name[:80]!r}: a name is a letter and then at most 63 letters, digits, - and _")
+    parsed = stl.parse(formula)
+    for signal in sorted(parsed.signals):
+        if signal not in SIGNALS:
+            raise unknown_name(f"signal in rule {name!r}:", signal, SIGNALS)
+    unit = "robustness"
+    return (lambda situation: _judged(situation, name, unit, parsed)), unit
+
+
+def parse_rule(text: str) -> tuple[str, str]:
+    """Name and formula of ``NAME=FORMULA``. Raises ``InputError`` where it is not of that form."""
+    name, equals, formula = text.partition("=")
+    if not equals or not formula.strip():
+        raise InputError(f"rule {text[:80]!r}: must be NAME=FORMULA, such as room=always(clearance > 0.5)")
+    return name.strip(), formula.strip()
+
+
+def rules_from(formulas: Mapping[str, str] | Sequence[tuple[str, str]]) -> dict[str, tuple[Rule, str]]:
+    """Rules of names and formulas, for ``score_plans`` and ``score_episode``: ``rules={**RULES, **rules_from(...)}``.
+
+    Raises:
+        InputError: as ``formula_rule``; a name that is a built-in rule's, or used twice.
+    """
+    from alpamayo.validator.judge import EPISODE_RULES, RULES
+
+    pairs = list(formulas.items()) if isinstance(formulas, Mapping) else formulas
+    out: dict[str, tuple[Rule, str]] = {}
+    for name, formula in pairs:
+        if name in RULES or name in EPISODE_RULES or name in out:
+            raise InputError(f"rule {name!r}: there is a rule of that name already")
+        out[name] = formula_rule(name, formula)
+    return out
+
+
+def load_formulas(path: Path) -> dict[str, str]:
+    """Names and formulas of a TOML or JSON file.
+
+    Raises:
+        InputError: a file that cannot be read, is not of that form, or has a rule that is none.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path}: has more than {LARGEST} bytes")
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is no {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from error
+    good = isinstance(document, dict) and all(isinstance(formula, str) for formula in document.values())
+    if not good or not 0 < len(document) <= MOST:
+        raise InputError(f'{path}: must have 1 to {MOST} lines of the form name = "formula"')
+    try:
+        rules_from(document)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return document
+
+
+def given_formulas(texts: Sequence[str], files: Sequence[Path] = ()) -> dict[str, str]:
+    """Names and formulas of ``NAME=FORMULA`` texts and of files, all checked; a name may be used once.
+
+    Raises:
+        InputError: as ``rules_from`` and ``load_formulas``.
+    """
+    pairs = [pair for path in files for pair in load_formulas(path).items()] + [parse_rule(text) for text in texts]
+    rules_from(pairs)
+    return dict(pairs)
+
+
+def _judged(situation: Situation, name: str, unit: str, formula: stl.Formula) -> RuleResult:
+    signals: dict[str, Array] = {}
+    for signal in sorted(formula.signals):
+        series = SIGNALS[signal].series(situation)
+        if series is None or np.isnan(series).any():
+            return not_applicable(name, unit, situation.count, f"the scene has no {signal.replace('_', ' ')}")
+        signals[signal] = series
+    margins = stl.evaluated(formula, formula.each or formula.evaluate, signals, situation.dt)
+    margins = np.broadcast_to(margins, situation.speed.shape)
+    margin = margins.min(axis=1) if formula.each else margins[:, 0]
+    broken = margins < 0.0 if formula.each else np.repeat(margins[:, :1] < 0.0, margins.shape[1], axis=1)
+    when = first_time(broken, situation.times)
+
+    def say(k: int) -> str:
+        if np.isfinite(when[k]):
+            return f"{formula.text} is broken by {-margin[k]:.2f}, first at {when[k]:.1f} s"
+        return f"{formula.text} is kept by {margin[k]:.2f}"
+
+    value = (margin >= 0.0).astype(np.float64)
+    valid = np.ones(situation.count, bool)
+    return RuleResult(name, unit, value, margin, valid, when, Reasons(situation.count, say), margins)

@@ -1,0 +1,101 @@
+"""RSS where ways cross, and how old the frames were."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alpamayo.validator import RULES, rss, score_plans
+from alpamayo.validator.rules.crossing import crossing, rss_intersection
+from alpamayo.validator.rules.staleness import sensor_staleness
+
+RULE = {"rss_intersection": (rss_intersection, "m")}
+
+
+def judged(make, world, plan):
+    return score_plans(world, plan[None], 0.0, truth=make.truth(world), rules=RULE).rules["rss_intersection"]
+
+
+def test_nobody_who_crosses_is_not_applicable(make):
+    for world in (make.scene(), make.scene(make.track("lead", 30.0, 0.0, speed=5.0))):
+        result = judged(make, world, make.plan(10.0))
+        assert not result.valid[0]
+        assert np.isnan(result.value[0])
+
+
+def test_driving_on_at_one_who_crosses_is_a_violation(make):
+    world = make.scene(make.track("crosser", 40.0, -40.0, heading=np.pi / 2, speed=10.0))
+    through = judged(make, world, make.plan(10.0))
+    assert through.value[0] == 0.0
+    assert through.margin[0] < 0.0
+    assert through.violation_time[0] > 1.0  # the response time is over
+    brakes = judged(make, world, make.plan(10.0, -4.2))
+    assert brakes.value[0] == 1.0
+
+
+def test_one_who_has_passed_or_can_stop_is_safe(make):
+    passed = make.scene(make.track("crosser", 30.0, 12.0, heading=np.pi / 2, speed=10.0))
+    assert not judged(make, passed, make.plan(10.0)).valid[0]
+    slow = make.scene(make.track("crosser", 30.0, -60.0, heading=np.pi / 2, speed=4.0))
+    assert judged(make, slow, make.plan(4.0)).value[0] == 1.0
+
+
+@given(st.floats(0.6, 2.5), st.floats(-1, 1), st.floats(15, 60))
+def test_the_crossing_is_where_the_boxes_lanes_cross(angle, sign, away):
+    """Corners of the place that both sweep lie between enter and leave, by simulation of straight motion."""
+    heading = float(np.copysign(angle, sign or 1.0))
+    pose = np.zeros((1, 1, 3))
+    other = np.array([away - 30 * np.cos(heading), -30 * np.sin(heading), heading])
+    boxes = lambda p: np.array([[[p[0], p[1], np.cos(p[2]), np.sin(p[2])]]])  # noqa: E731
+    there = SimpleNamespace(boxes=boxes(other), halves=np.array([[2.2, 0.9]]), valid=np.ones((1, 1), bool))
+    shared = lambda what: boxes(pose[0, 0]) if what.__name__ == "ego_boxes" else there  # noqa: E731
+    found = crossing(SimpleNamespace(shared=shared, size=np.array([4.8, 2.0])), 0)
+    if abs(np.sin(heading)) <= 0.5:
+        assert not found.ahead[0, 0]
+        return
+    from alpamayo.validator.geometry import box_gap
+
+    way = np.linspace(-10, away + 40, 400)
+    lane = np.array([away, 0.0, heading])  # the other's swept strip, very long
+    touches = box_gap(np.stack([way, 0 * way, 0 * way], axis=-1), np.array([4.8, 2.0]), lane, np.array([1e3, 1.8])) < 0
+    step = way[1] - way[0]
+    assert way[touches][0] == pytest.approx(found.enter[0, 0], abs=1.5 * step)
+    assert way[touches][-1] == pytest.approx(found.leave[0, 0], abs=1.5 * step)
+
+
+def test_the_formula_is_the_public_one():
+    assert rss.intersection_safe(5.0, 10.0, enter_1=40.0, leave_1=50.0, enter_2=5.0, leave_2=12.0)
+    assert not rss.intersection_safe(10.0, 10.0, enter_1=8.0, leave_1=16.0, enter_2=8.0, leave_2=16.0)
+    assert "rss" in RULES
+
+
+def test_staleness():
+    situation = SimpleNamespace(times=0.1 * np.arange(5))
+    silent = sensor_staleness(SimpleNamespace(observation_age=None), situation)
+    assert not silent.valid[0]
+    fresh = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.1, 0.2, 0], np.float32)), situation)
+    assert (fresh.value[0], fresh.violated[0]) == (1.0, False)
+    assert fresh.margin[0] == pytest.approx(0.0, abs=1e-6)
+    late = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.3, 0.4, 0], np.float32)), situation)
+    assert late.value[0] == 0.5
+    assert late.violation_time[0] == pytest.approx(0.1)
+    assert late.margin[0] == pytest.approx(-0.2, abs=1e-6)
+
+
+def test_a_reasoning_may_only_name_what_its_cameras_show(make):
+    from alpamayo.validator import reasoning
+    from alpamayo_sim.rig import Rig, default_rig
+
+    world = make.scene(make.track("ahead", 30.0, 0.0), make.track("behind", -20.0, 0.0), make.track("far", 90.0, 0.0))
+    truth, rig, rows = make.truth(world), default_rig(), np.arange(3)
+    assert reasoning.visible(truth, rows).tolist() == [True, True, False]
+    assert reasoning.visible(truth, rows, rig).tolist() == [True, False, False]
+    tele = Rig(tuple(camera for camera in rig.cameras if "tele" in camera.name))
+    beside = make.truth(make.scene(make.track("beside", 8.0, 6.0)))
+    assert reasoning.visible(beside, np.array([0]), rig)[0]
+    assert not reasoning.visible(beside, np.array([0]), tele)[0]
+    fog = replace(world, environment=replace(world.environment, visibility=20.0))
+    assert not reasoning.visible(make.truth(fog), np.array([0]), rig)[0]
