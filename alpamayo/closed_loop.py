@@ -47,7 +47,7 @@ def drive(
     world = World([scenario])
     replay = np.array([driver.name == "log"])
     watch = Guard(scenario.scene) if guard else None
-    senses = _Senses(world, driver.needs)
+    senses = _Senses(world, driver.needs, seed)
     record = _Recorder(world)
     driver.reset(scenario.scene, np.random.default_rng(seed))
     for step in range(scenario.steps):
@@ -88,18 +88,17 @@ def _crashed(world: World) -> bool:
 class _Senses:
     """Gives the driver what it needs and no more."""
 
-    def __init__(self, world: World, needs: Needs) -> None:
+    def __init__(self, world: World, needs: Needs, seed: int) -> None:
         self.world = world
         self.needs = needs
         scene = world.scenarios[0].scene
-        self.renderer = CameraRenderer(scene, needs.rig) if needs.rig else None
-        self.frames = FrameBuffer(needs.rig, needs.frames) if needs.rig else None
+        self.renderer = CameraRenderer(scene, needs.rig, seed=seed) if needs.rig else None
+        self.frames = FrameBuffer(needs.rig, needs.frames, seed=seed) if needs.rig else None
 
     def observe(self) -> Observation:
         observation = self.world.observe(0)
         if self.renderer and self.frames:
-            truth = self.world.truth(0)
-            images = self.renderer.render(truth.ego_pose, truth.agents, truth.signals)
+            images = self.renderer.draw(self.world.truth(0), float(self.world.ego_curvature[0]))
             self.frames.push(images.rgb)
             observation = replace(observation, cameras=self.frames.frames())
         if self.needs.truth:

@@ -30,10 +30,10 @@ class Frame:
 def frames(episode: Episode) -> Iterator[Frame]:
     """The frames of all states of an episode, in order."""
     scene = episode.scenario.scene
-    renderer, above = CameraRenderer(scene, default_rig()), BirdsEye(scene)
+    renderer, above = CameraRenderer(scene, default_rig(), seed=episode.seed), BirdsEye(scene)
     for step in range(episode.steps + 1):
         truth = episode.truth(step)
-        images = renderer.render(truth.ego_pose, truth.agents, truth.signals).rgb
+        images = renderer.draw(truth).rgb
         left, wide, right, tele = (_labelled(image, name) for image, name in zip(images, LABELS, strict=True))
         mosaic = np.concatenate([np.concatenate([wide, tele], axis=1), np.concatenate([left, right], axis=1)])
         decided = min(step, episode.steps - 1)

@@ -175,7 +175,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     from alpamayo_sim.engine import World
     from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
 
-    world, renderer = World([scenario]), CameraRenderer(scenario.scene, rig)
+    world, renderer = World([scenario]), CameraRenderer(scenario.scene, rig, seed=scenario.seed)
     buffer = FrameBuffer(rig, 4)
     expert = get_driver("expert")
     expert.reset(scenario.scene, rng)
@@ -185,7 +185,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     columns = _Columns()
     for step in range(scenario.steps):
         truth = world.truth(0)
-        images = renderer.render(truth.ego_pose, truth.agents, truth.signals)
+        images = renderer.draw(truth)
         buffer.push(images.rgb)
         columns.images.append(compress(np.moveaxis(images.rgb, -1, 1)))
         if step % LABEL_EVERY == 0:

@@ -204,19 +204,19 @@ def test_frames_are_dropped_and_late():
     assert not np.array_equal(ages, other)
 
 
-def drive(seed):
+def drive(seed, rain=8.0):
     rng = np.random.default_rng(seed)
     made = scenario(*(moving(f"t{k}", *rng.uniform((8, -12), (60, 12)), heading=rng.uniform(-3, 3)) for k in range(12)))
-    wet = dataclasses.replace(made.scene, id=f"drive {seed}", environment=Environment(rain=8.0))
+    wet = dataclasses.replace(made.scene, id=f"drive {seed}", environment=Environment(rain=rain))
     return dataclasses.replace(made, scene=wet)
 
 
 NOISY = with_imaging(front_rig(64, 36), noise=0.03, dirt=0.1, readout=0.02)
 
 
-def stepped(scenarios, seed=1):
+def stepped(scenarios, seed=1, rig=NOISY):
     world = World(scenarios)
-    cameras = WorldCameras(world, NOISY, seed=seed)
+    cameras = WorldCameras(world, rig, seed=seed)
     for _ in range(2):
         world.step(np.tile(np.array([0.5, 0.01], np.float32), (len(scenarios), 1)))
     return cameras.render()
@@ -234,6 +234,13 @@ def test_the_batch_does_not_matter():
         for name in ("rgb", "depth", "semantic", "instance"):
             assert getattr(together, name)[2 - k].tobytes() == getattr(alone[k], name)[0].tobytes()
     assert digest(stepped(drives[:1], seed=2)) != digest(alone[0])
+
+
+def test_rain_next_door_does_not_matter():
+    dry, wet = drive(0, rain=0.0), drive(1)
+    alone, beside = stepped([dry], rig=FRONT), stepped([wet, dry], rig=FRONT)
+    for name in ("rgb", "depth", "semantic", "instance"):
+        assert getattr(beside, name)[1].tobytes() == getattr(alone, name)[0].tobytes()
 
 
 def test_threads_and_processes_do_not_matter():

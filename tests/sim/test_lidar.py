@@ -181,6 +181,20 @@ def test_scans_follow_the_world():
     assert again.range[0].tobytes() != first.range[1].tobytes()
 
 
+def test_markings_are_brighter_than_asphalt():
+    world = World([Scenario(street(), Goal(100.0, 10.0))])
+    lidar = dataclasses.replace(BARE, elevations=np.deg2rad(np.linspace(-30, -8, 40)).astype(np.float32))
+    scan = WorldLidar(world, lidar, markings=True).scan()
+    plain = WorldLidar(world, lidar).scan()
+    assert np.array_equal(scan.range, plain.range)
+    classes = set(np.unique(scan.semantic).tolist())
+    assert classes >= {Semantic.ROAD, Semantic.LANE_MARKING, Semantic.SIDEWALK, Semantic.TERRAIN}
+    line = scan.semantic == Semantic.LANE_MARKING
+    assert np.allclose(scan.intensity[line], 0.6 / 0.15 * plain.intensity[line], rtol=1e-4)
+    y = scan.range[0] * lidar.rays[..., 1] - 1.75  # the ego is in the middle of its lane
+    assert np.all(np.min(np.abs(y[line[0]][:, None] - [-7.0, -3.5, 0.13, -0.13, 3.5, 7.0]), axis=1) < 0.25)
+
+
 def test_another_agent_may_look():
     world = World([scenario(moving("lead", 20.0, 0.0))])
     scan = WorldLidar(world, BARE, observers=[(0, 0), (0, 1)]).scan()

@@ -1,7 +1,6 @@
 """The cameras' device side: a rig on several observers, their images in device memory, kernels to fill them."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -9,8 +8,7 @@ from alpamayo_sim.rig import DEGREE, Camera, Rig
 from alpamayo_sim.scene import Scene
 from alpamayo_sim.sensors import camera_kernel as kernel
 from alpamayo_sim.sensors import flow_kernel
-from alpamayo_sim.sensors.ground import TEXEL, GroundTexture, ground_texture
-from alpamayo_sim.sensors.ground_kernel import Ground
+from alpamayo_sim.sensors.ground_table import GroundTable
 from alpamayo_sim.sensors.light import light_of, sun_of
 from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.sight import Sight, Watch, tile_windows
@@ -31,7 +29,7 @@ class CameraBank:
         self.rig, self.device, self.mesh = rig, device, mesh
         rays = np.stack([camera.rays for camera in rig.cameras])
         eyes = np.stack([camera.position for camera in rig.cameras])
-        self.sight = Sight(rays, eyes, (kernel.TILE, kernel.TILE), device, moving_only=mesh is not None)
+        self.sight = Sight(rays, eyes, (kernel.TILE, kernel.TILE), device, mesh is not None, shadows=True)
         shape = (observers * len(rig.cameras), *rig.image_size)
         with wp.ScopedDevice(device):
             self.pictures = _pictures(shape)
@@ -46,7 +44,6 @@ class CameraBank:
             self._mesh.id, self._mesh.colours = mesh.on(device).id, mesh.colours_on(device)
         self._imaging = _imaging(rig)
         self._run = kernel.TILE if device == "cpu" else 1  # pixels that a thread draws
-        self._grounds: list[Ground] = []
         self._before: dict[str, wp.array] = {}
         self._flow: tuple[wp.array, wp.array] | None = None
 
@@ -57,12 +54,11 @@ class CameraBank:
         with wp.ScopedDevice(self.device):
             self._lights = wp.array(lights, dtype=kernel.Light)
             self._suns.assign(np.array([sun_of(light) for light in lights], np.float32))
-            self._grounds = [ground_on(self.device, each) for each in _unique(scenes)] if self.mesh is None else []
-            plain = self.mesh is None and rig_is_plain(self.rig) and not any(s.environment.rain > 0.0 for s in scenes)
-            self._see, self._shade = (
-                (kernel.see_plain, kernel.shade_plain) if plain else (kernel.see_full, kernel.shade_full)
-            )
-            self._ground_table = wp.array(self._grounds, dtype=Ground)
+        plain = self.mesh is None and rig_is_plain(self.rig) and not any(s.environment.rain > 0.0 for s in scenes)
+        self._see, self._shade = (
+            (kernel.see_plain, kernel.shade_plain) if plain else (kernel.see_full, kernel.shade_full)
+        )
+        self._grounds = GroundTable(self.device, scenes if self.mesh is None else [])
 
     def render(self, state: Mapping[str, wp.array], remember: bool = False) -> None:
         """Fill ``pictures`` with what is seen now; ``remember`` lets a later ``flow`` start from it."""
@@ -79,7 +75,7 @@ class CameraBank:
         wp.launch(self._see, dim=runs, inputs=see, device=self.device)
         view = [sight.rays, sight.eyes, self._angles, self._run, sight.observers]
         motion = [state["velocity"], state["step"], self.turn_rate]
-        world = [self._lights, self._ground_table, self._mesh, self._imaging, sight.looks, sight.parts]
+        world = [self._lights, self._grounds.array, self._mesh, self._imaging, sight.looks, sight.parts]
         wp.launch(self._shade, dim=runs, inputs=[*view, *motion, *world, pictures], device=self.device)
         if remember:
             self._remember(state)
@@ -115,30 +111,6 @@ def rig_is_plain(rig: Rig) -> bool:
     """Whether its images need neither motion within a frame nor anything done to them afterwards."""
     how = rig.imaging
     return how.readout == how.exposure == how.noise == how.dirt == 0.0
-
-
-def _unique(scenes: Sequence[Scene]) -> list[Scene]:
-    return list({id(scene): scene for scene in scenes}.values())
-
-
-def ground_numbers(scenes: Sequence[Scene]) -> list[int]:
-    """Which of the different scenes each is, as ``Watch.ground`` counts them."""
-    order = {id(scene): k for k, scene in enumerate(_unique(scenes))}
-    return [order[id(scene)] for scene in scenes]
-
-
-@lru_cache(maxsize=64)
-def ground_on(device: str, scene: Scene) -> Ground:
-    """A scene's ground texture on a device, drawn once."""
-    texture: GroundTexture = ground_texture(scene)
-    ground = Ground()
-    ground.pages = wp.array(texture.pages.ravel(), dtype=wp.uint32, device=device)
-    ground.table = wp.array(texture.table, dtype=wp.int32, device=device)
-    levels = np.stack([texture.offset, texture.columns, texture.rows], axis=-1)
-    ground.levels = wp.array(levels, dtype=wp.vec3i, device=device)
-    ground.corner = wp.vec2(*(float(x) for x in texture.corner))
-    ground.texel = TEXEL
-    return ground
 
 
 def _pictures(shape: tuple[int, int, int]) -> kernel.Pictures:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int32, UInt8
 
-from alpamayo_sim.driver import Agents
+from alpamayo_sim.driver import Agents, Truth
 from alpamayo_sim.engine import World
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.rig import Rig
 from alpamayo_sim.scene import Scene, SignalState
-from alpamayo_sim.sensors.camera_bank import CameraBank, ground_numbers
+from alpamayo_sim.sensors.camera_bank import CameraBank
 from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.observers import Observers
 from alpamayo_sim.sensors.shapes import same_looks
@@ -64,7 +64,7 @@ class CameraRenderer:
     ) -> None:
         self.rig = rig
         self.device = check_device(device)
-        self._scene, self._seed = scene, seed
+        self._scene, self._seed = scene, seed & 0xFFFFFFFF
         self._bank = CameraBank(rig, 1, device, mesh)
         self._looks: Looks | None = None
         self._key: tuple[tuple[str, ...], Array, Array] | None = None
@@ -88,6 +88,11 @@ class CameraRenderer:
         self._set_state(ego_pose, agents, signals, step, motion)
         self._bank.render(self._state, remember=True)
         return _images(self._bank, ())
+
+    def draw(self, truth: Truth, curvature: float = 0.0) -> CameraImages:
+        """Draw a moment of a world; ``curvature`` (1/m) of the ego's way matters to a rolling shutter alone."""
+        motion = truth.ego_speed, truth.ego_speed * curvature
+        return self.render(truth.ego_pose, truth.agents, truth.signals, step=truth.step, motion=motion)
 
     def flow(self, ego_pose: Float32[Array, "3"], agents: Agents) -> Flow:
         """Flow from the last image that was rendered to a later moment. Call it before the next ``render``.
@@ -178,11 +183,8 @@ class WorldCameras:
         (``wp.ScopedCapture``), together with the world's step; a rolling shutter's yaw rate is set outside of it.
         """
         watches = self._observers.changed()
-        scenes = [self.world.scenarios[w].scene for w, _ in self._observers.pairs]
         if watches is not None:
-            numbers = ground_numbers(scenes)
-            numbered = [replace(each, ground=number) for each, number in zip(watches, numbers, strict=True)]
-            self._bank.watch(numbered, scenes)
+            self._bank.watch(watches, self._observers.scenes)
         if self.rig.imaging.readout > 0.0:
             self._bank.turn_rate.assign(self._observers.turn_rates())
         self._bank.render(self.world.device_arrays, remember)

@@ -2,6 +2,7 @@
 
 """The lidar's kernels: what each shot hits, how strong the echo is, whether it is seen."""
 
+from alpamayo_sim.sensors.ground_kernel import Ground, class_of, sample_ground
 from alpamayo_sim.sensors.part_kernel import (
     NO_HIT,
     Bounds,
@@ -24,6 +25,7 @@ wp.set_module_options({"enable_backward": False})
 
 SKY, ROAD, OTHER = 0, 4, 22  # of Semantic
 EGO_INSTANCE = wp.constant(1 << 20)
+FOOTPRINT = wp.constant(0.1)  # m of the ground that a shot lights up
 RUN = wp.constant(16)  # shots of a thread of ``take``
 PART_CODE = wp.constant(-1000000)  # less the part's number, in place of an instance until it is known
 
@@ -160,6 +162,8 @@ def scan(
     ground: int,
     mesh: wp.uint64,
     go_on: bool,
+    markings: bool,
+    grounds: wp.array(dtype=Ground),
     looks: Looks,
     parts: Parts,
     bounds: Bounds,
@@ -173,7 +177,8 @@ def scan(
     """What the s-th ``run`` of columns of ring r of observer o hits, and the echo; an infinite range is nothing.
 
     ``ground`` 1 is a level ground; ``mesh``, if not 0, is a static scene in the world's axes; ``go_on`` starts from
-    what ``take`` has found instead. A part is tried on all shots of a run in turn; runs do not cross tiles.
+    what ``take`` has found instead. ``markings`` looks the ground's class up. A part is tried on all shots of a run in
+    turn; runs do not cross tiles.
     """
     o, r, s = wp.tid()
     eye = eyes[0]
@@ -216,6 +221,10 @@ def scan(
             side = hit_face(bounds.origin[o, p] + t * local, local, body)
             cosine = -wp.dot(face_normal(side, body.lean), local)
             set_echo(echoes, o, r, k, t, cosine, looks.semantic[body.row], looks.owner[body.row])
+        elif markings and int(echoes.semantic[o, r, k]) == ROAD:
+            spot = turned(eye + echoes.range[o, r, k] * rays[0, r, k], frame[2], frame[3])
+            texel = sample_ground(grounds, me.ground, spot[0] + frame[0], spot[1] + frame[1], FOOTPRINT)
+            echoes.semantic[o, r, k] = wp.uint8(class_of(texel))
         rho = reflectivity[int(echoes.semantic[o, r, k])]
         shot = mix(key, wp.uint32(r * rays.shape[2] + k))
         echo(beam, rho, extinction[o], rain[o], shot, echoes, o, r, k)

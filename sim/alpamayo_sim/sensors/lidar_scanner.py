@@ -23,6 +23,7 @@ from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_sim.lidar import Lidar
 from alpamayo_sim.scene import Environment
 from alpamayo_sim.sensors import lidar_kernel as kernel
+from alpamayo_sim.sensors.ground_table import GroundTable
 from alpamayo_sim.sensors.lidar_open3d import Open3DCaster
 from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.observers import Observers
@@ -76,6 +77,8 @@ class WorldLidar:
         mesh: a static scene in place of the level drawn world; of that, only road users remain.
         backend: "warp" casts on the world's device; "open3d" casts by Embree on the CPU, which is the faster one for
             a large mesh there.
+        markings: tell lane markings, kerbs and grass from asphalt by the drawn ground (some tenths of a second to draw
+            for each new scene); otherwise level ground is all road.
 
     Raises:
         InputError: an observer that is not there, an unknown backend, or Open3D's for a world on a GPU.
@@ -90,6 +93,7 @@ class WorldLidar:
         observers: Sequence[tuple[int, int]] | None = None,
         mesh: StaticMesh | None = None,
         backend: str = "warp",
+        markings: bool = False,
     ) -> None:
         if backend not in ("warp", "open3d"):
             raise unknown_name("lidar backend", backend, ("warp", "open3d"))
@@ -98,6 +102,8 @@ class WorldLidar:
         self.world, self.lidar, self._mesh = world, lidar, mesh
         self._observers = Observers(world, observers, seed, lidar.name)
         count = len(self._observers.pairs)
+        self._markings = markings and mesh is None
+        self._grounds = GroundTable(world.device, [])
         self._open3d = Open3DCaster(lidar, mesh, count) if backend == "open3d" else None
         moving_only = mesh is not None or self._open3d is not None
         self._sight = Sight(lidar.rays[None], lidar.position[None], TILE, world.device, moving_only)
@@ -128,7 +134,9 @@ class WorldLidar:
             self._sight.watch(watches)
             if self._open3d:
                 self._open3d.watch(watches)
-            around = self._observers.environments
+            around = [scene.environment for scene in self._observers.scenes]
+            if self._markings:
+                self._grounds = GroundTable(self.world.device, self._observers.scenes)
             self._extinction.assign(np.array([extinction(each) for each in around], np.float32))
             self._rain.assign(np.array([each.rain for each in around], np.float32))
         state = self.world.device_arrays
@@ -148,7 +156,7 @@ class WorldLidar:
         run = TILE[1] if self.world.device == "cpu" else 1  # shots of a thread
         view = [sight.rays, sight.eyes, run, *sight.tile, sight.columns, sight.tiles_per_sensor, sight.observers, step]
         mesh = self._mesh.on(self.world.device).id if self._mesh else wp.uint64(0)
-        static = [int(self._mesh is None), mesh, self._open3d is not None]
+        static = [int(self._mesh is None), mesh, self._open3d is not None, self._markings, self._grounds.array]
         parts = [sight.looks, sight.parts, sight.bounds, sight.tiles]
         air = [self._beam, self._reflectivity, self._extinction, self._rain]
         observers, rings, columns = self._echoes.range.shape

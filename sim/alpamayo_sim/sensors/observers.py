@@ -9,7 +9,8 @@ from jaxtyping import Float32
 from alpamayo_sim.engine import World
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scenario import Scenario
-from alpamayo_sim.scene import Environment
+from alpamayo_sim.scene import Scene
+from alpamayo_sim.sensors.ground_table import ground_numbers
 from alpamayo_sim.sensors.sight import Looks, Watch, scene_looks
 
 Array = np.ndarray
@@ -46,25 +47,26 @@ class Observers:
         self._scenarios = self.world.scenarios
         used = {id(scenario) for scenario in self._scenarios}
         self._looks = {key: kept for key, kept in self._looks.items() if key in used}
-        return [self._watch(w, agent) for w, agent in self.pairs]
+        numbers = ground_numbers(self.scenes)
+        return [self._watch(w, agent, ground) for (w, agent), ground in zip(self.pairs, numbers, strict=True)]
 
     @property
-    def environments(self) -> list[Environment]:
-        """The environment around each observer."""
-        return [self.world.scenarios[w].scene.environment for w, _ in self.pairs]
+    def scenes(self) -> list[Scene]:
+        """The scene around each observer."""
+        return [self.world.scenarios[w].scene for w, _ in self.pairs]
 
     def turn_rates(self) -> Float32[Array, " observers"]:
         """Yaw rate (rad/s) of each observer: an ego's own; other agents are taken not to turn."""
         rates = self.world.ego_speed * self.world.ego_curvature
         return np.array([rates[w] if agent == 0 else 0.0 for w, agent in self.pairs], np.float32)
 
-    def _watch(self, w: int, agent: int) -> Watch:
+    def _watch(self, w: int, agent: int, ground: int) -> Watch:
         scenario = self._scenarios[w]
         if id(scenario) not in self._looks:
             agents = self.world.agents(w)
             looks = scene_looks(scenario.scene, agents.ids, agents.category, agents.size)
             self._looks[id(scenario)] = scenario, looks
-        return Watch(w, agent, self._looks[id(scenario)][1], noise_key(self._seed, self._name, scenario, agent))
+        return Watch(w, agent, self._looks[id(scenario)][1], noise_key(self._seed, self._name, scenario, agent), ground)
 
 
 def noise_key(seed: int, name: str, scenario: Scenario, agent: int) -> int:

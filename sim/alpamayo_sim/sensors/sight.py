@@ -119,7 +119,8 @@ class Sight:
     """Keeps, for each observer, the parts in sight and which tile of which sensor they may show in.
 
     ``rays`` are unit directions in the observer's frame, ``eyes`` where they start (m); ``tile`` is rows and columns
-    of rays that share a list. ``moving_only`` leaves props and signals out (for a world given as a mesh).
+    of rays that share a list. ``moving_only`` leaves props and signals out (for a world given as a mesh);
+    ``shadows`` makes room for those of a sun.
     """
 
     def __init__(
@@ -129,9 +130,11 @@ class Sight:
         tile: tuple[int, int],
         device: str,
         moving_only: bool = False,
+        shadows: bool = False,
     ) -> None:
         self.device = device
         self.moving_only = moving_only
+        self._shadows = shadows
         self.sensors = len(rays)
         self.tile = tile
         self.columns = -(-rays.shape[2] // tile[1])
@@ -214,7 +217,7 @@ class Sight:
             self.bounds.near = wp.zeros(views, dtype=wp.float32)
             self.tiles.window = self._window
             self.tiles.solid = wp.zeros((tiles, capacity), dtype=wp.uint16)
-            self.tiles.shadow = wp.zeros((tiles, capacity), dtype=wp.uint16)
+            self.tiles.shadow = wp.zeros((tiles, capacity if self._shadows else 1), dtype=wp.uint16)
             self.tiles.solids = wp.zeros(tiles, dtype=wp.int32)
             self.tiles.shadows = wp.zeros(tiles, dtype=wp.int32)
 

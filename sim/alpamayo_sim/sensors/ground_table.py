@@ -1,0 +1,46 @@
+"""The grounds of several scenes on a device; each scene's texture is drawn and uploaded once."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from alpamayo_sim.scene import Scene
+from alpamayo_sim.sensors.ground import TEXEL, ground_texture
+from alpamayo_sim.sensors.ground_kernel import Ground
+from alpamayo_sim.warp_runtime import wp
+
+
+class GroundTable:
+    """The grounds of the different scenes among ``scenes``, in the order that ``ground_numbers`` counts them.
+
+    ``array`` holds pointers into the grounds, which therefore are kept here.
+    """
+
+    def __init__(self, device: str, scenes: Sequence[Scene]) -> None:
+        self._kept = [ground_on(device, scene) for scene in _unique(scenes)]
+        self.array = wp.array(self._kept, dtype=Ground, device=device)
+
+
+def ground_numbers(scenes: Sequence[Scene]) -> list[int]:
+    """Which of the different scenes each is."""
+    order = {id(scene): k for k, scene in enumerate(_unique(scenes))}
+    return [order[id(scene)] for scene in scenes]
+
+
+@lru_cache(maxsize=64)
+def ground_on(device: str, scene: Scene) -> Ground:
+    """A scene's ground texture on a device."""
+    texture = ground_texture(scene)
+    ground = Ground()
+    ground.pages = wp.array(texture.pages.ravel(), dtype=wp.uint32, device=device)
+    ground.table = wp.array(texture.table, dtype=wp.int32, device=device)
+    levels = np.stack([texture.offset, texture.columns, texture.rows], axis=-1)
+    ground.levels = wp.array(levels, dtype=wp.vec3i, device=device)
+    ground.corner = wp.vec2(*(float(x) for x in texture.corner))
+    ground.texel = TEXEL
+    return ground
+
+
+def _unique(scenes: Sequence[Scene]) -> list[Scene]:
+    return list({id(scene): scene for scene in scenes}.values())
