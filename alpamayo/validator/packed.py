@@ -78,7 +78,7 @@ def block_bounds(
             sides.append(side if valid.all() else np.where(valid, side, nowhere))
     begins = np.arange(0, steps, BLOCK)
     ends = np.minimum(begins + BLOCK, steps) + ahead
-    bounds = np.stack([begins, np.minimum(ends, boxes.shape[1] - 1)], axis=1).ravel()  # begin, end, begin, end, ...
+    bounds = np.stack([begins, ends], axis=1).ravel()[:-1]  # begin, end, ..., begin: the last block goes to the end
     low_x, low_y = (np.minimum.reduceat(side, bounds, axis=1)[:, ::2] for side in sides[::2])
     high_x, high_y = (np.maximum.reduceat(side, bounds, axis=1)[:, ::2] for side in sides[1::2])
     return np.stack([low_x, low_y, high_x, high_y], axis=-1)

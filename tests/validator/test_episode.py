@@ -116,3 +116,13 @@ def test_plans_that_change_their_mind_are_not_comfortable(make):
     verdict = score_episode(replace(steady, executed=executed))
     assert verdict.rules["extended_comfort"].value[0] < 1.0
     assert verdict.rules["extended_comfort"].violation_time[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("steps", [7, 8, 9, 16, 23, 24, 25, 32])
+def test_a_contact_at_the_very_last_step_counts(make, steps):
+    """A crash ends an episode, so that is when most of them happen."""
+    closing, length = 30.0, 4.8
+    start = length + 0.1 * closing * steps - 0.5  # half a metre inside at the last step, 2.5 m away the step before
+    oncoming = make.track("oncoming", start, 0.0, heading=np.pi, speed=20.0)
+    verdict = score_episode(episode_of(make, make.scene(oncoming), steps=steps))
+    assert verdict.rules["at_fault_collision"].violation_time[0] == pytest.approx(0.1 * steps)
