@@ -1,6 +1,6 @@
 """Latent experts beside plain ones at equal cost: (E, K, d) against (4E, 4K, latent d/4).
 
-    OMP_NUM_THREADS=1 python vla_model/benchmarks/latent_moe.py [--steps 360] [--seeds 3] [--cost-only]
+    OMP_NUM_THREADS=1 python vla_model/benchmarks/latent_moe.py [--steps 240] [--seeds 3] [--cost-only]
 
 Cost: one block with hidden size 1024 at 1, 32 and 512 tokens: processor time, bytes of the weights that are read
 (experts that no token chose are not), and floating-point operations; router and projections included, the shared
@@ -173,7 +173,7 @@ def measure_loss(steps: int, seeds: int) -> None:
 def main() -> None:
     """Measure the cost, then train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=360)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cost-only", action="store_true")
     arguments = parser.parse_args()

@@ -44,11 +44,10 @@ def _sorted(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tensor)
     order = flat.argsort(stable=True)
     token = order // k
     counts = torch.bincount(flat, minlength=up.shape[0]).tolist()
-    parts = torch.split(x[token], counts)
     outputs = []
-    for expert, part in enumerate(parts):
+    # Unbound, since the gradient of each `up[expert]` would be as large as all experts together.
+    for part, up_e, down_e in zip(torch.split(x[token], counts), up.unbind(0), down.unbind(0), strict=True):
         if part.shape[0]:
-            inner = functional.relu(functional.linear(part, up[expert])).square()
-            outputs.append(functional.linear(inner, down[expert]))
+            outputs.append(functional.linear(functional.relu(functional.linear(part, up_e)).square(), down_e))
     y = torch.cat(outputs) * weights.flatten()[order, None]
     return torch.zeros(x.shape, dtype=y.dtype, device=x.device).index_add(0, token, y).to(x.dtype)
