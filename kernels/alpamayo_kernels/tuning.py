@@ -31,6 +31,7 @@ SETTINGS: dict[str, dict[str, int]] = {
     "ssd.gradient": {"outer": 64, "inner": 32, "num_warps": 8, "num_stages": 1},
     "state_update": {"rows": 32, "num_warps": 4},
 }
+FOLDER = Path(__file__).parent / "tuned"
 _LAUNCH = ("num_warps", "num_stages")
 
 
@@ -46,6 +47,12 @@ def file_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device).lower().replace(" ", "-")
 
 
+def forget() -> None:
+    """Read the table and its files anew at the next launch."""
+    _settings.cache_clear()
+    _tuned.cache_clear()
+
+
 @cache
 def _settings(operator: str, name: str) -> tuple[Mapping[str, int], Mapping[str, int]]:
     chosen = {**SETTINGS[operator], **_tuned(name).get(operator, {})}
@@ -55,6 +62,6 @@ def _settings(operator: str, name: str) -> tuple[Mapping[str, int], Mapping[str,
 
 @cache
 def _tuned(name: str) -> dict[str, dict[str, int]]:
-    path = Path(__file__).parent / "tuned" / f"{name}.json"
+    path = FOLDER / f"{name}.json"
     found: dict[str, dict[str, int]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found

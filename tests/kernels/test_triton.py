@@ -81,6 +81,7 @@ def same_gradients(kernel, naive, tensors, bound):
 def test_norm_gradients(device, dtype, rows, channels, groups, monkeypatch):
     kernel, naive = versions("norm")
     monkeypatch.setitem(tuning.SETTINGS, "norm.gradient", {"programs": 2})
+    tuning.forget()
     draw = Draw(device, dtype)
     x, gate, weight = draw(rows, channels), draw(rows, channels), draw(channels)
     same_gradients(
@@ -359,3 +360,17 @@ def test_sampling(device, vocab):
     assert torch.equal(kernel.sample_masked(logits, mask), naive.sample_masked(logits, mask))
     got = kernel.sample_masked(logits, mask, 0.7, uniform)
     assert torch.equal(got, naive.sample_masked(logits, mask, 0.7, uniform=uniform))
+
+
+def test_tuned_settings_take_precedence_on_their_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "FOLDER", tmp_path)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+    (tmp_path / "nvidia-h200.json").write_text('{"experts": {"columns": 128, "num_warps": 8}}')
+    tuning.forget()
+    try:
+        blocks, launch = tuning.settings("experts", torch.device("cuda", 0))
+        assert (blocks["columns"], blocks["inner"]) == (128, tuning.SETTINGS["experts"]["inner"])
+        assert launch == {"num_warps": 8, "num_stages": tuning.SETTINGS["experts"]["num_stages"]}
+        assert tuning.settings("experts", torch.device("cpu"))[0]["columns"] == tuning.SETTINGS["experts"]["columns"]
+    finally:
+        tuning.forget()
