@@ -287,7 +287,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Parameters, cache bytes and the decoding roofline of a model, from its shape alone."""
-    from alpamayo.model_info import model_info
+    from alpamayo.model_info import for_people, model_info
 
     values = model_info(source, context=context, device=device, weights=weights).as_dict()
     if as_json:
@@ -295,8 +295,7 @@ def info(
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in values.items():
-        text = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", text)
+        table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", for_people(name, value))
     Console().print(table)
 
 

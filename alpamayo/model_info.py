@@ -100,6 +100,21 @@ def model_info(
     return _describe(str(source), config, context, device, weights)
 
 
+def for_people(name: str, value: Any) -> str:
+    """Return a figure of `ModelInfo` with its unit: parameters in millions or billions, bytes in MiB or GiB."""
+    if "parameters" in name:
+        return f"{value / 1e9:,.2f} B" if value >= 1e9 else f"{value / 1e6:,.2f} M"
+    if "bytes" in name:
+        return (
+            f"{value / 2**30:,.2f} GiB"
+            if value >= 2**30
+            else f"{value / 2**20:,.2f} MiB"
+            if value >= 2**20
+            else f"{value:,} B"
+        )
+    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def _describe(name: str, config: NemotronConfig, context: int, device: str, weights: str) -> ModelInfo:
     total, routed, mtp = count_parameters(config)
     embeddings = config.vocab_size * config.hidden_size

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alpamayo.model_info import model_info
+from alpamayo.model_info import for_people, model_info
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 
@@ -59,3 +59,20 @@ def test_sizes_are_those_of_a_real_model(tmp_path):
 def test_wrong_questions_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         model_info(arguments.pop("source"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("parameters", 31_577_937_344, "31.58 B"),
+        ("mtp_parameters", 0, "0.00 M"),
+        ("state_bytes", 49_082_368, "46.81 MiB"),
+        ("weight_bytes", 63_155_874_688, "58.82 GiB"),
+        ("cache_bytes_per_token", 6144, "6,144 B"),
+        ("context", 32768, "32,768"),
+        ("roofline_tokens_per_second", 710.61, "710.6"),
+        ("device", "h200", "h200"),
+    ],
+)
+def test_figures_for_people_have_units(name, value, text):
+    assert for_people(name, value) == text
