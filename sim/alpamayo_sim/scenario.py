@@ -28,24 +28,34 @@ class TriggerKind(enum.IntEnum):
     EGO_DISTANCE = 2  # distance of the ego to the point <= value (m)
     EGO_ARRIVAL = 3  # distance of the ego to the point / its speed <= value (s)
     EGO_GAP = 4  # the ego is within value (m) behind or beside this actor, along the actor's heading
+    AFTER = 5  # value (s) have passed since the manoeuvre before (for the first: since the start)
+    TIME_TO_COLLISION = 6  # circles of half their lengths about the ego and this actor would touch in value (s)
+    EGO_FASTER = 7  # the ego's speed >= value (m/s)
+    EGO_SLOWER = 8  # the ego's speed <= value (m/s)
+    EGO_IN_REGION = 9  # the ego's centre is in a rectangle of ``size`` about the point, turned by value (rad)
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """When a manoeuvre starts. ``point`` (m) matters to EGO_DISTANCE and EGO_ARRIVAL alone."""
+    """When a manoeuvre starts.
+
+    ``point`` (m) matters to EGO_DISTANCE, EGO_ARRIVAL and EGO_IN_REGION alone, ``size`` (m) to the last.
+    """
 
     kind: TriggerKind = TriggerKind.IMMEDIATELY
     value: float = 0.0
     point: tuple[float, float] = (0.0, 0.0)
+    size: tuple[float, float] = (0.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manoeuvre:
     """What an actor does once its trigger has fired; manoeuvres of a script fire one after the other.
 
     ``speed`` (m/s) is approached with at most ``acceleration`` (m/s², either sign); None keeps the speed.
     ``lateral_offset`` (m, left positive, from the path) is reached by a smooth shift over ``duration`` (s);
-    None keeps the offset.
+    None keeps the offset. ``path`` makes it turn off to another path, which it joins at the place nearest to it over
+    ``duration`` (s). ``alpamayo_sim.manoeuvres`` has the usual ones by name.
     """
 
     trigger: Trigger = Trigger()
@@ -53,10 +63,13 @@ class Manoeuvre:
     acceleration: float = 2.0
     lateral_offset: float | None = None
     duration: float = 3.0
+    path: Float32[Array, "n 3"] | None = None
 
     def __post_init__(self) -> None:
         if self.acceleration <= 0 or self.duration <= 0:
             raise InputError("manoeuvre: acceleration and duration must be positive")
+        if self.path is not None and (self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2):
+            raise InputError(f"manoeuvre: path has shape {self.path.shape}, must be [n >= 2, 3]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +131,35 @@ class Motorist:
             raise InputError(f"motorist {self.track_id!r}: seed is {self.seed}, must be in [0, 2^31)")
 
 
+@dataclass(frozen=True, eq=False)
+class Walker:
+    """Somebody on foot: a point mass on a path that waits at the kerb, crosses, hesitates and runs.
+
+    It walks along ``path`` at ``speed`` (m/s) with at most ``acceleration`` (m/s²). At ``kerb`` (m along the path;
+    None: it does not look) it waits until no vehicle will come within the critical gap of the Highway Capacity
+    Manual 2010, equation 19-69, ``width / speed + start_up`` (s), where ``width`` (m) is that of the road; vehicles
+    that stand count as letting it pass. On the road it stops before the way of a vehicle that it would meet, if it
+    ``hesitates``, and runs at ``run_speed`` (m/s) out of the way of one that it is in.
+    """
+
+    track_id: str
+    path: Float32[Array, "n 3"]
+    speed: float = 1.3
+    kerb: float | None = None
+    width: float = 7.0
+    start_up: float = 3.0
+    hesitates: bool = True
+    run_speed: float = 3.0
+    acceleration: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2:
+            raise InputError(f"walker {self.track_id!r}: path has shape {self.path.shape}, must be [n >= 2, 3]")
+        for name in ("speed", "width", "run_speed", "acceleration"):
+            if not 0.0 < getattr(self, name) < 1e3:
+                raise InputError(f"walker {self.track_id!r}: {name} is {getattr(self, name)}, must be positive")
+
+
 @dataclass(frozen=True)
 class Goal:
     """The ego has arrived when it has come ``distance`` (m) along its route; it has ``duration`` (s) to do so."""
@@ -152,6 +194,8 @@ class Scenario:
     """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.
 
     The scene's ego is driven from outside, and so are ``egos`` beside it; ``dynamics`` are those of all of them.
+    ``reactive`` recorded vehicles and cyclists repeat their recording until somebody who is not where the recording
+    has him makes it impossible; from then on they follow their recorded path by the intelligent driver model.
     ``family`` is empty for a recorded log; ``parameters`` are in SI units.
     """
 
@@ -165,11 +209,13 @@ class Scenario:
     dynamics: Dynamics = field(default_factory=Dynamics)
     egos: tuple[Ego, ...] = ()
     motorists: tuple[Motorist, ...] = ()
+    walkers: tuple[Walker, ...] = ()
+    reactive: bool = False
 
     def __post_init__(self) -> None:
         known = {track.id for track in self.scene.tracks} - {self.scene.ego_id}
         where, free = f"scenario {self.scene.id!r}", set(known)
-        for kind, acting in (("script", self.scripts), ("motorist", self.motorists)):
+        for kind, acting in (("script", self.scripts), ("motorist", self.motorists), ("walker", self.walkers)):
             for name in (actor.track_id for actor in acting):
                 if name not in known:
                     raise InputError(f"{where}: {kind} for unknown actor {name!r}")
@@ -187,8 +233,10 @@ class Scenario:
         return round(self.goal.duration / self.scene.dt)
 
 
-def scenario_of_log(scene: Scene) -> Scenario:
+def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
     """A recorded scene as a scenario: everybody repeats the recording, the goal is where the recorded ego ends.
+
+    With ``reactive`` they do so only as long as it is possible (see ``Scenario``).
 
     The route usually goes on beyond that. For an ego that hardly moves the goal is the end of the route.
 
@@ -201,7 +249,7 @@ def scenario_of_log(scene: Scene) -> Scenario:
     distance = float(project(scene.route.path, last)[0][0]) if len(last) else 0.0
     if distance < HARDLY_MOVES:
         distance = float(arc_length(scene.route.path)[-1])
-    return Scenario(scene=scene, goal=Goal(distance, duration=(scene.steps - 1) * scene.dt))
+    return Scenario(scene=scene, goal=Goal(distance, duration=(scene.steps - 1) * scene.dt), reactive=reactive)
 
 
 def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Scenario:

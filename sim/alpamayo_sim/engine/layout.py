@@ -34,6 +34,8 @@ class Mode(enum.IntEnum):
     FOLLOW = 3
     PROP = 4
     MOTORIST = 5
+    WALKER = 6
+    REACTIVE = 7
 
 
 @wp.struct
@@ -94,6 +96,7 @@ class Slot:
     crosswalks: wp.int32
     lane_control_row: wp.int32
     motorist_row: wp.int32
+    walker_row: wp.int32
     lane_cell_row: wp.int32
     lane_list_row: wp.int32
     lane_cells_x: wp.int32
@@ -120,6 +123,7 @@ class Agent:
     y: wp.float32
     heading: wp.float32
     motorist: wp.int32  # row of its MotoristRow, -1 for who is none
+    walker: wp.int32  # row of its WalkerRow
     category: wp.int32
 
 
@@ -141,6 +145,7 @@ class LogRow:
     velocity: wp.vec2
     direction: wp.vec2
     valid: wp.int32
+    s: wp.float32  # arc length (m) along the path of who is reactive
 
 
 @wp.struct
@@ -153,6 +158,9 @@ class ManoeuvreRow:
     has_speed: wp.int32
     speed: wp.float32
     acceleration: wp.float32
+    size: wp.vec2
+    path_row: wp.int32
+    path_points: wp.int32
     has_lateral: wp.int32
     lateral: wp.float32
     duration: wp.float32
@@ -194,6 +202,19 @@ class MotoristRow:
     threshold: wp.float32
     safe_deceleration: wp.float32
     right_bias: wp.float32
+
+
+@wp.struct
+class WalkerRow:
+    """Who goes on foot, as in ``alpamayo_sim.scenario.Walker``; ``kerb`` is negative for who does not look."""
+
+    speed: wp.float32
+    kerb: wp.float32
+    width: wp.float32
+    start_up: wp.float32
+    hesitates: wp.int32
+    run_speed: wp.float32
+    acceleration: wp.float32
 
 
 @wp.struct
@@ -329,6 +350,7 @@ class Fixed:
     cells: wp.array[wp.int32]  # of all grids; what the numbers mean is in ``grids.py``
     lists: wp.array[wp.int32]
     motorists: wp.array[MotoristRow]
+    walkers: wp.array[WalkerRow]
     lane_controls: wp.array[wp.vec2i]  # of each lane: its signal or Control; whether a stop sign holds
     lanes: wp.array[LaneRow]
     lane_paths: wp.array[wp.vec4]
@@ -385,6 +407,10 @@ class State:
     command: wp.array2d[wp.float32]
     path_s: wp.array2d[wp.float32]
     next_manoeuvre: wp.array2d[wp.int32]
+    manoeuvre_at: wp.array2d[wp.float32]  # s; when the last manoeuvre began
+    path_row: wp.array2d[wp.int32]  # the path that it is on
+    path_points: wp.array2d[wp.int32]
+    phase: wp.array2d[wp.int32]  # of a walker (``pedestrians``); 1 for a reactive one that has left its recording
     target_speed: wp.array2d[wp.float32]
     target_rate: wp.array2d[wp.float32]
     lateral: wp.array2d[wp.float32]
@@ -426,6 +452,7 @@ SCENARIO_BLOCKS = {
     "ways": wp.vec2,
     "gates": GateRow,
     "motorists": MotoristRow,
+    "walkers": WalkerRow,
     "lane_controls": wp.vec2i,
 }
 MAP_BLOCKS = {"borders": BorderRow, "centres": CentreRow, "pieces": Features}
@@ -459,6 +486,7 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "centres": "centre_row",
     "pieces": "piece_row",
     "motorists": "motorist_row",
+    "walkers": "walker_row",
     "lane_controls": "lane_control_row",
     "lanes": "lane_row",
     "lane_paths": "lane_path_row",
@@ -524,6 +552,10 @@ AGENT_ARRAYS = (
     ("command", wp.float32),
     ("path_s", wp.float32),
     ("next_manoeuvre", wp.int32),
+    ("manoeuvre_at", wp.float32),
+    ("path_row", wp.int32),
+    ("path_points", wp.int32),
+    ("phase", wp.int32),
     ("target_speed", wp.float32),
     ("target_rate", wp.float32),
     ("lateral", wp.float32),

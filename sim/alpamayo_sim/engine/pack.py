@@ -18,11 +18,13 @@ from alpamayo_sim.engine.map_blocks import gate_rows, pack_map
 from alpamayo_sim.engine.polylines import path_rows
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import interpolate, project, wrap_angle
-from alpamayo_sim.scenario import Ego, Manoeuvre, Motorist, Scenario, Script
-from alpamayo_sim.scene import Prop, Route, Scene, SignalState, Track
+from alpamayo_sim.scenario import HARDLY_MOVES, Ego, Manoeuvre, Motorist, Scenario, Script, Walker
+from alpamayo_sim.scene import Category, Prop, Route, Scene, SignalState, Track
 
 Array = np.ndarray
 ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
+AFTER_LOG = 60.0  # m that the path of a reactive road user goes on after its recording
+PATH_SPACING = 0.5  # m
 ON_LANE = 4.0  # m; a motorist starts no further from a lane
 STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
 
@@ -62,13 +64,18 @@ def pack_scenario(scenario: Scenario) -> Packed:
     blocks = _Blocks()
     scripts = {script.track_id: script for script in scenario.scripts}
     motorists = {motorist.track_id: motorist for motorist in scenario.motorists}
+    walkers = {walker.track_id: walker for walker in scenario.walkers}
     for name, ego in egos.items():
         _add_ego(blocks, scene, by_id[name], ego)
     for track in others:
         if track.id in motorists:
             _add_motorist(blocks, scene, track, motorists[track.id])
+        elif track.id in walkers:
+            _add_walker(blocks, scene, track, walkers[track.id])
         elif track.id in scripts:
             _add_script(blocks, scene, track, scripts[track.id])
+        elif scenario.reactive and _drives_along(track):
+            _add_reactive(blocks, scene, track)
         else:
             blocks.agent(Mode.REPLAY, track, log_row=blocks.add("logs", _log_rows(track)))
     for prop in scene.props:
@@ -179,7 +186,9 @@ def _vehicle_row(dynamics: Dynamics) -> Array:
 
 
 def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> None:
-    path = path_rows(script.path, f"scene {scene.id!r}: path of {track.id!r}")
+    where = f"scene {scene.id!r}: path of {track.id!r}"
+    path = path_rows(script.path, where)
+    manoeuvres = _manoeuvre_rows(blocks, script.manoeuvres, where)
     blocks.agent(
         Mode.FOLLOW if script.yields else Mode.SCRIPT,
         track,
@@ -187,8 +196,55 @@ def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> 
         path_points=len(path),
         path_row=blocks.add("paths", path),
         manoeuvres=len(script.manoeuvres),
-        manoeuvre_row=blocks.add("manoeuvres", _manoeuvre_rows(script.manoeuvres)),
+        manoeuvre_row=blocks.add("manoeuvres", manoeuvres),
         stops=len(stops := _stop_rows(scene, path) if script.yields else layout.empty_rows(layout.StopRow)),
+        stop_row=blocks.add("stops", stops),
+    )
+
+
+def _add_walker(blocks: _Blocks, scene: Scene, track: Track, walker: Walker) -> None:
+    path = path_rows(walker.path, f"scene {scene.id!r}: path of {track.id!r}")
+    row = layout.empty_rows(layout.WalkerRow, 1)
+    for name in set(row.dtype.names or ()) & {field.name for field in dataclasses.fields(Walker)}:
+        row[name] = getattr(walker, name) or 0.0
+    row["kerb"] = -1.0 if walker.kerb is None else walker.kerb
+    blocks.agent(
+        Mode.WALKER,
+        track,
+        speed=walker.speed,
+        path_points=len(path),
+        path_row=blocks.add("paths", path),
+        walker=blocks.add("walkers", row),
+    )
+
+
+def _drives_along(track: Track) -> bool:
+    """Whether a recorded road user is one that can react: on wheels, and with a way behind it."""
+    steps = np.diff(track.position[track.valid][:, :2], axis=0)
+    way = float(np.linalg.norm(steps, axis=1).sum())
+    return Category.VEHICLE <= track.category <= Category.CYCLIST and way > HARDLY_MOVES
+
+
+def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
+    """The recording and the path that it runs along; the path goes on straight for a while after its end."""
+    points = [track.position[track.valid][0]]
+    for point in track.position[track.valid]:
+        if np.linalg.norm(point[:2] - points[-1][:2]) > PATH_SPACING:
+            points.append(point)
+    way = points[-1] - points[max(len(points) - 3, 0)]
+    points.append(points[-1] + (AFTER_LOG / max(float(np.linalg.norm(way[:2])), 1e-3) * way).astype(np.float32))
+    path = path_rows(np.array(points, np.float32), f"scene {scene.id!r}: way of {track.id!r}")
+    rows = _log_rows(track)
+    s = project(path, track.position[:, :2].astype(np.float64))[0]
+    rows["s"] = np.maximum.accumulate(np.where(track.valid, s, 0.0))
+    stops = _stop_rows(scene, path)
+    blocks.agent(
+        Mode.REACTIVE,
+        track,
+        log_row=blocks.add("logs", rows),
+        path_points=len(path),
+        path_row=blocks.add("paths", path),
+        stops=len(stops),
         stop_row=blocks.add("stops", stops),
     )
 
@@ -222,13 +278,17 @@ def _lane_of(scene: Scene, track: Track, motorist: Motorist, where: str) -> int:
     return int(match.index[0])
 
 
-def _manoeuvre_rows(manoeuvres: tuple[Manoeuvre, ...]) -> Array:
+def _manoeuvre_rows(blocks: _Blocks, manoeuvres: tuple[Manoeuvre, ...], where: str) -> Array:
     rows = layout.empty_rows(layout.ManoeuvreRow, len(manoeuvres))
     for row, item in zip(rows, manoeuvres, strict=True):
         row["kind"], row["value"], row["point"] = item.trigger.kind, item.trigger.value, item.trigger.point
         row["has_speed"], row["speed"] = item.speed is not None, item.speed or 0.0
         row["has_lateral"], row["lateral"] = item.lateral_offset is not None, item.lateral_offset or 0.0
         row["acceleration"], row["duration"] = item.acceleration, item.duration
+        row["size"] = item.trigger.size
+        if item.path is not None:
+            path = path_rows(item.path, where)
+            row["path_row"], row["path_points"] = blocks.add("paths", path), len(path)
     return rows
 
 

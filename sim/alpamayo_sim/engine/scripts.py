@@ -2,8 +2,8 @@
 """Scripted actors: triggers, manoeuvres, and the way along a path with a lateral offset."""
 
 from alpamayo_sim.engine.dynamics import arc_length_of
-from alpamayo_sim.engine.layout import Fixed, Mode, Slot, State
-from alpamayo_sim.engine.paths import path_at, wrapped
+from alpamayo_sim.engine.layout import Fixed, ManoeuvreRow, Mode, Slot, State
+from alpamayo_sim.engine.paths import foot_on, path_at, wrapped
 from alpamayo_sim.engine.traffic import idm, leader_on_path, red_on_path, usual_style
 from alpamayo_sim.scenario import TriggerKind
 from alpamayo_sim.warp_runtime import wp
@@ -11,49 +11,87 @@ from alpamayo_sim.warp_runtime import wp
 
 @wp.func
 def fired(
-    kind: wp.int32,
-    value: wp.float32,
-    time: wp.float32,
-    distance: wp.float32,
-    ego_speed: wp.float32,
-    ahead: wp.float32,
-    beside: wp.float32,
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, row: ManoeuvreRow, time: wp.float32
 ) -> wp.bool:
-    """Whether a trigger holds now."""
-    if kind == int(TriggerKind.TIME):
-        return time >= value - 1.0e-4
-    if kind == int(TriggerKind.EGO_DISTANCE):
-        return distance <= value
-    if kind == int(TriggerKind.EGO_ARRIVAL):
-        return distance <= value * wp.max(ego_speed, 0.1)
-    if kind == int(TriggerKind.EGO_GAP):
-        return ahead >= -value and ahead <= beside
+    """Whether a manoeuvre's trigger holds now."""
+    pose = state.pose[w, a]
+    ego = state.pose[w, 0]
+    to_ego = wp.vec2(ego[0] - pose[0], ego[1] - pose[1])
+    away = wp.vec2(ego[0], ego[1]) - row.point
+    lengths = 0.5 * (fixed.agents[slot.agent_row + a].length + fixed.agents[slot.agent_row].length)
+    if row.kind == int(TriggerKind.TIME):
+        return time >= row.value - 1.0e-4
+    if row.kind == int(TriggerKind.AFTER):
+        return time >= state.manoeuvre_at[w, a] + row.value - 1.0e-4
+    if row.kind == int(TriggerKind.EGO_DISTANCE):
+        return wp.length(away) <= row.value
+    if row.kind == int(TriggerKind.EGO_ARRIVAL):
+        return wp.length(away) <= row.value * wp.max(state.speed[w, 0], 0.1)
+    if row.kind == int(TriggerKind.EGO_GAP):
+        ahead = wp.cos(pose[2]) * to_ego[0] + wp.sin(pose[2]) * to_ego[1]
+        return ahead >= -row.value and ahead <= lengths
+    if row.kind == int(TriggerKind.EGO_FASTER):
+        return state.speed[w, 0] >= row.value
+    if row.kind == int(TriggerKind.EGO_SLOWER):
+        return state.speed[w, 0] <= row.value
+    if row.kind == int(TriggerKind.TIME_TO_COLLISION):
+        distance = wp.length(to_ego)
+        closing = wp.dot(to_ego, state.velocity[w, a] - state.velocity[w, 0]) / wp.max(distance, 1.0e-3)
+        return closing > 0.0 and distance - lengths <= row.value * closing
+    if row.kind == int(TriggerKind.EGO_IN_REGION):
+        along = wp.cos(row.value) * away[0] + wp.sin(row.value) * away[1]
+        across = wp.cos(row.value) * away[1] - wp.sin(row.value) * away[0]
+        return wp.abs(along) <= 0.5 * row.size[0] and wp.abs(across) <= 0.5 * row.size[1]
     return True
+
+
+@wp.func
+def shift_to(state: State, w: wp.int32, a: wp.int32, time: wp.float32, duration: wp.float32, lateral: wp.float32):
+    """Begin a smooth shift from the present offset to another one."""
+    state.shift_start[w, a] = time
+    state.shift_duration[w, a] = duration
+    state.shift_from[w, a] = state.lateral[w, a]
+    state.shift_rate[w, a] = state.lateral_rate[w, a]
+    state.shift_to[w, a] = lateral
+
+
+@wp.func
+def turn_off(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, row: ManoeuvreRow):
+    """Take another path from the place on it that is nearest, with the offset that it now has from there."""
+    pose = state.pose[w, a]
+    first = slot.path_row + row.path_row
+    best = wp.vec3(0.0, 0.0, 1.0e6)
+    for i in range(row.path_points - 1):
+        foot = foot_on(fixed.paths, first + i, wp.vec2(pose[0], pose[1]), 0.0)
+        if foot[2] < best[2]:
+            best = foot
+    on = path_at(fixed.paths, first, row.path_points, best[0])
+    v = state.velocity[w, a]
+    state.path_row[w, a] = row.path_row
+    state.path_points[w, a] = row.path_points
+    state.path_s[w, a] = best[0]
+    state.lateral[w, a] = wp.cos(on[2]) * (pose[1] - on[1]) - wp.sin(on[2]) * (pose[0] - on[0])
+    state.lateral_rate[w, a] = wp.cos(on[2]) * v[1] - wp.sin(on[2]) * v[0]
 
 
 @wp.func
 def begin_manoeuvres(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
     """Start the manoeuvres whose turn it is and whose trigger holds."""
     me = fixed.agents[slot.agent_row + a]
-    pose = state.pose[w, a]
-    ego = state.pose[w, 0]
-    ahead = wp.cos(pose[2]) * (ego[0] - pose[0]) + wp.sin(pose[2]) * (ego[1] - pose[1])
-    beside = 0.5 * (me.length + fixed.agents[slot.agent_row].length)
     turn = state.next_manoeuvre[w, a]
     waiting = wp.bool(True)
     while turn < me.manoeuvres and waiting:
         row = fixed.manoeuvres[slot.manoeuvre_row + me.manoeuvre_row + turn]
-        distance = wp.length(wp.vec2(ego[0], ego[1]) - row.point)
-        if fired(row.kind, row.value, time, distance, state.speed[w, 0], ahead, beside):
+        if fired(fixed, state, slot, w, a, row, time):
+            state.manoeuvre_at[w, a] = time
             if row.has_speed != 0:
                 state.target_speed[w, a] = row.speed
                 state.target_rate[w, a] = row.acceleration
+            if row.path_points > 0:
+                turn_off(fixed, state, slot, w, a, row)
+                shift_to(state, w, a, time, row.duration, 0.0)
             if row.has_lateral != 0:
-                state.shift_start[w, a] = time
-                state.shift_duration[w, a] = row.duration
-                state.shift_from[w, a] = state.lateral[w, a]
-                state.shift_rate[w, a] = state.lateral_rate[w, a]
-                state.shift_to[w, a] = row.lateral
+                shift_to(state, w, a, time, row.duration, row.lateral)
             turn += 1
         else:
             waiting = False
@@ -117,19 +155,18 @@ def set_on_path(state: State, w: wp.int32, a: wp.int32, on: wp.vec3):
 @wp.func
 def place_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
     """A scripted actor at its arc length."""
-    me = fixed.agents[slot.agent_row + a]
-    set_on_path(state, w, a, path_at(fixed.paths, slot.path_row + me.path_row, me.path_points, state.path_s[w, a]))
+    first = slot.path_row + state.path_row[w, a]
+    set_on_path(state, w, a, path_at(fixed.paths, first, state.path_points[w, a], state.path_s[w, a]))
 
 
 @wp.func
 def follow_script(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
     """One step along the path; whoever drives past its end is gone, whoever stops there stays."""
-    me = fixed.agents[slot.agent_row + a]
     speed = state.speed[w, a]
     acceleration = state.command[w, a]
     s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.tick)
     speed = wp.max(speed + acceleration * slot.tick, 0.0)
-    end = fixed.paths[slot.path_row + me.path_row + me.path_points - 1][3]
+    end = fixed.paths[slot.path_row + state.path_row[w, a] + state.path_points[w, a] - 1][3]
     if s > end and speed > 0.0:
         state.valid[w, a] = False
     state.speed[w, a] = speed

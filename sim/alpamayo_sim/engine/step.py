@@ -20,7 +20,8 @@ from alpamayo_sim.engine.motorists import (
     think_of_changing,
 )
 from alpamayo_sim.engine.paths import along_arc
-from alpamayo_sim.engine.replay import log_of, recorded_controls, replay_agent, replay_ego
+from alpamayo_sim.engine.pedestrians import step_out
+from alpamayo_sim.engine.replay import log_of, react, recorded_controls, replay_agent, replay_ego, replay_reactive
 from alpamayo_sim.engine.scripts import begin_manoeuvres, follow_script, place_on_path, wanted_acceleration
 from alpamayo_sim.warp_runtime import wp
 
@@ -105,7 +106,7 @@ def move(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int3
 
 @wp.kernel
 def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """What each scripted agent does in the coming substep, from the state of all at its start."""
+    """What each agent with a script, on foot or in a reactive recording does in the coming substep, from the state of all at its start."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
     ego = a < slot.egos
@@ -115,6 +116,10 @@ def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.in
     if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
         begin_manoeuvres(fixed, state, slot, w, a, time_at(state, slot, w, substep))
         state.command[w, a] = wanted_acceleration(fixed, state, slot, w, a)
+    elif mode == int(Mode.WALKER):
+        step_out(fixed, state, slot, w, a)
+    elif mode == int(Mode.REACTIVE):
+        react(fixed, state, slot, w, a, substep)
 
 
 @wp.kernel
@@ -159,8 +164,12 @@ def advance(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.i
         state.before[w, a] = state.pose[w, a]
     if mode == int(Mode.REPLAY):
         replay_agent(fixed, state, slot, w, a, substep + 1)
-    elif (mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW)) and there:
+    elif mode == int(Mode.REACTIVE) and state.next_manoeuvre[w, a] == 0:
+        replay_reactive(fixed, state, slot, w, a, substep + 1)
+    elif mode != int(Mode.PROP) and there:
         follow_script(fixed, state, slot, w, a, time)
+    if mode == int(Mode.REACTIVE):
+        state.phase[w, a] = state.next_manoeuvre[w, a]
     if not there:
         state.before[w, a] = state.pose[w, a]
     if substep + 1 == slot.substeps:
@@ -264,6 +273,10 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     state.command[w, a] = 0.0
     state.path_s[w, a] = 0.0
     state.next_manoeuvre[w, a] = 0
+    state.manoeuvre_at[w, a] = 0.0
+    state.phase[w, a] = 0
+    state.path_row[w, a] = 0
+    state.path_points[w, a] = 0
     state.target_speed[w, a] = 0.0
     state.target_rate[w, a] = 2.0
     state.lateral[w, a] = 0.0
@@ -277,10 +290,14 @@ def begin(fixed: Fixed, state: State, active: wp.array[wp.bool]):
     if a >= slot.agents:
         return
     me = fixed.agents[slot.agent_row + a]
+    state.path_row[w, a] = me.path_row
+    state.path_points[w, a] = me.path_points
     if me.mode == int(Mode.EGO):
         start_ego(fixed, state, slot, w, a)
     elif me.mode == int(Mode.REPLAY):
         replay_agent(fixed, state, slot, w, a, 0)
+    elif me.mode == int(Mode.REACTIVE):
+        replay_reactive(fixed, state, slot, w, a, 0)
     elif me.mode == int(Mode.PROP):
         state.valid[w, a] = True
         state.pose[w, a] = wp.vec3(me.x, me.y, me.heading)

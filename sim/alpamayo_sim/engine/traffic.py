@@ -100,16 +100,17 @@ def nearest_segment(
 
 
 @wp.func
-def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.vec2:
-    """Gap (m) to the nearest box ahead within the agent's swept width, and that box' speed along the path."""
+def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.vec3:
+    """Gap (m) to the nearest box ahead within the agent's swept width, its speed along the path, its number (or -1)."""
     me = fixed.agents[slot.agent_row + a]
-    first = slot.path_row + me.path_row
+    first = slot.path_row + state.path_row[w, a]
+    last = first + state.path_points[w, a] - 1
     s = state.path_s[w, a]
-    start = segment_at(fixed.paths, first, me.path_points, s)
+    start = segment_at(fixed.paths, first, state.path_points[w, a], s)
     here = state.pose[w, a]
     along_me = state.direction[w, a]
-    corridor = bounds_ahead(fixed.paths, first + start, first + me.path_points - 1, s + IDM_HORIZON, here, along_me)
-    best = wp.vec2(1.0e6, 0.0)
+    corridor = bounds_ahead(fixed.paths, first + start, last, s + IDM_HORIZON, here, along_me)
+    best = wp.vec3(1.0e6, 0.0, -1.0)
     for b in range(slot.agents):
         pose = state.pose[w, b]
         other = fixed.agents[slot.agent_row + b]
@@ -119,7 +120,7 @@ def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.in
         could = b != a and state.valid[w, b] and wp.dot(apart, apart) < far * far
         if could and is_near(corridor, along_me, apart, reach):
             point = wp.vec2(pose[0], pose[1])
-            found = nearest_segment(fixed.paths, first + start, first + me.path_points - 1, s, point)
+            found = nearest_segment(fixed.paths, first + start, last, s, point)
             foot = foot_on(fixed.paths, found, point, s)
             step = fixed.paths[found + 1] - fixed.paths[found]
             length = fixed.paths[found + 1][3] - fixed.paths[found][3]
@@ -131,7 +132,7 @@ def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.in
             gap = foot[0] - s - 0.5 * (me.length + other.length * c + other.width * n)
             beside = wp.abs(foot[1] - state.lateral[w, a])
             if foot[0] > s and beside < side and gap < best[0]:
-                best = wp.vec2(gap, wp.dot(state.velocity[w, b], along))
+                best = wp.vec3(gap, wp.dot(state.velocity[w, b], along), wp.float32(b))
     return best
 
 
@@ -139,6 +140,8 @@ def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.in
 def red_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.float32:
     """Gap (m) to the nearest stop line ahead whose signal shows red, or yellow that can still be obeyed."""
     me = fixed.agents[slot.agent_row + a]
+    if state.path_row[w, a] != me.path_row:
+        return 1.0e6
     front = state.path_s[w, a] + 0.5 * me.length
     step = wp.min(state.step[w], slot.signal_steps - 1)
     best = wp.float32(1.0e6)

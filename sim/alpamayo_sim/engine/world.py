@@ -51,7 +51,7 @@ class Needs:
     def of(cls, packed: Sequence[Packed]) -> "Needs":
         """What these scenarios need."""
         modes = {int(mode) for each in packed for mode in each.blocks["agents"]["mode"]}
-        scripts = modes & {Mode.SCRIPT, Mode.FOLLOW}
+        scripts = modes & {Mode.SCRIPT, Mode.FOLLOW, Mode.WALKER, Mode.REACTIVE}
         return cls(Mode.MOTORIST in modes, bool(scripts), bool(scripts) or Mode.REPLAY in modes)
 
 
