@@ -161,7 +161,7 @@ def test_a_walker_hesitates_before_a_vehicle_or_does_not() -> None:
 
 def test_a_walker_in_the_way_runs() -> None:
     ego = moving("ego", x=24.0, y=-1.0, speed=10.0)
-    y, speed, _ = walks(ego, 60, kerb=0.5, start_up=-8.0, hesitates=False).T
+    _, speed, _ = walks(ego, 60, kerb=0.5, start_up=-8.0, hesitates=False).T
     assert speed.max() > 2.0
     assert np.abs(np.diff(speed)).max() <= 0.2 + 1e-4  # 2 m/s²
     assert speed[-1] == pytest.approx(1.3, abs=0.01)

@@ -106,7 +106,7 @@ def move(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int3
 
 @wp.kernel
 def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """What each agent with a script, on foot or in a reactive recording does in the coming substep, from the state of all at its start."""
+    """What all that have a script, go on foot or react do in the coming substep, from the state of all at its start."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
     ego = a < slot.egos
