@@ -13,7 +13,6 @@ import numpy as np
 import shapely
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int8, Int32
 from shapely.geometry.base import BaseGeometry
-from shapely.geometry.polygon import orient
 
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length
@@ -22,6 +21,7 @@ from alpamayo_sim.scene import Lane, LaneKind, RoadMap
 Array = np.ndarray
 
 HEADING_COST = 2.0  # m; a lane against the heading counts as twice this further away
+POLYGON = 3  # shapely's number of that type
 GAP_CLOSED = 0.05  # m; gaps between drivable polygons up to twice this wide are closed
 JOINED = 0.01  # m; border segments whose ends are this close meet in one vertex
 DRIVABLE_KINDS = frozenset(LaneKind) - {LaneKind.OTHER}
@@ -221,8 +221,12 @@ class MapIndex:
         area = self.drivable_polygon
         if area is None:
             return [edge[:, :2].astype(np.float64) for edge in self.road_map.road_edges]
-        parts = [orient(part) for part in shapely.get_parts(area) if part.geom_type == "Polygon"]
-        return [np.asarray(ring.coords) for part in parts for ring in (part.exterior, *part.interiors)]
+        parts = shapely.get_parts(area)
+        rings, part = shapely.get_rings(parts[shapely.get_type_id(parts) == POLYGON], return_index=True)
+        outer = np.diff(part, prepend=-1) > 0  # the first ring of each polygon
+        rings = np.where(shapely.is_ccw(rings) == outer, rings, shapely.reverse(rings))
+        xy, ring = shapely.get_coordinates(rings, return_index=True)
+        return np.split(xy, np.flatnonzero(np.diff(ring)) + 1)
 
     def _border_or_raise(self) -> Border:
         if self.border is None:

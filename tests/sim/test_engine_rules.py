@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo_sim.engine import World
+from alpamayo_sim.engine.thinning import thinned
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scene import Lane, RoadMap, Signal, SignalState, StopLine, Track
@@ -145,3 +146,18 @@ def test_more_agents_than_one_run_of_bits_are_all_met() -> None:
     cars[40] = moving("away", x=4.0, y=40.0)
     world = World([scenario(*cars)])
     assert world.egos.time_to_collision[0, 0] == pytest.approx((12.4 - 4.8) / 5.0, abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(1e-3, 0.5))
+def test_thinned_lines_stay_where_they_were(seed: int, tolerance: float) -> None:
+    rng = np.random.default_rng(seed)
+    walks = [np.cumsum(rng.normal([0.5, 0.0], 0.1, (n, 2)), axis=0) for n in rng.integers(2, 150, 6)]
+    found = thinned(walks, tolerance)
+    assert len(found) == len(walks)
+    for walk, thin in zip(walks, found, strict=True):
+        assert (thin[[0, -1]] == walk[[0, -1]]).all()
+        assert set(map(tuple, thin)) <= set(map(tuple, walk))
+        assert shapely.LineString(walk).hausdorff_distance(shapely.LineString(thin)) <= tolerance + 1e-9
+    straight = np.stack([np.linspace(0, 50, 60), np.zeros(60)], axis=1)
+    assert len(thinned([straight], 1e-3)[0]) == 2

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo_sim.engine import World
-from alpamayo_sim.engine.map_blocks import piece_rows
+from alpamayo_sim.engine.map_blocks import pack_map
 from alpamayo_sim.engine.vectors import vector_size
 from alpamayo_sim.geometry import to_frame
-from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scene import LineKind, RoadLine, RoadMap
 
 
@@ -83,7 +82,7 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
     road_map = RoadMap(
         lanes=ROAD.lanes, road_edges=(edge,), road_lines=(RoadLine(line((0, 9), (7, 9)), LineKind.UNKNOWN),)
     )
-    pieces = piece_rows(MapIndex(road_map))
+    pieces = pack_map(road_map).blocks["pieces"]
     length, is_edge, is_line = 8.0 * pieces[:, 4], pieces[:, 5], pieces[:, 6]
     assert length.max() <= 8.0
     total = [length[(is_edge == kind[0]) & (is_line == kind[1])].sum() for kind in ((0, 0), (1, 0), (0, 1))]
@@ -116,7 +115,7 @@ def test_the_pieces_are_those_nearest_to_the_middle_of_the_cell(seed: int, wante
     ego = moving("ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3)))
     world = World([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
     rows = world.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
-    middles = piece_rows(MapIndex(world.scenarios[0].scene.road_map))[:, :2].astype(float)
+    middles = pack_map(world.scenarios[0].scene.road_map).blocks["pieces"][:, :2].astype(float)
     corner, pose = middles.min(axis=0), world.ego_pose[0].astype(float)
     cells = (middles.max(axis=0) - corner) // 8.0
     middle = corner + 8.0 * (np.clip((pose[:2] - corner) // 8.0, 0, cells) + 0.5)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import shapely
 from jaxtyping import Float32, Float64
 
 from alpamayo_sim.engine import layout
+from alpamayo_sim.engine.thinning import thinned
 from alpamayo_sim.map_index import Border, MapIndex, MapLineKind, border_of
 from alpamayo_sim.scene import Lane, RoadMap, Scene, StopLine
 
@@ -53,7 +53,12 @@ class PackedMap:
 def pack_map(road_map: RoadMap) -> PackedMap:
     """Border, lanes and pieces of a map, each with an empty grid; the kernels fill the grids when they need them."""
     index = MapIndex(road_map)
-    border, centres, pieces = border_rows(index), centre_rows(road_map), piece_rows(index)
+    centre_lines = thinned([lane.centreline[:, :2].astype(np.float64) for lane in road_map.lanes], CENTRE_FLATNESS)
+    border, centres, pieces = (
+        border_rows(index),
+        centre_rows(road_map, centre_lines),
+        piece_rows(road_map, centre_lines),
+    )
     ends = np.concatenate([border["start"], border["start"] + border["step"]])
     starts = np.concatenate([centres["start"], centres["start"] + centres["along"] * centres["length"][:, None]])
     return PackedMap(
@@ -80,16 +85,8 @@ def grid_over(points: Float32[Array, "n 2"], size: float, capacity: int, beyond:
 def border_rows(index: MapIndex) -> Array:
     """The border of the drivable area without points that lie within a millimetre of a straight line."""
     lines = [line for line in index.border_lines if len(line) > 1]
-    border = border_of(_flat(lines, BORDER_FLATNESS)) if lines else None
+    border = border_of(thinned(lines, BORDER_FLATNESS)) if lines else None
     return _border_rows(border) if border is not None else layout.empty_rows(layout.BorderRow)
-
-
-def _flat(lines: list[Float64[Array, "_ 2"]], tolerance: float) -> list[Float64[Array, "_ 2"]]:
-    """The lines without the points that are no further off than this."""
-    owner = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
-    flat = shapely.simplify(shapely.linestrings(np.concatenate(lines), indices=owner), tolerance)
-    xy, line = shapely.get_coordinates(flat, return_index=True)
-    return np.split(xy, np.flatnonzero(np.diff(line)) + 1)
 
 
 def _border_rows(border: Border) -> Array:
@@ -100,12 +97,11 @@ def _border_rows(border: Border) -> Array:
     return rows
 
 
-def centre_rows(road_map: RoadMap) -> Array:
-    """The segments of all centrelines without points that lie within a centimetre of a straight line."""
+def centre_rows(road_map: RoadMap, lines: list[Float64[Array, "_ 2"]]) -> Array:
+    """The segments of all centrelines, given without the points that lie within a centimetre of a straight line."""
     lanes = road_map.lanes
     if not lanes:
         return layout.empty_rows(layout.CentreRow)
-    lines = _flat([lane.centreline[:, :2].astype(np.float64) for lane in lanes], CENTRE_FLATNESS)
     owner = np.repeat(np.arange(len(lanes)), [len(line) - 1 for line in lines])
     start = np.concatenate([line[:-1] for line in lines])
     step = np.concatenate([np.diff(line, axis=0) for line in lines])
@@ -118,21 +114,26 @@ def centre_rows(road_map: RoadMap) -> Array:
     return rows[length > 1e-6]
 
 
-def piece_rows(index: MapIndex) -> Float32[Array, "n 8"]:
+def piece_rows(road_map: RoadMap, centre_lines: list[Float64[Array, "_ 2"]]) -> Float32[Array, "n 8"]:
     """The map's lines without points that lie within ``FLATNESS`` of a straight line, cut to pieces.
 
     A row is the middle (m), cosine and sine, length / ``PIECE``, whether it is an edge, a painted line, and 0.
     """
-    arrays = index.arrays
-    if len(arrays.offsets) < 2:
+    others = [*road_map.road_edges, *(line.line for line in road_map.road_lines)]
+    lines = [*centre_lines, *(line[:, :2].astype(np.float64) for line in others)]
+    if not lines:
         return np.zeros((0, 8), np.float32)
-    owner = np.repeat(np.arange(len(arrays.kind)), np.diff(arrays.offsets))
-    lines = shapely.linestrings(arrays.points[:, :2].astype(np.float64), indices=owner)
-    flat = shapely.segmentize(shapely.simplify(lines, FLATNESS), layout.PIECE)
-    xy, line = shapely.get_coordinates(flat, return_index=True)
-    within = line[1:] == line[:-1]
-    middle, step = (0.5 * (xy[1:] + xy[:-1]))[within], (xy[1:] - xy[:-1])[within]
-    kind, length = arrays.kind[line[:-1][within]], np.linalg.norm(step, axis=1)
+    counts = (len(road_map.lanes), len(road_map.road_edges), len(road_map.road_lines))
+    kinds = np.repeat(np.array(list(MapLineKind), np.int8), counts)
+    flat = thinned(lines, FLATNESS)
+    start = np.concatenate([line[:-1] for line in flat])
+    step = np.concatenate([np.diff(line, axis=0) for line in flat])
+    kind = np.repeat(kinds, [len(line) - 1 for line in flat])
+    parts = np.maximum(np.ceil(np.linalg.norm(step, axis=1) / layout.PIECE - 1e-6), 1.0).astype(int)
+    which = np.repeat(np.arange(len(parts)), parts)  # the segment of each piece, and its number in that
+    number = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
+    step, kind = (step / parts[:, None])[which], kind[which]
+    middle, length = start[which] + (number + 0.5)[:, None] * step, np.linalg.norm(step, axis=1)
     flags = np.stack([kind == MapLineKind.EDGE, kind == MapLineKind.LINE, np.zeros(len(kind))], axis=1)
     rows = np.column_stack([middle, step / np.maximum(length, 1e-9)[:, None], length / layout.PIECE, flags])
     return rows[length > 1e-6].astype(np.float32)

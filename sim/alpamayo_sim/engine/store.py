@@ -96,10 +96,11 @@ class Store:
         return first_rows
 
     def _grid(self, grid: GridSpec) -> dict[str, Any]:
-        """Cells and lists of a grid, all zeros."""
-        rows = {"cell_row": self._reserve("cells", grid.cells)}
-        rows["list_row"] = self._reserve("lists", grid.cells * grid.capacity)
-        return {**dataclasses.asdict(grid), **rows}
+        """Cells of a grid, all zeros, and room for their lists."""
+        cells, lists = self._room("cells", grid.cells), self._room("lists", grid.cells * grid.capacity)
+        if grid.cells:
+            self.fixed.cells[cells : cells + grid.cells].zero_()
+        return {**dataclasses.asdict(grid), "cell_row": cells, "list_row": lists}
 
     def _append_all(self, blocks: Any) -> dict[str, int]:
         return {name: self._append(name, rows) for name, rows in blocks.items()}
@@ -109,12 +110,6 @@ class Store:
         if len(rows):
             block = getattr(self.fixed, name)
             wp.copy(block, wp.array(rows, dtype=block.dtype, device="cpu"), dest_offset=first, count=len(rows))
-        return first
-
-    def _reserve(self, name: str, count: int) -> int:
-        first = self._room(name, count)
-        if count:
-            getattr(self.fixed, name)[first : first + count].zero_()
         return first
 
     def _room(self, name: str, count: int) -> int:
