@@ -1,16 +1,18 @@
-"""Our own scaling: 1 to 4096 worlds of 64 agents, the step alone and with the flat observation; memory.
+"""Our own scaling: 1 to 4096 worlds of 64 agents, the step alone and with every ego's flat observation; memory.
 
 ``python sim/benchmarks/scaling.py [--device cuda:0]``. The engine runs on one CPU thread here.
 """
 
 import argparse
-import resource
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from record import report, seconds_per_call
+from record import cpu_seconds, report
 
 from alpamayo_sim.engine import World
-from alpamayo_sim.scenario import Goal, Scenario, Script
+from alpamayo_sim.scenario import Goal, Scenario, Script, with_egos
 from alpamayo_sim.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
 
 AGENTS = 63
@@ -58,34 +60,44 @@ def traffic(followers: int, seed: int = 0) -> Scenario:
     return Scenario(scene, Goal(300.0, 20.0), scripts=tuple(scripts))
 
 
+def resident() -> float:
+    """Memory (MiB) of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def main() -> None:
     """Run and record all cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--worlds", type=int, nargs="*", default=[1, 8, 64, 512, 4096])
-    device = parser.parse_args().device
-    for name, followers in (("replay", 0), ("IDM", AGENTS)):
-        scenario = traffic(followers)
-        for count in parser.parse_args().worlds:
+    parser.add_argument("--worlds", type=int, nargs="*", default=[1, 8, 64, 512, 1024, 4096])
+    arguments = parser.parse_args()
+    device = arguments.device
+    cases = {"replay": traffic(0), "IDM": traffic(AGENTS), "all driven from outside": with_egos(traffic(0))}
+    for name, scenario in cases.items():
+        for count in arguments.worlds:
+            before = resident()
             world = World([scenario] * count, device=device)
-            controls = np.tile(np.array([0.1, 0.0], np.float32), (count, 1))
+            controls = np.tile(np.array([0.1, 0.0], np.float32), (*world.egos.present.shape, 1))
 
             def step(world: World = world, controls: np.ndarray = controls) -> None:
                 if world.step_index[0] >= STEPS - 1:
                     world.reset()
                 world.step(controls)
 
-            def see(world: World = world) -> None:
+            def see(world: World = world, step: Callable[[], None] = step) -> None:
                 step()
-                world.vectors()
+                world.vector_view()
 
-            for what, work in (("step", step), ("step + 1917 floats", see)):
-                rate = count / seconds_per_call(work)
-                report("scaling", f"{device} {name}, {count} worlds x 64 agents, {what}", rate, "world-steps/s")
-                report("scaling", f"{device} {name}, {count} worlds x 64 agents, {what}", 64 * rate, "agent-steps/s")
-            if count == 1024 or count == max(parser.parse_args().worlds):
-                used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                report("scaling", f"{device} {name}, peak memory of the process with {count} worlds", used, "MiB")
+            works = {"step": step, "step + 1917 floats": see}
+            for what, seconds in cpu_seconds(works, max(5, 400 // count)).items():
+                case = f"{device} {name}, {count} worlds x 64 agents, {what}"
+                report("scaling", case, count / seconds, "world-steps/s")
+                report("scaling", case, 64 * count / seconds, "agent-steps/s")
+            case = f"{device} {name}, {count} worlds x 64 agents"
+            report("scaling", f"{case}, memory of the worlds and their observations", resident() - before, "MiB")
+            report("scaling", f"{case}, memory of the process", resident(), "MiB")
+            del world, step, see, works
 
 
 if __name__ == "__main__":
