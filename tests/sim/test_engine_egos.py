@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from engine_scenes import line, moving, scenario
 
 from alpamayo_sim.engine import World
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.scenario import Scenario, Script, with_egos
+from alpamayo_sim.warp_runtime import wp
 
 
 def platoon(count: int = 3) -> Scenario:
@@ -102,3 +104,19 @@ def test_who_cannot_be_an_ego_is_named() -> None:
     with pytest.raises(InputError, match="'car' cannot be an ego"):
         with_egos(scripted, ["car"])
     assert with_egos(scripted).egos == ()
+
+
+def test_torch_shares_state_observations_and_controls() -> None:
+    world, other = World([with_egos(platoon())] * 2), World([with_egos(platoon())] * 2)
+    pose = wp.to_torch(world.device_arrays["pose"])
+    rows = world.vector_tensor()
+    assert pose.data_ptr() == world.device_arrays["pose"].ptr
+    wp.to_torch(world.device_inputs["controls"])[:] = torch.tensor([2.0, 0.01])
+    for _ in range(5):
+        world.step_on_device()
+        other.step(np.full((2, 4, 2), [2.0, 0.01]))
+    assert (pose[:, :4].numpy() == other.egos.pose).all()
+    assert world.vector_tensor().data_ptr() == rows.data_ptr()
+    assert (rows.numpy() == other.vectors()).all()
+    with pytest.raises(InputError, match="needs worlds on a GPU"):
+        world.capture()

@@ -145,13 +145,38 @@ class World:
         self._controls.set(self._finite(controls, (2,), "controls"))
         self._replayed.set(self._ego_mask(replay_ego))
         self._active.set(self._mask(active, "active", default=True))
+        self.step_on_device()
+        if self.debug:
+            self._check_finite()
+
+    def step_on_device(self) -> None:
+        """Advance all worlds by what ``device_inputs`` holds, without a look at it on the host.
+
+        Nothing is allocated or copied, so that on a GPU it can be captured, see ``capture``.
+        """
         for launches in self._substeps:
             for launch in launches:
                 launch.launch()
         self._launches["prepare"].launch()
         self._launches["assess"].launch()
-        if self.debug:
-            self._check_finite()
+
+    def capture(self, agents: int = AGENTS, pieces: int = PIECES) -> Any:
+        """A CUDA graph of ``step_on_device`` and of the observations after it: run it with ``wp.capture_launch``.
+
+        It holds until a scenario is assigned that makes arrays grow; then capture again.
+
+        Raises:
+            InputError: the worlds are not on a GPU.
+        """
+        if self.device == "cpu":
+            raise InputError("capture: a CUDA graph needs worlds on a GPU, these are on the CPU")
+        self._active.set(True)
+        self._replayed.set(False)
+        self._described(agents, pieces)  # loads the kernels and makes the memory
+        with wp.ScopedCapture(device=self.device) as capture:
+            self.step_on_device()
+            self._described(agents, pieces)
+        return capture.graph
 
     def track(self, plans: Float[Array, "worlds *egos 64 4"]) -> Float32[Array, "worlds *egos 2"]:
         """Controls that follow each ego's plan (its frame, now) over the next step; see ``engine.tracker``.
@@ -258,16 +283,15 @@ class World:
         Raises:
             InputError: more than 200 pieces, or a negative number.
         """
-        if agents < 0 or not 0 <= pieces <= PIECES:
-            raise InputError(f"vectors: agents and pieces are {agents} and {pieces}, pieces must be 0 to 200")
-        key = agents, pieces
-        if key not in self._rows:
-            worlds, egos, present = self._arrays["touched"].shape
-            rows = FeatureRows((worlds, egos), present, agents, pieces, self.device)
-            self._rows[key] = self._launch(describe, (worlds, egos), *rows.inputs), rows
-        launch, rows = self._rows[key]
-        launch.launch()
-        return rows.numpy()
+        return self._described(agents, pieces).numpy()
+
+    def vector_tensor(self, agents: int = AGENTS, pieces: int = PIECES) -> Any:
+        """The rows of ``vectors`` as a torch tensor [worlds, egos, n] on the device, without a copy.
+
+        Raises:
+            InputError: more than 200 pieces, or a negative number.
+        """
+        return self._described(agents, pieces).torch()
 
     def map_index(self, w: int) -> MapIndex:
         """The index of a world's road map."""
@@ -306,6 +330,14 @@ class World:
         ``assign`` and ``restore``: arrays are replaced when a scenario with more agents comes in.
         """
         return self._arrays
+
+    @property
+    def device_inputs(self) -> Mapping[str, Any]:
+        """What ``step_on_device`` reads: ``controls`` [worlds, egos] of two numbers, ``replayed``, ``active``.
+
+        ``wp.to_torch`` shares them with torch, for a policy to write into.
+        """
+        return {"controls": self._controls.array, "replayed": self._replayed.array, "active": self._active.array}
 
     @property
     def step_index(self) -> Int32[Array, " worlds"]:
@@ -386,6 +418,19 @@ class World:
 
     # Inside
 
+    def _described(self, agents: int, pieces: int) -> FeatureRows:
+        """The memory of these observations, written anew."""
+        if agents < 0 or not 0 <= pieces <= PIECES:
+            raise InputError(f"vectors: agents and pieces are {agents} and {pieces}, pieces must be 0 to 200")
+        key = agents, pieces
+        if key not in self._rows:
+            worlds, egos, present = self._arrays["touched"].shape
+            rows = FeatureRows((worlds, egos), present, agents, pieces, self.device)
+            self._rows[key] = self._launch(describe, (worlds, egos), *rows.inputs), rows
+        launch, rows = self._rows[key]
+        launch.launch()
+        return rows
+
     def _check_finite(self) -> None:
         for name, array in self._arrays.items():
             values = array.numpy()
@@ -461,7 +506,7 @@ class World:
             "track": self._launch(track, by_ego, self._plans.array, self._tracked),
         }
         self._substeps = [list(self._substep(i)) for i in range(self._most_substeps)]
-        self._rows: dict[tuple[int, int], tuple[Any, Any]] = {}
+        self._rows: dict[tuple[int, int], tuple[Any, FeatureRows]] = {}
         self._recorded = self._store.generation
 
     def _substep(self, i: int) -> Iterator[Any]:
