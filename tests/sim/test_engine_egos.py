@@ -1,6 +1,7 @@
 """Several egos in one world."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -120,3 +121,31 @@ def test_torch_shares_state_observations_and_controls() -> None:
     assert (rows.numpy() == other.vectors()).all()
     with pytest.raises(InputError, match="needs worlds on a GPU"):
         world.capture()
+
+
+def roll_out(world: World, controls: np.ndarray) -> bytes:
+    for step in controls:
+        world.step(step)
+    return world.egos.pose.tobytes() + world.egos.time_to_collision.tobytes() + world.vectors().tobytes()
+
+
+def test_worlds_on_threads_of_their_own_have_the_same_bits() -> None:
+    rng = np.random.default_rng(4)
+    controls = rng.normal(0.0, [2.0, 0.02], (60, 3, 4, 2))
+    expected = roll_out(World([with_egos(platoon())] * 3), controls)
+    worlds = [World([with_egos(platoon())] * 3) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(roll_out, worlds, [controls] * 4))
+    assert found == [expected] * 4
+
+
+def test_the_order_of_the_egos_does_not_matter() -> None:
+    rng = np.random.default_rng(5)
+    names = ["car 0", "car 1", "car 2"]
+    controls = rng.normal(0.0, [3.0, 0.02], (60, 1, 4, 2))
+    one, other = World([with_egos(platoon(), names)]), World([with_egos(platoon(), names[::-1])])
+    for step in controls:
+        one.step(step)
+        other.step(step[:, [0, 3, 2, 1]])
+    for name in ("pose", "progress", "drivable_margin", "time_to_collision", "collided", "lane_offset"):
+        assert getattr(one.egos, name).tobytes() == getattr(other.egos, name)[:, [0, 3, 2, 1]].tobytes()

@@ -161,3 +161,29 @@ def test_thinned_lines_stay_where_they_were(seed: int, tolerance: float) -> None
         assert shapely.LineString(walk).hausdorff_distance(shapely.LineString(thin)) <= tolerance + 1e-9
     straight = np.stack([np.linspace(0, 50, 60), np.zeros(60)], axis=1)
     assert len(thinned([straight], 1e-3)[0]) == 2
+
+
+def test_contacts_in_the_step_are_shapelys_for_ten_thousand_pairs() -> None:
+    rng = np.random.default_rng(2)
+    pairs, checked = 10_000, 0
+    for _ in range(pairs // 500):
+        count = 500
+        xy, heading = rng.uniform(-9, 9, (count, 2)), rng.uniform(-np.pi, np.pi, count)
+        size = rng.uniform(0.2, 9.0, (count, 3))
+        cars = [
+            moving(f"car {k}", x=xy[k, 0], y=xy[k, 1], speed=0.0, heading=heading[k], size=tuple(size[k]), steps=2)
+            for k in range(count)
+        ]
+        ego = moving("ego", speed=0.0, heading=float(rng.uniform(-3, 3)), steps=2)
+        world = World([scenario(*cars, ego=ego)])
+        mine = shapely.Polygon(box_corners(world.ego_pose[0].astype(float), np.array([4.8, 2.0])))
+        theirs = shapely.polygons(
+            box_corners(world.agent_pose[0].astype(float), world.agents(0).size[:, :2].astype(float))
+        )
+        touching = np.zeros(count, bool)
+        touching[[contact.agent for contact in world.collisions(0)]] = True
+        overlap = shapely.area(shapely.intersection(mine, theirs))
+        sure = (shapely.distance(mine, theirs) > 1e-4) | (overlap > 1e-4)
+        assert (touching == shapely.intersects(mine, theirs))[sure].all()
+        checked += int(sure.sum())
+    assert checked > 0.99 * pairs
