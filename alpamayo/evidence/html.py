@@ -49,11 +49,9 @@ def percent(rate: Mapping[str, Any], *, good: bool = False) -> Raw:
         return Raw(f'<span class="none">{NONE}</span>')
     low, high, value = 100 * rate["low"], 100 * rate["high"], 100 * rate["value"]
     text = f'<b>{value:.1f} %</b> <span class="ci">[{low:.1f}, {high:.1f}]</span>'
-    count = f'<span class="n">{rate["count"]} of {rate["n"]}</span>'
-    below = (
-        f' <span class="n">under {100 * rate["below"]:.1f} %, one-sided</span>' if "below" in rate and not good else ""
-    )
-    return Raw(f"{text}{whisker(rate['value'], rate['low'], rate['high'], good=good)}{count}{below}")
+    below = f", under {100 * rate['below']:.1f} %" if "below" in rate and not good else ""
+    count = f'<span class="n">{rate["count"]} of {rate["n"]}{below}</span>'
+    return Raw(f"{text}{whisker(rate['value'], rate['low'], rate['high'], good=good)}{count}")
 
 
 def score(mean: Mapping[str, Any], top: float = 1.0) -> Raw:

@@ -102,7 +102,9 @@ def _suite(document: Document) -> str:
     suite = document["suite"]
     if not suite:
         return ""
-    return section("Suite", table(("what", "value"), [(words(key), _plain(suite[key])) for key in sorted(suite)]))
+    return section(
+        "Suite", table(("what", "value"), [(words(key), _plain(suite[key])) for key in sorted(suite) if suite[key]])
+    )
 
 
 def _plain(value: Any) -> str:
@@ -415,6 +417,6 @@ def _reading(document: Document) -> str:
         "The same records and the same code give the same bytes of this page and of evidence.json.",
         f"Intervals hold at {100 * document['confidence']:g} % each, not all together.",
         "Scenarios are drawn from families, not from the road: a rate is one in these families, not in traffic.",
-        "Where nothing failed, the one-sided bound 1 − (1 − confidence)^(1/n) says what the rate is below.",
+        "Where nothing failed, “under” is the one-sided bound 1 − (1 − confidence)^(1/n).",
     )
     return section("How to read this", "<ul>" + "".join(f"<li>{cell(line)}</li>" for line in lines) + "</ul>")

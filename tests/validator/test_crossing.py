@@ -26,6 +26,12 @@ def test_nobody_who_crosses_is_not_applicable(make):
         assert np.isnan(result.value[0])
 
 
+def test_what_does_not_move_by_itself_never_crosses(make):
+    beside = make.prop("board", 25.0, -6.0, size=(1.0, 4.0, 2.0))
+    across = replace(beside, id="across", heading=float(np.pi / 2))
+    assert not judged(make, make.scene(props=(beside, across)), make.plan(10.0)).valid[0]
+
+
 def test_driving_on_at_one_who_crosses_is_a_violation(make):
     world = make.scene(make.track("crosser", 40.0, -40.0, heading=np.pi / 2, speed=10.0))
     through = judged(make, world, make.plan(10.0))

@@ -9,7 +9,7 @@ from alpamayo.validator import rss
 from alpamayo.validator.packed import ego_boxes, others
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.rules.responsibility import STANDS, TOLERANCE, lasts
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.situation import Situation, is_static
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 
 Array = np.ndarray
@@ -35,14 +35,17 @@ def rss_intersection(situation: Situation) -> RuleResult:
     Both go straight on; ways that cross at less than 30 degrees are left to ``rss``. Nobody is taken to have
     priority, so it is safe while either can stop before the crossing; see ``rss.intersection_safe``. Who is in the
     crossing already has to leave it, not to brake. The margin (m) is the larger of both distances to the crossing
-    less the way to a stop. Not applicable where nobody crosses the ego's way.
+    less the way to a stop. Props never cross. Not applicable where nobody crosses the ego's way.
     """
     name, shape = "rss_intersection", situation.speed.shape
     margins, unsafe = np.full(shape, FURTHEST), np.zeros(shape, bool)
     met = np.zeros(situation.count, bool)
     along = situation.shared(motion)[0]
-    for a in range(len(situation.traffic.ids)):
-        cross, margin, danger = _with_other(situation, a)
+    for a in np.flatnonzero(~is_static(situation.traffic.category)):
+        where = crossing(situation, int(a))
+        if not where.ahead.any():
+            continue
+        cross, margin, danger = _with_other(situation, int(a), where)
         met |= cross.any(axis=1)
         margins = np.where(cross, np.minimum(margins, margin), margins)
         unsafe |= danger
@@ -67,9 +70,11 @@ def rss_intersection(situation: Situation) -> RuleResult:
     return RuleResult(name, "m", value, least, met, when, Reasons(situation.count, say), margins)
 
 
-def _with_other(situation: Situation, a: int) -> tuple[Bool[Array, "k t"], Float64[Array, "k t"], Bool[Array, "k t"]]:
+def _with_other(
+    situation: Situation, a: int, x: Crossing
+) -> tuple[Bool[Array, "k t"], Float64[Array, "k t"], Bool[Array, "k t"]]:
     """Where one other has a crossing with the ego ahead, the margin (m), and where it is unsafe for the ego."""
-    x, v = crossing(situation, a), np.abs(situation.speed)
+    v = np.abs(situation.speed)
     v_other = np.hypot(*np.moveaxis(situation.traffic.velocity[a, : v.shape[1]], -1, 0))
     v_other = np.broadcast_to(v_other, v.shape)
     stops = [
