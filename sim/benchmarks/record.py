@@ -1,4 +1,4 @@
-"""What the benchmarks share: time that is stolen by others is seen, and results go to one table."""
+"""What the benchmarks share: processor time in turns, and results that go to one table."""
 
 import csv
 import datetime
@@ -10,27 +10,6 @@ from pathlib import Path
 
 TABLE = Path(__file__).parent / "results.csv"
 COLUMNS = ("date", "machine", "benchmark", "case", "value", "unit")
-
-
-def seconds_per_call(work: Callable[[], object], least: float = 0.5, rounds: int = 5) -> float:
-    """Wall-clock seconds of one call: the best of several rounds that together take at least ``least`` s."""
-    work()
-    calls, best = 1, float("inf")
-    while True:
-        start = time.perf_counter()
-        for _ in range(calls):
-            work()
-        taken = time.perf_counter() - start
-        if taken >= least / rounds:
-            break
-        calls *= 2
-    best = taken / calls
-    for _ in range(rounds - 1):
-        start = time.perf_counter()
-        for _ in range(calls):
-            work()
-        best = min(best, (time.perf_counter() - start) / calls)
-    return best
 
 
 def cpu_seconds(works: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
