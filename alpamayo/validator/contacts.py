@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32
 
-from alpamayo.validator.geometry import box_gap, segment_gap
 from alpamayo.validator.packed import Others, ego_boxes, others
 from alpamayo.validator.situation import Situation, close_heading, is_static
+from alpamayo_sim.geometry import box_separation, segment_gap
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
@@ -123,7 +123,7 @@ def _moment_of_contact(situation: Situation, k: Array, t: Array, a: Array) -> tu
     other_from = np.where(known[:, None], pose[a, before], other_to)
     part = np.linspace(0.0, 1.0, SUBSTEPS + 1)[1:, None, None]
     ego, other = _between(ego_from, ego_to, part), _between(other_from, other_to, part)
-    touching = box_gap(ego, situation.size, other, situation.traffic.size[a]) < 0.0
+    touching = box_separation(ego, situation.size, other, situation.traffic.size[a]) < 0.0
     touching[-1] = True
     at, row = np.argmax(touching, axis=0), np.arange(len(k))
     return ego[at, row], other[at, row]

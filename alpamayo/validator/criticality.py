@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy import stats
 
-from alpamayo.validator.geometry import box_distance, box_gap
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import box_distance, box_separation
 
 Array = np.ndarray
 Number = Float[Array, "..."] | float
@@ -149,7 +149,7 @@ def occupation(
     pose: Float[Array, "t 3"], size: Float[Array, "2"], area: Float[Array, "3"], area_size: Float[Array, "2"], dt: float
 ) -> tuple[float, float]:
     """When (s) a box enters and leaves a conflict area, itself a box; infinite where it never does."""
-    inside = box_gap(np.asarray(pose, np.float64), np.asarray(size, np.float64), area, area_size) < 0.0
+    inside = box_separation(np.asarray(pose, np.float64), np.asarray(size, np.float64), area, area_size) < 0.0
     steps = np.flatnonzero(inside)
     return (float(steps[0] * dt), float((steps[-1] + 1) * dt)) if len(steps) else (np.inf, np.inf)
 
@@ -291,11 +291,11 @@ def _latest(
 ) -> float:
     """Latest start of a manoeuvre (row s starts at step s) that meets nobody, before the motion itself does."""
     own, box = np.asarray(pose, np.float64), np.asarray(size, np.float64)
-    meets = (box_gap(own[None], box, others, sizes[:, None]) < 0.0).any(axis=0)
+    meets = (box_separation(own[None], box, others, sizes[:, None]) < 0.0).any(axis=0)
     if not meets.any():
         return np.inf
     until = int(np.argmax(meets))
-    hit = (box_gap(manoeuvres[:, None], box, others[None], sizes[None, :, None]) < 0.0).any(axis=(1, 2))
+    hit = (box_separation(manoeuvres[:, None], box, others[None], sizes[None, :, None]) < 0.0).any(axis=(1, 2))
     free = np.flatnonzero(~hit[: until + 1])
     return float(free[-1] * dt) if len(free) else -np.inf
 

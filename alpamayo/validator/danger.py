@@ -7,12 +7,11 @@ from jaxtyping import Bool, Float64
 
 from alpamayo.validator.contacts import BEHIND, bearing, clearances_of, first_overlaps
 from alpamayo.validator.drivable import DrivableField
-from alpamayo.validator.geometry import box_gap
 from alpamayo.validator.packed import Others, oriented
 from alpamayo.validator.rules.area import FURTHEST
 from alpamayo.validator.situation import Traffic
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
-from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.geometry import box_separation, wrap_angle
 
 Array = np.ndarray
 TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)
@@ -141,7 +140,7 @@ def _overlaps(box: Float64[Array, "1 4"], size: Array, there: Others) -> Bool[Ar
     """Who overlaps a box at the first time."""
     theirs, turned = there.boxes[:, 0], np.arctan2(there.boxes[:, 0, 3], there.boxes[:, 0, 2])
     mine = np.concatenate([box[:, :2], np.arctan2(box[:, 3:], box[:, 2:3])], axis=1)
-    gap = box_gap(mine, size, np.column_stack([theirs[:, :2], turned]), 2.0 * there.halves)
+    gap = box_separation(mine, size, np.column_stack([theirs[:, :2], turned]), 2.0 * there.halves)
     return (gap < 0.0) & there.valid[:, 0]
 
 

@@ -33,8 +33,8 @@ HALF_A_BLOCK = wp.constant(wp.float64(0.5 * BLOCK))
 
 
 @wp.func
-def box_gap(a: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, half_b: wp.vec2d) -> wp.float64:
-    """Largest gap over the four separating axes, as ``geometry.box_gap``."""
+def box_separation(a: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, half_b: wp.vec2d) -> wp.float64:
+    """Largest gap over the four separating axes, as ``geometry.box_separation``."""
     dx = b[0] - a[0]
     dy = b[1] - a[1]
     ahead = a[2] * dx + a[3] * dy
@@ -119,7 +119,7 @@ def first_contacts(
                         dx = others[a, t][0] - ego[k, t][0]
                         dy = others[a, t][1] - ego[k, t][1]
                         near = dx * dx + dy * dy < reach * reach
-                        if near and box_gap(ego[k, t], half, others[a, t], halves[a]) < ZERO:
+                        if near and box_separation(ego[k, t], half, others[a, t], halves[a]) < ZERO:
                             first[k, a] = t
 
 
@@ -158,7 +158,7 @@ def clearances(
                         dy = others[a, t][1] - ego[k, t][1]
                         far = reach + wp.max(margins[k, t], ZERO)
                         if dx * dx + dy * dy < far * far:
-                            gap = box_gap(ego[k, t], half, others[a, t], halves[a])
+                            gap = box_separation(ego[k, t], half, others[a, t], halves[a])
                             if gap < margins[k, t]:
                                 there = box_distance(ego[k, t], half, others[a, t], halves[a], gap)
                                 margins[k, t] = wp.min(margins[k, t], there)
@@ -326,7 +326,7 @@ def times_to_collision(
                             q = wp.vec4d(others[a, t + n])
                             way = way_in(v, acceleration[k, t], wp.float64(n) * dt)
                             moved = wp.vec4d(p[0] + way * p[2], p[1] + way * p[3], p[2], p[3])
-                            if box_gap(moved, half, q, halves[a]) < ZERO:
+                            if box_separation(moved, half, q, halves[a]) < ZERO:
                                 kind = bearing_of(p, rear, q, others[a, t], valid[a, t])
                                 if kind == AHEAD:
                                     ahead[k, t] = wp.float64(n) * dt

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from alpamayo.validator.geometry import segment_gap
 from alpamayo.validator.lane_field import route_field
 from alpamayo.validator.situation import Situation, plans_in_world
 from alpamayo.validator.verdict import RuleResult, not_applicable
 from alpamayo_sim.driver import Truth
-from alpamayo_sim.geometry import box_corners, from_frame, to_frame
+from alpamayo_sim.geometry import box_corners, from_frame, segment_gap, to_frame
 from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
 from alpamayo_sim.rig import Camera, Rig
 from alpamayo_sim.scene import Category, Route

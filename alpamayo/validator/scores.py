@@ -5,7 +5,6 @@ its letters (``NC``). A part that is missing or NaN is left out of a formula wit
 left the score is NaN: nothing is ever perfect because it was not looked at. An unknown name is an ``InputError``.
 """
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from jaxtyping import Float, Float64
 
 from alpamayo.validator.statistics import poisson_rate
 from alpamayo.validator.verdict import RuleResult, Score
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, unknown_name
 
 Array = np.ndarray
 Parts = Mapping[str, Float[Array, "..."] | float]
@@ -244,8 +243,10 @@ def bench2drive(route_completion: float, infractions: Mapping[str, int], outside
         raise InputError(f"route completion {route_completion} must be in [0, 100], outside {outside_lane} in [0, 1]")
     score = route_completion * (1.0 - outside_lane)
     for name, count in infractions.items():
-        if name not in BENCH2DRIVE_FACTORS or count < 0:
-            raise InputError(f"infraction {name!r}: {count}; known are {', '.join(BENCH2DRIVE_FACTORS)}")
+        if name not in BENCH2DRIVE_FACTORS:
+            raise unknown_name("infraction", name, BENCH2DRIVE_FACTORS)
+        if count < 0:
+            raise InputError(f"infraction {name!r}: {count}, must not be negative")
         score *= BENCH2DRIVE_FACTORS[name] ** count
     return score
 
@@ -265,10 +266,7 @@ def named(parts: Parts) -> dict[str, Array]:
     for key, value in parts.items():
         name = NAMES.get(key.lower())
         if name is None:
-            near = difflib.get_close_matches(key.lower(), NAMES, n=3)
-            raise InputError(
-                f"part {key!r} is not known; {'did you mean ' + ', '.join(near) if near else sorted(ALIASES)}"
-            )
+            raise unknown_name("part", key.lower(), NAMES)
         array = np.asarray(value, np.float64)
         if np.any((array < 0.0) | (array > 1.0)):
             raise InputError(f"part {key!r} has values outside of [0, 1]")

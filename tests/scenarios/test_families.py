@@ -193,7 +193,7 @@ def test_the_corners_of_the_ranges_can_be_built(family: Family, low_or_high: str
     ("parameters", "words"),
     [
         ({"ego_sped": 10.0}, ["ego_sped", "did you mean ego_speed"]),
-        ({"xyz": 10.0}, ["xyz", "it has ego_speed"]),
+        ({"xyz": 10.0}, ["xyz", "there are: braking"]),
         ({"ego_speed": 100.0}, ["ego_speed is 100.0 m/s", "[8, 22] m/s"]),
         ({"ego_speed": float("nan")}, ["ego_speed is nan"]),
         ({"lanes": 2.5}, ["lanes is 2.5", "whole number"]),

@@ -4,10 +4,10 @@ import numpy as np
 
 from alpamayo.validator import rss
 from alpamayo.validator.contacts import BEHIND, CLEARANCE, REAR_AXLE
-from alpamayo.validator.geometry import box_distance, box_gap
 from alpamayo.validator.rules.responsibility import FURTHEST, _sideways_of_one
 from alpamayo.validator.rules.responsibility import STANDS as RSS_STANDS
 from alpamayo.validator.rules.time_to_collision import HORIZON, SPACING, STANDS
+from alpamayo_sim.geometry import box_distance, box_separation
 
 
 def everybody(situation):
@@ -19,7 +19,7 @@ def everybody(situation):
 def first_contacts(situation):
     """Step of the first overlap [k, a], -1 where there is none."""
     ego, others, sizes, there = everybody(situation)
-    touching = (box_gap(ego, situation.size, others, sizes) < 0.0) & there
+    touching = (box_separation(ego, situation.size, others, sizes) < 0.0) & there
     return np.where(touching.any(axis=2), touching.argmax(axis=2), -1)
 
 
@@ -58,7 +58,7 @@ def sweep(situation, acceleration, until):
             way = np.sign(speed) * (np.abs(speed) * lasting + 0.5 * acceleration * lasting**2)
             moved = np.stack([pose[..., 0] + way * c, pose[..., 1] + way * s, pose[..., 2]], axis=-1)
             then = traffic.pose[a, now + n]
-            hit = (box_gap(moved, situation.size, then, traffic.size[a]) < 0.0) & traffic.valid[a, now + n]
+            hit = (box_separation(moved, situation.size, then, traffic.size[a]) < 0.0) & traffic.valid[a, now + n]
             met = np.where(hit, n * dt, met)
             turned = np.where(hit, angle(then[:, :2]), turned)
         ahead = np.where(counts & (turned < np.deg2rad(30.0)), np.minimum(ahead, met), ahead)

@@ -62,11 +62,13 @@ def test_the_crossing_is_where_the_boxes_lanes_cross(angle, sign, away):
     if abs(np.sin(heading)) <= 0.5:
         assert not found.ahead[0, 0]
         return
-    from alpamayo.validator.geometry import box_gap
+    from alpamayo_sim.geometry import box_separation
 
     way = np.linspace(-10, away + 40, 400)
     lane = np.array([away, 0.0, heading])  # the other's swept strip, very long
-    touches = box_gap(np.stack([way, 0 * way, 0 * way], axis=-1), np.array([4.8, 2.0]), lane, np.array([1e3, 1.8])) < 0
+    touches = (
+        box_separation(np.stack([way, 0 * way, 0 * way], axis=-1), np.array([4.8, 2.0]), lane, np.array([1e3, 1.8])) < 0
+    )
     step = way[1] - way[0]
     assert way[touches][0] == pytest.approx(found.enter[0, 0], abs=1.5 * step)
     assert way[touches][-1] == pytest.approx(found.leave[0, 0], abs=1.5 * step)

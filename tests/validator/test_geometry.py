@@ -6,8 +6,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.validator.geometry import box_distance, box_gap, segment_gap
-from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.geometry import box_corners, box_distance, box_separation, segment_gap
 
 
 def random_boxes(rng, n, spread):
@@ -22,10 +21,10 @@ def test_overlap_and_distance_are_shapelys(spread):
     a, b = (shapely.polygons(box_corners(p, s)) for p, s in ((pose_a, size_a), (pose_b, size_b)))
     distance = box_distance(pose_a, size_a, pose_b, size_b)
     assert np.array_equal(distance < 0.0, shapely.intersects(a, b))
-    assert np.array_equal(box_gap(pose_a, size_a, pose_b, size_b) < 0.0, shapely.intersects(a, b))
+    assert np.array_equal(box_separation(pose_a, size_a, pose_b, size_b) < 0.0, shapely.intersects(a, b))
     apart = distance > 0.0
     assert np.allclose(distance[apart], shapely.distance(a, b)[apart], atol=1e-9)
-    assert np.all(box_gap(pose_a, size_a, pose_b, size_b) <= distance + 1e-9)
+    assert np.all(box_separation(pose_a, size_a, pose_b, size_b) <= distance + 1e-9)
 
 
 def test_depth_moves_boxes_apart():
@@ -36,7 +35,7 @@ def test_depth_moves_boxes_apart():
     rows = depth > 0.0
     bigger = size_a[rows] - 2.0 * depth[rows, None] - 1e-6
     ok = (bigger > 0.0).all(axis=1)
-    shrunk = box_gap(pose_a[rows][ok], bigger[ok], pose_b[rows][ok], size_b[rows][ok])
+    shrunk = box_separation(pose_a[rows][ok], bigger[ok], pose_b[rows][ok], size_b[rows][ok])
     assert np.all(shrunk > -1e-9)
 
 

@@ -1,7 +1,6 @@
 """The shape of the driver: one frozen record with presets."""
 
 import dataclasses
-import difflib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from alpamayo_sim.driver import HISTORY_STEPS, PLAN_DT, ROUTE_POINTS, ROUTE_SPACING, CameraFrames, Observation
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_sim.rig import Rig, default_rig
 from alpamayo_vla_model.nemotron import NemotronConfig
 from alpamayo_vla_model.reasoning_text import VOCABULARY
@@ -65,9 +64,7 @@ class AlpamayoConfig:
             InputError: there is no such preset.
         """
         if name not in PRESETS:
-            near = difflib.get_close_matches(name, PRESETS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"no preset {name!r}: choose one of {', '.join(PRESETS)}{hint}")
+            raise unknown_name("preset", name, PRESETS)
         return cls(**PRESETS[name])
 
     @property

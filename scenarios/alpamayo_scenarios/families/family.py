@@ -1,13 +1,12 @@
 """What a family is: a parametrised kind of edge case that makes the same scenario from the same seed."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_sim.scenario import Scenario
 
 Rng = np.random.Generator
@@ -114,9 +113,7 @@ class Family:
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in parameters:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-                meant = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
-                raise InputError(f"family {self.name!r} has no parameter {name!r}; {meant}")
+                raise unknown_name(f"parameter of family {self.name!r}:", name, known)
         return {name: known[name].check(value, self.name) for name, value in parameters.items()}
 
     def _draw(self, given: Values, rng: Rng) -> dict[str, float]:
