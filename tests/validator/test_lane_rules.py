@@ -9,7 +9,7 @@ from alpamayo.validator import score_plans
 from alpamayo.validator.lane_field import LaneField
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Signal, SignalState, StopLine
+from alpamayo_sim.scene import Lane, RoadMap, Signal, SignalState, StopLine
 
 
 def rule(make, world, plan, name, **kwargs):
@@ -164,3 +164,21 @@ def test_tolerant_drivable_area(make):
     out = make.plan(10.0, lateral=-0.9)
     assert rule(make, make.scene(), out, "drivable_area").value[0] == 0.0
     assert rule(make, make.scene(), out, "drivable_area_nuplan").value[0] == 1.0
+
+
+def test_degenerate_maps_are_not_applicable_or_judged_but_never_perfect_by_default(make):
+    """Polygons and lanes without any extent, as broken logs have them."""
+    point = make.line((3, 3), (3, 3), (3, 3))
+    flat = RoadMap(drivable_areas=(point,))
+    lane = Lane(id="dot", centreline=point[:2], width=np.full(2, 3.5, np.float32))
+    names = ("drivable_area", "driving_direction", "lane_keeping", "speed_limit", "drivable_area_nuplan")
+    world = make.scene(road_map=flat)
+    verdict = score_plans(world, make.plan(10.0)[None], 0.0, truth=make.truth(world))
+    for name in names:
+        assert not verdict.rules[name].valid[0], name
+        assert not verdict.rules[name].error
+        assert np.isnan(verdict.rules[name].value[0])
+    world = make.scene(road_map=RoadMap(lanes=(lane,), drivable_areas=(point,)))
+    verdict = score_plans(world, make.plan(10.0)[None], 0.0, truth=make.truth(world))
+    assert not any(rule.error for rule in verdict.rules.values())
+    assert verdict.rules["driving_direction"].value[0] < 1.0

@@ -137,7 +137,7 @@ def _on_lanes(situation: Situation) -> Bool[Array, "k t"]:
     """Whether each centre is on a lane where the ego may be: of the route, or of an intersection."""
     scene, match = situation.scene, situation.shared(lane_matches)
     lanes = scene.road_map.lanes
-    inside = (np.abs(match.offset) <= 0.5 * lane_width(situation.index, match)).reshape(situation.count, -1)
+    inside = (match.distance <= 0.5 * lane_width(situation.index, match)).reshape(situation.count, -1)
     turn = (np.cos(match.heading - situation.pose[..., 2].reshape(-1)) > 0.0).reshape(inside.shape)
     crossing = _of_lanes(situation, [lane.in_intersection for lane in lanes], match)
     route = route_lanes(situation)
