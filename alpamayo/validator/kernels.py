@@ -711,6 +711,7 @@ def nearest_segments(
     best: wp.array[wp.int32],
     parts: wp.array[wp.float64],
     offsets: wp.array[wp.float64],
+    distances: wp.array[wp.float64],
 ):
     """Cheapest segment of each point: its distance plus ``cost`` times (1 - cosine of the turn to it); -1, -2 none.
 
@@ -741,7 +742,8 @@ def nearest_segments(
                 best[i] = segment
                 parts[i] = part
                 left = ways[segment][0] * (y - grid.start[segment][1]) - ways[segment][1] * (x - grid.start[segment][0])
-                offsets[i] = wp.sign(left) * wp.sqrt(dx * dx + dy * dy)
+                distances[i] = wp.sqrt(dx * dx + dy * dy)
+                offsets[i] = wp.sign(left) * distances[i]
                 if left == ZERO:
                     offsets[i] = ZERO
 

@@ -48,9 +48,10 @@ class LaneField:
 
         xy, count = np.ascontiguousarray(xy, np.float64), len(xy)
         cost, towards = (0.0, np.zeros((count, 2))) if heading is None else (HEADING_COST, _unit(heading))
-        best, part, offset = np.full(count, UNKNOWN, np.int32), np.zeros(count), np.zeros(count)
+        best, part = np.full(count, UNKNOWN, np.int32), np.zeros(count)
+        offset, distance = np.zeros(count), np.zeros(count)
         while True:
-            inputs = [self._grid.struct, self._grid.way, xy, towards, cost, best, part, offset]
+            inputs = [self._grid.struct, self._grid.way, xy, towards, cost, best, part, offset, distance]
             wp.launch(nearest_segments, dim=count, inputs=inputs, device="cpu")
             unknown = best == UNKNOWN
             if not unknown.any():
@@ -61,7 +62,7 @@ class LaneField:
             s=self._s[best] + part * self._grid.length[best],
             offset=offset,
             heading=self._heading[best],
-            distance=np.abs(offset),
+            distance=distance,
         )
         outside = np.flatnonzero(best == OUTSIDE)
         return self._far(result, outside, xy, heading) if len(outside) else result
