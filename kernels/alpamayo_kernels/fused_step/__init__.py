@@ -1,9 +1,9 @@
 """A few tokens through all blocks of a hybrid model in one call, on one core of a processor.
 
 PyTorch spends as long on starting operators as on reading the weights of a small model. Here the whole step is one
-function (`step.h`), compiled by Warp's own compiler for the machine at hand, which reads every weight once and in
-place. Weights are float32, bfloat16 or int8; activations and states float32. What one token gets does not depend on
-which other tokens are in the call, up to `FEW_ROWS` of them; beyond, the last bits may.
+function (`step.h`), compiled by Warp's own compiler for the machine at hand, which reads every weight once, in one
+stream: for that the weights are copied into panels on first use. Weights are float32, bfloat16 or int8; activations
+and states float32. What one token gets is the same to the last bit whichever other tokens are in the call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alpamayo_kernels.fused_step.native import available
 
 __all__ = ["FEW_ROWS", "available", "linear", "replay", "run", "tables"]
 
-FEW_ROWS = 32  # up to here a row's result does not depend on the others; beyond, oneDNN multiplies as fast
+FEW_ROWS = 32  # of `linear`; beyond, oneDNN is the faster one
 
 
 def run(step: tables.Step) -> None:

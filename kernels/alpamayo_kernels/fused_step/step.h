@@ -371,7 +371,7 @@ inline void route(const Experts& e, float* scores, int* chosen, float* weights, 
 inline Weight expert_of(const Weight& first, i64 index) {
     const i64 bytes = first.kind == 0 ? 4 : first.kind == 1 ? 2 : 1;
     Weight w = first;
-    w.data = (const char*)first.data + index * first.rows * first.cols * bytes;
+    w.data = (const char*)first.data + index * ((first.rows + PANEL - 1) / PANEL * PANEL) * first.cols * bytes;
     if (first.scale) w.scale = first.scale + index * first.rows;
     return w;
 }

@@ -7,19 +7,21 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _Pointer = ctypes.c_void_p
 _Int = ctypes.c_longlong
 _Float = ctypes.c_float
+PANEL = 64
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
 
 class Weight(ctypes.Structure):
-    """A weight matrix `[rows, cols]` with its row scales and bias, either of which may be missing."""
+    """A weight matrix `[rows, cols]`, in place or in panels, with its row scales and bias if it has them."""
 
     _fields_ = [
         *((name, _Pointer) for name in ("data", "scale", "bias")),
-        *((name, _Int) for name in ("rows", "cols", "kind")),
+        *((name, _Int) for name in ("rows", "cols", "kind", "panels")),
     ]
 
 
@@ -101,17 +103,39 @@ class Step(ctypes.Structure):
 
 
 def weight(data: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> Weight:
-    """Describe a matrix `[rows, cols]`, or the first of `[experts, rows, cols]`; the tensors must outlive it.
+    """Describe a matrix `[rows, cols]` in place; the tensors must outlive the description.
 
     Args:
         data: float32, bfloat16 or int8, contiguous.
         bias: float32, `[rows]`.
+        scale: bfloat16, `[rows]`; for int8.
+    """
+    rows, cols = data.shape
+    return Weight(pointer(data), pointer(scale), vector(bias), rows, cols, _kind(data), 0)
+
+
+def in_panels(data: Tensor, keep: list[Tensor], bias: Tensor | None = None, scale: Tensor | None = None) -> Weight:
+    """Describe a copy of a matrix `[rows, cols]`, or of the first of `[experts, rows, cols]`, in panels.
+
+    A panel holds 64 rows, turned around: `[rows / 64, cols, 64]`, padded with zeros.
+
+    Args:
+        data: As in `weight`.
+        keep: Receives the copy, which must outlive the description, as must the other tensors.
+        bias: float32, `[rows]`.
         scale: bfloat16, `[rows]` or `[experts, rows]`; for int8.
     """
+    *experts, rows, cols = data.shape
+    padded = functional.pad(data.detach(), (0, 0, 0, -rows % PANEL))
+    panels = padded.view(*experts, -1, PANEL, cols).transpose(-1, -2).contiguous()
+    keep.append(panels)
+    return Weight(pointer(panels), pointer(scale), vector(bias), rows, cols, _kind(data), 1)
+
+
+def _kind(data: Tensor) -> int:
     if data.dtype not in KINDS:
         raise TypeError(f"expected float32, bfloat16 or int8 weights, got {data.dtype}")
-    rows, cols = data.shape[-2:]
-    return Weight(pointer(data), pointer(scale), vector(bias), rows, cols, KINDS[data.dtype])
+    return KINDS[data.dtype]
 
 
 def vector(tensor: Tensor | None) -> int | None:

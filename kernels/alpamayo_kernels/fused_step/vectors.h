@@ -41,21 +41,6 @@ inline void exchange(Vec& a, Vec& b) {
 }
 
 template <int S>
-inline void exchange_all(Vec* v) {
-#pragma unroll
-    for (int i = 0; i < LANES; i++)
-        if (!(i & S)) exchange<S>(v[i], v[i + S]);
-}
-
-// Rows become columns.
-inline void transpose(Vec* v) {
-    exchange_all<8>(v);
-    exchange_all<4>(v);
-    exchange_all<2>(v);
-    exchange_all<1>(v);
-}
-
-template <int S>
 inline void fold(Vec* v) {
 #pragma unroll
     for (int i = 0; i < S; i++) {
@@ -114,12 +99,13 @@ inline float dot(const float* a, const float* b, i64 n) {
     return s;
 }
 
-// Weights `[rows, cols]`: float32 (kind 0), bfloat16 (1), or int8 with a bfloat16 scale a row (2).
+// Weights `[rows, cols]` as they are or, if `panels`, rearranged: float32 (kind 0), bfloat16 (1), or int8 with a
+// bfloat16 scale a row (2).
 struct Weight {
     const void* data;
     const unsigned short* scale;
     const float* bias;
-    i64 rows, cols, kind;
+    i64 rows, cols, kind, panels;
 };
 
 inline float from_bfloat16(unsigned short b) {
@@ -161,106 +147,89 @@ struct Rows {
     const float* gain = nullptr;
 };
 
-template <class Form, int N, int M>
-inline void tile(const Weight& w, i64 row, i64 first, const Rows& rows, Then then) {
-    typedef typename Form::Stored Stored;
-    const Stored* stored = (const Stored*)w.data + row * w.cols;
-    const float* x[M];
-    for (int m = 0; m < M; m++) x[m] = rows.x + (rows.from ? rows.from[first + m] : first + m) * rows.x_stride;
-    Vec total[N][M] = {};
-    i64 c = 0;
-    for (; c + LANES <= w.cols; c += LANES) {
-        Vec v[N];
+// Weights in place, to be stored only: one weight row after the other, so that memory is read in one stream (three times as fast as in four),
+// and 16 sums taken at once.
+template <class Form, int M>
+inline void group(const Weight& w, i64 row, const float* const* x, const Rows& rows) {
+    constexpr int N = LANES / M;
+    const typename Form::Stored* stored = (const typename Form::Stored*)w.data + row * w.cols;
+    const i64 present = w.rows - row < N ? w.rows - row : N;
+    Vec total[LANES] = {};
+    float rest[LANES] = {};
+    for (i64 n = 0; n < present; n++, stored += w.cols) {
+        Vec t[M] = {};
+        i64 c = 0;
+        for (; c + LANES <= w.cols; c += LANES) {
+            const Vec v = Form::vector(stored + c);
 #pragma unroll
-        for (int n = 0; n < N; n++) v[n] = Form::vector(stored + n * w.cols + c);
-#pragma unroll
-        for (int m = 0; m < M; m++) {
-            const Vec a = load(x[m] + c);
-#pragma unroll
-            for (int n = 0; n < N; n++) total[n][m] += v[n] * a;
+            for (int m = 0; m < M; m++) t[m] += v * load(x[m] + c);
         }
+        for (int m = 0; m < M; m++) total[m * N + n] = t[m];
+        for (; c < w.cols; c++)
+            for (int m = 0; m < M; m++) rest[m * N + n] += Form::scalar(stored + c) * x[m][c];
     }
+    store(rest, sums(total) + load(rest));
     for (int m = 0; m < M; m++) {
-        const i64 to = rows.to ? rows.to[first + m] : first + m;
-        const float gain = rows.gain ? rows.gain[first + m] : 1.0f;
-        for (int n = 0; n < N; n++) {
-            float value = sum(total[n][m]);
-            for (i64 i = c; i < w.cols; i++) value += Form::scalar(stored + n * w.cols + i) * x[m][i];
+        float* y = rows.y + m * rows.y_stride + row;
+        for (i64 n = 0; n < present; n++) {
+            float value = rest[m * N + n];
             if (w.scale) value *= from_bfloat16(w.scale[row + n]);
-            if (w.bias) value += w.bias[row + n];
-            float* y = rows.y + to * rows.y_stride + row + n;
-            if (then == Then::SquaredReLU) value = value > 0.0f ? value * value : 0.0f;
-            *y = (then == Then::Add ? *y : 0.0f) + value * gain;
+            y[n] = w.bias ? value + w.bias[row + n] : value;
         }
     }
 }
 
-// Few rows: one weight row after the other, so that memory is read in one stream (three times as fast as in four).
-template <class Form, int M = 8>
-inline void stream(const Weight& w, const Rows& rows, Then then) {
+template <class Form, int M = LANES>
+inline void stream(const Weight& w, const Rows& rows) {
     if constexpr (M > 0) {
-        if (rows.count < M) return stream<Form, M - 1>(w, rows, then);
-        for (i64 row = 0; row < w.rows; row++) tile<Form, 1, M>(w, row, 0, rows, then);
+        if (rows.count < M) return stream<Form, M - 1>(w, rows);
+        const float* x[M];
+        for (int m = 0; m < M; m++) x[m] = rows.x + m * rows.x_stride;
+        for (i64 row = 0; row < w.rows; row += LANES / M) group<Form, M>(w, row, x, rows);
     }
 }
-
-// Many rows: 64 weight rows at a time are turned into a panel [cols, 64] and met by 6 rows at once, outputs in
-// registers (Goto and van de Geijn 2008). Long rows go in pieces, whose sums pass through y.
-constexpr i64 MANY = 32;  // more rows than this: outputs depend on the number of rows, in the last bits
-constexpr i64 WIDE = 4, PANEL = WIDE * LANES, PIECE = 1024;
 
 template <class Form>
-inline void pack(const Weight& w, i64 row, i64 start, i64 length, float* panel) {
-    const typename Form::Stored* stored = (const typename Form::Stored*)w.data + row * w.cols + start;
-    const i64 present = w.rows - row < PANEL ? w.rows - row : PANEL;
-    for (i64 half = 0; half < PANEL; half += LANES) {
-        i64 c = 0;
-        for (; c + LANES <= length; c += LANES) {
-            Vec v[LANES];
-            for (int n = 0; n < LANES; n++)
-                v[n] = half + n < present ? Form::vector(stored + (half + n) * w.cols + c) : Vec{};
-            transpose(v);
-            for (int i = 0; i < LANES; i++) store(panel + (c + i) * PANEL + half, v[i]);
-        }
-        for (; c < length; c++)
-            for (int n = 0; n < LANES; n++)
-                panel[c * PANEL + half + n] = half + n < present ? Form::scalar(stored + (half + n) * w.cols + c) : 0.0f;
+inline void multiply_in_place(const Weight& w, const Rows& rows) {
+    for (i64 first = 0; first < rows.count; first += LANES) {
+        Rows part = rows;
+        part.count = rows.count - first < LANES ? rows.count - first : LANES;
+        part.x += first * rows.x_stride;
+        part.y += first * rows.y_stride;
+        stream<Form>(w, part);
     }
 }
 
-// What becomes of 16 sums: of all pieces but the last the plain sums wait in y.
-struct Piece {
-    i64 start, length;
-    bool first, last;
-};
+// Weights in panels [rows / 64, cols, 64]: memory is one stream, outputs stay in registers, and up to 6 rows share a
+// panel's numbers (after Goto and van de Geijn 2008).
+constexpr i64 WIDE = 4, PANEL = WIDE * LANES;
 
-inline void emit(const Weight& w, i64 row, Vec total, float* y, float gain, Then then, const Piece& piece) {
+inline void emit(const Weight& w, i64 row, Vec total, float* y, float gain, Then then) {
     float wide[LANES] = {};
     const i64 present = w.rows - row < LANES ? w.rows - row : LANES;
     float* out = present == LANES ? y + row : wide;
     if (out == wide) __builtin_memcpy(wide, y + row, present * 4);
     if (w.scale)
         for (i64 n = 0; n < present; n++) total[n] *= from_bfloat16(w.scale[row + n]);
-    if (w.bias && piece.first)
+    if (w.bias)
         for (i64 n = 0; n < present; n++) total[n] += w.bias[row + n];
-    if (then != Then::SquaredReLU) total *= gain;
-    if (!piece.first || then == Then::Add) total += load(out);
-    if (then == Then::SquaredReLU && piece.last) total = total > 0.0f ? total * total * gain : Vec{};
+    if (then == Then::SquaredReLU) total = total > 0.0f ? total * total : Vec{};
+    total *= gain;
+    if (then == Then::Add) total += load(out);
     store(out, total);
     if (out == wide) __builtin_memcpy(y + row, wide, present * 4);
 }
 
-template <int M>
-inline void meet(const Weight& w, i64 row, const float* panel, const Piece& piece, i64 first, const Rows& rows,
-                 Then then) {
+template <class Form, int M>
+inline void meet(const Weight& w, i64 row, i64 first, const Rows& rows, Then then) {
+    const typename Form::Stored* panel = (const typename Form::Stored*)w.data + row * w.cols;
     const float* x[M];
-    for (int m = 0; m < M; m++)
-        x[m] = rows.x + (rows.from ? rows.from[first + m] : first + m) * rows.x_stride + piece.start;
+    for (int m = 0; m < M; m++) x[m] = rows.x + (rows.from ? rows.from[first + m] : first + m) * rows.x_stride;
     Vec total[M][WIDE] = {};
-    for (i64 c = 0; c < piece.length; c++) {
+    for (i64 c = 0; c < w.cols; c++) {
         Vec v[WIDE];
 #pragma unroll
-        for (int n = 0; n < WIDE; n++) v[n] = load(panel + c * PANEL + n * LANES);
+        for (int n = 0; n < WIDE; n++) v[n] = Form::vector(panel + c * PANEL + n * LANES);
 #pragma unroll
         for (int m = 0; m < M; m++) {
             const Vec a = splat(x[m][c]);
@@ -272,36 +241,22 @@ inline void meet(const Weight& w, i64 row, const float* panel, const Piece& piec
         float* y = rows.y + (rows.to ? rows.to[first + m] : first + m) * rows.y_stride;
         const float gain = rows.gain ? rows.gain[first + m] : 1.0f;
         for (i64 n = 0; n < WIDE && row + n * LANES < w.rows; n++)
-            emit(w, row + n * LANES, total[m][n], y, gain, then, piece);
+            emit(w, row + n * LANES, total[m][n], y, gain, then);
     }
 }
 
-template <class Form>
-inline void multiply_many(const Weight& w, const Rows& rows, Then then) {
-    alignas(64) float panel[PANEL * PIECE];
-    for (i64 row = 0; row < w.rows; row += PANEL)
-        for (i64 start = 0; start < w.cols; start += PIECE) {
-            const bool last = start + PIECE >= w.cols;
-            const Piece piece = {start, last ? w.cols - start : PIECE, start == 0, last};
-            pack<Form>(w, row, piece.start, piece.length, panel);
-            i64 m = 0;
-            for (; m + 6 <= rows.count; m += 6) meet<6>(w, row, panel, piece, m, rows, then);
-            for (; m + 3 <= rows.count; m += 3) meet<3>(w, row, panel, piece, m, rows, then);
-            for (; m < rows.count; m++) meet<1>(w, row, panel, piece, m, rows, then);
-        }
+template <class Form, int M = 6>
+inline void meet_all(const Weight& w, i64 row, i64 first, const Rows& rows, Then then) {
+    if constexpr (M > 0) {
+        for (; first + M <= rows.count; first += M) meet<Form, M>(w, row, first, rows, then);
+        meet_all<Form, M - 1>(w, row, first, rows, then);
+    }
 }
 
 template <class Form>
 inline void multiply_as(const Weight& w, const Rows& rows, Then then) {
-    if (rows.count > MANY) return multiply_many<Form>(w, rows, then);
-    for (i64 first = 0; first < rows.count; first += 8) {
-        Rows part = rows;
-        part.count = rows.count - first < 8 ? rows.count - first : 8;
-        if (rows.from) part.from += first; else part.x += first * rows.x_stride;
-        if (rows.to) part.to += first; else part.y += first * rows.y_stride;
-        if (rows.gain) part.gain += first;
-        stream<Form>(w, part, then);
-    }
+    if (!w.panels) return multiply_in_place<Form>(w, rows);
+    for (i64 row = 0; row < w.rows; row += PANEL) meet_all<Form>(w, row, 0, rows, then);
 }
 
 inline void multiply(const Weight& w, const Rows& rows, Then then = Then::Store) {

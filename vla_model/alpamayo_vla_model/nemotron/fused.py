@@ -97,25 +97,28 @@ class FusedBlocks:
         self._places = [(owner, name) for owner, name in self._places if owner[name] is not None]
         self._hooks = [m._forward_hooks for layer in layers for m in layer.modules()]
         self._tensors = [owner[name] for owner, name in self._places]
-        self._addresses = [tensor.data_ptr() for tensor in self._tensors]
+        self._marks = self._state()
+        self._panels: list[Tensor] = []
         self._blocks = (tables.Block * len(pattern))()
         self.readable = all(tensor.device.type == "cpu" for tensor in self._tensors)
         try:
             for block, letter, layer in zip(self._blocks, pattern, layers, strict=True):
-                _fill(block, letter, layer, config)
+                _fill(block, letter, layer, config, self._panels)
             self._last_norm = tables.vector(norm.weight)
-            self._join = None if joint is None else _join(joint)
+            self._join = None if joint is None else _join(joint, self._panels)
         except TypeError:
             self.readable = False
         pairs = zip(self._blocks, pattern, strict=True)
         self._mambas = [block.mamba if letter == "M" else None for block, letter in pairs]
 
     def current(self) -> bool:
-        """Whether all weights are still where they were."""
-        return all(
-            owner.get(name) is tensor and tensor.data_ptr() == address
-            for (owner, name), tensor, address in zip(self._places, self._tensors, self._addresses, strict=True)
-        )
+        """Whether all weights are where and what they were."""
+        same = all(owner[name] is tensor for (owner, name), tensor in zip(self._places, self._tensors, strict=True))
+        return same and self._state() == self._marks
+
+    def _state(self) -> list[int]:
+        versions = [0 if tensor.is_inference() else tensor._version for tensor in self._tensors]
+        return [*versions, *(tensor.data_ptr() for tensor in self._tensors)]
 
     def hooked(self) -> bool:
         """Whether somebody listens to a module inside, which the step would not call."""
@@ -234,47 +237,47 @@ def _rows(m: Tensor) -> Tensor:
     return m if m[0].is_contiguous() else m.contiguous()
 
 
-def _weight(module: Any) -> tables.Weight:
-    return tables.weight(module.weight, module.bias, getattr(module, "scale", None))
+def _weight(module: Any, keep: list[Tensor]) -> tables.Weight:
+    return tables.in_panels(module.weight, keep, module.bias, getattr(module, "scale", None))
 
 
-def _join(joint: Joint) -> tuple[int | None, int | None, tables.Weight]:
-    return tables.vector(joint.enorm.weight), tables.vector(joint.hnorm.weight), _weight(joint.projection)
+def _join(joint: Joint, keep: list[Tensor]) -> tuple[int | None, int | None, tables.Weight]:
+    return tables.vector(joint.enorm.weight), tables.vector(joint.hnorm.weight), _weight(joint.projection, keep)
 
 
-def _fill(block: tables.Block, letter: str, layer: Any, c: NemotronConfig) -> None:
+def _fill(block: tables.Block, letter: str, layer: Any, c: NemotronConfig, keep: list[Tensor]) -> None:
     block.kind, block.norm = ord(letter), tables.vector(layer.norm.weight)
     mixer = layer.mixer
     if letter == "M":
-        block.mamba = _mamba(mixer, c)
+        block.mamba = _mamba(mixer, c, keep)
     elif letter == "*":
-        weights = (_weight(m) for m in (mixer.q_proj, mixer.k_proj, mixer.v_proj, mixer.o_proj))
+        weights = (_weight(m, keep) for m in (mixer.q_proj, mixer.k_proj, mixer.v_proj, mixer.o_proj))
         block.attention = tables.Attention(*weights, c.num_attention_heads, c.num_key_value_heads, c.head_dim)
     elif letter == "E":
-        block.experts = _experts(mixer, c)
+        block.experts = _experts(mixer, c, keep)
     else:
-        block.dense = tables.Dense(_weight(mixer.up_proj), _weight(mixer.down_proj))
+        block.dense = tables.Dense(_weight(mixer.up_proj, keep), _weight(mixer.down_proj, keep))
 
 
-def _mamba(mixer: Any, c: NemotronConfig) -> tables.Mamba:
+def _mamba(mixer: Any, c: NemotronConfig, keep: list[Tensor]) -> tables.Mamba:
     vectors = (mixer.conv1d.weight, mixer.conv1d.bias, mixer.A_log, mixer.D, mixer.dt_bias, mixer.norm.weight)
     shape = (c.mamba_num_heads, c.mamba_head_dim, c.n_groups, c.ssm_state_size, c.conv_kernel)
     pointers = (tables.vector(vector) for vector in vectors)
     return tables.Mamba(
-        _weight(mixer.in_proj), _weight(mixer.out_proj), *pointers, *shape, *c.time_step_limit, c.norm_eps
+        _weight(mixer.in_proj, keep), _weight(mixer.out_proj, keep), *pointers, *shape, *c.time_step_limit, c.norm_eps
     )
 
 
-def _experts(mixer: Any, c: NemotronConfig) -> tables.Experts:
+def _experts(mixer: Any, c: NemotronConfig, keep: list[Tensor]) -> tables.Experts:
     latent = (mixer.fc1_latent_proj, mixer.fc2_latent_proj)
     shared, routed = mixer.shared_experts, mixer.experts
     stored = ((getattr(routed, f"{n}_proj"), getattr(routed, f"{n}_scale", None)) for n in ("up", "down"))
     return tables.Experts(
-        tables.weight(mixer.gate.weight),
-        *(tables.Weight() if m is None else _weight(m) for m in latent),
-        _weight(shared.up_proj),
-        _weight(shared.down_proj),
-        *(tables.weight(weights, None, scale) for weights, scale in stored),
+        tables.in_panels(mixer.gate.weight, keep),
+        *(tables.Weight() if m is None else _weight(m, keep) for m in latent),
+        _weight(shared.up_proj, keep),
+        _weight(shared.down_proj, keep),
+        *(tables.in_panels(weights, keep, None, scale) for weights, scale in stored),
         tables.vector(mixer.gate.e_score_correction_bias),
         *(c.n_routed_experts, c.num_experts_per_tok, c.n_group, c.topk_group, int(c.norm_topk_prob)),
         c.routed_scaling_factor,
