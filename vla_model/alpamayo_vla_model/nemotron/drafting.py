@@ -16,11 +16,19 @@ from alpamayo_vla_model.nemotron.model import NemotronModel
 
 @dataclass
 class Trail:
-    """One sequence as a drafter sees it: all tokens so far, those not yet fed, and what may follow."""
+    """One sequence as a drafter sees it.
+
+    Attributes:
+        tokens: All so far, the prompt included.
+        pending: Those of them that are not yet fed.
+        constraint: What may follow.
+        prompt: Tokens of the prompt.
+    """
 
     tokens: list[int]
     pending: list[int]
     constraint: Constraint | None
+    prompt: int = 0
 
 
 @dataclass
@@ -98,6 +106,64 @@ class PromptLookup:
             for start in range(len(tokens) - size - 1, -1, -1):
                 if tokens[start : start + size] == wanted:
                     return tokens[start + size : start + size + self.depth]
+        return []
+
+
+@dataclass
+class Recall:
+    """Proposes an earlier answer: what was said last time at this place, as far as the constraint allows.
+
+    A driver that answers ten times a second mostly says what it said before. Where the new text has left the old
+    one, the proposal goes on behind the last place at which the latest tokens stand there too.
+
+    Attributes:
+        answers: Earlier texts, without their prompts; the latest last.
+        depth: Most tokens to propose.
+        otherwise: Is asked where nothing is recalled.
+    """
+
+    answers: Sequence[Sequence[int]] = ()
+    depth: int = 24
+    otherwise: Drafter | None = None
+
+    def fresh(self) -> Recall:
+        """Return the same drafter for a new batch."""
+        return Recall(self.answers, self.depth, None if self.otherwise is None else self.otherwise.fresh())
+
+    def observe(self, fed: Fed) -> None:
+        """Tell the other drafter."""
+        if self.otherwise is not None:
+            self.otherwise.observe(fed)
+
+    def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
+        """Return the recalled tokens, or the other drafter's where there are none."""
+        found = [self._recall(trail) for trail in trails]
+        if self.otherwise is None or all(found):
+            return found
+        others = self.otherwise.propose(trails)
+        return [mine or other for mine, other in zip(found, others, strict=True)]
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Tell the other drafter."""
+        if self.otherwise is not None:
+            self.otherwise.select(rows)
+
+    def join(self, other: Drafter) -> None:
+        """Tell the other drafter."""
+        if self.otherwise is not None and isinstance(other, Recall) and other.otherwise is not None:
+            self.otherwise.join(other.otherwise)
+
+    def _recall(self, trail: Trail) -> list[int]:
+        said = trail.tokens[trail.prompt :]
+        for answer in reversed(self.answers):
+            old = list(answer)
+            same = next((i for i, (a, b) in enumerate(zip(said, old, strict=False)) if a != b), len(said))
+            starts = [len(said)] if same >= len(said) - 1 else []
+            starts += [i for i in range(len(old), 0, -1) if said and old[i - 1] == said[-1] and i != len(said)]
+            for start in starts:
+                draft = admitted(old[start : start + self.depth], trail.constraint)
+                if draft:
+                    return draft
         return []
 
 

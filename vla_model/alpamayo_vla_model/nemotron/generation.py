@@ -91,26 +91,50 @@ class Row:
     @property
     def trail(self) -> Trail:
         """The sequence as a drafter sees it."""
-        return Trail([*self.request.prompt, *self.tokens], self.pending, self.constraint)
-
-    @property
-    def greedy(self) -> bool:
-        """Whether the likeliest token is always right."""
-        return self.request.temperature <= 0 and self.constraint is None
+        prompt = self.request.prompt
+        return Trail([*prompt, *self.tokens], self.pending, self.constraint, len(prompt))
 
     def extend(self, likeliest: Tensor, logits: Tensor, draft: Sequence[int]) -> int:
         """Choose tokens from `[len(draft) + 1, vocab]` logits while the guesses are right; return how many were."""
-        self.pending = []
+        greedy = self.request.temperature <= 0
+        if self.constraint is not None and greedy:
+            likeliest = self._likeliest(logits, draft)
+        right = 0
         for position, guess in enumerate([*draft, None]):
-            token = int(likeliest[position]) if self.greedy else self._choose(logits[position])
+            token = int(likeliest[position]) if greedy else self._choose(logits[position])
             self._append(token)
+            right += token == guess
             if self.finish or token != guess:
                 break
-        accepted = position
-        self.pending = [token, *self._forced()]
+        over = bool(self.finish) and right > position  # the last token was guessed: it is fed already
+        self.pending = [] if over else [token, *self._forced()]
         self.stats.drafted += len(draft)
-        self.stats.accepted += accepted
-        return accepted
+        self.stats.accepted += right
+        return right
+
+    def _likeliest(self, logits: Tensor, draft: Sequence[int]) -> Tensor:
+        """Return the best allowed token at every position of a draft; past a complete text, anything."""
+        constraint, taken = self.constraint, 0
+        masks: list[Tensor | None] = []
+        forced: dict[int, int] = {}
+        assert constraint is not None
+        for guess in [*draft, None]:
+            masks.append(constraint.mask())
+            only = constraint.forced()
+            if only is not None:
+                forced[len(masks) - 1] = only
+            if guess is None or guess in self._eos or not constraint.advance(guess):
+                break
+            taken += 1
+            if constraint.done:
+                break
+        constraint.rollback(taken)
+        free = torch.ones(logits.shape[-1], dtype=torch.bool)
+        allowed = torch.stack([free if mask is None else mask for mask in masks]).to(logits.device)
+        best = logits[: len(masks)].masked_fill(~allowed, -torch.inf).argmax(-1).cpu()
+        for position, token in forced.items():
+            best[position] = token
+        return torch.cat([best, best.new_zeros(len(logits) - len(masks))])
 
     def _choose(self, logits: Tensor) -> int:
         mask = None

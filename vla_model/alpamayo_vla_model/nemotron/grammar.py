@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import llguidance
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,8 +70,7 @@ class Grammar:
         self._vocabulary = vocabulary
         source = llguidance.LLMatcher.grammar_from_lark(lark)
         self._matcher = llguidance.LLMatcher(vocabulary.guide, source, log_level=0)
-        self._known: Tensor | None = None
-        self._others = torch.arange(vocabulary.size) != vocabulary.eos
+        self._known: tuple[np.ndarray, int] | None = None
         if self._matcher.is_error():
             raise InputError(f"grammar: {self._error()}")
         self.mask()
@@ -82,24 +82,28 @@ class Grammar:
         """Whether nothing but the end may follow."""
         if not self._matcher.is_accepting():
             return False
-        mask = self.mask()
-        return not bool(mask.any()) or (bool(mask[self._vocabulary.eos]) and int(mask.sum()) == 1)
+        allowed, count = self._allowed()
+        return count == 0 or (count == 1 and bool(allowed[self._vocabulary.eos]))
 
     def mask(self) -> Tensor:
         """Return True for every token that may come next, `[vocab]`."""
+        return torch.from_numpy(self._allowed()[0])
+
+    def _allowed(self) -> tuple[np.ndarray, int]:
+        """Return what `mask` returns, and how many tokens may come next."""
         if self._known is None:
-            packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
-            bits = (packed[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-            known = bits.flatten()[: self._vocabulary.size].bool()
-            if not self._matcher.is_accepting() and not bool(known[self._others].any()):
+            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+            allowed = np.unpackbits(packed, count=self._vocabulary.size, bitorder="little").view(np.bool_)
+            count = int(np.count_nonzero(allowed))
+            if not self._matcher.is_accepting() and count == int(allowed[self._vocabulary.eos]):
                 raise InputError("grammar: no token of the model may come next, and the text is not complete")
-            self._known = known
+            self._known = allowed, count
         return self._known
 
     def forced(self) -> int | None:
         """Return the only token that may come next, if there is only one."""
-        mask = self.mask()
-        return int(mask.nonzero()) if int(mask.sum()) == 1 else None
+        allowed, count = self._allowed()
+        return int(allowed.argmax()) if count == 1 else None
 
     def advance(self, token: int) -> bool:
         """Go on by a token; False, and no move, where it may not come next or only ends the text."""
@@ -119,7 +123,7 @@ class Grammar:
     def fresh(self) -> Grammar:
         """Return the same grammar at its start."""
         other = object.__new__(Grammar)
-        other._vocabulary, other._others, other._known = self._vocabulary, self._others, None
+        other._vocabulary, other._known = self._vocabulary, None
         other._matcher = self._matcher.deep_copy()
         other._matcher.reset()
         return other
