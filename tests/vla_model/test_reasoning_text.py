@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
 from alpamayo_sim.scene import Category
-from alpamayo_vla_model import decoding
+from alpamayo_vla_model import AlpamayoConfig, decoding
 from alpamayo_vla_model import reasoning_text as words
+from alpamayo_vla_model.nemotron import NemotronModel
 
 places = st.none() | st.tuples(st.floats(-120.0, 120.0), st.floats(-120.0, 120.0))
 components = st.builds(
@@ -78,22 +79,45 @@ def test_navigation_text() -> None:
     assert words.encode_navigation("", 4) == [0, 0, 0, 0]
 
 
+def _speaker(seed: int) -> NemotronModel:
+    """Weights so large that what is said depends on what was said before."""
+    generator = torch.Generator().manual_seed(seed)
+    model = NemotronModel(AlpamayoConfig.preset("test").backbone, generator=generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter.shape[-1] ** -0.5)
+    return model.eval()
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_jump_ahead_does_not_change_greedy_output(seed: int) -> None:
-    table = torch.randn(len(words.VOCABULARY), len(words.VOCABULARY), generator=torch.Generator().manual_seed(seed))
-    ahead, slow = (decoding.decode(table[2], lambda step: table[step[-1]], jump_ahead=jump) for jump in (True, False))
+@torch.no_grad()
+def test_jump_ahead_and_earlier_records_do_not_change_greedy_output(seed: int) -> None:
+    model = _speaker(seed)
+    prompt = torch.randn(1, 5, model.config.hidden_size, generator=torch.Generator().manual_seed(seed))
+    slow, hidden = decoding.speak(model, prompt, jump_ahead=False)
+    assert decoding.accepts(slow.tokens)
+    assert (slow.forced, slow.drafted) == (0, 0)
+    ahead, _ = decoding.speak(model, prompt)
     assert ahead.tokens == slow.tokens
-    assert decoding.accepts(ahead.tokens)
     assert ahead.calls == slow.calls - ahead.forced
-    assert slow.forced == 0
+    other = decoding.speak(model, prompt + 0.2)[0].tokens
+    for earlier in ([slow.tokens], [other], [other, slow.tokens[:3]]):
+        again, same = decoding.speak(model, prompt, earlier=earlier)
+        assert again.tokens == slow.tokens
+        assert torch.equal(same, hidden)
+    same_again, _ = decoding.speak(model, prompt, earlier=[slow.tokens])
+    assert same_again.calls == 1
+    assert same_again.accepted == len(slow.tokens) - 1 - same_again.forced
 
 
+@torch.no_grad()
 def test_sampling_is_seeded_and_valid() -> None:
-    table = torch.zeros(len(words.VOCABULARY), len(words.VOCABULARY))
+    model = _speaker(0)
+    prompt = torch.randn(1, 5, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
 
     def sample(seed: int) -> list[int]:
-        generator = torch.Generator().manual_seed(seed)
-        return decoding.decode(table[0], lambda step: table[step[-1]], temperature=1.0, generator=generator).tokens
+        return decoding.speak(model, prompt, temperature=1.0, seed=seed)[0].tokens
 
     drawn = [sample(seed) for seed in range(20)]
     assert all(decoding.accepts(tokens) for tokens in drawn)

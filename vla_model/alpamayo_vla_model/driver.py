@@ -26,7 +26,8 @@ class TinyDriver:
     """Drives with an ``AlpamayoModel``: one greedy reasoning and ``plans`` samples of the action expert from it.
 
     A plan's weight is the density of the samples around it, and the densest is the driver's choice: a vote among
-    the samples, which leaves stray ones out. The same generator and observations give the same decisions.
+    the samples, which leaves stray ones out. The same generator and observations give the same decisions. What was
+    said a moment ago is offered to the model as a guess, which makes the reasoning quicker and changes nothing in it.
 
     Args:
         model: a trained model; it is put into evaluation mode.
@@ -44,10 +45,12 @@ class TinyDriver:
         self.plans = plans
         self.needs = needs or Needs(rig=model.config.rig, frames=model.config.frames)
         self._rng = np.random.default_rng(0)
+        self._said: list[int] = []
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Start a new episode; the noise that plans are sampled from comes from ``rng``."""
         self._rng = rng
+        self._said = []
 
     def act(self, observation: Observation) -> Decision:
         """Look, reason, and sample plans; ``timings`` has the seconds of ``look_and_reason`` and ``plan``.
@@ -63,7 +66,8 @@ class TinyDriver:
         start = time.perf_counter()
         with torch.inference_mode():
             inputs = Inputs.of([observation])
-            thought = self.model.think(inputs)
+            thought = self.model.think(inputs, earlier=[self._said] if self._said else ())
+            self._said = thought.decoded.tokens
             reasoned = time.perf_counter()
             plans, _ = self.model.plan(thought, inputs.state[0, 0], torch.from_numpy(noise))
         candidates = plans.numpy()

@@ -1,5 +1,6 @@
 """The driver's network: vision, prompt, Nemotron backbone, reasoning and action expert, and its losses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch.nn import functional
 
 from alpamayo_vla_model import action_space
 from alpamayo_vla_model.config import AlpamayoConfig
-from alpamayo_vla_model.decoding import Decoded, decode
+from alpamayo_vla_model.decoding import Decoded, speak
 from alpamayo_vla_model.expert import ActionExpert, Memory
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.nemotron import NemotronModel
@@ -93,20 +94,18 @@ class AlpamayoModel(nn.Module):
         temperature: float = 0.0,
         generator: torch.Generator | None = None,
         jump_ahead: bool = True,
+        earlier: Sequence[Sequence[int]] = (),
     ) -> Thought:
-        """Read one observation and speak the reasoning under its grammar; greedy at temperature 0."""
+        """Read one observation and speak the reasoning under its grammar; greedy at temperature 0.
+
+        ``earlier`` are reasonings that were spoken before; the result is the same with and without them, but comes
+        sooner where they are still right.
+        """
         prompt, _ = self.prompt(inputs)
-        cache = self.backbone.new_cache(1)
-        states = [self.backbone(embeddings=prompt, cache=cache, return_hidden=True)]
-
-        def append(tokens: list[int]) -> Tensor:
-            step = torch.tensor([tokens], device=prompt.device)
-            states.append(self.backbone(step, cache=cache, return_hidden=True))
-            return self.backbone.logits(states[-1][0, -1])
-
-        first = self.backbone.logits(states[0][0, -1])
-        decoded = decode(first, append, temperature=temperature, generator=generator, jump_ahead=jump_ahead)
-        hidden = torch.cat(states, dim=1)
+        seed = 0 if generator is None else int(torch.randint(2**31, (1,), generator=generator))
+        decoded, hidden = speak(
+            self.backbone, prompt, temperature=temperature, seed=seed, jump_ahead=jump_ahead, earlier=earlier
+        )
         return Thought(decoded, hidden, self.expert.memory(hidden, hidden[:, -1]))
 
     def plan(

@@ -335,7 +335,7 @@ class _Walk:
         token = constraint.forced()
         if token is None:
             mask = constraint.mask()
-            allowed = logits if mask is None else logits.masked_fill(~mask.to(logits.device), -torch.inf)
+            allowed = logits if mask is None else logits[: len(mask)].masked_fill(~mask.to(logits.device), -torch.inf)
             token = int(allowed.argmax())
         if not constraint.advance(token):
             self.stopped = True

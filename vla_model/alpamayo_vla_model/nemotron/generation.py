@@ -129,9 +129,10 @@ class Row:
             if constraint.done:
                 break
         constraint.rollback(taken)
-        free = torch.ones(logits.shape[-1], dtype=torch.bool)
+        width = max((len(mask) for mask in masks if mask is not None), default=logits.shape[-1])
+        free = torch.ones(width, dtype=torch.bool)
         allowed = torch.stack([free if mask is None else mask for mask in masks]).to(logits.device)
-        best = logits[: len(masks)].masked_fill(~allowed, -torch.inf).argmax(-1).cpu()
+        best = logits[: len(masks), :width].masked_fill(~allowed, -torch.inf).argmax(-1).cpu()
         for position, token in forced.items():
             best[position] = token
         return torch.cat([best, best.new_zeros(len(logits) - len(masks))])
@@ -143,6 +144,7 @@ class Row:
             if only is not None:
                 return only
             mask = self.constraint.mask()
+            logits = logits if mask is None else logits[: len(mask)]
         noise = None
         if self.request.temperature > 0:
             noise = torch.rand(logits.shape, generator=self._generator).clamp(1e-20, 1 - 1e-7)[None].to(logits.device)
