@@ -109,7 +109,7 @@ def test_constrained_texts_belong_to_the_grammar(vocabulary):
             tokens = result.tokens[:-1] if result.finish == "eos" else result.tokens
             assert all(grammar.advance(token) for token in tokens)
             if result.finish != "length":
-                assert grammar._matcher.is_accepting()
+                assert grammar.accepting
 
 
 def test_forced_tokens_cost_no_round(vocabulary):

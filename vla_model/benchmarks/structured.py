@@ -1,34 +1,101 @@
-"""Decoding the driver's reasoning grammar: what jump-ahead and drafting save, with the same tokens.
+"""Decoding the driver's reasoning grammar: plainly (one token a step) and with all accelerators, the same tokens.
 
-The model is the `tiny` shape, trained for a moment on records drawn from the grammar that its prompt determines, so
-that the multi-token-prediction block has something to predict. What a trained driver gains depends on how
-predictable its reasoning is; the forced share depends on the grammar alone.
+Three models, each against itself:
+
+- **driver**: the shipped weights in closed loop. Its frames are recorded, then every reasoning is decoded again from
+  its prefilled prompt. The drafts are what was said in the frame before.
+- **tiny, trained on records**: the `tiny` shape with its multi-token-prediction block, trained for a moment on records
+  that its prompt determines, so that the block has something to predict.
+- **52M, random**: the `small` shape with random weights, whose drafts are seldom right.
 
 Run with one thread: OMP_NUM_THREADS=1 python vla_model/benchmarks/structured.py
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from record import interleaved, write
+from record import write
+from torch import Tensor
 
-from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.drafting import MTPDrafter, PromptLookup
-from alpamayo_vla_model.nemotron.generation import Engine, Request
-from alpamayo_vla_model.nemotron.grammar import Grammar, Vocabulary
+import alpamayo
+from alpamayo_sim.driver import Decision, Observation
+from alpamayo_sim.scene import Scene
+from alpamayo_vla_model import Inputs, TinyDriver, load_driver
+from alpamayo_vla_model.decoding import reasoning_grammar
+from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel, fused
+from alpamayo_vla_model.nemotron.drafting import Drafter, MTPDrafter, Recall
+from alpamayo_vla_model.nemotron.generation import Engine, Request, Result
 from alpamayo_vla_model.nemotron.training import mtp_loss, next_token_loss
-from alpamayo_vla_model.reasoning_text import GRAMMAR, MAX_TOKENS, PAD, SPECIAL, TOKEN, VOCABULARY
+from alpamayo_vla_model.reasoning_text import MAX_TOKENS, PAD, REASON, SPECIAL, TOKEN, VOCABULARY
 
 RESULTS = Path(__file__).parent / "results.csv"
-RECORDS = 48
-STEPS = 150
+SCENARIOS = (("cut-in", 3), ("occluded-child", 7), ("red-light-runner", 5))
+REPEATS = 5
+RECORDS, STEPS = 48, 150
 
 
-def draw_record(grammar: Grammar, generator: torch.Generator) -> list[int]:
+@dataclass(frozen=True)
+class Task:
+    """A prefilled prompt, and what was said before it."""
+
+    prompt: Tensor  # embeddings, [1, time, hidden]
+    earlier: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to decode; `drafter` makes one from what was said before."""
+
+    name: str
+    jump_ahead: bool
+    drafter: Callable[[list[list[int]]], Drafter | None]
+
+
+class Recorder:
+    """Drives as another driver does and keeps what it saw."""
+
+    name = "recorder"
+
+    def __init__(self, driver: TinyDriver) -> None:
+        self.driver, self.needs = driver, driver.needs
+        self.seen: list[Observation] = []
+
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """Pass on."""
+        self.driver.reset(scene, rng)
+
+    def act(self, observation: Observation) -> Decision:
+        """Pass on and keep."""
+        self.seen.append(observation)
+        return self.driver.act(observation)
+
+
+@torch.no_grad()
+def frames_of_the_driver() -> tuple[NemotronModel, list[Task]]:
+    """Drive, and return the backbone and a task a frame."""
+    driver = load_driver()
+    assert isinstance(driver, TinyDriver)
+    tasks: list[Task] = []
+    for family, seed in SCENARIOS:
+        recorder = Recorder(driver)
+        alpamayo.drive(alpamayo.make_scenario(family, seed=seed), recorder)
+        said: list[list[int]] = []
+        for observation in recorder.seen:
+            prompt, _ = driver.model.prompt(Inputs.of([observation]))
+            tasks.append(Task(prompt, said))
+            said = [driver.model.think(Inputs.of([observation]), earlier=said).decoded.tokens]
+    return driver.model.backbone, tasks
+
+
+def draw_record(generator: torch.Generator) -> list[int]:
     """Walk through the grammar at random."""
-    grammar, tokens = grammar.fresh(), []
+    grammar, tokens = reasoning_grammar().fresh(), []
     while not grammar.done:
         allowed = grammar.mask().nonzero().flatten()
         allowed = allowed[allowed != TOKEN[PAD]]
@@ -38,7 +105,7 @@ def draw_record(grammar: Grammar, generator: torch.Generator) -> list[int]:
     return tokens
 
 
-def trained(prompts: torch.Tensor, records: list[list[int]]) -> NemotronModel:
+def trained(prompts: Tensor, records: list[list[int]]) -> NemotronModel:
     """Train on prompt and record; the loss counts on the record alone."""
     config = NemotronConfig.preset("tiny").with_(vocab_size=len(VOCABULARY), num_nextn_predict_layers=2)
     model = NemotronModel(config)
@@ -60,49 +127,72 @@ def trained(prompts: torch.Tensor, records: list[list[int]]) -> NemotronModel:
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
-    print(f"trained, loss {float(loss.detach()):.3f}")
     return model.eval()
+
+
+def decode(model: NemotronModel, task: Task, way: Way) -> tuple[Result, int, float, float]:
+    """Prefill, then decode; return the result, rounds, and the processor and wall time of decoding."""
+    cache = model.new_cache(1)
+    hidden = model(embeddings=task.prompt, cache=cache, return_hidden=True)
+    request = Request([TOKEN[REASON]], MAX_TOKENS, constraint=reasoning_grammar(), eos=())
+    cpu, wall = time.process_time(), time.perf_counter()
+    engine = Engine(model, drafter=way.drafter(task.earlier), jump_ahead=way.jump_ahead)
+    engine.attach(cache, hidden, [request], task.prompt)
+    found = engine.step()
+    while not found:
+        found = engine.step()
+    return found[0][1], engine.rounds, time.process_time() - cpu, time.perf_counter() - wall
+
+
+@torch.no_grad()
+def compare(name: str, model: NemotronModel, tasks: Sequence[Task], ways: Sequence[Way]) -> None:
+    """Decode all tasks in all ways, in turns; the tokens must be the same. Least times over repeats count."""
+    cpu, wall = ({way.name: np.full(len(tasks), np.inf) for way in ways} for _ in range(2))
+    facts: dict[str, tuple[list[Result], int, int]] = {}
+    for repeat in range(REPEATS + 1):
+        for way in ways:
+            before = fused.experts_read(model)
+            found = [decode(model, task, way) for task in tasks]
+            facts[way.name] = [f[0] for f in found], sum(f[1] for f in found), fused.experts_read(model) - before
+            if repeat:
+                cpu[way.name] = np.minimum(cpu[way.name], [f[2] for f in found])
+                wall[way.name] = np.minimum(wall[way.name], [f[3] for f in found])
+    plain = ways[0].name
+    rows = []
+    for way in ways:
+        results, rounds, experts = facts[way.name]
+        assert [r.tokens for r in results] == [r.tokens for r in facts[plain][0]], "tokens differ"
+        count, accepted = sum(len(r.tokens) for r in results), sum(r.stats.accepted for r in results)
+        faster = [seconds[plain].sum() / seconds[way.name].sum() for seconds in (cpu, wall)]
+        forced = sum(r.stats.forced for r in results) / count
+        note = (
+            f"{faster[0]:.2f}x CPU, {faster[1]:.2f}x wall; {count / len(tasks):.1f} tokens; "
+            f"rounds/token {rounds / count:.2f}; acceptance length {1 + accepted / rounds:.2f}; forced {forced:.2f}; "
+            f"experts/block and round {experts / (rounds + len(tasks)) / model.config.pattern.count('E'):.1f}"
+        )
+        rows.append((f"{name}, {way.name}", 1e3 * cpu[way.name].sum() / len(tasks), "ms/record", note))
+    write(RESULTS, "structured output", rows)
 
 
 def main() -> None:
     """Measure and write the CSV."""
     torch.set_num_threads(1)
-    words = [(word if word in SPECIAL else word + " ").encode() for word in VOCABULARY]
-    vocabulary = Vocabulary(words, eos=TOKEN[PAD], special=[TOKEN[word] for word in SPECIAL])
-    grammar, generator = Grammar(vocabulary, GRAMMAR), torch.Generator().manual_seed(0)
-    records = [draw_record(grammar, generator) for _ in range(RECORDS)]
+    plain, jump = Way("plain", False, lambda _: None), Way("jump-ahead", True, lambda _: None)
+    recall = Way("jump-ahead, recall", True, lambda earlier: Recall(earlier, MAX_TOKENS))
+    backbone, tasks = frames_of_the_driver()
+    compare(f"driver, {len(tasks)} frames", backbone, tasks, [plain, jump, recall])
+
+    generator = torch.Generator().manual_seed(0)
+    records = [draw_record(generator) for _ in range(RECORDS)]
     prompts = torch.randint(len(SPECIAL), len(VOCABULARY), (RECORDS, 12), generator=generator)
     model = trained(prompts, records)
-    requests = [Request(prompt.tolist(), MAX_TOKENS, constraint=grammar, eos=()) for prompt in prompts[:12]]
-    engines = {
-        "plain": {"jump_ahead": False},
-        "jump-ahead": {},
-        "jump-ahead, look-up": {"drafter": PromptLookup()},
-        "jump-ahead, MTP 2": {"drafter": MTPDrafter(model, 2)},
-        "jump-ahead, MTP 4": {"drafter": MTPDrafter(model, 4)},
-    }
-    runs, facts = {}, {}
-    for name, options in engines.items():
-        engine = Engine(model, max_batch=1, **options)
-        results = engine.run(requests)
-        count = sum(len(r.tokens) for r in results)
-        facts[name] = (
-            engine.rounds / count,
-            sum(r.stats.forced for r in results) / count,
-            1 + sum(r.stats.accepted for r in results) / max(1, engine.rounds),
-            [r.tokens for r in results],
-        )
-        runs[name] = lambda o=options: Engine(model, max_batch=1, **o).run(requests)
-    assert all(fact[3] == facts["plain"][3] for fact in facts.values()), "tokens differ"
-    right = sum(tokens == record for tokens, record in zip(facts["plain"][3], records, strict=False))
-    print(f"{right} of {len(requests)} records reproduced")
-    best = interleaved(runs, repeats=5)
-    rows = []
-    for name, seconds in best.items():
-        rounds, forced, accepted, _ = facts[name]
-        note = f"{best['plain'] / seconds:.2f}x; rounds/token {rounds:.2f}; forced {forced:.2f}; length {accepted:.2f}"
-        rows.append((name, 1e3 * seconds / len(requests), "ms/record", note))
-    write(RESULTS, "structured output", rows)
+    shape = NemotronConfig.preset("small").with_(vocab_size=len(VOCABULARY))
+    for name, each in (("tiny trained on records", model), ("52M random", NemotronModel(shape).eval())):
+        tasks = [Task(each.embed(prompt[None]).detach(), []) for prompt in prompts[:12]]
+        mtp = [
+            Way(f"jump-ahead, MTP {depth}", True, lambda _, d=depth, m=each: MTPDrafter(m, d)) for depth in (2, 4, 8)
+        ]
+        compare(name, each, tasks, [plain, jump, *mtp])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def replay(block: tables.Mamba, state: tables.State, time: int, counts: Tensor, 
         out: `[batch, heads, head_dim, state]`, float32.
     """
     state.ssm_out = tables.pointer(out)
-    scratch = torch.empty(time)
+    scratch = torch.empty(time * block.heads)
     arguments = (ctypes.addressof(block), ctypes.addressof(state), len(counts), time)
     native.entry()(native.REPLAY, *arguments, counts.data_ptr(), scratch.data_ptr())
 

@@ -10,7 +10,7 @@ namespace fused_step {
 
 struct Mamba {
     Weight in_proj, out_proj;
-    const float *taps, *conv_bias, *A_log, *D, *dt_bias, *norm;  // taps [channels, kernel]
+    const float *taps, *conv_bias, *A, *D, *dt_bias, *norm;  // taps [kernel, channels]
     i64 heads, head_dim, groups, size, kernel;
     float dt_min, dt_max, eps;
 };
@@ -85,12 +85,8 @@ struct Scratch {
     }
 };
 
-inline void convolve(const Mamba& m, const State& s, const Step& step, const float* projected, i64 width,
-                     Scratch scratch) {
+inline void convolve(const Mamba& m, const State& s, const Step& step, const float* projected, i64 width) {
     const i64 inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.size, past = m.kernel - 1;
-    float* taps = scratch.take(m.kernel * channels);
-    for (i64 k = 0; k < m.kernel; k++)
-        for (i64 c = 0; c < channels; c++) taps[k * channels + c] = m.taps[c * m.kernel + k];
     for (i64 b = 0; b < step.batch; b++) {
         float* window = s.window + b * (past + step.time) * channels;
         __builtin_memcpy(window, s.conv + b * s.conv_stride, past * channels * 4);
@@ -102,69 +98,99 @@ inline void convolve(const Mamba& m, const State& s, const Step& step, const flo
             for (; c + LANES <= channels; c += LANES) {
                 Vec total = m.conv_bias ? load(m.conv_bias + c) : Vec{};
                 for (i64 k = 0; k < m.kernel; k++)
-                    total += load(taps + k * channels + c) * load(window + (t + k) * channels + c);
+                    total += load(m.taps + k * channels + c) * load(window + (t + k) * channels + c);
                 store(y + c, silu(total));
             }
             for (; c < channels; c++) {
                 float total = m.conv_bias ? m.conv_bias[c] : 0.0f;
-                for (i64 k = 0; k < m.kernel; k++) total += taps[k * channels + c] * window[(t + k) * channels + c];
+                for (i64 k = 0; k < m.kernel; k++) total += m.taps[k * channels + c] * window[(t + k) * channels + c];
                 y[c] = silu(total);
             }
         }
     }
 }
 
+// 16 heads at a time; what is beyond the last is read as zero and not written.
+inline Vec load_some(const float* p, i64 n) {
+    if (n >= LANES) return load(p);
+    float some[LANES] = {};
+    __builtin_memcpy(some, p, n * 4);
+    return load(some);
+}
+
+inline void store_some(float* p, Vec v, i64 n) {
+    if (n >= LANES) return store(p, v);
+    float some[LANES];
+    store(some, v);
+    __builtin_memcpy(p, some, n * 4);
+}
+
 inline void discretise(const Mamba& m, const State& s, const Step& step, const float* projected, i64 width) {
     for (i64 r = 0; r < step.batch * step.time; r++)
-        for (i64 h = 0; h < m.heads; h++) {
-            const float dt = softplus(projected[r * width + width - m.heads + h] + m.dt_bias[h]);
-            s.dt[r * m.heads + h] = dt < m.dt_min ? m.dt_min : dt > m.dt_max ? m.dt_max : dt;
+        for (i64 h = 0; h < m.heads; h += LANES) {
+            const i64 n = m.heads - h;
+            Vec dt = softplus(load_some(projected + r * width + width - m.heads + h, n) + load_some(m.dt_bias + h, n));
+            dt = dt < m.dt_min ? splat(m.dt_min) : dt;
+            dt = dt > m.dt_max ? splat(m.dt_max) : dt;
+            store_some(s.dt + r * m.heads + h, dt, n);
         }
 }
 
-// Up to 16 rows of a state through one token: s <- decay s + u B, y += s C; `C` null leaves out the outputs.
-inline void recur(float* state, i64 rows, i64 size, float decay, const float* u, const float* B, const float* C,
-                  float* y) {
+inline void decays(const Mamba& m, const float* dt, i64 time, float* decay) {
+    for (i64 t = 0; t < time; t++)
+        for (i64 h = 0; h < m.heads; h += LANES) {
+            const i64 n = m.heads - h, at = t * m.heads + h;
+            store_some(decay + at, exponential(load_some(dt + at, n) * load_some(m.A + h, n)), n);
+        }
+}
+
+// 16 (or fewer) rows of a state through one token: state <- decay old + u B, y += state C; `C` null leaves out y.
+template <bool all>
+inline void recur(const float* old, float* state, i64 some, i64 size, float decay, const float* u, const float* B,
+                  const float* C, float* y) {
+    const i64 rows = all ? LANES : some;
     Vec total[LANES] = {};
     float rest[LANES] = {};
     i64 n = 0;
     for (; n + LANES <= size; n += LANES) {
         const Vec b = load(B + n), c = C ? load(C + n) : Vec{};
-#pragma unroll
-        for (i64 r = 0; r < LANES; r++) {
-            if (r >= rows) break;
-            const Vec s = load(state + r * size + n) * decay + u[r] * b;
+        for (i64 r = 0; r < rows; r++) {
+            const Vec s = load(old + r * size + n) * decay + u[r] * b;
             store(state + r * size + n, s);
             total[r] += s * c;
         }
     }
     for (; n < size; n++)
         for (i64 r = 0; r < rows; r++) {
-            state[r * size + n] = state[r * size + n] * decay + u[r] * B[n];
+            state[r * size + n] = old[r * size + n] * decay + u[r] * B[n];
             if (C) rest[r] += state[r * size + n] * C[n];
         }
     if (!C) return;
-    const Vec done = sums(total) + load(rest);
-    for (i64 r = 0; r < rows; r++) y[r] += done[r];
+    store_some(y, load_some(y, rows) + sums(total) + load(rest), rows);
 }
 
 // All states of one sequence over its first `time` tokens; y [time, heads, head_dim] is added to, if there is one.
 inline void scan(const Mamba& m, const float* old, float* state, const float* convolved, const float* dt, i64 time,
                  float* y, float* decay) {
     const i64 inner = m.heads * m.head_dim, channels = inner + 2 * m.groups * m.size;
-    __builtin_memcpy(state, old, inner * m.size * 4);
+    if (!time) __builtin_memcpy(state, old, inner * m.size * 4);
+    decays(m, dt, time, decay);
     for (i64 h = 0; h < m.heads; h++) {
-        const float A = -exponential(m.A_log[h]);
         const i64 B = inner + h / (m.heads / m.groups) * m.size, C = B + m.groups * m.size;
-        for (i64 t = 0; t < time; t++) decay[t] = exponential(dt[t * m.heads + h] * A);
         for (i64 p = 0; p < m.head_dim; p += LANES) {
             const i64 i = h * m.head_dim + p, rows = m.head_dim - p < LANES ? m.head_dim - p : LANES;
             for (i64 t = 0; t < time; t++) {
                 const float* now = convolved + t * channels;
-                float u[LANES];
-                for (i64 r = 0; r < rows; r++) u[r] = now[i + r] * dt[t * m.heads + h];
-                recur(state + i * m.size, rows, m.size, decay[t], u, now + B, y ? now + C : nullptr,
-                      y ? y + t * inner + i : nullptr);
+                const float* from = (t ? state : old) + i * m.size;
+                const float* c = y ? now + C : nullptr;
+                const float d = decay[t * m.heads + h];
+                float u[LANES], *out = y ? y + t * inner + i : nullptr;
+                store(u, load_some(now + i, rows) * dt[t * m.heads + h]);
+                if (rows == LANES) {
+                    recur<true>(from, state + i * m.size, rows, m.size, d, u, now + B, c, out);
+                } else {
+                    recur<false>(from, state + i * m.size, rows, m.size, d, u, now + B, c, out);
+                }
             }
         }
     }
@@ -185,9 +211,9 @@ inline void mamba(const Mamba& m, const State& s, const Step& step, const float*
     const i64 rows = step.batch * step.time, width = m.in_proj.rows, inner = m.heads * m.head_dim;
     const i64 channels = inner + 2 * m.groups * m.size;
     float *projected = scratch.take(rows * width), *y = scratch.take(rows * inner);
-    float* decay = scratch.take(step.time);
+    float* decay = scratch.take(step.time * m.heads);
     multiply(m.in_proj, {h, step.hidden, projected, width, rows});
-    convolve(m, s, step, projected, width, scratch);
+    convolve(m, s, step, projected, width);
     discretise(m, s, step, projected, width);
     for (i64 r = 0; r < rows; r++)
         for (i64 h = 0; h < m.heads; h++)

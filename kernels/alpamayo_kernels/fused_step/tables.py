@@ -30,7 +30,7 @@ class Mamba(ctypes.Structure):
 
     _fields_ = [
         *((name, Weight) for name in ("in_proj", "out_proj")),
-        *((name, _Pointer) for name in ("taps", "conv_bias", "A_log", "D", "dt_bias", "norm")),
+        *((name, _Pointer) for name in ("taps", "conv_bias", "A", "D", "dt_bias", "norm")),
         *((name, _Int) for name in ("heads", "head_dim", "groups", "size", "kernel")),
         *((name, _Float) for name in ("dt_min", "dt_max", "eps")),
     ]
@@ -152,7 +152,7 @@ def scratch_floats(blocks: Iterable[Block], rows: int, hidden: int) -> int:
 
 def _inside(block: Block, rows: int) -> int:
     m, a, e = block.mamba, block.attention, block.experts
-    mamba = rows * (m.in_proj.rows + m.heads * m.head_dim + 2) + m.kernel * (m.in_proj.rows + 16)
+    mamba = rows * (m.in_proj.rows + m.heads * m.head_dim + m.heads) + 16 * rows
     attention = rows * (2 * a.heads + 2 * a.kv_heads) * a.head_dim + 6 * rows * a.heads
     experts = rows * (e.experts + 2 * e.top + 2 + e.up.rows + 2 * e.up.cols + e.shared_up.rows) + 3 * e.experts
     return max(mamba, attention, experts, rows * block.dense.up.rows)

@@ -75,9 +75,17 @@ def blocks_of(
     """
     found = _known.get(owner)
     if found is None or not found.current():
+        read = 0 if found is None else found.distinct
         found = FusedBlocks(config, pattern, layers, norm, joint)
+        found.distinct = read
         _known[owner] = found
     return found if found.readable and not found.hooked() else None
+
+
+def experts_read(owner: nn.Module) -> int:
+    """Return how many experts' weights were read for a model so far, counted once a block and call."""
+    found = _known.get(owner)
+    return 0 if found is None else found.distinct
 
 
 class FusedBlocks:
@@ -260,7 +268,10 @@ def _fill(block: tables.Block, letter: str, layer: Any, c: NemotronConfig, keep:
 
 
 def _mamba(mixer: Any, c: NemotronConfig, keep: list[Tensor]) -> tables.Mamba:
-    vectors = (mixer.conv1d.weight, mixer.conv1d.bias, mixer.A_log, mixer.D, mixer.dt_bias, mixer.norm.weight)
+    with torch.no_grad():
+        taps, A = mixer.conv1d.weight[:, 0].T.contiguous(), -torch.exp(mixer.A_log)
+    keep += [taps, A]
+    vectors = (taps, mixer.conv1d.bias, A, mixer.D, mixer.dt_bias, mixer.norm.weight)
     shape = (c.mamba_num_heads, c.mamba_head_dim, c.n_groups, c.ssm_state_size, c.conv_kernel)
     pointers = (tables.vector(vector) for vector in vectors)
     return tables.Mamba(

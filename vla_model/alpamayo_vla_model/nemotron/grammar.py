@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -58,6 +59,9 @@ class Vocabulary:
 class Grammar:
     """A grammar in llguidance's Lark dialect, followed token by token.
 
+    What may come next is remembered for every beginning of a text that was met, in all copies of the grammar: texts
+    under one grammar begin alike, and asking again costs a look-up.
+
     Args:
         vocabulary: Of the model.
         lark: The grammar.
@@ -70,67 +74,123 @@ class Grammar:
         self._vocabulary = vocabulary
         source = llguidance.LLMatcher.grammar_from_lark(lark)
         self._matcher = llguidance.LLMatcher(vocabulary.guide, source, log_level=0)
-        self._known: tuple[np.ndarray, int] | None = None
+        self._owned = True
+        self._begin(_Memory())
         if self._matcher.is_error():
             raise InputError(f"grammar: {self._error()}")
-        self.mask()
         if self.done:
             raise InputError("grammar: admits only the empty text, expected at least one token")
 
     @property
     def done(self) -> bool:
         """Whether nothing but the end may follow."""
-        if not self._matcher.is_accepting():
-            return False
-        allowed, count = self._allowed()
-        return count == 0 or (count == 1 and bool(allowed[self._vocabulary.eos]))
+        return self._now().done
+
+    @property
+    def accepting(self) -> bool:
+        """Whether the text may end here."""
+        return self._now().accepting
 
     def mask(self) -> Tensor:
-        """Return True for every token that may come next, `[vocab]`."""
-        return torch.from_numpy(self._allowed()[0])
-
-    def _allowed(self) -> tuple[np.ndarray, int]:
-        """Return what `mask` returns, and how many tokens may come next."""
-        if self._known is None:
-            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-            allowed = np.unpackbits(packed, count=self._vocabulary.size, bitorder="little").view(np.bool_)
-            count = int(np.count_nonzero(allowed))
-            if not self._matcher.is_accepting() and count == int(allowed[self._vocabulary.eos]):
-                raise InputError("grammar: no token of the model may come next, and the text is not complete")
-            self._known = allowed, count
-        return self._known
+        """Return True for every token that may come next, `[vocab]`; not to be written to."""
+        return self._now().allowed
 
     def forced(self) -> int | None:
         """Return the only token that may come next, if there is only one."""
-        allowed, count = self._allowed()
-        return int(allowed.argmax()) if count == 1 else None
+        return self._now().only
 
     def advance(self, token: int) -> bool:
         """Go on by a token; False, and no move, where it may not come next or only ends the text."""
-        if token == self._vocabulary.eos:
+        now = self._now()
+        if token == self._vocabulary.eos or not 0 <= token < self._vocabulary.size or not now.row[token]:
             return False
-        moved: bool = self._matcher.try_consume_tokens([token]) == 1
-        if moved:
-            self._known = None
-        return moved
+        self._tokens.append(token)
+        self._path.append(now.after.setdefault(token, _Beginning()))
+        return True
 
     def rollback(self, count: int) -> None:
         """Take back the last `count` tokens."""
-        if count and not self._matcher.rollback(count):
-            raise ValueError(f"cannot take back {count} tokens")
-        self._known = None if count else self._known
+        if count > len(self._tokens):
+            raise ValueError(f"cannot take back {count} of {len(self._tokens)} tokens")
+        if count:
+            del self._tokens[-count:], self._path[-count:]
 
     def fresh(self) -> Grammar:
         """Return the same grammar at its start."""
         other = object.__new__(Grammar)
-        other._vocabulary, other._known = self._vocabulary, None
-        other._matcher = self._matcher.deep_copy()
-        other._matcher.reset()
+        other._vocabulary, other._matcher, other._owned = self._vocabulary, self._matcher, False
+        other._begin(_Memory() if self._memory.nbytes > _MEMORY_BYTES else self._memory)
         return other
+
+    def _begin(self, memory: _Memory) -> None:
+        self._memory, self._path = memory, [memory.start]
+        self._tokens: list[int] = []
+        self._consumed: list[int] = []
+
+    def _now(self) -> _Beginning:
+        """Return what is known of the text so far, asking llguidance where it is not known yet."""
+        now = self._path[-1]
+        if not now.known:
+            self._follow()
+            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+            now.learn(packed, self._vocabulary, self._matcher.is_accepting())
+            self._memory.nbytes += now.row.nbytes
+        return now
+
+    def _follow(self) -> None:
+        """Bring llguidance's matcher to where the text is."""
+        if not self._owned:
+            self._matcher, self._owned = self._matcher.deep_copy(), True
+            self._matcher.reset()
+        pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self._tokens, self._consumed, strict=False))
+        same = sum(1 for _ in pairs)
+        if len(self._consumed) > same:
+            self._matcher.rollback(len(self._consumed) - same)
+        if self._matcher.try_consume_tokens(self._tokens[same:]) != len(self._tokens) - same:
+            raise InputError(f"grammar: {self._error()}")
+        self._consumed = list(self._tokens)
 
     def _error(self) -> str:
         text = str(self._matcher.get_error()).strip() or "unknown error"
         return text.splitlines()[0]
+
+
+_MEMORY_BYTES = 64 << 20  # of masks, after which a copy of a grammar starts with an empty memory
+
+
+class _Beginning:
+    """What may follow one beginning of a text, once it is known, and its continuations."""
+
+    __slots__ = ("accepting", "after", "allowed", "done", "known", "only", "row")
+
+    row: np.ndarray
+    allowed: Tensor
+    only: int | None
+    accepting: bool
+    done: bool
+
+    def __init__(self) -> None:
+        self.known = False
+        self.after: dict[int, _Beginning] = {}
+
+    def learn(self, packed: np.ndarray, vocabulary: Vocabulary, accepting: bool) -> None:
+        """Take note of llguidance's answer: a bit a token, and whether the text is complete."""
+        self.row = np.unpackbits(packed, count=vocabulary.size, bitorder="little").view(np.bool_)
+        count, eos = int(np.count_nonzero(self.row)), bool(self.row[vocabulary.eos])
+        if not accepting and count == int(eos):
+            raise InputError("grammar: no token of the model may come next, and the text is not complete")
+        self.allowed = torch.from_numpy(self.row)
+        self.only = int(self.row.argmax()) if count == 1 else None
+        self.accepting, self.done = accepting, accepting and count == int(eos)
+        self.known = True
+
+
+class _Memory:
+    """The beginnings that copies of one grammar have met."""
+
+    def __init__(self) -> None:
+        self.start = _Beginning()
+        self.nbytes = 0
 
 
 class Thinking:
