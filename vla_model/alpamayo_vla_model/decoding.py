@@ -69,19 +69,18 @@ def speak(
         jump_ahead: whether forced tokens are appended in one step.
         earlier: records that were spoken before; the model checks in one call how far they are still right.
     """
-    cache = backbone.new_cache(1)
-    hidden = backbone(embeddings=prompt, cache=cache, return_hidden=True)
     request = Request([TOKEN[REASON]], MAX_TOKENS, temperature, seed=seed, constraint=reasoning_grammar(), eos=())
     engine = Engine(backbone, drafter=_drafter(backbone, earlier), jump_ahead=jump_ahead, keep_hidden=True)
-    engine.attach(cache, hidden, [request], prompt)
+    engine.submit(request, prompt)
     found = engine.step()
     while not found:
         found = engine.step()
     result = found[0][1]
     stats = result.stats
     assert result.hidden is not None
+    assert result.prompt_hidden is not None
     decoded = Decoded(result.tokens, stats.forced, stats.drafted, stats.accepted, engine.rounds)
-    return decoded, torch.cat([hidden, result.hidden[None]], dim=1)
+    return decoded, torch.cat([result.prompt_hidden, result.hidden])[None]
 
 
 def _drafter(backbone: NemotronModel, earlier: Sequence[Sequence[int]]) -> Drafter | None:

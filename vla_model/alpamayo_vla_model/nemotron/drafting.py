@@ -64,6 +64,9 @@ class Drafter(Protocol):
     def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
         """Return tokens that may follow each sequence; an empty list where there is no guess."""
 
+    def propose_first(self, trail: Trail) -> list[int]:
+        """Return tokens that may follow a prompt which the model has not read yet."""
+
     def select(self, rows: Sequence[int]) -> None:
         """Keep the named sequences, in this order."""
 
@@ -99,6 +102,10 @@ class PromptLookup:
 
     def join(self, other: Drafter) -> None:
         """Do nothing."""
+
+    def propose_first(self, trail: Trail) -> list[int]:
+        """Return what `propose` does."""
+        return self.propose([trail])[0]
 
     def _find(self, tokens: list[int]) -> list[int]:
         for size in range(min(self.longest, len(tokens) - 1), 0, -1):
@@ -153,6 +160,10 @@ class Recall:
         if self.otherwise is not None and isinstance(other, Recall) and other.otherwise is not None:
             self.otherwise.join(other.otherwise)
 
+    def propose_first(self, trail: Trail) -> list[int]:
+        """Return the recalled tokens."""
+        return self._recall(trail)
+
     def _recall(self, trail: Trail) -> list[int]:
         said = trail.tokens[trail.prompt :]
         for answer in reversed(self.answers):
@@ -188,6 +199,10 @@ class MTPDrafter:
     def fresh(self) -> MTPDrafter:
         """Return the same drafter for a new batch."""
         return MTPDrafter(self.model, self.depth)
+
+    def propose_first(self, trail: Trail) -> list[int]:
+        """Return nothing: this drafter has not read the prompt either."""
+        return []
 
     def observe(self, fed: Fed) -> None:
         """Run the block over the kept tokens, each with the embedding of the one after it."""
@@ -254,6 +269,10 @@ class ModelDrafter:
     def fresh(self) -> ModelDrafter:
         """Return the same drafter for a new batch."""
         return ModelDrafter(self.model, self.depth)
+
+    def propose_first(self, trail: Trail) -> list[int]:
+        """Return nothing: this drafter has not read the prompt either."""
+        return []
 
     def observe(self, fed: Fed) -> None:
         """Feed the kept tokens."""

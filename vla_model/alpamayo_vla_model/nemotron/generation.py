@@ -65,12 +65,14 @@ class Result:
         finish: ``eos``, ``grammar`` (complete) or ``length``.
         stats: How it came about.
         hidden: Hidden states of the tokens, `[tokens, hidden]`, if they were asked for.
+        prompt_hidden: Those of the prompt, `[prompt, hidden]`, if they were asked for and the engine read it.
     """
 
     tokens: list[int]
     finish: str
     stats: Stats
     hidden: Tensor | None = None
+    prompt_hidden: Tensor | None = None
 
 
 class Row:
@@ -83,6 +85,7 @@ class Row:
         self.finish = ""
         self.stats = Stats()
         self.hidden: list[Tensor] = []
+        self.prompt_hidden: Tensor | None = None
         self.constraint = None if request.constraint is None else request.constraint.fresh()
         self._eos = request.eos if request.eos is not None else eos
         self._jump_ahead = jump_ahead
@@ -201,7 +204,7 @@ class Engine:
         self._jump_ahead = jump_ahead
         self._max_batch = max_batch
         self._keep_hidden = keep_hidden
-        self._waiting: deque[tuple[int, Request]] = deque()
+        self._waiting: deque[tuple[int, Request, Tensor | None]] = deque()
         self._rows: list[tuple[int, Row]] = []
         self._cache: NemotronCache | None = None
         self._next = 0
@@ -211,8 +214,13 @@ class Engine:
         """Whether a request is waiting or running."""
         return bool(self._waiting or self._rows)
 
-    def submit(self, request: Request) -> int:
+    def submit(self, request: Request, embeddings: Tensor | None = None) -> int:
         """Queue a request and return its number.
+
+        Args:
+            request: What to generate.
+            embeddings: The whole prompt, `[1, time, hidden]`, where it is not made of tokens alone; the request's
+                own prompt then serves drafters.
 
         Raises:
             InputError: The prompt is empty, holds unknown tokens, or leaves no room in the model's context.
@@ -224,12 +232,13 @@ class Engine:
             raise InputError(f"request: the prompt holds tokens outside 0 to {config.vocab_size - 1}")
         if request.max_tokens < 1:
             raise InputError(f"request: max_tokens is {request.max_tokens}, expected at least 1")
-        if len(prompt) + request.max_tokens > config.max_position_embeddings:
+        length = len(prompt) if embeddings is None else embeddings.shape[1]
+        if length + request.max_tokens > config.max_position_embeddings:
             raise InputError(
-                f"request: {len(prompt)} prompt tokens and {request.max_tokens} new ones exceed the context of "
+                f"request: {length} prompt tokens and {request.max_tokens} new ones exceed the context of "
                 f"{config.max_position_embeddings}"
             )
-        self._waiting.append((self._next, request))
+        self._waiting.append((self._next, request, embeddings))
         self._next += 1
         return self._next - 1
 
@@ -267,41 +276,54 @@ class Engine:
         Returns:
             The numbers of the requests.
         """
-        numbers = []
-        rows = []
-        for request in requests:
-            rows.append(Row(request, self.model.config.eos_token_ids, self._jump_ahead))
-            numbers.append(self._next)
-            self._next += 1
+        numbers = list(range(self._next, self._next + len(requests)))
+        self._next += len(requests)
+        rows = [Row(request, self.model.config.eos_token_ids, self._jump_ahead) for request in requests]
         with torch.no_grad():
-            self._start(rows, cache, hidden, embeddings, None)
-        self._rows += list(zip(numbers, rows, strict=True))
+            logits = self.model.logits(hidden[:, -1:])
+            for row, choices, scores in zip(rows, logits.argmax(-1).cpu(), logits, strict=True):
+                row.extend(choices, scores, [])
+            fed = None
+            if embeddings is not None:
+                fed = Fed(None, embeddings, hidden, [hidden.shape[1]] * len(rows), [row.tokens[0] for row in rows])
+            drafter = None if self._blank is None else self._blank.fresh()
+            self._take_in(list(zip(numbers, rows, strict=True)), cache, drafter, fed)
         return numbers
 
-    def _admit(self, number: int, request: Request) -> None:
+    def _admit(self, number: int, request: Request, embeddings: Tensor | None) -> None:
+        """Read a prompt, and with it what a drafter may already propose to follow it."""
         row = Row(request, self.model.config.eos_token_ids, self._jump_ahead)
-        tokens = torch.tensor([list(request.prompt)], device=self.model.device)
+        drafter = None if self._blank is None else self._blank.fresh()
+        draft = [] if drafter is None else drafter.propose_first(row.trail)[: request.max_tokens - 1]
+        prompt = [] if embeddings is not None else list(request.prompt)
+        tokens = torch.tensor([[*prompt, *draft]], dtype=torch.long, device=self.model.device)
         embedded, cache = self.model.embed(tokens), self.model.new_cache(1)
-        hidden = self.model(embeddings=embedded, cache=cache, return_hidden=True)
-        self._start([row], cache, hidden, embedded, tokens)
-        self._rows.append((number, row))
+        if embeddings is not None:
+            embedded = torch.cat([embeddings, embedded], dim=1)
+        length = embedded.shape[1] - len(draft)
+        hidden = self.model(embeddings=embedded, cache=cache, return_hidden=True, tentative=bool(draft))
+        logits = self.model.logits(hidden[0, length - 1 :])
+        kept = length + row.extend(logits.argmax(-1).cpu(), logits, draft)
+        if draft:
+            cache.commit(kept)
+        if self._keep_hidden:
+            row.prompt_hidden, row.hidden = hidden[0, :length], [hidden[0, length:kept]]
+        fed = Fed(None if embeddings is not None else tokens, embedded, hidden, [kept], [(row.pending or [0])[0]])
+        self._take_in([(number, row)], cache, drafter, fed)
 
-    def _start(
-        self, rows: list[Row], cache: NemotronCache, hidden: Tensor, embeddings: Tensor | None, tokens: Tensor | None
+    def _take_in(
+        self, rows: list[tuple[int, Row]], cache: NemotronCache, drafter: Drafter | None, fed: Fed | None
     ) -> None:
-        logits = self.model.logits(hidden[:, -1:])
-        for row, choices, scores in zip(rows, logits.argmax(-1), logits, strict=True):
-            row.extend(choices, scores, [])
-        if self._blank is not None:
-            drafter = self._blank.fresh()
-            if embeddings is not None:
-                following = [row.tokens[0] for row in rows]
-                drafter.observe(Fed(tokens, embeddings, hidden, [hidden.shape[1]] * len(rows), following))
+        """Put started rows with their memory beside those that run."""
+        if drafter is not None:
+            if fed is not None:
+                drafter.observe(fed)
             if self._drafter is None:
                 self._drafter = drafter
             else:
                 self._drafter.join(drafter)
         self._cache = cache if self._cache is None else NemotronCache.stack([self._cache, cache])
+        self._rows += rows
 
     def _round(self) -> None:
         rows = [row for _, row in self._rows]
@@ -378,4 +400,4 @@ def generate(
 
 def _result(row: Row) -> Result:
     hidden = torch.cat(row.hidden)[: len(row.tokens)] if row.hidden else None
-    return Result(row.tokens, row.finish, row.stats, hidden)
+    return Result(row.tokens, row.finish, row.stats, hidden, row.prompt_hidden)
