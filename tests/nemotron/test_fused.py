@@ -151,3 +151,24 @@ def test_tiny_steps_are_exact():
         wide(ids(1, 1, t), cache=caches[1])
     narrow, exact = caches[0].layers[0].ssm, caches[1].layers[0].ssm
     assert float((narrow.double() - exact).norm() / exact.norm()) < 2e-6
+
+
+@torch.no_grad()
+def test_a_stream_may_forget_old_slots():
+    model = make(SHAPES["every block"])
+    cache = model.new_cache(2)
+    model(ids(2, 7, 0), cache=cache)
+    point = cache.snapshot()
+    for t in range(1, 6):
+        model(ids(2, 7, t), cache=cache)
+        cache.forget(10)
+        assert cache.length == min(10, 7 * (t + 1))
+    with pytest.raises(ValueError, match="given up"):
+        cache.restore(point)
+    slots = [state.keys.shape[2] for state in cache.layers if hasattr(state, "keys")]
+    assert slots == [10]
+    whole = model.new_cache(2)
+    model(torch.cat([ids(2, 7, t) for t in range(6)], 1), cache=whole)
+    keys, kept = (c.layers[2].keys for c in (whole, cache))
+    assert torch.equal(cache.layers[0].ssm, whole.layers[0].ssm)  # in front of the attention nothing is forgotten
+    torch.testing.assert_close(kept, keys[:, :, 32:42], rtol=1e-5, atol=1e-5)

@@ -1,28 +1,41 @@
-"""Memory and decode time while a long text is streamed through the `tiny` model.
+"""Memory and decode time of the `tiny` model while a long text is streamed through it, on one core.
 
-OMP_NUM_THREADS=1 python vla_model/benchmarks/streaming.py [TOKENS]
+OMP_NUM_THREADS=1 python vla_model/benchmarks/streaming.py [--tokens 1048576] [--exact 32768] [--window 1024]
+
+- **all slots kept**: the exact model. Keys and values grow by the token, and the work of attention with the square of
+  the stream: a million tokens would be 8e14 operations, hours on a core. It is streamed up to `--exact` tokens; for
+  the full length the slots are filled with random numbers, and memory and decode time are measured over them.
+- **latest slots kept** (`NemotronCache.forget`): the whole stream, in constant memory. The Mamba-2 states remember
+  everything, the attention the last `--window` tokens and a chunk.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import os
 from pathlib import Path
 
 import torch
 from record import interleaved, write
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.cache import NemotronCache
+from alpamayo_vla_model.nemotron.cache import KeyValueState, NemotronCache
 
 RESULTS = Path(__file__).parent / "results.csv"
 CHUNK = 512
 
 
-def formula(model: NemotronModel, tokens: int) -> int:
+def formula(model: NemotronModel, slots: int) -> int:
     """Return the bytes that states, convolution inputs and keys and values take."""
     c = model.config
     states = c.pattern.count("M") * 4 * (c.d_inner * c.ssm_state_size + (c.conv_kernel - 1) * c.conv_dim)
-    return states + tokens * c.pattern.count("*") * 2 * c.num_key_value_heads * c.head_dim * 4
+    return states + slots * c.pattern.count("*") * 2 * c.num_key_value_heads * c.head_dim * 4
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def decode_seconds(model: NemotronModel, cache: NemotronCache) -> float:
@@ -37,24 +50,60 @@ def decode_seconds(model: NemotronModel, cache: NemotronCache) -> float:
     return interleaved({"step": step}, repeats=10, inner=3)["step"]
 
 
-@torch.no_grad()
-def main() -> None:
-    """Stream, measure at powers of two and write the CSV."""
-    torch.set_num_threads(1)
-    total = int(sys.argv[1]) if len(sys.argv) > 1 else 16384
-    model = NemotronModel(NemotronConfig.preset("tiny")).eval()
-    cache, generator = model.new_cache(1), torch.Generator().manual_seed(0)
-    rows, mark = [], 1024
-    while cache.tokens < total:
+def row(model: NemotronModel, cache: NemotronCache, tokens: int, kind: str) -> tuple[str, float, str, str]:
+    """Measure a cache as it stands."""
+    ratio = cache.nbytes / formula(model, cache.tokens)
+    note = f"cache {cache.nbytes / 2**20:.2f} MiB, {ratio:.3f} of the formula"
+    return f"{kind}, {tokens} tokens", 1e3 * decode_seconds(model, cache), "ms/token", note
+
+
+def stream(model: NemotronModel, total: int, window: int | None) -> list[tuple[str, float, str, str]]:
+    """Stream random tokens, with a measurement at powers of four from 1024 on and at the end."""
+    cache, generator = (
+        model.new_cache(1, capacity=total if window is None else window),
+        torch.Generator().manual_seed(0),
+    )
+    kind, rows, mark = "all slots" if window is None else f"latest {window} slots", [], 1024
+    for done in range(CHUNK, total + 1, CHUNK):
         tokens = torch.randint(0, model.config.vocab_size, (1, CHUNK), generator=generator)
         hidden = model(tokens, cache=cache, return_hidden=True)
         assert bool(torch.isfinite(hidden).all())
-        if cache.tokens in (mark, total):
+        if window is not None:
+            cache.forget(window)
+        if done == mark or done + CHUNK > total:
             mark *= 4
-            ratio = cache.nbytes / formula(model, cache.tokens)
-            note = f"cache {cache.nbytes / 2**20:.2f} MiB, {ratio:.3f} of the formula"
-            rows.append((f"{cache.tokens} tokens", 1e3 * decode_seconds(model, cache), "ms/token", note))
-    write(RESULTS, "streamed prefill", rows)
+            rows.append(row(model, cache, done, kind))
+            print(rows[-1], flush=True)
+    return rows
+
+
+def filled(model: NemotronModel, total: int) -> tuple[str, float, str, str]:
+    """Measure a cache whose slots were filled with random numbers instead of streamed."""
+    before = resident()
+    cache, generator = model.new_cache(1, capacity=total + 1), torch.Generator().manual_seed(0)
+    for state in cache.layers:
+        if isinstance(state, KeyValueState):
+            state.keys.normal_(generator=generator)
+            state.values.normal_(generator=generator)
+    cache.advance(total, None, False)
+    ratio = (resident() - before) / formula(model, total)
+    name, value, unit, note = row(model, cache, total, "all slots, filled not streamed")
+    return name, value, unit, f"{note}; the process grew by {ratio:.3f} of it"
+
+
+@torch.no_grad()
+def main() -> None:
+    """Stream, measure and write the CSV."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tokens", type=int, default=1 << 20)
+    parser.add_argument("--exact", type=int, default=1 << 15)
+    parser.add_argument("--window", type=int, default=1024)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = NemotronModel(NemotronConfig.preset("tiny")).eval()
+    decode_seconds(model, model.new_cache(1))
+    rows = [filled(model, options.tokens), *stream(model, options.exact, None)]
+    write(RESULTS, "streamed prefill", [*rows, *stream(model, options.tokens, options.window)])
 
 
 if __name__ == "__main__":

@@ -230,6 +230,24 @@ class NemotronCache:
         self.length, self.valid, self._pending = point.length, point.valid, 0
         self._rewinds.append(point.length)
 
+    def forget(self, keep: int) -> None:
+        """Drop all attention slots but the latest `keep`, for streams without end; earlier snapshots are void.
+
+        Without positions in the attention, slots can go without anything else changing. The Mamba-2 states, which
+        remember all of the stream, stay as they are.
+        """
+        if self.prefix_length or self._pending:
+            raise ValueError("a cache with a shared prefix or a pending draft cannot forget")
+        drop = self.length - keep
+        if drop <= 0:
+            return
+        for state in self.layers:
+            if isinstance(state, KeyValueState):
+                state.keys, state.values = (m[:, :, drop : self.length].clone() for m in (state.keys, state.values))
+                state.frozen = 0
+        self.length, self.valid = keep, None if self.valid is None else self.valid[:, drop:]
+        self._rewinds.append(0)
+
     def fork(self, k: int) -> NemotronCache:
         """Return a cache of k sequences for each one here, side by side; the keys so far are shared."""
         if self.prefix_length:

@@ -103,13 +103,17 @@ class FusedBlocks:
         self._places += [(m._buffers, n) for layer in layers for m in layer.modules() for n in m._buffers]
         self._places += [(norm._parameters, "weight")]
         self._places = [(owner, name) for owner, name in self._places if owner[name] is not None]
-        self._hooks = [m._forward_hooks for layer in layers for m in layer.modules()]
+        modules = [module for layer in layers for module in layer.modules()]
+        self._hooks = [hooks for m in modules for hooks in (m._forward_hooks, m._forward_pre_hooks)]
         self._tensors = [owner[name] for owner, name in self._places]
         self._marks = self._state()
         self._panels: list[Tensor] = []
         self._blocks = (tables.Block * len(pattern))()
-        self.readable = all(tensor.device.type == "cpu" for tensor in self._tensors)
+        plain = (Tensor, nn.Parameter)  # and not sharded ones, for example
+        self.readable = all(tensor.device.type == "cpu" and type(tensor) in plain for tensor in self._tensors)
         try:
+            if not self.readable:
+                raise TypeError("weights are not at hand")
             for block, letter, layer in zip(self._blocks, pattern, layers, strict=True):
                 _fill(block, letter, layer, config, self._panels)
             self._last_norm = tables.vector(norm.weight)
