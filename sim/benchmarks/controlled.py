@@ -14,12 +14,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from gpudrive_peer import Peer
 from record import cpu_seconds, report
 
 from alpamayo_datasets import open_log
 from alpamayo_sim.engine import World
 from alpamayo_sim.scenario import scenario_of_log, with_egos
+from alpamayo_sim.warp_runtime import wp
 
 CHUNK = 30  # steps of one turn
 
@@ -35,6 +37,8 @@ class Ours:
         rng = np.random.default_rng(0)
         shape = (CHUNK, copies, self.controlled, 2)
         self.controls = (rng.uniform(-1.0, 1.0, shape) * [4.0, 0.1]).astype(np.float32)
+        self.graph = self.world.capture()
+        self.inputs = wp.to_torch(self.world.device_inputs["controls"])
 
     def steps(self, observe: bool) -> None:
         """A chunk of steps with random actions."""
@@ -44,6 +48,14 @@ class Ours:
             self.world.step(controls)
             if observe:
                 self.world.vector_view()
+
+    def graph_steps(self) -> None:
+        """The same with the captured graph of a step and its observations, controls as a torch policy writes them."""
+        for controls in self.controls:
+            if self.world.step_index[0] >= self.steps_at_most:
+                self.world.reset()
+            self.inputs[:] = torch.from_numpy(controls)
+            wp.capture_launch(self.graph)
 
 
 def main() -> None:
@@ -61,6 +73,7 @@ def main() -> None:
     works = {
         "step": lambda: ours.steps(False),
         "step + 1917 floats": lambda: ours.steps(True),
+        "step + 1917 floats, captured": ours.graph_steps,
         "limit: only writing 1917 floats": lambda: [rows.fill(0.5) for _ in range(CHUNK)],
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -74,8 +87,9 @@ def main() -> None:
         report("controlled", f"{case}, {name}", CHUNK * arguments.copies * cars / seconds, "agent-steps/s")
     if arguments.pufferlib:
         *_, theirs = taken
-        ratio = taken[theirs] / peer.controlled / (taken["step + 1917 floats"] / ours.controlled)
-        report("controlled", f"{case}, ratio to PufferLib's C", ratio, "times")
+        for name in ("step + 1917 floats", "step + 1917 floats, captured"):
+            ratio = taken[theirs] / peer.controlled / (taken[name] / ours.controlled)
+            report("controlled", f"{case}, {name}, to PufferLib's C", ratio, "times")
 
 
 if __name__ == "__main__":

@@ -161,21 +161,19 @@ class World:
         self._launches["assess"].launch()
 
     def capture(self, agents: int = AGENTS, pieces: int = PIECES) -> Any:
-        """A CUDA graph of ``step_on_device`` and of the observations after it: run it with ``wp.capture_launch``.
+        """A graph of ``step_on_device`` and of the observations after it: run it with ``wp.capture_launch``.
 
-        It holds until a scenario is assigned that makes arrays grow; then capture again.
-
-        Raises:
-            InputError: the worlds are not on a GPU.
+        On a GPU it is a CUDA graph, on the CPU it spares the time of the single launches. The world stays where it
+        is. The graph holds until arrays grow, for a scenario with more agents or a larger map; then capture again.
         """
-        if self.device == "cpu":
-            raise InputError("capture: a CUDA graph needs worlds on a GPU, these are on the CPU")
         self._active.set(True)
         self._replayed.set(False)
         self._described(agents, pieces)  # loads the kernels and makes the memory
+        saved = self.snapshot()
         with wp.ScopedCapture(device=self.device) as capture:
             self.step_on_device()
             self._described(agents, pieces)
+        self.restore(saved)
         return capture.graph
 
     def track(self, plans: Float[Array, "worlds *egos 64 4"]) -> Float32[Array, "worlds *egos 2"]:
