@@ -21,8 +21,10 @@ check: .venv/installed
 	$(BIN)/lint-imports
 
 # Speed beside the peers, on a quiet machine; figures go to the benchmarks' results.csv.
+# PEERS is a Python that has the other simulators: pip install envpool highway-env
 bench-sim: .venv/installed
 	for script in scaling replay controlled sensors; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/$$script.py || exit; done
+	OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/traffic.py $(if $(PEERS),--peers $(PEERS))
 
 bench-model: .venv/installed
 	for script in peer structured streaming; do OMP_NUM_THREADS=1 $(BIN)/python vla_model/benchmarks/$$script.py || exit; done

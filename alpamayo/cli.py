@@ -95,6 +95,9 @@ def replay(
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
+    reactive: Annotated[
+        bool, typer.Option("--reactive", help="Recorded vehicles brake where the recording has become impossible.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Drive in a recorded scene in closed loop, while the others repeat what they did."""
@@ -103,7 +106,7 @@ def replay(
     from alpamayo_sim.scenario import scenario_of_log
 
     check_name(driver)
-    scenario = scenario_of_log(open_log(log))
+    scenario = scenario_of_log(open_log(log), reactive=reactive)
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"

@@ -72,6 +72,9 @@ def before(lane: wp.int32, s: wp.float32, b: wp.int32, other_lane: wp.int32, oth
 @wp.func
 def row_of(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.int32:
     """The first row that does not come before an agent that would be at a place of a lane."""
+    low = state.rank[w, a]
+    if state.row_lane[w, low] == lane and state.row_s[w, low] == s:
+        return low
     low = wp.int32(0)
     high = wp.int32(slot.agents)
     while low < high:

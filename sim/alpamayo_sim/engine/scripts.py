@@ -124,7 +124,12 @@ def shift_sideways(state: State, w: wp.int32, a: wp.int32, time: wp.float32):
     duration = state.shift_duration[w, a]
     if duration <= 0.0:
         return
-    x = wp.clamp((time - state.shift_start[w, a]) / duration, 0.0, 1.0)
+    x = wp.max((time - state.shift_start[w, a]) / duration, 0.0)
+    if x >= 1.0:
+        state.lateral[w, a] = state.shift_to[w, a]
+        state.lateral_rate[w, a] = 0.0
+        state.shift_duration[w, a] = 0.0
+        return
     v = state.shift_rate[w, a] * duration
     d = state.shift_to[w, a] - state.shift_from[w, a] - v
     c3 = 10.0 * d + 4.0 * v

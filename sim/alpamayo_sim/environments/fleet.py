@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float64, UInt8
 
 from alpamayo_sim.driver import PLAN_STEPS
+from alpamayo_sim.dynamics import Dynamics, dynamics_of
 from alpamayo_sim.engine import Egos, World, WorldState
 from alpamayo_sim.environments.rewards import Reward, infos_of, rewards_of
 from alpamayo_sim.environments.senses import Observations, Senses, SenseSettings
@@ -49,7 +51,8 @@ class Settings(SenseSettings):
 
     Sensors take their noise from ``sensor_seed`` and the scenario's own. An episode ends (terminated) with a collision,
     on leaving the drivable area if ``ends_off_road``, and on arrival; it is cut off (truncated) when the scenario's
-    duration or ``max_episode_steps`` is over.
+    duration or ``max_episode_steps`` is over. ``dynamics`` (a mapping will do) replaces the scenario's, see
+    ``alpamayo_sim.dynamics``; ``reactive`` makes recorded road users react, see ``Scenario``.
     """
 
     action: str = "control"
@@ -57,6 +60,8 @@ class Settings(SenseSettings):
     max_episode_steps: int | None = None
     reward: Reward = field(default_factory=Reward)
     device: str = "cpu"
+    dynamics: Dynamics | None = None
+    reactive: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +69,12 @@ class Settings(SenseSettings):
             raise InputError(f"action is {self.action!r}, must be one of {', '.join(map(repr, ACTIONS))}")
         if self.max_episode_steps is not None and self.max_episode_steps < 1:
             raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
+
+    def adapted(self, scenario: Scenario) -> Scenario:
+        """A scenario with the dynamics and the reactions that are asked for; the same one for the same one."""
+        if self.dynamics is None and not self.reactive:
+            return scenario
+        return _adapted(scenario, self.dynamics or scenario.dynamics, self.reactive or scenario.reactive)
 
     def controls(self, actions: Array) -> Array:
         """Acceleration (m/s²) and curvature (1/m) from actions that are no trajectories."""
@@ -101,7 +112,14 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     if not isinstance(reward, Reward):
         _check_names(reward, Reward, "reward")
         reward = Reward(**reward)
+    if values.get("dynamics") is not None:
+        values = {**values, "dynamics": dynamics_of(values["dynamics"])}
     return Settings(**{**values, "reward": reward})
+
+
+@lru_cache(maxsize=256)
+def _adapted(scenario: Scenario, dynamics: Dynamics, reactive: bool) -> Scenario:
+    return dataclasses.replace(scenario, dynamics=dynamics, reactive=reactive)
 
 
 def _check_names(values: Mapping[str, Any], kind: type, what: str) -> None:
@@ -133,7 +151,7 @@ class Fleet:
 
     def begin(self, worlds: Sequence[int], generators: Sequence[np.random.Generator]) -> None:
         """Draw new scenarios for some worlds, each from its own generator; the first time it must be all."""
-        scenarios = [self.source(generators[w]) for w in worlds]
+        scenarios = [self.settings.adapted(self.source(generators[w])) for w in worlds]
         if self.world is None:
             self.world = World(scenarios, device=self.settings.device)
             self._senses = Senses(self.world, self.settings)

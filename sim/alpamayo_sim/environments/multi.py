@@ -151,7 +151,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         return self._fleet.running
 
     def _next_scenario(self, rng: np.random.Generator) -> Scenario:
-        scenario, most = self.source(rng), len(self.possible_agents)
+        scenario, most = self.settings.adapted(self.source(rng)), len(self.possible_agents)
         if not scenario.egos and self.controlled is None:
             all_of_them = with_egos(scenario).egos
             scenario = with_egos(scenario, [ego.track_id for ego in all_of_them[: most - 1]])
