@@ -46,6 +46,23 @@ def test_the_spec_goes_through_json() -> None:
     assert data_equivalence(env.reset(seed=4), again.reset(seed=4))
 
 
+def test_dynamics_are_a_setting_that_goes_through_json() -> None:
+    wanted = {"model": "dynamic", "substeps": 3, "steering_rate": 0.5}
+    env = gymnasium.make(environments.LONG_TAIL, families=["debris"], dynamics=wanted)
+    assert env.spec is not None
+    again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
+    plain = gymnasium.make(environments.LONG_TAIL, families=["debris"])
+    for each in (env, again, plain):
+        each.reset(seed=4)
+    action = np.array([0.0, 0.02], np.float32)
+    for _ in range(10):
+        results = [each.step(action)[0] for each in (env, again, plain)]
+    assert (results[0] == results[1]).all()
+    assert not (results[0] == results[2]).all()
+    with pytest.raises(InputError, match="dynamics has no setting 'wheels'"):
+        gymnasium.make(environments.LONG_TAIL, dynamics={"wheels": 3})
+
+
 def test_one_and_many_of_a_seed_are_the_same() -> None:
     many = gymnasium.make_vec(environments.LONG_TAIL, num_envs=2, families=["cut-in", "wrong-way"])
     assert isinstance(many.unwrapped, DrivingVectorEnv)

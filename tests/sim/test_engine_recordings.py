@@ -60,3 +60,20 @@ def test_a_recording_as_an_environment(recorded: Scenario) -> None:
         assert observation in env.observation_space
         observation, *_ = env.step(np.zeros(2, np.float32))
     assert (observation[76 + 441 :].reshape(200, 7)[:, 2:4] != 0.0).any(axis=1).all()  # 200 pieces of map are near
+
+
+def test_nobody_reacts_to_an_ego_that_keeps_to_its_recording(recorded: Scenario) -> None:
+    plain, reactive = World([recorded]), World([scenario_of_log(recorded.scene, reactive=True)])
+    for _ in range(recorded.steps):
+        for world in (plain, reactive):
+            world.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
+        assert (plain.agent_pose == reactive.agent_pose).all()
+
+
+def test_nobody_drives_into_an_ego_that_brakes(recorded: Scenario) -> None:
+    plain, reactive = World([recorded]), World([scenario_of_log(recorded.scene, reactive=True)])
+    for _ in range(recorded.steps):
+        for world in (plain, reactive):
+            world.step(np.array([[-3.0, 0.0]]))
+    assert plain.first_contacts(0)
+    assert reactive.first_contacts(0) == []
