@@ -27,7 +27,7 @@ bench-sim: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/traffic.py $(if $(PEERS),--peers $(PEERS))
 
 bench-model: .venv/installed
-	for script in peer structured streaming; do OMP_NUM_THREADS=1 $(BIN)/python vla_model/benchmarks/$$script.py || exit; done
+	for script in peer structured streaming latent_moe; do OMP_NUM_THREADS=1 $(BIN)/python vla_model/benchmarks/$$script.py || exit; done
 	OMP_NUM_THREADS=1 $(BIN)/python kernels/benchmarks/operators.py
 
 bench-validator: .venv/installed

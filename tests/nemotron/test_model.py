@@ -66,6 +66,18 @@ def test_chunked_prefill_equals_one_call_at_every_split(pattern):
         assert cache.tokens == 19
 
 
+@torch.no_grad()
+def test_a_long_context_is_continued_without_a_large_mask(monkeypatch):
+    """The same from where a mask of queries by keys would be too large to make."""
+    model, tokens = make("M*"), draw(2, 40)
+    want = model(tokens)
+    for module in ("alpamayo_kernels.attention.sdpa", "alpamayo_vla_model.nemotron.model"):
+        monkeypatch.setattr(f"{module}.MASK_NUMBERS", 50)
+    cache = model.new_cache(2)
+    parts = [model(part, cache=cache) for part in tokens.split([15, 20, 5], dim=1)]
+    assert relative(torch.cat(parts, 1), want) < 2e-6
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 @torch.no_grad()
 def test_decode_equals_prefill(pattern):
