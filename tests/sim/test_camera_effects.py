@@ -272,6 +272,19 @@ def test_worlds_see_what_a_renderer_sees():
     assert shared.shape == (2, 64, 96)
 
 
+def test_a_rolling_shutter_knows_the_egos_motion():
+    made = drive(0, rain=0.0)
+    world, rig = World([made]), with_imaging(FRONT, readout=0.05)
+    for _ in range(3):
+        world.step(np.array([[1.0, 0.02]], np.float32))
+    truth, rate = world.truth(0), float(world.ego_curvature[0])
+    assert rate > 0.0
+    images, single = WorldCameras(world, rig).render(), CameraRenderer(made.scene, rig).draw(truth, rate)
+    assert np.array_equal(images.instance[0], single.instance)
+    assert np.allclose(images.depth[0], single.depth, rtol=1e-4)
+    assert not np.array_equal(single.depth, CameraRenderer(made.scene, FRONT).draw(truth).depth)
+
+
 def test_images_reach_torch_without_a_copy():
     torch = pytest.importorskip("torch")
     cameras = WorldCameras(World([drive(0)]), FRONT)

@@ -29,8 +29,8 @@ class CameraImages:
     """Images of all cameras of a rig at one time; of many worlds with a leading axis.
 
     ``depth`` is the range in m along each pixel's ray (``Camera.rays``), infinite for the sky. ``semantic`` holds
-    ``Semantic`` values. ``instance`` is the row of the agent in ``Agents``, -2 - i for signal i, ``EGO_INSTANCE``
-    for a world's ego seen by another agent, else -1.
+    ``Semantic`` values. ``instance`` is the row of the agent in ``Agents`` (as the scene's ego has them),
+    -2 - i for signal i, ``EGO_INSTANCE`` for that ego seen by another agent, else -1.
     """
 
     rgb: UInt8[Array, "*worlds cameras height width 3"]

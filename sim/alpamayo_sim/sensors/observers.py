@@ -56,9 +56,9 @@ class Observers:
         return [self.world.scenarios[w].scene for w, _ in self.pairs]
 
     def turn_rates(self) -> Float32[Array, " observers"]:
-        """Yaw rate (rad/s) of each observer: an ego's own; other agents are taken not to turn."""
-        rates = self.world.ego_speed * self.world.ego_curvature
-        return np.array([rates[w] if agent == 0 else 0.0 for w, agent in self.pairs], np.float32)
+        """Yaw rate (rad/s) of each observer: of egos their own; other agents are taken not to turn."""
+        rates = self.world.egos.speed * self.world.egos.curvature
+        return np.array([rates[w, a] if a < rates.shape[1] else 0.0 for w, a in self.pairs], np.float32)
 
     def _watch(self, w: int, agent: int, ground: int) -> Watch:
         scenario = self._scenarios[w]
