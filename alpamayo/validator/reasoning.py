@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from alpamayo.validator.lane_field import route_field
-from alpamayo.validator.situation import Situation, plans_in_world
+from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import RuleResult, not_applicable
 from alpamayo_sim.driver import Truth
 from alpamayo_sim.geometry import box_corners, from_frame, segment_gap, to_frame
@@ -71,21 +71,24 @@ class Consistency:
 
 
 def meta_actions(
-    plan: Float[Array, "64 4"], speed: float, route: Route | None, pose: Float64[Array, "3"]
-) -> MetaActions:
-    """What a plan of the ego frame at ``pose`` does, from the present ``speed`` (m/s) on."""
-    world, speeds = plans_in_world(np.asarray(plan, np.float64)[None], np.asarray(pose, np.float64), speed)
-    shift = world[0, :, 1] - world[0, 0, 1] if route is None else _offset(route, world[0])
+    plans: Float[Array, "n 64 4"], speeds: Float[Array, " n"], route: Route | None, poses: Float64[Array, "n 3"]
+) -> list[MetaActions]:
+    """What plans do, each of the ego frame at its pose, from its present speed (m/s) on."""
+    plans, speeds = np.asarray(plans, np.float64), np.asarray(speeds, np.float64)
+    heading = np.concatenate([np.zeros((len(plans), 1)), plans[..., 2]], axis=1)
     if route is None:
-        shift = np.concatenate([[0.0], np.asarray(plan, np.float64)[:, 1]])
-    change = shift - shift[0]
-    return MetaActions(
-        acceleration=float((speeds[0, SOON] - speed) / (0.1 * SOON)),
-        speed=float(speed),
-        last_speed=float(speeds[0, -1]),
-        shift=float(change[np.argmax(np.abs(change))]),
-        turn=float(np.unwrap(world[0, :, 2])[-1] - world[0, 0, 2]),
-    )
+        shift = np.concatenate([np.zeros((len(plans), 1)), plans[..., 1]], axis=1)
+    else:
+        xy = np.concatenate([poses[:, None, :2], from_frame(plans[..., :2], poses[:, None])], axis=1)
+        headings = (heading + poses[:, 2:]).ravel()
+        shift = route_field(route).match(xy.reshape(-1, 2), headings).offset.reshape(heading.shape)
+    change = shift - shift[:, :1]
+    furthest = np.take_along_axis(change, np.argmax(np.abs(change), axis=1)[:, None], axis=1)[:, 0]
+    acceleration = (plans[:, SOON - 1, 3] - speeds) / (0.1 * SOON)
+    turn = np.unwrap(heading, axis=1)[:, -1]
+    return [
+        MetaActions(*map(float, row)) for row in zip(acceleration, speeds, plans[:, -1, 3], furthest, turn, strict=True)
+    ]
 
 
 def longitudinal_margin(decision: Longitudinal, does: MetaActions) -> float:
@@ -122,7 +125,11 @@ def lateral_margin(decision: Lateral, does: MetaActions) -> float:
 
 def check(reasoning: Reasoning, plan: Float[Array, "64 4"], truth: Truth, rig: Rig | None = None) -> Consistency:
     """Hold a reasoning against the plan that it is for and the scene at that time."""
-    does = meta_actions(plan, truth.ego_speed, truth.scene.route, np.asarray(truth.ego_pose, np.float64))
+    pose, speed = np.asarray(truth.ego_pose, np.float64)[None], np.array([truth.ego_speed])
+    return _consistency(reasoning, meta_actions(plan[None], speed, truth.scene.route, pose)[0], truth, rig)
+
+
+def _consistency(reasoning: Reasoning, does: MetaActions, truth: Truth, rig: Rig | None) -> Consistency:
     return Consistency(
         longitudinal=longitudinal_margin(reasoning.longitudinal, does),
         lateral=lateral_margin(reasoning.lateral, does),
@@ -203,10 +210,12 @@ def reasoning_rule(episode: "Episode", situation: Situation) -> RuleResult:
     margins = np.full(len(episode.ego_pose), np.nan)
     fine = np.zeros(len(said), bool)
     first = ""
+    chosen, route = episode.plans[said, episode.chosen[said]], episode.scenario.scene.route
+    does = meta_actions(chosen, episode.ego_speed[said], route, episode.ego_pose[said].astype(np.float64))
     for i, t in enumerate(said):
         reasoning = episode.reasoning[t]
         assert reasoning is not None
-        found = check(reasoning, episode.plans[t, episode.chosen[t]], episode.truth(t), episode.rig)
+        found = _consistency(reasoning, does[i], episode.truth(t), episode.rig)
         margins[t] = min(found.longitudinal, found.lateral)
         fine[i] = found.consistent
         if not fine[i] and not first:
@@ -232,10 +241,6 @@ def _complaint(found: Consistency) -> str:
         return "the plan does not do the lateral decision"
     bad = next(c for c in found.components if not (c.exists and c.placed and c.visible is not False))
     return "a component " + ("does not exist" if not bad.exists else "is elsewhere" if not bad.placed else "is hidden")
-
-
-def _offset(route: Route, pose: Array) -> Float64[Array, "65"]:
-    return route_field(route).match(pose[:, :2], pose[:, 2]).offset
 
 
 def _object(component: Component, truth: Truth) -> int | None:
