@@ -508,7 +508,7 @@ def empty_rows(dtype: Any, rows: int = 0) -> np.ndarray:
 @cache
 def _numpy_dtype(dtype: Any) -> Any:
     if hasattr(dtype, "numpy_dtype"):
-        return dtype.numpy_dtype()
+        return np.dtype(dtype.numpy_dtype())
     one = wp.zeros(1, dtype=dtype, device="cpu").numpy()
     return np.dtype((one.dtype, one.shape[1:]))
 

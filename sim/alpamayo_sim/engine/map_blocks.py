@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.thinning import thinned
@@ -102,9 +102,7 @@ def centre_rows(road_map: RoadMap, lines: list[Float64[Array, "_ 2"]]) -> Array:
     lanes = road_map.lanes
     if not lanes:
         return layout.empty_rows(layout.CentreRow)
-    owner = np.repeat(np.arange(len(lanes)), [len(line) - 1 for line in lines])
-    start = np.concatenate([line[:-1] for line in lines])
-    step = np.concatenate([np.diff(line, axis=0) for line in lines])
+    start, step, owner = _segments(lines)
     length = np.linalg.norm(step, axis=1)
     rows = layout.empty_rows(layout.CentreRow, len(start))
     rows["start"], rows["along"] = start, step / np.maximum(length, 1e-9)[:, None]
@@ -125,10 +123,8 @@ def piece_rows(road_map: RoadMap, centre_lines: list[Float64[Array, "_ 2"]]) -> 
         return np.zeros((0, 8), np.float32)
     counts = (len(road_map.lanes), len(road_map.road_edges), len(road_map.road_lines))
     kinds = np.repeat(np.array(list(MapLineKind), np.int8), counts)
-    flat = thinned(lines, FLATNESS)
-    start = np.concatenate([line[:-1] for line in flat])
-    step = np.concatenate([np.diff(line, axis=0) for line in flat])
-    kind = np.repeat(kinds, [len(line) - 1 for line in flat])
+    start, step, owner = _segments(thinned(lines, FLATNESS))
+    kind = kinds[owner]
     parts = np.maximum(np.ceil(np.linalg.norm(step, axis=1) / layout.PIECE - 1e-6), 1.0).astype(int)
     which = np.repeat(np.arange(len(parts)), parts)  # the segment of each piece, and its number in that
     number = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
@@ -137,6 +133,15 @@ def piece_rows(road_map: RoadMap, centre_lines: list[Float64[Array, "_ 2"]]) -> 
     flags = np.stack([kind == MapLineKind.EDGE, kind == MapLineKind.LINE, np.zeros(len(kind))], axis=1)
     rows = np.column_stack([middle, step / np.maximum(length, 1e-9)[:, None], length / layout.PIECE, flags])
     return rows[length > 1e-6].astype(np.float32)
+
+
+def _segments(
+    lines: list[Float64[Array, "_ 2"]],
+) -> tuple[Float64[Array, "n 2"], Float64[Array, "n 2"], Int[Array, " n"]]:
+    """All segments of some lines: where each starts, the step to its end, and the line that it is of."""
+    points, owner = np.concatenate(lines), np.repeat(np.arange(len(lines)), [len(line) for line in lines])
+    within = owner[1:] == owner[:-1]
+    return points[:-1][within], np.diff(points, axis=0)[within], owner[:-1][within]
 
 
 def gate_rows(scene: Scene) -> Array:
