@@ -17,6 +17,7 @@ from sim_scenes import street as make_street
 from alpamayo_sim.engine import World
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame, to_frame
+from alpamayo_sim.lidar import spinning_32
 from alpamayo_sim.rig import Imaging, Rig, default_rig
 from alpamayo_sim.rig_presets import front_rig, physical_ai_av_rig
 from alpamayo_sim.scene import Category, Environment
@@ -25,6 +26,7 @@ from alpamayo_sim.sensors import (
     FrameBuffer,
     Semantic,
     WorldCameras,
+    WorldLidar,
     camera_kernel,
     flow_kernel,
     lidar_kernel,
@@ -297,6 +299,22 @@ def test_images_reach_torch_without_a_copy():
     cameras.world.step(np.zeros((1, 2), np.float32))
     cameras.launch()
     assert not torch.equal(rgb, first)
+
+
+def test_a_captured_graph_draws_what_a_launch_draws():
+    world = World([drive(0, rain=0.0)])
+    cameras, lidar = WorldCameras(world, FRONT), WorldLidar(world, spinning_32(columns=200))
+    first = cameras.render().rgb, lidar.scan().range
+    with wp.ScopedCapture(device=world.device) as capture:
+        cameras.launch()
+        lidar.launch()
+    world.step(np.zeros((1, 2), np.float32))
+    wp.capture_launch(capture.graph)
+    drawn = cameras.device_arrays["rgb"].numpy().copy(), lidar.device_arrays["range"].numpy().copy()
+    expected = cameras.render().rgb[0], lidar.scan().range
+    for got, right, before in zip(drawn, expected, first, strict=True):
+        assert np.array_equal(got, right)
+        assert not np.array_equal(right, before.reshape(right.shape))
 
 
 def test_track_is_seen_where_it_is():
