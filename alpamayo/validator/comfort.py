@@ -19,6 +19,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "yaw_rate": (-0.95, 0.95),  # rad/s
 }
 FEWEST = 5
+EDGE = 5  # samples that a second difference at an end is made of
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +82,22 @@ def _check(xy: Array, heading: Array, dt: float) -> None:
 
 def _acceleration(xy: Array, heading: Array, dt: float) -> tuple[Array, Array]:
     """Acceleration (m/s²) along and across the heading, positive to the left."""
-    twice = _gradient(heading.shape[-1], dt) @ _gradient(heading.shape[-1], dt)
-    x, y = xy[..., 0] @ twice, xy[..., 1] @ twice
+    x, y = _second_difference(xy[..., 0], dt), _second_difference(xy[..., 1], dt)
     c, s = np.cos(heading), np.sin(heading)
     return c * x + s * y, c * y - s * x
+
+
+def _second_difference(x: Array, dt: float) -> Float64[Array, "... t"]:
+    """Central differences of central differences; three points at both ends (``np.gradient`` twice)."""
+    steps = x.shape[-1]
+    twice = _gradient(steps, dt) @ _gradient(steps, dt)
+    if steps < 2 * EDGE:
+        return x @ twice
+    out = np.empty(x.shape)
+    out[..., 2:-2] = (x[..., 4:] - 2.0 * x[..., 2:-2] + x[..., :-4]) * (0.25 / dt**2)
+    out[..., :2] = x[..., :EDGE] @ twice[:EDGE, :2]
+    out[..., -2:] = x[..., -EDGE:] @ twice[-EDGE:, -2:]
+    return out
 
 
 def _margin(values: Array, low: float, high: float) -> Float64[Array, "... t"]:

@@ -44,10 +44,18 @@ class LaneField:
 
     def match(self, xy: Float64[Array, "n 2"], heading: Float64[Array, " n"] | None = None) -> LaneMatch:
         """The lane nearest to each pose; with a heading, one against it costs up to 4 m more."""
+        xy = np.ascontiguousarray(xy, np.float64)
+        towards = np.zeros_like(xy) if heading is None else np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+        return self._match(xy, towards, 0.0 if heading is None else HEADING_COST)
+
+    def match_boxes(self, boxes: Float64[Array, "n 4"]) -> LaneMatch:
+        """The same for boxes: x, y, cosine and sine of the heading."""
+        return self._match(np.ascontiguousarray(boxes[:, :2]), np.ascontiguousarray(boxes[:, 2:]), HEADING_COST)
+
+    def _match(self, xy: Float64[Array, "n 2"], towards: Float64[Array, "n 2"], cost: float) -> LaneMatch:
         from alpamayo.validator.kernels import OUTSIDE, UNKNOWN, nearest_segments
 
-        xy, count = np.ascontiguousarray(xy, np.float64), len(xy)
-        cost, towards = (0.0, np.zeros((count, 2))) if heading is None else (HEADING_COST, _unit(heading))
+        count = len(xy)
         best, part = np.full(count, UNKNOWN, np.int32), np.zeros(count)
         offset, distance = np.zeros(count), np.zeros(count)
         while True:
@@ -65,15 +73,12 @@ class LaneField:
             distance=distance,
         )
         outside = np.flatnonzero(best == OUTSIDE)
-        return self._far(result, outside, xy, heading) if len(outside) else result
-
-    def _far(self, result: LaneMatch, rows: Array, xy: Array, heading: Array | None) -> LaneMatch:
-        """The result with the rows that are outside of the grid asked of the index itself."""
-        there = self._index.nearest_lane(xy[rows], None if heading is None else heading[rows])
-        for name in result.__dataclass_fields__:
-            getattr(result, name)[rows] = getattr(there, name)
+        if len(outside):
+            heading = np.arctan2(towards[outside, 1], towards[outside, 0]) if cost else None
+            self._far(result, outside, self._index.nearest_lane(xy[outside], heading))
         return result
 
-
-def _unit(heading: Array) -> Float64[Array, "n 2"]:
-    return np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    def _far(self, result: LaneMatch, rows: Array, there: LaneMatch) -> None:
+        """Put what the index itself says of points outside of the grid into the result."""
+        for name in result.__dataclass_fields__:
+            getattr(result, name)[rows] = getattr(there, name)

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator.lane_field import lane_field, route_field
+from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.places import lane_width
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
@@ -22,8 +23,7 @@ FURTHEST = 20.0  # m
 
 def lane_matches(situation: Situation) -> LaneMatch:
     """The lane of each pose, flat: motion by motion, time by time."""
-    poses = situation.pose.reshape(-1, 3)
-    return lane_field(situation.index).match(poses[:, :2], poses[:, 2])
+    return lane_field(situation.index).match_boxes(situation.shared(ego_boxes).reshape(-1, 4))
 
 
 def driving_direction(situation: Situation) -> RuleResult:
@@ -69,16 +69,19 @@ def lane_keeping(situation: Situation) -> RuleResult:
     crossing = _of_lanes(situation, [lane.in_intersection for lane in scene.road_map.lanes], match)
     away = np.abs(match.offset)
     if scene.route is not None:
-        poses = situation.pose.reshape(-1, 3)
-        away = np.abs(route_field(scene.route).match(poses[:, :2], poses[:, 2]).offset)
+        away = np.abs(route_field(scene.route).match_boxes(situation.shared(ego_boxes).reshape(-1, 4)).offset)
     away = away.reshape(count, -1)
     steps = round(KEEPING_TIME / situation.dt)
     margins = np.full(away.shape, KEEPING)
-    # steps in intersections are moved to the end of each row, so that windows go over them
-    order = np.argsort(crossing, axis=1, kind="stable")
-    kept = np.take_along_axis(np.where(crossing, 0.0, away), order, axis=1)
-    if kept.shape[1] >= steps:
-        np.put_along_axis(margins, order[:, steps - 1 :], KEEPING - _least_of_windows(kept, steps), axis=1)
+    if away.shape[1] >= steps:
+        through = crossing.any(axis=1)
+        margins[~through, steps - 1 :] = KEEPING - _least_of_windows(away[~through], steps)
+        # where there are intersections, their steps are moved to the end of each row, so that windows go over them
+        order = np.argsort(crossing[through], axis=1, kind="stable")
+        kept = np.take_along_axis(np.where(crossing, 0.0, away)[through], order, axis=1)
+        part = margins[through]
+        np.put_along_axis(part, order[:, steps - 1 :], KEEPING - _least_of_windows(kept, steps), axis=1)
+        margins[through] = part
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
 
