@@ -172,11 +172,13 @@ def _guard(runs: Sequence[Run], confidence: float) -> dict[str, Any] | None:
     interventions, alarms = (sum(run["guard"][name] for run in rows) for name in ("interventions", "false_alarms"))
     collided = [run["guard"]["missed"] for run in rows if is_failed(run, "at_fault_collision")]
     kilometres = sum(run["kilometres"] for run in rows)
+    lost = sum(run["guard"]["progress_lost_m"] for run in rows)
     latency = [run["guard"]["latency_ms"] for run in rows if run["guard"]["latency_ms"] is not None]
     return {
         "runs": len(rows),
         "interventions": interventions,
         "interventions_per_km": interventions / kilometres if kilometres > 0.0 else None,
+        "progress_lost_m_per_km": lost / kilometres if kilometres > 0.0 else None,
         "false_alarms": {
             "count": alarms,
             "n": interventions,

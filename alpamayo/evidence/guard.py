@@ -18,7 +18,8 @@ def guard_figures(episode: Episode, verdict: Verdict) -> dict[str, Any]:
 
     An intervention is a false alarm where the driver's choice, driven among the others as they really moved, would
     have met nobody by its own fault and stayed on the road for 4 s. A miss is an at-fault collision with no
-    intervention in the 2 s before it. The others might have moved differently: both are estimates.
+    intervention in the 2 s before it. The others might have moved differently: both are estimates. Progress lost
+    (m) is by how much further the driver's choice would have gone in each step of an intervention, summed up.
     """
     steps = np.flatnonzero(episode.intervened)
     whole = episode_situation(episode) if len(steps) else None
@@ -29,9 +30,17 @@ def guard_figures(episode: Episode, verdict: Verdict) -> dict[str, Any]:
     return {
         "interventions": len(steps),
         "false_alarms": alarms,
+        "progress_lost_m": progress_lost(episode),
         "missed": bool(recent is not None and not recent.any()),
         "latency_ms": None if latency is None else {str(p): float(np.percentile(latency, p)) for p in (50, 99)},
     }
+
+
+def progress_lost(episode: Episode) -> float:
+    """Metres by which the driver's choices go further than the guard's, in the one step that each was in force."""
+    steps = np.flatnonzero(episode.intervened)
+    chosen = episode.plans[steps, episode.chosen[steps], 0, 0].astype(np.float64)
+    return float((chosen - episode.executed[steps, 0, 0]).sum())
 
 
 def _would_fail(episode: Episode, whole: Situation, step: int) -> bool:

@@ -340,6 +340,7 @@ def _guard(document: Document) -> str:
                 row["runs"],
                 row["interventions"],
                 number(row["interventions_per_km"], 1),
+                number(row["progress_lost_m_per_km"], 1, "m"),
                 f"{alarms['count']}{share}",
                 percent(row["missed"]),
                 number(row["latency_ms"]["p50"], 1, "ms"),
@@ -353,6 +354,7 @@ def _guard(document: Document) -> str:
         "runs",
         "interventions",
         "per km",
+        "progress lost per km",
         "false alarms",
         "missed at-fault collisions",
         "median p50",
@@ -361,7 +363,8 @@ def _guard(document: Document) -> str:
     note = (
         "A false alarm is an intervention where the driver's choice, among the others as they really moved, would have "
         "been fine for 4 s; a miss is an at-fault collision without an intervention in the 2 s before. Both are "
-        "estimates: the others might have moved differently. Times are of the machine that drove."
+        "estimates: the others might have moved differently. Progress lost is by how much further the driver's choices "
+        "would have gone in the steps of interventions. Times are of the machine that drove."
     )
     return section("Guard", table(heads, rows), note=note)
 

@@ -232,3 +232,16 @@ def test_braking_follows_the_path_and_stops_in_v_squared_over_2a(make):
     assert np.all(np.diff(slow, axis=1) <= 1e-9)
     centre = np.hypot(path[..., 0], path[..., 1] - 50.0)
     assert np.allclose(centre, 50.0, atol=0.01)
+
+
+def test_progress_lost_is_what_the_drivers_choices_would_have_gone_further(make):
+    from types import SimpleNamespace
+
+    from alpamayo.evidence.guard import progress_lost
+
+    plans = np.stack([np.stack([make.plan(10.0), make.plan(6.0)]) for _ in range(3)])
+    executed = np.stack([make.plan(10.0), make.plan(4.0), make.plan(2.0)])
+    record = SimpleNamespace(
+        plans=plans, chosen=np.array([0, 0, 1]), executed=executed, intervened=np.array([False, True, True])
+    )
+    assert progress_lost(record) == pytest.approx(0.1 * ((10.0 - 4.0) + (6.0 - 2.0)), abs=1e-5)
