@@ -140,7 +140,7 @@ def _document(
                 "at_fault_collision": partial(_failed, rule="at_fault_collision"),
                 "failed": lambda r: bool(r["failures"]),
             },
-            {name: partial(_scored, score=name) for name in runs[0]["scores"]},
+            {"progress": _progress, **{name: partial(_scored, score=name) for name in runs[0]["scores"]}},
             lambda run: (run["scenario"], run["hashes"]["scenario"]),
         ),
         "preventability": table,
@@ -215,6 +215,11 @@ def _stored(path: Path | None) -> dict[str, Any] | None:
 
 def _failed(run: Mapping[str, Any], rule: str) -> bool | None:
     return is_failed(run, rule) if run["rules"][rule]["applies"] else None
+
+
+def _progress(run: Mapping[str, Any]) -> float | None:
+    value = run["rules"]["progress"]["value"]
+    return None if value is None else float(value)
 
 
 def _scored(run: Mapping[str, Any], score: str) -> float | None:

@@ -328,6 +328,7 @@ def _scores(document: Document) -> str:
 
 def _guard(document: Document) -> str:
     rows = []
+    lost = _progress_lost(document)
     for name, driver in document["drivers"].items():
         row = driver["guard"]
         if row is None:
@@ -343,6 +344,7 @@ def _guard(document: Document) -> str:
                 number(row["progress_lost_m_per_km"], 1, "m"),
                 f"{alarms['count']}{share}",
                 percent(row["missed"]),
+                lost.get(name, ""),
                 number(row["latency_ms"]["p50"], 1, "ms"),
                 number(row["latency_ms"]["p99"], 1, "ms"),
             )
@@ -357,6 +359,7 @@ def _guard(document: Document) -> str:
         "progress lost per km",
         "false alarms",
         "missed at-fault collisions",
+        "progress lost",
         "median p50",
         "worst p99",
     )
@@ -367,6 +370,16 @@ def _guard(document: Document) -> str:
         "would have gone in the steps of interventions. Times are of the machine that drove."
     )
     return section("Guard", table(heads, rows), note=note)
+
+
+def _progress_lost(document: Document) -> dict[str, Raw]:
+    """What the guard costs: progress without it less progress with it, where the driver drove both ways."""
+    out = {}
+    for pair in document["comparisons"]:
+        (bare, guarded), test = pair["drivers"], pair["figures"]["progress"]
+        if guarded == f"{bare}+guard" and test is not None:
+            out[guarded] = interval({key: test[name] for key, name in _BOUNDS.items()}, 3)
+    return out
 
 
 def _excluded(document: Document) -> str:

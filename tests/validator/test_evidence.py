@@ -221,3 +221,18 @@ def test_the_document_is_json(suite, tmp_path):
     document = json.loads((tmp_path / "r" / "evidence.json").read_text(encoding="utf-8"))
     assert document["runs"] == 6
     assert document["suite"] == {"suite": "three"}
+
+
+def test_what_the_guard_costs_is_told_where_both_drove(make, tmp_path):
+    world = make.scene()
+    for name, speed, guarded in (("bare", 10.0, False), ("watched", 6.0, True)):
+        episode = replace(episode_of(make, world, speed=speed), driver="same", guarded=guarded)
+        save_episode(episode, tmp_path / "suite" / name)
+    document, page = evidence.validate(tmp_path / "suite", tmp_path / "report", workers=1, prevent=False)
+    (pair,) = document["comparisons"]
+    assert pair["drivers"] == ["same", "same+guard"]
+    lost = pair["figures"]["progress"]["difference"]
+    bare, watched = (document["drivers"][name]["rules"]["progress"]["value"] for name in pair["drivers"])
+    assert lost == pytest.approx(bare - watched)
+    assert lost > 0.1
+    assert f"<b>{lost:.3f}</b>" in page.read_text(encoding="utf-8").partition("progress lost")[2]
