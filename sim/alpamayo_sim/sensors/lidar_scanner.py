@@ -33,7 +33,8 @@ from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 
-TILE = (16, 16)  # rings, columns
+TILE = 16  # rings, and columns at most, whose shots share a list of parts
+SECTORS = 32  # at least, that a turn is tiled into
 KOSCHMIEDER = 3.0
 DECIBEL = 10.0 / np.log(10.0)
 REFLECTIVITY = {  # at 905 nm, diffuse, rounded from the ASTER/ECOSTRESS spectral library's like materials
@@ -106,7 +107,7 @@ class WorldLidar:
         self._grounds = GroundTable(world.device, [])
         self._open3d = Open3DCaster(lidar, mesh, count) if backend == "open3d" else None
         moving_only = mesh is not None or self._open3d is not None
-        self._sight = Sight(lidar.rays[None], lidar.position[None], TILE, world.device, moving_only)
+        self._sight = Sight(lidar.rays[None], lidar.position[None], _tile(lidar), world.device, moving_only)
         self._beam = _beam(lidar)
         shape = (count, *lidar.rays.shape[:2])
         with wp.ScopedDevice(world.device):
@@ -153,7 +154,7 @@ class WorldLidar:
 
     def _scan(self, step: wp.array) -> None:
         sight = self._sight
-        run = TILE[1] if self.world.device == "cpu" else 1  # shots of a thread
+        run = sight.tile[1] if self.world.device == "cpu" else 1  # shots of a thread
         view = [sight.rays, sight.eyes, run, *sight.tile, sight.columns, sight.tiles_per_sensor, sight.observers, step]
         mesh = self._mesh.on(self.world.device).id if self._mesh else wp.uint64(0)
         static = [int(self._mesh is None), mesh, self._open3d is not None, self._markings, self._grounds.array]
@@ -173,6 +174,11 @@ def extinction(environment: Environment) -> float:
 def reflectivities() -> Float32[Array, " classes"]:
     """Reflectivity by ``Semantic``."""
     return np.array([REFLECTIVITY.get(kind, OTHERWISE) for kind in Semantic], np.float32)
+
+
+def _tile(lidar: Lidar) -> tuple[int, int]:
+    """Rings and columns of a tile: few columns of a coarse lidar, since they span much."""
+    return TILE, max(1, min(TILE, lidar.columns // SECTORS))
 
 
 def _beam(lidar: Lidar) -> kernel.Beam:
