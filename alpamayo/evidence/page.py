@@ -328,7 +328,7 @@ def _scores(document: Document) -> str:
 
 def _guard(document: Document) -> str:
     rows = []
-    lost = _progress_lost(document)
+    paired = _progress_paired(document)
     for name, driver in document["drivers"].items():
         row = driver["guard"]
         if row is None:
@@ -344,7 +344,7 @@ def _guard(document: Document) -> str:
                 number(row["progress_lost_m_per_km"], 1, "m"),
                 f"{alarms['count']}{share}",
                 percent(row["missed"]),
-                lost.get(name, ""),
+                paired.get(name, ""),
                 number(row["latency_ms"]["p50"], 1, "ms"),
                 number(row["latency_ms"]["p99"], 1, "ms"),
             )
@@ -359,7 +359,7 @@ def _guard(document: Document) -> str:
         "progress lost per km",
         "false alarms",
         "missed at-fault collisions",
-        "progress lost",
+        "progress without less with it",
         "median p50",
         "worst p99",
     )
@@ -372,8 +372,8 @@ def _guard(document: Document) -> str:
     return section("Guard", table(heads, rows), note=note)
 
 
-def _progress_lost(document: Document) -> dict[str, Raw]:
-    """What the guard costs: progress without it less progress with it, where the driver drove both ways."""
+def _progress_paired(document: Document) -> dict[str, Raw]:
+    """What the guard costs by the end: progress without it less progress with it, where the driver drove both ways."""
     out = {}
     for pair in document["comparisons"]:
         (bare, guarded), test = pair["drivers"], pair["figures"]["progress"]
