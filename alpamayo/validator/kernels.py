@@ -319,8 +319,11 @@ def times_to_collision(
                     if wp.abs(v) < stands:
                         span = wp.vec2d(ONE, ZERO)
                     span[1] = wp.min(span[1], ahead[k, t])
-                    n = wp.int32(wp.ceil(span[0] / stride - SMALL)) * spacing
-                    until_n = wp.int32(wp.floor(span[1] / stride + SMALL)) * spacing
+                    n = wp.int32(0)
+                    until_n = wp.int32(-1)
+                    if span[0] <= span[1]:  # else its ends may be too large for integers
+                        n = wp.int32(wp.ceil(span[0] / stride - SMALL)) * spacing
+                        until_n = wp.min(wp.int32(wp.floor(span[1] / stride + SMALL)) * spacing, last)
                     while n <= until_n:
                         if valid[a, t + n] != wp.uint8(0) and wp.float64(n) * dt < ahead[k, t]:
                             q = wp.vec4d(others[a, t + n])

@@ -1,5 +1,7 @@
 """The compiled loops against plain numpy, on crowded random scenes with people who come and go."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,23 @@ def test_route_field_is_the_projection():
     match = route_field(scene.route).match(xy)
     assert np.abs(np.abs(match.offset) - np.abs(offset)).max() < 1e-6
     assert np.median(np.abs(match.s - s)) < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
+    """Who drives beside the ego at its very speed can meet it after 10^12 s: no index is made of that."""
+    situation, rng = crowd(seed, motions=6, count=16), np.random.default_rng(seed)
+    steps, traffic = len(situation.times), situation.traffic
+    heading = rng.uniform(-3, 3)
+    way = 0.1 * 10.0 * np.arange(steps)[:, None] * np.array([np.cos(heading), np.sin(heading)])
+    pose = np.zeros((6, steps, 3))
+    pose[..., :2], pose[..., 2] = way + rng.uniform(-3, 3, (6, 1, 2)), heading
+    theirs = np.zeros((16, steps, 3))
+    theirs[..., :2], theirs[..., 2] = way + rng.uniform(-15, 15, (16, 1, 2)), heading
+    tiny = np.array([0.0, 1e-14, -1e-13, 1e-10, -1e-300])[rng.integers(0, 5, (16, 1, 1))]
+    velocity = 10.0 * np.array([np.cos(heading), np.sin(heading)]) + np.zeros((16, steps, 2)) + tiny
+    others_ = replace(traffic, pose=theirs, velocity=velocity, valid=np.ones((16, steps), bool))
+    situation = replace(situation, pose=pose, speed=np.full((6, steps), 10.0), traffic=others_, _shared={})
+    ours = time_to_collision._sweep(situation, np.zeros((6, steps)))
+    theirs_ = reference.sweep(situation, np.zeros((6, steps)), time_to_collision._until(situation))
+    assert np.array_equal(ours[0].after, theirs_[0])
