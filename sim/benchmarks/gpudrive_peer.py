@@ -1,8 +1,9 @@
 """PufferLib 3.0.0's C environment ``ocean/gpudrive``, built outside the tree from a user's copy of its sources.
 
-Get the sources with ``pip download --no-binary :all: --no-deps pufferlib==3.0.0`` and unpack them. What draws with
-raylib is cut off, everything else is compiled as it is with PufferLib's own flags (-O2); the map is converted by its
-own Python code. The driver below only makes environments, draws random actions and steps.
+Get the sources with ``TMPDIR=folder pip download --no-clean --no-binary :all: --no-deps pufferlib==3.0.0``: pip may
+stop at the package's build, which wants more downloads, but leaves its sources in the folder. What draws with raylib is
+cut off, everything else is compiled as it is with PufferLib's own flags (-O2); the map is converted by its own Python
+code. The driver below only makes environments, draws random actions and steps.
 """
 
 import ast
