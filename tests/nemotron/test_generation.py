@@ -7,9 +7,10 @@ import torch
 
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.drafting import ModelDrafter, MTPDrafter, PromptLookup
+from alpamayo_vla_model.nemotron.drafting import ModelDrafter, MTPDrafter, PromptLookup, Recall
 from alpamayo_vla_model.nemotron.generation import Engine, Request, generate
 from alpamayo_vla_model.nemotron.grammar import Grammar, Thinking, Vocabulary
+from alpamayo_vla_model.nemotron.graphs import GraphDecoder
 
 WORDS = ["<end>", "yes ", "no ", "because ", "of ", "the ", "light ", "car ", "a", "b", "ab", "1", "2", "."]
 WORDS += sorted(set("".join(WORDS[1:])) - set(WORDS))
@@ -64,6 +65,7 @@ def drafters(model: NemotronModel):
     return {
         "none": None,
         "lookup": PromptLookup(depth=4),
+        "recall": Recall([[1, 3, 4, 5, 6, 11, 13], [2, 3, 4, 5, 7]], otherwise=MTPDrafter(model, depth=2)),
         "mtp": MTPDrafter(model, depth=3),
         "same model": ModelDrafter(model, depth=4),
         "other model": ModelDrafter(make(99, pattern="M*"), depth=2),
@@ -185,3 +187,40 @@ def test_impossible_requests_are_refused(request_, message):
 def test_bad_grammars_are_refused(vocabulary, text):
     with pytest.raises(InputError, match="grammar"):
         Grammar(vocabulary, text)
+
+
+@torch.no_grad()
+def test_a_remembered_beginning_is_not_read_again(vocabulary):
+    model = make(11)
+    asked = [Request([5, 6, 7, 8, 9, *tail], max_tokens=9) for tail in ([1], [2, 3], [1, 2, 3, 4])]
+    want = [r.tokens for r in generate(model, asked)]
+    read: list[int] = []
+    handle = model.embeddings.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].shape[-1]))
+    for drafter in (None, PromptLookup(), Recall([want[0]], otherwise=PromptLookup())):
+        engine = Engine(model, drafter=drafter, max_batch=2)
+        engine.remember([5, 6, 7])
+        engine.remember([5, 6, 7, 8, 9])
+        read.clear()
+        assert [r.tokens for r in engine.run(asked)] == want
+        if drafter is None:
+            assert [n for n in read if n > 1] == [2, 4]  # of the prompts, what follows the beginning
+    engine = Engine(model, drafter=MTPDrafter(model))
+    engine.remember([5, 6, 7])
+    assert [r.tokens for r in engine.run(asked)] == want
+    handle.remove()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_step_at_fixed_addresses_decodes_the_same(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU is here")
+    model = make(10).to(device)
+    decoder = GraphDecoder(model, capacity=64)
+    asked = requests(None, "free")
+    for some in (asked[:1], asked[:3], asked):
+        want = [r.tokens[:17] for r in generate(model, some)]
+        assert decoder.generate([r.prompt for r in some], 17) == want
+    with pytest.raises(InputError, match="at most 64"):
+        decoder.generate([[1] * 50], 20)
+    with pytest.raises(InputError, match="expected 1 to the context of 256"):
+        GraphDecoder(model, capacity=1000)

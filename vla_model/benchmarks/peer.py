@@ -1,4 +1,7 @@
-"""Decode and prefill of the `small` preset beside transformers with the same weights, by processor time.
+"""Decode and prefill of the `small` preset (52M parameters) beside transformers with the same weights.
+
+By processor time, in turns, with the physical limit beside: a decode step cannot be quicker than reading the weights
+it needs at the bandwidth measured in the same run.
 
 Run with one thread: OMP_NUM_THREADS=1 python vla_model/benchmarks/peer.py
 """
@@ -14,6 +17,7 @@ import torch
 import transformers
 from record import interleaved, write
 
+from alpamayo_kernels import fused_step
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.weight_only import store_weights
 
@@ -61,31 +65,77 @@ def theirs(peer: torch.nn.Module, tokens: torch.Tensor) -> Callable[[], list[int
     return decode
 
 
+def general(model: NemotronModel, tokens: torch.Tensor) -> list[int]:
+    """Decode greedily on the general path, without the fused step."""
+    compiled, fused_step.available = fused_step.available, lambda: False  # type: ignore[assignment]
+    try:
+        return ours(model, tokens)()
+    finally:
+        fused_step.available = compiled
+
+
+def active_bytes(model: NemotronModel) -> int:
+    """Return the bytes of the weights that one token of one sequence needs."""
+    c, total = model.config, 0
+    for name, tensor in model.state_dict().items():
+        if name.startswith(("embeddings", "mtp")):
+            continue
+        routed = ".experts." in name
+        total += tensor.nbytes * c.num_experts_per_tok // c.n_routed_experts if routed else tensor.nbytes
+    return total
+
+
+def copies() -> Callable[[], torch.Tensor]:
+    """Return a function that reads 256 MiB."""
+    numbers = torch.ones(64 << 20)
+    return numbers.sum
+
+
 @torch.no_grad()
+def measure_decoding(model: NemotronModel, peer: torch.nn.Module, batch: int) -> None:
+    """Decode with every kind of stored weights, beside the peer."""
+    tokens = torch.randint(0, 8192, (batch, 128), generator=torch.Generator().manual_seed(batch))
+    stored = {
+        "float32": model,
+        "bfloat16": store_weights(copy.deepcopy(model), torch.bfloat16),
+        "int8": store_weights(copy.deepcopy(model), torch.int8),
+    }
+    assert ours(model, tokens)() == theirs(peer, tokens)(), "float32 tokens differ from the peer's"
+    for name, each in stored.items():
+        assert ours(each, tokens)() == general(each, tokens), f"{name} tokens differ from the general path's"
+    cases = {f"ours {name}": ours(each, tokens) for name, each in stored.items()}
+    best = interleaved({**cases, "transformers float32": theirs(peer, tokens), "read": copies()}, repeats=9)
+    bandwidth, base = (256 << 20) / best.pop("read"), best["transformers float32"]
+    rows = []
+    for name, seconds in best.items():
+        note = f"{base / seconds:.2f}x"
+        if name.startswith("ours") and batch == 1:
+            limit = active_bytes(stored[name.removeprefix("ours ")]) / bandwidth
+            note += f"; memory bound {1e3 * limit:.2f} ms at {bandwidth / 1e9:.1f} GB/s"
+        rows.append((f"{name}, batch {batch}", 1e3 * seconds / STEPS, "ms/step", note))
+    write(RESULTS, "decode after 128 tokens", rows)
+
+
+@torch.no_grad()
+def measure_prefill(model: NemotronModel, peer: torch.nn.Module) -> None:
+    """Read 512 tokens, logits of all of them included, beside the peer."""
+    tokens = torch.randint(0, 8192, (1, 512), generator=torch.Generator().manual_seed(0))
+    mine, other = model(tokens), peer(tokens, use_cache=False).logits
+    assert float((mine - other).norm() / other.norm()) < 2e-6, "logits differ from the peer's"
+    cases = {"ours float32": lambda: model(tokens), "transformers float32": lambda: peer(tokens, use_cache=False)}
+    best = interleaved(cases, repeats=7)
+    rows = [(n, 1e3 * s, "ms", f"{best['transformers float32'] / s:.2f}x") for n, s in best.items()]
+    write(RESULTS, "prefill of 512 tokens", rows)
+
+
 def main() -> None:
     """Measure and write the CSV."""
     torch.set_num_threads(1)
     model = NemotronModel(NemotronConfig.preset("small")).eval()
     peer = peer_of(model)
-    small = store_weights(copy.deepcopy(model), torch.int8)
-    generator = torch.Generator().manual_seed(0)
+    measure_prefill(model, peer)
     for batch in (1, 8):
-        tokens = torch.randint(0, 8192, (batch, 128), generator=generator)
-        assert ours(model, tokens)() == theirs(peer, tokens)()
-        cases = {
-            "ours float32": ours(model, tokens),
-            "transformers float32": theirs(peer, tokens),
-            "ours int8": ours(small, tokens),
-        }
-        best = interleaved(cases, repeats=7)
-        base = best["transformers float32"]
-        rows = [(f"{name}, batch {batch}", 1e3 * s / STEPS, "ms/step", f"{base / s:.2f}x") for name, s in best.items()]
-        write(RESULTS, "decode after 128 tokens", rows)
-    tokens = torch.randint(0, 8192, (1, 512), generator=generator)
-    cases = {"ours float32": lambda: model(tokens), "transformers float32": lambda: peer(tokens, use_cache=False)}
-    best = interleaved(cases, repeats=7)
-    rows = [(n, 1e3 * s, "ms", f"{best['transformers float32'] / s:.2f}x") for n, s in best.items()]
-    write(RESULTS, "prefill of 512 tokens", rows)
+        measure_decoding(model, peer, batch)
 
 
 if __name__ == "__main__":

@@ -59,10 +59,7 @@ def row(model: NemotronModel, cache: NemotronCache, tokens: int, kind: str) -> t
 
 def stream(model: NemotronModel, total: int, window: int | None) -> list[tuple[str, float, str, str]]:
     """Stream random tokens, with a measurement at powers of four from 1024 on and at the end."""
-    cache, generator = (
-        model.new_cache(1, capacity=total if window is None else window),
-        torch.Generator().manual_seed(0),
-    )
+    cache, generator = model.new_cache(1), torch.Generator().manual_seed(0)
     kind, rows, mark = "all slots" if window is None else f"latest {window} slots", [], 1024
     for done in range(CHUNK, total + 1, CHUNK):
         tokens = torch.randint(0, model.config.vocab_size, (1, CHUNK), generator=generator)

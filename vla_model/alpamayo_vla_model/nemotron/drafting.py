@@ -55,6 +55,10 @@ class Fed:
 class Drafter(Protocol):
     """Proposes tokens for a batch of sequences; `fork`ed, selected and joined as the batch is."""
 
+    @property
+    def reads(self) -> bool:
+        """Whether it must be told of every token that the model reads."""
+
     def fresh(self) -> Drafter:
         """Return the same drafter for a new batch."""
 
@@ -85,6 +89,11 @@ class PromptLookup:
 
     depth: int = 6
     longest: int = 3
+
+    @property
+    def reads(self) -> bool:
+        """It looks at the tokens only."""
+        return False
 
     def fresh(self) -> PromptLookup:
         """Return itself: it remembers nothing."""
@@ -132,6 +141,11 @@ class Recall:
     answers: Sequence[Sequence[int]] = ()
     depth: int = 24
     otherwise: Drafter | None = None
+
+    @property
+    def reads(self) -> bool:
+        """The other drafter may have to be told."""
+        return self.otherwise is not None and self.otherwise.reads
 
     def fresh(self) -> Recall:
         """Return the same drafter for a new batch."""
@@ -195,6 +209,11 @@ class MTPDrafter:
     def __post_init__(self) -> None:
         if self.model.mtp is None or "M" in self.model.config.mtp_pattern:
             raise ValueError("drafting needs an MTP block without Mamba-2 layers")
+
+    @property
+    def reads(self) -> bool:
+        """Its block has a memory of its own."""
+        return True
 
     def fresh(self) -> MTPDrafter:
         """Return the same drafter for a new batch."""
@@ -265,6 +284,11 @@ class ModelDrafter:
     model: NemotronModel
     depth: int = 3
     _cache: NemotronCache | None = None
+
+    @property
+    def reads(self) -> bool:
+        """The smaller model has a memory of its own."""
+        return True
 
     def fresh(self) -> ModelDrafter:
         """Return the same drafter for a new batch."""

@@ -207,6 +207,7 @@ class Engine:
         self._waiting: deque[tuple[int, Request, Tensor | None]] = deque()
         self._rows: list[tuple[int, Row]] = []
         self._cache: NemotronCache | None = None
+        self._prefixes: dict[tuple[int, ...], NemotronCache] = {}
         self._next = 0
 
     @property
@@ -290,14 +291,33 @@ class Engine:
             self._take_in(list(zip(numbers, rows, strict=True)), cache, drafter, fed)
         return numbers
 
+    @torch.no_grad()
+    def remember(self, prefix: Sequence[int]) -> None:
+        """Read the tokens that many prompts begin with; those share its memory and are read from there on.
+
+        Drafters that read prompts themselves need all of them: with one, and with `keep_hidden`, nothing is shared.
+        """
+        cache = self.model.new_cache(1)
+        self.model(torch.tensor([list(prefix)], device=self.model.device), cache=cache, return_hidden=True)
+        self._prefixes[tuple(prefix)] = cache
+
+    def _begun(self, prompt: Sequence[int], drafter: Drafter | None) -> tuple[int, NemotronCache]:
+        """Return how much of a prompt is remembered, and a cache that has read it."""
+        if not self._keep_hidden and (drafter is None or not drafter.reads):
+            for prefix in sorted(self._prefixes, key=len, reverse=True):
+                if len(prefix) < len(prompt) and tuple(prompt[: len(prefix)]) == prefix:
+                    return len(prefix), self._prefixes[prefix].fork(1)
+        return 0, self.model.new_cache(1)
+
     def _admit(self, number: int, request: Request, embeddings: Tensor | None) -> None:
         """Read a prompt, and with it what a drafter may already propose to follow it."""
         row = Row(request, self.model.config.eos_token_ids, self._jump_ahead)
         drafter = None if self._blank is None else self._blank.fresh()
         draft = [] if drafter is None else drafter.propose_first(row.trail)[: request.max_tokens - 1]
-        prompt = [] if embeddings is not None else list(request.prompt)
+        known, cache = self._begun(request.prompt if embeddings is None else (), drafter)
+        prompt = [] if embeddings is not None else list(request.prompt[known:])
         tokens = torch.tensor([[*prompt, *draft]], dtype=torch.long, device=self.model.device)
-        embedded, cache = self.model.embed(tokens), self.model.new_cache(1)
+        embedded = self.model.embed(tokens)
         if embeddings is not None:
             embedded = torch.cat([embeddings, embedded], dim=1)
         length = embedded.shape[1] - len(draft)
