@@ -68,9 +68,11 @@ def line_gap(
 @wp.func
 def note_stop(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32):
     """Remember that one has stopped at a lane's stop sign; ``s`` is the place on that lane."""
+    if state.speed[w, a] >= STOPPED:
+        return
     gap = lane_of(fixed, slot, lane).stop_s - s - 0.5 * fixed.agents[slot.agent_row + a].length
     signed = fixed.lane_controls[slot.lane_control_row + lane][0] == int(Control.STOP_SIGN)
-    if signed and gap > -0.5 and gap < AT_LINE and state.speed[w, a] < STOPPED:
+    if signed and gap > -0.5 and gap < AT_LINE:
         state.stopped_at[w, a] = lane
 
 

@@ -3,7 +3,8 @@
 
 ``change_lanes``, ``steer`` and ``decide`` read the state of all at time t and set what the simulated want; ``drive``,
 ``move`` and ``advance`` move each agent from its own row alone; ``assess`` (in ``assess.py``) looks at the result. Rare
-and long work has launches of its own, so that the others stay short. No thread reads what another writes in the same
+and long work has launches of its own, so that the others stay short, and on a CPU a thread runs over all agents of
+its world, since its start costs more than an agent does. No thread reads what another writes in the same
 launch, so the same scenario gives the same bits in whatever batch and on however many threads.
 """
 
@@ -77,41 +78,40 @@ def change_lanes(fixed: Fixed, state: State, active: wp.array[wp.bool], substep:
 
 
 @wp.kernel
-def steer(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """What each motorist does in the coming substep, from the state of all at its start."""
+def steer(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32):
+    """What each motorist does in the coming substep, from the state of all at its start; a thread does a strand."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if a >= slot.agents or not active[w] or substep >= slot.substeps:
+    if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
         return
-    if drives(fixed, state, slot, w, a):
-        steer_motorist(fixed, state, slot, w, a)
+    while a < slot.agents:
+        if drives(fixed, state, slot, w, a):
+            steer_motorist(fixed, state, slot, w, a)
+        a += strands
 
 
 @wp.kernel
-def move(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """Move each motorist over one substep, from its own row alone."""
+def move(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32):
+    """Move each motorist over one substep, from its own row alone; a thread does a strand."""
     w, a = wp.tid()
     slot = fixed.slots[fixed.slot_of[w]]
-    if a >= slot.agents or not active[w] or substep >= slot.substeps:
+    if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
         return
-    if fixed.agents[slot.agent_row + a].mode != int(Mode.MOTORIST):
-        return
-    if state.valid[w, a]:
-        if substep == 0:
-            state.before[w, a] = state.pose[w, a]
-        move_motorist(fixed, state, slot, w, a, time_at(state, slot, w, substep + 1))
-    if substep + 1 == slot.substeps:
-        show(fixed, state, slot, w, a)
+    time = time_at(state, slot, w, substep + 1)
+    while a < slot.agents:
+        if fixed.agents[slot.agent_row + a].mode == int(Mode.MOTORIST):
+            if state.valid[w, a]:
+                if substep == 0:
+                    state.before[w, a] = state.pose[w, a]
+                move_motorist(fixed, state, slot, w, a, time)
+            if substep + 1 == slot.substeps:
+                show(fixed, state, slot, w, a)
+        a += strands
 
 
-@wp.kernel
-def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """What all that have a script, go on foot or react do in the coming substep, from the state of all at its start."""
-    w, a = wp.tid()
-    slot = fixed.slots[fixed.slot_of[w]]
-    ego = a < slot.egos
-    if ego or a >= slot.agents or not active[w] or not state.valid[w, a] or substep >= slot.substeps:
-        return
+@wp.func
+def decide_one(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, substep: wp.int32):
+    """What one agent that has a script, goes on foot or reacts does in the coming substep."""
     mode = fixed.agents[slot.agent_row + a].mode
     if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
         begin_manoeuvres(fixed, state, slot, w, a, time_at(state, slot, w, substep))
@@ -120,6 +120,20 @@ def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.in
         step_out(fixed, state, slot, w, a)
     elif mode == int(Mode.REACTIVE):
         react(fixed, state, slot, w, a, substep)
+
+
+@wp.kernel
+def decide(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32):
+    """What all others do in the coming substep, from the state of all at its start; a thread does a strand."""
+    w, first = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if not active[w] or substep >= slot.substeps:
+        return
+    a = slot.egos + first
+    while a < slot.agents:
+        if state.valid[w, a]:
+            decide_one(fixed, state, slot, w, a, substep)
+        a += strands
 
 
 @wp.kernel
@@ -148,17 +162,9 @@ def drive(
         show(fixed, state, slot, w, e)
 
 
-@wp.kernel
-def advance(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """Move each agent that is neither ego nor motorist over one substep, from its own row alone."""
-    w, a = wp.tid()
-    slot = fixed.slots[fixed.slot_of[w]]
-    if a < slot.egos or a >= slot.agents or not active[w] or substep >= slot.substeps:
-        return
-    mode = fixed.agents[slot.agent_row + a].mode
-    if mode == int(Mode.MOTORIST):
-        return
-    time = time_at(state, slot, w, substep + 1)
+@wp.func
+def advance_one(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, mode: wp.int32, substep: wp.int32):
+    """Move one agent that is neither ego nor motorist over one substep."""
     there = state.valid[w, a]
     if substep == 0:
         state.before[w, a] = state.pose[w, a]
@@ -167,13 +173,28 @@ def advance(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.i
     elif mode == int(Mode.REACTIVE) and state.next_manoeuvre[w, a] == 0:
         replay_reactive(fixed, state, slot, w, a, substep + 1)
     elif mode != int(Mode.PROP) and there:
-        follow_script(fixed, state, slot, w, a, time)
+        follow_script(fixed, state, slot, w, a, time_at(state, slot, w, substep + 1))
     if mode == int(Mode.REACTIVE):
         state.phase[w, a] = state.next_manoeuvre[w, a]
     if not there:
         state.before[w, a] = state.pose[w, a]
     if substep + 1 == slot.substeps:
         show(fixed, state, slot, w, a)
+
+
+@wp.kernel
+def advance(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32):
+    """Move all others over one substep, each from its own row alone; a thread does a strand."""
+    w, first = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if not active[w] or substep >= slot.substeps:
+        return
+    a = slot.egos + first
+    while a < slot.agents:
+        mode = fixed.agents[slot.agent_row + a].mode
+        if mode != int(Mode.MOTORIST):
+            advance_one(fixed, state, slot, w, a, mode, substep)
+        a += strands
 
 
 @wp.func

@@ -510,17 +510,18 @@ class World:
     def _substep(self, i: int) -> Iterator[Any]:
         """The launches of a substep: all decide, then all move; what no world needs is left out."""
         by_agent, by_ego, active = self._arrays["pose"].shape, self._arrays["progress"].shape, self._active.array
+        strands = (self.num_worlds, 1 if self.device == "cpu" else by_agent[1])  # a thread has its cost
         if self._needs.motorists:
             yield self._launch(line_up, self.num_worlds, active, i)
             yield self._launch(change_lanes, (self.num_worlds, TURNS), active, i)
-            yield self._launch(steer, by_agent, active, i)
+            yield self._launch(steer, strands, active, i, strands[1])
         if self._needs.scripts:
-            yield self._launch(decide, by_agent, active, i)
+            yield self._launch(decide, strands, active, i, strands[1])
         yield self._launch(drive, by_ego, self._controls.array, self._replayed.array, active, i)
         if self._needs.motorists:
-            yield self._launch(move, by_agent, active, i)
+            yield self._launch(move, strands, active, i, strands[1])
         if self._needs.others:
-            yield self._launch(advance, by_agent, active, i)
+            yield self._launch(advance, strands, active, i, strands[1])
 
     def array(self, name: str) -> Array:
         """A state array by its name in ``engine.layout``: on the CPU a live view that cannot be written to."""
