@@ -604,10 +604,13 @@ UNKNOWN = -1
 @wp.func
 def cell_of(grid: Grid, x: wp.float64, y: wp.float64) -> wp.int32:
     """Number of the cell of a point, -2 outside of the grid."""
-    column = wp.int32(wp.floor((x - grid.low[0]) / grid.cell))
-    row = wp.int32(wp.floor((y - grid.low[1]) / grid.cell))
-    inside = column >= 0 and row >= 0 and column < grid.columns and row < grid.rows
-    return wp.where(inside, column * grid.rows + row, -2)
+    column = wp.floor((x - grid.low[0]) / grid.cell)
+    row = wp.floor((y - grid.low[1]) / grid.cell)
+    cell = wp.int32(-2)
+    # a far place is told from a near one before anything becomes an integer
+    if column >= ZERO and row >= ZERO and column < wp.float64(grid.columns) and row < wp.float64(grid.rows):
+        cell = wp.int32(column) * grid.rows + wp.int32(row)
+    return cell
 
 
 @wp.func

@@ -153,3 +153,11 @@ def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
     ours = time_to_collision._sweep(situation, np.zeros((6, steps)))
     theirs_ = reference.sweep(situation, np.zeros((6, steps)), time_to_collision._until(situation))
     assert np.array_equal(ours[0].after, theirs_[0])
+
+
+def test_places_out_of_this_world_are_far_and_no_more():
+    scene = make_scenario("cut-in", 0).scene
+    index = MapIndex(scene.road_map)
+    xy = np.array([[1e12, 0.0], [0.0, -1e12], [3e9, 3e9], [-5e9, 1.0], [1e15, 1e15]])
+    assert np.allclose(DrivableField(index).margin(xy), index.drivable_margin(xy))
+    assert np.allclose(lane_field(index).match(xy).distance, index.nearest_lane(xy).distance)
