@@ -402,3 +402,18 @@ def test_what_a_motorist_cannot_be_is_said() -> None:
         traffic(highway(1), [track], [Motorist("m"), Motorist("m")])
     with pytest.raises(InputError, match="wanted_speed is 0"):
         Motorist("m", 0.0)
+
+
+def test_tracks_that_come_late_and_go_early_are_met_as_long_as_they_are_there() -> None:
+    late = moving("late", x=150.0, speed=0.0, steps=400)
+    late = type(late)(**{**late.__dict__, "valid": (np.arange(400) >= 20) & (np.arange(400) < 200)})
+    tracks = [moving("m", x=60.0, speed=10.0, steps=400), late]
+    ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=400)
+    world = World([traffic(highway(1), tracks, [Motorist("m", 10.0)], ego=ego)])
+    step(world, 15)
+    assert speeds(world)[0] == pytest.approx(10.0, abs=1e-3)
+    step(world, 180)
+    assert speeds(world)[0] < 0.05
+    assert world.agent_pose[0, 0, 0] < 150.0 - LENGTH
+    step(world, 100)
+    assert world.agent_pose[0, 0, 0] > 170.0
