@@ -225,18 +225,21 @@ class MTPDrafter:
 
     def observe(self, fed: Fed) -> None:
         """Run the block over the kept tokens, each with the embedding of the one after it."""
-        batch, time, _ = fed.hidden.shape
+        batch, time = len(fed.counts), max(fed.counts)  # what nobody kept is cut off
         counts = torch.tensor(fed.counts, device=fed.hidden.device)
         following = torch.tensor(fed.following, device=fed.hidden.device)
         last = counts[:, None, None] - 1
-        after = torch.cat([fed.embeddings[:, 1:], fed.embeddings[:, :1]], dim=1)
+        after = torch.cat([fed.embeddings[:, 1:time], fed.embeddings[:, :1]], dim=1)
         width = after.shape[-1]
         after = after.scatter(1, last.expand(-1, 1, width), self.model.embed(following)[:, None].to(after.dtype))
-        keep = torch.arange(time, device=counts.device) < counts[:, None]
-        keep = keep if fed.keep is None else keep & fed.keep
+        keep = None
+        if min(fed.counts) < time:
+            keep = torch.arange(time, device=counts.device) < counts[:, None]
+        if fed.keep is not None:
+            keep = fed.keep[:, :time] if keep is None else keep & fed.keep[:, :time]
         if self._cache is None:
             self._cache = self.model.new_mtp_cache(batch)
-        hidden = self.model.mtp(fed.hidden, after, self._cache, keep)  # type: ignore[misc]
+        hidden = self.model.mtp(fed.hidden[:, :time], after, self._cache, keep)  # type: ignore[misc]
         self._hidden = hidden.gather(1, last.expand(-1, 1, width))
 
     def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
