@@ -178,7 +178,7 @@ def compare(name: str, model: NemotronModel, tasks: Sequence[Task], ways: Sequen
         faster = [seconds[plain].sum() / seconds[way.name].sum() for seconds in (cpu, wall)]
         forced = sum(r.stats.forced for r in results) / count
         note = (
-            f"{faster[0]:.2f}x CPU, {faster[1]:.2f}x wall; {count / len(tasks):.1f} tokens; "
+            f"{faster[0]:.2f}x CPU, {faster[1]:.2f}x wall; {len(tasks)} texts of {count / len(tasks):.1f} tokens; "
             f"rounds/token {rounds / count:.2f}; acceptance length {1 + accepted / rounds:.2f}; forced {forced:.2f}; "
             f"experts/block and round {experts / (rounds + len(tasks)) / model.config.pattern.count('E'):.1f}"
         )
@@ -192,7 +192,7 @@ def main() -> None:
     plain, jump = Way("plain", False, lambda _: None), Way("jump-ahead", True, lambda _: None)
     recall = Way("jump-ahead, recall", True, lambda earlier: Recall(earlier, MAX_TOKENS))
     backbone, tasks = frames_of_the_driver()
-    compare(f"driver, {len(tasks)} frames", backbone, tasks, [plain, jump, recall])
+    compare("driver", backbone, tasks, [plain, jump, recall])
 
     generator = torch.Generator().manual_seed(0)
     records = [draw_record(generator) for _ in range(RECORDS)]
