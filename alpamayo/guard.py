@@ -30,7 +30,7 @@ from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
-from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.map_index import index_of
 from alpamayo_sim.scene import Scene
 from alpamayo_sim.warp_runtime import wp
 
@@ -106,7 +106,7 @@ class Guard:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.area = DrivableField(MapIndex(scene.road_map))
+        self.area = DrivableField(index_of(scene.road_map))
         self.forecaster = LaneForecaster(self.area.index)
         self.grip = min(DECELERATIONS[-1], scene.environment.friction * GRAVITY)
         self.stops = StopPlanner(self.grip)

@@ -98,12 +98,12 @@ def _badges(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
 
 
 def _limits(episode: Episode) -> list[float | None]:
-    from alpamayo_sim.map_index import MapIndex
+    from alpamayo_sim.map_index import index_of
 
     road_map = episode.scenario.scene.road_map
     if not road_map.lanes:
         return [None] * (episode.steps + 1)
-    match = MapIndex(road_map).nearest_lane(episode.ego_pose[:, :2], episode.ego_pose[:, 2])
+    match = index_of(road_map).nearest_lane(episode.ego_pose[:, :2], episode.ego_pose[:, 2])
     return [road_map.lanes[i].speed_limit if i >= 0 else None for i in match.index]
 
 

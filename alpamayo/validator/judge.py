@@ -37,7 +37,7 @@ from alpamayo.validator.verdict import RuleResult, Verdict, failed
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Truth
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
-from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.map_index import index_of
 from alpamayo_sim.scene import Scene
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def score_plans(
     if forecast is None:
         forecast = recorded(scene, step, PLAN_STEPS + 1) if truth is None else constant_velocity(truth)
     world, speeds = plans_in_world(plans, pose, speed)
-    area = area or DrivableField(MapIndex(scene.road_map))
+    area = area or DrivableField(index_of(scene.road_map))
     situation = Situation(
         scene=scene,
         index=area.index,
@@ -170,7 +170,7 @@ def episode_situation(episode: "Episode", area: DrivableField | None = None) -> 
     if len(episode.ego_pose) < 2:
         raise InputError("the episode has no steps, so there is nothing to judge")
     scene = episode.scenario.scene
-    area = area or DrivableField(MapIndex(scene.road_map))
+    area = area or DrivableField(index_of(scene.road_map))
     pose, speed = episode.ego_pose.astype(np.float64)[None], episode.ego_speed.astype(np.float64)[None]
     return Situation(
         scene=scene,

@@ -9,6 +9,7 @@ from alpamayo_datasets.ground import areas_of_rings
 from alpamayo_datasets.lanes import RawLane, lanes_of, without_repeats
 from alpamayo_datasets.route import route_of
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.map_index import index_of
 from alpamayo_sim.scene import (
     Category,
     LineKind,
@@ -79,6 +80,7 @@ def assemble(
     """The Scene; ``where`` is the file, for messages.
 
     Cones and barriers that stand become props: they are there also while the recording car did not see them.
+    The drivable ground is united here, once; worlds, drivers and judges of the scene share its index.
 
     Raises:
         InputError: there is no such ego, or it is seen at no step.
@@ -88,6 +90,7 @@ def assemble(
         raise InputError(f"{where}: the ego {ego_id!r} is not among the {len(tracks)} tracks, or never valid")
     origin = np.round(ego.position[np.argmax(ego.valid)])
     road_map = _road_map(raw_map, origin)
+    index_of(road_map).unite()
     seen = [track for track in tracks if track.valid.any()]
     standing = [track for track in seen if _stands(track)]
     made = tuple(_track(track, origin) for track in seen if track not in standing)

@@ -58,12 +58,15 @@ def sides_from_polygon(line: Float64[Array, "n 3"], ring: Float64[Array, "m 3"])
     normal = _normals(line)
     reach = np.array([-LONGEST_CAST, LONGEST_CAST])
     rays = shapely.linestrings(line[:, None, :2] + reach[:, None] * normal[:, None, :])
+    parts, ray = shapely.get_parts(shapely.intersection(rays, polygon), return_index=True)
+    xy, part = shapely.get_coordinates(parts, return_index=True)
+    ends = np.sum((xy - line[ray[part], :2]) * normal[ray[part]], axis=1)
+    first = np.flatnonzero(np.diff(part, prepend=-1))  # coordinate of each part that has any
     left, right = unknown_sides(line)
-    for i, cut in enumerate(shapely.intersection(rays, polygon)):
-        for part in shapely.get_parts(cut):
-            ends = (shapely.get_coordinates(part) - line[i, :2]) @ normal[i]
-            if len(ends) and ends.min() <= 1e-6 <= ends.max() + 2e-6:
-                left[i], right[i] = ends.max(), -ends.min()
+    if len(first):
+        low, high, ray = np.minimum.reduceat(ends, first), np.maximum.reduceat(ends, first), ray[part[first]]
+        around = (low <= 1e-6) & (high + 2e-6 >= 1e-6)
+        left[ray[around]], right[ray[around]] = high[around], -low[around]
     return left, right
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
-from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.map_index import MapIndex, index_of
 from alpamayo_sim.scene import Instruction, RoadMap, Route, Track
 
 Array = np.ndarray
@@ -24,7 +24,7 @@ def route_of(ego: Track, road_map: RoadMap) -> Route:
     pose = np.concatenate([ego.position[seen, :2], ego.heading[seen, None]], axis=1).astype(np.float64)
     ground = ego.position[seen, 2].astype(np.float64)
     path = _driven(pose)
-    index = MapIndex(road_map)
+    index = index_of(road_map)
     ahead, lanes_ahead = _lane_ahead(index, path[-1], _heading(path, pose), AHEAD)
     line = np.concatenate([path, ahead]) if len(ahead) else _long_enough(path, pose)
     z = np.interp(arc_length(line), arc_length(path), np.interp(*_heights(path, pose, ground)))

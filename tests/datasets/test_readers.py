@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from alpamayo_datasets import open_log
+from alpamayo_datasets.lanes import sides_from_polygon
 from alpamayo_datasets.route import instructions
+from alpamayo_sim import map_index
+from alpamayo_sim.engine.map_blocks import pack_map
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
 from alpamayo_sim.scenario import scenario_of_log
@@ -91,6 +94,28 @@ def test_nuscenes_has_its_own_ways(scenarionet: dict[str, Any], write: Write) ->
     outer, inner = scene.road_map.road_edges[-2:]
     assert _signed_area(outer) == pytest.approx(110 * 12, abs=0.1)
     assert _signed_area(inner) == pytest.approx(-20, abs=0.1)
+
+
+def test_sides_are_those_of_the_part_of_the_polygon_that_the_line_runs_in() -> None:
+    """A strip from 1 m right to 2 m left of the line, then a notch on it, then only ground beside it, then none."""
+    line = np.array([[5.0, 0, 0], [15, 0, 0], [25, 0, 0], [35, 0, 0]])
+    ring = [[0, -1], [20, -1], [20, 3], [30, 3], [30, 4], [10, 4], [10, 3.5], [16, 3.5], [16, 2], [0, 2]]
+    left, right = sides_from_polygon(line, np.pad(np.array(ring), ((0, 0), (0, 1))))
+    np.testing.assert_allclose(left, [2.0, 2.0, np.nan, np.nan])
+    np.testing.assert_allclose(right, [1.0, 1.0, np.nan, np.nan])
+
+
+def test_the_ground_is_united_once_by_the_reader(
+    scenarionet: dict[str, Any], write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, west in (("boundary_0", 4980.0), ("boundary_1", 5050.02)):
+        line = np.add([[0, 0], [70, 0], [70, 12], [0, 12], [0, 0]], (west, 8996.0))
+        scenarionet["map_features"][name] = {"type": "ROAD_LINE_SOLID_SINGLE_WHITE", "polyline": line}
+    scene = open_log(write(scenarionet, "log.pkl"))
+    assert len(scene.road_map.drivable_areas) == 2
+    monkeypatch.setattr(map_index, "_union", None)
+    borders = pack_map(scene.road_map).blocks["borders"]
+    assert np.linalg.norm(borders["step"], axis=1).sum() == pytest.approx(2 * (140.02 + 12), abs=1e-2)
 
 
 def _signed_area(ring: np.ndarray) -> float:

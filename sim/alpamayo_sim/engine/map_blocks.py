@@ -9,7 +9,7 @@ from jaxtyping import Float32, Float64, Int
 
 from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.thinning import thinned
-from alpamayo_sim.map_index import Border, MapIndex, MapLineKind, border_of
+from alpamayo_sim.map_index import Border, MapIndex, MapLineKind, border_of, index_of
 from alpamayo_sim.scene import Lane, RoadMap, Scene, StopLine
 
 Array = np.ndarray
@@ -52,7 +52,7 @@ class PackedMap:
 @lru_cache(maxsize=64)
 def pack_map(road_map: RoadMap) -> PackedMap:
     """Border, lanes and pieces of a map, each with an empty grid; the kernels fill the grids when they need them."""
-    index = MapIndex(road_map)
+    index = index_of(road_map)
     centre_lines = thinned([lane.centreline[:, :2].astype(np.float64) for lane in road_map.lanes], CENTRE_FLATNESS)
     border, centres, pieces = (
         border_rows(index),
@@ -107,9 +107,14 @@ def centre_rows(road_map: RoadMap, lines: list[Float64[Array, "_ 2"]]) -> Array:
     rows = layout.empty_rows(layout.CentreRow, len(start))
     rows["start"], rows["along"] = start, step / np.maximum(length, 1e-9)[:, None]
     rows["length"], rows["lane"] = length, owner
-    rows["half_width"] = np.array([0.5 * float(lane.width.mean()) for lane in lanes], np.float32)[owner]
+    rows["half_width"] = 0.5 * _means([lane.width for lane in lanes])[owner]
     rows["limit"] = np.array([lane.speed_limit or 0.0 for lane in lanes], np.float32)[owner]
     return rows[length > 1e-6]
+
+
+def _means(rows: list[Float32[Array, " _"]]) -> Float64[Array, " n"]:
+    counts = np.array([len(row) for row in rows])
+    return np.add.reduceat(np.concatenate(rows), np.cumsum(counts) - counts, dtype=np.float64) / counts
 
 
 def piece_rows(road_map: RoadMap, centre_lines: list[Float64[Array, "_ 2"]]) -> Float32[Array, "n 8"]:

@@ -1,7 +1,7 @@
 """The fixed data of all scenarios in use, on the device: each scenario and each map once, however many worlds."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ class Store:
         road_map = packed.scenario.scene.road_map
         if id(road_map) not in self._maps:
             packed_map = pack_map(road_map)
-            grids = {name: self._grid(grid) for name, grid in packed_map.grids.items()}
+            grids = self._grids(packed_map.grids)
             self._maps[id(road_map)] = packed_map, self._append_all(packed_map.blocks), grids
         packed_map, first_rows, grids = self._maps[id(road_map)]
         for name, rows in packed_map.blocks.items():
@@ -95,12 +95,18 @@ class Store:
                 row[name][field] = value
         return first_rows
 
-    def _grid(self, grid: GridSpec) -> dict[str, Any]:
-        """Cells of a grid, all zeros, and room for their lists."""
-        cells, lists = self._room("cells", grid.cells), self._room("lists", grid.cells * grid.capacity)
-        if grid.cells:
-            self.fixed.cells[cells : cells + grid.cells].zero_()
-        return {**dataclasses.asdict(grid), "cell_row": cells, "list_row": lists}
+    def _grids(self, grids: Mapping[str, GridSpec]) -> dict[str, dict[str, Any]]:
+        """Cells of a map's grids, all zeros, and room for their lists; for all at once, so that arrays grow once."""
+        count = sum(grid.cells for grid in grids.values())
+        cells = self._room("cells", count)
+        lists = self._room("lists", sum(grid.cells * grid.capacity for grid in grids.values()))
+        if count:
+            self.fixed.cells[cells : cells + count].zero_()
+        placed = {}
+        for name, grid in grids.items():
+            placed[name] = {**dataclasses.asdict(grid), "cell_row": cells, "list_row": lists}
+            cells, lists = cells + grid.cells, lists + grid.cells * grid.capacity
+        return placed
 
     def _append_all(self, blocks: Any) -> dict[str, int]:
         return {name: self._append(name, rows) for name, rows in blocks.items()}

@@ -18,7 +18,7 @@ from alpamayo_sim.drivers.expert.targets import halt_at, make_targets
 from alpamayo_sim.drivers.route_frame import RouteFrame, signal_stops
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import wrap_angle
-from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.map_index import index_of
 from alpamayo_sim.reasoning import Reasoning
 from alpamayo_sim.scene import Category, Scene
 
@@ -56,7 +56,7 @@ class Expert:
         if scene.route is None:
             raise InputError(f"scene {scene.id!r} has no route, which the {self.name} driver follows")
         self._frame = RouteFrame.of(scene.route)
-        self._index = MapIndex(scene.road_map)
+        self._index = index_of(scene.road_map)
         self._surroundings = surroundings(self._frame, self._index)
         self._stops = signal_stops(scene, self._frame)
         self._memory = Memory()
