@@ -1,7 +1,8 @@
 """Gymnasium's ids of this project: ``alpamayo/LongTail-v0`` and ``alpamayo/LogReplay-v0``.
 
-``gymnasium.make("alpamayo/LongTail-v0", families=["cut-in"])`` and ``gymnasium.make_vec(..., num_envs=8)`` work as
-soon as the project is installed, or this module imported. Registering imports nothing of the simulator.
+``gymnasium.make("alpamayo/LongTail-v0", families=["cut-in"])`` and ``gymnasium.make_vec(..., num_envs=8)`` work once
+this module is imported, and without an import as ``"alpamayo.environments:alpamayo/LongTail-v0"``. Registering
+imports nothing of the simulator.
 """
 
 from __future__ import annotations

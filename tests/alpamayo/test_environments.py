@@ -28,6 +28,11 @@ assert "alpamayo/LongTail-v0" in gymnasium.registry and "alpamayo/LogReplay-v0" 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_gymnasium_can_import_the_module_by_itself() -> None:
+    code = "import gymnasium; gymnasium.make('alpamayo.environments:alpamayo/LongTail-v0').reset(seed=0)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 def test_gymnasium_finds_no_fault_in_the_registered_one() -> None:
     env = gymnasium.make(environments.LONG_TAIL, families=["debris"], action="normalized")
     assert isinstance(env.unwrapped, DrivingEnv)
