@@ -12,6 +12,7 @@ from alpamayo_sim.engine import layout
 from alpamayo_sim.engine.assess import assess, prepare
 from alpamayo_sim.engine.contacts import Body, Contact, contact_of, mass_of
 from alpamayo_sim.engine.egos import Egos
+from alpamayo_sim.engine.inputs import Input, ego_mask, fill, per_ego, resized, world_mask
 from alpamayo_sim.engine.lanes import line_up
 from alpamayo_sim.engine.layout import Mode
 from alpamayo_sim.engine.map_blocks import pack_map
@@ -96,7 +97,7 @@ class World:
         self._views: dict[str, Array] = {}
         self._most_substeps = 1
         self._needs = Needs()
-        self._active = _Input(self._zeros(wp.bool))
+        self._active = Input(self._zeros(wp.bool))
         self._use(list(scenarios))
         self.reset()
 
@@ -104,7 +105,7 @@ class World:
 
     def reset(self, mask: Bool[Array, " worlds"] | None = None) -> None:
         """Put all worlds, or those of the mask, back to step 0."""
-        self._active.set(self._mask(mask, "mask", default=True))
+        self._active.set(world_mask(mask, self.num_worlds, "mask", default=True))
         self._launches["begin"].launch()
         self._launches["prepare"].launch()
         self._launches["assess"].launch()
@@ -142,9 +143,10 @@ class World:
         Raises:
             InputError: a wrong shape, or a control that is not finite.
         """
-        self._controls.set(self._finite(controls, (2,), "controls"))
-        self._replayed.set(self._ego_mask(replay_ego))
-        self._active.set(self._mask(active, "active", default=True))
+        present = self.egos.present.shape
+        self._controls.set(per_ego(controls, present, (2,), "controls"))
+        self._replayed.set(ego_mask(replay_ego, present, "replay_ego"))
+        self._active.set(world_mask(active, self.num_worlds, "active", default=True))
         self.step_on_device()
         if self.debug:
             self._check_finite()
@@ -183,7 +185,7 @@ class World:
             InputError: a wrong shape, or a plan that is not finite.
         """
         shape = np.shape(plans)
-        self._plans.set(self._finite(plans, (PLAN_STEPS, 4), "plans"))
+        self._plans.set(per_ego(plans, self.egos.present.shape, (PLAN_STEPS, 4), "plans"))
         self._launches["track"].launch()
         return self._tracked.numpy().reshape(*shape[:-2], 2).copy()
 
@@ -201,7 +203,7 @@ class World:
             raise InputError(f"restore: the snapshot has {len(state.scenarios)} worlds, this one {self.num_worlds}")
         self._use(list(state.scenarios))
         for name, array in self._arrays.items():
-            _fill(array, _resized(state.arrays[name], array.numpy().shape))
+            fill(array, resized(state.arrays[name], array.numpy().shape))
         self._active.set(True)
         self._launches["prepare"].launch()
 
@@ -461,7 +463,7 @@ class World:
             self._allocate(*wanted)
         size = self._arrays["touched"].shape[1]
         self.egos = Egos(self.array, np.pad(present, ((0, 0), (0, size - wanted[0]))))
-        _fill(self._slot_of, np.array(slots, np.int32))
+        fill(self._slot_of, np.array(slots, np.int32))
         if grown or self._recorded != self._store.generation or most != self._most_substeps or needs != self._needs:
             self._record()
 
@@ -474,8 +476,8 @@ class World:
             egos, agents = np.maximum((egos, agents), self._arrays["touched"].shape[1:]).tolist()
         else:
             self._slot_of = self._store.fixed.slot_of = self._zeros(wp.int32)
-        self._controls, self._tracked = _Input(self._zeros(wp.vec2, egos)), self._zeros(wp.vec2, egos)
-        self._plans, self._replayed = _Input(self._zeros(wp.vec4, egos, PLAN_STEPS)), _Input(self._zeros(wp.bool, egos))
+        self._controls, self._tracked = Input(self._zeros(wp.vec2, egos)), self._zeros(wp.vec2, egos)
+        self._plans, self._replayed = Input(self._zeros(wp.vec4, egos, PLAN_STEPS)), Input(self._zeros(wp.bool, egos))
         kinds: tuple[tuple[Any, tuple[int, ...]], ...] = (
             (layout.WORLD_ARRAYS, ()),
             (layout.EGO_ARRAYS, (egos,)),
@@ -486,7 +488,7 @@ class World:
         self._arrays = {name: self._zeros(dtype, *shape) for arrays, shape in kinds for name, dtype in arrays}
         for name, array in self._arrays.items():
             if name in old:
-                _fill(array, _resized(old[name], array.numpy().shape))
+                fill(array, resized(old[name], array.numpy().shape))
             setattr(self._state, name, array)
         self._views = {}
 
@@ -532,67 +534,3 @@ class World:
             view.flags.writeable = False
             self._views[name] = view
         return self._views[name]
-
-    def _finite(self, values: Array, last: tuple[int, ...], name: str) -> Float32[Array, "..."]:
-        """Values of every ego, as [worlds, egos, ...]."""
-        array = np.asarray(values, np.float32)
-        shape = (*self.egos.present.shape, *last)
-        if self.egos.count == 1 and array.shape == (self.num_worlds, *last):
-            array = array[:, None]
-        if array.shape != shape:
-            wanted = (self.num_worlds, *last) if self.egos.count == 1 else shape
-            raise InputError(f"{name} has shape {array.shape}, must be {wanted}")
-        if not np.isfinite(array).all():
-            w, e = (int(k) for k in np.argwhere(~np.isfinite(array))[0, :2])
-            which = f"world {w}" if self.egos.count == 1 else f"world {w}, ego {e}"
-            raise InputError(f"{name} of {which} is not finite")
-        return array
-
-    def _ego_mask(self, mask: Array | None) -> Array | bool:
-        if mask is not None and np.shape(mask) == self.egos.present.shape and np.asarray(mask).dtype == bool:
-            return np.asarray(mask)
-        found = self._mask(mask, "replay_ego", default=False)
-        return found if isinstance(found, bool) else found[:, None]
-
-    def _mask(self, mask: Array | None, name: str, default: bool) -> Array | bool:
-        if mask is None:
-            return default
-        array = np.asarray(mask)
-        if array.shape != (self.num_worlds,) or array.dtype != bool:
-            raise InputError(f"{name} is {array.dtype} of shape {array.shape}, must be bool of ({self.num_worlds},)")
-        return array
-
-
-class _Input:
-    """A device array that is filled from the host."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = array
-        self._view = array.numpy() if array.device.is_cpu else None
-
-    def set(self, values: Any) -> None:
-        """Copy numpy values, or one value."""
-        if self._view is not None:
-            self._view[...] = values
-        else:
-            _fill(self.array, values)
-
-
-def _fill(array: Any, values: Any) -> None:
-    """Copy numpy values, or one value, into a device array."""
-    if array.device.is_cpu:
-        array.numpy()[...] = values
-    elif np.isscalar(values):
-        array.fill_(values)
-    else:
-        array.assign(np.ascontiguousarray(values))
-
-
-def _resized(array: Array, shape: tuple[int, ...]) -> Array:
-    """What fits of an array, and zeros where it is too small."""
-    if array.shape == shape:
-        return array
-    out = np.zeros(shape, array.dtype)
-    common = tuple(slice(min(sizes)) for sizes in zip(array.shape, shape, strict=True))
-    out[common] = array[common]
-    return out

@@ -1,0 +1,95 @@
+"""What the host hands to a batch of worlds: checked, and copied to the device."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from alpamayo_sim.errors import InputError
+
+Array = np.ndarray
+
+
+def per_ego(values: Array, egos: tuple[int, ...], last: tuple[int, ...], name: str) -> Float32[Array, "..."]:
+    """Values of every ego as [worlds, egos, *last]; the axis of the egos may be missing where there is one a world.
+
+    Args:
+        values: what was handed in.
+        egos: the numbers of worlds, and of egos in each.
+        last: shape of one ego's values.
+        name: what the values are, for messages.
+
+    Raises:
+        InputError: a wrong shape, or a value that is not finite.
+    """
+    array = np.asarray(values, np.float32)
+    alone = egos[1] == 1
+    if alone and array.shape == (egos[0], *last):
+        array = array[:, None]
+    if array.shape != (*egos, *last):
+        raise InputError(f"{name} has shape {array.shape}, must be {(*egos[: 1 if alone else 2], *last)}")
+    if not np.isfinite(array).all():
+        w, e = (int(k) for k in np.argwhere(~np.isfinite(array))[0, :2])
+        raise InputError(f"{name} of world {w}{'' if alone else f', ego {e}'} is not finite")
+    return array
+
+
+def ego_mask(mask: Array | None, egos: tuple[int, ...], name: str) -> Array | bool:
+    """Which egos are meant: a mask by world and ego, or by world for all of its egos; none by default.
+
+    Raises:
+        InputError: a wrong shape or dtype.
+    """
+    if mask is not None and np.shape(mask) == egos and np.asarray(mask).dtype == bool:
+        return np.asarray(mask)
+    found = world_mask(mask, egos[0], name, default=False)
+    return found if isinstance(found, bool) else found[:, None]
+
+
+def world_mask(mask: Array | None, worlds: int, name: str, default: bool) -> Bool[Array, " worlds"] | bool:
+    """Which worlds are meant; ``default`` says whether all or none are without a mask.
+
+    Raises:
+        InputError: a wrong shape or dtype.
+    """
+    if mask is None:
+        return default
+    array = np.asarray(mask)
+    if array.shape != (worlds,) or array.dtype != bool:
+        raise InputError(f"{name} is {array.dtype} of shape {array.shape}, must be bool of ({worlds},)")
+    return array
+
+
+class Input:
+    """A device array that is filled from the host."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self._view = array.numpy() if array.device.is_cpu else None
+
+    def set(self, values: Any) -> None:
+        """Copy numpy values, or one value."""
+        if self._view is not None:
+            self._view[...] = values
+        else:
+            fill(self.array, values)
+
+
+def fill(array: Any, values: Any) -> None:
+    """Copy numpy values, or one value, into a device array."""
+    if array.device.is_cpu:
+        array.numpy()[...] = values
+    elif np.isscalar(values):
+        array.fill_(values)
+    else:
+        array.assign(np.ascontiguousarray(values))
+
+
+def resized(array: Array, shape: tuple[int, ...]) -> Array:
+    """What fits of an array, and zeros where it is too small."""
+    if array.shape == shape:
+        return array
+    out = np.zeros(shape, array.dtype)
+    common = tuple(slice(min(sizes)) for sizes in zip(array.shape, shape, strict=True))
+    out[common] = array[common]
+    return out
