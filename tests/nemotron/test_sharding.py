@@ -56,6 +56,35 @@ def train_sharded(rank: int, world: int, folder: Path) -> dict[str, torch.Tensor
         dist.destroy_process_group()
 
 
+def run_processes(world: int, folder: Path) -> None:
+    """Run this file once a rank; a failure shows what each of them wrote."""
+    logs = [folder / f"{rank}.log" for rank in range(world)]
+    processes = []
+    try:
+        for rank, log in enumerate(logs):
+            with log.open("w") as out:
+                command = [sys.executable, __file__, str(rank), str(world), str(folder)]
+                processes.append(subprocess.Popen(command, stdout=out, stderr=out))
+        codes = [wait(process) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    written = [
+        f"rank {rank} ended with {code}:\n{log.read_text()}"
+        for rank, (code, log) in enumerate(zip(codes, logs, strict=True))
+    ]
+    assert codes == [0] * world, "\n".join(written)
+
+
+def wait(process: subprocess.Popen) -> int | None:
+    """Return how a process ended; None if it still runs after ten minutes, which only a deadlock takes."""
+    try:
+        return process.wait(timeout=600)
+    except subprocess.TimeoutExpired:
+        return None
+
+
 @pytest.mark.filterwarnings("ignore")  # PyTorch warns of its own internals
 @pytest.mark.parametrize("world", [1, 2])
 def test_sharded_training_is_training(world, tmp_path):
@@ -65,10 +94,7 @@ def test_sharded_training_is_training(world, tmp_path):
     if world == 1:
         found = train_sharded(0, 1, tmp_path)
     else:
-        processes = [
-            subprocess.Popen([sys.executable, __file__, str(rank), str(world), str(tmp_path)]) for rank in range(world)
-        ]
-        assert [process.wait(timeout=120) for process in processes] == [0] * world
+        run_processes(world, tmp_path)
         found = torch.load(tmp_path / "state.pt")
     for name, tensor in model.state_dict().items():
         assert not torch.equal(tensor, before[name]), name
