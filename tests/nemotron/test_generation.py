@@ -10,7 +10,7 @@ from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.drafting import ModelDrafter, MTPDrafter, PromptLookup, Recall
 from alpamayo_vla_model.nemotron.generation import Engine, Request, generate
 from alpamayo_vla_model.nemotron.grammar import Grammar, Thinking, Vocabulary
-from alpamayo_vla_model.nemotron.graphs import GraphDecoder
+from alpamayo_vla_model.nemotron.graphs import FixedStep, GraphDecoder
 
 WORDS = ["<end>", "yes ", "no ", "because ", "of ", "the ", "light ", "car ", "a", "b", "ab", "1", "2", "."]
 WORDS += sorted(set("".join(WORDS[1:])) - set(WORDS))
@@ -131,6 +131,20 @@ def test_a_perfect_drafter_is_always_believed(vocabulary):
     assert engine.rounds == 5
 
 
+@pytest.mark.parametrize("keep_hidden", [False, True])
+def test_the_end_of_a_right_guess_is_read_only_for_its_hidden_state(vocabulary, keep_hidden):
+    model, read = make(7), []
+    model.embeddings.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].shape[-1]))
+    request = requests(vocabulary, "record")[0]
+    text = Engine(model).run([request])[0].tokens
+    assert [WORDS[token] for token in text[-4:]] == ["1", "2", "1", "."]  # the dot is forced after three digits
+    read.clear()
+    engine = Engine(model, drafter=Recall([text]), keep_hidden=keep_hidden)
+    assert engine.run([request])[0].tokens == text
+    assert engine.rounds == 0
+    assert read == [len(request.prompt) + (len(text) if keep_hidden else len(text) - 2)]
+
+
 def test_budget_ends_thinking(vocabulary):
     model = make(8)
     answer = Grammar(vocabulary, GRAMMARS["record"])
@@ -224,3 +238,44 @@ def test_a_step_at_fixed_addresses_decodes_the_same(device):
         decoder.generate([[1] * 50], 20)
     with pytest.raises(InputError, match="expected 1 to the context of 256"):
         GraphDecoder(model, capacity=1000)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(("name", "temperature"), [("free", 0.0), ("free", 0.8), ("record", 0.0), ("long", 0.8)])
+def test_the_engine_decodes_the_same_at_fixed_addresses(vocabulary, monkeypatch, device, name, temperature):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU is here")
+    model, steps, feed = make(10).to(device), [], FixedStep.feed
+    monkeypatch.setattr(FixedStep, "feed", lambda step, tokens: steps.append(step.batch) or feed(step, tokens))
+    asked = requests(vocabulary, name, temperature)  # they end at different times, and others take their place
+    want = [r.tokens for r in Engine(model, jump_ahead=False, graph=False).run(asked)]
+    assert not steps
+    for batch, buckets in ((1, {1}), (2, {1, 2}), (3, {1, 2, 4}), (4, {1, 2, 4})):
+        engine = Engine(model, jump_ahead=False, max_batch=batch, graph=True)
+        assert [r.tokens for r in engine.run(asked)] == want
+        assert set(steps) <= buckets
+        assert len(steps) == engine.rounds > 0
+        if (name, temperature) == ("free", 0.0):
+            assert max(steps) == max(buckets)
+        steps.clear()
+
+
+def test_rounds_that_do_not_fit_fixed_addresses_take_the_general_path(vocabulary, monkeypatch):
+    model, steps, feed = make(10), [], FixedStep.feed
+    monkeypatch.setattr(FixedStep, "feed", lambda step, tokens: steps.append(step.batch) or feed(step, tokens))
+    monkeypatch.setattr("alpamayo_vla_model.nemotron.generation._SLOTS", 12)
+    free, forced = requests(vocabulary, "free")[::2], requests(vocabulary, "record")
+    mixed = [*free, *forced]
+    want = [r.tokens for r in Engine(model).run(mixed)]
+    engine = Engine(model, max_batch=2, graph=True)
+    assert [r.tokens for r in engine.run(mixed)] == want
+    assert 0 < len(steps) < engine.rounds
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_noticed(value):
+    model = make(0)
+    with torch.no_grad():
+        model.layers[1].norm.weight[3] = value
+    with pytest.raises(InputError, match="logits of a prompt are not finite"):
+        Engine(model).run([Request([1, 2, 3])])

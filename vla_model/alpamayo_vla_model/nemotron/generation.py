@@ -8,6 +8,8 @@ keeps exactly what was right. What comes out does not depend on drafter, jump-ah
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron.cache import NemotronCache
 from alpamayo_vla_model.nemotron.drafting import Drafter, Fed, Trail
 from alpamayo_vla_model.nemotron.grammar import Constraint
+from alpamayo_vla_model.nemotron.graphs import FixedStep, GraphDecoder
 from alpamayo_vla_model.nemotron.model import NemotronModel
 
 
@@ -89,7 +92,7 @@ class Row:
         self.constraint = None if request.constraint is None else request.constraint.fresh()
         self._eos = request.eos if request.eos is not None else eos
         self._jump_ahead = jump_ahead
-        self._generator = torch.Generator().manual_seed(request.seed)
+        self._generator: torch.Generator | None = None
 
     @property
     def trail(self) -> Trail:
@@ -97,14 +100,43 @@ class Row:
         prompt = self.request.prompt
         return Trail([*prompt, *self.tokens], self.pending, self.constraint, len(prompt))
 
-    def extend(self, likeliest: Tensor, logits: Tensor, draft: Sequence[int]) -> int:
-        """Choose tokens from `[len(draft) + 1, vocab]` logits while the guesses are right; return how many were."""
+    def to_feed(self, draft: list[int]) -> list[int]:
+        """Return a draft without the end that need not be read to be checked.
+
+        The token that completes a text is chosen after the one before it, and those that are forced up to there
+        follow from the choice before them.
+        """
+        constraint = self.constraint
+        if constraint is None or not draft:
+            return draft
+        taken = sum(1 for _ in itertools.takewhile(constraint.advance, draft))
+        kept, dropping = taken, constraint.done
+        while dropping and kept:
+            constraint.rollback(1)
+            kept -= 1
+            dropping = self._jump_ahead and constraint.forced() is not None
+        constraint.rollback(kept)
+        return draft[:kept]
+
+    @property
+    def takes_likeliest(self) -> bool:
+        """Whether it always chooses the likeliest of all tokens."""
+        return self.request.temperature <= 0 and self.constraint is None
+
+    def extend(self, logits: Tensor, draft: Sequence[int], likeliest: Sequence[int] = ()) -> int:
+        """Choose tokens while the guesses are right; return how many were.
+
+        Args:
+            logits: `[len(draft) + 1, vocab]`.
+            draft: The guesses.
+            likeliest: Of the logits, if they are at hand; read by a sequence that `takes_likeliest`.
+        """
         greedy = self.request.temperature <= 0
-        if self.constraint is not None and greedy:
+        if greedy and not (self.takes_likeliest and likeliest):
             likeliest = self._likeliest(logits, draft)
         right = 0
         for position, guess in enumerate([*draft, None]):
-            token = int(likeliest[position]) if greedy else self._choose(logits[position])
+            token = likeliest[position] if greedy else self._choose(logits[position])
             self._append(token)
             right += token == guess
             if self.finish or token != guess:
@@ -115,12 +147,13 @@ class Row:
         self.stats.accepted += right
         return right
 
-    def _likeliest(self, logits: Tensor, draft: Sequence[int]) -> Tensor:
-        """Return the best allowed token at every position of a draft; past a complete text, anything."""
+    def _likeliest(self, logits: Tensor, draft: Sequence[int]) -> list[int]:
+        """Return the best allowed token at every position of a draft, up to the end of a complete text."""
         constraint, taken = self.constraint, 0
+        if constraint is None:
+            return _listed(logits.argmax(-1))
         masks: list[Tensor | None] = []
         forced: dict[int, int] = {}
-        assert constraint is not None
         for guess in [*draft, None]:
             masks.append(constraint.mask())
             only = constraint.forced()
@@ -135,10 +168,10 @@ class Row:
         width = max((len(mask) for mask in masks if mask is not None), default=logits.shape[-1])
         free = torch.ones(width, dtype=torch.bool)
         allowed = torch.stack([free if mask is None else mask for mask in masks]).to(logits.device)
-        best = logits[: len(masks), :width].masked_fill(~allowed, -torch.inf).argmax(-1).cpu()
+        best = _listed(torch.where(allowed, logits[: len(masks), :width], -torch.inf).argmax(-1))
         for position, token in forced.items():
             best[position] = token
-        return torch.cat([best, best.new_zeros(len(logits) - len(masks))])
+        return best
 
     def _choose(self, logits: Tensor) -> int:
         mask = None
@@ -150,6 +183,8 @@ class Row:
             logits = logits if mask is None else logits[: len(mask)]
         noise = None
         if self.request.temperature > 0:
+            if self._generator is None:
+                self._generator = torch.Generator().manual_seed(self.request.seed)
             noise = torch.rand(logits.shape, generator=self._generator).clamp(1e-20, 1 - 1e-7)[None].to(logits.device)
         allowed = None if mask is None else mask[None].to(logits.device)
         return int(sample_masked(logits[None], allowed, self.request.temperature, self.request.top_p, noise))
@@ -186,6 +221,8 @@ class Engine:
         jump_ahead: Feed what the grammar forces together with the token before it.
         max_batch: Sequences that run at once.
         keep_hidden: Return the hidden states of all generated tokens.
+        graph: Decode at fixed addresses, on a GPU in one CUDA graph a step, wherever every sequence is fed one token:
+            without drafter, `keep_hidden` and forced tokens. None does so on a GPU.
     """
 
     def __init__(
@@ -196,6 +233,7 @@ class Engine:
         jump_ahead: bool = True,
         max_batch: int = 8,
         keep_hidden: bool = False,
+        graph: bool | None = None,
     ) -> None:
         self.model = model
         self.rounds = 0
@@ -208,12 +246,16 @@ class Engine:
         self._rows: list[tuple[int, Row]] = []
         self._cache: NemotronCache | None = None
         self._prefixes: dict[tuple[int, ...], NemotronCache] = {}
+        self._finished: list[tuple[int, Result]] = []  # right after their prompts
         self._next = 0
+        fixed = not keep_hidden and drafter is None and (model.device.type == "cuda" if graph is None else graph)
+        self._graphs = GraphDecoder(model, min(_SLOTS, model.config.max_position_embeddings)) if fixed else None
+        self._fixed: FixedStep | None = None  # in place of `_cache` while it holds the running rows
 
     @property
     def busy(self) -> bool:
         """Whether a request is waiting or running."""
-        return bool(self._waiting or self._rows)
+        return bool(self._waiting or self._rows or self._finished)
 
     def submit(self, request: Request, embeddings: Tensor | None = None) -> int:
         """Queue a request and return its number.
@@ -248,7 +290,7 @@ class Engine:
         """Admit what fits, run one round and return what is finished, with its number."""
         while self._waiting and len(self._rows) < self._max_batch:
             self._admit(*self._waiting.popleft())
-        finished = self._retire()
+        finished, self._finished = self._finished + self._retire(), []
         if self._rows:
             self._round()
             finished += self._retire()
@@ -282,8 +324,9 @@ class Engine:
         rows = [Row(request, self.model.config.eos_token_ids, self._jump_ahead) for request in requests]
         with torch.no_grad():
             logits = self.model.logits(hidden[:, -1:])
-            for row, choices, scores in zip(rows, logits.argmax(-1).cpu(), logits, strict=True):
-                row.extend(choices, scores, [])
+            _check_finite(logits)
+            for row, scores in zip(rows, logits, strict=True):
+                row.extend(scores, [])
             fed = None
             if embeddings is not None:
                 fed = Fed(None, embeddings, hidden, [hidden.shape[1]] * len(rows), [row.tokens[0] for row in rows])
@@ -313,7 +356,7 @@ class Engine:
         """Read a prompt, and with it what a drafter may already propose to follow it."""
         row = Row(request, self.model.config.eos_token_ids, self._jump_ahead)
         drafter = None if self._blank is None else self._blank.fresh()
-        draft = [] if drafter is None else drafter.propose_first(row.trail)[: request.max_tokens - 1]
+        draft = [] if drafter is None else self._cut(row, drafter.propose_first(row.trail))
         known, cache = self._begun(request.prompt if embeddings is None else (), drafter)
         prompt = [] if embeddings is not None else list(request.prompt[known:])
         tokens = torch.tensor([[*prompt, *draft]], dtype=torch.long, device=self.model.device)
@@ -323,11 +366,15 @@ class Engine:
         length = embedded.shape[1] - len(draft)
         hidden = self.model(embeddings=embedded, cache=cache, return_hidden=True, tentative=bool(draft))
         logits = self.model.logits(hidden[0, length - 1 :])
-        kept = length + row.extend(logits.argmax(-1).cpu(), logits, draft)
-        if draft:
-            cache.commit(kept)
+        _check_finite(logits[0])
+        kept = length + row.extend(logits, draft)
         if self._keep_hidden:
             row.prompt_hidden, row.hidden = hidden[0, :length], [hidden[0, length:kept]]
+        if self._over(row):
+            self._finished.append((number, _result(row)))
+            return
+        if draft:
+            cache.commit(kept)
         fed = Fed(None if embeddings is not None else tokens, embedded, hidden, [kept], [(row.pending or [0])[0]])
         self._take_in([(number, row)], cache, drafter, fed)
 
@@ -342,11 +389,16 @@ class Engine:
                 self._drafter = drafter
             else:
                 self._drafter.join(drafter)
+        self._settle()
         self._cache = cache if self._cache is None else NemotronCache.stack([self._cache, cache])
         self._rows += rows
 
     def _round(self) -> None:
         rows = [row for _, row in self._rows]
+        step = self._fixed_step(rows)
+        if step is not None:
+            self._fixed_round(rows, step)
+            return
         assert self._cache is not None
         drafts = self._propose(rows)
         feeds = [[*row.pending, *draft] for row, draft in zip(rows, drafts, strict=True)]
@@ -365,21 +417,50 @@ class Engine:
             following = [row.pending[0] if row.pending else 0 for row in rows]
             self._drafter.observe(Fed(tokens, embedded, hidden, counts, following))
 
+    def _fixed_step(self, rows: list[Row]) -> FixedStep | None:
+        """Return the step that holds the rows' memory, loaded if need be; None where it cannot."""
+        if self._graphs is None or (self._jump_ahead and any(row.constraint is not None for row in rows)):
+            self._settle()
+            return None
+        if self._fixed is None and self._cache is not None and self._cache.tokens < self._graphs.capacity:
+            self._fixed, cache = self._graphs.step_for(len(rows)), self._cache
+            self._fixed.load([cache], [row.pending[0] for row in rows])
+            self._cache = None
+        elif self._fixed is not None and self._fixed.length == self._fixed.capacity:
+            self._settle()
+        return self._fixed
+
+    def _fixed_round(self, rows: list[Row], step: FixedStep) -> None:
+        likeliest, logits = step.feed([row.pending[0] for row in rows])
+        for index, row in enumerate(rows):
+            row.stats.rounds += 1
+            row.extend(logits[index : index + 1], [], likeliest[index : index + 1])
+        self.rounds += 1
+
+    def _settle(self) -> None:
+        """Take the running rows' memory back from the fixed step."""
+        if self._fixed is not None:
+            self._cache, self._fixed = self._fixed.unload(len(self._rows)), None
+
     def _propose(self, rows: list[Row]) -> list[list[int]]:
         if self._drafter is None:
             return [[] for _ in rows]
         proposed = self._drafter.propose([row.trail for row in rows])
-        return [
-            draft[: row.request.max_tokens - len(row.tokens) - 1] if not row.finish else []
-            for row, draft in zip(rows, proposed, strict=True)
-        ]
+        return [self._cut(row, draft) for row, draft in zip(rows, proposed, strict=True)]
+
+    def _cut(self, row: Row, draft: list[int]) -> list[int]:
+        """Return as much of a draft as is of use: the last token of a text is read only for its hidden state."""
+        if row.finish:
+            return []
+        draft = draft[: row.request.max_tokens - len(row.tokens) - 1]
+        return draft if self._keep_hidden else row.to_feed(draft)
 
     def _choose(self, rows: list[Row], drafts: list[list[int]], hidden: Tensor) -> list[int]:
         """Let every row choose its tokens; return how many of the fed ones are kept."""
         starts = [len(row.pending) - 1 for row in rows]
         spans = [hidden[i, s : s + len(d) + 1] for i, (s, d) in enumerate(zip(starts, drafts, strict=True))]
         logits = self.model.logits(torch.cat(spans))
-        likeliest = logits.argmax(-1).cpu()
+        likeliest = _listed(logits.argmax(-1)) if any(row.takes_likeliest for row in rows) else []
         counts, offset = [], 0
         for index, (row, start, draft) in enumerate(zip(rows, starts, drafts, strict=True)):
             end = offset + len(draft) + 1
@@ -387,23 +468,29 @@ class Engine:
             if row.finish:
                 row.pending, kept = [], start + 1
             else:
-                kept = start + 1 + row.extend(likeliest[offset:end], logits[offset:end], draft)
+                kept = start + 1 + row.extend(logits[offset:end], draft, likeliest[offset:end])
             counts.append(kept)
             if self._keep_hidden:
                 row.hidden.append(hidden[index, :kept])
             offset = end
         return counts
 
+    def _over(self, row: Row) -> bool:
+        """Whether a row is finished and, with `keep_hidden`, its last tokens were fed."""
+        return bool(row.finish) and not (self._keep_hidden and row.pending)
+
     def _retire(self) -> list[tuple[int, Result]]:
-        """Take out the finished rows; with `keep_hidden` only once their last tokens were fed."""
-        over = [bool(row.finish) and not (self._keep_hidden and row.pending) for _, row in self._rows]
+        """Take out the finished rows."""
+        over = [self._over(row) for _, row in self._rows]
         if not any(over):
             return []
         finished = [(number, _result(row)) for (number, row), gone in zip(self._rows, over, strict=True) if gone]
         stay = [index for index, gone in enumerate(over) if not gone]
+        if stay:
+            self._settle()
         self._rows = [self._rows[index] for index in stay]
         if not stay:
-            self._cache, self._drafter = None, None
+            self._cache, self._drafter, self._fixed = None, None, None
         elif self._cache is not None:
             self._cache = self._cache.select(stay)
             if self._drafter is not None:
@@ -411,11 +498,25 @@ class Engine:
         return finished
 
 
+_SLOTS = 4096  # of a sequence at fixed addresses; longer ones take the general path
+
+
 def generate(
     model: NemotronModel, requests: Sequence[Request], *, drafter: Drafter | None = None, jump_ahead: bool = True
 ) -> list[Result]:
     """Generate for all requests, in one batch as far as they fit; see `Engine`."""
     return Engine(model, drafter=drafter, jump_ahead=jump_ahead).run(requests)
+
+
+def _listed(tokens: Tensor) -> list[int]:
+    found: list[int] = tokens.tolist()
+    return found
+
+
+def _check_finite(logits: Tensor) -> None:
+    """Refuse the first logits of a text if one of them is not a number; those after it are not looked at."""
+    if not math.isfinite(logits.sum()):
+        raise InputError("model: the logits of a prompt are not finite, expected finite weights and embeddings")
 
 
 def _result(row: Row) -> Result:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alpamayo_sim.errors import InputError
-from alpamayo_vla_model.nemotron.cache import KeyValueState, MambaState, NemotronCache
+from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaState, NemotronCache
 from alpamayo_vla_model.nemotron.model import Context, NemotronModel
 
 
@@ -39,12 +39,15 @@ class FixedStep:
 
     Attributes:
         tokens: The last tokens, `[batch, 1]`; a step replaces them by the next ones.
+        logits: Of the last step, `[batch, vocab]`; the next one overwrites them.
+        length: Slots in use.
     """
 
     def __init__(self, model: NemotronModel, batch: int, capacity: int) -> None:
-        self.model, self.batch, self.capacity = model, batch, capacity
+        self.model, self.batch, self.capacity, self.length = model, batch, capacity, 0
         device = model.device
         self.tokens = torch.zeros(batch, 1, dtype=torch.long, device=device)
+        self.logits = torch.zeros(batch, model.config.vocab_size, device=device)
         self._position = torch.zeros(1, dtype=torch.long, device=device)
         self._mask = torch.zeros(batch, 1, 1, capacity, dtype=torch.bool, device=device)
         cache = model.new_cache(batch, capacity=capacity)
@@ -60,6 +63,7 @@ class FixedStep:
         self._mask.zero_()
         self._mask[:rows, 0, 0, :length] = valid.to(self._mask.device)
         self._position.fill_(length)
+        self.length = length
         self.tokens.zero_()
         self.tokens[:rows, 0] = torch.tensor(tokens, device=self.tokens.device)
         for fixed, state in zip(self._states, whole.layers, strict=True):
@@ -70,12 +74,35 @@ class FixedStep:
                 fixed.values[:rows, :, :length] = state.values[:, :, :length]
 
     @torch.no_grad()
+    def unload(self, rows: int) -> NemotronCache:
+        """Return what the first rows remember by now, in tensors of its own."""
+        layers: list[LayerState] = []
+        for state in self._states:
+            if isinstance(state, MambaState):
+                layers.append(MambaState(state.conv[:rows].clone(), state.ssm[:rows].clone()))
+            elif isinstance(state, FixedSlots):
+                keys, values = (slots[:rows, :, : self.length].clone() for slots in (state.keys, state.values))
+                layers.append(KeyValueState(keys, values))
+            else:
+                layers.append(None)
+        return NemotronCache(layers, rows, self.length, self._mask[:rows, 0, 0, : self.length].clone())
+
+    @torch.no_grad()
+    def feed(self, tokens: Sequence[int]) -> tuple[list[int], Tensor]:
+        """Go on by one given token a row; return each one's likeliest next token, and `[rows, vocab]` logits."""
+        rows = len(tokens)
+        self.tokens[:rows, 0] = torch.tensor(tokens, device=self.tokens.device)
+        likeliest: list[int] = self.run()[:rows, 0].tolist()
+        return likeliest, self.logits[:rows]
+
+    @torch.no_grad()
     def run(self) -> Tensor:
         """Decode one token a row; return `tokens`."""
         if self._graph is not None:
             self._graph.replay()
         else:
             self._step()
+        self.length += 1
         return self.tokens
 
     @torch.no_grad()
@@ -103,7 +130,8 @@ class FixedStep:
                 before[0].copy_(state.conv)
                 before[1].copy_(state.ssm)
                 state.conv, state.ssm = before
-        self.tokens.copy_(self.model.logits(self.model.norm_f(x)).argmax(-1))
+        self.logits.copy_(self.model.logits(self.model.norm_f(x))[:, 0])
+        self.tokens.copy_(self.logits.argmax(-1, keepdim=True))
         self._position += 1
 
 
@@ -147,7 +175,7 @@ class GraphDecoder:
         return [_until(row, ends) for row in torch.stack(found, 1).tolist()]
 
     def _started(self, prompts: Sequence[Sequence[int]]) -> tuple[FixedStep, Tensor]:
-        step, caches, tokens = self._step_for(len(prompts)), [], []
+        step, caches, tokens = self.step_for(len(prompts)), [], []
         for prompt in prompts:
             cache = self.model.new_cache(1)
             ids = torch.tensor([list(prompt)], device=self.model.device)
@@ -157,7 +185,8 @@ class GraphDecoder:
         step.load(caches, tokens)
         return step, torch.tensor(tokens, device=self.model.device)
 
-    def _step_for(self, batch: int) -> FixedStep:
+    def step_for(self, batch: int) -> FixedStep:
+        """Return the step of a batch's bucket, captured on first use if it is on a GPU."""
         bucket = 1 << (batch - 1).bit_length()
         if bucket not in self._steps:
             step = FixedStep(self.model, bucket, self.capacity)
