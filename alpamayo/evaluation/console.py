@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from alpamayo.evidence.console import bounds, comparison_lines
+from alpamayo.evidence.console import bounds, comparison_lines, narrow_table
 
-HEADS = ("driver", "guard", "at fault", "any collision", "off-road", "arrived", "progress", "PDM score")
+HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
 RATES = ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")
 
 
@@ -16,7 +16,8 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     """Drivers side by side, tests between them, claims, and what was left out."""
     console = Console()
     most = max((row["n"] + row["excluded"] for row in result["drivers"]), default=0)
-    table = Table(*HEADS, header_style="bold", title=f"{most} scenarios a driver, 95 % intervals")
+    names = [row["driver"] for row in result["drivers"]]
+    table = narrow_table(HEADS, f"{most} scenarios a driver, 95 % intervals", names)
     for row in result["drivers"]:
         if not row["n"]:
             continue

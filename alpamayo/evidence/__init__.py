@@ -40,21 +40,33 @@ def validate(
         InputError: as for ``collect`` and ``write_evidence``.
     """
     find_runs(path)
+    made = not report.exists()
     check_writable(report)
     unfinished = report / ".unfinished"
     unfinished.mkdir(exist_ok=True)
-    evidence = collect(
-        path,
-        confidence=confidence,
-        workers=workers,
-        prevent=prevent,
-        formulas=formulas,
-        unfinished=unfinished,
-        progress=progress,
-    )
+    try:
+        evidence = collect(
+            path,
+            confidence=confidence,
+            workers=workers,
+            prevent=prevent,
+            formulas=formulas,
+            unfinished=unfinished,
+            progress=progress,
+        )
+    except InputError:
+        _remove_if_empty(unfinished)
+        if made:
+            _remove_if_empty(report)
+        raise
     page = write_evidence(evidence, report)
     shutil.rmtree(unfinished)
     return evidence.document, page
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def write_evidence(evidence: Evidence, folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """The evidence on a terminal: the headlines, who would have prevented what, and what was left out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ def show(document: Mapping[str, Any], page: Path) -> None:
     """Print what a person wants to know first, and where the page is."""
     console = Console()
     title = f"{document['runs']} runs judged again, {100 * document['confidence']:g} % intervals"
-    table = Table(*HEADS, header_style="bold", title=title)
+    table = narrow_table(HEADS, title, document["drivers"])
     for name, row in document["drivers"].items():
         rates = [row["rules"]["at_fault_collision"]["broken"], row["rules"]["drivable_area"]["broken"], row["failed"]]
         cells = [bounds(rate, 0, scale=100.0, unit=" %") for rate in rates]
@@ -26,6 +26,18 @@ def show(document: Mapping[str, Any], page: Path) -> None:
     for row in document["excluded"]:
         console.print(f"[red]excluded[/red] {row['run']}: {row['reason']}", soft_wrap=True)
     console.print(f"report: {page}", soft_wrap=True)
+
+
+def narrow_table(heads: Sequence[str], title: str, names: Iterable[str]) -> Table:
+    """A table without rows, for 80 columns: what does not fit goes on in the next line and is never cut.
+
+    The first column is as wide as the longest name, at most 24 characters.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", title=title)
+    table.add_column(heads[0], overflow="fold", width=min(24, max(map(len, (heads[0], *names)))))
+    for head in heads[1:]:
+        table.add_column(head, overflow="fold")
+    return table
 
 
 def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -182,8 +182,8 @@ def bounded_mean(values: Float[Array, " n"], clusters: Int[Array, " n"], confide
         up = centre * math.log(centre / m) if centre > 0.0 else 0.0
         return up + ((1.0 - centre) * math.log((1.0 - centre) / (1.0 - m)) if centre < 1.0 else 0.0) - limit
 
-    low = 0.0 if centre == 0.0 else _crossing(excess, centre, 0.0)
-    return Interval(low, 1.0 if centre == 1.0 else _crossing(excess, centre, 1.0))
+    low = 0.0 if centre == 0.0 else _zero_between(excess, centre, 0.0)
+    return Interval(low, 1.0 if centre == 1.0 else _zero_between(excess, centre, 1.0))
 
 
 def ratio_bootstrap(
@@ -268,7 +268,7 @@ def paired_rates(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> 
         return abs(only_a - only_b - n * d) - limit * spread
 
     best = (only_a - only_b) / n
-    return Interval(_crossing(excess, best, -1.0), _crossing(excess, best, 1.0))
+    return Interval(_zero_between(excess, best, -1.0), _zero_between(excess, best, 1.0))
 
 
 def paired_difference(
@@ -336,8 +336,8 @@ def confidence_sequence(failures: int, n: int, confidence: float = 0.95) -> Inte
         return mixture - likelihood - ((n - failures) * math.log1p(-p) if failures < n else 0.0) - limit
 
     best = failures / n if n else 0.5
-    low = 0.0 if failures == 0 else _crossing(evidence, best, 0.0)
-    high = 1.0 if failures == n else _crossing(evidence, best, 1.0)
+    low = 0.0 if failures == 0 else _zero_between(evidence, best, 0.0)
+    high = 1.0 if failures == n else _zero_between(evidence, best, 1.0)
     return Interval(low, high)
 
 
@@ -401,7 +401,7 @@ def _sign_flip(sums: Float64[Array, " c"], rng: np.random.Generator, samples: in
     return float((1 + np.count_nonzero(np.abs(signs @ sums) >= observed)) / (samples + 1))
 
 
-def _crossing(excess: Callable[[float], float], inside: float, end: float) -> float:
+def _zero_between(excess: Callable[[float], float], inside: float, end: float) -> float:
     """Where the excess, negative ``inside``, crosses 0 on the way to the end of the range, by bisection."""
     a, b = inside, end
     for _ in range(200):

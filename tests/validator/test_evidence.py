@@ -1,15 +1,19 @@
 """Evidence from records: the same bytes again, nothing hidden, nothing counted that was not judged."""
 
+import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from validator_episodes import episode_of
 
 from alpamayo import evidence
 from alpamayo.episode import load_episode, save_episode
+from alpamayo.evaluation import console as evaluation_console
 from alpamayo.evidence import collection, manifest, odd, preventability
+from alpamayo.evidence.console import narrow_table
 from alpamayo.evidence.guard import guard_figures
 from alpamayo.runs import write_run
 from alpamayo.validator import score_episode
@@ -147,6 +151,30 @@ def test_nothing_to_validate_is_named(tmp_path):
     (tmp_path / "suite.json").write_text("[]")
     with pytest.raises(InputError, match="not a suite's list"):
         evidence.collect(tmp_path)
+
+
+def test_a_refused_validation_leaves_nothing(tmp_path):
+    broken, report = tmp_path / "broken", tmp_path / "report"
+    broken.mkdir()
+    (broken / "episode.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="none of its 1"):
+        evidence.validate(broken, report, workers=1)
+    assert not report.exists()
+    report.mkdir()
+    with pytest.raises(InputError, match="none of its 1"):
+        evidence.validate(broken, report, workers=1)
+    assert list(report.iterdir()) == []
+
+
+def test_tables_cut_nothing_on_80_columns():
+    heads = evaluation_console.HEADS
+    table = narrow_table(heads, "title", ["r157-regulation"])
+    table.add_row("r157-regulation", "off", *["100%\n[95, 100]"] * 4, "1,234 m\n[1100, 1300]", "0.95\n[0.90, 1.00]")
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table)
+    text = console.export_text()
+    assert "…" not in text
+    assert {*" ".join(heads).split(), "r157-regulation"} <= set(text.split())
 
 
 def test_a_page_shows_names_as_they_are_and_runs_no_script(make, tmp_path):
