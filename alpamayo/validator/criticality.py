@@ -2,7 +2,7 @@
 
 One-dimensional metrics take the gap between bumpers (m), not between centres, and signed speeds and accelerations
 along the lane; a braking lead has a negative one. Definitions after Westhoff et al., "Criticality metrics for
-automated driving", 2021, and the sources named there; docs/validator/definitions.md says where ours differ from
+automated driving", 2021, and the sources named there; docs/validator/differences.md says where ours differ from
 those of commonroad-crime.
 """
 

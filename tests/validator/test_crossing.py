@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from alpamayo.validator import RULES, rss, score_plans
 from alpamayo.validator.rules.crossing import crossing, rss_intersection
 from alpamayo.validator.rules.staleness import sensor_staleness
+from alpamayo_sim.scene import Category
 
 RULE = {"rss_intersection": (rss_intersection, "m")}
 
@@ -47,6 +48,16 @@ def test_one_who_has_passed_or_can_stop_is_safe(make):
     assert not judged(make, passed, make.plan(10.0)).valid[0]
     slow = make.scene(make.track("crosser", 30.0, -60.0, heading=np.pi / 2, speed=4.0))
     assert judged(make, slow, make.plan(4.0)).value[0] == 1.0
+
+
+def test_a_pedestrian_is_given_a_vehicles_way_to_stop(make):
+    """A limit of the rule, not a wish: who walks needs 19 m to stop, so 12 m before the crossing is unsafe already."""
+    way = rss.stopping_distance(1.5, response_time=2.0, accel_max=rss.OTHER.accel_max, brake=rss.OTHER.brake_min)
+    assert way == pytest.approx(19.03, abs=0.01)
+    person = {"category": Category.PEDESTRIAN, "size": (0.5, 0.5, 1.7)}
+    world = make.scene(make.track("walker", 40.0, -12.0, heading=np.pi / 2, speed=1.5, **person))
+    assert judged(make, world, make.plan(10.0)).value[0] == 0.0
+    assert judged(make, world, make.plan(10.0, -4.2)).value[0] == 1.0
 
 
 @given(st.floats(0.6, 2.5), st.floats(-1, 1), st.floats(15, 60))
