@@ -81,7 +81,8 @@ def main() -> None:
             peer = Peer(arguments.pufferlib, arguments.log, Path(folder), arguments.copies)
             works[f"PufferLib's C, {peer.controlled} controlled, 1847 floats"] = lambda: peer.steps(CHUNK)
         taken = cpu_seconds(works)
-    case = f"{arguments.device} {arguments.log.stem[-12:]}, {ours.controlled} controlled of {ours.objects} objects"
+    case = f"{arguments.device} {arguments.log.stem[-12:]}, {arguments.copies} worlds, "
+    case += f"{ours.controlled} controlled of {ours.objects} objects"
     for name, seconds in taken.items():
         cars = peer.controlled if name.startswith("PufferLib") else ours.controlled
         report("controlled", f"{case}, {name}", CHUNK * arguments.copies * cars / seconds, "agent-steps/s")
