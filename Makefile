@@ -21,8 +21,8 @@ check: .venv/installed
 	$(BIN)/lint-imports
 
 # Speed beside the peers, on a quiet machine; figures go to the benchmarks' results.csv.
-# PEERS is a Python that has the other simulators (pip install envpool highway-env), PUFFERLIB the sources of PufferLib
-# 3.0.0 (pip download --no-deps --no-binary :all: pufferlib==3.0.0); without them those lines are left out.
+# PEERS is a Python that has the other simulators (pip install envpool highway-env), PUFFERLIB a folder with the sources of
+# PufferLib 3.0.0 (sim/benchmarks/gpudrive_peer.py says how to get them); without them those lines are left out.
 bench-sim: .venv/installed
 	for script in scaling replay sensors; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/$$script.py || exit; done
 	for worlds in 1 4; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/controlled.py --copies $$worlds \
