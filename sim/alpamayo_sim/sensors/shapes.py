@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int8, Int32
+from jaxtyping import Float32, Int8, Int32
 
 from alpamayo_sim.driver import Agents
 from alpamayo_sim.scene import Category
@@ -237,13 +237,3 @@ def same_looks(table_key: tuple[tuple[str, ...], Array, Array] | None, agents: A
     ids, category, size = table_key
     same = np.array_equal(category, agents.category) and np.array_equal(size, agents.size)
     return same and (ids is agents.ids or ids == agents.ids)
-
-
-def part_poses(
-    table: PartTable, pose: Float32[Array, "n 3"]
-) -> tuple[Float64[Array, "parts 2"], Float32[Array, " parts"]]:
-    """World position (m) and heading (rad) of each part."""
-    owner = pose[table.owner]
-    heading = owner[:, 2]
-    along = np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-    return owner[:, :2].astype(np.float64) + table.centre[:, None] * along, heading
