@@ -124,9 +124,10 @@ class Guard:
 
     def _warm_up(self) -> None:
         """Load the compiled loops and the grids now, so that the first decision does not wait for them."""
-        from alpamayo.validator import kernels
+        from alpamayo.validator.kernels import boxes, grids, meetings
 
-        wp.load_module(module=kernels, device="cpu")
+        for loops in (boxes, grids, meetings):
+            wp.load_module(module=loops, device="cpu")
         if self.scene.road_map.lanes:
             here = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
             lane_field(self.area.index).match(here, np.zeros(len(here)))

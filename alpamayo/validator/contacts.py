@@ -65,7 +65,7 @@ def clearances_of(
     ego: Float64[Array, "k t 4"], size: Float64[Array, "2"], there: Others, ignored: Bool[Array, "k a"], furthest: float
 ) -> Float64[Array, "k t"]:
     """Signed distance (m) of each box of the ego to the nearest other, at most ``furthest``."""
-    from alpamayo.validator.kernels import clearances
+    from alpamayo.validator.kernels.boxes import clearances
 
     margins = np.full(ego.shape[:2], furthest)
     inputs = [ego, wp.vec2d(*(0.5 * size)), *there.inputs, ignored.view(np.uint8), furthest, margins]
@@ -75,7 +75,7 @@ def clearances_of(
 
 def first_overlaps(ego: Float64[Array, "k t 4"], size: Float64[Array, "2"], there: Others) -> Int32[Array, "k a"]:
     """Step of the first overlap of each motion's box with each other, -1 where there is none."""
-    from alpamayo.validator.kernels import first_contacts
+    from alpamayo.validator.kernels.boxes import first_contacts
 
     first = np.full((len(ego), len(there.boxes)), -1, np.int32)
     inputs = [ego, wp.vec2d(*(0.5 * size)), *there.inputs, first]

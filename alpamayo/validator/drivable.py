@@ -22,7 +22,7 @@ class DrivableField:
 
     def margin(self, xy: Float64[Array, "n 2"]) -> Float64[Array, " n"]:
         """Distance (m) of each point to the border, positive inside."""
-        from alpamayo.validator.kernels import border_margins
+        from alpamayo.validator.kernels.grids import border_margins
 
         xy = np.ascontiguousarray(xy, np.float64)
         margin = np.full(len(xy), np.nan)
@@ -39,7 +39,7 @@ class DrivableField:
 
         Poses are x, y, cosine and sine of the heading.
         """
-        from alpamayo.validator.kernels import box_margins
+        from alpamayo.validator.kernels.grids import box_margins
 
         flat, half = np.ascontiguousarray(pose.reshape(-1, 4)), 0.5 * size
         margin = np.full(len(flat), np.nan)

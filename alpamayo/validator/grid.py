@@ -74,7 +74,7 @@ class SegmentGrid:
 
     @cached_property
     def _struct(self) -> object:
-        from alpamayo.validator.kernels import Grid
+        from alpamayo.validator.kernels.grids import Grid
 
         grid = Grid()
         grid.low, grid.cell = wp.vec2d(*self._low), self._cell
@@ -87,7 +87,7 @@ class SegmentGrid:
 
     def _candidates_of(self, number: Array, lists: tuple[Array, Array, Array], first: Array, counts: Array) -> None:
         """Count the candidates of cells, and write them from ``first`` on where that is not negative."""
-        from alpamayo.validator.kernels import cell_candidates
+        from alpamayo.validator.kernels.grids import cell_candidates
 
         slack = self._cell * np.sqrt(2.0) + 1e-9
         inputs = [self.struct, self.way, self._group, number, *lists, slack, self._turn_cost, first, counts]

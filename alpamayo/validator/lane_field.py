@@ -53,7 +53,7 @@ class LaneField:
         return self._match(np.ascontiguousarray(boxes[:, :2]), np.ascontiguousarray(boxes[:, 2:]), HEADING_COST)
 
     def _match(self, xy: Float64[Array, "n 2"], towards: Float64[Array, "n 2"], cost: float) -> LaneMatch:
-        from alpamayo.validator.kernels import OUTSIDE, UNKNOWN, nearest_segments
+        from alpamayo.validator.kernels.grids import OUTSIDE, UNKNOWN, nearest_segments
 
         count = len(xy)
         best, part = np.full(count, UNKNOWN, np.int32), np.zeros(count)

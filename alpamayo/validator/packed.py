@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 from alpamayo.validator.situation import Situation, Traffic
 
 Array = np.ndarray
+BLOCK = 8  # steps that the compiled loops look at at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,6 @@ def block_bounds(
 
     ``boxes`` and ``valid`` go on for ``ahead`` steps after the last one that belongs to a block.
     """
-    from alpamayo.validator.kernels import BLOCK
-
     steps = boxes.shape[1] - ahead
     c, s = np.abs(boxes[..., 2]), np.abs(boxes[..., 3])
     length, width = halves[:, :1], halves[:, 1:]
@@ -120,8 +119,6 @@ def turning(traffic: Traffic) -> Bool[Array, " a"]:
 
 def changes(velocity: Float64[Array, "a t 2"], valid: Bool[Array, "a t"]) -> Float64[Array, "a blocks"]:
     """How far (m/s) the velocity of each gets, within each block, from that in the block's middle."""
-    from alpamayo.validator.kernels import BLOCK
-
     steps = velocity.shape[1]
     begins = range(0, steps, BLOCK)
     out = np.zeros((len(velocity), len(begins)))

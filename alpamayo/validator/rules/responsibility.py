@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator import rss
-from alpamayo.validator.packed import changes, ego_boxes, fastest, others
+from alpamayo.validator.packed import BLOCK, changes, ego_boxes, fastest, others
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
@@ -40,7 +40,7 @@ def responsibility(situation: Situation) -> RuleResult:
 
 def gaps_and_response(situation: Situation) -> tuple[Float64[Array, "k t"], Float64[Array, "k t"]]:
     """Least of the larger margins (m) to anybody, at most ``FURTHEST``, and the most that may be accelerated (m/s²)."""
-    from alpamayo.validator.kernels import BLOCK, responsibilities
+    from alpamayo.validator.kernels.responsibilities import responsibilities
 
     there, shape, traffic = situation.shared(others), situation.pose.shape[:2], situation.traffic
     velocity = np.ascontiguousarray(traffic.velocity[:, : shape[1]])
@@ -59,7 +59,7 @@ def gaps_and_response(situation: Situation) -> tuple[Float64[Array, "k t"], Floa
 @lru_cache(maxsize=8)
 def _rules(ego: rss.Parameters, other: rss.Parameters) -> object:
     """The parameters as the compiled loop takes them."""
-    from alpamayo.validator.kernels import Rules
+    from alpamayo.validator.kernels.responsibilities import Rules
 
     rules = Rules()
     rules.rho_ego, rules.rho_other = ego.response_time, other.response_time

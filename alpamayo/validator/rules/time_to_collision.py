@@ -62,7 +62,7 @@ def meetings(situation: Situation, acceleration: Float64[Array, "k t"]) -> Meeti
 
 def _sweep(situation: Situation, acceleration: Array) -> tuple[Meetings, Meetings]:
     """First meetings with those ahead, and with those beside."""
-    from alpamayo.validator.kernels import times_to_collision
+    from alpamayo.validator.kernels.meetings import times_to_collision
 
     dt, shape = situation.dt, situation.pose.shape[:2]
     spacing = max(round(SPACING / dt), 1)
