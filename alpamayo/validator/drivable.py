@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int32
 
 from alpamayo.validator.grid import SegmentGrid
 from alpamayo_sim.map_index import JOINED, MapIndex
@@ -53,6 +53,13 @@ class DrivableField:
             there = self.index.drivable_margin(corners(outside)).reshape(-1, 4).min(axis=1)
             margin[outside] = np.minimum(there, furthest)
         return margin.reshape(pose.shape[:-1])
+
+    def first_outside(
+        self, pose: Float64[Array, "n t 4"], size: Float64[Array, "2"], floor: float
+    ) -> Int32[Array, " n"]:
+        """First step of each motion at which a corner's margin is under ``floor`` (m, not positive); -1 is never."""
+        outside = self.box_margin(pose, size, 0.0) < floor
+        return np.where(outside.any(axis=1), np.argmax(outside, axis=1), -1).astype(np.int32)
 
     def prepare(self, path: Float64[Array, "n 2"], reach: float) -> None:
         """Work out all that is within ``reach`` (m) of a path now, so that no later question waits for it."""

@@ -8,9 +8,10 @@ import pytest
 from alpamayo.validator import DrivableField, Situation, Traffic
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.lane_field import lane_field, route_field
-from alpamayo.validator.packed import ego_boxes, others
+from alpamayo.validator.packed import ego_boxes, oriented, others
 from alpamayo.validator.rules import responsibility, time_to_collision
 from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map_index import HEADING_COST, MapIndex
 
 from . import reference
@@ -161,3 +162,19 @@ def test_places_out_of_this_world_are_far_and_no_more():
     xy = np.array([[1e12, 0.0], [0.0, -1e12], [3e9, 3e9], [-5e9, 1.0], [1e15, 1e15]])
     assert np.allclose(DrivableField(index).margin(xy), index.drivable_margin(xy))
     assert np.allclose(lane_field(index).match(xy).distance, index.nearest_lane(xy).distance)
+
+
+@pytest.mark.parametrize("family", ["cut-in", "red-light-runner"])
+def test_first_step_outside_of_the_road(family):
+    scene, rng = make_scenario(family, 0).scene, np.random.default_rng(0)
+    index = MapIndex(scene.road_map)
+    pose, _, _ = wander(rng, 200, 65, 20.0, 14.0)
+    pose[..., :2] += scene.ego.position[0, :2]
+    pose[:5, 30:, :2] += 1e6  # off the grid
+    boxes, size = oriented(pose), np.array([4.8, 2.0])
+    for floor in (0.0, -0.3, -2.0):
+        outside = index.drivable_margin(box_corners(pose, size).reshape(-1, 2)).reshape(200, 65, 4).min(axis=2) < floor
+        expected = np.where(outside.any(axis=1), outside.argmax(axis=1), -1)
+        assert np.array_equal(DrivableField(index).first_outside(boxes, size, floor), expected)
+        assert (expected > 0).any()
+    assert (expected == -1).any()
