@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from alpamayo.minimal_risk import StopPlanner
 from alpamayo.validator.danger import (
@@ -18,6 +18,7 @@ from alpamayo.validator.danger import (
     braked,
     corner_margins,
     danger,
+    first_meetings,
     free_way,
 )
 from alpamayo.validator.drivable import DrivableField
@@ -124,9 +125,9 @@ class Guard:
 
     def _warm_up(self) -> None:
         """Load the compiled loops and the grids now, so that the first decision does not wait for them."""
-        from alpamayo.validator.kernels import boxes, grids, meetings
+        from alpamayo.validator.kernels import boxes, dangers, grids, meetings
 
-        for loops in (boxes, grids, meetings):
+        for loops in (boxes, dangers, grids, meetings):
             wp.load_module(module=loops, device="cpu")
         if self.scene.road_map.lanes:
             here = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
@@ -236,12 +237,29 @@ class _Watch:
         self.floor = guard.floor(truth)
         plans = decision.plans.astype(np.float64)
         self.pose, self.speed = plans_in_world(plans, truth.ego_pose.astype(np.float64), truth.ego_speed)
-        self.danger = self.of(self.pose, self.speed)
+        self.danger, self.leaves_room = self._outlook()
         self.drivable = drivable(self.pose, self.speed, guard.scene.environment.friction)
 
-    def of(self, pose: Array, speed: Array, standoff: float = 0.0) -> Danger:
-        """What would become of motions, with a longer box."""
-        return danger(Motions(pose, speed, self.size, standoff), self.traffic, self.others, *self.ground)
+    def of(self, pose: Array, speed: Array) -> Danger:
+        """What would become of motions."""
+        return danger(Motions(pose, speed, self.size), self.traffic, self.others, self.guard.area, self.floor)
+
+    def _outlook(self) -> tuple[Danger, Bool[Array, " k"]]:
+        """What would become of the candidates, and which leave room.
+
+        Such a one, driven for 0.3 s and then braked at 4 m/s², comes to rest clean with 2 m in front.
+        """
+        count = len(self.pose)
+        rate = np.full(count, min(COMFORTABLE, self.guard.grip))
+        pose, speed = braked(self.pose, self.speed, rate, DELAY)
+        motions = Motions(
+            np.concatenate([self.pose, pose]),
+            np.concatenate([self.speed, speed]),
+            self.size,
+            standoff=np.repeat([0.0, STANDOFF], count),
+        )
+        found = danger(motions, self.traffic, self.others, self.guard.area, self.floor)
+        return found.take(slice(count)), found.take(slice(count, None)).clean
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -259,23 +277,6 @@ class _Watch:
             rules=CORE_RULES,
         )
 
-    @cached_property
-    def leaves_room(self) -> Bool[Array, " k"]:
-        """Driven for 0.3 s and then braked at 4 m/s², the candidate comes to rest clean with room in front."""
-        rate = np.full(len(self.pose), min(COMFORTABLE, self.guard.grip))
-        return self.of(*braked(self.pose, self.speed, rate, DELAY), STANDOFF).clean
-
-    @property
-    def with_wider_others(self) -> Danger:
-        """The candidates among others who are longer and wider, for what the forecast does not know."""
-        wider = self.others.wider(np.array(UNSURE))
-        return danger(Motions(self.pose, self.speed, self.size), self.traffic, wider, *self.ground)
-
-    @property
-    def ground(self) -> tuple[DrivableField, float]:
-        """The road, and how far off it (m) is still on it."""
-        return self.guard.area, self.floor
-
     def choose(self) -> tuple[int, Array, Array, str]:
         """Index, poses and speeds of the plan to drive, and the reason for an intervention."""
         chosen = self.decision.chosen
@@ -289,8 +290,7 @@ class _Watch:
         clean = self.drivable & self.danger.clean
         strong = clean & self.leaves_room
         if strong.any():
-            wide = self.with_wider_others.clean & strong
-            return self._candidate(self._best(wide if wide.any() else strong), f"{why}; takes another candidate")
+            return self._candidate(self._best(self._with_most_room(strong)), f"{why}; takes another candidate")
         if held is not None and goes_on:
             return FALLBACK, held.pose, held.speed, f"{why}; keeps to the plan before"
         return self._brake(clean, why)
@@ -300,8 +300,14 @@ class _Watch:
         soonest = min(self.danger.contact[k], self.danger.off_road[k])
         return bool(soonest > IMMINENT and self.leaves_room[k])
 
-    def _best(self, among: Array) -> int:
+    def _with_most_room(self, among: Bool[Array, " k"]) -> Int64[Array, " n"]:
+        """Which of some candidates meet nobody among longer and wider others either; all of them if none does."""
         rows = np.flatnonzero(among)
+        _, whom = first_meetings(Motions(self.pose[rows], self.speed[rows], self.size, doubt=UNSURE), self.others)
+        return rows[whom < 0] if (whom < 0).any() else rows
+
+    def _best(self, rows: Int64[Array, " n"]) -> int:
+        """The candidate of the best PDM score."""
         if len(rows) == 1:
             return int(rows[0])
         score = np.nan_to_num(self._judged(self.decision.plans[rows]).scores["pdms"].value)
@@ -320,7 +326,7 @@ class _Watch:
             k = int(np.argmax(ends.clean))
             return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s²"
         if clean.any():
-            return self._candidate(self._best(clean), f"{why}; braking does not avoid it, takes a candidate that does")
+            return self._candidate(self._best(np.flatnonzero(clean)), f"{why}; braking does not avoid it, takes a candidate that does")
         k, other = int(np.argmin(ends.severity)), int(np.argmin(self.danger.severity + 1e3 * ~self.drivable))
         if self.danger.severity[other] < ends.severity[k] and self.drivable[other]:
             return self._candidate(other, f"{why}; takes what ends least badly")

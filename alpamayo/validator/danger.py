@@ -1,17 +1,19 @@
 """The quick question that a guard asks: whom does each of many motions meet first, and when does it leave the road?"""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int32
 
-from alpamayo.validator.contacts import BEHIND, bearing, clearances_of, first_overlaps
+from alpamayo.validator.contacts import BEHIND, REAR_AXLE, bearing, clearances_of
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.packed import Others, oriented
 from alpamayo.validator.rules.area import FURTHEST
 from alpamayo.validator.situation import Traffic
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
-from alpamayo_sim.geometry import box_separation, wrap_angle
+from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)
@@ -21,13 +23,20 @@ TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)
 class Motions:
     """N motions of the ego over the 65 times of a plan, in the world.
 
-    The box of each is ``size`` (length, width), longer by ``standoff`` (m) in front.
+    The box of each is ``size`` (length, width), longer by its ``standoff`` (m) in front; to it the others are longer
+    and wider by its ``doubt`` (m).
     """
 
     pose: Float64[Array, "n 65 3"]
     speed: Float64[Array, "n 65"]
     size: Float64[Array, "2"]
-    standoff: float = 0.0
+    standoff: Float64[Array, " n"] | float = 0.0
+    doubt: Float64[Array, "n 2"] | tuple[float, float] = (0.0, 0.0)
+
+    @cached_property
+    def boxes(self) -> Float64[Array, "n 65 4"]:
+        """Centre, cosine and sine of the heading."""
+        return oriented(self.pose)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +65,10 @@ class Danger:
         off = np.where(np.isfinite(self.off_road), 1.0 / (1.0 + np.minimum(self.off_road, 1e3)), 0.0)
         return np.where(met, 10.0 + self.impact * soon, 0.0) + off
 
+    def take(self, rows: slice) -> "Danger":
+        """Of some of the motions."""
+        return Danger(self.contact[rows], self.impact[rows], self.whom[rows], self.off_road[rows])
+
 
 def danger(motions: Motions, traffic: Traffic, there: Others, area: DrivableField, floor: float) -> Danger:
     """First contact that does not come from behind, and first time further off the road than ``floor`` (m, negative).
@@ -64,16 +77,32 @@ def danger(motions: Motions, traffic: Traffic, there: Others, area: DrivableFiel
     any more. Someone who is in the standoff from the start does count only once it comes nearer than that.
     ``there`` are the boxes of the ``traffic``.
     """
-    ego, count = oriented(motions.pose), len(motions.pose)
-    k, t, a = _meetings(ego, motions, there)
-    contact, impact, whom = np.full(count, np.inf), np.zeros(count), np.full(count, -1)
-    kept = bearing(motions.pose[k, t], there.boxes[a, t, :2], float(motions.size[0])) <= BEHIND
-    k, first = np.unique(k[kept], return_index=True)
-    t, a = t[kept][first], a[kept][first]
-    contact[k], whom[k] = TIMES[t], a
-    own = motions.speed[k, t][:, None] * ego[k, t, 2:]
-    impact[k] = np.linalg.norm(own - traffic.velocity[a, t], axis=-1)
-    return Danger(contact, impact, whom, _off_road(ego, motions.size, area, floor))
+    count = len(motions.pose)
+    when, whom = first_meetings(motions, there)
+    met = np.flatnonzero(whom >= 0)
+    t, a = when[met], whom[met]
+    contact, impact = np.full(count, np.inf), np.zeros(count)
+    contact[met] = TIMES[t]
+    own = motions.speed[met, t][:, None] * motions.boxes[met, t, 2:]
+    impact[met] = np.linalg.norm(own - traffic.velocity[a, t], axis=-1)
+    return Danger(contact, impact, whom, _off_road(motions, area, floor))
+
+
+def first_meetings(motions: Motions, there: Others) -> tuple[Int32[Array, " n"], Int32[Array, " n"]]:
+    """Step of the first contact of each motion that ``danger`` tells of, and with whom; -1 where there is none."""
+    from alpamayo.validator.kernels.dangers import meetings_to_avoid
+
+    count = len(motions.pose)
+    standoff = np.empty(count)
+    standoff[:] = motions.standoff
+    wider = np.empty((count, 2))
+    wider[:] = 0.5 * np.asarray(motions.doubt)
+    when, whom = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
+    known = np.zeros((count, len(there.boxes)), np.uint8)
+    half, rear = wp.vec2d(*(0.5 * motions.size)), float(REAR_AXLE * motions.size[0])
+    inputs = [motions.boxes, half, rear, standoff, wider, *there.inputs, known, when, whom]
+    wp.launch(meetings_to_avoid, dim=count, inputs=inputs, device="cpu")
+    return when, whom
 
 
 def braked(
@@ -120,40 +149,11 @@ def corner_margins(area: DrivableField, pose: Array, size: Array) -> Float64[Arr
     return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, FURTHEST).reshape(pose.shape[:-1])
 
 
-def _meetings(ego: Array, motions: Motions, there: Others) -> tuple[Array, Array, Array]:
-    """First overlaps (k, t, a) of each pair that is to be looked at, ordered by motion and time."""
-    longer = motions.size + np.array([motions.standoff, 0.0])
-    first = first_overlaps(_ahead(ego, 0.5 * motions.standoff), longer, there)
-    start = _overlaps(ego[:1, 0], motions.size, there)
-    first[:, start] = -1
-    if motions.standoff > 0.0:
-        tight = _overlaps(_ahead(ego[:1, :1], 0.5 * motions.standoff)[:, 0], longer, there) & ~start
-        if tight.any():
-            first[:, tight] = first_overlaps(ego, motions.size, there.take(tight))
-    k, a = np.nonzero(first >= 0)
-    t = first[k, a]
-    order = np.lexsort((a, t, k))
-    return k[order], t[order], a[order]
-
-
-def _overlaps(box: Float64[Array, "1 4"], size: Array, there: Others) -> Bool[Array, " a"]:
-    """Who overlaps a box at the first time."""
-    theirs, turned = there.boxes[:, 0], np.arctan2(there.boxes[:, 0, 3], there.boxes[:, 0, 2])
-    mine = np.concatenate([box[:, :2], np.arctan2(box[:, 3:], box[:, 2:3])], axis=1)
-    gap = box_separation(mine, size, np.column_stack([theirs[:, :2], turned]), 2.0 * there.halves)
-    return (gap < 0.0) & there.valid[:, 0]
-
-
-def _ahead(boxes: Float64[Array, "n t 4"], by: float) -> Float64[Array, "n t 4"]:
-    """Boxes moved forward (m)."""
-    return boxes + by * np.concatenate([boxes[..., 2:], np.zeros_like(boxes[..., 2:])], axis=-1)
-
-
-def _off_road(ego: Array, size: Array, area: DrivableField, floor: float) -> Float64[Array, " n"]:
+def _off_road(motions: Motions, area: DrivableField, floor: float) -> Float64[Array, " n"]:
     if not area.known:
-        return np.full(len(ego), np.inf)
-    outside = area.box_margin(ego, size, FURTHEST) < floor
-    return np.where(outside.any(axis=1), TIMES[np.argmax(outside, axis=1)], np.inf)
+        return np.full(len(motions.pose), np.inf)
+    first = area.first_outside(motions.boxes, motions.size, floor)
+    return np.where(first >= 0, TIMES[first], np.inf)
 
 
 def along(pose: Array, way: Array, s: Array) -> Float64[Array, "n 65 3"]:

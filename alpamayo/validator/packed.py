@@ -29,11 +29,6 @@ class Others:
         """Some of them, by index or mask."""
         return Others(self.boxes[rows], self.halves[rows], self.valid[rows], self.bounds[rows])
 
-    def wider(self, by: Float64[Array, "2"]) -> "Others":
-        """The same, longer and wider by so much (m)."""
-        halves = self.halves + 0.5 * by
-        return Others(self.boxes, halves, self.valid, block_bounds(self.boxes, self.valid, halves, 0))
-
 
 def ego_boxes(situation: Situation) -> Float64[Array, "k t 4"]:
     """The ego's boxes: x, y, cosine and sine of the heading."""

@@ -1,0 +1,99 @@
+# mypy: ignore-errors
+"""Whom each of many motions meets first, as a guard asks."""
+
+import math
+
+from alpamayo.validator.kernels.boxes import apart, box_separation
+from alpamayo.validator.kernels.meetings import cosine_to
+from alpamayo.validator.packed import BLOCK
+from alpamayo_sim.warp_runtime import wp
+
+wp.set_module_options({"enable_backward": False, "fuse_fp": False})
+
+ZERO = wp.constant(wp.float64(0.0))
+HALF = wp.constant(wp.float64(0.5))
+COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
+STEPS_A_BLOCK = wp.constant(BLOCK)
+LONG, TIGHT, PAST = wp.constant(wp.uint8(0)), wp.constant(wp.uint8(1)), wp.constant(wp.uint8(2))
+
+
+@wp.func
+def moved_ahead(pose: wp.vec4d, by: wp.float64) -> wp.vec4d:
+    """A box moved along its heading."""
+    return wp.vec4d(pose[0] + by * pose[2], pose[1] + by * pose[3], pose[2], pose[3])
+
+
+@wp.kernel
+def meetings_to_avoid(
+    ego: wp.array2d[wp.vec4d],
+    half: wp.vec2d,
+    rear: wp.float64,
+    standoff: wp.array[wp.float64],
+    wider: wp.array[wp.vec2d],
+    others: wp.array2d[wp.vec4d],
+    halves: wp.array[wp.vec2d],
+    valid: wp.array2d[wp.uint8],
+    bounds: wp.array2d[wp.vec4d],
+    state: wp.array2d[wp.uint8],
+    when: wp.array[wp.int32],
+    whom: wp.array[wp.int32],
+):
+    """First step at which each motion overlaps somebody who is not behind it, and who that is; left as is if never.
+
+    The box of motion k is longer in front by ``standoff`` [k], the others' half lengths and widths larger by
+    ``wider`` [k]. Who overlaps the box without its standoff at the first step does not count; against who is in
+    the standoff then the box without it counts. A pair whose first overlap is from behind does not count later
+    either. ``rear`` is how far the rear axle, from which directions are seen, is behind the centre; ``bounds``
+    [a, blocks] are upright rectangles around the other's boxes in a block. ``state`` [k, a] is room for what is
+    known of a pair, zero at first.
+    """
+    k = wp.tid()
+    steps = wp.int32(ego.shape[1])
+    long_half = wp.vec2d(half[0] + HALF * standoff[k], half[1])
+    ahead = HALF * standoff[k]
+    # a circle about the box without its standoff that the longer one is in too
+    radius = wp.length(half) + standoff[k] + wp.length(wider[k])
+    for a in range(others.shape[0]):
+        its = halves[a] + wider[k]
+        dx = others[a, 0][0] - ego[k, 0][0]
+        dy = others[a, 0][1] - ego[k, 0][1]
+        reach = radius + wp.length(its)
+        if valid[a, 0] != wp.uint8(0) and dx * dx + dy * dy < reach * reach:
+            if box_separation(ego[k, 0], half, others[a, 0], its) < ZERO:
+                state[k, a] = PAST
+            elif box_separation(moved_ahead(ego[k, 0], ahead), long_half, others[a, 0], its) < ZERO:
+                state[k, a] = TIGHT
+    block = wp.int32(0)
+    found = wp.int32(-1)
+    while found < 0 and block < bounds.shape[1]:
+        begin = block * STEPS_A_BLOCK
+        end = wp.min(begin + STEPS_A_BLOCK, steps)
+        low = wp.vec2d(ego[k, begin][0], ego[k, begin][1])
+        high = low
+        for t in range(begin + 1, end):
+            here = wp.vec2d(ego[k, t][0], ego[k, t][1])
+            low = wp.min(low, here)
+            high = wp.max(high, here)
+        first = wp.int32(end)
+        for a in range(others.shape[0]):
+            if state[k, a] != PAST and apart(low, high, bounds[a, block]) < radius:
+                its = halves[a] + wider[k]
+                t = wp.int32(begin)
+                while t < end:
+                    if valid[a, t] != wp.uint8(0):
+                        gap = wp.float64(0.0)
+                        if state[k, a] == TIGHT:
+                            gap = box_separation(ego[k, t], half, others[a, t], its)
+                        else:
+                            gap = box_separation(moved_ahead(ego[k, t], ahead), long_half, others[a, t], its)
+                        if gap < ZERO:
+                            state[k, a] = PAST
+                            if t < first and cosine_to(ego[k, t], rear, others[a, t]) >= COS_BEHIND:
+                                first = wp.int32(t)
+                                found = wp.int32(a)
+                            t = wp.int32(end)
+                    t += 1
+        if found >= 0:
+            when[k] = first
+            whom[k] = found
+        block += 1
