@@ -84,6 +84,16 @@ class _Held:
     intervened: bool
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Who was there at a step, by id, and each one's speed (m/s) and deceleration (m/s²)."""
+
+    step: int
+    row: dict[str, int]
+    speed: Float64[Array, " n"]
+    rate: Float64[Array, " n"]
+
+
 class Guard:
     """Watches over the decisions of one drive through ``scene``.
 
@@ -113,7 +123,7 @@ class Guard:
         self.stops = StopPlanner(self.grip)
         self.acceleration = 0.0  # of the ego (m/s²), from its speeds at the last two checks
         self._speed: tuple[int, float] = (-2, 0.0)
-        self._seen: tuple[int, dict[str, float], dict[str, float]] = (-2, {}, {})
+        self._seen = _Seen(-2, {}, np.zeros(0), np.zeros(0))
         self._held: _Held | None = None
         self._warm_up()
         self._route: tuple[Array, Array] | None = None
@@ -211,19 +221,18 @@ class Guard:
 
     def _decelerations(self, truth: Truth) -> Float64[Array, " n"]:
         """How hard (m/s²) each of the agents brakes, from their speeds at the check before; smoothed by half."""
-        step, speeds, before = self._seen
-        now = np.hypot(truth.agents.velocity[:, 0], truth.agents.velocity[:, 1]).astype(np.float64)
-        out = np.zeros(len(now))
-        if truth.step == step + 1:
-            for i in np.flatnonzero(truth.agents.valid & (now > 0.0)):
-                name = truth.agents.ids[i]
-                if name in speeds:
-                    rate = min(max((speeds[name] - now[i]) / self.scene.dt, 0.0), 9.0)
-                    out[i] = 0.5 * (rate + before.get(name, rate))
+        agents, seen, out = truth.agents, self._seen, np.zeros(len(truth.agents.ids))
+        speed = np.hypot(agents.velocity[:, 0], agents.velocity[:, 1]).astype(np.float64)
+        if seen.step == truth.step - 1:
+            before = np.array([seen.row.get(name, -1) for name in agents.ids], np.int64)
+            known = np.flatnonzero(agents.valid & (speed > 0.0) & (before >= 0))
+            before = before[known]
+            rate = np.clip((seen.speed[before] - speed[known]) / self.scene.dt, 0.0, 9.0)
+            out[known] = 0.5 * (rate + seen.rate[before])
         out[out < 0.5] = 0.0
-        names = [truth.agents.ids[i] for i in np.flatnonzero(truth.agents.valid)]
-        here = truth.agents.valid
-        self._seen = truth.step, dict(zip(names, now[here], strict=True)), dict(zip(names, out[here], strict=True))
+        here = np.flatnonzero(agents.valid)
+        row = {agents.ids[i]: n for n, i in enumerate(here)}
+        self._seen = _Seen(truth.step, row, speed[here], out[here])
         return out
 
 
@@ -326,7 +335,8 @@ class _Watch:
             k = int(np.argmax(ends.clean))
             return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s²"
         if clean.any():
-            return self._candidate(self._best(np.flatnonzero(clean)), f"{why}; braking does not avoid it, takes a candidate that does")
+            k = self._best(np.flatnonzero(clean))
+            return self._candidate(k, f"{why}; braking does not avoid it, takes a candidate that does")
         k, other = int(np.argmin(ends.severity)), int(np.argmin(self.danger.severity + 1e3 * ~self.drivable))
         if self.danger.severity[other] < ends.severity[k] and self.drivable[other]:
             return self._candidate(other, f"{why}; takes what ends least badly")

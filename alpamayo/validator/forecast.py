@@ -1,18 +1,22 @@
 """What the others will probably do: go on as they do, along their lane where they have one."""
 
 import math
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from alpamayo.validator.lane_field import LaneField, lane_field
-from alpamayo.validator.places import LANE_APART, lane_width
+from alpamayo.validator.places import lane_width
 from alpamayo.validator.situation import Traffic, is_static
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Agents
 from alpamayo_sim.geometry import wrap_angle
-from alpamayo_sim.map_index import LaneMatch, MapIndex
+from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scene import Category
+from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 STEPS = PLAN_STEPS + 1
@@ -39,7 +43,7 @@ class LaneForecaster:
 
     def __init__(self, index: MapIndex) -> None:
         self.index = index
-        self._paths: dict[tuple[int, bool], tuple[Array, Array]] = {}
+        self._paths = Paths()
         self._sideways: dict[str, float] = {}
 
     def forecast(
@@ -57,115 +61,94 @@ class LaneForecaster:
         pose, velocity = agents.pose[rows].astype(np.float64), agents.velocity[rows].astype(np.float64)
         braking = np.zeros(len(rows)) if deceleration is None else deceleration[rows]
         speed = np.hypot(velocity[:, 0], velocity[:, 1])
-        travelled, speeds = _motion(speed, braking)
         category = np.asarray(agents.category)[rows]
-        straight = _straight(pose, velocity, speed, travelled, speeds)
-        valid = np.ones(travelled.shape, bool)
-        follows = np.flatnonzero((speed > MOVES) & ~is_static(category) & ~IS_WALKER[category])
-        names = [agents.ids[rows[i]] for i in follows]
-        along, kept, doubtful = self._along_lanes(pose[follows], velocity[follows], travelled[follows], names, since)
-        follows = follows[kept]
-        valid[follows[~doubtful], :] = False
-        valid[follows[doubtful], round(SURE / PLAN_DT) + 1 :] = False
-        valid[follows, 0] = True
-        order = np.concatenate([np.arange(len(rows)), follows])
-        poses = np.concatenate([straight, along])
-        moved = np.diff(poses[..., :2], axis=1, append=poses[:, -1:, :2]) / PLAN_DT
-        moved[:, -1] = moved[:, -2]
+        lanes = self._lanes_of(pose, np.flatnonzero((speed > MOVES) & ~is_static(category) & ~IS_WALKER[category]))
+        names = [agents.ids[i] for i in rows]
+        drift = self._drift(velocity[lanes.rows], lanes, [names[i] for i in lanes.rows], since)
+        valid = np.ones((len(rows) + len(lanes.rows), STEPS), bool)
+        valid[lanes.rows, 1:] = False
+        valid[lanes.rows[lanes.doubtful], 1 : round(SURE / PLAN_DT) + 1] = True
+        order = np.concatenate([np.arange(len(rows)), lanes.rows])
+        poses, moved = self._go_on(pose[order], velocity[order], speed[order], braking[order], lanes, drift)
         return Traffic(
-            ids=tuple(agents.ids[rows[i]] for i in order),
+            ids=tuple(names[i] for i in order),
             category=category[order],
             pose=poses,
             velocity=moved,
-            size=agents.size[rows, :2].astype(np.float64)[order],
-            valid=np.concatenate([valid, np.ones((len(follows), STEPS), bool)]),
+            size=agents.size[rows[order], :2].astype(np.float64),
+            valid=valid,
         )
 
-    def _along_lanes(
-        self, pose: Array, velocity: Array, travelled: Array, names: list[str], since: float | None
-    ) -> tuple[Array, Array, Bool[Array, " n"]]:
-        """Poses along their lanes, which of the given have one, and of which of those it is in doubt."""
-        before, self._sideways = self._sideways, {}
-        none = np.zeros((0, STEPS, 3)), np.zeros(0, np.int64), np.zeros(0, bool)
-        if not len(pose) or not self.index.road_map.lanes:
-            return none
-        match = self._lanes.match(pose[:, :2], pose[:, 2])
-        against, match = self._against(pose, match)
-        turn = wrap_angle(pose[:, 2] - match.heading + np.pi * against)
-        half = 0.5 * lane_width(self.index, match)
-        kept = np.flatnonzero((match.index >= 0) & (np.abs(turn) < ALIGNED) & (np.abs(match.offset) < half + 0.5))
-        if not len(kept):
-            return none
-        match, against = _rows(match, kept), against[kept]
-        doubtful = self._in_intersection[match.index] | (np.abs(turn[kept]) > np.deg2rad(10.0))
-        drift = self._drift(velocity[kept], match, against, [names[i] for i in kept], before, since)
-        return self._follow(pose[kept], drift, travelled[kept], match, against), kept, doubtful
+    def _lanes_of(self, pose: Float64[Array, "n 3"], rows: Int64[Array, " m"]) -> "_Along":
+        """Which of some keep to a lane, and which.
+
+        Someone drives against a lane where none goes his way within its width, but one the other way does.
+        """
+        count = len(rows)
+        if not count or not self.index.road_map.lanes:
+            none = np.zeros(0, np.int64)
+            return _Along(none, none, none.astype(bool), none.astype(bool), *np.zeros((4, 0)))
+        xy, heading = pose[rows, :2], pose[rows, 2]
+        both = self._lanes.match(np.concatenate([xy, xy]), np.concatenate([heading, heading + np.pi]))
+        half, off = 0.5 * lane_width(self.index, both), np.abs(both.offset)
+        against = (off[:count] > half[:count]) & (off[count:] < half[count:])
+        choice = np.arange(count) + count * against
+        lane, half, off = both.index[choice], half[choice], off[choice]
+        turn = np.asarray(wrap_angle(heading - both.heading[choice] + np.pi * against))
+        kept = (lane >= 0) & (np.abs(turn) < ALIGNED) & (off < half + 0.5)
+        choice, lane, against, turn = choice[kept], lane[kept], against[kept], turn[kept]
+        return _Along(
+            rows=rows[kept],
+            lane=lane,
+            against=against,
+            doubtful=self._in_intersection[lane] | (np.abs(turn) > np.deg2rad(10.0)),
+            s=both.s[choice],
+            offset=np.where(against, -both.offset[choice], both.offset[choice]),
+            heading=both.heading[choice] + np.pi * against,
+            turn=turn,
+        )
 
     def _drift(
-        self,
-        velocity: Array,
-        match: LaneMatch,
-        against: Bool[Array, " n"],
-        names: list[str],
-        before: dict[str, float],
-        since: float | None,
-    ) -> Float64[Array, "n 65"]:
-        """Way (m) sideways to the lane, to the left of the one who drives."""
-        heading = match.heading + np.pi * against
-        speed = velocity[:, 1] * np.cos(heading) - velocity[:, 0] * np.sin(heading)
+        self, velocity: Float64[Array, "n 2"], lanes: "_Along", names: list[str], since: float | None
+    ) -> Float64[Array, "n 2"]:
+        """Speed (m/s) sideways to the lane, to the left of the one who drives, and how it grows (m/s²)."""
+        before = self._sideways
+        speed = velocity[:, 1] * np.cos(lanes.heading) - velocity[:, 0] * np.sin(lanes.heading)
         self._sideways = dict(zip(names, speed.tolist(), strict=True))
         change = np.zeros(len(names))
         if since is not None:
             then = np.array([before.get(name, np.inf) for name in names])
             grows = np.abs(speed) > np.abs(then)
             change[grows] = np.clip((speed[grows] - then[grows]) / since, -SWERVE, SWERVE)
-        t = np.minimum(PLAN_DT * np.arange(STEPS), DRIFT_TIME)
-        growing = np.minimum(t, SWERVE_TIME)
-        way = speed[:, None] * t + change[:, None] * growing * (t - 0.5 * growing)
-        return np.clip(way, -DRIFT_LANE, DRIFT_LANE)
+        return np.stack([speed, change], axis=-1)
 
-    def _against(self, pose: Array, match: LaneMatch) -> tuple[Bool[Array, " n"], LaneMatch]:
-        """Who drives against a lane (none goes his way within its width, but one the other way does), and the lanes."""
-        off = np.flatnonzero(np.abs(match.offset) > 0.5 * lane_width(self.index, match))
-        against = np.zeros(len(pose), bool)
-        if len(off):
-            other = self._lanes.match(pose[off, :2], pose[off, 2] + np.pi)
-            inside = np.abs(other.offset) < 0.5 * lane_width(self.index, other)
-            against[off[inside]] = True
-            for name in match.__dataclass_fields__:
-                getattr(match, name)[off[inside]] = getattr(other, name)[inside]
-        return against, match
+    def _go_on(
+        self, pose: Array, velocity: Array, speed: Array, braking: Array, lanes: "_Along", drift: Array
+    ) -> tuple[Float64[Array, "n 65 3"], Float64[Array, "n 65 2"]]:
+        """Poses and velocities of all: straight on, and the last rows along their lanes."""
+        from alpamayo.validator.kernels.forecasts import go_on
 
-    def _follow(
-        self, pose: Array, drift: Array, travelled: Array, match: LaneMatch, against: Bool[Array, " n"]
-    ) -> Float64[Array, "n 65 3"]:
-        """Poses along the lanes' paths, the offset kept but for the drift, a turn to the lane eased out."""
-        keys = list(zip(match.index.tolist(), against.tolist(), strict=True))
-        paths = {key: self._path(*key) for key in keys}
-        row = {key: i for i, key in enumerate(paths)}
-        apart = LANE_APART * np.array([row[key] for key in keys])[:, None]
-        knots = np.concatenate([LANE_APART * i + path[0] for i, path in enumerate(paths.values())])
-        lines = np.concatenate([path[1] for path in paths.values()])
-        length = np.array([paths[key][0][-1] for key in keys])
-        s = np.where(against, length - FURTHER - match.s, match.s)[:, None] + travelled
-        s = apart + np.clip(s, 0.0, length[:, None])
-        x, y, heading = (np.interp(s, knots, lines[:, i]) for i in range(3))
-        offset = np.where(against, -match.offset, match.offset)[:, None] + drift
-        ease = np.maximum(1.0 - PLAN_DT * np.arange(STEPS) / DRIFT_TIME, 0.0)
-        turned = np.asarray(wrap_angle(pose[:, 2] - match.heading - np.pi * against))[:, None] * ease
-        out = np.stack([x - offset * np.sin(heading), y + offset * np.cos(heading), heading + turned], axis=-1)
-        out[..., :2] += pose[:, None, :2] - out[:, :1, :2]
-        return out
+        count, along = len(pose), slice(len(pose) - len(lanes.rows), None)
+        path, offset, turn = np.full(count, -1, np.int32), np.zeros(count), np.zeros(count)
+        start, sideways = np.zeros(count), np.zeros((count, 2))
+        keys = zip(lanes.lane.tolist(), lanes.against.tolist(), strict=True)
+        path[along] = [self._paths.row(key, self._path) for key in keys]
+        length = self._paths.lengths[path[along]]
+        start[along] = np.where(lanes.against, length - FURTHER - lanes.s, lanes.s)
+        offset[along], turn[along], sideways[along] = lanes.offset, lanes.turn, drift
+        direction = velocity / np.maximum(speed, 1e-6)[:, None]
+        poses, moved = np.empty((count, STEPS, 3)), np.empty((count, STEPS, 2))
+        inputs = [pose, speed, direction, braking, self._paths.struct, path, start, offset, sideways, turn]
+        inputs += [_sideways(), PLAN_DT, poses, moved]
+        wp.launch(go_on, dim=count, inputs=inputs, device="cpu")
+        return poses, moved
 
     def _path(self, lane: int, against: bool) -> tuple[Array, Array]:
         """Arc lengths and x, y, heading along a lane and on, at least ``FURTHER``; against it if asked."""
-        if (lane, against) not in self._paths:
-            lanes = self.index.road_map.lanes
-            points = lanes[lane].centreline[:, :2].astype(np.float64)
-            own = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
-            points = points[::-1] if against else self._chain(lane, points, own + FURTHER)
-            self._paths[lane, against] = _with_headings(points, own + FURTHER)
-        return self._paths[lane, against]
+        points = self.index.road_map.lanes[lane].centreline[:, :2].astype(np.float64)
+        own = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+        points = points[::-1] if against else self._chain(lane, points, own + FURTHER)
+        return _with_headings(points, own + FURTHER)
 
     def _chain(self, lane: int, points: Array, length: float) -> Array:
         """Centreline and straightest successors up to a length (m)."""
@@ -194,26 +177,61 @@ class LaneForecaster:
         return np.array([lane.in_intersection for lane in self.index.road_map.lanes])
 
 
-def _rows(match: LaneMatch, rows: Array) -> LaneMatch:
-    return LaneMatch(**{name: getattr(match, name)[rows] for name in match.__dataclass_fields__})
+@dataclass(frozen=True, eq=False)
+class _Along:
+    """Who of some (``rows``) keep to a lane: where on it, how far to its left; its heading their way, turned by how much."""
+
+    rows: Int64[Array, " n"]
+    lane: Int64[Array, " n"]
+    against: Bool[Array, " n"]
+    doubtful: Bool[Array, " n"]
+    s: Float64[Array, " n"]
+    offset: Float64[Array, " n"]
+    heading: Float64[Array, " n"]
+    turn: Float64[Array, " n"]
 
 
-def _motion(speed: Array, braking: Array) -> tuple[Array, Array]:
-    """Way (m) and speed (m/s) of each over the 65 times when it brakes as it does until it stands."""
-    t = PLAN_DT * np.arange(STEPS)
-    end = np.divide(speed, braking, out=np.full(len(speed), np.inf), where=braking > 0.0)
-    lasting = np.minimum(t, end[:, None])
-    return (
-        speed[:, None] * lasting - 0.5 * braking[:, None] * lasting**2,
-        np.maximum(speed[:, None] - braking[:, None] * t, 0.0),
-    )
+class Paths:
+    """Paths by key, on end as the compiled loop takes them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[int, bool], int] = {}
+        self._s: list[Array] = []
+        self._points: list[Array] = []
+        self.lengths = np.zeros(0)
+
+    def row(self, key: tuple[int, bool], make: Callable[[int, bool], tuple[Array, Array]]) -> int:
+        """The number of a path, which is made if it is not there yet."""
+        if key not in self._rows:
+            s, points = make(*key)
+            self._rows[key] = len(self._rows)
+            self._s.append(s)
+            self._points.append(points)
+            self.lengths = np.append(self.lengths, s[-1])
+            self.__dict__.pop("struct", None)
+        return self._rows[key]
+
+    @cached_property
+    def struct(self) -> Any:
+        """All of them as ``kernels.forecasts.Paths``."""
+        from alpamayo.validator.kernels import forecasts
+
+        paths = forecasts.Paths()
+        first = np.cumsum([0, *(len(s) for s in self._s)])
+        paths.first = wp.array(first, dtype=wp.int32, device="cpu")
+        paths.s = wp.array(np.concatenate([[0.0], *self._s])[1:], dtype=wp.float64, device="cpu")
+        paths.points = wp.array(np.concatenate([np.zeros((1, 3)), *self._points])[1:], dtype=wp.vec3d, device="cpu")
+        return paths
 
 
-def _straight(pose: Array, velocity: Array, speed: Array, travelled: Array, speeds: Array) -> Float64[Array, "n 65 3"]:
-    direction = velocity / np.maximum(speed, 1e-6)[:, None]
-    out = np.repeat(pose[:, None], STEPS, axis=1)
-    out[..., :2] += travelled[..., None] * direction[:, None]
-    return out
+@lru_cache(maxsize=1)
+def _sideways() -> Any:
+    """The bounds of what goes on sideways, as the compiled loop takes them."""
+    from alpamayo.validator.kernels.forecasts import Sideways
+
+    bounds = Sideways()
+    bounds.lasting, bounds.furthest, bounds.growing = DRIFT_TIME, DRIFT_LANE, SWERVE_TIME
+    return bounds
 
 
 def _bend(end: Array, following: Array) -> float:

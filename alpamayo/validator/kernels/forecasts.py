@@ -1,0 +1,107 @@
+# mypy: ignore-errors
+"""Where everybody will be who goes on as now: straight on, or along a path."""
+
+from alpamayo_sim.warp_runtime import wp
+
+wp.set_module_options({"enable_backward": False, "fuse_fp": False})
+
+ZERO = wp.constant(wp.float64(0.0))
+HALF = wp.constant(wp.float64(0.5))
+ONE = wp.constant(wp.float64(1.0))
+
+
+@wp.struct
+class Paths:
+    """Paths on end: path i has the points ``first`` [i] to ``first`` [i + 1]; x, y, heading at their arc lengths."""
+
+    first: wp.array[wp.int32]
+    s: wp.array[wp.float64]
+    points: wp.array[wp.vec3d]
+
+
+@wp.struct
+class Sideways:
+    """Bounds of what goes on sideways: of its time and way, and of the time that a change of its speed goes on."""
+
+    lasting: wp.float64
+    furthest: wp.float64
+    growing: wp.float64
+
+
+@wp.func
+def way_at(time: wp.float64, speed: wp.float64, deceleration: wp.float64) -> wp.float64:
+    """Way of one who brakes down to rest."""
+    lasting = wp.float64(time)
+    if deceleration > ZERO:
+        lasting = wp.min(time, speed / deceleration)
+    return speed * lasting - HALF * deceleration * lasting * lasting
+
+
+@wp.func
+def drift_at(time: wp.float64, speed: wp.float64, change: wp.float64, bounds: Sideways) -> wp.float64:
+    """Way sideways at a speed that changes for a while."""
+    lasting = wp.min(time, bounds.lasting)
+    growing = wp.min(lasting, bounds.growing)
+    way = speed * lasting + change * growing * (lasting - HALF * growing)
+    return wp.clamp(way, -bounds.furthest, bounds.furthest)
+
+
+@wp.func
+def point_at(paths: Paths, i: wp.int32, s: wp.float64) -> wp.vec3d:
+    """The point of a path between its points i and i + 1."""
+    part = (s - paths.s[i]) / (paths.s[i + 1] - paths.s[i])
+    return paths.points[i] + part * (paths.points[i + 1] - paths.points[i])
+
+
+@wp.kernel
+def go_on(
+    now: wp.array[wp.vec3d],
+    speed: wp.array[wp.float64],
+    direction: wp.array[wp.vec2d],
+    deceleration: wp.array[wp.float64],
+    paths: Paths,
+    path: wp.array[wp.int32],
+    start: wp.array[wp.float64],
+    offset: wp.array[wp.float64],
+    drift: wp.array[wp.vec2d],
+    turn: wp.array[wp.float64],
+    bounds: Sideways,
+    dt: wp.float64,
+    poses: wp.array2d[wp.vec3d],
+    velocity: wp.array2d[wp.vec2d],
+):
+    """Poses and velocities of each, from ``now`` on: with no ``path`` (-1) in a straight line, else along it.
+
+    Along a path ``offset`` is how far to its left it is, ``drift`` its speed sideways and how that grows; the
+    ``turn`` to it is eased out in the time for which a drift lasts.
+    """
+    i = wp.tid()
+    steps = wp.int32(poses.shape[1])
+    pose = now[i]
+    away = wp.vec2d(ZERO, ZERO)
+    at = wp.int32(0)
+    last = wp.int32(0)
+    if path[i] >= 0:
+        at = wp.int32(paths.first[path[i]])
+        last = paths.first[path[i] + 1] - 1
+    for t in range(steps):
+        time = wp.float64(t) * dt
+        way = way_at(time, speed[i], deceleration[i])
+        if path[i] < 0:
+            poses[i, t] = wp.vec3d(pose[0] + way * direction[i][0], pose[1] + way * direction[i][1], pose[2])
+        else:
+            s = wp.clamp(start[i] + way, paths.s[paths.first[path[i]]], paths.s[last])
+            while at < last - 1 and paths.s[at + 1] <= s:
+                at += 1
+            here = point_at(paths, at, s)
+            left = offset[i] + drift_at(time, drift[i][0], drift[i][1], bounds)
+            x = here[0] - left * wp.sin(here[2])
+            y = here[1] + left * wp.cos(here[2])
+            if t == 0:
+                away = wp.vec2d(pose[0] - x, pose[1] - y)
+            eased = wp.max(ONE - time / bounds.lasting, ZERO) * turn[i]
+            poses[i, t] = wp.vec3d(x + away[0], y + away[1], here[2] + eased)
+        if t > 0:
+            step = poses[i, t] - poses[i, t - 1]
+            velocity[i, t - 1] = wp.vec2d(step[0] / dt, step[1] / dt)
+    velocity[i, steps - 1] = velocity[i, steps - 2]
