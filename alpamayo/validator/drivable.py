@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64, Int8, Int32
 
 from alpamayo.validator.grid import SegmentGrid
 from alpamayo_sim.map_index import JOINED, MapIndex
@@ -65,15 +65,24 @@ class DrivableField:
         """Work out all that is within ``reach`` (m) of a path now, so that no later question waits for it."""
         side = np.arange(-reach, reach + 1.0)
         offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-        self._grid.fill((path[:, None] + offsets).reshape(-1, 2))
+        self._fill((path[:, None] + offsets).reshape(-1, 2))
+
+    def _fill(self, xy: Float64[Array, "n 2"]) -> bool:
+        """Work out the cells of these points that are not known yet; whether there were any."""
+        from alpamayo.validator.kernels.grids import cell_sides
+
+        cells = self._grid.fill(xy)
+        inputs = [self._grid.struct, *self._normals, cells, self._sides]
+        wp.launch(cell_sides, dim=len(cells), inputs=inputs, device="cpu")
+        return len(cells) > 0
 
     def _launch(self, kernel: object, inputs: list[object], margin: Array, points: Callable[[Array], Array]) -> None:
         """Run a kernel; where it meets cells that are not known yet, fill them and run it again."""
         while True:
-            inputs_of_map = [self._grid.struct, *self._normals]
+            inputs_of_map = [self._grid.struct, *self._normals, self._sides]
             wp.launch(kernel, dim=len(margin), inputs=[*inputs_of_map, *inputs], device="cpu")
             unknown = np.isnan(margin)
-            if not unknown.any() or not self._grid.fill(points(unknown)):
+            if not unknown.any() or not self._fill(points(unknown)):
                 return
 
     @cached_property
@@ -81,6 +90,11 @@ class DrivableField:
         border = self.index.border
         assert border is not None
         return SegmentGrid(border.start, border.end)
+
+    @cached_property
+    def _sides(self) -> Int8[Array, " cells"]:
+        """On which side of the border each cell is as a whole, 0 where it is on both, or not known."""
+        return np.zeros(self._grid.cells, np.int8)
 
     @cached_property
     def _normals(self) -> tuple[Array, Array]:

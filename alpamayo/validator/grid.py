@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 import shapely
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int32, Int64
 
 from alpamayo_sim.warp_runtime import wp
 
@@ -45,14 +45,14 @@ class SegmentGrid:
         self._used = 0
         self._tiles: dict[tuple[int, int], Array] = {}
 
-    def fill(self, xy: Float64[Array, "n 2"]) -> bool:
-        """Work out the cells of these points that are not known yet, inside of the grid; whether there were any."""
+    def fill(self, xy: Float64[Array, "n 2"]) -> Int32[Array, " cells"]:
+        """Work out the cells of these points that are not known yet, inside of the grid, and say which they are."""
         cell = np.floor((xy - self._low) / self._cell).astype(np.int64)
         cell = cell[((cell >= 0) & (cell < self._shape)).all(axis=1)]
         number = np.unique(cell[:, 0] * self._shape[1] + cell[:, 1])
         number = number[self._count[number] < 0].astype(np.int32)
         if not len(number):
-            return False
+            return number
         lists = self._lists(number)
         counts, nowhere = np.empty(len(number), np.int32), np.full(len(number), -1, np.int32)
         self._candidates_of(number, lists, nowhere, counts)
@@ -61,7 +61,12 @@ class SegmentGrid:
         self._grow()
         self._candidates_of(number, lists, first, counts)
         self._first[number], self._count[number] = first, counts
-        return True
+        return number
+
+    @property
+    def cells(self) -> int:
+        """How many cells there are."""
+        return len(self._count)
 
     @property
     def struct(self) -> object:
@@ -89,8 +94,7 @@ class SegmentGrid:
         """Count the candidates of cells, and write them from ``first`` on where that is not negative."""
         from alpamayo.validator.kernels.grids import cell_candidates
 
-        slack = self._cell * np.sqrt(2.0) + 1e-9
-        inputs = [self.struct, self.way, self._group, number, *lists, slack, self._turn_cost, first, counts]
+        inputs = [self.struct, self.way, self._group, number, *lists, self._turn_cost, first, counts]
         inputs += [self._candidates, self._away]
         wp.launch(cell_candidates, dim=len(number), inputs=inputs, device="cpu")
 

@@ -9,6 +9,7 @@ ZERO = wp.constant(wp.float64(0.0))
 HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
 TINY = wp.constant(wp.float64(1.0e-12))
+SLACK = wp.constant(wp.float64(1.0e-9))  # m
 OUTSIDE = -2
 UNKNOWN = -1
 
@@ -73,6 +74,46 @@ def distance_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> 
     return wp.sqrt(dx * dx + dy * dy)
 
 
+@wp.func
+def cell_middle(grid: Grid, cell: wp.int32) -> wp.vec2d:
+    """Middle of a cell."""
+    column = wp.float64(cell // grid.rows)
+    row = wp.float64(cell % grid.rows)
+    return wp.vec2d(grid.low[0] + (column + HALF) * grid.cell, grid.low[1] + (row + HALF) * grid.cell)
+
+
+@wp.func
+def corner_distances(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.vec4d:
+    """Distances of the corners of the cell around a middle to a segment."""
+    h = HALF * grid.cell
+    return wp.vec4d(
+        distance_to(grid, segment, x - h, y - h),
+        distance_to(grid, segment, x + h, y - h),
+        distance_to(grid, segment, x - h, y + h),
+        distance_to(grid, segment, x + h, y + h),
+    )
+
+
+@wp.func
+def further_everywhere(
+    grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64, corners: wp.vec4d, by: wp.float64
+) -> wp.bool:
+    """Whether a segment is further than another by more than ``by`` in the whole cell around a middle.
+
+    The distance to a segment is convex: over the cell it is nowhere under its tangent in the middle, and the
+    other's, ``corners`` at the cell's corners, less that tangent is largest in a corner.
+    """
+    part = part_of(grid, segment, x, y)
+    dx = x - grid.start[segment][0] - part * grid.step[segment][0]
+    dy = y - grid.start[segment][1] - part * grid.step[segment][1]
+    d = wp.sqrt(dx * dx + dy * dy)
+    scale = wp.where(d > ZERO, HALF * grid.cell / wp.max(d, TINY), ZERO)
+    ux = scale * dx
+    uy = scale * dy
+    out = d - ux - uy > corners[0] + by and d + ux - uy > corners[1] + by
+    return out and d - ux + uy > corners[2] + by and d + ux + uy > corners[3] + by
+
+
 @wp.kernel
 def cell_candidates(
     grid: Grid,
@@ -82,7 +123,6 @@ def cell_candidates(
     list_first: wp.array[wp.int32],
     list_count: wp.array[wp.int32],
     listed: wp.array[wp.int32],
-    slack: wp.float64,
     turn_cost: wp.float64,
     first: wp.array[wp.int32],
     counts: wp.array[wp.int32],
@@ -91,12 +131,13 @@ def cell_candidates(
 ):
     """Which of the listed segments can be the cheapest somewhere in a cell; with ``first`` not negative, written there.
 
-    Left out is one that is further from the cell's middle, by more than ``slack`` and what the turn between both
-    can cost, than the nearest of all or the nearest of its group. A cell's list has each group on end.
+    Left out is one that is further in the whole cell, by more than what the turn between both can cost, than the
+    nearest of all to its middle or the nearest of its group. A cell's list has each group on end.
     """
     i = wp.tid()
-    x = grid.low[0] + (wp.float64(cells[i] // grid.rows) + HALF) * grid.cell
-    y = grid.low[1] + (wp.float64(cells[i] % grid.rows) + HALF) * grid.cell
+    middle = cell_middle(grid, cells[i])
+    x = middle[0]
+    y = middle[1]
     begin = list_first[i]
     end = begin + list_count[i]
     nearest = wp.int32(listed[begin])
@@ -106,6 +147,7 @@ def cell_candidates(
         if d < least:
             least = wp.float64(d)
             nearest = wp.int32(listed[j])
+    corners = corner_distances(grid, nearest, x, y)
     kept = wp.int32(0)
     j = wp.int32(begin)
     while j < end:
@@ -120,13 +162,17 @@ def cell_candidates(
                 least_of_group = wp.float64(d)
                 best = wp.int32(listed[m])
             after = m + 1
+        corners_of_group = corner_distances(grid, best, x, y)
         for m in range(j, after):
             segment = listed[m]
-            d = distance_to(grid, segment, x, y)
-            cheap = d - least <= slack + turn_cost * wp.length(ways[segment] - ways[nearest])
-            cheap = cheap and d - least_of_group <= slack + turn_cost * wp.length(ways[segment] - ways[best])
-            if cheap:
+            turn = turn_cost * wp.length(ways[segment] - ways[nearest]) + SLACK
+            dear = further_everywhere(grid, segment, x, y, corners, turn)
+            if not dear:
+                turn = turn_cost * wp.length(ways[segment] - ways[best]) + SLACK
+                dear = further_everywhere(grid, segment, x, y, corners_of_group, turn)
+            if not dear:
                 if first[i] >= 0:
+                    d = distance_to(grid, segment, x, y)
                     place = wp.int32(first[i] + kept)
                     while place > first[i] and away[wp.max(place - 1, 0)] > d:
                         away[place] = away[place - 1]
@@ -234,11 +280,101 @@ def border_margin(
     return wp.where(wp.isnan(side), side, out)
 
 
+@wp.func
+def border_distance(grid: Grid, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
+    """Distance to the nearest border segment."""
+    least = wp.float64(1.0e300)
+    middle = off_middle(grid, cell, x, y) + TINY
+    for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
+        nearest = wp.max(grid.away[j] - middle, ZERO)
+        if nearest * nearest > least:
+            break
+        segment = grid.candidates[j]
+        part = part_of(grid, segment, x, y)
+        dx = x - grid.start[segment][0] - part * grid.step[segment][0]
+        dy = y - grid.start[segment][1] - part * grid.step[segment][1]
+        least = wp.min(least, dx * dx + dy * dy)
+    return wp.sqrt(least)
+
+
+@wp.kernel
+def cell_sides(
+    grid: Grid,
+    normal_start: wp.array[wp.vec2d],
+    normal_end: wp.array[wp.vec2d],
+    cells: wp.array[wp.int32],
+    sides: wp.array[wp.int8],
+):
+    """On which side of the border the whole of a cell is: 1 inside, -1 outside, 0 both or not known.
+
+    A cell is on one side where it is so of each candidate: of its line where any foot can be on it, and of the
+    normals of those of its ends that can be a foot.
+    """
+    i = wp.tid()
+    cell = cells[i]
+    middle = cell_middle(grid, cell)
+    h = HALF * grid.cell
+    inside = wp.bool(True)
+    outside = wp.bool(True)
+    for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
+        segment = grid.candidates[j]
+        step = grid.step[segment]
+        away = middle - grid.start[segment]
+        part = wp.dot(away, step) * grid.inverse[segment]
+        more = h * (wp.abs(step[0]) + wp.abs(step[1])) * grid.inverse[segment]
+        for k in range(3):
+            normal = wp.vec2d(-step[1], step[0])
+            there = part + more >= -TINY and part - more <= ONE + TINY
+            if k == 1:
+                normal = wp.vec2d(normal_start[segment])
+                there = part - more <= TINY
+            elif k == 2:
+                normal = wp.vec2d(normal_end[segment])
+                there = part + more >= ONE - TINY
+                away = away - step
+            if there:
+                left = wp.dot(away, normal)
+                room = h * (wp.abs(normal[0]) + wp.abs(normal[1])) + SLACK * wp.length(normal)
+                inside = inside and left > room
+                outside = outside and left < -room
+    side = wp.int8(0)
+    if inside:
+        side = wp.int8(1)
+    elif outside:
+        side = wp.int8(-1)
+    sides[cell] = side
+
+
+@wp.func
+def margin_at(
+    grid: Grid,
+    normal_start: wp.array[wp.vec2d],
+    normal_end: wp.array[wp.vec2d],
+    sides: wp.array[wp.int8],
+    cell: wp.int32,
+    x: wp.float64,
+    y: wp.float64,
+) -> wp.float64:
+    """``border_margin``; where a whole cell is on one side, only the distance is worked out."""
+    if sides[cell] == wp.int8(0):
+        return border_margin(grid, normal_start, normal_end, cell, x, y)
+    return wp.float64(sides[cell]) * border_distance(grid, cell, x, y)
+
+
+@wp.func
+def corner_of(pose: wp.vec4d, half: wp.vec2d, corner: wp.int32) -> wp.vec2d:
+    """Corner of a box: front left, front right, rear right, rear left."""
+    ahead = wp.where(corner < 2, half[0], -half[0])
+    left = wp.where(corner == 0 or corner == 3, half[1], -half[1])
+    return wp.vec2d(pose[0] + pose[2] * ahead - pose[3] * left, pose[1] + pose[3] * ahead + pose[2] * left)
+
+
 @wp.kernel
 def border_margins(
     grid: Grid,
     normal_start: wp.array[wp.vec2d],
     normal_end: wp.array[wp.vec2d],
+    sides: wp.array[wp.int8],
     points: wp.array[wp.vec2d],
     margins: wp.array[wp.float64],
 ):
@@ -247,7 +383,7 @@ def border_margins(
     cell = cell_of(grid, points[i][0], points[i][1])
     margins[i] = wp.float64(wp.nan)
     if cell >= 0 and grid.count[cell] >= 0:
-        margins[i] = border_margin(grid, normal_start, normal_end, cell, points[i][0], points[i][1])
+        margins[i] = margin_at(grid, normal_start, normal_end, sides, cell, points[i][0], points[i][1])
 
 
 @wp.kernel
@@ -255,26 +391,27 @@ def box_margins(
     grid: Grid,
     normal_start: wp.array[wp.vec2d],
     normal_end: wp.array[wp.vec2d],
+    sides: wp.array[wp.int8],
     poses: wp.array[wp.vec4d],
     half: wp.vec2d,
     furthest: wp.float64,
     margins: wp.array[wp.float64],
 ):
-    """Least signed distance of a box's corners to the border, at most ``furthest``; NaN as ``border_margins``."""
+    """Least signed distance of a box's corners to the border, at most ``furthest``; NaN as ``border_margins``.
+
+    A corner in a cell that is inside as a whole is not looked at where the cell is known to be further than the
+    corners before.
+    """
     i = wp.tid()
-    p = poses[i]
     least = wp.float64(furthest)
     known = wp.bool(True)
     for corner in range(4):
-        ahead = wp.where(corner < 2, half[0], -half[0])
-        left = wp.where(corner == 0 or corner == 3, half[1], -half[1])
-        x = p[0] + p[2] * ahead - p[3] * left
-        y = p[1] + p[3] * ahead + p[2] * left
-        cell = cell_of(grid, x, y)
+        at = corner_of(poses[i], half, corner)
+        cell = cell_of(grid, at[0], at[1])
         if cell < 0 or grid.count[cell] < 0:
             known = wp.bool(False)
-        else:
-            margin = border_margin(grid, normal_start, normal_end, cell, x, y)
+        elif sides[cell] <= wp.int8(0) or grid.away[grid.first[cell]] - off_middle(grid, cell, at[0], at[1]) < least:
+            margin = margin_at(grid, normal_start, normal_end, sides, cell, at[0], at[1])
             known = known and not wp.isnan(margin)
             least = wp.min(least, margin)
     margins[i] = wp.where(known, least, wp.float64(wp.nan))
