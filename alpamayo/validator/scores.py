@@ -305,10 +305,12 @@ def score_of(rules: Mapping[str, RuleResult], name: str, gates: tuple[str, ...],
     count = len(next(iter(rules.values())).value)
     nothing = np.full(count, np.nan)
     parts = {part: _value(rules[part]) if part in rules else nothing for part in names}
-    absent = np.stack([np.isnan(values) for values in parts.values()], axis=1)
-    kinds, kind = np.unique(absent, axis=0, return_inverse=True)
-    said = [tuple(name for name, gone in zip(names, row, strict=True) if gone) for row in kinds]
-    missing = tuple(said[i] for i in kind.ravel())
+    absent = np.zeros(count, np.int64)  # a bit for each part
+    for i, values in enumerate(parts.values()):
+        absent |= np.isnan(values).astype(np.int64) << i
+    kinds = absent.tolist()
+    said = {kind: tuple(name for i, name in enumerate(names) if kind >> i & 1) for kind in set(kinds)}
+    missing = tuple(said[kind] for kind in kinds)
     return Score(name, np.asarray(gated_mean(parts, gates, weights)), parts, missing, formula(gates, weights))
 
 

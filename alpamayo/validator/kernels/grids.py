@@ -47,13 +47,13 @@ def cell_of(grid: Grid, x: wp.float64, y: wp.float64) -> wp.int32:
 
 
 @wp.func
-def off_middle(grid: Grid, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
+def off_middle(grid: Grid, x: wp.float64, y: wp.float64) -> wp.float64:
     """Distance of a point from the middle of its cell."""
-    column = wp.float64(cell // grid.rows)
-    row = wp.float64(cell % grid.rows)
-    dx = x - grid.low[0] - (column + HALF) * grid.cell
-    dy = y - grid.low[1] - (row + HALF) * grid.cell
-    return wp.sqrt(dx * dx + dy * dy)
+    column = (x - grid.low[0]) / grid.cell
+    row = (y - grid.low[1]) / grid.cell
+    dx = column - wp.floor(column) - HALF
+    dy = row - wp.floor(row) - HALF
+    return grid.cell * wp.sqrt(dx * dx + dy * dy)
 
 
 @wp.func
@@ -211,7 +211,7 @@ def nearest_segments(
         best[i] = UNKNOWN
     else:
         least = wp.float64(1.0e300)
-        middle = off_middle(grid, cell, x, y) + TINY
+        middle = off_middle(grid, x, y) + TINY
         for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
             if grid.away[j] - middle > least:
                 break
@@ -258,7 +258,7 @@ def border_margin(
     least = wp.float64(1.0e300)
     sure = wp.float64(-1.0)
     side = wp.float64(0.0)
-    middle = off_middle(grid, cell, x, y) + TINY
+    middle = off_middle(grid, x, y) + TINY
     for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
         nearest = wp.max(grid.away[j] - middle, ZERO)
         if nearest * nearest > least:
@@ -284,7 +284,7 @@ def border_margin(
 def border_distance(grid: Grid, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
     """Distance to the nearest border segment."""
     least = wp.float64(1.0e300)
-    middle = off_middle(grid, cell, x, y) + TINY
+    middle = off_middle(grid, x, y) + TINY
     for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
         nearest = wp.max(grid.away[j] - middle, ZERO)
         if nearest * nearest > least:
@@ -410,7 +410,7 @@ def box_margins(
         cell = cell_of(grid, at[0], at[1])
         if cell < 0 or grid.count[cell] < 0:
             known = wp.bool(False)
-        elif sides[cell] <= wp.int8(0) or grid.away[grid.first[cell]] - off_middle(grid, cell, at[0], at[1]) < least:
+        elif sides[cell] <= wp.int8(0) or grid.away[grid.first[cell]] - off_middle(grid, at[0], at[1]) < least:
             margin = margin_at(grid, normal_start, normal_end, sides, cell, at[0], at[1])
             known = known and not wp.isnan(margin)
             least = wp.min(least, margin)
