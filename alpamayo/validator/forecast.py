@@ -179,7 +179,7 @@ class LaneForecaster:
 
 @dataclass(frozen=True, eq=False)
 class _Along:
-    """Who of some (``rows``) keep to a lane: where on it, how far to its left; its heading their way, turned by how much."""
+    """Who of some (``rows``) keep to a lane, where on it, how far to its left; heading their way, turn to it."""
 
     rows: Int64[Array, " n"]
     lane: Int64[Array, " n"]
