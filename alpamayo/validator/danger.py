@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float64, Int32
 
-from alpamayo.validator.contacts import BEHIND, REAR_AXLE, bearing, clearances_of
+from alpamayo.validator.contacts import REAR_AXLE
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.packed import Others, oriented
 from alpamayo.validator.rules.area import FURTHEST
@@ -134,14 +134,14 @@ def free_way(path: Float64[Array, "n 3"], s: Float64[Array, " n"], size: Array, 
 
     ``path`` are the poses at the arc lengths ``s``; who is behind the first of them does not count.
     """
-    ego = np.repeat(oriented(path[:, None]), len(TIMES), axis=1)
-    first = np.broadcast_to(path[0], (len(there.boxes), 3))
-    ahead = bearing(first, there.boxes[:, 0, :2], float(size[0])) <= BEHIND
-    there = there.take(ahead)
-    nobody = np.zeros((len(path), len(there.boxes)), bool)
-    blocked = clearances_of(ego, size, there, nobody, 0.01) < 0.0
-    before = np.concatenate([[0.0], s[:-1]])
-    return np.where(blocked.any(axis=0), before[np.argmax(blocked, axis=0)], np.inf)
+    from alpamayo.validator.kernels.dangers import first_blocked
+
+    first = np.empty(len(TIMES), np.int32)
+    low, high = path[:, :2].min(axis=0), path[:, :2].max(axis=0)
+    half, rear = wp.vec2d(*(0.5 * size)), float(REAR_AXLE * size[0])
+    inputs = [oriented(path[None])[0], half, rear, wp.vec2d(*low), wp.vec2d(*high), *there.inputs[:3], first]
+    wp.launch(first_blocked, dim=len(TIMES), inputs=inputs, device="cpu")
+    return np.concatenate([[0.0], s[:-1], [np.inf]])[first]
 
 
 def corner_margins(area: DrivableField, pose: Array, size: Array) -> Float64[Array, "..."]:

@@ -97,3 +97,38 @@ def meetings_to_avoid(
             when[k] = first
             whom[k] = found
         block += 1
+
+
+@wp.kernel
+def first_blocked(
+    places: wp.array[wp.vec4d],
+    half: wp.vec2d,
+    rear: wp.float64,
+    low: wp.vec2d,
+    high: wp.vec2d,
+    others: wp.array2d[wp.vec4d],
+    halves: wp.array[wp.vec2d],
+    valid: wp.array2d[wp.uint8],
+    first: wp.array[wp.int32],
+):
+    """First of some places on a path at which a box overlaps somebody at each step; their number if there is none.
+
+    Who is behind the first place at the first step does not count; ``low`` and ``high`` are corners of an upright
+    rectangle around all places.
+    """
+    t = wp.tid()
+    radius = wp.length(half)
+    found = wp.int32(places.shape[0])
+    for a in range(others.shape[0]):
+        q = others[a, t]
+        reach = radius + wp.length(halves[a])
+        beside = q[0] > low[0] - reach and q[0] < high[0] + reach and q[1] > low[1] - reach and q[1] < high[1] + reach
+        if beside and valid[a, t] != wp.uint8(0) and cosine_to(places[0], rear, others[a, 0]) >= COS_BEHIND:
+            for i in range(found):
+                dx = q[0] - places[i][0]
+                dy = q[1] - places[i][1]
+                near = dx * dx + dy * dy < reach * reach
+                if near and box_separation(places[i], half, q, halves[a]) < ZERO:
+                    found = wp.int32(i)
+                    break
+    first[t] = found
