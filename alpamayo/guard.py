@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from alpamayo.minimal_risk import StopPlanner
+from alpamayo.minimal_risk import Slowed, StopPlanner, swerves
+from alpamayo.validator.contacts import clearances_of
 from alpamayo.validator.danger import (
     TIMES,
     Danger,
@@ -25,12 +26,12 @@ from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import CORE_RULES, score_plans
 from alpamayo.validator.lane_field import lane_field
-from alpamayo.validator.packed import packed_others
+from alpamayo.validator.packed import oriented, packed_others
 from alpamayo.validator.situation import Traffic, plans_in_world
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
+from alpamayo_sim.geometry import arc_length, from_frame, interpolate, polyline_headings, project, to_frame, wrap_angle
 from alpamayo_sim.map_index import index_of
 from alpamayo_sim.scene import Scene
 from alpamayo_sim.warp_runtime import wp
@@ -46,10 +47,14 @@ OFF_ROAD = 0.3  # m; nuPlan's tolerance
 STANDOFF = 2.0  # m; room in front that is kept where it can be, so that there is a way on afterwards
 ROOM_LEAST = 0.3  # m; the same where there is hardly any
 PLACES = 48  # on a path at which it is looked whether someone is in the way
+ROOM_BESIDE = 1.0  # m; beside others on the way around
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
 CORRIDOR = 12.0  # m
 ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
+AFTERWARDS = 10.0  # s; for so long nobody should run into an ego that has stopped
+COARSE = 0.4  # s; the step of that look
+FITS = 1.0  # m and m/s; a plan from which the ego is off by more is given up
 FALLBACK = -1
 
 
@@ -75,13 +80,17 @@ class GuardResult:
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    """The plan that was let through at a step, in the world, and whether it was an intervention."""
+class _Choice:
+    """A plan to drive: which candidate (-1 is none of them), in the world, and why it is not the driver's choice.
 
-    step: int
+    ``around`` is one of the guard's own that goes around somebody.
+    """
+
+    index: int
     pose: Float64[Array, "65 3"]
     speed: Float64[Array, "65"]
-    intervened: bool
+    reason: str
+    around: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +119,10 @@ class Guard:
     before, while that stays clean, so that it does not waver; of the clean candidates from which one could brake,
     the one of the best PDM score, if possible with more room to the others; the plan let through before; a stop on
     the driver's path or in the lane of the route, as gentle as can be and with 2 m of room if possible
-    (``minimal_risk``); braking at 2 to 8 m/s²; any clean candidate; and at last whatever ends least badly, braking
-    where that is as good. Decelerations and swerves of others are
-    learnt from one ``check`` to the next.
+    (``minimal_risk``); braking at 2 to 8 m/s²; any clean candidate; a way around (``swerves``), which is kept to
+    until the driver's choice has room; and at last whatever ends least badly, braking where that is as good. Where
+    somebody will run into an ego that has stopped, as one against the traffic does, stopping comes after the way
+    around. Decelerations and swerves of others are learnt from one ``check`` to the next.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -124,7 +134,7 @@ class Guard:
         self.acceleration = 0.0  # of the ego (m/s²), from its speeds at the last two checks
         self._speed: tuple[int, float] = (-2, 0.0)
         self._seen = _Seen(-2, {}, np.zeros(0), np.zeros(0))
-        self._held: _Held | None = None
+        self._held: tuple[int, _Choice] | None = None
         self._warm_up()
         self._route: tuple[Array, Array] | None = None
         self._route_margins: Float64[Array, " n"] | None = None
@@ -155,22 +165,27 @@ class Guard:
         self.acceleration = (truth.ego_speed - before) / self.scene.dt if truth.step == step + 1 else 0.0
         self._speed = truth.step, truth.ego_speed
         watch = _Watch(self, decision, truth, self._forecast(truth))
-        index, pose, speed, reason = watch.choose()
-        intervened = index != decision.chosen
-        plan = decision.plans[index] if index >= 0 else _in_ego_frame(pose, speed, truth)
-        self._held = _Held(truth.step, pose, speed, intervened)
-        return GuardResult(plan, index, intervened, reason, lambda: watch.verdict)
+        choice = watch.choose()
+        own = choice.index < 0
+        plan = _in_ego_frame(choice.pose, choice.speed, truth) if own else decision.plans[choice.index]
+        self._held = truth.step, choice
+        intervened = choice.index != decision.chosen
+        return GuardResult(plan, choice.index, intervened, choice.reason, lambda: watch.verdict)
 
-    def held(self, truth: Truth) -> _Held | None:
-        """The plan let through at the step before, from now on; None where there is none that still fits."""
-        held = self._held
-        if held is None or truth.step != held.step + 1:
+    def held(self, truth: Truth) -> _Choice | None:
+        """The rest of the plan let through at the step before, from where the ego is; None where that is far off it."""
+        if self._held is None or truth.step != self._held[0] + 1:
             return None
+        held = self._held[1]
         pose = np.concatenate([held.pose[1:], held.pose[-1:]])
         pose[-1, :2] += held.pose[-1, :2] - held.pose[-2, :2]
         speed = np.concatenate([held.speed[1:], held.speed[-1:]])
-        off = np.linalg.norm(pose[0, :2] - truth.ego_pose[:2]) + abs(speed[0] - truth.ego_speed)
-        return _Held(truth.step, pose, speed, held.intervened) if off < 1.0 else None
+        here = truth.ego_pose.astype(np.float64)
+        if np.linalg.norm(pose[0, :2] - here[:2]) + abs(speed[0] - truth.ego_speed) > FITS:
+            return None
+        xy = from_frame(to_frame(pose[:, :2], pose[0]), here)
+        pose = np.column_stack([xy, pose[:, 2] + math.remainder(here[2] - pose[0, 2], math.tau)])
+        return replace(held, index=FALLBACK, pose=pose, speed=speed)
 
     def floor(self, truth: Truth) -> float:
         """How far outside of the road (m, negative) a corner may be: as far as the ego or its route is already."""
@@ -216,7 +231,7 @@ class Guard:
         speed = truth.ego_speed + np.hypot(agents.velocity[:, 0], agents.velocity[:, 1])
         reach = speed * TIMES[-1] + 0.5 * ACCELERATION * TIMES[-1] ** 2 + 0.5 * agents.size[:, 0] + 10.0
         near = agents.valid & (away < reach)
-        since = self.scene.dt if self._held is not None and self._held.step + 1 == truth.step else None
+        since = self.scene.dt if self._held is not None and self._held[0] + 1 == truth.step else None
         return self.forecaster.forecast(agents_of(agents, near), braking[near], since=since)
 
     def _decelerations(self, truth: Truth) -> Float64[Array, " n"]:
@@ -286,34 +301,38 @@ class _Watch:
             rules=CORE_RULES,
         )
 
-    def choose(self) -> tuple[int, Array, Array, str]:
-        """Index, poses and speeds of the plan to drive, and the reason for an intervention."""
+    def choose(self) -> _Choice:
+        """The plan to drive."""
         chosen = self.decision.chosen
-        if self.drivable[chosen] and (self.danger.clean[chosen] or self._later(chosen)):
-            return chosen, self.pose[chosen], self.speed[chosen], ""
-        why = self._why(chosen)
+        passes = self.drivable[chosen] and (self.danger.clean[chosen] or self._later(chosen))
         held = self.guard.held(self.truth)
+        going_around = held is not None and held.around
+        if passes and not going_around:
+            return self._candidate(chosen, "")
         goes_on = held is not None and self.of(held.pose[None], held.speed[None]).clean[0]
-        if held is not None and goes_on and held.intervened:
-            return FALLBACK, held.pose, held.speed, f"{why}; keeps to the plan before"
+        if passes and not (goes_on and len(self._unhurt(np.array([chosen]))) == 0):
+            return self._candidate(chosen, "")
+        why = self._why(chosen)
+        if held is not None and goes_on and held.reason:
+            return replace(held, reason=f"{why}; keeps to the plan before")
         clean = self.drivable & self.danger.clean
-        strong = clean & self.leaves_room
-        if strong.any():
-            return self._candidate(self._best(self._with_most_room(strong)), f"{why}; takes another candidate")
+        strong = np.flatnonzero(clean & self.leaves_room)
+        if len(strong):
+            roomy = self._unhurt(strong)
+            return self._candidate(self._best(roomy if len(roomy) else strong), f"{why}; takes another candidate")
         if held is not None and goes_on:
-            return FALLBACK, held.pose, held.speed, f"{why}; keeps to the plan before"
-        return self._brake(clean, why)
+            return replace(held, reason=f"{why}; keeps to the plan before")
+        return self._fallback(np.flatnonzero(clean), why)
 
     def _later(self, k: int) -> bool:
         """Whether it is time enough to decide later."""
         soonest = min(self.danger.contact[k], self.danger.off_road[k])
         return bool(soonest > IMMINENT and self.leaves_room[k])
 
-    def _with_most_room(self, among: Bool[Array, " k"]) -> Int64[Array, " n"]:
-        """Which of some candidates meet nobody among longer and wider others either; all of them if none does."""
-        rows = np.flatnonzero(among)
+    def _unhurt(self, rows: Int64[Array, " n"]) -> Int64[Array, " n"]:
+        """Which of some candidates meet nobody among longer and wider others either."""
         _, whom = first_meetings(Motions(self.pose[rows], self.speed[rows], self.size, doubt=UNSURE), self.others)
-        return rows[whom < 0] if (whom < 0).any() else rows
+        return rows[(whom < 0) & self.danger.clean[rows]]
 
     def _best(self, rows: Int64[Array, " n"]) -> int:
         """The candidate of the best PDM score."""
@@ -322,25 +341,55 @@ class _Watch:
         score = np.nan_to_num(self._judged(self.decision.plans[rows]).scores["pdms"].value)
         return int(rows[np.lexsort((-self.decision.weights[rows], -score))[0]])
 
-    def _candidate(self, k: int, reason: str) -> tuple[int, Array, Array, str]:
-        return k, self.pose[k], self.speed[k], f"{reason} ({k})"
+    def _candidate(self, k: int, reason: str) -> _Choice:
+        return _Choice(k, self.pose[k], self.speed[k], f"{reason} ({k})" if reason else "")
 
-    def _brake(self, clean: Array, why: str) -> tuple[int, Array, Array, str]:
-        """A stop in the lane; full braking; a clean candidate; what ends least badly."""
-        if (stop := self._stop()) is not None:
-            return FALLBACK, stop[0], stop[1], f"{why}; {stop[2]}"
-        pose, speed, rate = self._braking()
-        ends = self.of(pose, speed)
-        if ends.clean.any():
-            k = int(np.argmax(ends.clean))
-            return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s²"
-        if clean.any():
-            k = self._best(np.flatnonzero(clean))
-            return self._candidate(k, f"{why}; braking does not avoid it, takes a candidate that does")
+    def _fallback(self, clean: Int64[Array, " n"], why: str) -> _Choice:
+        """A stop in the lane; full braking; a ``clean`` candidate; a way around; what ends least badly.
+
+        Where somebody will come to the place of the stop, as against the traffic, a way around comes before stopping.
+        """
+        stop = self._stop(why)
+        if stop is not None and not self._is_run_into(stop.pose[-1:])[0]:
+            return stop
+        braking = self._braking()
+        ends = self.of(braking.pose, braking.speed)
+        calm = ends.clean & ~self._is_run_into(braking.pose[:, -1])
+        if calm.any():
+            k = int(np.argmax(calm))
+            return _own(braking, k, f"{why}; brakes at {braking.rate[k]:.1f} m/s²")
+        if len(clean):
+            return self._candidate(self._best(clean), f"{why}; braking does not avoid it, takes a candidate that does")
+        if (around := self._around(why)) is not None:
+            return around
+        if stop is not None:
+            return stop
         k, other = int(np.argmin(ends.severity)), int(np.argmin(self.danger.severity + 1e3 * ~self.drivable))
         if self.danger.severity[other] < ends.severity[k] and self.drivable[other]:
             return self._candidate(other, f"{why}; takes what ends least badly")
-        return FALLBACK, pose[k], speed[k], f"{why}; brakes at {rate[k]:.1f} m/s², which does not avoid it"
+        avoids = "" if ends.clean[k] else ", which does not avoid it"
+        return _own(braking, k, f"{why}; brakes at {braking.rate[k]:.1f} m/s²{avoids}")
+
+    def _around(self, why: str) -> _Choice | None:
+        """Of the ways around that are clean the one with the most room to the others, up to 1 m; then the mildest."""
+        ways = swerves(self._paths[-1], float(self.truth.ego_speed), self.guard.grip)
+        clean = self.of(ways.pose, ways.speed).clean
+        if not clean.any():
+            return None
+        nobody = np.zeros((len(clean), len(self.others.boxes)), bool)
+        room = clearances_of(oriented(ways.pose), self.size, self.others, nobody, ROOM_BESIDE).min(axis=1)
+        k = int(np.argmax(np.where(clean, room, -np.inf)))
+        side = "left" if ways.aside[k] > 0.0 else "right"
+        said = f"{why}; braking does not avoid it, goes {abs(ways.aside[k]):.0f} m to the {side}"
+        return replace(_own(ways, k, said), around=True)
+
+    def _is_run_into(self, end: Float64[Array, "n 3"]) -> Bool[Array, " n"]:
+        """Whether somebody meets an ego that stands there in the 10 s after the plan, not from behind."""
+        first, steps = round(TIMES[-1] / COARSE), round(AFTERWARDS / COARSE)
+        later = packed_others(self.guard.forecaster.again(first + steps, COARSE), steps, first=first)
+        pose = np.repeat(end[:, None], steps, axis=1)
+        motions = Motions(pose, np.zeros(pose.shape[:2]), self.size, doubt=(0.0, UNSURE[1]))
+        return first_meetings(motions, later)[1] >= 0
 
     @cached_property
     def _paths(self) -> list[Float64[Array, "65 3"]]:
@@ -348,8 +397,8 @@ class _Watch:
         along = self.guard.route_path(self.truth)
         return [self.pose[self.decision.chosen]] + ([] if along is None else [along])
 
-    def _stop(self) -> tuple[Array, Array, str] | None:
-        """Poses and speeds of a planned stop that is clean, with room in front if there can be, and what it is."""
+    def _stop(self, why: str) -> _Choice | None:
+        """A planned stop that is clean, with room in front if there can be."""
         for path, where in zip(self._paths, ("on the driver's path", "in its lane"), strict=False):
             way = arc_lengths(path[None])
             s = np.linspace(0.0, float(way[0, -1]), PLACES)
@@ -362,17 +411,18 @@ class _Watch:
                     continue
                 pose = along(path[None], way, stop.way[None])
                 if self.of(pose, stop.speed[None]).clean[0]:
-                    return pose[0], stop.speed, f"stops {where}, at most {stop.hardest:.1f} m/s²"
+                    said = f"{why}; stops {where}, at most {stop.hardest:.1f} m/s²"
+                    return _Choice(FALLBACK, pose[0], stop.speed, said)
                 break
         return None
 
-    def _braking(self) -> tuple[Array, Array, Array]:
+    def _braking(self) -> Slowed:
         """Braking plans, gentle ones first: along the driver's path and along the route."""
         levels = sorted({min(a, self.guard.grip) for a in DECELERATIONS})
         pose = np.stack([path for _ in levels for path in self._paths])
         rate = np.repeat(levels, len(self._paths))
         speed = np.full(pose.shape[:2], float(self.truth.ego_speed))
-        return *braked(pose, speed, rate, 0.0), rate
+        return Slowed(*braked(pose, speed, rate, 0.0), rate)
 
     def _why(self, k: int) -> str:
         found = self.danger
@@ -382,6 +432,10 @@ class _Watch:
         if np.isfinite(found.off_road[k]):
             return f"would leave the road in {found.off_road[k]:.1f} s"
         return "asks for more than the road's friction allows"
+
+
+def _own(plans: Slowed, k: int, reason: str) -> _Choice:
+    return _Choice(FALLBACK, plans.pose[k], plans.speed[k], reason)
 
 
 def drivable(pose: Float64[Array, "k 65 3"], speed: Float64[Array, "k 65"], friction: float) -> Bool[Array, " k"]:

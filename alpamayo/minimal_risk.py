@@ -1,5 +1,6 @@
-"""A minimal-risk manoeuvre: a stop on a given path, by a small quadratic programme over the jerk."""
+"""Minimal-risk manoeuvres: a stop on a given path, by a small quadratic programme over the jerk, and ways around."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import sparse
 
+from alpamayo.validator.danger import arc_lengths, braked
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
 
 Array = np.ndarray
@@ -17,6 +19,10 @@ T = H * np.arange(1, STEPS + 1)
 JERK = 12.65  # m/s³; of the careful and competent driver of UN R157
 TIME, SMOOTH, GENTLE = 0.02, 0.02, 1.0  # weights of v², jerk² and a²
 SLACK = 0.05  # m, m/s, m/s²
+ASIDE = (1.0, 2.0, 3.0, 4.0)  # m
+ASIDE_RATES = (1.0, 3.0, 5.0)  # m/s²
+ASIDE_ACCELERATION = 3.0  # m/s²; across
+BEND = 0.16  # 1/m; of the tightest turn
 SETTINGS = {
     "verbose": False,
     "eps_abs": 1e-3,
@@ -129,3 +135,43 @@ def _driven(jerk: Array, speed: float, acceleration: float) -> Stop:
         way[i + 1] = way[i] + max(ahead, 0.0)
         hardest = max(hardest, -a)
     return Stop(way, v, hardest)
+
+
+@dataclass(frozen=True, eq=False)
+class Slowed:
+    """Plans that brake at a ``rate`` (m/s²) down to rest: poses and speeds at the 65 times of a plan."""
+
+    pose: Float64[Array, "n 65 3"]
+    speed: Float64[Array, "n 65"]
+    rate: Float64[Array, " n"]
+
+
+@dataclass(frozen=True, eq=False)
+class Swerves(Slowed):
+    """Such plans that go ``aside`` (m, positive to the left) of a path; the mildest come first."""
+
+    aside: Float64[Array, " n"]
+
+
+def swerves(path: Float64[Array, "65 3"], speed: float, grip: float) -> Swerves:
+    """Ways that leave a path by up to 4 m to either side, braking as they go, and stay beside it.
+
+    ``path`` are poses that are driven at ``speed`` (m/s); ``grip`` (m/s²) is what the road allows. The offset is
+    a quintic of the way whose greatest acceleration across (5.77 v² / length² a metre) is 3 m/s² or half of the
+    grip, and whose greatest curvature is 0.16 1/m.
+    """
+    across = min(ASIDE_ACCELERATION, 0.5 * grip)
+    along = math.sqrt(grip**2 - across**2)
+    aside, rate = (
+        x.ravel() for x in np.meshgrid([s * y for y in ASIDE for s in (1.0, -1.0)], ASIDE_RATES, indexing="ij")
+    )
+    rate = np.minimum(rate, along)
+    bend = min(BEND, across / max(speed, 0.1) ** 2)
+    length = np.sqrt(10.0 / math.sqrt(3.0) * np.abs(aside) / bend)[:, None]
+    way = arc_lengths(path[None])
+    u = np.clip(way / length, 0.0, 1.0)
+    offset = aside[:, None] * u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
+    slope = aside[:, None] * 30.0 * u**2 * (1.0 - u) ** 2 / length
+    c, s = np.cos(path[:, 2]), np.sin(path[:, 2])
+    pose = np.stack([path[:, 0] - offset * s, path[:, 1] + offset * c, path[:, 2] + np.arctan(slope)], axis=-1)
+    return Swerves(*braked(pose, np.full(offset.shape, speed), rate, 0.0), rate, aside)

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int8, Int64
 
 from alpamayo.validator.lane_field import LaneField, lane_field
 from alpamayo.validator.places import lane_width
@@ -19,7 +19,6 @@ from alpamayo_sim.scene import Category
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-STEPS = PLAN_STEPS + 1
 ALIGNED = np.deg2rad(30.0)
 DRIFT_TIME = 3.0  # s; longer than this nobody goes on sideways
 DRIFT_LANE = 3.5  # m
@@ -27,7 +26,7 @@ SWERVE = 3.0  # m/s²; no faster does a speed sideways grow
 SWERVE_TIME = 0.8  # s
 SURE = 1.5  # s; where a lane may be the wrong one, straight on counts too, for this long
 MOVES = 0.5  # m/s
-FURTHER = 150.0  # m of path beyond the lane
+FURTHER = 300.0  # m of path beyond the lane
 IS_WALKER = np.array([category in (Category.PEDESTRIAN, Category.ANIMAL) for category in Category])
 
 
@@ -45,6 +44,7 @@ class LaneForecaster:
         self.index = index
         self._paths = Paths()
         self._sideways: dict[str, float] = {}
+        self._last: _Intent | None = None
 
     def forecast(
         self, agents: Agents, deceleration: Float64[Array, " n"] | None = None, *, since: float | None = None
@@ -65,19 +65,29 @@ class LaneForecaster:
         lanes = self._lanes_of(pose, np.flatnonzero((speed > MOVES) & ~is_static(category) & ~IS_WALKER[category]))
         names = [agents.ids[i] for i in rows]
         drift = self._drift(velocity[lanes.rows], lanes, [names[i] for i in lanes.rows], since)
-        valid = np.ones((len(rows) + len(lanes.rows), STEPS), bool)
-        valid[lanes.rows, 1:] = False
-        valid[lanes.rows[lanes.doubtful], 1 : round(SURE / PLAN_DT) + 1] = True
+        until = np.full(len(rows) + len(lanes.rows), np.inf)
+        until[lanes.rows] = np.where(lanes.doubtful, SURE, 0.0)
         order = np.concatenate([np.arange(len(rows)), lanes.rows])
-        poses, moved = self._go_on(pose[order], velocity[order], speed[order], braking[order], lanes, drift)
-        return Traffic(
+        self._last = _Intent(
             ids=tuple(names[i] for i in order),
             category=category[order],
-            pose=poses,
-            velocity=moved,
             size=agents.size[rows[order], :2].astype(np.float64),
-            valid=valid,
+            until=until,
+            motion=self._motion(pose[order], velocity[order], speed[order], braking[order], lanes, drift),
         )
+        return self.again(PLAN_STEPS + 1, PLAN_DT)
+
+    def again(self, steps: int, dt: float) -> Traffic:
+        """The last forecast once more, ``steps`` poses every ``dt`` (s)."""
+        from alpamayo.validator.kernels.forecasts import go_on
+
+        last = self._last
+        assert last is not None
+        count = len(last.ids)
+        poses, moved = np.empty((count, steps, 3)), np.empty((count, steps, 2))
+        wp.launch(go_on, dim=count, inputs=[*last.motion, _sideways(), dt, poses, moved], device="cpu")
+        valid = dt * np.arange(steps) < last.until[:, None] + 0.5 * PLAN_DT
+        return Traffic(last.ids, last.category, poses, moved, last.size, valid)
 
     def _lanes_of(self, pose: Float64[Array, "n 3"], rows: Int64[Array, " m"]) -> "_Along":
         """Which of some keep to a lane, and which.
@@ -88,14 +98,16 @@ class LaneForecaster:
         if not count or not self.index.road_map.lanes:
             none = np.zeros(0, np.int64)
             return _Along(none, none, none.astype(bool), none.astype(bool), *np.zeros((4, 0)))
-        xy, heading = pose[rows, :2], pose[rows, 2]
-        both = self._lanes.match(np.concatenate([xy, xy]), np.concatenate([heading, heading + np.pi]))
+        xy, heading = np.tile(pose[rows, :2], (2, 1)), np.concatenate([pose[rows, 2], pose[rows, 2] + np.pi])
+        both = self._lanes.match(xy, heading)  # as they drive, and as if they drove the other way
         half, off = 0.5 * lane_width(self.index, both), np.abs(both.offset)
-        against = (off[:count] > half[:count]) & (off[count:] < half[count:])
+        turn = np.asarray(wrap_angle(heading - both.heading))
+        along = (both.index >= 0) & (np.abs(turn) < ALIGNED)
+        inside = along & (off < half)
+        against = ~inside[:count] & inside[count:]
         choice = np.arange(count) + count * against
-        lane, half, off = both.index[choice], half[choice], off[choice]
-        turn = np.asarray(wrap_angle(heading - both.heading[choice] + np.pi * against))
-        kept = (lane >= 0) & (np.abs(turn) < ALIGNED) & (off < half + 0.5)
+        kept = (along & (off < half + 0.5))[choice]
+        lane, turn = both.index[choice], turn[choice]
         choice, lane, against, turn = choice[kept], lane[kept], against[kept], turn[kept]
         return _Along(
             rows=rows[kept],
@@ -122,12 +134,10 @@ class LaneForecaster:
             change[grows] = np.clip((speed[grows] - then[grows]) / since, -SWERVE, SWERVE)
         return np.stack([speed, change], axis=-1)
 
-    def _go_on(
+    def _motion(
         self, pose: Array, velocity: Array, speed: Array, braking: Array, lanes: "_Along", drift: Array
-    ) -> tuple[Float64[Array, "n 65 3"], Float64[Array, "n 65 2"]]:
-        """Poses and velocities of all: straight on, and the last rows along their lanes."""
-        from alpamayo.validator.kernels.forecasts import go_on
-
+    ) -> list[Any]:
+        """How all go on, as the compiled loop takes it: straight on, and the last rows along their lanes."""
         count, along = len(pose), slice(len(pose) - len(lanes.rows), None)
         path, offset, turn = np.full(count, -1, np.int32), np.zeros(count), np.zeros(count)
         start, sideways = np.zeros(count), np.zeros((count, 2))
@@ -137,11 +147,7 @@ class LaneForecaster:
         start[along] = np.where(lanes.against, length - FURTHER - lanes.s, lanes.s)
         offset[along], turn[along], sideways[along] = lanes.offset, lanes.turn, drift
         direction = velocity / np.maximum(speed, 1e-6)[:, None]
-        poses, moved = np.empty((count, STEPS, 3)), np.empty((count, STEPS, 2))
-        inputs = [pose, speed, direction, braking, self._paths.struct, path, start, offset, sideways, turn]
-        inputs += [_sideways(), PLAN_DT, poses, moved]
-        wp.launch(go_on, dim=count, inputs=inputs, device="cpu")
-        return poses, moved
+        return [pose, speed, direction, braking, self._paths.struct, path, start, offset, sideways, turn]
 
     def _path(self, lane: int, against: bool) -> tuple[Array, Array]:
         """Arc lengths and x, y, heading along a lane and on, at least ``FURTHER``; against it if asked."""
@@ -175,6 +181,17 @@ class LaneForecaster:
     @cached_property
     def _in_intersection(self) -> Bool[Array, " lanes"]:
         return np.array([lane.in_intersection for lane in self.index.road_map.lanes])
+
+
+@dataclass(frozen=True, eq=False)
+class _Intent:
+    """Who does what: each row counts ``until`` a time (s); ``motion`` are inputs of ``kernels.forecasts.go_on``."""
+
+    ids: tuple[str, ...]
+    category: Int8[Array, " n"]
+    size: Float64[Array, "n 2"]
+    until: Float64[Array, " n"]
+    motion: list[Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,9 +40,10 @@ def others(situation: Situation) -> Others:
     return packed_others(situation.traffic, len(situation.times))
 
 
-def packed_others(traffic: Traffic, steps: int) -> Others:
-    """The boxes of a traffic at its first ``steps`` times."""
-    boxes, valid = oriented(traffic.pose[:, :steps]), np.ascontiguousarray(traffic.valid[:, :steps])
+def packed_others(traffic: Traffic, steps: int, *, first: int = 0) -> Others:
+    """The boxes of a traffic at ``steps`` times from its ``first`` on."""
+    at = slice(first, first + steps)
+    boxes, valid = oriented(traffic.pose[:, at]), np.ascontiguousarray(traffic.valid[:, at])
     halves = 0.5 * np.ascontiguousarray(traffic.size)
     return Others(boxes, halves, valid, block_bounds(boxes, valid, halves, 0))
 

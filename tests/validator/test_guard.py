@@ -135,7 +135,28 @@ def test_a_wrong_way_driver_is_evaded_where_braking_does_not_help(make):
     assert result.index == 1
     alone = check(make, world, make.plan(10.0))
     assert alone.index == FALLBACK
-    assert alone.plan[-1, 3] == 0.0
+    assert "to the" in alone.reason
+    beside = np.abs(alone.plan[:, 1]) > 1.9
+    meeting = np.abs(alone.plan[:, 0] - (45.0 - 12.0 * 0.1 * np.arange(1, 65))) < 4.8
+    assert beside[meeting].all()
+
+
+def test_nobody_is_evaded_where_there_is_no_room(make):
+    """A wall on either side: what is left is to brake."""
+    walls = [make.track(f"{side}{x}", x, 2.9 * sign) for side, sign in (("l", 1), ("r", -1)) for x in range(5, 45, 5)]
+    world = make.scene(make.track("ghost", 45.0, 0.0, heading=np.pi, speed=12.0), *walls)
+    result = check(make, world, make.plan(10.0))
+    assert result.index == FALLBACK
+    assert "brakes" in result.reason
+    assert result.plan[-1, 3] == 0.0
+
+
+def test_a_stop_before_one_who_comes_against_the_traffic_is_no_way_out(make):
+    """Far away as he still is, he would run into the ego that has stopped."""
+    world = make.scene(make.track("ghost", 95.0, 0.0, heading=np.pi, speed=12.0))
+    result = check(make, world, make.plan(10.0, 2.0))
+    assert result.index == FALLBACK
+    assert "to the" in result.reason
 
 
 def test_it_does_not_waver(make):

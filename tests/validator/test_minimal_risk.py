@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo.minimal_risk import JERK, StopPlanner
+from alpamayo.minimal_risk import JERK, StopPlanner, swerves
+from alpamayo_sim.driver import PLAN_DT
 
 GRIP = 8.0
 FREE = np.full(65, np.inf)
@@ -61,3 +62,19 @@ def test_the_same_drive_gives_the_same_stops():
         return [planner.plan(10.0 - 0.1 * i, 0.0, np.full(65, 20.0 - i)).way for i in range(8)]
 
     assert np.array_equal(drive(), drive())
+
+
+@pytest.mark.parametrize("speed", [2.0, 8.0, 20.0])
+def test_a_way_around_can_be_driven_and_stays_beside(speed):
+    t = PLAN_DT * np.arange(65)
+    ways = swerves(np.column_stack([speed * t, 0 * t, 0 * t]), speed, GRIP)
+    assert set(np.sign(ways.aside)) == {1.0, -1.0}
+    step = np.diff(ways.pose, axis=1)
+    way = np.hypot(step[..., 0], step[..., 1])
+    bend = np.divide(step[..., 2], way, out=np.zeros_like(way), where=way > 0.05)
+    assert np.abs(bend).max() < 0.18
+    assert np.abs(bend * ways.speed[:, 1:] ** 2).max() < 3.3
+    assert np.all(ways.speed[:, :2] == pytest.approx(speed, abs=0.6))
+    end = ways.pose[:, -1, 1] / ways.aside
+    assert np.all((end > 0.0) & (end < 1.0 + 1e-6))
+    assert end[way.sum(axis=1) > 40.0] == pytest.approx(1.0)
