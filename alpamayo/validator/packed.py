@@ -9,6 +9,7 @@ from alpamayo.validator.situation import Situation, Traffic
 
 Array = np.ndarray
 BLOCK = 8  # steps that the compiled loops look at at once
+ABREAST = 8  # others that they look at at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,17 @@ class Others:
         return Others(self.boxes[rows], self.halves[rows], self.valid[rows], self.bounds[rows])
 
 
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The others as columns, for loops over all of them at one time; filled up with nobody to a whole ``ABREAST``.
+
+    ``rows`` at each time are x, y, cosine, sine, velocity x and y, 1 for who is there; ``halves`` as in ``Others``.
+    """
+
+    rows: Float64[Array, "t 7 columns"]
+    halves: Float64[Array, "2 columns"]
+
+
 def ego_boxes(situation: Situation) -> Float64[Array, "k t 4"]:
     """The ego's boxes: x, y, cosine and sine of the heading."""
     return oriented(situation.pose)
@@ -45,7 +57,20 @@ def packed_others(traffic: Traffic, steps: int, *, first: int = 0) -> Others:
     at = slice(first, first + steps)
     boxes, valid = oriented(traffic.pose[:, at]), np.ascontiguousarray(traffic.valid[:, at])
     halves = 0.5 * np.ascontiguousarray(traffic.size)
-    return Others(boxes, halves, valid, block_bounds(boxes, valid, halves, 0))
+    return Others(boxes, halves, valid, block_bounds(boxes, valid, halves))
+
+
+def columns(situation: Situation) -> Columns:
+    """Everybody else at the situation's times, as columns."""
+    there, steps = situation.shared(others), len(situation.times)
+    count = len(there.halves)
+    halves = np.zeros((2, -(-count // ABREAST) * ABREAST))
+    rows = np.zeros((steps, 7, halves.shape[1]))
+    rows[:, :4, :count] = there.boxes.transpose(1, 2, 0)
+    rows[:, 4:6, :count] = situation.traffic.velocity[:, :steps].transpose(1, 2, 0)
+    rows[:, 6, :count] = there.valid.T
+    halves[:, :count] = there.halves.T
+    return Columns(rows, halves)
 
 
 def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:
@@ -58,38 +83,19 @@ def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:
 
 
 def block_bounds(
-    boxes: Float64[Array, "a t 4"], valid: Bool[Array, "a t"], halves: Float64[Array, "a 2"], ahead: int
+    boxes: Float64[Array, "a t 4"], valid: Bool[Array, "a t"], halves: Float64[Array, "a 2"]
 ) -> Float64[Array, "a blocks 4"]:
-    """Upright rectangles (low x, low y, high x, high y) around boxes in each block of steps and ``ahead`` steps on.
-
-    ``boxes`` and ``valid`` go on for ``ahead`` steps after the last one that belongs to a block.
-    """
-    steps = boxes.shape[1] - ahead
+    """Upright rectangles (low x, low y, high x, high y) around boxes in each block of steps."""
+    begins = np.arange(0, boxes.shape[1], BLOCK)
     c, s = np.abs(boxes[..., 2]), np.abs(boxes[..., 3])
     length, width = halves[:, :1], halves[:, 1:]
-    sides = []
+    bounds = np.empty((len(boxes), len(begins), 4))
     for axis, reach in enumerate((c * length + s * width, s * length + c * width)):
-        for side, nowhere in ((boxes[..., axis] - reach, np.inf), (boxes[..., axis] + reach, -np.inf)):
-            sides.append(side if valid.all() else np.where(valid, side, nowhere))
-    begins = np.arange(0, steps, BLOCK)
-    ends = np.minimum(begins + BLOCK, steps) + ahead
-    bounds = np.stack([begins, ends], axis=1).ravel()[:-1]  # begin, end, ..., begin: the last block goes to the end
-    low_x, low_y = (np.minimum.reduceat(side, bounds, axis=1)[:, ::2] for side in sides[::2])
-    high_x, high_y = (np.maximum.reduceat(side, bounds, axis=1)[:, ::2] for side in sides[1::2])
-    return np.stack([low_x, low_y, high_x, high_y], axis=-1)
-
-
-def fastest(traffic: Traffic, dt: float) -> Float64[Array, " a"]:
-    """Upper bound (m/s) of how fast each changes its place between any two times that it is there."""
-    count, steps = traffic.valid.shape
-    index = np.arange(steps)
-    seen = np.maximum.accumulate(np.where(traffic.valid, index, -1), axis=1)
-    before = np.concatenate([np.full((count, 1), -1), seen[:, :-1]], axis=1)
-    known = traffic.valid & (before >= 0)
-    xy = traffic.pose[..., :2]
-    step = xy - np.take_along_axis(xy, np.maximum(before, 0)[..., None], axis=1)
-    speed = np.hypot(step[..., 0], step[..., 1]) / (dt * np.maximum(index - before, 1))
-    return np.asarray(np.where(known, speed, 0.0).max(axis=1, initial=0.0))
+        low, high = boxes[..., axis] - reach, boxes[..., axis] + reach
+        low[~valid], high[~valid] = np.inf, -np.inf
+        np.minimum.reduceat(low, begins, axis=1, out=bounds[..., axis])
+        np.maximum.reduceat(high, begins, axis=1, out=bounds[..., axis + 2])
+    return bounds
 
 
 def off_course(traffic: Traffic, steps: int, offsets: Int64[Array, " o"], dt: float) -> Float64[Array, "a t"]:
@@ -111,16 +117,3 @@ def turning(traffic: Traffic) -> Bool[Array, " a"]:
     both = traffic.valid[:, 1:] & traffic.valid[:, :-1]
     gone = (traffic.valid[:, :-1] & ~traffic.valid[:, 1:]).any(axis=1)
     return np.asarray(((step != 0.0) & both).any(axis=1) | gone)
-
-
-def changes(velocity: Float64[Array, "a t 2"], valid: Bool[Array, "a t"]) -> Float64[Array, "a blocks"]:
-    """How far (m/s) the velocity of each gets, within each block, from that in the block's middle."""
-    steps = velocity.shape[1]
-    begins = range(0, steps, BLOCK)
-    out = np.zeros((len(velocity), len(begins)))
-    for block, begin in enumerate(begins):
-        end = min(begin + BLOCK, steps)
-        middle = min(begin + BLOCK // 2, end - 1)
-        off = velocity[:, begin:end] - velocity[:, middle : middle + 1]
-        out[:, block] = np.where(valid[:, begin:end], np.hypot(off[..., 0], off[..., 1]), 0.0).max(axis=1)
-    return out

@@ -62,6 +62,11 @@ def crowd(seed, motions=12, count=24, steps=65):
     )
 
 
+def sweep(situation, acceleration):
+    who = time_to_collision._who_may_be_met(situation, acceleration)
+    return time_to_collision._sweep(situation, acceleration, who)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_first_contacts(seed):
     situation = crowd(seed)
@@ -85,7 +90,7 @@ def test_clearance(seed):
 def test_times_to_collision(seed, accelerated):
     situation, rng = crowd(seed), np.random.default_rng(seed)
     acceleration = rng.uniform(-5, 3, situation.speed.shape) if accelerated else np.zeros(situation.speed.shape)
-    ours = time_to_collision._sweep(situation, acceleration)
+    ours = sweep(situation, acceleration)
     theirs = reference.sweep(situation, acceleration, time_to_collision._until(situation))
     assert np.array_equal(ours[0].after, theirs[0])
     sooner = theirs[1] < theirs[0]  # only then it is asked for
@@ -103,6 +108,54 @@ def test_responsibilities(seed):
     assert np.array_equal(asked, expected[1])
     assert (asked < 0).any()
     assert (margins < 0).any()
+
+
+def hold(situation, rng):
+    """All loops over pairs to the reference."""
+    there = situation.shared(others)
+    first = touching.first_overlaps(situation.shared(ego_boxes), situation.size, there)
+    assert np.array_equal(first, reference.first_contacts(situation))
+    ignored = rng.random(first.shape) < 0.2
+    assert np.abs(touching.clearance(situation, ignored) - reference.clearance(situation, ignored)).max() < 1e-9
+    margins, asked = responsibility.gaps_and_response(situation)
+    expected = reference.gaps_and_response(situation)
+    assert np.allclose(margins, expected[0], rtol=1e-12, atol=1e-9)
+    assert np.array_equal(asked, expected[1])
+    for acceleration in (np.zeros(situation.speed.shape), rng.uniform(-5, 3, situation.speed.shape)):
+        ours = sweep(situation, acceleration)
+        theirs = reference.sweep(situation, acceleration, time_to_collision._until(situation))
+        assert np.array_equal(ours[0].after, theirs[0])
+        sooner = theirs[1] < theirs[0]
+        assert np.array_equal(ours[1].after[sooner], theirs[1][sooner])
+    return first
+
+
+@pytest.mark.parametrize(("motions", "count", "steps"), [(1, 0, 65), (1, 1, 65), (2, 63, 9), (3, 70, 64), (2, 129, 5)])
+def test_any_number_of_people_and_steps(motions, count, steps):
+    rng = np.random.default_rng(count)
+    first = hold(crowd(count, motions, count, steps), rng)
+    assert first.shape == (motions, count)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_motions_that_no_car_makes(seed):
+    """In reverse, spinning, at once somewhere else, faster than sound, seen now and then: the bounds hold for all."""
+    situation, rng = crowd(seed, motions=8, count=40), np.random.default_rng(seed)
+    steps, traffic = len(situation.times), situation.traffic
+    pose, theirs, velocity, speed = (
+        np.array(x) for x in (situation.pose, traffic.pose, traffic.velocity, situation.speed)
+    )
+    speed[:3] *= -1.0
+    speed[1, ::5] *= 40.0
+    pose[2, :, 2] += 2.0 * np.arange(steps)
+    pose[3, rng.random(steps) < 0.3, :2] += rng.uniform(-30, 30, 2)
+    theirs[:10, :, 2] += rng.uniform(-3, 3, (10, 1)) * np.arange(steps)
+    leap = rng.random((40, steps)) < 0.1
+    theirs[leap, :2] += rng.uniform(-40, 40, (leap.sum(), 2))
+    velocity[10:20] *= rng.choice([-1.0, 0.0, 30.0], (10, 1, 1))
+    traffic = replace(traffic, pose=theirs, velocity=velocity, valid=rng.random((40, steps)) < 0.7)
+    first = hold(replace(situation, pose=pose, speed=speed, traffic=traffic, _shared={}), rng)
+    assert (first > 0).any()
 
 
 def test_fields_are_the_index():
@@ -151,7 +204,7 @@ def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
     velocity = 10.0 * np.array([np.cos(heading), np.sin(heading)]) + np.zeros((16, steps, 2)) + tiny
     others_ = replace(traffic, pose=theirs, velocity=velocity, valid=np.ones((16, steps), bool))
     situation = replace(situation, pose=pose, speed=np.full((6, steps), 10.0), traffic=others_, _shared={})
-    ours = time_to_collision._sweep(situation, np.zeros((6, steps)))
+    ours = sweep(situation, np.zeros((6, steps)))
     theirs_ = reference.sweep(situation, np.zeros((6, steps)), time_to_collision._until(situation))
     assert np.array_equal(ours[0].after, theirs_[0])
 

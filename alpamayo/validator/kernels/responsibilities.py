@@ -1,15 +1,9 @@
 # mypy: ignore-errors
 """RSS: safe distances, and who has to answer when they are gone."""
 
-from alpamayo.validator.packed import BLOCK
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
-
-ZERO = wp.constant(wp.float64(0.0))
-HALF = wp.constant(wp.float64(0.5))
-STEPS_A_BLOCK = wp.constant(BLOCK)
-HALF_A_BLOCK = wp.constant(wp.float64(0.5 * BLOCK))
 
 
 @wp.struct
@@ -34,93 +28,87 @@ class Rules:
     ask: wp.float64
     ask_facing: wp.float64
     free: wp.float64
+    stands: wp.float64
+    furthest: wp.float64
 
 
-@wp.func
-def stopping(v: wp.float64, rho: wp.float64, a: wp.float64, brake: wp.float64) -> wp.float64:
-    """``rss.stopping_distance`` of one who is not going backwards."""
-    top = v + rho * a
-    return v * rho + HALF * a * rho * rho + top * top * brake
+@wp.func_native("""
+    const int count = others.shape[2];
+    const double *x = wp::address(others, t, 0, 0), *y = x + count, *c = y + count, *s = c + count;
+    const double *vx = s + count, *vy = vx + count, *there = vy + count;
+    const double *half_length = wp::address(halves, 0, 0), *half_width = half_length + count;
+    double* would = wp::address(would_ask, k, 0);
+    const auto positive = [](double value) { return value > 0.0 ? value : 0.0; };
+    const auto stopping = [](double v, double rho, double accel, double brake) {
+        const double top = v + rho * accel;
+        return v * rho + 0.5 * accel * rho * rho + top * top * brake;
+    };
+    const double ego_x = ego[0], ego_y = ego[1], ego_c = ego[2], ego_s = ego[3];
+    const double stop = stopping(speed, r.rho_ego, r.accel_ego, r.brake_ego);
+    const double stop_facing = stopping(speed, r.rho_ego, r.accel_facing, r.brake_ego_correct);
+    const double stop_hardest = speed * speed * r.hardest_ego;
+    double least[8], most[8];
+    for (int i = 0; i < 8; ++i) {
+        least[i] = r.furthest;
+        most[i] = r.free;
+    }
+    for (int first = 0; first < count; first += 8) {
+        #pragma clang loop vectorize(assume_safety) vectorize_width(8) interleave_count(1)
+        for (int i = 0; i < 8; ++i) {
+            const int a = first + i;
+            const double dx = x[a] - ego_x, dy = y[a] - ego_y;
+            const double ahead = ego_c * dx + ego_s * dy, left = ego_c * dy - ego_s * dx;
+            const double v_ahead = ego_c * vx[a] + ego_s * vy[a], v_left = ego_c * vy[a] - ego_s * vx[a];
+            const double turn_c = fabs(ego_c * c[a] + ego_s * s[a]), turn_s = fabs(ego_c * s[a] - ego_s * c[a]);
+            const double gap = fabs(ahead) - half[0] - half_length[a] * turn_c - half_width[a] * turn_s;
+            const double side_gap = fabs(left) - half[1] - half_length[a] * turn_s - half_width[a] * turn_c;
 
+            const bool facing = v_ahead < 0.0, before = ahead > 0.0;
+            const double facing_safe = stop_facing + stopping(-v_ahead, r.rho_other, r.accel_facing, r.brake_other);
+            const double behind_safe = facing ? facing_safe : stop - v_ahead * v_ahead * r.hardest_other;
+            const double other_stop = stopping(positive(v_ahead), r.rho_other, r.accel_other, r.brake_other);
+            const double safe = positive(before ? behind_safe : other_stop - stop_hardest) + r.least;
 
-@wp.func
-def safe_along(v_ego: wp.float64, v_other: wp.float64, ego_behind: wp.bool, r: Rules) -> wp.float64:
-    """Safe longitudinal distance of ``rss.assess``."""
-    safe = wp.float64(0.0)
-    if ego_behind and v_other < ZERO:
-        safe = stopping(v_ego, r.rho_ego, r.accel_facing, r.brake_ego_correct)
-        safe = safe + stopping(-v_other, r.rho_other, r.accel_facing, r.brake_other)
-    elif ego_behind:
-        safe = stopping(v_ego, r.rho_ego, r.accel_ego, r.brake_ego) - v_other * v_other * r.hardest_other
-    else:
-        safe = stopping(wp.max(v_other, ZERO), r.rho_other, r.accel_other, r.brake_other)
-        safe = safe - v_ego * v_ego * r.hardest_ego
-    return wp.max(safe, ZERO) + r.least
+            const double towards = left < 0.0 ? v_left : -v_left;
+            const double top = positive(towards + r.rho_other * r.side_accel);
+            const double way = towards * r.rho_other + 0.5 * r.side_accel * r.rho_other * r.rho_other;
+            const double moving_safe = positive(r.side_own + way + top * top * r.side_brake);
+            const bool moves = vx[a] * vx[a] + vy[a] * vy[a] > r.stands * r.stands;
+            const double side_safe = moves ? moving_safe : r.still;
 
+            const double along = there[a] > 0.0 ? gap - safe : INFINITY, across = side_gap - side_safe;
+            const double margin = along > across ? along : across;
+            would[a] = margin > 0.0 ? (along > 0.0 ? 1.0 : 0.0) : would[a];
+            const bool asks = (margin <= 0.0) & before & (would[a] > 0.0);
+            const double allowed = asks ? (facing ? r.ask_facing : r.ask) : r.free;
+            least[i] = margin < least[i] ? margin : least[i];
+            most[i] = allowed < most[i] ? allowed : most[i];
+        }
+    }
+    for (int i = 1; i < 8; ++i) {
+        least[0] = least[i] < least[0] ? least[i] : least[0];
+        most[0] = most[i] < most[0] ? most[i] : most[0];
+    }
+    return wp::vec_t<2, double>(least[0], most[0]);
+""")
+def assess(
+    ego: wp.vec4d,
+    speed: wp.float64,
+    half: wp.vec2d,
+    others: wp.array3d[wp.float64],
+    halves: wp.array2d[wp.float64],
+    t: wp.int32,
+    r: Rules,
+    would_ask: wp.array2d[wp.float64],
+    k: wp.int32,
+) -> wp.vec2d:
+    """Least of the larger margins to anybody at a time, and the most that may be accelerated.
 
-@wp.func
-def safe_across(towards: wp.float64, r: Rules) -> wp.float64:
-    """Safe lateral distance of ``rss.assess`` to an other who comes nearer at that speed; the ego goes straight."""
-    top = towards + r.rho_other * r.side_accel
-    way = towards * r.rho_other + HALF * r.side_accel * r.rho_other * r.rho_other
-    return wp.max(r.side_own + way + wp.where(top > ZERO, top * top * r.side_brake, ZERO), ZERO)
-
-
-@wp.func
-def most_along(top: wp.float64, low: wp.float64, high: wp.float64, r: Rules) -> wp.float64:
-    """Upper bound of ``safe_along`` for an ego of at most ``top`` and an other between ``low`` and ``high``."""
-    out = stopping(top, r.rho_ego, wp.max(r.accel_ego, r.accel_facing), wp.max(r.brake_ego, r.brake_ego_correct))
-    if low < ZERO:
-        out = out + stopping(-low, r.rho_other, r.accel_facing, r.brake_other)
-    return wp.max(out, stopping(wp.max(high, ZERO), r.rho_other, r.accel_other, r.brake_other)) + r.least
-
-
-@wp.func
-def across(
-    p: wp.vec4d, half: wp.vec2d, q: wp.vec4d, half_q: wp.vec2d, v: wp.vec2d, stands: wp.float64, r: Rules
-) -> wp.float64:
-    """Lateral gap over the safe one; someone who stands does not move sideways."""
-    left = p[2] * (q[1] - p[1]) - p[3] * (q[0] - p[0])
-    c = wp.abs(p[2] * q[2] + p[3] * q[3])
-    s = wp.abs(p[2] * q[3] - p[3] * q[2])
-    gap = wp.abs(left) - half[1] - half_q[0] * s - half_q[1] * c
-    safe = wp.float64(r.still)
-    if v[0] * v[0] + v[1] * v[1] > stands * stands:
-        right = p[3] * v[0] - p[2] * v[1]
-        safe = safe_across(wp.where(left < ZERO, -right, right), r)
-    return gap - safe
-
-
-@wp.func
-def along(
-    p: wp.vec4d, half: wp.vec2d, v_ego: wp.float64, q: wp.vec4d, half_q: wp.vec2d, v: wp.vec2d, r: Rules
-) -> wp.float64:
-    """Longitudinal gap over the safe one."""
-    ahead = p[2] * (q[0] - p[0]) + p[3] * (q[1] - p[1])
-    c = wp.abs(p[2] * q[2] + p[3] * q[3])
-    s = wp.abs(p[2] * q[3] - p[3] * q[2])
-    gap = wp.abs(ahead) - half[0] - half_q[0] * c - half_q[1] * s
-    return gap - safe_along(wp.abs(v_ego), p[2] * v[0] + p[3] * v[1], ahead > ZERO, r)
-
-
-@wp.func
-def is_before(p: wp.vec4d, q: wp.vec4d) -> wp.bool:
-    """Whether a place is before the ego, along its heading."""
-    return p[2] * (q[0] - p[0]) + p[3] * (q[1] - p[1]) > ZERO
-
-
-@wp.func
-def is_within(p: wp.vec4d, q: wp.vec4d, far: wp.float64, wide: wp.float64) -> wp.bool:
-    """Whether a place is nearer than that along and across the ego's heading."""
-    dx = q[0] - p[0]
-    dy = q[1] - p[1]
-    return wp.abs(p[2] * dx + p[3] * dy) < far and wp.abs(p[2] * dy - p[3] * dx) < wide
-
-
-@wp.func
-def goes_against(p: wp.vec4d, v: wp.vec2d) -> wp.bool:
-    """Whether a velocity is against the ego's heading."""
-    return p[2] * v[0] + p[3] * v[1] < ZERO
+    The formulas are those of ``rss.assess``; the ego goes straight, and someone who stands does not move sideways.
+    ``would_ask`` [k, a] is 1 where the longitudinal gap, if both were lost next, would be the last to go (or one of
+    two), 0 where it is lost already; while both are lost it stays.
+    """
+    ...
 
 
 @wp.kernel
@@ -128,115 +116,19 @@ def responsibilities(
     ego: wp.array2d[wp.vec4d],
     speed: wp.array2d[wp.float64],
     half: wp.vec2d,
-    others: wp.array2d[wp.vec4d],
-    halves: wp.array[wp.vec2d],
-    velocity: wp.array2d[wp.vec2d],
-    valid: wp.array2d[wp.uint8],
-    fastest: wp.array[wp.float64],
-    changes: wp.array2d[wp.float64],
+    others: wp.array3d[wp.float64],
+    halves: wp.array2d[wp.float64],
     r: Rules,
-    stands: wp.float64,
-    furthest: wp.float64,
-    dt: wp.float64,
-    turns: wp.array2d[wp.float64],
+    would_ask: wp.array2d[wp.float64],
     margins: wp.array2d[wp.float64],
     asked: wp.array2d[wp.float64],
 ):
     """RSS of each motion: least of the larger margins to anybody, and the most that may be accelerated.
 
-    ``fastest`` [a] bounds the speed at which the other's place changes, ``changes`` [a, blocks] how far its velocity
-    is from that in the middle of a block; ``turns`` [k, blocks] is room for the same of the ego's direction. A step
-    matters where both margins are under ``furthest``. Of steps that do not, only the last before one that does is
-    looked at: not both gaps are lost then, so which was lost first is known.
+    ``others`` and ``halves`` are ``packed.Columns``; ``would_ask`` [k, a] starts at 1.
     """
     k = wp.tid()
-    steps = wp.int32(ego.shape[1])
-    top = wp.float64(0.0)
-    moves = wp.float64(0.0)
-    for t in range(steps):
-        margins[k, t] = furthest
-        asked[k, t] = r.free
-        top = wp.max(top, wp.abs(speed[k, t]))
-        if t > 0:
-            dx = ego[k, t][0] - ego[k, t - 1][0]
-            dy = ego[k, t][1] - ego[k, t - 1][1]
-            moves = wp.max(moves, dx * dx + dy * dy)
-    moves = wp.sqrt(moves) / dt
-    blocks = (steps + STEPS_A_BLOCK - 1) // STEPS_A_BLOCK
-    for block in range(blocks):
-        begin = block * STEPS_A_BLOCK
-        end = wp.min(begin + STEPS_A_BLOCK, steps)
-        middle = wp.min(begin + STEPS_A_BLOCK // 2, end - 1)
-        turns[k, block] = ZERO
-        for t in range(begin, end):
-            dc = ego[k, t][2] - ego[k, middle][2]
-            ds = ego[k, t][3] - ego[k, middle][3]
-            turns[k, block] = wp.max(turns[k, block], wp.sqrt(dc * dc + ds * ds))
-    for a in range(others.shape[0]):
-        size = wp.length(halves[a])
-        lost_along = wp.int32(-1)
-        lost_across = wp.int32(-1)
-        known = wp.int32(-1)
-        for block in range(blocks):
-            begin = block * STEPS_A_BLOCK
-            end = wp.min(begin + STEPS_A_BLOCK, steps)
-            matters = wp.bool(True)
-            far = wp.float64(1.0e300)
-            wide = wp.float64(1.0e300)
-            middle = wp.min(begin + STEPS_A_BLOCK // 2, end - 1)
-            if valid[a, middle] != wp.uint8(0):
-                p = wp.vec4d(ego[k, middle])
-                x = others[a, middle][0] - p[0]
-                y = others[a, middle][1] - p[1]
-                ahead = wp.abs(p[2] * x + p[3] * y)
-                left = wp.abs(p[2] * y - p[3] * x)
-                slack = (moves + fastest[a]) * HALF_A_BLOCK * dt + wp.sqrt(x * x + y * y) * turns[k, block]
-                v = wp.vec2d(velocity[a, middle])
-                vary = changes[a, block] + wp.length(v) * turns[k, block]
-                along_v = p[2] * v[0] + p[3] * v[1]
-                across_v = wp.abs(p[2] * v[1] - p[3] * v[0])
-                far = most_along(top, along_v - vary, along_v + vary, r) + size + half[0] + furthest
-                wide = wp.max(safe_across(across_v + vary, r), r.still) + size + half[1] + furthest
-                matters = ahead < far + slack and left < wide + slack
-            if matters:
-                for t in range(begin, end):
-                    if valid[a, t] != wp.uint8(0) and is_within(ego[k, t], others[a, t], far, wide):
-                        side = across(ego[k, t], half, others[a, t], halves[a], velocity[a, t], stands, r)
-                        if side < furthest:
-                            if known != t - 1:
-                                lost_along = wp.int32(-1)
-                                lost_across = wp.int32(-1)
-                                if t > 0 and valid[a, t - 1] != wp.uint8(0):
-                                    before = along(
-                                        ego[k, t - 1],
-                                        half,
-                                        speed[k, t - 1],
-                                        others[a, t - 1],
-                                        halves[a],
-                                        velocity[a, t - 1],
-                                        r,
-                                    )
-                                    if before <= ZERO:
-                                        lost_along = t - 1
-                                    before = across(
-                                        ego[k, t - 1],
-                                        half,
-                                        others[a, t - 1],
-                                        halves[a],
-                                        velocity[a, t - 1],
-                                        stands,
-                                        r,
-                                    )
-                                    if before <= ZERO:
-                                        lost_across = t - 1
-                            ahead_margin = along(
-                                ego[k, t], half, speed[k, t], others[a, t], halves[a], velocity[a, t], r
-                            )
-                            lost_along = wp.where(ahead_margin > ZERO, -1, wp.where(lost_along < 0, t, lost_along))
-                            lost_across = wp.where(side > ZERO, -1, wp.where(lost_across < 0, t, lost_across))
-                            margins[k, t] = wp.min(margins[k, t], wp.max(ahead_margin, side))
-                            known = t
-                            last = lost_along >= 0 and lost_across >= 0 and lost_along >= lost_across
-                            if last and is_before(ego[k, t], others[a, t]):
-                                facing = goes_against(ego[k, t], velocity[a, t])
-                                asked[k, t] = wp.min(asked[k, t], wp.where(facing, r.ask_facing, r.ask))
+    for t in range(ego.shape[1]):
+        found = assess(ego[k, t], wp.abs(speed[k, t]), half, others, halves, t, r, would_ask, k)
+        margins[k, t] = found[0]
+        asked[k, t] = found[1]

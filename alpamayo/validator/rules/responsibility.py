@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator import rss
-from alpamayo.validator.packed import BLOCK, changes, ego_boxes, fastest, others
+from alpamayo.validator.packed import columns, ego_boxes
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
@@ -42,15 +42,12 @@ def gaps_and_response(situation: Situation) -> tuple[Float64[Array, "k t"], Floa
     """Least of the larger margins (m) to anybody, at most ``FURTHEST``, and the most that may be accelerated (m/s²)."""
     from alpamayo.validator.kernels.responsibilities import responsibilities
 
-    there, shape, traffic = situation.shared(others), situation.pose.shape[:2], situation.traffic
-    velocity = np.ascontiguousarray(traffic.velocity[:, : shape[1]])
+    shape, there = situation.pose.shape[:2], situation.shared(columns)
     margins, asked = np.empty(shape), np.empty(shape)
     inputs = [
         *(situation.shared(ego_boxes), np.ascontiguousarray(situation.speed), wp.vec2d(*(0.5 * situation.size))),
-        *(there.boxes, there.halves, velocity, there.valid.view(np.uint8)),
-        *(fastest(traffic, situation.dt), changes(velocity, there.valid)),
-        *(_rules(rss.EGO, rss.OTHER), STANDS, FURTHEST, situation.dt),
-        *(np.empty((shape[0], -(-shape[1] // BLOCK))), margins, asked),
+        *(there.rows, there.halves, _rules(rss.EGO, rss.OTHER)),
+        *(np.ones((shape[0], there.halves.shape[1])), margins, asked),
     ]
     wp.launch(responsibilities, dim=situation.count, inputs=inputs, device="cpu")
     return margins, asked
@@ -76,6 +73,7 @@ def _rules(ego: rss.Parameters, other: rss.Parameters) -> object:
     rules.side_own = own + 0.5 * (ego.fluctuation + other.fluctuation)
     rules.still = _sideways_of_one(ego) + ego.fluctuation
     rules.ask, rules.ask_facing, rules.free = -ego.brake_min, -ego.brake_min_correct, ego.accel_max
+    rules.stands, rules.furthest = STANDS, FURTHEST
     return rules
 
 

@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64, Int32, UInt64
 
 from alpamayo.validator.contacts import REAR_AXLE, contacts
-from alpamayo.validator.packed import block_bounds, ego_boxes, off_course, oriented, others, turning
+from alpamayo.validator.packed import columns, ego_boxes, off_course, oriented, turning
 from alpamayo.validator.places import places
 from alpamayo.validator.rules.collision import at_fault
-from alpamayo.validator.rules.kinematics import motion
+from alpamayo.validator.rules.kinematics import WINDOW, motion
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
 from alpamayo_sim.warp_runtime import wp
@@ -20,6 +20,7 @@ BOUND = 0.95  # s; nuPlan's. NAVSIM looks at 0, 0.3, 0.6 and 0.9 s, which is the
 SPACING = 0.3  # s
 HORIZON = 3.0  # s
 STANDS = 0.005  # m/s
+SLACK = 1e-6  # m; room for rounding in the bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +46,15 @@ def time_to_collision(situation: Situation) -> RuleResult:
 def time_to_collision_accelerated(situation: Situation) -> RuleResult:
     """The same for an ego that goes on at its present acceleration, down to rest; see ``time_to_collision``."""
     name = "time_to_collision_accelerated"
-    return _result(situation, name, meetings(situation, np.ascontiguousarray(situation.shared(motion)[0])))
+    return _result(situation, name, meetings(situation, situation.shared(_acceleration)))
 
 
 def meetings(situation: Situation, acceleration: Float64[Array, "k t"]) -> Meetings:
-    """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration."""
-    ahead, beside = _sweep(situation, acceleration)
+    """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration.
+
+    That is none, the present one or one between.
+    """
+    ahead, beside = _sweep(situation, acceleration, situation.shared(_candidates))
     k, t = np.nonzero(beside.after < ahead.after)
     if len(k) and (situation.scene.road_map.lanes or situation.area.known):
         where = places(situation, situation.pose[k, t])
@@ -60,35 +64,74 @@ def meetings(situation: Situation, acceleration: Float64[Array, "k t"]) -> Meeti
     return ahead
 
 
-def _sweep(situation: Situation, acceleration: Array) -> tuple[Meetings, Meetings]:
-    """First meetings with those ahead, and with those beside."""
+def _sweep(situation: Situation, acceleration: Array, who: Array) -> tuple[Meetings, Meetings]:
+    """First meetings, among the candidates, with those ahead, and with those beside."""
     from alpamayo.validator.kernels.meetings import times_to_collision
 
-    dt, shape = situation.dt, situation.pose.shape[:2]
-    spacing = max(round(SPACING / dt), 1)
-    last = round(HORIZON / (spacing * dt)) * spacing
-    traffic = situation.traffic.extended(shape[1] + last, dt)
-    boxes, valid = (
-        oriented(traffic.pose[:, : shape[1] + last]),
-        np.ascontiguousarray(traffic.valid[:, : shape[1] + last]),
-    )
-    halves = situation.shared(others).halves
+    shape = situation.speed.shape
     found = [Meetings(np.full(shape, np.inf), np.full(shape, -1, np.int32)) for _ in range(2)]
     inputs = [
         *(situation.shared(ego_boxes), np.ascontiguousarray(situation.speed), acceleration),
-        wp.vec2d(*(0.5 * situation.size)),
-        float(REAR_AXLE * situation.size[0]),
-        *(boxes, halves, np.ascontiguousarray(traffic.velocity[:, : shape[1]])),
-        *(
-            off_course(traffic, shape[1], np.arange(spacing, last + 1, spacing), dt),
-            turning(traffic).view(np.uint8),
-            valid.view(np.uint8),
-        ),
-        *(block_bounds(boxes, valid, halves, last), _until(situation), dt, spacing, last, STANDS),
+        *(wp.vec2d(*(0.5 * situation.size)), float(REAR_AXLE * situation.size[0])),
+        *(situation.shared(_future), who, situation.shared(_until)),
         *(found[0].after, found[0].whom, found[1].after, found[1].whom),
     ]
     wp.launch(times_to_collision, dim=situation.count, inputs=inputs, device="cpu")
     return found[0], found[1]
+
+
+def _candidates(situation: Situation) -> UInt64[Array, "k t words"]:
+    """Who may be met at accelerations from none to the present one."""
+    return _who_may_be_met(situation, situation.shared(_acceleration))
+
+
+def _who_may_be_met(situation: Situation, acceleration: Array) -> UInt64[Array, "k t words"]:
+    """Who may be met at accelerations from none to that given, a bit for each."""
+    from alpamayo.validator.kernels.meetings import candidates
+
+    shape = situation.speed.shape
+    who = np.empty((*shape, -(-len(situation.traffic.ids) // 64)), np.uint64)
+    inputs = [
+        *(situation.shared(ego_boxes), np.ascontiguousarray(situation.speed), acceleration),
+        *(wp.vec2d(*(0.5 * situation.size)), situation.shared(_future), STANDS, who),
+    ]
+    wp.launch(candidates, dim=situation.count, inputs=inputs, device="cpu")
+    return who
+
+
+def _acceleration(situation: Situation) -> Float64[Array, "k t"]:
+    """The present acceleration (m/s²); none where there are too few poses to tell."""
+    if situation.pose.shape[1] <= WINDOW:
+        return np.zeros(situation.speed.shape)
+    return np.ascontiguousarray(situation.shared(motion)[0])
+
+
+def _future(situation: Situation) -> object:
+    """The others now and within ``HORIZON``, as the compiled loops take them."""
+    from alpamayo.validator.kernels.meetings import Future
+
+    steps, dt, there = len(situation.times), situation.dt, situation.shared(columns)
+    spacing = max(round(SPACING / dt), 1)
+    last = round(HORIZON / (spacing * dt)) * spacing
+    traffic = situation.traffic.extended(steps + last, dt)
+    count, columns_ = len(traffic.ids), there.halves.shape[1]
+    off, halves = np.full((steps, columns_), -np.inf), np.zeros((3, columns_))
+    away = off_course(traffic, steps, np.arange(spacing, last + 1, spacing), dt) + SLACK
+    off[:, :count] = np.where(traffic.valid[:, :steps], away, np.inf).T
+    halves[:2] = there.halves
+    halves[2, :count] = np.where(turning(traffic), np.hypot(*there.halves[:, :count]), 0.0)
+    arrays = {
+        "boxes": (oriented(traffic.pose[:, : steps + last]), wp.vec4d),
+        "valid": (np.ascontiguousarray(traffic.valid[:, : steps + last]).view(np.uint8), wp.uint8),
+        "rows": (there.rows, wp.float64),
+        "halves": (halves, wp.float64),
+        "off": (off, wp.float64),
+    }
+    future = Future()
+    for name, (array, dtype) in arrays.items():
+        setattr(future, name, wp.array(array, dtype=dtype, device="cpu", copy=False))
+    future.dt, future.spacing, future.last = dt, spacing, last
+    return future
 
 
 def _until(situation: Situation) -> Int32[Array, "k a"]:
