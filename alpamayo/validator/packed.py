@@ -19,7 +19,7 @@ class Others:
     boxes: Float64[Array, "a t 4"]
     halves: Float64[Array, "a 2"]
     valid: Bool[Array, "a t"]
-    bounds: Float64[Array, "a blocks 4"]
+    bounds: Float64[Array, "blocks 4 a"]
 
     @property
     def inputs(self) -> list[Array]:
@@ -28,7 +28,9 @@ class Others:
 
     def take(self, rows: Array) -> "Others":
         """Some of them, by index or mask."""
-        return Others(self.boxes[rows], self.halves[rows], self.valid[rows], self.bounds[rows])
+        return Others(
+            self.boxes[rows], self.halves[rows], self.valid[rows], np.ascontiguousarray(self.bounds[..., rows])
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,30 +86,30 @@ def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:
 
 def block_bounds(
     boxes: Float64[Array, "a t 4"], valid: Bool[Array, "a t"], halves: Float64[Array, "a 2"]
-) -> Float64[Array, "a blocks 4"]:
-    """Upright rectangles (low x, low y, high x, high y) around boxes in each block of steps."""
+) -> Float64[Array, "blocks 4 a"]:
+    """Upright rectangles (low x, low y, high x, high y) around boxes in each block of steps; none around nobody."""
     begins = np.arange(0, boxes.shape[1], BLOCK)
     c, s = np.abs(boxes[..., 2]), np.abs(boxes[..., 3])
     length, width = halves[:, :1], halves[:, 1:]
-    bounds = np.empty((len(boxes), len(begins), 4))
+    bounds = np.empty((len(begins), 4, len(boxes)))
     for axis, reach in enumerate((c * length + s * width, s * length + c * width)):
         low, high = boxes[..., axis] - reach, boxes[..., axis] + reach
         low[~valid], high[~valid] = np.inf, -np.inf
-        np.minimum.reduceat(low, begins, axis=1, out=bounds[..., axis])
-        np.maximum.reduceat(high, begins, axis=1, out=bounds[..., axis + 2])
+        bounds[:, axis] = np.minimum.reduceat(low, begins, axis=1).T
+        bounds[:, axis + 2] = np.maximum.reduceat(high, begins, axis=1).T
     return bounds
 
 
 def off_course(traffic: Traffic, steps: int, offsets: Int64[Array, " o"], dt: float) -> Float64[Array, "a t"]:
     """How far (m) each gets at most, ``offsets`` steps later, from where its velocity would take it."""
     worst = np.zeros((len(traffic.ids), steps))
-    x, y = np.ascontiguousarray(traffic.pose[..., 0]), np.ascontiguousarray(traffic.pose[..., 1])
-    vx, vy = dt * traffic.velocity[:, :steps, 0], dt * traffic.velocity[:, :steps, 1]
+    xy = np.ascontiguousarray(np.moveaxis(traffic.pose[..., :2], -1, 0))
+    way = dt * np.ascontiguousarray(np.moveaxis(traffic.velocity[:, :steps], -1, 0))
     for n in offsets:
-        off_x, off_y = x[:, n : n + steps] - x[:, :steps] - n * vx, y[:, n : n + steps] - y[:, :steps] - n * vy
-        off_x *= off_x
-        off_x += off_y * off_y
-        np.maximum(worst, np.where(traffic.valid[:, n : n + steps], off_x, 0.0), out=worst)
+        off = xy[..., n : n + steps] - xy[..., :steps]
+        off -= n * way
+        off *= off
+        np.maximum(worst, np.where(traffic.valid[:, n : n + steps], off[0] + off[1], 0.0), out=worst)
     return np.sqrt(worst)
 
 

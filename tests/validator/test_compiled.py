@@ -158,6 +158,31 @@ def test_motions_that_no_car_makes(seed):
     assert (first > 0).any()
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_cuts_in_meets_one_who_brakes(seed):
+    """Those who would pass behind an ego that keeps its speed, or before it: what the ego does counts."""
+    situation, rng = crowd(seed, motions=4, count=8), np.random.default_rng(seed)
+    steps, traffic = len(situation.times), situation.traffic
+    pose, theirs = np.zeros((4, steps, 3)), np.zeros((8, steps, 3))
+    pose[..., 0] = 10.0 * situation.times + rng.uniform(-2, 2, (4, 1))
+    velocity = np.repeat(rng.uniform([4, -6], [14, -1], (8, 1, 2)), steps, axis=1)
+    theirs[..., :2] = rng.uniform([-14, 4], [14, 16], (8, 1, 2)) + situation.times[:, None] * velocity
+    theirs[..., 2] = np.arctan2(velocity[..., 1], velocity[..., 0])
+    traffic = replace(traffic, pose=theirs, velocity=velocity, valid=np.ones((8, steps), bool))
+    situation = replace(situation, pose=pose, speed=np.full((4, steps), 10.0), traffic=traffic, _shared={})
+    situation._shared[time_to_collision._until] = until = np.full((4, 8), steps, np.int32)  # everybody counts
+    found = []
+    for acceleration in (-4.0, 0.0, 3.0):
+        ours = sweep(situation, np.full((4, steps), acceleration))
+        expected = reference.sweep(situation, np.full((4, steps), acceleration), until)
+        assert np.array_equal(ours[0].after, expected[0])
+        sooner = expected[1] < expected[0]
+        assert np.array_equal(ours[1].after[sooner], expected[1][sooner])
+        found.append(np.minimum(*expected))
+    assert (found[0] < found[1]).any()
+    assert (found[2] < found[1]).any()
+
+
 def test_fields_are_the_index():
     rng = np.random.default_rng(0)
     for family in ("cut-in", "red-light-runner"):

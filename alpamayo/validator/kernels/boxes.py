@@ -8,6 +8,8 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 ZERO = wp.constant(wp.float64(0.0))
 STEPS_A_BLOCK = wp.constant(BLOCK)
+NOBODY = wp.constant(wp.uint64(0))
+BIT = wp.constant(wp.uint64(1))
 
 
 @wp.func
@@ -27,23 +29,29 @@ def box_separation(a: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, half_b: wp.vec2d)
     return wp.max(gap, wp.abs(c * left - s * ahead) - half_b[1] - half_a[0] * as_ - half_a[1] * ac)
 
 
-@wp.func
+@wp.func_native("""
+    const double dx = b[0] - a[0], dy = b[1] - a[1];
+    const double c = a[2] * b[2] + a[3] * b[3], s = a[2] * b[3] - a[3] * b[2];
+    const double along[4] = {1.0, 1.0, -1.0, -1.0}, across[4] = {1.0, -1.0, -1.0, 1.0};
+    double squared[8];
+    #pragma clang loop vectorize(assume_safety)
+    for (int i = 0; i < 4; ++i) {
+        const double b_x = half_b[0] * along[i], b_y = half_b[1] * across[i];
+        const double a_x = half_a[0] * along[i], a_y = half_a[1] * across[i];
+        const double x = fabs(a[2] * dx + a[3] * dy + b_x * c - b_y * s) - half_a[0];
+        const double y = fabs(a[2] * dy - a[3] * dx + b_x * s + b_y * c) - half_a[1];
+        const double u = fabs(a_x * c + a_y * s - b[2] * dx - b[3] * dy) - half_b[0];
+        const double v = fabs(a_y * c - a_x * s + b[3] * dx - b[2] * dy) - half_b[1];
+        squared[i] = (x > 0.0 ? x * x : 0.0) + (y > 0.0 ? y * y : 0.0);
+        squared[4 + i] = (u > 0.0 ? u * u : 0.0) + (v > 0.0 ? v * v : 0.0);
+    }
+    for (int i = 1; i < 8; ++i)
+        squared[0] = squared[i] < squared[0] ? squared[i] : squared[0];
+    return squared[0];
+""")
 def corner_squared(a: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, half_b: wp.vec2d) -> wp.float64:
-    """Least squared distance of b's corners to box a."""
-    dx = b[0] - a[0]
-    dy = b[1] - a[1]
-    x = a[2] * dx + a[3] * dy
-    y = a[2] * dy - a[3] * dx
-    c = a[2] * b[2] + a[3] * b[3]
-    s = a[2] * b[3] - a[3] * b[2]
-    best = wp.float64(1.0e300)
-    for corner in range(4):
-        i = wp.where(corner < 2, half_b[0], -half_b[0])
-        j = wp.where(corner == 1 or corner == 2, half_b[1], -half_b[1])
-        out_x = wp.max(wp.abs(x + i * c - j * s) - half_a[0], ZERO)
-        out_y = wp.max(wp.abs(y + i * s + j * c) - half_a[1], ZERO)
-        best = wp.min(best, out_x * out_x + out_y * out_y)
-    return best
+    """Least squared distance of a corner of either box to the other box."""
+    ...
 
 
 @wp.func
@@ -51,16 +59,40 @@ def box_distance(a: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, half_b: wp.vec2d, g
     """Euclidean distance of boxes whose gap is positive, else the gap, as ``geometry.box_distance``."""
     out = wp.float64(gap)
     if gap > ZERO:
-        out = wp.sqrt(wp.min(corner_squared(a, half_a, b, half_b), corner_squared(b, half_b, a, half_a)))
+        out = wp.sqrt(corner_squared(a, half_a, b, half_b))
     return out
 
 
 @wp.func
-def apart(low: wp.vec2d, high: wp.vec2d, other: wp.vec4d) -> wp.float64:
-    """Largest gap over both axes of two upright rectangles; the other's is its low and its high corner."""
-    x = wp.max(other[0] - high[0], low[0] - other[2])
-    y = wp.max(other[1] - high[1], low[1] - other[3])
-    return wp.max(x, y)
+def place(pose: wp.vec4d) -> wp.vec2d:
+    """Where a box is."""
+    return wp.vec2d(pose[0], pose[1])
+
+
+@wp.func_native("""
+    const int count = bounds.shape[2], n = count - first < 64 ? count - first : 64;
+    const double *low_x = wp::address(bounds, block, 0, first), *low_y = low_x + count;
+    const double *high_x = low_y + count, *high_y = high_x + count;
+    const double from_x = low[0] - reach, from_y = low[1] - reach, to_x = high[0] + reach, to_y = high[1] + reach;
+    unsigned long long near = 0;
+    #pragma clang loop vectorize(assume_safety) vectorize_width(8) interleave_count(1)
+    for (int a = 0; a < n; ++a) {
+        const bool meets = (low_x[a] < to_x) & (low_y[a] < to_y) & (high_x[a] > from_x) & (high_y[a] > from_y);
+        near |= (unsigned long long)meets << a;
+    }
+    return near;
+""")
+def who_is_near(
+    low: wp.vec2d, high: wp.vec2d, reach: wp.float64, bounds: wp.array3d[wp.float64], block: wp.int32, first: wp.int32
+) -> wp.uint64:
+    """A bit for each of at most 64 others: whether its bounds are nearer than that to an upright rectangle."""
+    ...
+
+
+@wp.func_native("return __builtin_ctzll(bits);")
+def lowest_bit(bits: wp.uint64) -> wp.int32:
+    """Place of the lowest bit that is set, of one or more."""
+    ...
 
 
 @wp.kernel
@@ -70,34 +102,35 @@ def first_contacts(
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
-    bounds: wp.array2d[wp.vec4d],
+    bounds: wp.array3d[wp.float64],
     first: wp.array2d[wp.int32],
 ):
     """First step at which the boxes of motion k and other a overlap; what was there before (-1) where they never do.
 
-    ``bounds`` [a, blocks] are upright rectangles around the other's boxes in a block.
+    ``bounds`` [blocks, 4, a] are upright rectangles around the other's boxes in a block.
     """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
     radius = wp.length(half)
-    for block in range(bounds.shape[1]):
+    for block in range(bounds.shape[0]):
         begin = block * STEPS_A_BLOCK
         end = wp.min(begin + STEPS_A_BLOCK, steps)
-        low = wp.vec2d(ego[k, begin][0], ego[k, begin][1])
+        low = place(ego[k, begin])
         high = low
         for t in range(begin + 1, end):
-            here = wp.vec2d(ego[k, t][0], ego[k, t][1])
-            low = wp.min(low, here)
-            high = wp.max(high, here)
-        for a in range(others.shape[0]):
-            if first[k, a] < 0 and apart(low, high, bounds[a, block]) < radius:
+            low = wp.min(low, place(ego[k, t]))
+            high = wp.max(high, place(ego[k, t]))
+        for word in range((others.shape[0] + 63) // 64):
+            near = who_is_near(low, high, radius, bounds, block, 64 * word)
+            while near != NOBODY:
+                a = 64 * word + lowest_bit(near)
+                near = near & (near - BIT)
                 reach = radius + wp.length(halves[a])
                 for t in range(begin, end):
                     if first[k, a] < 0 and valid[a, t] != wp.uint8(0):
-                        dx = others[a, t][0] - ego[k, t][0]
-                        dy = others[a, t][1] - ego[k, t][1]
-                        near = dx * dx + dy * dy < reach * reach
-                        if near and box_separation(ego[k, t], half, others[a, t], halves[a]) < ZERO:
+                        away = place(others[a, t]) - place(ego[k, t])
+                        near_now = wp.length_sq(away) < reach * reach
+                        if near_now and box_separation(ego[k, t], half, others[a, t], halves[a]) < ZERO:
                             first[k, a] = t
 
 
@@ -108,7 +141,7 @@ def clearances(
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
-    bounds: wp.array2d[wp.vec4d],
+    bounds: wp.array3d[wp.float64],
     ignored: wp.array2d[wp.uint8],
     furthest: wp.float64,
     margins: wp.array2d[wp.float64],
@@ -117,25 +150,26 @@ def clearances(
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
     radius = wp.length(half)
-    for block in range(bounds.shape[1]):
+    for block in range(bounds.shape[0]):
         begin = block * STEPS_A_BLOCK
         end = wp.min(begin + STEPS_A_BLOCK, steps)
-        low = wp.vec2d(ego[k, begin][0], ego[k, begin][1])
+        low = place(ego[k, begin])
         high = low
         for t in range(begin, end):
-            here = wp.vec2d(ego[k, t][0], ego[k, t][1])
-            low = wp.min(low, here)
-            high = wp.max(high, here)
+            low = wp.min(low, place(ego[k, t]))
+            high = wp.max(high, place(ego[k, t]))
             margins[k, t] = furthest
-        for a in range(others.shape[0]):
-            if ignored[k, a] == wp.uint8(0) and apart(low, high, bounds[a, block]) < radius + furthest:
+        for word in range((others.shape[0] + 63) // 64):
+            near = who_is_near(low, high, radius + furthest, bounds, block, 64 * word)
+            while near != NOBODY:
+                a = 64 * word + lowest_bit(near)
+                near = near & (near - BIT)
                 reach = radius + wp.length(halves[a])
                 for t in range(begin, end):
-                    if valid[a, t] != wp.uint8(0):
-                        dx = others[a, t][0] - ego[k, t][0]
-                        dy = others[a, t][1] - ego[k, t][1]
+                    if ignored[k, a] == wp.uint8(0) and valid[a, t] != wp.uint8(0):
+                        away = place(others[a, t]) - place(ego[k, t])
                         far = reach + wp.max(margins[k, t], ZERO)
-                        if dx * dx + dy * dy < far * far:
+                        if wp.length_sq(away) < far * far:
                             gap = box_separation(ego[k, t], half, others[a, t], halves[a])
                             if gap < margins[k, t]:
                                 there = box_distance(ego[k, t], half, others[a, t], halves[a], gap)

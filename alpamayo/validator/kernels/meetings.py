@@ -3,7 +3,7 @@
 
 import math
 
-from alpamayo.validator.kernels.boxes import box_separation
+from alpamayo.validator.kernels.boxes import BIT, NOBODY, box_separation, lowest_bit
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
@@ -16,8 +16,6 @@ SMALL = wp.constant(wp.float64(1.0e-9))
 COS_AHEAD = wp.constant(wp.float64(math.cos(math.radians(30.0))))
 COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
 AHEAD, BESIDE = wp.constant(1), wp.constant(2)
-NOBODY = wp.constant(wp.uint64(0))
-BIT = wp.constant(wp.uint64(1))
 
 
 @wp.struct
@@ -105,12 +103,6 @@ def who_is_met(
     horizon: wp.float64,
 ) -> wp.uint64:
     """A bit for each of at most 64 others: whether it can meet the ego, whose mean speed is between two."""
-    ...
-
-
-@wp.func_native("return __builtin_ctzll(bits);")
-def lowest_bit(bits: wp.uint64) -> wp.int32:
-    """Place of the lowest bit that is set, of one or more."""
     ...
 
 
