@@ -3,7 +3,7 @@
 
 import math
 
-from alpamayo.validator.kernels.boxes import apart, box_separation
+from alpamayo.validator.kernels.boxes import BIT, NOBODY, box_separation, lowest_bit, place, who_is_near
 from alpamayo.validator.kernels.meetings import cosine_to
 from alpamayo.validator.packed import BLOCK
 from alpamayo_sim.warp_runtime import wp
@@ -33,7 +33,7 @@ def meetings_to_avoid(
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
-    bounds: wp.array2d[wp.vec4d],
+    bounds: wp.array3d[wp.float64],
     state: wp.array2d[wp.uint8],
     when: wp.array[wp.int32],
     whom: wp.array[wp.int32],
@@ -44,7 +44,7 @@ def meetings_to_avoid(
     ``wider`` [k]. Who overlaps the box without its standoff at the first step does not count; against who is in
     the standoff then the box without it counts. A pair whose first overlap is from behind does not count later
     either. ``rear`` is how far the rear axle, from which directions are seen, is behind the centre; ``bounds``
-    [a, blocks] are upright rectangles around the other's boxes in a block. ``state`` [k, a] is room for what is
+    [blocks, 4, a] are upright rectangles around the other's boxes in a block. ``state`` [k, a] is room for what is
     known of a pair, zero at first.
     """
     k = wp.tid()
@@ -55,31 +55,31 @@ def meetings_to_avoid(
     radius = wp.length(half) + standoff[k] + wp.length(wider[k])
     for a in range(others.shape[0]):
         its = halves[a] + wider[k]
-        dx = others[a, 0][0] - ego[k, 0][0]
-        dy = others[a, 0][1] - ego[k, 0][1]
         reach = radius + wp.length(its)
-        if valid[a, 0] != wp.uint8(0) and dx * dx + dy * dy < reach * reach:
+        if valid[a, 0] != wp.uint8(0) and wp.length_sq(place(others[a, 0]) - place(ego[k, 0])) < reach * reach:
             if box_separation(ego[k, 0], half, others[a, 0], its) < ZERO:
                 state[k, a] = PAST
             elif box_separation(moved_ahead(ego[k, 0], ahead), long_half, others[a, 0], its) < ZERO:
                 state[k, a] = TIGHT
     block = wp.int32(0)
     found = wp.int32(-1)
-    while found < 0 and block < bounds.shape[1]:
+    while found < 0 and block < bounds.shape[0]:
         begin = block * STEPS_A_BLOCK
         end = wp.min(begin + STEPS_A_BLOCK, steps)
-        low = wp.vec2d(ego[k, begin][0], ego[k, begin][1])
+        low = place(ego[k, begin])
         high = low
         for t in range(begin + 1, end):
-            here = wp.vec2d(ego[k, t][0], ego[k, t][1])
-            low = wp.min(low, here)
-            high = wp.max(high, here)
+            low = wp.min(low, place(ego[k, t]))
+            high = wp.max(high, place(ego[k, t]))
         first = wp.int32(end)
-        for a in range(others.shape[0]):
-            if state[k, a] != PAST and apart(low, high, bounds[a, block]) < radius:
+        for word in range((others.shape[0] + 63) // 64):
+            near = who_is_near(low, high, radius, bounds, block, 64 * word)
+            while near != NOBODY:
+                a = 64 * word + lowest_bit(near)
+                near = near & (near - BIT)
                 its = halves[a] + wider[k]
                 t = wp.int32(begin)
-                while t < end:
+                while t < end and state[k, a] != PAST:
                     if valid[a, t] != wp.uint8(0):
                         gap = wp.float64(0.0)
                         if state[k, a] == TIGHT:
@@ -91,7 +91,6 @@ def meetings_to_avoid(
                             if t < first and cosine_to(ego[k, t], rear, others[a, t]) >= COS_BEHIND:
                                 first = wp.int32(t)
                                 found = wp.int32(a)
-                            t = wp.int32(end)
                     t += 1
         if found >= 0:
             when[k] = first
