@@ -1,7 +1,7 @@
 """Comfort of a motion: nuPlan's six bounds with NAVSIM's filters."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -48,24 +48,39 @@ def comfort(positions: Float[Array, "... t 2"], headings: Float[Array, "... t"],
     """
     xy, heading = np.asarray(positions, np.float64), np.asarray(headings, np.float64)
     _check(xy, heading, dt)
+    series = _series(xy, np.cos(heading), np.sin(heading), heading, dt)
+    margins = {name: 1.0 - _used(values, *BOUNDS[name]) for name, values in series.items()}
+    comfortable = np.all([(margin > 0.0).all(axis=-1) for margin in margins.values()], axis=0)
+    return Comfort(series, margins, comfortable)
+
+
+def least_margins(
+    boxes: Float64[Array, "k t 4"], headings: Float64[Array, "k t"], dt: float
+) -> Float64[Array, "k t"]:
+    """The least of ``comfort``'s margins at each time; boxes are x, y, cosine and sine of the headings (rad)."""
+    _check(boxes[..., :2], headings, dt)
+    series = _series(boxes[..., :2], boxes[..., 2], boxes[..., 3], headings, dt)
+    used = (_used(values, *BOUNDS[name]) for name, values in series.items())
+    return np.asarray(1.0 - reduce(np.maximum, used))
+
+
+def _series(xy: Array, cosine: Array, sine: Array, heading: Array, dt: float) -> dict[str, Float64[Array, "... t"]]:
+    """The six quantities, by the names of ``BOUNDS``."""
     if np.abs(np.diff(heading, axis=-1)).max(initial=0.0) >= np.pi:
         heading = np.unwrap(heading, axis=-1)
     steps = heading.shape[-1]
-    forward, lateral = _acceleration(xy, heading, dt)
-    magnitude = np.hypot(forward, lateral)
-    smooth = _filter(steps, 8, 2, 0, dt)
-    slope = smooth @ _filter(steps, 15, 2, 1, dt)
-    series = {
-        "longitudinal_acceleration": forward @ smooth,
+    x, y = _second_difference(xy[..., 0], dt), _second_difference(xy[..., 1], dt)
+    forward, lateral = cosine * x + sine * y, cosine * y - sine * x
+    smooth, slope, turns = _filters(steps, dt)
+    along, turning = forward @ np.hstack([smooth, slope]), heading @ turns
+    return {
+        "longitudinal_acceleration": along[..., :steps],
         "lateral_acceleration": lateral @ smooth,
-        "jerk": magnitude @ slope,
-        "longitudinal_jerk": forward @ slope,
-        "yaw_acceleration": heading @ _filter(steps, 5, 3, 2, dt),
-        "yaw_rate": heading @ _filter(steps, 5, 2, 1, dt),
+        "jerk": np.hypot(forward, lateral) @ slope,
+        "longitudinal_jerk": along[..., steps:],
+        "yaw_acceleration": turning[..., :steps],
+        "yaw_rate": turning[..., steps:],
     }
-    margins = {name: _margin(values, *BOUNDS[name]) for name, values in series.items()}
-    comfortable = np.all([(margin > 0.0).all(axis=-1) for margin in margins.values()], axis=0)
-    return Comfort(series, margins, comfortable)
 
 
 def _check(xy: Array, heading: Array, dt: float) -> None:
@@ -78,13 +93,6 @@ def _check(xy: Array, heading: Array, dt: float) -> None:
         raise InputError(f"comfort: dt is {dt} s, must be positive")
     if not (np.isfinite(xy).all() and np.isfinite(heading).all()):
         raise InputError("comfort: positions and headings must be finite")
-
-
-def _acceleration(xy: Array, heading: Array, dt: float) -> tuple[Array, Array]:
-    """Acceleration (m/s²) along and across the heading, positive to the left."""
-    x, y = _second_difference(xy[..., 0], dt), _second_difference(xy[..., 1], dt)
-    c, s = np.cos(heading), np.sin(heading)
-    return c * x + s * y, c * y - s * x
 
 
 def _second_difference(x: Array, dt: float) -> Float64[Array, "... t"]:
@@ -100,8 +108,9 @@ def _second_difference(x: Array, dt: float) -> Float64[Array, "... t"]:
     return out
 
 
-def _margin(values: Array, low: float, high: float) -> Float64[Array, "... t"]:
-    return np.minimum(1.0 - values / high, 1.0 - values / low)
+def _used(values: Array, low: float, high: float) -> Float64[Array, "... t"]:
+    """Which part of the nearer bound is used."""
+    return np.maximum(values / high, values / low)
 
 
 @lru_cache(maxsize=16)
@@ -110,7 +119,14 @@ def _gradient(steps: int, dt: float) -> Float64[Array, "t t"]:
     return np.ascontiguousarray(np.gradient(np.eye(steps), dt, axis=0, edge_order=2).T)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
+def _filters(steps: int, dt: float) -> tuple[Float64[Array, "t t"], Float64[Array, "t t"], Float64[Array, "t 2*t"]]:
+    """For acceleration; for jerk; and for yaw acceleration and yaw rate side by side."""
+    smooth = _filter(steps, 8, 2, 0, dt)
+    turns = np.hstack([_filter(steps, 5, 3, 2, dt), _filter(steps, 5, 2, 1, dt)])
+    return smooth, smooth @ _filter(steps, 15, 2, 1, dt), turns
+
+
 def _filter(steps: int, window: int, order: int, derivative: int, dt: float) -> Float64[Array, "t t"]:
     """The filter as a matrix to multiply rows of ``steps`` samples with; it is linear, and this is its speed."""
     eye = np.eye(steps)

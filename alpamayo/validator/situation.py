@@ -17,6 +17,7 @@ from alpamayo_sim.scene import Category, Prop, Scene, Track
 Array = np.ndarray
 Result = TypeVar("Result")
 STATIC = frozenset({Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION})
+ROWS = 256  # motions that are looked at together where there are many
 IS_STATIC = np.array([category in STATIC for category in Category])
 
 
@@ -112,6 +113,15 @@ class Situation:
         """Speed (m/s) of steps: that reported or that at which the box moved, whichever is more."""
         step = self.pose[k, t, :2] - self.pose[k, np.maximum(t - 1, 0), :2]
         return np.maximum(np.abs(self.speed[k, t]), np.hypot(step[:, 0], step[:, 1]) / self.dt)
+
+
+def by_rows(compute: Callable[[slice], Float64[Array, "n t"]], shape: tuple[int, int]) -> Float64[Array, "k t"]:
+    """``compute`` for a few of the rows at a time: what it needs in between stays in the processor's cache."""
+    out = np.empty(shape)
+    for first in range(0, len(out), ROWS):
+        rows = slice(first, first + ROWS)
+        out[rows] = compute(rows)
+    return out
 
 
 def is_static(category: Int8[Array, " a"]) -> Bool[Array, " a"]:

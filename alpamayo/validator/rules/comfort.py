@@ -1,10 +1,14 @@
 """Comfort as a rule: the six bounds over the motion and what went before it."""
 
 import numpy as np
+from jaxtyping import Float64
 
-from alpamayo.validator.comfort import FEWEST, comfort
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.comfort import FEWEST, comfort, least_margins
+from alpamayo.validator.packed import ego_boxes, oriented
+from alpamayo.validator.situation import Situation, by_rows
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
+
+Array = np.ndarray
 
 
 def comfort_rule(situation: Situation) -> RuleResult:
@@ -13,23 +17,28 @@ def comfort_rule(situation: Situation) -> RuleResult:
     The past takes part in the filters but is not judged. The margin is the part of the tightest bound that is
     left, 1 at rest and 0 at the bound.
     """
-    past = situation.history.shape[1]
-    pose = np.concatenate([situation.history, situation.pose], axis=1)
-    if pose.shape[1] < FEWEST:
-        return not_applicable("comfort", "of the bound", situation.count, f"fewer than {FEWEST} poses")
-    result = comfort(pose[..., :2], pose[..., 2], situation.dt)
-    worst = np.full(situation.pose.shape[:2], np.inf)
-    for each in result.margins.values():
-        np.minimum(worst, each[:, past:], out=worst)
-    margin = worst.min(axis=1)
-    when = first_time(worst <= 0.0, situation.times)
+    past, (count, steps) = situation.history.shape[1], situation.pose.shape[:2]
+    if past + steps < FEWEST:
+        return not_applicable("comfort", "of the bound", count, f"fewer than {FEWEST} poses")
+    ego = situation.shared(ego_boxes)
+
+    def part(rows: slice) -> Float64[Array, "n t"]:
+        boxes = np.concatenate([oriented(situation.history[rows]), ego[rows]], axis=1)
+        heading = np.concatenate([situation.history[rows, :, 2], situation.pose[rows, :, 2]], axis=1)
+        return least_margins(boxes, heading, situation.dt)[:, past:]
+
+    margins = by_rows(part, (count, steps))
+    margin = margins.min(axis=1)
+    when = first_time(margins <= 0.0, situation.times)
 
     def say(k: int) -> str:
-        name = min(result.margins, key=lambda name: float(result.margins[name][k, past:].min()))
-        peak = float(result.series[name][k, past + int(result.margins[name][k, past:].argmin())])
+        pose = np.concatenate([situation.history[k], situation.pose[k]])
+        result = comfort(pose[:, :2], pose[:, 2], situation.dt)
+        name = min(result.margins, key=lambda name: float(result.margins[name][past:].min()))
+        peak = float(result.series[name][past + int(result.margins[name][past:].argmin())])
         text = f"{name.replace('_', ' ')} {peak:.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"
         return f"{text}, over it first at {when[k]:.1f} s" if margin[k] <= 0.0 else text
 
     value = (margin > 0.0).astype(np.float64)
-    valid, reasons = np.ones(situation.count, bool), Reasons(situation.count, say)
-    return RuleResult("comfort", "of the bound", value, margin, valid, when, reasons, worst)
+    valid, reasons = np.ones(count, bool), Reasons(count, say)
+    return RuleResult("comfort", "of the bound", value, margin, valid, when, reasons, margins)

@@ -93,10 +93,10 @@ def stop_line(situation: Situation) -> RuleResult:
 def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Approach:
     """The front bumpers of some of the motions and one stop line."""
     (start, end), way = line
-    ego, nose = situation.shared(ego_boxes), situation.shared(_noses)[rows]
+    ego, (x, y) = situation.shared(ego_boxes), situation.shared(_noses)[:, rows]
     along = end - start
     length = max(float(np.linalg.norm(along)), 1e-6)
-    x, y = nose[..., 0] - start[0], nose[..., 1] - start[1]
+    x, y = x - start[0], y - start[1]
     before = -(x * way[0] + y * way[1])
     place = (x * along[0] + y * along[1]) / length
     aligned = ego[rows, :, 2] * way[0] + ego[rows, :, 3] * way[1] > 0.5
@@ -105,16 +105,20 @@ def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Appr
     return Approach(before, beside, beside & (earlier > 0.0) & (before <= 0.0))
 
 
-def _noses(situation: Situation) -> Float64[Array, "k t 2"]:
-    """Middles of the front bumpers."""
+def _noses(situation: Situation) -> Float64[Array, "2 k t"]:
+    """Middles of the front bumpers, x and y apart."""
     ego = situation.shared(ego_boxes)
-    return ego[..., :2] + 0.5 * situation.size[0] * ego[..., 2:]
+    nose = np.empty((2, *ego.shape[:2]))
+    for i in range(2):
+        np.multiply(ego[..., 2 + i], 0.5 * situation.size[0], out=nose[i])
+        nose[i] += ego[..., i]
+    return nose
 
 
 def _spans(situation: Situation) -> tuple[Float64[Array, "k 2"], Float64[Array, "k 2"]]:
     """Low and high corners of the upright rectangles around each motion's front bumpers."""
     nose = situation.shared(_noses)
-    return nose.min(axis=1), nose.max(axis=1)
+    return nose.min(axis=2).T, nose.max(axis=2).T
 
 
 def _near(situation: Situation, line: Line, reach: float) -> Int64[Array, " n"]:
