@@ -54,9 +54,7 @@ def comfort(positions: Float[Array, "... t 2"], headings: Float[Array, "... t"],
     return Comfort(series, margins, comfortable)
 
 
-def least_margins(
-    boxes: Float64[Array, "k t 4"], headings: Float64[Array, "k t"], dt: float
-) -> Float64[Array, "k t"]:
+def least_margins(boxes: Float64[Array, "k t 4"], headings: Float64[Array, "k t"], dt: float) -> Float64[Array, "k t"]:
     """The least of ``comfort``'s margins at each time; boxes are x, y, cosine and sine of the headings (rad)."""
     _check(boxes[..., :2], headings, dt)
     series = _series(boxes[..., :2], boxes[..., 2], boxes[..., 3], headings, dt)

@@ -84,10 +84,10 @@ class SegmentGrid:
         grid = Grid()
         grid.low, grid.cell = wp.vec2d(*self._low), self._cell
         grid.columns, grid.rows = int(self._shape[0]), int(self._shape[1])
-        grid.first, grid.count = _shared(self._first, wp.int32), _shared(self._count, wp.int32)
-        grid.candidates, grid.away = _shared(self._candidates, wp.int32), _shared(self._away, wp.float64)
-        grid.start, grid.step = _shared(self.start, wp.vec2d), _shared(self.step, wp.vec2d)
-        grid.inverse = _shared(1.0 / np.maximum(self.length**2, 1e-12), wp.float64)
+        grid.first, grid.count = shared(self._first, wp.int32), shared(self._count, wp.int32)
+        grid.candidates, grid.away = shared(self._candidates, wp.int32), shared(self._away, wp.float64)
+        grid.start, grid.step = shared(self.start, wp.vec2d), shared(self.step, wp.vec2d)
+        grid.inverse = shared(1.0 / np.maximum(self.length**2, 1e-12), wp.float64)
         return grid
 
     def _candidates_of(self, number: Array, lists: tuple[Array, Array, Array], first: Array, counts: Array) -> None:
@@ -131,5 +131,6 @@ class SegmentGrid:
             self.__dict__.pop("_struct", None)
 
 
-def _shared(array: Array, dtype: object) -> object:
+def shared(array: Array, dtype: object) -> object:
+    """An array of the kernels with the memory of an array."""
     return wp.array(array, dtype=dtype, device="cpu", copy=False)

@@ -1,11 +1,11 @@
 """The lane nearest to each of very many poses: the same answers as the map's index, from a grid of candidates."""
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.grid import SegmentGrid
+from alpamayo.validator.grid import SegmentGrid, shared
 from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map_index import HEADING_COST, LaneMatch, MapIndex
 from alpamayo_sim.scene import Lane, RoadMap, Route
@@ -36,11 +36,16 @@ class LaneField:
         first = arrays.segment_start[rows]
         points = arrays.points[:, :2].astype(np.float64)
         self._index = index
-        self._lane = arrays.segment_polyline[rows].astype(np.int64)
-        self._s = np.concatenate([arc_length(lane.centreline)[:-1] for lane in lanes])
-        self._grid = SegmentGrid(points[first], points[first + 1], self._lane, HEADING_COST)
+        lane = arrays.segment_polyline[rows].astype(np.int64)
+        self._grid = SegmentGrid(points[first], points[first + 1], lane, HEADING_COST)
         step = self._grid.step
-        self._heading = np.arctan2(step[:, 1], step[:, 0])
+        self._lanes = {
+            "number": lane,
+            "s": np.concatenate([arc_length(each.centreline)[:-1] for each in lanes]),
+            "length": self._grid.length,
+            "heading": np.arctan2(step[:, 1], step[:, 0]),
+            "way": self._grid.way,
+        }
 
     def match(self, xy: Float64[Array, "n 2"], heading: Float64[Array, " n"] | None = None) -> LaneMatch:
         """The lane nearest to each pose; with a heading, one against it costs up to 4 m more."""
@@ -53,30 +58,32 @@ class LaneField:
         return self._match(np.ascontiguousarray(boxes[:, :2]), np.ascontiguousarray(boxes[:, 2:]), HEADING_COST)
 
     def _match(self, xy: Float64[Array, "n 2"], towards: Float64[Array, "n 2"], cost: float) -> LaneMatch:
-        from alpamayo.validator.kernels.grids import OUTSIDE, UNKNOWN, nearest_segments
+        from alpamayo.validator.kernels.grids import OUTSIDE, UNKNOWN, nearest_lanes
 
         count = len(xy)
-        best, part = np.full(count, UNKNOWN, np.int32), np.zeros(count)
-        offset, distance = np.zeros(count), np.zeros(count)
+        lane, (s, offset, heading, distance) = np.empty(count, np.int64), np.empty((4, count))
         while True:
-            inputs = [self._grid.struct, self._grid.way, xy, towards, cost, best, part, offset, distance]
-            wp.launch(nearest_segments, dim=count, inputs=inputs, device="cpu")
-            unknown = best == UNKNOWN
-            if not unknown.any():
+            inputs = [self._grid.struct, self._struct, xy, towards, cost, lane, s, offset, heading, distance]
+            wp.launch(nearest_lanes, dim=count, inputs=inputs, device="cpu")
+            least = int(lane.min(initial=0))
+            if least == 0 or not len(self._grid.fill(xy[lane == UNKNOWN])):
                 break
-            self._grid.fill(xy[unknown])
-        result = LaneMatch(
-            index=self._lane[best],
-            s=self._s[best] + part * self._grid.length[best],
-            offset=offset,
-            heading=self._heading[best],
-            distance=distance,
-        )
-        outside = np.flatnonzero(best == OUTSIDE)
-        if len(outside):
-            heading = np.arctan2(towards[outside, 1], towards[outside, 0]) if cost else None
-            self._far(result, outside, self._index.nearest_lane(xy[outside], heading))
+        result = LaneMatch(index=lane, s=s, offset=offset, heading=heading, distance=distance)
+        if least < 0:
+            outside = np.flatnonzero(lane == OUTSIDE)
+            angle = np.arctan2(towards[outside, 1], towards[outside, 0]) if cost else None
+            self._far(result, outside, self._index.nearest_lane(xy[outside], angle))
         return result
+
+    @cached_property
+    def _struct(self) -> object:
+        """The lanes as ``kernels.grids.Lanes``."""
+        from alpamayo.validator.kernels.grids import Lanes
+
+        lanes = Lanes()
+        for name, values in self._lanes.items():
+            setattr(lanes, name, shared(values, wp.vec2d if values.ndim == 2 else wp.dtype_from_numpy(values.dtype)))
+        return lanes
 
     def _far(self, result: LaneMatch, rows: Array, there: LaneMatch) -> None:
         """Put what the index itself says of points outside of the grid into the result."""

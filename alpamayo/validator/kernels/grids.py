@@ -10,8 +10,8 @@ HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
 TINY = wp.constant(wp.float64(1.0e-12))
 SLACK = wp.constant(wp.float64(1.0e-9))  # m
-OUTSIDE = -2
-UNKNOWN = -1
+OUTSIDE = wp.constant(-2)
+UNKNOWN = wp.constant(-1)
 
 
 @wp.struct
@@ -185,51 +185,69 @@ def cell_candidates(
     counts[i] = kept
 
 
+@wp.struct
+class Lanes:
+    """What the segments of a grid are parts of: lane, arc length at their start, length, heading and way there."""
+
+    number: wp.array[wp.int64]
+    s: wp.array[wp.float64]
+    length: wp.array[wp.float64]
+    heading: wp.array[wp.float64]
+    way: wp.array[wp.vec2d]
+
+
 @wp.kernel
-def nearest_segments(
+def nearest_lanes(
     grid: Grid,
-    ways: wp.array[wp.vec2d],
+    lanes: Lanes,
     points: wp.array[wp.vec2d],
     headings: wp.array[wp.vec2d],
     cost: wp.float64,
-    best: wp.array[wp.int32],
-    parts: wp.array[wp.float64],
-    offsets: wp.array[wp.float64],
-    distances: wp.array[wp.float64],
+    number: wp.array[wp.int64],
+    s: wp.array[wp.float64],
+    offset: wp.array[wp.float64],
+    heading: wp.array[wp.float64],
+    distance: wp.array[wp.float64],
 ):
-    """Cheapest segment of each point: its distance plus ``cost`` times (1 - cosine of the turn to it); -1, -2 none.
+    """Lane whose segment is the cheapest for each point: its distance plus ``cost`` * (1 - cosine of the turn to it).
 
-    ``ways`` are the segments' directions, ``headings`` the points' as cosine and sine.
+    ``headings`` are the points', as cosine and sine. The lane is -1 where the cell is not known, -2 off the grid.
     """
     i = wp.tid()
     x = points[i][0]
     y = points[i][1]
     cell = cell_of(grid, x, y)
     if cell < 0:
-        best[i] = cell
+        number[i] = wp.int64(OUTSIDE)
     elif grid.count[cell] < 0:
-        best[i] = UNKNOWN
+        number[i] = wp.int64(UNKNOWN)
     else:
+        best = wp.int32(-1)
         least = wp.float64(1.0e300)
+        squared = wp.float64(0.0)
+        part = wp.float64(0.0)
         middle = off_middle(grid, x, y) + TINY
         for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
             if grid.away[j] - middle > least:
                 break
             segment = grid.candidates[j]
-            part = part_of(grid, segment, x, y)
-            dx = x - grid.start[segment][0] - part * grid.step[segment][0]
-            dy = y - grid.start[segment][1] - part * grid.step[segment][1]
-            price = wp.sqrt(dx * dx + dy * dy)
-            price = price + cost * (ONE - wp.dot(headings[i], ways[segment]))
-            if price < least or (price == least and segment < best[i]):
+            along = part_of(grid, segment, x, y)
+            dx = x - grid.start[segment][0] - along * grid.step[segment][0]
+            dy = y - grid.start[segment][1] - along * grid.step[segment][1]
+            price = wp.sqrt(dx * dx + dy * dy) + cost * (ONE - wp.dot(headings[i], lanes.way[segment]))
+            if price < least or (price == least and segment < best):
                 least = wp.float64(price)
-                best[i] = segment
-                parts[i] = part
-                left = ways[segment][0] * (y - grid.start[segment][1]) - ways[segment][1] * (x - grid.start[segment][0])
-                distances[i] = wp.sqrt(dx * dx + dy * dy)
-                offsets[i] = wp.sign(left) * distances[i]
-                if left == ZERO:
-                    offsets[i] = ZERO
+                best = wp.int32(segment)
+                part = wp.float64(along)
+                squared = dx * dx + dy * dy
+        way = lanes.way[best]
+        away = wp.sqrt(squared)
+        left = way[0] * (y - grid.start[best][1]) - way[1] * (x - grid.start[best][0])
+        number[i] = lanes.number[best]
+        s[i] = lanes.s[best] + part * lanes.length[best]
+        offset[i] = wp.where(left == ZERO, ZERO, wp.sign(left) * away)
+        heading[i] = lanes.heading[best]
+        distance[i] = away
 
 
 @wp.func
