@@ -58,8 +58,16 @@ class DrivableField:
         self, pose: Float64[Array, "n t 4"], size: Float64[Array, "2"], floor: float
     ) -> Int32[Array, " n"]:
         """First step of each motion at which a corner's margin is under ``floor`` (m, not positive); -1 is never."""
-        outside = self.box_margin(pose, size, 0.0) < floor
-        return np.where(outside.any(axis=1), np.argmax(outside, axis=1), -1).astype(np.int32)
+        from alpamayo.validator.kernels.grids import first_steps_outside
+
+        pose, first = np.ascontiguousarray(pose), np.empty(len(pose), np.int32)
+        inputs = [*self._inputs, pose, wp.vec2d(*(0.5 * size)), floor, first]
+        wp.launch(first_steps_outside, dim=len(pose), inputs=inputs, device="cpu")
+        rows = np.flatnonzero(first < -1)
+        if len(rows):
+            outside = self.box_margin(pose[rows], size, 0.0) < floor
+            first[rows] = np.where(outside.any(axis=1), np.argmax(outside, axis=1), -1)
+        return first
 
     def prepare(self, path: Float64[Array, "n 2"], reach: float) -> None:
         """Work out all that is within ``reach`` (m) of a path now, so that no later question waits for it."""
@@ -79,11 +87,15 @@ class DrivableField:
     def _launch(self, kernel: object, inputs: list[object], margin: Array, points: Callable[[Array], Array]) -> None:
         """Run a kernel; where it meets cells that are not known yet, fill them and run it again."""
         while True:
-            inputs_of_map = [self._grid.struct, *self._normals, self._sides]
-            wp.launch(kernel, dim=len(margin), inputs=[*inputs_of_map, *inputs], device="cpu")
+            wp.launch(kernel, dim=len(margin), inputs=[*self._inputs, *inputs], device="cpu")
             unknown = np.isnan(margin)
             if not unknown.any() or not self._fill(points(unknown)):
                 return
+
+    @property
+    def _inputs(self) -> list[object]:
+        """What the kernels take of the map."""
+        return [self._grid.struct, *self._normals, self._sides]
 
     @cached_property
     def _grid(self) -> SegmentGrid:

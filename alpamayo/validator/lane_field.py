@@ -49,30 +49,33 @@ class LaneField:
 
     def match(self, xy: Float64[Array, "n 2"], heading: Float64[Array, " n"] | None = None) -> LaneMatch:
         """The lane nearest to each pose; with a heading, one against it costs up to 4 m more."""
-        xy = np.ascontiguousarray(xy, np.float64)
-        towards = np.zeros_like(xy) if heading is None else np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-        return self._match(xy, towards, 0.0 if heading is None else HEADING_COST)
+        boxes = np.zeros((len(xy), 4))
+        boxes[:, :2] = xy
+        if heading is not None:
+            boxes[:, 2], boxes[:, 3] = np.cos(heading), np.sin(heading)
+        return self._match(boxes, 0.0 if heading is None else HEADING_COST)
 
     def match_boxes(self, boxes: Float64[Array, "n 4"]) -> LaneMatch:
         """The same for boxes: x, y, cosine and sine of the heading."""
-        return self._match(np.ascontiguousarray(boxes[:, :2]), np.ascontiguousarray(boxes[:, 2:]), HEADING_COST)
+        return self._match(np.ascontiguousarray(boxes), HEADING_COST)
 
-    def _match(self, xy: Float64[Array, "n 2"], towards: Float64[Array, "n 2"], cost: float) -> LaneMatch:
+    def _match(self, boxes: Float64[Array, "n 4"], cost: float) -> LaneMatch:
         from alpamayo.validator.kernels.grids import OUTSIDE, UNKNOWN, nearest_lanes
 
-        count = len(xy)
-        lane, (s, offset, heading, distance) = np.empty(count, np.int64), np.empty((4, count))
+        count = len(boxes)
+        lane, (s, offset, turned, distance) = np.empty(count, np.int64), np.empty((4, count))
         while True:
-            inputs = [self._grid.struct, self._struct, xy, towards, cost, lane, s, offset, heading, distance]
+            inputs = [self._grid.struct, self._struct, boxes, cost, lane, s, offset, turned, distance]
             wp.launch(nearest_lanes, dim=count, inputs=inputs, device="cpu")
             least = int(lane.min(initial=0))
-            if least == 0 or not len(self._grid.fill(xy[lane == UNKNOWN])):
+            if least == 0 or not len(self._grid.fill(boxes[lane == UNKNOWN, :2])):
                 break
-        result = LaneMatch(index=lane, s=s, offset=offset, heading=heading, distance=distance)
+        result = LaneMatch(index=lane, s=s, offset=offset, heading=turned, distance=distance)
         if least < 0:
             outside = np.flatnonzero(lane == OUTSIDE)
-            angle = np.arctan2(towards[outside, 1], towards[outside, 0]) if cost else None
-            self._far(result, outside, self._index.nearest_lane(xy[outside], angle))
+            there = boxes[outside]
+            heading = np.arctan2(there[:, 3], there[:, 2]) if cost else None
+            self._far(result, outside, self._index.nearest_lane(there[:, :2], heading))
         return result
 
     @cached_property

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int8
 from alpamayo.validator.drivable import DrivableField
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Truth
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import from_frame, wrap_angle
+from alpamayo_sim.geometry import wrap_angle
 from alpamayo_sim.map_index import MapIndex
 from alpamayo_sim.scene import Category, Prop, Scene, Track
 
@@ -115,12 +115,19 @@ class Situation:
         return np.maximum(np.abs(self.speed[k, t]), np.hypot(step[:, 0], step[:, 1]) / self.dt)
 
 
-def by_rows(compute: Callable[[slice], Float64[Array, "n t"]], shape: tuple[int, int]) -> Float64[Array, "k t"]:
-    """``compute`` for a few of the rows at a time: what it needs in between stays in the processor's cache."""
+def by_rows(compute: Callable[[slice], Any], shape: tuple[int, ...]) -> Float64[Array, "... k t"]:
+    """``compute`` for a few of the K rows at a time: what it needs in between stays in the processor's cache."""
     out = np.empty(shape)
-    for first in range(0, len(out), ROWS):
+    for first in range(0, shape[-2], ROWS):
         rows = slice(first, first + ROWS)
-        out[rows] = compute(rows)
+        out[..., rows, :] = compute(rows)
+    return out
+
+
+def differences(values: Float64[Array, "n t d"]) -> Float64[Array, "n t d"]:
+    """What each time has more than the one before; 0 at the first."""
+    out = np.zeros_like(values)
+    np.subtract(values[:, 1:], values[:, :-1], out=out[:, 1:])
     return out
 
 
@@ -172,12 +179,15 @@ def plans_in_world(
     plans: Float64[Array, "k 64 4"], pose: Float64[Array, "3"], speed: float
 ) -> tuple[Float64[Array, "k 65 3"], Float64[Array, "k 65"]]:
     """Poses and speeds of plans of the ego frame in the world, with the present state in front."""
-    count = len(plans)
-    xy = from_frame(plans[..., :2], pose)
-    heading = pose[2] + plans[..., 2:3]
-    now = np.broadcast_to(pose, (count, 1, 3))
-    world = np.concatenate([now, np.concatenate([xy, heading], axis=-1)], axis=1)
-    return world, np.concatenate([np.full((count, 1), speed), plans[..., 3]], axis=1)
+    count, steps = plans.shape[:2]
+    c, s = np.cos(pose[2]), np.sin(pose[2])
+    world, speeds = np.empty((count, steps + 1, 3)), np.empty((count, steps + 1))
+    world[:, 0], speeds[:, 0], speeds[:, 1:] = pose, speed, plans[..., 3]
+    x, y = plans[..., 0], plans[..., 1]
+    world[:, 1:, 0] = c * x - s * y + pose[0]
+    world[:, 1:, 1] = s * x + c * y + pose[1]
+    world[:, 1:, 2] = plans[..., 2] + pose[2]
+    return world, speeds
 
 
 def checked_plans(plans: Array) -> Float64[Array, "k 64 4"]:

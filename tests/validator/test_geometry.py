@@ -6,7 +6,12 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alpamayo.validator import DrivableField
+from alpamayo.validator.packed import oriented
+from alpamayo_datasets import open_log
 from alpamayo_sim.geometry import box_corners, box_distance, box_separation, segment_gap
+from alpamayo_sim.map_index import MapIndex
+from alpamayo_sim.scene import RoadMap
 
 
 def random_boxes(rng, n, spread):
@@ -59,10 +64,6 @@ def test_segments_meet_boxes_as_in_shapely():
 
 
 def test_margin_of_the_field_is_the_index(make):
-    from alpamayo.validator.drivable import DrivableField
-    from alpamayo_sim.map_index import MapIndex
-    from alpamayo_sim.scene import RoadMap
-
     rng = np.random.default_rng(3)
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     rough = (30 + 6 * np.sin(5 * angle) + rng.uniform(-2, 2, 60))[:, None] * np.column_stack(
@@ -71,3 +72,66 @@ def test_margin_of_the_field_is_the_index(make):
     index = MapIndex(RoadMap(drivable_areas=(make.line(*rough), make.line((-60, -4), (60, -4), (60, 4), (-60, 4)))))
     xy = rng.uniform(-80, 80, (20000, 2))
     assert np.abs(DrivableField(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
+
+
+def margins_agree(index, xy, boxes, size):
+    """The field says of points and boxes what the index says of points, whichever cells are known before."""
+    field, corners = DrivableField(index), box_corners(boxes, size)
+    expected = index.drivable_margin(xy)
+    assert np.abs(field.margin(xy) - expected).max() < 1e-9
+    least = index.drivable_margin(corners.reshape(-1, 2)).reshape(*corners.shape[:-1]).min(axis=-1)
+    poses = oriented(boxes)
+    for furthest in (0.0, 5.0, 1e6):
+        assert np.abs(field.box_margin(poses, size, furthest) - np.minimum(least, furthest)).max() < 1e-9
+    for floor in (0.0, -0.3, -5.0):
+        outside = least < floor
+        first = np.where(outside.any(axis=1), outside.argmax(axis=1), -1)
+        assert np.array_equal(DrivableField(index).first_outside(poses, size, floor), first)
+        assert np.array_equal(field.first_outside(poses, size, floor), first)
+    return expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_margin_beside_open_borders_that_end_anywhere(make, seed):
+    """Beyond the end of a road edge the sign turns over without a border there, in the middle of cells too."""
+    rng = np.random.default_rng(seed)
+    edges = []
+    for _ in range(14):
+        turn = rng.uniform(-3, 3) + np.cumsum(rng.normal(0, 0.4, rng.integers(2, 30)))
+        step = rng.choice([0.05, 0.5, 7.0]) * np.column_stack([np.cos(turn), np.sin(turn)])
+        edges.append(make.line(*(rng.uniform(-30, 30, 2) + np.cumsum(step, axis=0))))
+    edges.append(make.line(*(edges[0][::-1, :2] + 0.2)))  # a thin wall with a road at either side
+    edges.append(make.line(edges[1][-1, :2], edges[1][-1, :2] + (4.0, 1.0)))
+    index = MapIndex(RoadMap(road_edges=tuple(edges)))
+    ends = np.concatenate([edge[[0, -1], :2] for edge in edges]).astype(np.float64)
+    xy = np.concatenate([
+        rng.uniform(-110, 110, (6000, 2)),
+        ends[rng.integers(0, len(ends), 6000)] + rng.normal(0, 1.0, (6000, 2)),
+        ends[rng.integers(0, len(ends), 20)] + 1e5,
+    ])  # fmt: skip
+    boxes = np.zeros((120, 20, 3))
+    boxes[..., :2] = ends[rng.integers(0, len(ends), 120), None] + np.cumsum(rng.normal(0, 1.0, (120, 20, 2)), axis=1)
+    boxes[..., 2], boxes[:4, 10:, :2] = rng.uniform(-4, 4, (120, 20)), 3e4
+    margin = margins_agree(index, xy, boxes, np.array([4.8, 2.0]))
+    assert 0.1 < np.mean(margin < 0.0) < 0.9
+
+
+def test_margin_where_polygons_touch_in_a_point(make):
+    squares = [((0, 0), (8, 0), (8, 8), (0, 8)), ((8, 8), (16, 8), (16, 16), (8, 16)), ((8, 8), (4, 20), (2, 18))]
+    index, rng = MapIndex(RoadMap(drivable_areas=tuple(make.line(*ring) for ring in squares))), np.random.default_rng(0)
+    xy = np.concatenate([rng.normal(8, 1.0, (4000, 2)), rng.uniform(-20, 30, (4000, 2))])
+    boxes = np.concatenate([rng.normal(8, 3.0, (100, 20, 2)), rng.uniform(-4, 4, (100, 20, 1))], axis=-1)
+    margin = margins_agree(index, xy, boxes, np.array([1.6, 0.8]))
+    assert 0.1 < np.mean(margin < 0.0) < 0.9
+
+
+def test_recorded_borders(realdata):
+    """Road edges of a recording: a few thousand short segments, open at the map's end."""
+    scene, rng = open_log(realdata / "womd_json" / "tfrecord-00000-of-01000_402.json"), np.random.default_rng(0)
+    index = MapIndex(scene.road_map)
+    points = np.concatenate([edge[:, :2] for edge in scene.road_map.road_edges]).astype(np.float64)
+    xy = points[rng.integers(0, len(points), 8000)] + rng.normal(0, 6.0, (8000, 2))
+    boxes = np.zeros((80, 20, 3))
+    boxes[..., :2] = points[rng.integers(0, len(points), 80), None] + np.cumsum(rng.normal(0, 1, (80, 20, 2)), axis=1)
+    boxes[..., 2] = rng.uniform(-4, 4, (80, 20))
+    margins_agree(index, xy, boxes, np.array([4.8, 2.0]))

@@ -200,8 +200,7 @@ class Lanes:
 def nearest_lanes(
     grid: Grid,
     lanes: Lanes,
-    points: wp.array[wp.vec2d],
-    headings: wp.array[wp.vec2d],
+    poses: wp.array[wp.vec4d],
     cost: wp.float64,
     number: wp.array[wp.int64],
     s: wp.array[wp.float64],
@@ -209,13 +208,14 @@ def nearest_lanes(
     heading: wp.array[wp.float64],
     distance: wp.array[wp.float64],
 ):
-    """Lane whose segment is the cheapest for each point: its distance plus ``cost`` * (1 - cosine of the turn to it).
+    """Lane whose segment is the cheapest for each pose: its distance plus ``cost`` * (1 - cosine of the turn to it).
 
-    ``headings`` are the points', as cosine and sine. The lane is -1 where the cell is not known, -2 off the grid.
+    Poses are x, y, cosine and sine of the heading. The lane is -1 where the cell is not known, -2 off the grid.
     """
     i = wp.tid()
-    x = points[i][0]
-    y = points[i][1]
+    x = poses[i][0]
+    y = poses[i][1]
+    towards = wp.vec2d(poses[i][2], poses[i][3])
     cell = cell_of(grid, x, y)
     if cell < 0:
         number[i] = wp.int64(OUTSIDE)
@@ -234,7 +234,7 @@ def nearest_lanes(
             along = part_of(grid, segment, x, y)
             dx = x - grid.start[segment][0] - along * grid.step[segment][0]
             dy = y - grid.start[segment][1] - along * grid.step[segment][1]
-            price = wp.sqrt(dx * dx + dy * dy) + cost * (ONE - wp.dot(headings[i], lanes.way[segment]))
+            price = wp.sqrt(dx * dx + dy * dy) + cost * (ONE - wp.dot(towards, lanes.way[segment]))
             if price < least or (price == least and segment < best):
                 least = wp.float64(price)
                 best = wp.int32(segment)
@@ -433,3 +433,34 @@ def box_margins(
             known = known and not wp.isnan(margin)
             least = wp.min(least, margin)
     margins[i] = wp.where(known, least, wp.float64(wp.nan))
+
+
+@wp.kernel
+def first_steps_outside(
+    grid: Grid,
+    normal_start: wp.array[wp.vec2d],
+    normal_end: wp.array[wp.vec2d],
+    sides: wp.array[wp.int8],
+    poses: wp.array2d[wp.vec4d],
+    half: wp.vec2d,
+    floor: wp.float64,
+    steps: wp.array[wp.int32],
+):
+    """First step at which a corner's margin is under ``floor``, which is not positive; -1 never, -2 not known."""
+    i = wp.tid()
+    found = wp.int32(-1)
+    for t in range(poses.shape[1]):
+        for corner in range(4):
+            at = corner_of(poses[i, t], half, corner)
+            cell = cell_of(grid, at[0], at[1])
+            if cell < 0 or grid.count[cell] < 0:
+                found = wp.int32(-2)
+            elif sides[cell] <= wp.int8(0):
+                margin = margin_at(grid, normal_start, normal_end, sides, cell, at[0], at[1])
+                if wp.isnan(margin):
+                    found = wp.int32(-2)
+                elif margin < floor and found == -1:
+                    found = wp.int32(t)
+        if found != -1:
+            break
+    steps[i] = found

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.packed import ego_boxes
+from alpamayo.validator.situation import Situation, by_rows, differences
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
-from alpamayo_sim.geometry import wrap_angle
 
 Array = np.ndarray
 GRAVITY = 9.81
@@ -27,11 +27,15 @@ def kinematics(situation: Situation) -> RuleResult:
     if situation.pose.shape[1] <= WINDOW + 1:
         return not_applicable(name, "m/s²", count, "too few poses")
     limit = situation.scene.environment.friction * GRAVITY + SLACK
-    along, across, speed, curvature = situation.shared(motion)
-    circle = limit - np.hypot(along, across)
-    bend = np.where(speed > SLOW, (CURVATURE - np.abs(curvature)) * speed**2, np.inf)
-    back = np.where(_backwards(situation) > REVERSE, -limit, np.inf)
-    margins = np.minimum(np.minimum(circle, np.where(bend < 0.0, bend, np.inf)), back)
+
+    def part(rows: slice) -> Float64[Array, "n t"]:
+        along, across, speed, curvature = (each[rows] for each in situation.shared(motion))
+        circle = limit - np.hypot(along, across)
+        bend = (CURVATURE - np.abs(curvature)) * speed**2
+        least = np.where((speed > SLOW) & (bend < 0.0), np.minimum(circle, bend), circle)
+        return np.where(_backwards(situation, rows) > REVERSE, np.minimum(least, -limit), least)
+
+    margins = by_rows(part, situation.pose.shape[:2])
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
     reasons = Reasons(count, lambda k: _reason(float(margin[k]), float(when[k]), limit))
@@ -47,12 +51,18 @@ def _reason(margin: float, when: float, limit: float) -> str:
 
 def motion(situation: Situation) -> tuple[Array, Array, Array, Array]:
     """Acceleration along and across (m/s²), speed (m/s) and curvature (1/m) [k, t] over windows of 0.3 s."""
-    step = np.diff(situation.pose, axis=1)
-    length = np.hypot(step[..., 0], step[..., 1]) / situation.dt
-    speed = np.concatenate([np.abs(situation.speed[:, :1]), length], axis=1)
-    turned = np.concatenate([np.zeros((len(speed), 1)), np.cumsum(wrap_angle(step[..., 2]), axis=1)], axis=1)
-    along, rate = _slope(speed, situation.dt), _slope(turned, situation.dt)
-    return along, rate * speed, speed, rate / np.maximum(speed, SLOW)
+    dt = situation.dt
+
+    def part(rows: slice) -> tuple[Array, Array, Array, Array]:
+        step = differences(situation.pose[rows])
+        speed = np.hypot(step[..., 0], step[..., 1]) / dt
+        speed[:, 0] = np.abs(situation.speed[rows, 0])
+        turn = step[..., 2] - 2.0 * np.pi * np.rint(step[..., 2] / (2.0 * np.pi))
+        along, rate = _slope(speed, dt), _slope(np.cumsum(turn, axis=1), dt)
+        return along, rate * speed, speed, rate / np.maximum(speed, SLOW)
+
+    along, across, speed, curvature = by_rows(part, (4, *situation.pose.shape[:2]))
+    return along, across, speed, curvature
 
 
 def _slope(values: Array, dt: float) -> Float64[Array, "k t"]:
@@ -61,8 +71,8 @@ def _slope(values: Array, dt: float) -> Float64[Array, "k t"]:
     return np.concatenate([np.repeat(slope[:, :1], WINDOW, axis=1), slope], axis=1)
 
 
-def _backwards(situation: Situation) -> Float64[Array, "k t"]:
-    """Metres that each step goes against the heading."""
-    pose = situation.pose
-    step = np.diff(pose[..., :2], axis=1, prepend=pose[:, :1, :2])
-    return -(step[..., 0] * np.cos(pose[..., 2]) + step[..., 1] * np.sin(pose[..., 2]))
+def _backwards(situation: Situation, rows: slice) -> Float64[Array, "n t"]:
+    """Metres that each step of some motions goes against the heading."""
+    ego = situation.shared(ego_boxes)[rows]
+    step = differences(ego)
+    return np.asarray(-(step[..., 0] * ego[..., 2] + step[..., 1] * ego[..., 3]))

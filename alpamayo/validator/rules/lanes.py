@@ -1,12 +1,14 @@
 """Rules of the lane: the right one, its middle, its speed."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator.lane_field import lane_field, route_field
 from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.places import lane_width
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.situation import Situation, by_rows, differences
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.map_index import LaneMatch
 from alpamayo_sim.scene import LaneKind
@@ -36,12 +38,17 @@ def driving_direction(situation: Situation) -> RuleResult:
     name, count = "driving_direction", situation.count
     if not situation.scene.road_map.lanes:
         return not_applicable(name, "m", count, "the map has no lanes")
-    off = ~_on_lanes(situation)
-    moved = np.linalg.norm(np.diff(situation.pose[..., :2], axis=1, prepend=situation.pose[:, :1, :2]), axis=-1)
-    total = np.cumsum(np.where(off, moved, 0.0), axis=1)
-    steps = round(WINDOW / situation.dt)
-    before = np.concatenate([np.zeros((count, steps)), total[:, :-steps]], axis=1)[:, : total.shape[1]]
-    window = total - before
+    steps, on_lanes = round(WINDOW / situation.dt), _on_lanes(situation)
+
+    def part(rows: slice) -> Float64[Array, "n t"]:
+        step = differences(situation.pose[rows])
+        off = np.where(on_lanes(rows), 0.0, np.hypot(step[..., 0], step[..., 1]))
+        total = np.cumsum(off, axis=1)
+        window = total.copy()
+        window[:, steps:] -= total[:, :-steps]
+        return window
+
+    window = by_rows(part, situation.pose.shape[:2])
     worst = window.max(axis=1)
     value = np.where(worst < FEW, 1.0, np.where(worst < MANY, 0.5, 0.0))
     when = first_time(window >= FEW, situation.times)
@@ -136,18 +143,23 @@ def _least_of_windows(values: Array, steps: int) -> Float64[Array, "k windows"]:
     return np.minimum(least[:, : least.shape[1] - rest], least[:, rest:])
 
 
-def _on_lanes(situation: Situation) -> Bool[Array, "k t"]:
-    """Whether each centre is on a lane where the ego may be: of the route, or of an intersection."""
-    scene, match = situation.scene, situation.shared(lane_matches)
-    lanes = scene.road_map.lanes
-    inside = (match.distance <= 0.5 * lane_width(situation.index, match)).reshape(situation.count, -1)
-    turn = (np.cos(match.heading - situation.pose[..., 2].reshape(-1)) > 0.0).reshape(inside.shape)
-    crossing = _of_lanes(situation, [lane.in_intersection for lane in lanes], match)
-    route = route_lanes(situation)
-    if not route:
-        return inside & (turn | crossing)
-    on_route = _of_lanes(situation, [lane.id in route for lane in lanes], match)
-    return inside & turn & (on_route | crossing) | inside & crossing
+def _on_lanes(situation: Situation) -> Callable[[slice], Bool[Array, "n t"]]:
+    """Whether each centre of some motions is on a lane where the ego may be: of the route, or of an intersection."""
+    match, lanes, route = situation.shared(lane_matches), situation.scene.road_map.lanes, route_lanes(situation)
+    steps = situation.pose.shape[1]
+    crossing = np.array([lane.in_intersection for lane in lanes])
+    right = np.array([not route or lane.id in route for lane in lanes])
+
+    def part(rows: slice) -> Bool[Array, "n t"]:
+        pose = situation.pose[rows].reshape(-1, 3)
+        first = rows.start * steps
+        here = LaneMatch(*(getattr(match, name)[first : first + len(pose)] for name in match.__dataclass_fields__))
+        inside = here.distance <= 0.5 * lane_width(situation.index, here)
+        turn = np.cos(here.heading - pose[:, 2]) > 0.0
+        allowed = crossing[here.index] | (right[here.index] & turn)
+        return (inside & allowed & (here.index >= 0)).reshape(-1, steps)
+
+    return part
 
 
 def route_lanes(situation: Situation) -> frozenset[str]:
