@@ -28,7 +28,10 @@ def route_field(route: Route) -> "LaneField":
 
 
 class LaneField:
-    """``match(xy, heading)``: as ``MapIndex.nearest_lane``, for a map that has lanes."""
+    """``match(xy, heading)``: as ``MapIndex.nearest_lane``, for a map that has lanes.
+
+    ``points`` are those of all lanes (and of what else the map has of lines) on end.
+    """
 
     def __init__(self, index: MapIndex) -> None:
         arrays, lanes = index.arrays, index.road_map.lanes
@@ -36,6 +39,7 @@ class LaneField:
         first = arrays.segment_start[rows]
         points = arrays.points[:, :2].astype(np.float64)
         self._index = index
+        self.points = points
         lane = arrays.segment_polyline[rows].astype(np.int64)
         self._grid = SegmentGrid(points[first], points[first + 1], lane, HEADING_COST)
         step = self._grid.step

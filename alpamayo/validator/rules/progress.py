@@ -103,15 +103,17 @@ def _limit(situation: Situation) -> float:
 
 def _behind_others(situation: Situation, field: LaneField, start: float) -> float:
     """Progress (m) at which the ego is right behind the nearest other who is on its route at the end."""
-    traffic, last = situation.traffic, len(situation.times) - 1
-    there = traffic.valid[:, last] & traffic.valid[:, 0]
-    now, end = traffic.pose[there, 0, :2], traffic.pose[there, last, :2]
-    if not len(end):
-        return np.inf
-    at_end, size = field.match(end), traffic.size[there]
-    in_way = (at_end.distance < 0.5 * (situation.size[1] + size[:, 1])) & (field.match(now).s > start)
-    gap = at_end.s - start - 0.5 * (situation.size[0] + size[:, 0]) - STANDSTILL_GAP
-    return float(gap[in_way].min(initial=np.inf))
+    traffic, last, path = situation.traffic, len(situation.times) - 1, field.points
+    there, end = traffic.valid[:, last] & traffic.valid[:, 0], traffic.pose[:, last, :2]
+    reach = 0.5 * (situation.size[1] + traffic.size[:, 1])
+    beside = np.maximum(path.min(axis=0) - end, end - path.max(axis=0)).max(axis=1)
+    near = np.flatnonzero(there & (beside <= reach))
+    at_end = field.match(end[near])
+    in_way = at_end.distance < reach[near]
+    whom, s = near[in_way], at_end.s[in_way]
+    gap = s - start - 0.5 * (situation.size[0] + traffic.size[whom, 0]) - STANDSTILL_GAP
+    ahead = field.match(traffic.pose[whom, 0, :2]).s > start
+    return float(gap[ahead].min(initial=np.inf))
 
 
 def _multiplier(situation: Situation) -> Float64[Array, " k"]:
