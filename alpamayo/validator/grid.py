@@ -10,7 +10,9 @@ from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 CELL = 1.0  # m
-TILE = 8  # cells a side
+TILE = 6  # cells a side
+TOGETHER = 1024  # cells that are worked out at once
+ROOM = 32  # candidates; few cells have more
 MOST_CELLS = 4_000_000
 BEYOND = 60.0  # m around all segments
 
@@ -43,7 +45,7 @@ class SegmentGrid:
         self._count = np.full(len(self._first), -1, np.int32)
         self._candidates, self._away = np.zeros(0, np.int32), np.zeros(0)
         self._used = 0
-        self._tiles: dict[tuple[int, int], Array] = {}
+        self._tiles: dict[int, Array] = {}
 
     def fill(self, xy: Float64[Array, "n 2"]) -> Int32[Array, " cells"]:
         """Work out the cells of these points that are not known yet, inside of the grid, and say which they are."""
@@ -53,14 +55,8 @@ class SegmentGrid:
         number = number[self._count[number] < 0].astype(np.int32)
         if not len(number):
             return number
-        lists = self._lists(number)
-        counts, nowhere = np.empty(len(number), np.int32), np.full(len(number), -1, np.int32)
-        self._candidates_of(number, lists, nowhere, counts)
-        first = (self._used + np.cumsum(counts) - counts).astype(np.int32)
-        self._used += int(counts.sum())
-        self._grow()
-        self._candidates_of(number, lists, first, counts)
-        self._first[number], self._count[number] = first, counts
+        for first in range(0, len(number), TOGETHER):
+            self._work_out(number[first : first + TOGETHER])
         return number
 
     @property
@@ -88,35 +84,53 @@ class SegmentGrid:
         grid.candidates, grid.away = shared(self._candidates, wp.int32), shared(self._away, wp.float64)
         grid.start, grid.step = shared(self.start, wp.vec2d), shared(self.step, wp.vec2d)
         grid.inverse = shared(1.0 / np.maximum(self.length**2, 1e-12), wp.float64)
+        grid.way, grid.group = shared(self.way, wp.vec2d), shared(self._group, wp.int32)
         return grid
 
-    def _candidates_of(self, number: Array, lists: tuple[Array, Array, Array], first: Array, counts: Array) -> None:
-        """Count the candidates of cells, and write them from ``first`` on where that is not negative."""
+    def _work_out(self, number: Int32[Array, " n"]) -> None:
+        """Find the candidates of some cells and write them down."""
+        counts, candidates, away = self._candidates_of(number)
+        used = np.arange(candidates.shape[1]) < counts[:, None]
+        self._first[number], self._count[number] = self._used + np.cumsum(counts) - counts, counts
+        new = slice(self._used, self._used + int(counts.sum()))
+        self._used = new.stop
+        self._grow()
+        self._candidates[new], self._away[new] = candidates[used], away[used]
+
+    def _candidates_of(self, number: Int32[Array, " n"]) -> tuple[Array, Array, Array]:
+        """How many candidates some cells have, and rows of them and of their distances, longer than that or as long."""
         from alpamayo.validator.kernels.grids import cell_candidates
 
-        inputs = [self.struct, self.way, self._group, number, *lists, self._turn_cost, first, counts]
-        inputs += [self._candidates, self._away]
-        wp.launch(cell_candidates, dim=len(number), inputs=inputs, device="cpu")
+        lists, room = self._lists(number), ROOM
+        while True:
+            counts, candidates = np.empty(len(number), np.int32), np.empty((len(number), room), np.int32)
+            away = np.empty((len(number), room))
+            inputs = [self.struct, number, *lists, self._turn_cost, counts, candidates, away]
+            wp.launch(cell_candidates, dim=len(number), inputs=inputs, device="cpu")
+            if counts.max() <= room:
+                return counts, candidates, away
+            room = int(counts.max())
 
     def _lists(self, number: Array) -> tuple[Array, Array, Array]:
         """For each cell where its tile's list begins and how long it is, and the lists of all tiles on end."""
-        cell = np.stack(np.divmod(number, self._shape[1]), axis=1)
-        tile, back = np.unique(cell // TILE, axis=0, return_inverse=True)
+        column, row = np.divmod(number, self._shape[1])
+        tile, back = np.unique(column // TILE * self._shape[1] + row // TILE, return_inverse=True)
         lists = self._tile_lists(tile)
         counts = np.array([len(part) for part in lists], np.int32)
         first = (np.cumsum(counts) - counts).astype(np.int32)
-        return first[back.ravel()], counts[back.ravel()], np.concatenate(lists)
+        return first[back], counts[back], np.concatenate(lists)
 
-    def _tile_lists(self, tile: Int64[Array, "n 2"]) -> list[Array]:
+    def _tile_lists(self, tile: Int64[Array, " n"]) -> list[Array]:
         """Segments of each tile of ``TILE`` cells a side; those not known yet are asked of the tree."""
-        keys = [(int(x), int(y)) for x, y in tile]
+        keys: list[int] = tile.tolist()
         new = [key for key in keys if key not in self._tiles]
         if new:
             side = self._cell * TILE
-            points = shapely.points(self._low + side * (np.array(new) + 0.5))
-            _, nearest = self._tree.query_nearest(points, return_distance=True, all_matches=False)
+            middles = self._low + side * (np.stack(np.divmod(new, self._shape[1]), axis=1) + 0.5)
+            _, nearest = self._tree.query_nearest(shapely.points(middles), return_distance=True, all_matches=False)
             reach = nearest + side * np.sqrt(2.0) + 2.0 * self._turn_cost + 1e-9
-            row, segment = self._tree.query(points, predicate="dwithin", distance=reach)
+            low, high = middles - reach[:, None], middles + reach[:, None]
+            row, segment = self._tree.query(shapely.box(*low.T, *high.T))
             order = np.lexsort((segment, row))
             parts = np.split(segment[order].astype(np.int32), np.searchsorted(row[order], np.arange(1, len(new))))
             self._tiles.update(zip(new, parts, strict=True))

@@ -48,7 +48,6 @@ class LaneField:
             "s": np.concatenate([arc_length(each.centreline)[:-1] for each in lanes]),
             "length": self._grid.length,
             "heading": np.arctan2(step[:, 1], step[:, 0]),
-            "way": self._grid.way,
         }
 
     def match(self, xy: Float64[Array, "n 2"], heading: Float64[Array, " n"] | None = None) -> LaneMatch:
@@ -89,7 +88,7 @@ class LaneField:
 
         lanes = Lanes()
         for name, values in self._lanes.items():
-            setattr(lanes, name, shared(values, wp.vec2d if values.ndim == 2 else wp.dtype_from_numpy(values.dtype)))
+            setattr(lanes, name, shared(values, wp.dtype_from_numpy(values.dtype)))
         return lanes
 
     def _far(self, result: LaneMatch, rows: Array, there: LaneMatch) -> None:

@@ -9,6 +9,7 @@ ZERO = wp.constant(wp.float64(0.0))
 HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
 TINY = wp.constant(wp.float64(1.0e-12))
+WIDEST = wp.constant(wp.float64(1.4142135623731))  # of a square
 SLACK = wp.constant(wp.float64(1.0e-9))  # m
 OUTSIDE = wp.constant(-2)
 UNKNOWN = wp.constant(-1)
@@ -18,7 +19,8 @@ UNKNOWN = wp.constant(-1)
 class Grid:
     """Cells of a map: ``count`` of the segments that can be nearest somewhere in a cell, -1 where not yet known.
 
-    Those of a cell are in the order of their distance to its middle, ``away``.
+    Those of a cell are in the order of their distance to its middle, ``away``. Segments have a ``start``, a ``step``
+    to their end, the inverse of its squared length, a ``way`` (the step's direction) and a ``group``.
     """
 
     low: wp.vec2d
@@ -32,6 +34,8 @@ class Grid:
     start: wp.array[wp.vec2d]
     step: wp.array[wp.vec2d]
     inverse: wp.array[wp.float64]
+    way: wp.array[wp.vec2d]
+    group: wp.array[wp.int32]
 
 
 @wp.func
@@ -66,12 +70,18 @@ def part_of(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.f
 
 
 @wp.func
-def distance_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
-    """Distance of a point to a segment."""
+def squared_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
+    """Squared distance of a point to a segment."""
     part = part_of(grid, segment, x, y)
     dx = x - grid.start[segment][0] - part * grid.step[segment][0]
     dy = y - grid.start[segment][1] - part * grid.step[segment][1]
-    return wp.sqrt(dx * dx + dy * dy)
+    return dx * dx + dy * dy
+
+
+@wp.func
+def distance_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
+    """Distance of a point to a segment."""
+    return wp.sqrt(squared_to(grid, segment, x, y))
 
 
 @wp.func
@@ -95,44 +105,47 @@ def corner_distances(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64
 
 
 @wp.func
-def further_everywhere(
-    grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64, corners: wp.vec4d, by: wp.float64
-) -> wp.bool:
+def further_everywhere(grid: Grid, segment: wp.int32, middle: wp.vec2d, corners: wp.vec4d, by: wp.float64) -> wp.bool:
     """Whether a segment is further than another by more than ``by`` in the whole cell around a middle.
 
     The distance to a segment is convex: over the cell it is nowhere under its tangent in the middle, and the
     other's, ``corners`` at the cell's corners, less that tangent is largest in a corner.
     """
-    part = part_of(grid, segment, x, y)
-    dx = x - grid.start[segment][0] - part * grid.step[segment][0]
-    dy = y - grid.start[segment][1] - part * grid.step[segment][1]
-    d = wp.sqrt(dx * dx + dy * dy)
+    away = middle - grid.start[segment] - part_of(grid, segment, middle[0], middle[1]) * grid.step[segment]
+    d = wp.length(away)
     scale = wp.where(d > ZERO, HALF * grid.cell / wp.max(d, TINY), ZERO)
-    ux = scale * dx
-    uy = scale * dy
+    ux = scale * away[0]
+    uy = scale * away[1]
     out = d - ux - uy > corners[0] + by and d + ux - uy > corners[1] + by
     return out and d - ux + uy > corners[2] + by and d + ux + uy > corners[3] + by
+
+
+@wp.func
+def dearer_everywhere(
+    grid: Grid, segment: wp.int32, than: wp.int32, middle: wp.vec2d, corners: wp.vec4d, turn_cost: wp.float64
+) -> wp.bool:
+    """``further_everywhere`` by more than what the turn between both segments can cost."""
+    by = turn_cost * wp.length(grid.way[segment] - grid.way[than]) + SLACK
+    return further_everywhere(grid, segment, middle, corners, by)
 
 
 @wp.kernel
 def cell_candidates(
     grid: Grid,
-    ways: wp.array[wp.vec2d],
-    group: wp.array[wp.int32],
     cells: wp.array[wp.int32],
     list_first: wp.array[wp.int32],
     list_count: wp.array[wp.int32],
     listed: wp.array[wp.int32],
     turn_cost: wp.float64,
-    first: wp.array[wp.int32],
     counts: wp.array[wp.int32],
-    candidates: wp.array[wp.int32],
-    away: wp.array[wp.float64],
+    candidates: wp.array2d[wp.int32],
+    away: wp.array2d[wp.float64],
 ):
-    """Which of the listed segments can be the cheapest somewhere in a cell; with ``first`` not negative, written there.
+    """Which of the listed segments can be the cheapest somewhere in a cell, how many, and how far from its middle.
 
     Left out is one that is further in the whole cell, by more than what the turn between both can cost, than the
-    nearest of all to its middle or the nearest of its group. A cell's list has each group on end.
+    nearest of all to its middle or the nearest of its group. A list has each group on end. A row of ``candidates`` is
+    whole if it has room for ``counts`` of them.
     """
     i = wp.tid()
     middle = cell_middle(grid, cells[i])
@@ -141,59 +154,59 @@ def cell_candidates(
     begin = list_first[i]
     end = begin + list_count[i]
     nearest = wp.int32(listed[begin])
-    least = distance_to(grid, nearest, x, y)
+    least = squared_to(grid, nearest, x, y)
     for j in range(begin, end):
-        d = distance_to(grid, listed[j], x, y)
+        d = squared_to(grid, listed[j], x, y)
         if d < least:
             least = wp.float64(d)
             nearest = wp.int32(listed[j])
     corners = corner_distances(grid, nearest, x, y)
+    # whoever is further than this from the middle is dearer everywhere
+    reach = wp.sqrt(least) + WIDEST * grid.cell + wp.float64(2.0) * turn_cost + SLACK
+    reach = reach * reach
     kept = wp.int32(0)
     j = wp.int32(begin)
     while j < end:
         best = wp.int32(listed[j])
-        least_of_group = distance_to(grid, best, x, y)
+        least_of_group = squared_to(grid, best, x, y)
         after = wp.int32(j)
         for m in range(j, end):
-            if group[listed[m]] != group[best]:
+            if grid.group[listed[m]] != grid.group[best]:
                 break
-            d = distance_to(grid, listed[m], x, y)
+            d = squared_to(grid, listed[m], x, y)
             if d < least_of_group:
                 least_of_group = wp.float64(d)
                 best = wp.int32(listed[m])
             after = m + 1
-        corners_of_group = corner_distances(grid, best, x, y)
-        for m in range(j, after):
-            segment = listed[m]
-            turn = turn_cost * wp.length(ways[segment] - ways[nearest]) + SLACK
-            dear = further_everywhere(grid, segment, x, y, corners, turn)
-            if not dear:
-                turn = turn_cost * wp.length(ways[segment] - ways[best]) + SLACK
-                dear = further_everywhere(grid, segment, x, y, corners_of_group, turn)
-            if not dear:
-                if first[i] >= 0:
-                    d = distance_to(grid, segment, x, y)
-                    place = wp.int32(first[i] + kept)
-                    while place > first[i] and away[wp.max(place - 1, 0)] > d:
-                        away[place] = away[place - 1]
-                        candidates[place] = candidates[place - 1]
-                        place -= 1
-                    away[place] = d
-                    candidates[place] = segment
-                kept += 1
+        if least_of_group <= reach:
+            corners_of_group = corner_distances(grid, best, x, y)
+            for m in range(j, after):
+                segment = listed[m]
+                d = squared_to(grid, segment, x, y)
+                dear = d > reach or dearer_everywhere(grid, segment, nearest, middle, corners, turn_cost)
+                if not dear and not dearer_everywhere(grid, segment, best, middle, corners_of_group, turn_cost):
+                    if kept < candidates.shape[1]:
+                        d = wp.sqrt(d)
+                        place = wp.int32(kept)
+                        while place > 0 and away[i, wp.max(place - 1, 0)] > d:
+                            away[i, place] = away[i, place - 1]
+                            candidates[i, place] = candidates[i, place - 1]
+                            place -= 1
+                        away[i, place] = d
+                        candidates[i, place] = segment
+                    kept += 1
         j = wp.int32(after)
     counts[i] = kept
 
 
 @wp.struct
 class Lanes:
-    """What the segments of a grid are parts of: lane, arc length at their start, length, heading and way there."""
+    """What the segments of a grid are parts of: lane, arc length at their start; their length and heading."""
 
     number: wp.array[wp.int64]
     s: wp.array[wp.float64]
     length: wp.array[wp.float64]
     heading: wp.array[wp.float64]
-    way: wp.array[wp.vec2d]
 
 
 @wp.kernel
@@ -234,13 +247,13 @@ def nearest_lanes(
             along = part_of(grid, segment, x, y)
             dx = x - grid.start[segment][0] - along * grid.step[segment][0]
             dy = y - grid.start[segment][1] - along * grid.step[segment][1]
-            price = wp.sqrt(dx * dx + dy * dy) + cost * (ONE - wp.dot(towards, lanes.way[segment]))
+            price = wp.sqrt(dx * dx + dy * dy) + cost * (ONE - wp.dot(towards, grid.way[segment]))
             if price < least or (price == least and segment < best):
                 least = wp.float64(price)
                 best = wp.int32(segment)
                 part = wp.float64(along)
                 squared = dx * dx + dy * dy
-        way = lanes.way[best]
+        way = grid.way[best]
         away = wp.sqrt(squared)
         left = way[0] * (y - grid.start[best][1]) - way[1] * (x - grid.start[best][0])
         number[i] = lanes.number[best]
