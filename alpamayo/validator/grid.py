@@ -12,6 +12,8 @@ Array = np.ndarray
 CELL = 1.0  # m
 TILE = 6  # cells a side
 TOGETHER = 1024  # cells that are worked out at once
+BATCH = 8  # candidates that are looked at at once
+BATCHES = 1 << 16  # that there is room for at first; memory that is never written to is never taken
 ROOM = 32  # candidates; few cells have more
 MOST_CELLS = 4_000_000
 BEYOND = 60.0  # m around all segments
@@ -43,7 +45,10 @@ class SegmentGrid:
         self._shape = np.ceil((high - low) / self._cell).astype(np.int64)
         self._first = np.zeros(int(np.prod(self._shape)), np.int32)
         self._count = np.full(len(self._first), -1, np.int32)
-        self._candidates, self._away = np.zeros(0, np.int32), np.zeros(0)
+        self._nearest = np.zeros(len(self._first))
+        self._inverse = 1.0 / np.maximum(self.length**2, 1e-12)
+        self._data = np.column_stack([self.start, self.step, self._inverse, self.way, np.arange(len(start))])
+        self._candidates, self._batches = np.zeros((BATCHES, BATCH), np.int32), np.zeros((BATCHES, 8, BATCH))
         self._used = 0
         self._tiles: dict[int, Array] = {}
 
@@ -81,34 +86,36 @@ class SegmentGrid:
         grid.low, grid.cell = wp.vec2d(*self._low), self._cell
         grid.columns, grid.rows = int(self._shape[0]), int(self._shape[1])
         grid.first, grid.count = shared(self._first, wp.int32), shared(self._count, wp.int32)
-        grid.candidates, grid.away = shared(self._candidates, wp.int32), shared(self._away, wp.float64)
+        grid.nearest = shared(self._nearest, wp.float64)
+        grid.candidates = shared(self._candidates.reshape(-1), wp.int32)
+        grid.batches = shared(self._batches.reshape(-1), wp.float64)
         grid.start, grid.step = shared(self.start, wp.vec2d), shared(self.step, wp.vec2d)
-        grid.inverse = shared(1.0 / np.maximum(self.length**2, 1e-12), wp.float64)
+        grid.inverse = shared(self._inverse, wp.float64)
         grid.way, grid.group = shared(self.way, wp.vec2d), shared(self._group, wp.int32)
         return grid
 
     def _work_out(self, number: Int32[Array, " n"]) -> None:
         """Find the candidates of some cells and write them down."""
-        counts, candidates, away = self._candidates_of(number)
-        used = np.arange(candidates.shape[1]) < counts[:, None]
+        counts, candidates = self._candidates_of(number)
+        batches = candidates[np.arange(candidates.shape[1]) < counts[:, None]].reshape(-1, BATCH)
+        counts //= BATCH
         self._first[number], self._count[number] = self._used + np.cumsum(counts) - counts, counts
-        new = slice(self._used, self._used + int(counts.sum()))
+        new = slice(self._used, self._used + len(batches))
         self._used = new.stop
         self._grow()
-        self._candidates[new], self._away[new] = candidates[used], away[used]
+        self._candidates[new], self._batches[new] = batches, self._data[batches].transpose(0, 2, 1)
 
-    def _candidates_of(self, number: Int32[Array, " n"]) -> tuple[Array, Array, Array]:
-        """How many candidates some cells have, and rows of them and of their distances, longer than that or as long."""
+    def _candidates_of(self, number: Int32[Array, " n"]) -> tuple[Int32[Array, " n"], Int32[Array, "n room"]]:
+        """How many candidates some cells have, in whole batches, and rows of them, as long as that or longer."""
         from alpamayo.validator.kernels.grids import cell_candidates
 
         lists, room = self._lists(number), ROOM
         while True:
             counts, candidates = np.empty(len(number), np.int32), np.empty((len(number), room), np.int32)
-            away = np.empty((len(number), room))
-            inputs = [self.struct, number, *lists, self._turn_cost, counts, candidates, away]
+            inputs = [self.struct, number, *lists, self._turn_cost, counts, candidates]
             wp.launch(cell_candidates, dim=len(number), inputs=inputs, device="cpu")
             if counts.max() <= room:
-                return counts, candidates, away
+                return counts, candidates
             room = int(counts.max())
 
     def _lists(self, number: Array) -> tuple[Array, Array, Array]:
@@ -137,11 +144,11 @@ class SegmentGrid:
         return [self._tiles[key] for key in keys]
 
     def _grow(self) -> None:
-        """Room for all candidates."""
-        if self._used > len(self._candidates):
-            more = max(self._used, 2 * len(self._candidates)) - len(self._candidates)
-            self._candidates = np.concatenate([self._candidates, np.zeros(more, np.int32)])
-            self._away = np.concatenate([self._away, np.zeros(more)])
+        """Room for all batches."""
+        if self._used > len(self._batches):
+            more = max(self._used, 2 * len(self._batches)) - len(self._batches)
+            self._candidates = np.concatenate([self._candidates, np.zeros((more, BATCH), np.int32)])
+            self._batches = np.concatenate([self._batches, np.zeros((more, 8, BATCH))])
             self.__dict__.pop("_struct", None)
 
 

@@ -11,16 +11,19 @@ ONE = wp.constant(wp.float64(1.0))
 TINY = wp.constant(wp.float64(1.0e-12))
 WIDEST = wp.constant(wp.float64(1.4142135623731))  # of a square
 SLACK = wp.constant(wp.float64(1.0e-9))  # m
+BATCH = wp.constant(8)
 OUTSIDE = wp.constant(-2)
 UNKNOWN = wp.constant(-1)
 
 
 @wp.struct
 class Grid:
-    """Cells of a map: ``count`` of the segments that can be nearest somewhere in a cell, -1 where not yet known.
+    """Cells of a map, each with the segments that can be nearest somewhere in it, in batches of eight.
 
-    Those of a cell are in the order of their distance to its middle, ``away``. Segments have a ``start``, a ``step``
-    to their end, the inverse of its squared length, a ``way`` (the step's direction) and a ``group``.
+    A cell has ``count`` batches of ``candidates``, -1 where not yet known, the last filled up with one of them; its
+    middle is ``nearest`` (m) to the next of them. Segments have a ``start``, a ``step`` to their end, the ``inverse``
+    of its squared length, a ``way`` (the step's direction) and a ``group``. ``batches`` are the same for the native
+    loops: of each batch eight x and eight y of the starts, then of the steps, inverses, x and y of the ways, numbers.
     """
 
     low: wp.vec2d
@@ -29,8 +32,9 @@ class Grid:
     rows: wp.int32
     first: wp.array[wp.int32]
     count: wp.array[wp.int32]
+    nearest: wp.array[wp.float64]
     candidates: wp.array[wp.int32]
-    away: wp.array[wp.float64]
+    batches: wp.array[wp.float64]
     start: wp.array[wp.vec2d]
     step: wp.array[wp.vec2d]
     inverse: wp.array[wp.float64]
@@ -139,9 +143,8 @@ def cell_candidates(
     turn_cost: wp.float64,
     counts: wp.array[wp.int32],
     candidates: wp.array2d[wp.int32],
-    away: wp.array2d[wp.float64],
 ):
-    """Which of the listed segments can be the cheapest somewhere in a cell, how many, and how far from its middle.
+    """Which of the listed segments can be the cheapest somewhere in a cell, and how many, filled up to whole batches.
 
     Left out is one that is further in the whole cell, by more than what the turn between both can cost, than the
     nearest of all to its middle or the nearest of its group. A list has each group on end. A row of ``candidates`` is
@@ -186,17 +189,15 @@ def cell_candidates(
                 dear = d > reach or dearer_everywhere(grid, segment, nearest, middle, corners, turn_cost)
                 if not dear and not dearer_everywhere(grid, segment, best, middle, corners_of_group, turn_cost):
                     if kept < candidates.shape[1]:
-                        d = wp.sqrt(d)
-                        place = wp.int32(kept)
-                        while place > 0 and away[i, wp.max(place - 1, 0)] > d:
-                            away[i, place] = away[i, place - 1]
-                            candidates[i, place] = candidates[i, place - 1]
-                            place -= 1
-                        away[i, place] = d
-                        candidates[i, place] = segment
+                        candidates[i, kept] = segment
                     kept += 1
         j = wp.int32(after)
+    while kept % BATCH != 0:
+        if kept < candidates.shape[1]:
+            candidates[i, kept] = nearest
+        kept += 1
     counts[i] = kept
+    grid.nearest[cells[i]] = wp.sqrt(least)
 
 
 @wp.struct
@@ -207,6 +208,62 @@ class Lanes:
     s: wp.array[wp.float64]
     length: wp.array[wp.float64]
     heading: wp.array[wp.float64]
+
+
+@wp.func_native("""
+    const double* of = (const double*)wp::address(batches, 0) + 64 * (size_t)first;
+    const double at_x = pose[0], at_y = pose[1], cosine = pose[2], sine = pose[3];
+    double least[8], best[8];
+    for (int k = 0; k < 8; ++k) least[k] = 1.0e300, best[k] = 0.0;
+    for (int batch = 0; batch < count; ++batch, of += 64) {
+        for (int k = 0; k < 8; ++k) {
+            const double x = at_x - of[k], y = at_y - of[8 + k], along = of[16 + k], across = of[24 + k];
+            double part = (x * along + y * across) * of[32 + k];
+            part = part < 0.0 ? 0.0 : part;
+            part = part > 1.0 ? 1.0 : part;
+            const double dx = x - part * along, dy = y - part * across, number = of[56 + k];
+            const double price = sqrt(dx * dx + dy * dy) + cost * (1.0 - (cosine * of[40 + k] + sine * of[48 + k]));
+            const double first_of_both = number < best[k] ? number : best[k];
+            const double of_equals = price == least[k] ? first_of_both : best[k];
+            best[k] = price < least[k] ? number : of_equals;
+            least[k] = price < least[k] ? price : least[k];
+        }
+    }
+    double price = least[0], number = 1.0e300;
+    for (int k = 1; k < 8; ++k) price = least[k] < price ? least[k] : price;
+    for (int k = 0; k < 8; ++k) best[k] = least[k] == price ? best[k] : 1.0e300;
+    for (int k = 0; k < 8; ++k) number = best[k] < number ? best[k] : number;
+    return (int)number;
+""")
+def cheapest(
+    batches: wp.array[wp.float64], first: wp.int32, count: wp.int32, pose: wp.vec4d, cost: wp.float64
+) -> wp.int32:
+    """Candidate whose distance plus ``cost`` * (1 - cosine of the turn to it) is least; of equals the first segment."""
+    ...
+
+
+@wp.func_native("""
+    const double* of = (const double*)wp::address(batches, 0) + 64 * (size_t)first;
+    double least[8];
+    for (int k = 0; k < 8; ++k) least[k] = 1.0e300;
+    for (int batch = 0; batch < count; ++batch, of += 64) {
+        for (int k = 0; k < 8; ++k) {
+            const double x = at_x - of[k], y = at_y - of[8 + k], along = of[16 + k], across = of[24 + k];
+            double part = (x * along + y * across) * of[32 + k];
+            part = part < 0.0 ? 0.0 : part;
+            part = part > 1.0 ? 1.0 : part;
+            const double dx = x - part * along, dy = y - part * across, squared = dx * dx + dy * dy;
+            least[k] = squared < least[k] ? squared : least[k];
+        }
+    }
+    for (int k = 1; k < 8; ++k) least[0] = least[k] < least[0] ? least[k] : least[0];
+    return least[0];
+""")
+def least_squared(
+    batches: wp.array[wp.float64], first: wp.int32, count: wp.int32, at_x: wp.float64, at_y: wp.float64
+) -> wp.float64:
+    """Squared distance of a point to the nearest candidate."""
+    ...
 
 
 @wp.kernel
@@ -228,33 +285,18 @@ def nearest_lanes(
     i = wp.tid()
     x = poses[i][0]
     y = poses[i][1]
-    towards = wp.vec2d(poses[i][2], poses[i][3])
     cell = cell_of(grid, x, y)
     if cell < 0:
         number[i] = wp.int64(OUTSIDE)
     elif grid.count[cell] < 0:
         number[i] = wp.int64(UNKNOWN)
     else:
-        best = wp.int32(-1)
-        least = wp.float64(1.0e300)
-        squared = wp.float64(0.0)
-        part = wp.float64(0.0)
-        middle = off_middle(grid, x, y) + TINY
-        for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
-            if grid.away[j] - middle > least:
-                break
-            segment = grid.candidates[j]
-            along = part_of(grid, segment, x, y)
-            dx = x - grid.start[segment][0] - along * grid.step[segment][0]
-            dy = y - grid.start[segment][1] - along * grid.step[segment][1]
-            price = wp.sqrt(dx * dx + dy * dy) + cost * (ONE - wp.dot(towards, grid.way[segment]))
-            if price < least or (price == least and segment < best):
-                least = wp.float64(price)
-                best = wp.int32(segment)
-                part = wp.float64(along)
-                squared = dx * dx + dy * dy
+        best = cheapest(grid.batches, grid.first[cell], grid.count[cell], poses[i], cost)
+        part = part_of(grid, best, x, y)
+        dx = x - grid.start[best][0] - part * grid.step[best][0]
+        dy = y - grid.start[best][1] - part * grid.step[best][1]
+        away = wp.sqrt(dx * dx + dy * dy)
         way = grid.way[best]
-        away = wp.sqrt(squared)
         left = way[0] * (y - grid.start[best][1]) - way[1] * (x - grid.start[best][0])
         number[i] = lanes.number[best]
         s[i] = lanes.s[best] + part * lanes.length[best]
@@ -289,11 +331,7 @@ def border_margin(
     least = wp.float64(1.0e300)
     sure = wp.float64(-1.0)
     side = wp.float64(0.0)
-    middle = off_middle(grid, x, y) + TINY
-    for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
-        nearest = wp.max(grid.away[j] - middle, ZERO)
-        if nearest * nearest > least:
-            break
+    for j in range(BATCH * grid.first[cell], BATCH * (grid.first[cell] + grid.count[cell])):
         segment = grid.candidates[j]
         part = part_of(grid, segment, x, y)
         step = grid.step[segment]
@@ -309,23 +347,6 @@ def border_margin(
             least = wp.float64(squared)
     out = wp.where(side < ZERO, -wp.sqrt(least), wp.sqrt(least))
     return wp.where(wp.isnan(side), side, out)
-
-
-@wp.func
-def border_distance(grid: Grid, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
-    """Distance to the nearest border segment."""
-    least = wp.float64(1.0e300)
-    middle = off_middle(grid, x, y) + TINY
-    for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
-        nearest = wp.max(grid.away[j] - middle, ZERO)
-        if nearest * nearest > least:
-            break
-        segment = grid.candidates[j]
-        part = part_of(grid, segment, x, y)
-        dx = x - grid.start[segment][0] - part * grid.step[segment][0]
-        dy = y - grid.start[segment][1] - part * grid.step[segment][1]
-        least = wp.min(least, dx * dx + dy * dy)
-    return wp.sqrt(least)
 
 
 @wp.kernel
@@ -347,7 +368,7 @@ def cell_sides(
     h = HALF * grid.cell
     inside = wp.bool(True)
     outside = wp.bool(True)
-    for j in range(grid.first[cell], grid.first[cell] + grid.count[cell]):
+    for j in range(BATCH * grid.first[cell], BATCH * (grid.first[cell] + grid.count[cell])):
         segment = grid.candidates[j]
         step = grid.step[segment]
         away = middle - grid.start[segment]
@@ -389,7 +410,7 @@ def margin_at(
     """``border_margin``; where a whole cell is on one side, only the distance is worked out."""
     if sides[cell] == wp.int8(0):
         return border_margin(grid, normal_start, normal_end, cell, x, y)
-    return wp.float64(sides[cell]) * border_distance(grid, cell, x, y)
+    return wp.float64(sides[cell]) * wp.sqrt(least_squared(grid.batches, grid.first[cell], grid.count[cell], x, y))
 
 
 @wp.func
@@ -441,7 +462,7 @@ def box_margins(
         cell = cell_of(grid, at[0], at[1])
         if cell < 0 or grid.count[cell] < 0:
             known = wp.bool(False)
-        elif sides[cell] <= wp.int8(0) or grid.away[grid.first[cell]] - off_middle(grid, at[0], at[1]) < least:
+        elif sides[cell] <= wp.int8(0) or grid.nearest[cell] - off_middle(grid, at[0], at[1]) < least:
             margin = margin_at(grid, normal_start, normal_end, sides, cell, at[0], at[1])
             known = known and not wp.isnan(margin)
             least = wp.min(least, margin)
