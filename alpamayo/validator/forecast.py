@@ -65,14 +65,15 @@ class LaneForecaster:
         lanes = self._lanes_of(pose, np.flatnonzero((speed > MOVES) & ~is_static(category) & ~IS_WALKER[category]))
         names = [agents.ids[i] for i in rows]
         drift = self._drift(velocity[lanes.rows], lanes, [names[i] for i in lanes.rows], since)
-        until = np.full(len(rows) + len(lanes.rows), np.inf)
+        until = np.full(len(rows), np.inf)
         until[lanes.rows] = np.where(lanes.doubtful, SURE, 0.0)
-        order = np.concatenate([np.arange(len(rows)), lanes.rows])
+        straight = np.flatnonzero(until > 0.0)
+        order = np.concatenate([straight, lanes.rows])
         self._last = _Intent(
             ids=tuple(names[i] for i in order),
             category=category[order],
             size=agents.size[rows[order], :2].astype(np.float64),
-            until=until,
+            until=np.concatenate([until[straight], np.full(len(lanes.rows), np.inf)]),
             motion=self._motion(pose[order], velocity[order], speed[order], braking[order], lanes, drift),
         )
         return self.again(PLAN_STEPS + 1, PLAN_DT)

@@ -3,7 +3,7 @@
 
 import math
 
-from alpamayo.validator.kernels.boxes import BIT, NOBODY, box_separation, lowest_bit
+from alpamayo.validator.kernels.boxes import BIT, NOBODY, box_separation, lowest_bit, place
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
@@ -204,12 +204,14 @@ def meet(
     n = wp.int32(wp.ceil(span[0] / stride - SMALL)) * future.spacing
     until = wp.int32(wp.floor(span[1] / stride + SMALL)) * future.spacing
     half_a = wp.vec2d(future.halves[0, a], future.halves[1, a])
+    reach = wp.length(half) + wp.length(half_a)
     met = wp.int32(-1)
     while n <= until:
         if future.valid[a, t + n] != wp.uint8(0):
             way = way_in(speed, acceleration, wp.float64(n) * future.dt)
             moved = wp.vec4d(p[0] + way * p[2], p[1] + way * p[3], p[2], p[3])
-            if box_separation(moved, half, future.boxes[a, t + n], half_a) < ZERO:
+            near = wp.length_sq(place(future.boxes[a, t + n]) - place(moved)) < reach * reach
+            if near and box_separation(moved, half, future.boxes[a, t + n], half_a) < ZERO:
                 met = n
                 until = n
         n += future.spacing
