@@ -1,11 +1,11 @@
 """What the rules look at: K motions of the ego among everybody else, sampled at the same times."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int8
+from jaxtyping import Bool, Float, Float64, Int8
 
 from alpamayo.validator.drivable import DrivableField
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Truth
@@ -115,11 +115,16 @@ class Situation:
         return np.maximum(np.abs(self.speed[k, t]), np.hypot(step[:, 0], step[:, 1]) / self.dt)
 
 
+def blocks(count: int) -> Iterator[slice]:
+    """Rows of K, a few at a time: what is worked out of them in between stays in the processor's cache."""
+    for first in range(0, count, ROWS):
+        yield slice(first, min(first + ROWS, count))
+
+
 def by_rows(compute: Callable[[slice], Any], shape: tuple[int, ...]) -> Float64[Array, "... k t"]:
-    """``compute`` for a few of the K rows at a time: what it needs in between stays in the processor's cache."""
+    """What ``compute`` says of each block of the K rows."""
     out = np.empty(shape)
-    for first in range(0, shape[-2], ROWS):
-        rows = slice(first, first + ROWS)
+    for rows in blocks(shape[-2]):
         out[..., rows, :] = compute(rows)
     return out
 
@@ -176,27 +181,29 @@ def recorded(scene: Scene, step: int, steps: int) -> Traffic:
 
 
 def plans_in_world(
-    plans: Float64[Array, "k 64 4"], pose: Float64[Array, "3"], speed: float
+    plans: Float[Array, "k 64 4"], pose: Float64[Array, "3"], speed: float
 ) -> tuple[Float64[Array, "k 65 3"], Float64[Array, "k 65"]]:
     """Poses and speeds of plans of the ego frame in the world, with the present state in front."""
     count, steps = plans.shape[:2]
-    c, s = np.cos(pose[2]), np.sin(pose[2])
     world, speeds = np.empty((count, steps + 1, 3)), np.empty((count, steps + 1))
-    world[:, 0], speeds[:, 0], speeds[:, 1:] = pose, speed, plans[..., 3]
-    x, y = plans[..., 0], plans[..., 1]
-    world[:, 1:, 0] = c * x - s * y + pose[0]
-    world[:, 1:, 1] = s * x + c * y + pose[1]
-    world[:, 1:, 2] = plans[..., 2] + pose[2]
+    world[:, 0], speeds[:, 0] = pose, speed
+    for rows in blocks(count):
+        x, y, heading, speeds[rows, 1:] = np.moveaxis(plans[rows].astype(np.float64), -1, 0)
+        c, s = np.cos(pose[2]), np.sin(pose[2])
+        world[rows, 1:, 0], world[rows, 1:, 1] = c * x - s * y + pose[0], s * x + c * y + pose[1]
+        world[rows, 1:, 2] = heading + pose[2]
     return world, speeds
 
 
-def checked_plans(plans: Array) -> Float64[Array, "k 64 4"]:
-    """Plans as float64.
+def checked_plans(plans: Array) -> Float[Array, "k 64 4"]:
+    """Plans as an array.
 
     Raises:
         InputError: not [K >= 1, 64, 4], or not finite.
     """
-    array = np.asarray(plans, np.float64)
+    array = np.asarray(plans)
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
     if array.ndim != 3 or len(array) < 1 or array.shape[1:] != (PLAN_STEPS, 4):
         raise InputError(
             f"plans have shape {array.shape}, must be [K >= 1, {PLAN_STEPS}, 4]: x, y, heading, speed every {PLAN_DT} s"

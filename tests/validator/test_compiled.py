@@ -9,7 +9,7 @@ from alpamayo.validator import DrivableField, Situation, Traffic
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.lane_field import lane_field, route_field
 from alpamayo.validator.packed import ego_boxes, oriented, others
-from alpamayo.validator.rules import responsibility, time_to_collision
+from alpamayo.validator.rules import progress, responsibility, time_to_collision
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map_index import HEADING_COST, MapIndex
@@ -232,6 +232,22 @@ def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
     ours = sweep(situation, np.zeros((6, steps)))
     theirs_ = reference.sweep(situation, np.zeros((6, steps)), time_to_collision._until(situation))
     assert np.array_equal(ours[0].after, theirs_[0])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whoever_is_in_the_way_on_the_route(seed):
+    """Everybody asked, near and far, is nobody left out."""
+    situation, rng = crowd(seed, motions=1, count=40), np.random.default_rng(seed)
+    path, traffic, last = situation.scene.route.path[:, :2].astype(np.float64), situation.traffic, 64
+    on_route = path[rng.integers(0, len(path), 40)] + rng.normal(0, [[1.5], [30.0], [1e4], [1e9]] * 10, (40, 2))
+    traffic.pose[:, last, :2], traffic.pose[:, 0, :2] = on_route, on_route - rng.uniform(0, 20, (40, 1))
+    field, start = route_field(situation.scene.route), rng.uniform(0, 60)
+    at_end, now = (field.match(traffic.pose[:, t, :2]) for t in (last, 0))
+    there = traffic.valid[:, last] & traffic.valid[:, 0] & (now.s > start)
+    there &= at_end.distance < 0.5 * (situation.size[1] + traffic.size[:, 1])
+    gap = at_end.s - start - 0.5 * (situation.size[0] + traffic.size[:, 0]) - progress.STANDSTILL_GAP
+    assert progress._behind_others(situation, field, start) == gap[there].min(initial=np.inf)
+    assert there.any()
 
 
 def test_places_out_of_this_world_are_far_and_no_more():

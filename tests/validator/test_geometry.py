@@ -6,12 +6,13 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.validator import DrivableField
+from alpamayo.validator import DrivableField, grid
+from alpamayo.validator.lane_field import LaneField
 from alpamayo.validator.packed import oriented
 from alpamayo_datasets import open_log
 from alpamayo_sim.geometry import box_corners, box_distance, box_separation, segment_gap
 from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import RoadMap
+from alpamayo_sim.scene import Lane, RoadMap
 
 
 def random_boxes(rng, n, spread):
@@ -135,3 +136,17 @@ def test_recorded_borders(realdata):
     boxes[..., :2] = points[rng.integers(0, len(points), 80), None] + np.cumsum(rng.normal(0, 1, (80, 20, 2)), axis=1)
     boxes[..., 2] = rng.uniform(-4, 4, (80, 20))
     margins_agree(index, xy, boxes, np.array([4.8, 2.0]))
+
+
+def test_margin_where_very_many_borders_are_equally_near(make, monkeypatch):
+    """More candidates in a cell than there is room for at first, and more in all."""
+    monkeypatch.setattr(grid, "BATCHES", 4)
+    rng, angle = np.random.default_rng(0), np.linspace(0, 2 * np.pi, 300, endpoint=False)
+    ring = 20.0 * np.column_stack([np.cos(angle), np.sin(angle)])
+    index = MapIndex(RoadMap(road_edges=(make.line(*ring, ring[0]),)))
+    boxes = np.concatenate([rng.normal(0, 8.0, (60, 20, 2)), rng.uniform(-4, 4, (60, 20, 1))], axis=-1)
+    margin = margins_agree(index, rng.normal(0, 8.0, (4000, 2)), boxes, np.array([4.8, 2.0]))
+    assert margin.max() > 19.0
+    assert margin.min() < 0.0
+    field = LaneField(MapIndex(RoadMap(lanes=(Lane("ring", make.line(*ring, ring[0]), np.ones(301, np.float32)),))))
+    assert np.allclose(field.match(np.zeros((1, 2))).distance, index.drivable_margin(np.zeros((1, 2))))

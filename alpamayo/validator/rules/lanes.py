@@ -40,7 +40,8 @@ def driving_direction(situation: Situation) -> RuleResult:
         return not_applicable(name, "m", count, "the map has no lanes")
     steps, on_lanes = round(WINDOW / situation.dt), _on_lanes(situation)
 
-    def part(rows: slice) -> Float64[Array, "n t"]:
+    def driven_off(rows: slice) -> Float64[Array, "n t"]:
+        """Metres in the second before each time."""
         step = differences(situation.pose[rows])
         off = np.where(on_lanes(rows), 0.0, np.hypot(step[..., 0], step[..., 1]))
         total = np.cumsum(off, axis=1)
@@ -48,10 +49,10 @@ def driving_direction(situation: Situation) -> RuleResult:
         window[:, steps:] -= total[:, :-steps]
         return window
 
-    window = by_rows(part, situation.pose.shape[:2])
-    worst = window.max(axis=1)
+    margins = by_rows(driven_off, situation.pose.shape[:2])
+    worst, when = margins.max(axis=1), first_time(margins >= FEW, situation.times)
+    np.subtract(FEW, margins, out=margins)
     value = np.where(worst < FEW, 1.0, np.where(worst < MANY, 0.5, 0.0))
-    when = first_time(window >= FEW, situation.times)
 
     def say(k: int) -> str:
         if worst[k] >= FEW:
@@ -59,7 +60,7 @@ def driving_direction(situation: Situation) -> RuleResult:
         return f"at most {worst[k]:.1f} m in a second off the lanes of the route"
 
     reasons = Reasons(count, say)
-    return RuleResult(name, "m", value, FEW - worst, np.ones(count, bool), when, reasons, FEW - window)
+    return RuleResult(name, "m", value, FEW - worst, np.ones(count, bool), when, reasons, margins)
 
 
 def lane_keeping(situation: Situation) -> RuleResult:
@@ -74,10 +75,7 @@ def lane_keeping(situation: Situation) -> RuleResult:
         return not_applicable(name, "m", count, "the map has no lanes")
     match = situation.shared(lane_matches)
     crossing = _of_lanes(situation, [lane.in_intersection for lane in scene.road_map.lanes], match)
-    away = np.abs(match.offset)
-    if scene.route is not None:
-        away = np.abs(route_field(scene.route).match_boxes(situation.shared(ego_boxes).reshape(-1, 4)).offset)
-    away = away.reshape(count, -1)
+    away = _off_middle(situation)
     steps = round(KEEPING_TIME / situation.dt)
     margins = np.full(away.shape, KEEPING)
     if away.shape[1] >= steps:
@@ -99,6 +97,15 @@ def lane_keeping(situation: Situation) -> RuleResult:
 
     value = (margin >= 0.0).astype(np.float64)
     return RuleResult(name, "m", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
+
+
+def _off_middle(situation: Situation) -> Float64[Array, "k t"]:
+    """Distance (m) of each centre to the middle of the route, or without a route to that of its lane."""
+    shape, route = situation.pose.shape[:2], situation.scene.route
+    if route is None:
+        return np.abs(situation.shared(lane_matches).offset).reshape(shape)
+    field, ego = route_field(route), situation.shared(ego_boxes)
+    return by_rows(lambda rows: np.abs(field.match_boxes(ego[rows].reshape(-1, 4)).offset).reshape(-1, shape[1]), shape)
 
 
 def speed_limit(situation: Situation) -> RuleResult:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from alpamayo.validator.packed import ego_boxes
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.situation import Situation, blocks
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.scene import SignalState, StopLine
 
@@ -93,32 +93,34 @@ def stop_line(situation: Situation) -> RuleResult:
 def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Approach:
     """The front bumpers of some of the motions and one stop line."""
     (start, end), way = line
-    ego, (x, y) = situation.shared(ego_boxes), situation.shared(_noses)[:, rows]
+    ego = situation.shared(ego_boxes)[rows]
     along = end - start
     length = max(float(np.linalg.norm(along)), 1e-6)
-    x, y = x - start[0], y - start[1]
+    x, y = _noses(ego, situation.size) - start[:, None, None]
     before = -(x * way[0] + y * way[1])
     place = (x * along[0] + y * along[1]) / length
-    aligned = ego[rows, :, 2] * way[0] + ego[rows, :, 3] * way[1] > 0.5
+    aligned = ego[..., 2] * way[0] + ego[..., 3] * way[1] > 0.5
     beside = (place > -REACH) & (place < length + REACH) & aligned
     earlier = np.concatenate([before[:, :1], before[:, :-1]], axis=1)
     return Approach(before, beside, beside & (earlier > 0.0) & (before <= 0.0))
 
 
-def _noses(situation: Situation) -> Float64[Array, "2 k t"]:
+def _noses(ego: Float64[Array, "n t 4"], size: Float64[Array, "2"]) -> Float64[Array, "2 n t"]:
     """Middles of the front bumpers, x and y apart."""
-    ego = situation.shared(ego_boxes)
     nose = np.empty((2, *ego.shape[:2]))
     for i in range(2):
-        np.multiply(ego[..., 2 + i], 0.5 * situation.size[0], out=nose[i])
+        np.multiply(ego[..., 2 + i], 0.5 * size[0], out=nose[i])
         nose[i] += ego[..., i]
     return nose
 
 
 def _spans(situation: Situation) -> tuple[Float64[Array, "k 2"], Float64[Array, "k 2"]]:
     """Low and high corners of the upright rectangles around each motion's front bumpers."""
-    nose = situation.shared(_noses)
-    return nose.min(axis=2).T, nose.max(axis=2).T
+    low, high = np.empty((2, situation.count, 2))
+    for rows in blocks(situation.count):
+        nose = _noses(situation.shared(ego_boxes)[rows], situation.size)
+        low[rows], high[rows] = nose.min(axis=2).T, nose.max(axis=2).T
+    return low, high
 
 
 def _near(situation: Situation, line: Line, reach: float) -> Int64[Array, " n"]:
