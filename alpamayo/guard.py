@@ -26,8 +26,8 @@ from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import CORE_RULES, score_plans
 from alpamayo.validator.lane_field import lane_field
-from alpamayo.validator.packed import oriented, packed_others
-from alpamayo.validator.situation import Traffic, plans_in_world
+from alpamayo.validator.packed import packed_others
+from alpamayo.validator.situation import Traffic, oriented, plans_in_world
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
 from alpamayo_sim.errors import InputError

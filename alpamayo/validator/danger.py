@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float64, Int32
 
 from alpamayo.validator.contacts import REAR_AXLE
 from alpamayo.validator.drivable import DrivableField
-from alpamayo.validator.packed import Others, oriented
+from alpamayo.validator.packed import Others
 from alpamayo.validator.rules.area import FURTHEST
-from alpamayo.validator.situation import Traffic
+from alpamayo.validator.situation import Traffic, oriented
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.geometry import wrap_angle
 from alpamayo_sim.warp_runtime import wp

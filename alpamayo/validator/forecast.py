@@ -26,6 +26,7 @@ SWERVE = 3.0  # m/s²; no faster does a speed sideways grow
 SWERVE_TIME = 0.8  # s
 SURE = 1.5  # s; where a lane may be the wrong one, straight on counts too, for this long
 MOVES = 0.5  # m/s
+STEPS = PLAN_STEPS + 11  # of a plan, and of what the time to collision at its judged end looks at
 FURTHER = 300.0  # m of path beyond the lane
 IS_WALKER = np.array([category in (Category.PEDESTRIAN, Category.ANIMAL) for category in Category])
 
@@ -49,7 +50,7 @@ class LaneForecaster:
     def forecast(
         self, agents: Agents, deceleration: Float64[Array, " n"] | None = None, *, since: float | None = None
     ) -> Traffic:
-        """65 poses of everybody who is there, from now on.
+        """75 poses of everybody who is there, from now on.
 
         Args:
             agents: everybody.
@@ -76,7 +77,7 @@ class LaneForecaster:
             until=np.concatenate([until[straight], np.full(len(lanes.rows), np.inf)]),
             motion=self._motion(pose[order], velocity[order], speed[order], braking[order], lanes, drift),
         )
-        return self.again(PLAN_STEPS + 1, PLAN_DT)
+        return self.again(STEPS, PLAN_DT)
 
     def again(self, steps: int, dt: float) -> Traffic:
         """The last forecast once more, ``steps`` poses every ``dt`` (s)."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
-from alpamayo.validator.situation import Situation, Traffic
+from alpamayo.validator.situation import Situation, Traffic, oriented
 
 Array = np.ndarray
 BLOCK = 8  # steps that the compiled loops look at at once
@@ -57,7 +57,7 @@ def others(situation: Situation) -> Others:
 def packed_others(traffic: Traffic, steps: int, *, first: int = 0) -> Others:
     """The boxes of a traffic at ``steps`` times from its ``first`` on."""
     at = slice(first, first + steps)
-    boxes, valid = oriented(traffic.pose[:, at]), np.ascontiguousarray(traffic.valid[:, at])
+    boxes, valid = np.ascontiguousarray(traffic.boxes[:, at]), np.ascontiguousarray(traffic.valid[:, at])
     halves = 0.5 * np.ascontiguousarray(traffic.size)
     return Others(boxes, halves, valid, block_bounds(boxes, valid, halves))
 
@@ -75,15 +75,6 @@ def columns(situation: Situation) -> Columns:
     return Columns(rows, halves)
 
 
-def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:
-    """Poses as x, y, cosine and sine of the heading."""
-    out = np.empty((*pose.shape[:2], 4))
-    out[..., :2] = pose[..., :2]
-    np.cos(pose[..., 2], out=out[..., 2])
-    np.sin(pose[..., 2], out=out[..., 3])
-    return out
-
-
 def block_bounds(
     boxes: Float64[Array, "a t 4"], valid: Bool[Array, "a t"], halves: Float64[Array, "a 2"]
 ) -> Float64[Array, "blocks 4 a"]:
@@ -98,24 +89,3 @@ def block_bounds(
         bounds[:, axis] = np.minimum.reduceat(low, begins, axis=1).T
         bounds[:, axis + 2] = np.maximum.reduceat(high, begins, axis=1).T
     return bounds
-
-
-def off_course(traffic: Traffic, steps: int, offsets: Int64[Array, " o"], dt: float) -> Float64[Array, "a t"]:
-    """How far (m) each gets at most, ``offsets`` steps later, from where its velocity would take it."""
-    worst = np.zeros((len(traffic.ids), steps))
-    xy = np.ascontiguousarray(np.moveaxis(traffic.pose[..., :2], -1, 0))
-    way = dt * np.ascontiguousarray(np.moveaxis(traffic.velocity[:, :steps], -1, 0))
-    for n in offsets:
-        off = xy[..., n : n + steps] - xy[..., :steps]
-        off -= n * way
-        off *= off
-        np.maximum(worst, np.where(traffic.valid[:, n : n + steps], off[0] + off[1], 0.0), out=worst)
-    return np.sqrt(worst)
-
-
-def turning(traffic: Traffic) -> Bool[Array, " a"]:
-    """Who ever changes its heading."""
-    step = np.diff(traffic.pose[..., 2], axis=1)
-    both = traffic.valid[:, 1:] & traffic.valid[:, :-1]
-    gone = (traffic.valid[:, :-1] & ~traffic.valid[:, 1:]).any(axis=1)
-    return np.asarray(((step != 0.0) & both).any(axis=1) | gone)

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator.lane_field import lane_field
-from alpamayo.validator.packed import oriented
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.situation import Situation, oriented
 from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map_index import LaneMatch, MapIndex
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +46,11 @@ class Traffic:
                 raise InputError(f"traffic: {name} has shape {getattr(self, name).shape}, must be {shape}")
         if not all(np.isfinite(getattr(self, name)).all() for name in ("pose", "velocity", "size")):
             raise InputError("traffic: poses, velocities and sizes must be finite, also where not valid")
+
+    @cached_property
+    def boxes(self) -> Float64[Array, "a t 4"]:
+        """Centres, cosines and sines of the headings."""
+        return oriented(self.pose)
 
     def take(self, rows: Array) -> "Traffic":
         """Some of the road users, by index or mask."""
@@ -133,6 +139,15 @@ def differences(values: Float64[Array, "n t d"]) -> Float64[Array, "n t d"]:
     """What each time has more than the one before; 0 at the first."""
     out = np.zeros_like(values)
     np.subtract(values[:, 1:], values[:, :-1], out=out[:, 1:])
+    return out
+
+
+def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:
+    """Poses as x, y, cosine and sine of the heading."""
+    out = np.empty((*pose.shape[:2], 4))
+    out[..., :2] = pose[..., :2]
+    np.cos(pose[..., 2], out=out[..., 2])
+    np.sin(pose[..., 2], out=out[..., 3])
     return out
 
 

@@ -8,8 +8,9 @@ import pytest
 from alpamayo.validator import DrivableField, Situation, Traffic
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.lane_field import lane_field, route_field
-from alpamayo.validator.packed import ego_boxes, oriented, others
+from alpamayo.validator.packed import ego_boxes, others
 from alpamayo.validator.rules import progress, responsibility, time_to_collision
+from alpamayo.validator.situation import oriented
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map_index import HEADING_COST, MapIndex

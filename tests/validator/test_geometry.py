@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alpamayo.validator import DrivableField, grid
 from alpamayo.validator.lane_field import LaneField
-from alpamayo.validator.packed import oriented
+from alpamayo.validator.situation import oriented
 from alpamayo_datasets import open_log
 from alpamayo_sim.geometry import box_corners, box_distance, box_separation, segment_gap
 from alpamayo_sim.map_index import MapIndex

@@ -8,6 +8,7 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
+FAR = wp.constant(wp.float64(1.0e300))
 ZERO = wp.constant(wp.float64(0.0))
 HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
@@ -23,8 +24,9 @@ class Future:
     """The others at each time and ``last`` steps after it.
 
     ``boxes`` and ``valid`` [a, t] go on for ``last`` steps. Within them each other is, at step ``t``, at most ``off``
-    [t, columns] from where its velocity takes it; that is infinite for who is not there. ``rows`` and ``halves`` are
-    ``packed.Columns``, and ``halves`` has a third row: how far a box reaches that turns, 0 for the others.
+    [t, columns] from where its velocity takes it; infinite for who only appears then, less than nothing for who does
+    not. ``rows`` and ``halves`` are ``packed.Columns``, and ``halves`` has a third row: how far a box reaches that
+    turns, 0 for the others.
     """
 
     boxes: wp.array2d[wp.vec4d]
@@ -35,6 +37,33 @@ class Future:
     dt: wp.float64
     spacing: wp.int32
     last: wp.int32
+
+
+@wp.kernel
+def look_ahead(future: Future, slack: wp.float64):
+    """Fill in ``off``, with some slack, and the third row of ``halves``."""
+    a = wp.tid()
+    turns = wp.bool(False)
+    for t in range(1, future.boxes.shape[1]):
+        if future.valid[a, t - 1] != wp.uint8(0):
+            turn = future.boxes[a, t] - future.boxes[a, t - 1]
+            turns = turns or turn[2] != ZERO or turn[3] != ZERO or future.valid[a, t] == wp.uint8(0)
+    if turns:
+        future.halves[2, a] = wp.length(wp.vec2d(future.halves[0, a], future.halves[1, a]))
+    for t in range(future.off.shape[0]):
+        furthest = wp.float64(-1.0)
+        n = wp.int32(future.spacing)
+        while n <= future.last:
+            if future.valid[a, t + n] != wp.uint8(0):
+                way = (wp.float64(n) * future.dt) * wp.vec2d(future.rows[t, 4, a], future.rows[t, 5, a])
+                furthest = wp.max(
+                    furthest, wp.length_sq(place(future.boxes[a, t + n]) - place(future.boxes[a, t]) - way)
+                )
+            n += future.spacing
+        if future.valid[a, t] != wp.uint8(0):
+            future.off[t, a] = wp.sqrt(wp.max(furthest, ZERO)) + slack
+        else:
+            future.off[t, a] = wp.where(furthest < ZERO, -FAR, FAR)
 
 
 @wp.func

@@ -52,7 +52,7 @@ def at_fault(situation: Situation) -> Bool[Array, " n"]:
     Without lanes nobody can tell whose lane it was, and a contact of the side counts against the ego.
     """
     touched = situation.shared(contacts)
-    fault = np.isin(touched.kind, (ContactKind.ACTIVE_FRONT, ContactKind.STOPPED_OTHER))
+    fault = (touched.kind == ContactKind.ACTIVE_FRONT) | (touched.kind == ContactKind.STOPPED_OTHER)
     side = np.flatnonzero(touched.kind == ContactKind.ACTIVE_LATERAL)
     if not len(side):
         return fault

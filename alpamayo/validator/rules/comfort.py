@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo.validator.comfort import FEWEST, comfort, least_margins
-from alpamayo.validator.packed import ego_boxes, oriented
-from alpamayo.validator.situation import Situation, by_rows
+from alpamayo.validator.packed import ego_boxes
+from alpamayo.validator.situation import Situation, by_rows, oriented
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 
 Array = np.ndarray

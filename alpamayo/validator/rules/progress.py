@@ -40,10 +40,16 @@ def progress(situation: Situation) -> RuleResult:
 
 def gained_along_route(situation: Situation) -> Float64[Array, " k"]:
     """Arc length (m) of the route between the first and last pose of each motion, never negative."""
+    first, last = situation.shared(route_ends)
+    return np.clip(last - first, 0.0, None)
+
+
+def route_ends(situation: Situation) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
+    """Arc lengths (m) of the route at the first and at the last pose of each motion."""
     route = situation.scene.route
     assert route is not None
-    field = route_field(route)
-    return np.clip(field.match(situation.pose[:, -1, :2]).s - field.match(situation.pose[:, 0, :2]).s, 0.0, None)
+    s = route_field(route).match(np.concatenate([situation.pose[:, 0, :2], situation.pose[:, -1, :2]])).s
+    return s[: situation.count], s[situation.count :]
 
 
 def making_progress(situation: Situation) -> RuleResult:
@@ -86,8 +92,8 @@ def free_progress(situation: Situation) -> float:
     sign = np.sign(target - speed)
     free = speed * duration + sign * ACCELERATION * ramp * (duration - 0.5 * ramp)
     field = route_field(route)
-    start = float(field.match(situation.pose[:1, 0, :2]).s[0])
-    remaining = float(arc_length(route.path)[-1]) - start
+    start = float(situation.shared(route_ends)[0][0])
+    remaining = field.length - start
     return max(0.0, min(free, remaining, _behind_others(situation, field, start)))
 
 

@@ -4,14 +4,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64, UInt64
+from jaxtyping import Float64, Int32, UInt64
 
 from alpamayo.validator.contacts import REAR_AXLE, contacts
-from alpamayo.validator.packed import columns, ego_boxes, off_course, oriented, turning
+from alpamayo.validator.packed import columns, ego_boxes
 from alpamayo.validator.places import places
 from alpamayo.validator.rules.collision import at_fault
 from alpamayo.validator.rules.kinematics import WINDOW, motion
-from alpamayo.validator.situation import Situation, Traffic
+from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
 from alpamayo_sim.warp_runtime import wp
 
@@ -108,22 +108,17 @@ def _acceleration(situation: Situation) -> Float64[Array, "k t"]:
 
 def _future(situation: Situation) -> object:
     """The others now and within ``HORIZON``, as the compiled loops take them."""
-    from alpamayo.validator.kernels.meetings import Future
+    from alpamayo.validator.kernels.meetings import Future, look_ahead
 
     steps, dt, there = len(situation.times), situation.dt, situation.shared(columns)
     spacing = max(round(SPACING / dt), 1)
     last = round(HORIZON / (spacing * dt)) * spacing
     traffic = situation.traffic.extended(steps + last, dt)
-    count, columns_ = len(traffic.ids), there.halves.shape[1]
-    off, halves = np.full((steps, columns_), -np.inf), np.zeros((3, columns_))
-    offsets = np.arange(spacing, last + 1, spacing)
-    appears = np.where(_is_there(traffic, steps, offsets), np.inf, -np.inf)
-    away = off_course(traffic, steps, offsets, dt) + SLACK
-    off[:, :count] = np.where(traffic.valid[:, :steps], away, appears).T
+    count, wide = len(traffic.ids), there.halves.shape[1]
+    halves, off = np.zeros((3, wide)), np.full((steps, wide), -np.inf)
     halves[:2] = there.halves
-    halves[2, :count] = np.where(turning(traffic), np.hypot(*there.halves[:, :count]), 0.0)
     arrays = {
-        "boxes": (oriented(traffic.pose[:, : steps + last]), wp.vec4d),
+        "boxes": (np.ascontiguousarray(traffic.boxes[:, : steps + last]), wp.vec4d),
         "valid": (np.ascontiguousarray(traffic.valid[:, : steps + last]).view(np.uint8), wp.uint8),
         "rows": (there.rows, wp.float64),
         "halves": (halves, wp.float64),
@@ -133,12 +128,8 @@ def _future(situation: Situation) -> object:
     for name, (array, dtype) in arrays.items():
         setattr(future, name, wp.array(array, dtype=dtype, device="cpu", copy=False))
     future.dt, future.spacing, future.last = dt, spacing, last
+    wp.launch(look_ahead, dim=count, inputs=[future, SLACK], device="cpu")
     return future
-
-
-def _is_there(traffic: Traffic, steps: int, offsets: Int64[Array, " o"]) -> Bool[Array, "a t"]:
-    """Who is there at one of the ``offsets`` after each of the first ``steps``."""
-    return np.any([traffic.valid[:, n : n + steps] for n in offsets], axis=0)
 
 
 def _until(situation: Situation) -> Int32[Array, "k a"]:
