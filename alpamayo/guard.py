@@ -20,13 +20,13 @@ from alpamayo.validator.danger import (
     corner_margins,
     danger,
     first_meetings,
-    free_way,
+    free_ways,
 )
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import CORE_RULES, score_plans
 from alpamayo.validator.lane_field import lane_field
-from alpamayo.validator.packed import packed_others
+from alpamayo.validator.packed import Others, packed_others
 from alpamayo.validator.situation import Traffic, oriented, plans_in_world
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
@@ -45,15 +45,14 @@ GRAVITY = 9.81
 SLACK = 1.0  # m/s²; over the friction's limit, for the noise of a plan
 OFF_ROAD = 0.3  # m; nuPlan's tolerance
 STANDOFF = 2.0  # m; room in front that is kept where it can be, so that there is a way on afterwards
-ROOM_LEAST = 0.3  # m; the same where there is hardly any
+ROOMS = (STANDOFF, 0.3)  # m; the same for a stop, where there can be and where there is hardly any
 PLACES = 48  # on a path at which it is looked whether someone is in the way
 ROOM_BESIDE = 1.0  # m; beside others on the way around
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
 CORRIDOR = 12.0  # m
 ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
-AFTERWARDS = 10.0  # s; for so long nobody should run into an ego that has stopped
-COARSE = 0.4  # s; the step of that look
+AFTERWARDS = TIMES[-1] + 0.4 * np.arange(26)  # s; when nobody should run into an ego that has stopped
 FITS = 1.0  # m and m/s; a plan from which the ego is off by more is given up
 FALLBACK = -1
 
@@ -171,6 +170,11 @@ class Guard:
         self._held = truth.step, choice
         intervened = choice.index != decision.chosen
         return GuardResult(plan, choice.index, intervened, choice.reason, lambda: watch.verdict)
+
+    @property
+    def goes_around(self) -> bool:
+        """Whether the plan let through last is one of the guard's own around somebody."""
+        return self._held is not None and self._held[1].around
 
     def held(self, truth: Truth) -> _Choice | None:
         """The rest of the plan let through at the step before, from where the ego is; None where that is far off it."""
@@ -305,10 +309,9 @@ class _Watch:
         """The plan to drive."""
         chosen = self.decision.chosen
         passes = self.drivable[chosen] and (self.danger.clean[chosen] or self._later(chosen))
-        held = self.guard.held(self.truth)
-        going_around = held is not None and held.around
-        if passes and not going_around:
+        if passes and not self.guard.goes_around:
             return self._candidate(chosen, "")
+        held = self.guard.held(self.truth)
         goes_on = held is not None and self.of(held.pose[None], held.speed[None]).clean[0]
         if passes and not (goes_on and len(self._unhurt(np.array([chosen]))) == 0):
             return self._candidate(chosen, "")
@@ -350,14 +353,13 @@ class _Watch:
         Where somebody will come to the place of the stop, as against the traffic, a way around comes before stopping.
         """
         stop = self._stop(why)
-        if stop is not None and not self._is_run_into(stop.pose[-1:])[0]:
+        if stop is not None and not self._is_run_into(stop.pose[-1]):
             return stop
         braking = self._braking()
         ends = self.of(braking.pose, braking.speed)
-        calm = ends.clean & ~self._is_run_into(braking.pose[:, -1])
-        if calm.any():
-            k = int(np.argmax(calm))
-            return _own(braking, k, f"{why}; brakes at {braking.rate[k]:.1f} m/s²")
+        for k in np.flatnonzero(ends.clean):
+            if not self._is_run_into(braking.pose[k, -1]):
+                return _own(braking, k, f"{why}; brakes at {braking.rate[k]:.1f} m/s²")
         if len(clean):
             return self._candidate(self._best(clean), f"{why}; braking does not avoid it, takes a candidate that does")
         if (around := self._around(why)) is not None:
@@ -383,13 +385,16 @@ class _Watch:
         said = f"{why}; braking does not avoid it, goes {abs(ways.aside[k]):.0f} m to the {side}"
         return replace(_own(ways, k, said), around=True)
 
-    def _is_run_into(self, end: Float64[Array, "n 3"]) -> Bool[Array, " n"]:
+    def _is_run_into(self, end: Float64[Array, "3"]) -> bool:
         """Whether somebody meets an ego that stands there in the 10 s after the plan, not from behind."""
-        first, steps = round(TIMES[-1] / COARSE), round(AFTERWARDS / COARSE)
-        later = packed_others(self.guard.forecaster.again(first + steps, COARSE), steps, first=first)
-        pose = np.repeat(end[:, None], steps, axis=1)
+        pose = np.broadcast_to(end, (1, len(AFTERWARDS), 3))
         motions = Motions(pose, np.zeros(pose.shape[:2]), self.size, doubt=(0.0, UNSURE[1]))
-        return first_meetings(motions, later)[1] >= 0
+        return bool(first_meetings(motions, self._afterwards)[1][0] >= 0)
+
+    @cached_property
+    def _afterwards(self) -> Others:
+        """The others after the time of a plan."""
+        return packed_others(self.guard.forecaster.at(AFTERWARDS), len(AFTERWARDS))
 
     @cached_property
     def _paths(self) -> list[Float64[Array, "65 3"]]:
@@ -399,17 +404,17 @@ class _Watch:
 
     def _stop(self, why: str) -> _Choice | None:
         """A planned stop that is clean, with room in front if there can be."""
-        for path, where in zip(self._paths, ("on the driver's path", "in its lane"), strict=False):
-            way = arc_lengths(path[None])
-            s = np.linspace(0.0, float(way[0, -1]), PLACES)
-            places = along(path[None], way, s[None])[0]
-            for room in (STANDOFF, ROOM_LEAST):
-                longer = self.size + 2.0 * np.array([room, 0.0])
-                free = np.minimum(free_way(places, s, longer, self.others), way[0, -1])
-                stop = self.guard.stops.plan(float(self.truth.ego_speed), self.guard.acceleration, free)
+        speed, names = float(self.truth.ego_speed), ("on the driver's path", "in its lane")
+        paths = np.stack(self._paths)
+        way = arc_lengths(paths)
+        s = np.linspace(0.0, way[:, -1], PLACES, axis=-1)
+        free = free_ways(along(paths, way, s), s, self.size, ROOMS, self.others)
+        for path, where in enumerate(names[: len(paths)]):
+            for limit in np.minimum(free[path], way[path, -1]):
+                stop = self.guard.stops.plan(speed, self.guard.acceleration, limit)
                 if stop is None:
                     continue
-                pose = along(path[None], way, stop.way[None])
+                pose = along(paths[path : path + 1], way[path : path + 1], stop.way[None])
                 if self.of(pose, stop.speed[None]).clean[0]:
                     said = f"{why}; stops {where}, at most {stop.hardest:.1f} m/s²"
                     return _Choice(FALLBACK, pose[0], stop.speed, said)

@@ -1,5 +1,6 @@
 """The quick question that a guard asks: whom does each of many motions meet first, and when does it leave the road?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -129,19 +130,27 @@ def arc_lengths(pose: Float64[Array, "n 65 3"]) -> Float64[Array, "n 65"]:
     return way
 
 
-def free_way(path: Float64[Array, "n 3"], s: Float64[Array, " n"], size: Array, there: Others) -> Float64[Array, "65"]:
-    """How far (m) along a path a box may be at each time before it meets someone; infinite where it meets nobody.
+def free_ways(
+    paths: Float64[Array, "p n 3"],
+    s: Float64[Array, "p n"],
+    size: Float64[Array, "2"],
+    rooms: Sequence[float],
+    there: Others,
+) -> Float64[Array, "p r 65"]:
+    """How far (m) along paths a box may be at each time before it meets someone; infinite where it meets nobody.
 
-    ``path`` are the poses at the arc lengths ``s``; who is behind the first of them does not count.
+    ``paths`` are the poses at the arc lengths ``s``; who is behind the first of them does not count. The box keeps
+    each of the ``rooms`` (m) before and behind it.
     """
     from alpamayo.validator.kernels.dangers import first_blocked
 
-    first = np.empty(len(TIMES), np.int32)
-    low, high = path[:, :2].min(axis=0), path[:, :2].max(axis=0)
+    first = np.empty((len(paths), len(rooms), len(TIMES)), np.int32)
     half, rear = wp.vec2d(*(0.5 * size)), float(REAR_AXLE * size[0])
-    inputs = [oriented(path[None])[0], half, rear, wp.vec2d(*low), wp.vec2d(*high), *there.inputs[:3], first]
-    wp.launch(first_blocked, dim=len(TIMES), inputs=inputs, device="cpu")
-    return np.concatenate([[0.0], s[:-1], [np.inf]])[first]
+    spread = s[:, -1] - s[:, 0]
+    inputs = [oriented(paths), half, rear, np.array(rooms), spread, *there.inputs[:3], first]
+    wp.launch(first_blocked, dim=first.shape, inputs=inputs, device="cpu")
+    ends = np.concatenate([np.zeros((len(s), 1)), s[:, :-1], np.full((len(s), 1), np.inf)], axis=1)
+    return np.take_along_axis(ends[:, None], first, axis=2)
 
 
 def corner_margins(area: DrivableField, pose: Array, size: Array) -> Float64[Array, "..."]:

@@ -26,7 +26,7 @@ SWERVE = 3.0  # m/s²; no faster does a speed sideways grow
 SWERVE_TIME = 0.8  # s
 SURE = 1.5  # s; where a lane may be the wrong one, straight on counts too, for this long
 MOVES = 0.5  # m/s
-STEPS = PLAN_STEPS + 11  # of a plan, and of what the time to collision at its judged end looks at
+TIMES = PLAN_DT * np.arange(PLAN_STEPS + 11)  # s; of a plan, and of what the time to collision looks at after 4 s
 FURTHER = 300.0  # m of path beyond the lane
 IS_WALKER = np.array([category in (Category.PEDESTRIAN, Category.ANIMAL) for category in Category])
 
@@ -77,18 +77,18 @@ class LaneForecaster:
             until=np.concatenate([until[straight], np.full(len(lanes.rows), np.inf)]),
             motion=self._motion(pose[order], velocity[order], speed[order], braking[order], lanes, drift),
         )
-        return self.again(STEPS, PLAN_DT)
+        return self.at(TIMES)
 
-    def again(self, steps: int, dt: float) -> Traffic:
-        """The last forecast once more, ``steps`` poses every ``dt`` (s)."""
+    def at(self, times: Float64[Array, " t"]) -> Traffic:
+        """The last forecast once more, at two or more other times (s) from when it was made."""
         from alpamayo.validator.kernels.forecasts import go_on
 
         last = self._last
         assert last is not None
-        count = len(last.ids)
+        count, steps = len(last.ids), len(times)
         poses, moved = np.empty((count, steps, 3)), np.empty((count, steps, 2))
-        wp.launch(go_on, dim=count, inputs=[*last.motion, _sideways(), dt, poses, moved], device="cpu")
-        valid = dt * np.arange(steps) < last.until[:, None] + 0.5 * PLAN_DT
+        wp.launch(go_on, dim=count, inputs=[*last.motion, _sideways(), times, poses, moved], device="cpu")
+        valid = times < last.until[:, None] + 0.5 * PLAN_DT
         return Traffic(last.ids, last.category, poses, moved, last.size, valid)
 
     def _lanes_of(self, pose: Float64[Array, "n 3"], rows: Int64[Array, " m"]) -> "_Along":

@@ -1,6 +1,7 @@
 """A situation as the compiled loops take it: boxes by centre, cosine and sine, and bounds for the broad phase."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -54,12 +55,18 @@ def others(situation: Situation) -> Others:
     return packed_others(situation.traffic, len(situation.times))
 
 
-def packed_others(traffic: Traffic, steps: int, *, first: int = 0) -> Others:
-    """The boxes of a traffic at ``steps`` times from its ``first`` on."""
-    at = slice(first, first + steps)
-    boxes, valid = np.ascontiguousarray(traffic.boxes[:, at]), np.ascontiguousarray(traffic.valid[:, at])
+def packed_others(traffic: Traffic, steps: int) -> Others:
+    """The boxes of a traffic at its first ``steps`` times."""
+    whole = _packed(traffic)
+    blocks = -(-steps // BLOCK)
+    return Others(whole.boxes[:, :steps], whole.halves, whole.valid[:, :steps], whole.bounds[:blocks])
+
+
+@lru_cache(maxsize=4)
+def _packed(traffic: Traffic) -> Others:
+    """At all of its times."""
     halves = 0.5 * np.ascontiguousarray(traffic.size)
-    return Others(boxes, halves, valid, block_bounds(boxes, valid, halves))
+    return Others(traffic.boxes, halves, traffic.valid, block_bounds(traffic.boxes, traffic.valid, halves))
 
 
 def columns(situation: Situation) -> Columns:

@@ -78,9 +78,11 @@ def meetings_to_avoid(
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - BIT)
                 its = halves[a] + wider[k]
+                reach = radius + wp.length(its)
                 t = wp.int32(begin)
                 while t < end and state[k, a] != PAST:
-                    if valid[a, t] != wp.uint8(0):
+                    away = place(others[a, t]) - place(ego[k, t])
+                    if valid[a, t] != wp.uint8(0) and wp.length_sq(away) < reach * reach:
                         gap = wp.float64(0.0)
                         if state[k, a] == TIGHT:
                             gap = box_separation(ego[k, t], half, others[a, t], its)
@@ -100,34 +102,33 @@ def meetings_to_avoid(
 
 @wp.kernel
 def first_blocked(
-    places: wp.array[wp.vec4d],
+    places: wp.array2d[wp.vec4d],
     half: wp.vec2d,
     rear: wp.float64,
-    low: wp.vec2d,
-    high: wp.vec2d,
+    rooms: wp.array[wp.float64],
+    spread: wp.array[wp.float64],
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
-    first: wp.array[wp.int32],
+    first: wp.array3d[wp.int32],
 ):
-    """First of some places on a path at which a box overlaps somebody at each step; their number if there is none.
+    """First of the places on each path at which a box overlaps somebody at each step; their number if there is none.
 
-    Who is behind the first place at the first step does not count; ``low`` and ``high`` are corners of an upright
-    rectangle around all places.
+    The box is longer at both ends by each of the ``rooms``; places of a path are at most its ``spread`` from the
+    first one. Who is behind that at the first step does not count.
     """
-    t = wp.tid()
-    radius = wp.length(half)
-    found = wp.int32(places.shape[0])
+    p, r, t = wp.tid()
+    box = wp.vec2d(half[0] + rooms[r], half[1])
+    radius = wp.length(box)
+    found = wp.int32(places.shape[1])
     for a in range(others.shape[0]):
         q = others[a, t]
         reach = radius + wp.length(halves[a])
-        beside = q[0] > low[0] - reach and q[0] < high[0] + reach and q[1] > low[1] - reach and q[1] < high[1] + reach
-        if beside and valid[a, t] != wp.uint8(0) and cosine_to(places[0], rear, others[a, 0]) >= COS_BEHIND:
+        far = wp.length(place(q) - place(places[p, 0])) > spread[p] + reach
+        if not far and valid[a, t] != wp.uint8(0) and cosine_to(places[p, 0], rear, others[a, 0]) >= COS_BEHIND:
             for i in range(found):
-                dx = q[0] - places[i][0]
-                dy = q[1] - places[i][1]
-                near = dx * dx + dy * dy < reach * reach
-                if near and box_separation(places[i], half, q, halves[a]) < ZERO:
+                near = wp.length_sq(place(q) - place(places[p, i])) < reach * reach
+                if near and box_separation(places[p, i], box, q, halves[a]) < ZERO:
                     found = wp.int32(i)
                     break
-    first[t] = found
+    first[p, r, t] = found

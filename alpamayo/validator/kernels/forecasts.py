@@ -53,6 +53,13 @@ def point_at(paths: Paths, i: wp.int32, s: wp.float64) -> wp.vec3d:
     return paths.points[i] + part * (paths.points[i + 1] - paths.points[i])
 
 
+@wp.func
+def beside(paths: Paths, i: wp.int32, s: wp.float64, left: wp.float64) -> wp.vec3d:
+    """The pose beside a path, so far to its left."""
+    here = point_at(paths, i, s)
+    return wp.vec3d(here[0] - left * wp.sin(here[2]), here[1] + left * wp.cos(here[2]), here[2])
+
+
 @wp.kernel
 def go_on(
     now: wp.array[wp.vec3d],
@@ -66,11 +73,11 @@ def go_on(
     drift: wp.array[wp.vec2d],
     turn: wp.array[wp.float64],
     bounds: Sideways,
-    dt: wp.float64,
+    times: wp.array[wp.float64],
     poses: wp.array2d[wp.vec3d],
     velocity: wp.array2d[wp.vec2d],
 ):
-    """Poses and velocities of each, from ``now`` on: with no ``path`` (-1) in a straight line, else along it.
+    """Poses and velocities of each at the ``times`` from ``now``: with no ``path`` (-1) in a line, else along it.
 
     Along a path ``offset`` is how far to its left it is, ``drift`` its speed sideways and how that grows; the
     ``turn`` to it is eased out in the time for which a drift lasts.
@@ -78,30 +85,30 @@ def go_on(
     i = wp.tid()
     steps = wp.int32(poses.shape[1])
     pose = now[i]
-    away = wp.vec2d(ZERO, ZERO)
+    away = wp.vec3d(ZERO, ZERO, ZERO)
     at = wp.int32(0)
+    first = wp.int32(0)
     last = wp.int32(0)
     if path[i] >= 0:
-        at = wp.int32(paths.first[path[i]])
+        first = paths.first[path[i]]
         last = paths.first[path[i] + 1] - 1
+        at = wp.int32(first)
+        while at < last - 1 and paths.s[at + 1] <= start[i]:
+            at += 1
+        away = pose - beside(paths, at, wp.clamp(start[i], paths.s[first], paths.s[last]), offset[i])
     for t in range(steps):
-        time = wp.float64(t) * dt
-        way = way_at(time, speed[i], deceleration[i])
+        way = way_at(times[t], speed[i], deceleration[i])
         if path[i] < 0:
             poses[i, t] = wp.vec3d(pose[0] + way * direction[i][0], pose[1] + way * direction[i][1], pose[2])
         else:
-            s = wp.clamp(start[i] + way, paths.s[paths.first[path[i]]], paths.s[last])
+            s = wp.clamp(start[i] + way, paths.s[first], paths.s[last])
             while at < last - 1 and paths.s[at + 1] <= s:
                 at += 1
-            here = point_at(paths, at, s)
-            left = offset[i] + drift_at(time, drift[i][0], drift[i][1], bounds)
-            x = here[0] - left * wp.sin(here[2])
-            y = here[1] + left * wp.cos(here[2])
-            if t == 0:
-                away = wp.vec2d(pose[0] - x, pose[1] - y)
-            eased = wp.max(ONE - time / bounds.lasting, ZERO) * turn[i]
-            poses[i, t] = wp.vec3d(x + away[0], y + away[1], here[2] + eased)
+            there = beside(paths, at, s, offset[i] + drift_at(times[t], drift[i][0], drift[i][1], bounds))
+            eased = wp.max(ONE - times[t] / bounds.lasting, ZERO) * turn[i]
+            poses[i, t] = wp.vec3d(there[0] + away[0], there[1] + away[1], there[2] + eased)
         if t > 0:
             step = poses[i, t] - poses[i, t - 1]
+            dt = times[t] - times[t - 1]
             velocity[i, t - 1] = wp.vec2d(step[0] / dt, step[1] / dt)
     velocity[i, steps - 1] = velocity[i, steps - 2]
