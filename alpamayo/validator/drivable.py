@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int32
+from jaxtyping import Float64, Int32
 
-from alpamayo.validator.grid import SegmentGrid
+from alpamayo.validator.grid import SegmentGrid, shared
 from alpamayo_sim.map_index import JOINED, MapIndex
 from alpamayo_sim.warp_runtime import wp
 
@@ -61,7 +61,7 @@ class DrivableField:
         from alpamayo.validator.kernels.grids import first_steps_outside
 
         pose, first = np.ascontiguousarray(pose), np.empty(len(pose), np.int32)
-        inputs = [*self._inputs, pose, wp.vec2d(*(0.5 * size)), floor, first]
+        inputs = [self._grid.struct, self._border, pose, wp.vec2d(*(0.5 * size)), floor, first]
         wp.launch(first_steps_outside, dim=len(pose), inputs=inputs, device="cpu")
         rows = np.flatnonzero(first < -1)
         if len(rows):
@@ -80,22 +80,16 @@ class DrivableField:
         from alpamayo.validator.kernels.grids import cell_sides
 
         cells = self._grid.fill(xy)
-        inputs = [self._grid.struct, *self._normals, cells, self._sides]
-        wp.launch(cell_sides, dim=len(cells), inputs=inputs, device="cpu")
+        wp.launch(cell_sides, dim=len(cells), inputs=[self._grid.struct, self._border, cells], device="cpu")
         return len(cells) > 0
 
     def _launch(self, kernel: object, inputs: list[object], margin: Array, points: Callable[[Array], Array]) -> None:
         """Run a kernel; where it meets cells that are not known yet, fill them and run it again."""
         while True:
-            wp.launch(kernel, dim=len(margin), inputs=[*self._inputs, *inputs], device="cpu")
+            wp.launch(kernel, dim=len(margin), inputs=[self._grid.struct, self._border, *inputs], device="cpu")
             unknown = np.isnan(margin)
             if not unknown.any() or not self._fill(points(unknown)):
                 return
-
-    @property
-    def _inputs(self) -> list[object]:
-        """What the kernels take of the map."""
-        return [self._grid.struct, *self._normals, self._sides]
 
     @cached_property
     def _grid(self) -> SegmentGrid:
@@ -104,11 +98,15 @@ class DrivableField:
         return SegmentGrid(border.start, border.end)
 
     @cached_property
-    def _sides(self) -> Int8[Array, " cells"]:
-        """On which side of the border each cell is as a whole, 0 where it is on both, or not known."""
-        return np.zeros(self._grid.cells, np.int8)
+    def _border(self) -> object:
+        """The border as ``kernels.grids.Border``."""
+        from alpamayo.validator.kernels.grids import Border
 
-    @cached_property
+        border = Border()
+        border.normal_start, border.normal_end = (shared(normals, wp.vec2d) for normals in self._normals())
+        border.sides = shared(np.zeros(self._grid.cells, np.int8), wp.int8)
+        return border
+
     def _normals(self) -> tuple[Array, Array]:
         """The border's, NaN in corners where polygons touch: there only the polygons know what is inside."""
         border = self.index.border

@@ -305,28 +305,31 @@ def nearest_lanes(
         distance[i] = away
 
 
+@wp.struct
+class Border:
+    """What belongs to a grid of border segments: the normals of their ends, and the side that each cell is on.
+
+    Normals are NaN where it is not known what is inside; sides are as ``cell_sides`` says, 0 where it has not yet.
+    """
+
+    normal_start: wp.array[wp.vec2d]
+    normal_end: wp.array[wp.vec2d]
+    sides: wp.array[wp.int8]
+
+
 @wp.func
-def normal_of(
-    grid: Grid, normal_start: wp.array[wp.vec2d], normal_end: wp.array[wp.vec2d], segment: wp.int32, part: wp.float64
-) -> wp.vec2d:
+def normal_of(grid: Grid, border: Border, segment: wp.int32, part: wp.float64) -> wp.vec2d:
     """Normal of a border at the foot of a point: a segment's own, or the sum of both in a corner."""
     out = wp.vec2d(-grid.step[segment][1], grid.step[segment][0])
     if part <= ZERO:
-        out = wp.vec2d(normal_start[segment])
+        out = wp.vec2d(border.normal_start[segment])
     elif part >= ONE:
-        out = wp.vec2d(normal_end[segment])
+        out = wp.vec2d(border.normal_end[segment])
     return out
 
 
 @wp.func
-def border_margin(
-    grid: Grid,
-    normal_start: wp.array[wp.vec2d],
-    normal_end: wp.array[wp.vec2d],
-    cell: wp.int32,
-    x: wp.float64,
-    y: wp.float64,
-) -> wp.float64:
+def border_margin(grid: Grid, border: Border, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
     """Distance to the nearest border segment, positive at its left; NaN in a corner whose normal is not known."""
     least = wp.float64(1.0e300)
     sure = wp.float64(-1.0)
@@ -339,7 +342,7 @@ def border_margin(
         dy = y - grid.start[segment][1] - part * step[1]
         squared = dx * dx + dy * dy
         if squared <= least:
-            normal = normal_of(grid, normal_start, normal_end, segment, part)
+            normal = normal_of(grid, border, segment, part)
             inside = (dx * normal[0] + dy * normal[1]) / wp.length(normal)
             if squared < least or wp.abs(inside) > sure:
                 sure = wp.abs(inside)
@@ -350,13 +353,7 @@ def border_margin(
 
 
 @wp.kernel
-def cell_sides(
-    grid: Grid,
-    normal_start: wp.array[wp.vec2d],
-    normal_end: wp.array[wp.vec2d],
-    cells: wp.array[wp.int32],
-    sides: wp.array[wp.int8],
-):
+def cell_sides(grid: Grid, border: Border, cells: wp.array[wp.int32]):
     """On which side of the border the whole of a cell is: 1 inside, -1 outside, 0 both or not known.
 
     A cell is on one side where it is so of each candidate: of its line where any foot can be on it, and of the
@@ -374,15 +371,16 @@ def cell_sides(
         away = middle - grid.start[segment]
         part = wp.dot(away, step) * grid.inverse[segment]
         more = h * (wp.abs(step[0]) + wp.abs(step[1])) * grid.inverse[segment]
+        more += SLACK * (ONE + wp.abs(part) + more)
         for k in range(3):
             normal = wp.vec2d(-step[1], step[0])
-            there = part + more >= -TINY and part - more <= ONE + TINY
+            there = part + more >= ZERO and part - more <= ONE
             if k == 1:
-                normal = wp.vec2d(normal_start[segment])
-                there = part - more <= TINY
+                normal = wp.vec2d(border.normal_start[segment])
+                there = part - more <= ZERO
             elif k == 2:
-                normal = wp.vec2d(normal_end[segment])
-                there = part + more >= ONE - TINY
+                normal = wp.vec2d(border.normal_end[segment])
+                there = part + more >= ONE
                 away = away - step
             if there:
                 left = wp.dot(away, normal)
@@ -394,23 +392,16 @@ def cell_sides(
         side = wp.int8(1)
     elif outside:
         side = wp.int8(-1)
-    sides[cell] = side
+    border.sides[cell] = side
 
 
 @wp.func
-def margin_at(
-    grid: Grid,
-    normal_start: wp.array[wp.vec2d],
-    normal_end: wp.array[wp.vec2d],
-    sides: wp.array[wp.int8],
-    cell: wp.int32,
-    x: wp.float64,
-    y: wp.float64,
-) -> wp.float64:
+def margin_at(grid: Grid, border: Border, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
     """``border_margin``; where a whole cell is on one side, only the distance is worked out."""
-    if sides[cell] == wp.int8(0):
-        return border_margin(grid, normal_start, normal_end, cell, x, y)
-    return wp.float64(sides[cell]) * wp.sqrt(least_squared(grid.batches, grid.first[cell], grid.count[cell], x, y))
+    if border.sides[cell] == wp.int8(0):
+        return border_margin(grid, border, cell, x, y)
+    squared = least_squared(grid.batches, grid.first[cell], grid.count[cell], x, y)
+    return wp.float64(border.sides[cell]) * wp.sqrt(squared)
 
 
 @wp.func
@@ -422,28 +413,19 @@ def corner_of(pose: wp.vec4d, half: wp.vec2d, corner: wp.int32) -> wp.vec2d:
 
 
 @wp.kernel
-def border_margins(
-    grid: Grid,
-    normal_start: wp.array[wp.vec2d],
-    normal_end: wp.array[wp.vec2d],
-    sides: wp.array[wp.int8],
-    points: wp.array[wp.vec2d],
-    margins: wp.array[wp.float64],
-):
+def border_margins(grid: Grid, border: Border, points: wp.array[wp.vec2d], margins: wp.array[wp.float64]):
     """Signed distance of each point to the border; NaN where its cell or the side is not known, or off the grid."""
     i = wp.tid()
     cell = cell_of(grid, points[i][0], points[i][1])
     margins[i] = wp.float64(wp.nan)
     if cell >= 0 and grid.count[cell] >= 0:
-        margins[i] = margin_at(grid, normal_start, normal_end, sides, cell, points[i][0], points[i][1])
+        margins[i] = margin_at(grid, border, cell, points[i][0], points[i][1])
 
 
 @wp.kernel
 def box_margins(
     grid: Grid,
-    normal_start: wp.array[wp.vec2d],
-    normal_end: wp.array[wp.vec2d],
-    sides: wp.array[wp.int8],
+    border: Border,
     poses: wp.array[wp.vec4d],
     half: wp.vec2d,
     furthest: wp.float64,
@@ -462,8 +444,8 @@ def box_margins(
         cell = cell_of(grid, at[0], at[1])
         if cell < 0 or grid.count[cell] < 0:
             known = wp.bool(False)
-        elif sides[cell] <= wp.int8(0) or grid.nearest[cell] - off_middle(grid, at[0], at[1]) < least:
-            margin = margin_at(grid, normal_start, normal_end, sides, cell, at[0], at[1])
+        elif border.sides[cell] <= wp.int8(0) or grid.nearest[cell] - off_middle(grid, at[0], at[1]) < least:
+            margin = margin_at(grid, border, cell, at[0], at[1])
             known = known and not wp.isnan(margin)
             least = wp.min(least, margin)
     margins[i] = wp.where(known, least, wp.float64(wp.nan))
@@ -472,9 +454,7 @@ def box_margins(
 @wp.kernel
 def first_steps_outside(
     grid: Grid,
-    normal_start: wp.array[wp.vec2d],
-    normal_end: wp.array[wp.vec2d],
-    sides: wp.array[wp.int8],
+    border: Border,
     poses: wp.array2d[wp.vec4d],
     half: wp.vec2d,
     floor: wp.float64,
@@ -489,8 +469,8 @@ def first_steps_outside(
             cell = cell_of(grid, at[0], at[1])
             if cell < 0 or grid.count[cell] < 0:
                 found = wp.int32(-2)
-            elif sides[cell] <= wp.int8(0):
-                margin = margin_at(grid, normal_start, normal_end, sides, cell, at[0], at[1])
+            elif border.sides[cell] <= wp.int8(0):
+                margin = margin_at(grid, border, cell, at[0], at[1])
                 if wp.isnan(margin):
                     found = wp.int32(-2)
                 elif margin < floor and found == -1:
