@@ -11,6 +11,7 @@ from alpamayo_sim.warp_runtime import wp
 Array = np.ndarray
 CELL = 1.0  # m
 TILE = 6  # cells a side
+ROUGH = 16  # cells a side of a tile whose cells are given its whole list
 TOGETHER = 1024  # cells that are worked out at once
 BATCH = 8  # candidates that are looked at at once
 BATCHES = 1 << 16  # that there is room for at first; memory that is never written to is never taken
@@ -45,24 +46,42 @@ class SegmentGrid:
         self._shape = np.ceil((high - low) / self._cell).astype(np.int64)
         self._first = np.zeros(int(np.prod(self._shape)), np.int32)
         self._count = np.full(len(self._first), -1, np.int32)
-        self._nearest = np.zeros(len(self._first))
+        self._nearest, self._rough = np.zeros(len(self._first)), np.zeros(len(self._first), bool)
         self._inverse = 1.0 / np.maximum(self.length**2, 1e-12)
         self._data = np.column_stack([self.start, self.step, self._inverse, self.way, np.arange(len(start))])
         self._candidates, self._batches = np.zeros((BATCHES, BATCH), np.int32), np.zeros((BATCHES, 8, BATCH))
         self._used = 0
-        self._tiles: dict[int, Array] = {}
+        self._tiles: dict[tuple[int, int], Array] = {}
 
     def fill(self, xy: Float64[Array, "n 2"]) -> Int32[Array, " cells"]:
         """Work out the cells of these points that are not known yet, inside of the grid, and say which they are."""
-        cell = np.floor((xy - self._low) / self._cell).astype(np.int64)
-        cell = cell[((cell >= 0) & (cell < self._shape)).all(axis=1)]
-        number = np.unique(cell[:, 0] * self._shape[1] + cell[:, 1])
-        number = number[self._count[number] < 0].astype(np.int32)
-        if not len(number):
-            return number
+        number = self._unknown(xy)
         for first in range(0, len(number), TOGETHER):
             self._work_out(number[first : first + TOGETHER])
         return number
+
+    def fill_roughly(self, xy: Float64[Array, "n 2"]) -> Int32[Array, " cells"]:
+        """The same at once and for a while: more than need be looked at, for all cells around; for few questions."""
+        number = self._unknown(xy)
+        if len(number):
+            column, row = np.divmod(number, self._shape[1])
+            tile = np.unique(column // ROUGH * self._shape[1] + row // ROUGH)
+            for key, segments in zip(tile.tolist(), self._tile_lists(tile, ROUGH), strict=True):
+                self._write_roughly(key, segments)
+        return number
+
+    def forget_rough(self) -> None:
+        """Work out anew what has been filled roughly, when it is asked for next."""
+        if self._rough.any():
+            self._count[self._rough] = -1
+            self._rough[:] = False
+
+    def _unknown(self, xy: Float64[Array, "n 2"]) -> Int32[Array, " cells"]:
+        """Cells of points, inside of the grid, that are not known yet."""
+        cell = np.floor((xy - self._low) / self._cell).astype(np.int64)
+        cell = cell[((cell >= 0) & (cell < self._shape)).all(axis=1)]
+        number = np.unique(cell[:, 0] * self._shape[1] + cell[:, 1])
+        return number[self._count[number] < 0].astype(np.int32)
 
     @property
     def cells(self) -> int:
@@ -100,6 +119,19 @@ class SegmentGrid:
         batches = candidates[np.arange(candidates.shape[1]) < counts[:, None]].reshape(-1, BATCH)
         counts //= BATCH
         self._first[number], self._count[number] = self._used + np.cumsum(counts) - counts, counts
+        self._write(batches)
+
+    def _write_roughly(self, tile: int, segments: Int32[Array, " n"]) -> None:
+        """Give those cells of a tile that are not known yet its whole list."""
+        column, row = (ROUGH * i + np.arange(ROUGH) for i in divmod(tile, int(self._shape[1])))
+        cells = (column[column < self._shape[0], None] * self._shape[1] + row[row < self._shape[1]]).ravel()
+        cells = cells[self._count[cells] < 0]
+        batches = np.pad(segments, (0, -len(segments) % BATCH), mode="edge").reshape(-1, BATCH)
+        self._first[cells], self._count[cells], self._rough[cells] = self._used, len(batches), True
+        self._write(batches)
+
+    def _write(self, batches: Int32[Array, "n 8"]) -> None:
+        """Put batches of candidates behind those that there are."""
         new = slice(self._used, self._used + len(batches))
         self._used = new.stop
         self._grow()
@@ -122,18 +154,19 @@ class SegmentGrid:
         """For each cell where its tile's list begins and how long it is, and the lists of all tiles on end."""
         column, row = np.divmod(number, self._shape[1])
         tile, back = np.unique(column // TILE * self._shape[1] + row // TILE, return_inverse=True)
-        lists = self._tile_lists(tile)
+        lists = self._tile_lists(tile, TILE)
         counts = np.array([len(part) for part in lists], np.int32)
         first = (np.cumsum(counts) - counts).astype(np.int32)
         return first[back], counts[back], np.concatenate(lists)
 
-    def _tile_lists(self, tile: Int64[Array, " n"]) -> list[Array]:
-        """Segments of each tile of ``TILE`` cells a side; those not known yet are asked of the tree."""
-        keys: list[int] = tile.tolist()
+    def _tile_lists(self, tile: Int64[Array, " n"], cells: int) -> list[Array]:
+        """Segments of each tile of so many cells a side; those not known yet are asked of the tree."""
+        keys = [(cells, int(number)) for number in tile]
         new = [key for key in keys if key not in self._tiles]
         if new:
-            side = self._cell * TILE
-            middles = self._low + side * (np.stack(np.divmod(new, self._shape[1]), axis=1) + 0.5)
+            side = self._cell * cells
+            numbers = [number for _, number in new]
+            middles = self._low + side * (np.stack(np.divmod(numbers, self._shape[1]), axis=1) + 0.5)
             _, nearest = self._tree.query_nearest(shapely.points(middles), return_distance=True, all_matches=False)
             reach = nearest + side * np.sqrt(2.0) + 2.0 * self._turn_cost + 1e-9
             low, high = middles - reach[:, None], middles + reach[:, None]

@@ -12,6 +12,7 @@ from alpamayo_sim.scene import Lane, RoadMap, Route
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
+MANY = 2000  # poses; for so many it pays to know each cell well
 
 
 @lru_cache(maxsize=8)
@@ -68,11 +69,15 @@ class LaneField:
 
         count = len(boxes)
         lane, (s, offset, turned, distance) = np.empty(count, np.int64), np.empty((4, count))
+        fill = self._grid.fill_roughly
+        if count > MANY:
+            fill = self._grid.fill
+            self._grid.forget_rough()
         while True:
             inputs = [self._grid.struct, self._struct, boxes, cost, lane, s, offset, turned, distance]
             wp.launch(nearest_lanes, dim=count, inputs=inputs, device="cpu")
             least = int(lane.min(initial=0))
-            if least == 0 or not len(self._grid.fill(boxes[lane == UNKNOWN, :2])):
+            if least == 0 or not len(fill(boxes[lane == UNKNOWN, :2])):
                 break
         result = LaneMatch(index=lane, s=s, offset=offset, heading=turned, distance=distance)
         if least < 0:
