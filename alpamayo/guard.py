@@ -31,7 +31,7 @@ from alpamayo.validator.situation import Traffic, oriented, plans_in_world
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import arc_length, from_frame, interpolate, polyline_headings, project, to_frame, wrap_angle
+from alpamayo_sim.geometry import arc_length, from_frame, interpolate, polyline_headings, to_frame, wrap_angle
 from alpamayo_sim.map_index import index_of
 from alpamayo_sim.scene import Scene
 from alpamayo_sim.warp_runtime import wp
@@ -50,7 +50,7 @@ PLACES = 48  # on a path at which it is looked whether someone is in the way
 ROOM_BESIDE = 1.0  # m; beside others on the way around
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
-CORRIDOR = 12.0  # m
+CORRIDOR = 16.0  # m
 ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
 AFTERWARDS = TIMES[-1] + 0.4 * np.arange(26)  # s; when nobody should run into an ego that has stopped
 FITS = 1.0  # m and m/s; a plan from which the ego is off by more is given up
@@ -144,9 +144,9 @@ class Guard:
 
     def _warm_up(self) -> None:
         """Load the compiled loops and the grids now, so that the first decision does not wait for them."""
-        from alpamayo.validator.kernels import boxes, dangers, grids, meetings
+        from alpamayo.validator.kernels import boxes, dangers, forecasts, grids, meetings
 
-        for loops in (boxes, dangers, grids, meetings):
+        for loops in (boxes, dangers, forecasts, grids, meetings):
             wp.load_module(module=loops, device="cpu")
         if self.scene.road_map.lanes:
             here = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
@@ -221,12 +221,20 @@ class Guard:
         return on + ease[:, None] * np.array([apart[0], apart[1], turn])
 
     def _route_s(self, truth: Truth) -> float:
+        """Arc length of the ego's place on the route, looked for beside the nearest point."""
         assert self._route is not None
         knots, path = self._route
-        here = truth.ego_pose[None, :2].astype(np.float64)
-        nearest = int(np.argmin(np.square(path[:, :2] - here).sum(axis=1)))
-        first = max(nearest - 1, 0)
-        return float(knots[first] + project(path[first : nearest + 2], here)[0][0])
+        x, y = float(truth.ego_pose[0]), float(truth.ego_pose[1])
+        nearest = int(np.argmin((path[:, 0] - x) ** 2 + (path[:, 1] - y) ** 2))
+        feet = []
+        for i in range(max(nearest - 1, 0), min(nearest + 1, len(path) - 1)):
+            (a, b, _), (c, d, _) = path[i : i + 2].tolist()
+            along = (c - a) ** 2 + (d - b) ** 2
+            part = ((x - a) * (c - a) + (y - b) * (d - b)) / along if along > 0.0 else 0.0
+            part = min(max(part, 0.0), 1.0)
+            off = math.hypot(x - a - part * (c - a), y - b - part * (d - b))
+            feet.append((off, float(knots[i] + part * (knots[i + 1] - knots[i]))))
+        return min(feet)[1]
 
     def _forecast(self, truth: Truth) -> Traffic:
         """The forecast of those who can come near in the time that is looked at."""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,11 @@ class StopPlanner:
         if speed < 0.05:
             return Stop(np.zeros(PLAN_STEPS + 1), np.zeros(PLAN_STEPS + 1), 0.0)
         a = float(np.clip(acceleration, -self._grip, self._grip))
-        free = [speed * T + 0.5 * a * T**2, speed + a * T, np.full(STEPS, a)]  # without any jerk
+        if np.any(_shortest(speed, a, self._grip) > limit[2::2] + 1e-6):
+            return None
+        free = _coasting(speed, a)
         low, high = self._bounds(a, free, limit)
-        if np.any(low > high) or np.any(self._shortest(speed, a) > limit[2::2] + 1e-6):
+        if np.any(low > high):
             return None
         cost = 2.0 * (TIME * free[1] @ self._reach[1] + GENTLE * free[2] @ self._reach[2])
         self._solver.update(q=cost, l=low, u=high)
@@ -77,19 +79,7 @@ class StopPlanner:
         fits = np.all(stop.way <= limit + SLACK) and stop.speed[-1] <= SLACK and stop.hardest <= self._grip + SLACK
         return stop if fits else None
 
-    def _shortest(self, speed: float, acceleration: float) -> Float64[Array, "32"]:
-        """The least way (m) at each time, the brakes on as fast and as hard as may be; infinite without rest."""
-        onset = (acceleration + self._grip) / JERK
-        rising = np.minimum(T, onset)
-        v = speed + acceleration * rising - 0.5 * JERK * rising**2 - self._grip * (T - rising)
-        if v[-1] > 0.0:
-            return np.full(STEPS, np.inf)
-        way = speed * rising + 0.5 * acceleration * rising**2 - JERK * rising**3 / 6.0
-        then = speed + acceleration * rising - 0.5 * JERK * rising**2
-        way += then * (T - rising) - 0.5 * self._grip * (T - rising) ** 2
-        return np.maximum.accumulate(np.maximum(way, 0.0))
-
-    def _bounds(self, acceleration: float, free: list[Array], limit: Array) -> tuple[Array, Array]:
+    def _bounds(self, acceleration: float, free: tuple[Array, Array, Array], limit: Array) -> tuple[Array, Array]:
         """Bounds of what the jerk has to add to the way, the speed and the acceleration, and of the jerk itself."""
         none, jerk = np.full(STEPS, np.inf), np.full(STEPS, JERK)
         rest = np.where(T[-1] > T, np.inf, 0.0)
@@ -118,6 +108,26 @@ class StopPlanner:
         solver = osqp.OSQP()
         solver.setup(sparse.triu(2.0 * cost, format="csc"), np.zeros(STEPS), rows, -wide, wide, **SETTINGS)
         return solver
+
+
+@lru_cache(maxsize=1)
+def _coasting(speed: float, acceleration: float) -> tuple[Array, Array, Array]:
+    """Way, speed and acceleration at each time without any jerk."""
+    return speed * T + 0.5 * acceleration * T**2, speed + acceleration * T, np.full(STEPS, acceleration)
+
+
+@lru_cache(maxsize=1)
+def _shortest(speed: float, acceleration: float, grip: float) -> Float64[Array, "32"]:
+    """The least way (m) at each time, the brakes on as fast and as hard as may be; infinite without rest."""
+    onset = (acceleration + grip) / JERK
+    rising = np.minimum(T, onset)
+    v = speed + acceleration * rising - 0.5 * JERK * rising**2 - grip * (T - rising)
+    if v[-1] > 0.0:
+        return np.full(STEPS, np.inf)
+    way = speed * rising + 0.5 * acceleration * rising**2 - JERK * rising**3 / 6.0
+    then = speed + acceleration * rising - 0.5 * JERK * rising**2
+    way += then * (T - rising) - 0.5 * grip * (T - rising) ** 2
+    return np.maximum.accumulate(np.maximum(way, 0.0))
 
 
 def _driven(jerk: Array, speed: float, acceleration: float) -> Stop:

@@ -13,7 +13,6 @@ from alpamayo.validator.packed import Others
 from alpamayo.validator.rules.area import FURTHEST
 from alpamayo.validator.situation import Traffic, oriented
 from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
-from alpamayo_sim.geometry import wrap_angle
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
@@ -146,8 +145,8 @@ def free_ways(
 
     first = np.empty((len(paths), len(rooms), len(TIMES)), np.int32)
     half, rear = wp.vec2d(*(0.5 * size)), float(REAR_AXLE * size[0])
-    spread = s[:, -1] - s[:, 0]
-    inputs = [oriented(paths), half, rear, np.array(rooms), spread, *there.inputs[:3], first]
+    low, high = paths[..., :2].min(axis=1), paths[..., :2].max(axis=1)
+    inputs = [oriented(paths), half, rear, np.array(rooms), low, high, *there.inputs, first]
     wp.launch(first_blocked, dim=first.shape, inputs=inputs, device="cpu")
     ends = np.concatenate([np.zeros((len(s), 1)), s[:, :-1], np.full((len(s), 1), np.inf)], axis=1)
     return np.take_along_axis(ends[:, None], first, axis=2)
@@ -165,13 +164,12 @@ def _off_road(motions: Motions, area: DrivableField, floor: float) -> Float64[Ar
     return np.where(first >= 0, TIMES[first], np.inf)
 
 
-def along(pose: Array, way: Array, s: Array) -> Float64[Array, "n 65 3"]:
+def along(
+    pose: Float64[Array, "n m 3"], way: Float64[Array, "n m"], s: Float64[Array, "n t"]
+) -> Float64[Array, "n t 3"]:
     """Poses at the arc lengths ``s`` of each path with the arc lengths ``way``, held at both ends."""
-    row = np.arange(len(pose))[:, None]
-    at = np.clip((way[:, None, :] <= s[..., None]).sum(axis=-1) - 1, 0, way.shape[1] - 2)
-    start, length = way[row, at], way[row, at + 1] - way[row, at]
-    part = np.clip((s - start) / np.maximum(length, 1e-9), 0.0, 1.0)[..., None]
-    a, b = pose[row, at], pose[row, at + 1]
-    step = b - a
-    step[..., 2] = wrap_angle(step[..., 2])
-    return a + part * step
+    from alpamayo.validator.kernels.dangers import poses_along
+
+    out = np.empty((*s.shape, 3))
+    wp.launch(poses_along, dim=len(pose), inputs=[pose, way, s, out], device="cpu")
+    return out

@@ -12,6 +12,9 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 ZERO = wp.constant(wp.float64(0.0))
 HALF = wp.constant(wp.float64(0.5))
+ONE = wp.constant(wp.float64(1.0))
+SHORT = wp.constant(wp.float64(1.0e-9))
+TURN = wp.constant(wp.float64(2.0 * math.pi))
 COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
 STEPS_A_BLOCK = wp.constant(BLOCK)
 LONG, TIGHT, PAST = wp.constant(wp.uint8(0)), wp.constant(wp.uint8(1)), wp.constant(wp.uint8(2))
@@ -106,29 +109,55 @@ def first_blocked(
     half: wp.vec2d,
     rear: wp.float64,
     rooms: wp.array[wp.float64],
-    spread: wp.array[wp.float64],
+    low: wp.array[wp.vec2d],
+    high: wp.array[wp.vec2d],
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
+    bounds: wp.array3d[wp.float64],
     first: wp.array3d[wp.int32],
 ):
     """First of the places on each path at which a box overlaps somebody at each step; their number if there is none.
 
-    The box is longer at both ends by each of the ``rooms``; places of a path are at most its ``spread`` from the
-    first one. Who is behind that at the first step does not count.
+    The box is longer at both ends by each of the ``rooms``; ``low`` and ``high`` are corners of an upright rectangle
+    around the places. Who is behind the first place at the first step does not count.
     """
     p, r, t = wp.tid()
     box = wp.vec2d(half[0] + rooms[r], half[1])
     radius = wp.length(box)
     found = wp.int32(places.shape[1])
-    for a in range(others.shape[0]):
-        q = others[a, t]
-        reach = radius + wp.length(halves[a])
-        far = wp.length(place(q) - place(places[p, 0])) > spread[p] + reach
-        if not far and valid[a, t] != wp.uint8(0) and cosine_to(places[p, 0], rear, others[a, 0]) >= COS_BEHIND:
-            for i in range(found):
-                near = wp.length_sq(place(q) - place(places[p, i])) < reach * reach
-                if near and box_separation(places[p, i], box, q, halves[a]) < ZERO:
-                    found = wp.int32(i)
-                    break
+    for word in range((others.shape[0] + 63) // 64):
+        near = who_is_near(low[p], high[p], radius, bounds, t / STEPS_A_BLOCK, 64 * word)
+        while near != NOBODY:
+            a = 64 * word + lowest_bit(near)
+            near = near & (near - BIT)
+            if valid[a, t] != wp.uint8(0) and cosine_to(places[p, 0], rear, others[a, 0]) >= COS_BEHIND:
+                reach = radius + wp.length(halves[a])
+                for i in range(found):
+                    close = wp.length_sq(place(others[a, t]) - place(places[p, i])) < reach * reach
+                    if close and box_separation(places[p, i], box, others[a, t], halves[a]) < ZERO:
+                        found = wp.int32(i)
+                        break
     first[p, r, t] = found
+
+
+@wp.kernel
+def poses_along(
+    poses: wp.array2d[wp.vec3d],
+    way: wp.array2d[wp.float64],
+    s: wp.array2d[wp.float64],
+    out: wp.array2d[wp.vec3d],
+):
+    """Poses at the arc lengths ``s`` of paths whose poses are at the arc lengths ``way``, held at both ends."""
+    i = wp.tid()
+    at = wp.int32(0)
+    last = wp.int32(way.shape[1]) - 2
+    for j in range(s.shape[1]):
+        while at < last and way[i, at + 1] <= s[i, j]:
+            at += 1
+        while at > 0 and way[i, at] > s[i, j]:
+            at -= 1
+        part = wp.clamp((s[i, j] - way[i, at]) / wp.max(way[i, at + 1] - way[i, at], SHORT), ZERO, ONE)
+        step = poses[i, at + 1] - poses[i, at]
+        step[2] = step[2] - TURN * wp.floor((step[2] + HALF * TURN) / TURN)
+        out[i, j] = poses[i, at] + part * step
