@@ -25,7 +25,7 @@ from alpamayo.validator.danger import (
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
 from alpamayo.validator.judge import CORE_RULES, score_plans
-from alpamayo.validator.lane_field import lane_field
+from alpamayo.validator.lane_field import lane_field, route_field
 from alpamayo.validator.packed import Others, packed_others
 from alpamayo.validator.situation import Traffic, oriented, plans_in_world
 from alpamayo.validator.verdict import Verdict
@@ -50,6 +50,7 @@ PLACES = 48  # on a path at which it is looked whether someone is in the way
 ROOM_BESIDE = 1.0  # m; beside others on the way around
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
+AROUND = 100.0  # m; so far the lanes are looked up before the first decision
 CORRIDOR = 16.0  # m
 ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
 AFTERWARDS = TIMES[-1] + 0.4 * np.arange(26)  # s; when nobody should run into an ego that has stopped
@@ -134,23 +135,27 @@ class Guard:
         self._speed: tuple[int, float] = (-2, 0.0)
         self._seen = _Seen(-2, {}, np.zeros(0), np.zeros(0))
         self._held: tuple[int, _Choice] | None = None
-        self._warm_up()
         self._route: tuple[Array, Array] | None = None
         self._route_margins: Float64[Array, " n"] | None = None
         if scene.route is not None:
             self._route = _spaced(scene.route.path)
             if self.area.known:
                 self.area.prepare(self._route[1][::4, :2], CORRIDOR)
+                self._route_margins = corner_margins(self.area, self._route[1], scene.ego.size[:2].astype(np.float64))
+        self._warm_up()
 
     def _warm_up(self) -> None:
-        """Load the compiled loops and the grids now, so that the first decision does not wait for them."""
+        """Load the compiled loops and the grids now, so that the first decisions do not wait for them."""
         from alpamayo.validator.kernels import boxes, dangers, forecasts, grids, meetings
 
         for loops in (boxes, dangers, forecasts, grids, meetings):
             wp.load_module(module=loops, device="cpu")
+        here = self.scene.ego.position[self.scene.ego.valid][0, :2].astype(np.float64)
         if self.scene.road_map.lanes:
-            here = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
-            lane_field(self.area.index).match(here, np.zeros(len(here)))
+            lane_field(self.area.index).prepare(here, AROUND)
+            self.forecaster.prepare(here, AROUND)
+        if self.scene.route is not None:
+            route_field(self.scene.route).prepare(here, AROUND)
 
     def check(self, decision: Decision, truth: Truth) -> GuardResult:
         """Decide which plan to drive.
@@ -198,8 +203,7 @@ class Guard:
         size = truth.ego_size[:2].astype(np.float64)
         floor = min(0.0, float(corner_margins(self.area, truth.ego_pose[None].astype(np.float64), size)[0]))
         if self._route is not None:
-            if self._route_margins is None:
-                self._route_margins = corner_margins(self.area, self._route[1], size)
+            assert self._route_margins is not None
             here = self._route_s(truth)
             first, last = np.searchsorted(self._route[0], [here - 2.0, here + ROUTE_AHEAD])
             floor = min(floor, float(self._route_margins[first:last].min(initial=0.0)))
@@ -320,20 +324,23 @@ class _Watch:
         if passes and not self.guard.goes_around:
             return self._candidate(chosen, "")
         held = self.guard.held(self.truth)
-        goes_on = held is not None and self.of(held.pose[None], held.speed[None]).clean[0]
-        if passes and not (goes_on and len(self._unhurt(np.array([chosen]))) == 0):
+        if passes and (not self._goes_on(held) or len(self._unhurt(np.array([chosen])))):
             return self._candidate(chosen, "")
         why = self._why(chosen)
-        if held is not None and goes_on and held.reason:
+        if held is not None and held.reason and self._goes_on(held):
             return replace(held, reason=f"{why}; keeps to the plan before")
         clean = self.drivable & self.danger.clean
         strong = np.flatnonzero(clean & self.leaves_room)
         if len(strong):
             roomy = self._unhurt(strong)
             return self._candidate(self._best(roomy if len(roomy) else strong), f"{why}; takes another candidate")
-        if held is not None and goes_on:
+        if held is not None and self._goes_on(held):
             return replace(held, reason=f"{why}; keeps to the plan before")
         return self._fallback(np.flatnonzero(clean), why)
+
+    def _goes_on(self, held: _Choice | None) -> bool:
+        """Whether there is a plan that is held on to, and it is still clean."""
+        return held is not None and bool(self.of(held.pose[None], held.speed[None]).clean[0])
 
     def _later(self, k: int) -> bool:
         """Whether it is time enough to decide later."""

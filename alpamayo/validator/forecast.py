@@ -44,6 +44,7 @@ class LaneForecaster:
     def __init__(self, index: MapIndex) -> None:
         self.index = index
         self._paths = Paths()
+        self._lines: dict[int, tuple[Float64[Array, "n 2"], float]] = {}
         self._sideways: dict[str, float] = {}
         self._last: _Intent | None = None
 
@@ -145,40 +146,57 @@ class LaneForecaster:
         start, sideways = np.zeros(count), np.zeros((count, 2))
         keys = zip(lanes.lane.tolist(), lanes.against.tolist(), strict=True)
         path[along] = [self._paths.row(key, self._path) for key in keys]
-        length = self._paths.lengths[path[along]]
-        start[along] = np.where(lanes.against, length - FURTHER - lanes.s, lanes.s)
+        start[along] = np.where(lanes.against, self._paths.own[path[along]] - lanes.s, lanes.s)
         offset[along], turn[along], sideways[along] = lanes.offset, lanes.turn, drift
         direction = velocity / np.maximum(speed, 1e-6)[:, None]
         return [pose, speed, direction, braking, self._paths.struct, path, start, offset, sideways, turn]
 
-    def _path(self, lane: int, against: bool) -> tuple[Array, Array]:
-        """Arc lengths and x, y, heading along a lane and on, at least ``FURTHER``; against it if asked."""
-        points = self.index.road_map.lanes[lane].centreline[:, :2].astype(np.float64)
-        own = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
-        points = points[::-1] if against else self._chain(lane, points, own + FURTHER)
-        return _with_headings(points, own + FURTHER)
+    def prepare(self, xy: Float64[Array, "2"], reach: float) -> None:
+        """Work out now the paths of all lanes that come within ``reach`` (m) of a place along both axes."""
+        for lane, each in enumerate(self.index.road_map.lanes):
+            if (np.abs(each.centreline[:, :2] - xy) < reach).all(axis=1).any():
+                self._paths.row((lane, False), self._path)
 
-    def _chain(self, lane: int, points: Array, length: float) -> Array:
-        """Centreline and straightest successors up to a length (m)."""
-        lanes, seen = self.index.road_map.lanes, {lane}
-        while np.linalg.norm(np.diff(points, axis=0), axis=1).sum() < length:
-            following = [self._by_id[name] for name in lanes[lane].successors if name in self._by_id]
-            following = [i for i in following if i not in seen]
+    def _path(self, lane: int, against: bool) -> "Path":
+        """A lane and what goes straightest on from it, ``FURTHER`` at least; against the traffic if asked."""
+        (points, own), seen = self._line(lane, against), {lane}
+        parts, length = [points], own
+        while length < own + FURTHER:
+            following = [i for i in self._connections[against][lane] if i not in seen]
             if not following:
                 break
             end = points[-1] - points[-2]
-            lane = min(following, key=lambda i: abs(_bend(end, lanes[i].centreline[:, :2])))
+            lane = min(following, key=lambda i: abs(_bend(end, self._line(i, against)[0])))
             seen.add(lane)
-            points = np.concatenate([points, lanes[lane].centreline[1:, :2].astype(np.float64)])
-        return points
+            points, more = self._line(lane, against)
+            parts.append(points[1:])
+            length += more
+        s, line = _with_headings(np.concatenate(parts), own + FURTHER)
+        return Path(own, s, line)
+
+    def _line(self, lane: int, against: bool) -> tuple[Float64[Array, "n 2"], float]:
+        """Points of a lane and its length (m), backwards if asked."""
+        if lane not in self._lines:
+            points = self.index.road_map.lanes[lane].centreline[:, :2].astype(np.float64)
+            self._lines[lane] = points, float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+        points, length = self._lines[lane]
+        return points[::-1] if against else points, length
 
     @cached_property
     def _lanes(self) -> LaneField:
         return lane_field(self.index)
 
     @cached_property
-    def _by_id(self) -> dict[str, int]:
-        return {lane.id: i for i, lane in enumerate(self.index.road_map.lanes)}
+    def _connections(self) -> tuple[list[list[int]], list[list[int]]]:
+        """Lanes that go on from each lane, and those that lead to it."""
+        lanes = self.index.road_map.lanes
+        number = {lane.id: i for i, lane in enumerate(lanes)}
+        after = [[number[name] for name in lane.successors if name in number] for lane in lanes]
+        before: list[list[int]] = [[] for _ in lanes]
+        for i, following in enumerate(after):
+            for j in following:
+                before[j].append(i)
+        return after, before
 
     @cached_property
     def _in_intersection(self) -> Bool[Array, " lanes"]:
@@ -210,23 +228,30 @@ class _Along:
     turn: Float64[Array, " n"]
 
 
+@dataclass(frozen=True, eq=False)
+class Path:
+    """x, y, heading (continuous) at the arc lengths ``s`` along a lane, ``own`` (m) long, and on."""
+
+    own: float
+    s: Float64[Array, " n"]
+    points: Float64[Array, "n 3"]
+
+
 class Paths:
-    """Paths by key, on end as the compiled loop takes them."""
+    """Paths by key, on end as the compiled loop takes them; ``own`` are the lengths (m) of the lanes they begin on."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[int, bool], int] = {}
-        self._s: list[Array] = []
-        self._points: list[Array] = []
-        self.lengths = np.zeros(0)
+        self._all: list[Path] = []
+        self.own = np.zeros(0)
 
-    def row(self, key: tuple[int, bool], make: Callable[[int, bool], tuple[Array, Array]]) -> int:
+    def row(self, key: tuple[int, bool], make: Callable[[int, bool], Path]) -> int:
         """The number of a path, which is made if it is not there yet."""
         if key not in self._rows:
-            s, points = make(*key)
+            path = make(*key)
             self._rows[key] = len(self._rows)
-            self._s.append(s)
-            self._points.append(points)
-            self.lengths = np.append(self.lengths, s[-1])
+            self._all.append(path)
+            self.own = np.append(self.own, path.own)
             self.__dict__.pop("struct", None)
         return self._rows[key]
 
@@ -236,10 +261,15 @@ class Paths:
         from alpamayo.validator.kernels import forecasts
 
         paths = forecasts.Paths()
-        first = np.cumsum([0, *(len(s) for s in self._s)])
+        first = np.cumsum([0, *(len(path.s) for path in self._all)])
+        s, points = np.zeros(first[-1]), np.zeros((first[-1], 3))
+        for path, begin in zip(self._all, first, strict=False):
+            s[begin : begin + len(path.s)], points[begin : begin + len(path.s)] = path.s, path.points
         paths.first = wp.array(first, dtype=wp.int32, device="cpu")
-        paths.s = wp.array(np.concatenate([[0.0], *self._s])[1:], dtype=wp.float64, device="cpu")
-        paths.points = wp.array(np.concatenate([np.zeros((1, 3)), *self._points])[1:], dtype=wp.vec3d, device="cpu")
+        paths.s, paths.points = (
+            wp.array(s, dtype=wp.float64, device="cpu"),
+            wp.array(points, dtype=wp.vec3d, device="cpu"),
+        )
         return paths
 
 

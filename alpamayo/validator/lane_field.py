@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.grid import SegmentGrid, shared
+from alpamayo.validator.grid import ROUGH, SegmentGrid, shared
 from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map_index import HEADING_COST, LaneMatch, MapIndex
 from alpamayo_sim.scene import Lane, RoadMap, Route
@@ -59,6 +59,11 @@ class LaneField:
         if heading is not None:
             boxes[:, 2], boxes[:, 3] = np.cos(heading), np.sin(heading)
         return self._match(boxes, 0.0 if heading is None else HEADING_COST)
+
+    def prepare(self, xy: Float64[Array, "2"], reach: float) -> None:
+        """Look up now, for few questions, what is within ``reach`` (m) of a place along both axes."""
+        side = np.arange(-reach, reach + ROUGH, ROUGH)
+        self._grid.fill_roughly((xy + np.stack(np.meshgrid(side, side), axis=-1)).reshape(-1, 2))
 
     def match_boxes(self, boxes: Float64[Array, "n 4"]) -> LaneMatch:
         """The same for boxes: x, y, cosine and sine of the heading."""
