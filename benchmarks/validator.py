@@ -116,7 +116,8 @@ def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
     plans, area = some_plans(count, max(truth.ego_speed, 8.0), rng), DrivableField(MapIndex(scene.road_map))
 
     def work() -> object:
-        return score_plans(scene, plans, 0.0, truth=truth, area=area, horizon=PLAN_DT * PLAN_STEPS, rules=RULES)
+        verdict = score_plans(scene, plans, 0.0, truth=truth, area=area, horizon=PLAN_DT * PLAN_STEPS, rules=RULES)
+        return dict(verdict.scores)
 
     seconds = cpu_seconds(work, 3)
     report(

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from alpamayo.validator.statistics import poisson_rate
-from alpamayo.validator.verdict import RuleResult, Score
+from alpamayo.validator.verdict import RuleResult, Score, Scores
 from alpamayo_sim.errors import InputError, unknown_name
 
 Array = np.ndarray
@@ -290,13 +290,10 @@ def gated_mean(parts: Parts, gates: tuple[str, ...], weights: Mapping[str, float
     return np.where((weight > 0.0) | any_gate, product * mean, np.nan)
 
 
-def scores_of(rules: Mapping[str, RuleResult]) -> dict[str, Score]:
-    """All formulas of which at least the collision and the progress parts were looked at."""
-    return {
-        name: score_of(rules, name, *formula)
-        for name, formula in FORMULAS.items()
-        if set(PDMS_GATES) | set(PDMS_WEIGHTS) <= set(rules)
-    }
+def scores_of(rules: Mapping[str, RuleResult]) -> Scores:
+    """All formulas, if at least the collision and the progress parts were looked at."""
+    known = set(PDMS_GATES) | set(PDMS_WEIGHTS) <= set(rules)
+    return Scores(tuple(FORMULAS) if known else (), lambda name: score_of(rules, name, *FORMULAS[name]))
 
 
 def score_of(rules: Mapping[str, RuleResult], name: str, gates: tuple[str, ...], weights: Mapping[str, float]) -> Score:

@@ -1,7 +1,7 @@
 """What the validator says: plain data, every sub-score with its margin, and no figure without its parts."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,13 +78,40 @@ class Score:
     formula: str = ""
 
 
+class Scores(Mapping[str, Score]):
+    """Scores by name, each worked out when it is first asked for."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], Score]) -> None:
+        self._names, self._make = tuple(names), make
+        self._made: dict[str, Score] = {}
+
+    def __getitem__(self, name: str) -> Score:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """What the validator says of K plans or of one episode (then K is 1). ``times`` (s) are of the timelines."""
 
     times: Float64[Array, " t"]
     rules: dict[str, RuleResult] = field(default_factory=dict)
-    scores: dict[str, Score] = field(default_factory=dict)
+    scores: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
