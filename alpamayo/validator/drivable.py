@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from alpamayo.validator.grid import SegmentGrid, shared
+from alpamayo.validator.grid import MANY, TILE, SegmentGrid, shared
 from alpamayo_sim.map_index import JOINED, MapIndex
 from alpamayo_sim.warp_runtime import wp
 
@@ -73,22 +73,26 @@ class DrivableField:
         """Work out all that is within ``reach`` (m) of a path now, so that no later question waits for it."""
         side = np.arange(-reach, reach + 1.0)
         offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-        self._fill((path[:, None] + offsets).reshape(-1, 2))
+        self._fill((path[:, None] + offsets).reshape(-1, 2), MANY + 1)
 
-    def _fill(self, xy: Float64[Array, "n 2"]) -> bool:
-        """Work out the cells of these points that are not known yet; whether there were any."""
+    def _fill(self, xy: Float64[Array, "n 2"], count: int) -> bool:
+        """Work out those cells of points that are not known, for ``count`` questions; whether there were any."""
         from alpamayo.validator.kernels.grids import cell_sides
 
+        if count <= MANY:
+            return len(self._grid.fill_roughly(xy, TILE)) > 0
         cells = self._grid.fill(xy)
         wp.launch(cell_sides, dim=len(cells), inputs=[self._grid.struct, self._border, cells], device="cpu")
         return len(cells) > 0
 
     def _launch(self, kernel: object, inputs: list[object], margin: Array, points: Callable[[Array], Array]) -> None:
         """Run a kernel; where it meets cells that are not known yet, fill them and run it again."""
+        if len(margin) > MANY:
+            self._grid.forget_rough()
         while True:
             wp.launch(kernel, dim=len(margin), inputs=[self._grid.struct, self._border, *inputs], device="cpu")
             unknown = np.isnan(margin)
-            if not unknown.any() or not self._fill(points(unknown)):
+            if not unknown.any() or not self._fill(points(unknown), len(margin)):
                 return
 
     @cached_property

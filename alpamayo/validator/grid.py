@@ -11,7 +11,7 @@ from alpamayo_sim.warp_runtime import wp
 Array = np.ndarray
 CELL = 1.0  # m
 TILE = 6  # cells a side
-ROUGH = 16  # cells a side of a tile whose cells are given its whole list
+MANY = 2000  # questions; for so many it pays to know each cell well
 TOGETHER = 1024  # cells that are worked out at once
 BATCH = 8  # candidates that are looked at at once
 BATCHES = 1 << 16  # that there is room for at first; memory that is never written to is never taken
@@ -60,18 +60,18 @@ class SegmentGrid:
             self._work_out(number[first : first + TOGETHER])
         return number
 
-    def fill_roughly(self, xy: Float64[Array, "n 2"]) -> Int32[Array, " cells"]:
-        """The same at once and for a while: more than need be looked at, for all cells around; for few questions."""
+    def fill_roughly(self, xy: Float64[Array, "n 2"], side: int) -> Int32[Array, " cells"]:
+        """The same at once and for a while: all cells of tiles of ``side`` cells get more candidates than they need."""
         number = self._unknown(xy)
         if len(number):
             column, row = np.divmod(number, self._shape[1])
-            tile = np.unique(column // ROUGH * self._shape[1] + row // ROUGH)
-            for key, segments in zip(tile.tolist(), self._tile_lists(tile, ROUGH), strict=True):
-                self._write_roughly(key, segments)
+            tile = np.unique(column // side * self._shape[1] + row // side)
+            for key, segments in zip(tile.tolist(), self._tile_lists(tile, side), strict=True):
+                self._write_roughly(key, side, segments)
         return number
 
     def forget_rough(self) -> None:
-        """Work out anew what has been filled roughly, when it is asked for next."""
+        """Work out well what has been filled roughly, when it is asked for next."""
         if self._rough.any():
             self._count[self._rough] = -1
             self._rough[:] = False
@@ -121,9 +121,9 @@ class SegmentGrid:
         self._first[number], self._count[number] = self._used + np.cumsum(counts) - counts, counts
         self._write(batches)
 
-    def _write_roughly(self, tile: int, segments: Int32[Array, " n"]) -> None:
+    def _write_roughly(self, tile: int, side: int, segments: Int32[Array, " n"]) -> None:
         """Give those cells of a tile that are not known yet its whole list."""
-        column, row = (ROUGH * i + np.arange(ROUGH) for i in divmod(tile, int(self._shape[1])))
+        column, row = (side * i + np.arange(side) for i in divmod(tile, int(self._shape[1])))
         cells = (column[column < self._shape[0], None] * self._shape[1] + row[row < self._shape[1]]).ravel()
         cells = cells[self._count[cells] < 0]
         batches = np.pad(segments, (0, -len(segments) % BATCH), mode="edge").reshape(-1, BATCH)

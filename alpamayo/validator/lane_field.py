@@ -5,14 +5,14 @@ from functools import cached_property, lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.grid import ROUGH, SegmentGrid, shared
+from alpamayo.validator.grid import MANY, SegmentGrid, shared
 from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map_index import HEADING_COST, LaneMatch, MapIndex
 from alpamayo_sim.scene import Lane, RoadMap, Route
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-MANY = 2000  # poses; for so many it pays to know each cell well
+TILE = 8  # cells a side, for few questions
 
 
 @lru_cache(maxsize=8)
@@ -62,8 +62,8 @@ class LaneField:
 
     def prepare(self, xy: Float64[Array, "2"], reach: float) -> None:
         """Look up now, for few questions, what is within ``reach`` (m) of a place along both axes."""
-        side = np.arange(-reach, reach + ROUGH, ROUGH)
-        self._grid.fill_roughly((xy + np.stack(np.meshgrid(side, side), axis=-1)).reshape(-1, 2))
+        side = np.arange(-reach, reach + TILE, TILE)
+        self._grid.fill_roughly((xy + np.stack(np.meshgrid(side, side), axis=-1)).reshape(-1, 2), TILE)
 
     def match_boxes(self, boxes: Float64[Array, "n 4"]) -> LaneMatch:
         """The same for boxes: x, y, cosine and sine of the heading."""
@@ -74,15 +74,13 @@ class LaneField:
 
         count = len(boxes)
         lane, (s, offset, turned, distance) = np.empty(count, np.int64), np.empty((4, count))
-        fill = self._grid.fill_roughly
         if count > MANY:
-            fill = self._grid.fill
             self._grid.forget_rough()
         while True:
             inputs = [self._grid.struct, self._struct, boxes, cost, lane, s, offset, turned, distance]
             wp.launch(nearest_lanes, dim=count, inputs=inputs, device="cpu")
             least = int(lane.min(initial=0))
-            if least == 0 or not len(fill(boxes[lane == UNKNOWN, :2])):
+            if least == 0 or not self._fill(boxes[lane == UNKNOWN, :2], count):
                 break
         result = LaneMatch(index=lane, s=s, offset=offset, heading=turned, distance=distance)
         if least < 0:
@@ -91,6 +89,10 @@ class LaneField:
             heading = np.arctan2(there[:, 3], there[:, 2]) if cost else None
             self._far(result, outside, self._index.nearest_lane(there[:, :2], heading))
         return result
+
+    def _fill(self, xy: Float64[Array, "n 2"], count: int) -> bool:
+        """Work out those cells of points that are not known, for ``count`` questions; whether there were any."""
+        return len(self._grid.fill(xy) if count > MANY else self._grid.fill_roughly(xy, TILE)) > 0
 
     @cached_property
     def _struct(self) -> object:
