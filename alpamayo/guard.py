@@ -50,7 +50,8 @@ PLACES = 48  # on a path at which it is looked whether someone is in the way
 ROOM_BESIDE = 1.0  # m; beside others on the way around
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
-AROUND = 60.0  # m; so far the lanes are looked up before the first decision
+WIDE, AROUND = 32.0, 60.0  # m; so far from the route borders and lanes are looked up before the first decision
+ROUTE_LOOK = 200  # m of the route beside which they are
 CORRIDOR = 16.0  # m
 ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
 AFTERWARDS = TIMES[-1] + 0.4 * np.arange(26)  # s; when nobody should run into an ego that has stopped
@@ -140,22 +141,23 @@ class Guard:
         if scene.route is not None:
             self._route = _spaced(scene.route.path)
             if self.area.known:
-                self.area.prepare(self._route[1][::4, :2], CORRIDOR)
+                self.area.prepare(self._route[1][::4, :2], CORRIDOR, WIDE)
                 self._route_margins = corner_margins(self.area, self._route[1], scene.ego.size[:2].astype(np.float64))
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Load the compiled loops and the grids now, so that the first decisions do not wait for them."""
+        """Load the compiled loops and look up the map now, so that the first decisions do not wait for that."""
         from alpamayo.validator.kernels import boxes, dangers, forecasts, grids, meetings
 
         for loops in (boxes, dangers, forecasts, grids, meetings):
             wp.load_module(module=loops, device="cpu")
-        here = self.scene.ego.position[self.scene.ego.valid][0, :2].astype(np.float64)
+        places = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
+        if self._route is not None:
+            places = np.concatenate([places, self._route[1][:ROUTE_LOOK:20, :2]])
+            route_field(self.scene.route).prepare(places, WIDE)
         if self.scene.road_map.lanes:
-            lane_field(self.area.index).prepare(here, AROUND)
-            self.forecaster.prepare(here, AROUND)
-        if self.scene.route is not None:
-            route_field(self.scene.route).prepare(here, AROUND)
+            lane_field(self.area.index).prepare(places, AROUND)
+            self.forecaster.prepare(places, AROUND)
 
     def check(self, decision: Decision, truth: Truth) -> GuardResult:
         """Decide which plan to drive.

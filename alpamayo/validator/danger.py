@@ -93,16 +93,13 @@ def first_meetings(motions: Motions, there: Others) -> tuple[Int32[Array, " n"],
     from alpamayo.validator.kernels.dangers import meetings_to_avoid
 
     count = len(motions.pose)
-    standoff = np.empty(count)
-    standoff[:] = motions.standoff
-    wider = np.empty((count, 2))
-    wider[:] = 0.5 * np.asarray(motions.doubt)
-    when, whom = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
-    known = np.zeros((count, len(there.boxes)), np.uint8)
+    sizes = np.empty((count, 3))
+    sizes[:, 0], sizes[:, 1:] = motions.standoff, 0.5 * np.asarray(motions.doubt)
+    met, known = np.full((2, count), -1, np.int32), np.zeros((count, len(there.boxes)), np.uint8)
     half, rear = wp.vec2d(*(0.5 * motions.size)), float(REAR_AXLE * motions.size[0])
-    inputs = [motions.boxes, half, rear, standoff, wider, *there.inputs, known, when, whom]
+    inputs = [motions.boxes, half, rear, sizes, *there.inputs, known, met]
     wp.launch(meetings_to_avoid, dim=count, inputs=inputs, device="cpu")
-    return when, whom
+    return met[0], met[1]
 
 
 def braked(

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from alpamayo.validator.grid import MANY, TILE, SegmentGrid, shared
+from alpamayo.validator.grid import MANY, TILE, SegmentGrid, around, shared
 from alpamayo_sim.map_index import JOINED, MapIndex
 from alpamayo_sim.warp_runtime import wp
 
@@ -69,11 +69,10 @@ class DrivableField:
             first[rows] = np.where(outside.any(axis=1), np.argmax(outside, axis=1), -1)
         return first
 
-    def prepare(self, path: Float64[Array, "n 2"], reach: float) -> None:
-        """Work out all that is within ``reach`` (m) of a path now, so that no later question waits for it."""
-        side = np.arange(-reach, reach + 1.0)
-        offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-        self._fill((path[:, None] + offsets).reshape(-1, 2), MANY + 1)
+    def prepare(self, path: Float64[Array, "n 2"], reach: float, wide: float) -> None:
+        """Work out what is within ``reach`` (m) of a path now, and for few questions what is within ``wide`` (m)."""
+        self._fill(around(path, reach, 1.0), MANY + 1)
+        self._grid.fill_roughly(around(path, wide, TILE), TILE)
 
     def _fill(self, xy: Float64[Array, "n 2"], count: int) -> bool:
         """Work out those cells of points that are not known, for ``count`` questions; whether there were any."""

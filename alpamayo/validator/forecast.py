@@ -142,20 +142,21 @@ class LaneForecaster:
     ) -> list[Any]:
         """How all go on, as the compiled loop takes it: straight on, and the last rows along their lanes."""
         count, along = len(pose), slice(len(pose) - len(lanes.rows), None)
-        path, offset, turn = np.full(count, -1, np.int32), np.zeros(count), np.zeros(count)
-        start, sideways = np.zeros(count), np.zeros((count, 2))
+        path, motion = np.full(count, -1, np.int32), np.zeros((count, 12))
         keys = zip(lanes.lane.tolist(), lanes.against.tolist(), strict=True)
         path[along] = [self._paths.row(key, self._path) for key in keys]
-        start[along] = np.where(lanes.against, self._paths.own[path[along]] - lanes.s, lanes.s)
-        offset[along], turn[along], sideways[along] = lanes.offset, lanes.turn, drift
-        direction = velocity / np.maximum(speed, 1e-6)[:, None]
-        return [pose, speed, direction, braking, self._paths.struct, path, start, offset, sideways, turn]
+        motion[:, :3], motion[:, 3:5] = pose, velocity / np.maximum(speed, 1e-6)[:, None]
+        motion[:, 5], motion[:, 6] = speed, braking
+        motion[along, 7] = np.where(lanes.against, self._paths.own[path[along]] - lanes.s, lanes.s)
+        motion[along, 8], motion[along, 9], motion[along, 10:] = lanes.offset, lanes.turn, drift
+        return [motion, path, self._paths.struct]
 
-    def prepare(self, xy: Float64[Array, "2"], reach: float) -> None:
-        """Work out now the paths of all lanes that come within ``reach`` (m) of a place along both axes."""
+    def prepare(self, xy: Float64[Array, "n 2"], reach: float) -> None:
+        """Work out now the paths of all lanes that come within ``reach`` (m) of points, both ways."""
         for lane, each in enumerate(self.index.road_map.lanes):
-            if (np.abs(each.centreline[:, :2] - xy) < reach).all(axis=1).any():
-                self._paths.row((lane, False), self._path)
+            if np.hypot(*(each.centreline[:, None, :2] - xy).T).min() < reach:
+                for against in (False, True):
+                    self._paths.row((lane, against), self._path)
 
     def _path(self, lane: int, against: bool) -> "Path":
         """A lane and what goes straightest on from it, ``FURTHER`` at least; against the traffic if asked."""

@@ -185,6 +185,12 @@ class SegmentGrid:
             self.__dict__.pop("_struct", None)
 
 
+def around(xy: Float64[Array, "n 2"], reach: float, spacing: float) -> Float64[Array, "m 2"]:
+    """Points at a spacing (m) within ``reach`` of others along both axes."""
+    side = np.arange(-reach, reach + spacing, spacing)
+    return (xy[:, None] + np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)).reshape(-1, 2)
+
+
 def shared(array: Array, dtype: object) -> object:
     """An array of the kernels with the memory of an array."""
     return wp.array(array, dtype=dtype, device="cpu", copy=False)

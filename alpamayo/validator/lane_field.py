@@ -5,7 +5,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.grid import MANY, SegmentGrid, shared
+from alpamayo.validator.grid import MANY, SegmentGrid, around, shared
 from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map_index import HEADING_COST, LaneMatch, MapIndex
 from alpamayo_sim.scene import Lane, RoadMap, Route
@@ -60,10 +60,9 @@ class LaneField:
             boxes[:, 2], boxes[:, 3] = np.cos(heading), np.sin(heading)
         return self._match(boxes, 0.0 if heading is None else HEADING_COST)
 
-    def prepare(self, xy: Float64[Array, "2"], reach: float) -> None:
-        """Look up now, for few questions, what is within ``reach`` (m) of a place along both axes."""
-        side = np.arange(-reach, reach + TILE, TILE)
-        self._grid.fill_roughly((xy + np.stack(np.meshgrid(side, side), axis=-1)).reshape(-1, 2), TILE)
+    def prepare(self, xy: Float64[Array, "n 2"], reach: float) -> None:
+        """Look up now, for few questions, what is within ``reach`` (m) of points along both axes."""
+        self._grid.fill_roughly(around(xy, reach, TILE), TILE)
 
     def match_boxes(self, boxes: Float64[Array, "n 4"]) -> LaneMatch:
         """The same for boxes: x, y, cosine and sine of the heading."""
@@ -73,15 +72,16 @@ class LaneField:
         from alpamayo.validator.kernels.grids import OUTSIDE, UNKNOWN, nearest_lanes
 
         count = len(boxes)
-        lane, (s, offset, turned, distance) = np.empty(count, np.int64), np.empty((4, count))
+        lane, match = np.empty(count, np.int64), np.empty((4, count))
         if count > MANY:
             self._grid.forget_rough()
         while True:
-            inputs = [self._grid.struct, self._struct, boxes, cost, lane, s, offset, turned, distance]
+            inputs = [self._grid.struct, self._struct, boxes, cost, lane, match]
             wp.launch(nearest_lanes, dim=count, inputs=inputs, device="cpu")
             least = int(lane.min(initial=0))
             if least == 0 or not self._fill(boxes[lane == UNKNOWN, :2], count):
                 break
+        s, offset, turned, distance = match
         result = LaneMatch(index=lane, s=s, offset=offset, heading=turned, distance=distance)
         if least < 0:
             outside = np.flatnonzero(lane == OUTSIDE)

@@ -31,33 +31,32 @@ def meetings_to_avoid(
     ego: wp.array2d[wp.vec4d],
     half: wp.vec2d,
     rear: wp.float64,
-    standoff: wp.array[wp.float64],
-    wider: wp.array[wp.vec2d],
+    sizes: wp.array[wp.vec3d],
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
     bounds: wp.array3d[wp.float64],
     state: wp.array2d[wp.uint8],
-    when: wp.array[wp.int32],
-    whom: wp.array[wp.int32],
+    met: wp.array2d[wp.int32],
 ):
-    """First step at which each motion overlaps somebody who is not behind it, and who that is; left as is if never.
+    """First step at which each motion overlaps somebody who is not behind it, and who that is; both -1 if never.
 
-    The box of motion k is longer in front by ``standoff`` [k], the others' half lengths and widths larger by
-    ``wider`` [k]. Who overlaps the box without its standoff at the first step does not count; against who is in
-    the standoff then the box without it counts. A pair whose first overlap is from behind does not count later
-    either. ``rear`` is how far the rear axle, from which directions are seen, is behind the centre; ``bounds``
-    [blocks, 4, a] are upright rectangles around the other's boxes in a block. ``state`` [k, a] is room for what is
-    known of a pair, zero at first.
+    Of ``sizes`` [k] the first is how much longer in front the box of motion k is, the others by how much the half
+    lengths and widths of others are larger. Who overlaps the box without its standoff at the first step does not
+    count; against who is in the standoff then the box without it counts. A pair whose first overlap is from behind
+    does not count later either. ``rear`` is how far the rear axle, from which directions are seen, is behind the
+    centre; ``bounds`` [blocks, 4, a] are upright rectangles around the other's boxes in a block. ``state`` [k, a] is
+    room for what is known of a pair, zero at first.
     """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
-    long_half = wp.vec2d(half[0] + HALF * standoff[k], half[1])
-    ahead = HALF * standoff[k]
+    ahead = HALF * sizes[k][0]
+    wider = wp.vec2d(sizes[k][1], sizes[k][2])
+    long_half = wp.vec2d(half[0] + ahead, half[1])
     # a circle about the box without its standoff that the longer one is in too
-    radius = wp.length(half) + standoff[k] + wp.length(wider[k])
+    radius = wp.length(half) + sizes[k][0] + wp.length(wider)
     for a in range(others.shape[0]):
-        its = halves[a] + wider[k]
+        its = halves[a] + wider
         reach = radius + wp.length(its)
         if valid[a, 0] != wp.uint8(0) and wp.length_sq(place(others[a, 0]) - place(ego[k, 0])) < reach * reach:
             if box_separation(ego[k, 0], half, others[a, 0], its) < ZERO:
@@ -80,7 +79,7 @@ def meetings_to_avoid(
             while near != NOBODY:
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - BIT)
-                its = halves[a] + wider[k]
+                its = halves[a] + wider
                 reach = radius + wp.length(its)
                 t = wp.int32(begin)
                 while t < end and state[k, a] != PAST:
@@ -97,9 +96,8 @@ def meetings_to_avoid(
                                 first = wp.int32(t)
                                 found = wp.int32(a)
                     t += 1
-        if found >= 0:
-            when[k] = first
-            whom[k] = found
+        met[0, k] = wp.where(found < 0, -1, first)
+        met[1, k] = found
         block += 1
 
 

@@ -62,29 +62,24 @@ def beside(paths: Paths, i: wp.int32, s: wp.float64, left: wp.float64) -> wp.vec
 
 @wp.kernel
 def go_on(
-    now: wp.array[wp.vec3d],
-    speed: wp.array[wp.float64],
-    direction: wp.array[wp.vec2d],
-    deceleration: wp.array[wp.float64],
-    paths: Paths,
+    motion: wp.array2d[wp.float64],
     path: wp.array[wp.int32],
-    start: wp.array[wp.float64],
-    offset: wp.array[wp.float64],
-    drift: wp.array[wp.vec2d],
-    turn: wp.array[wp.float64],
+    paths: Paths,
     bounds: Sideways,
     times: wp.array[wp.float64],
     poses: wp.array2d[wp.vec3d],
     velocity: wp.array2d[wp.vec2d],
 ):
-    """Poses and velocities of each at the ``times`` from ``now``: with no ``path`` (-1) in a line, else along it.
+    """Poses and velocities of each at ``times`` from now: with no ``path`` (-1) in a line, else along it.
 
-    Along a path ``offset`` is how far to its left it is, ``drift`` its speed sideways and how that grows; the
-    ``turn`` to it is eased out in the time for which a drift lasts.
+    A row of ``motion`` is the pose now (x, y, heading), the direction (x, y), the speed and the deceleration; then,
+    for a path, the arc length now, how far to its left, the turn to it, and the speed sideways and how that grows.
+    The turn is eased out in the time for which a drift lasts.
     """
     i = wp.tid()
     steps = wp.int32(poses.shape[1])
-    pose = now[i]
+    m = motion[i]
+    pose = wp.vec3d(m[0], m[1], m[2])
     away = wp.vec3d(ZERO, ZERO, ZERO)
     at = wp.int32(0)
     first = wp.int32(0)
@@ -93,19 +88,19 @@ def go_on(
         first = paths.first[path[i]]
         last = paths.first[path[i] + 1] - 1
         at = wp.int32(first)
-        while at < last - 1 and paths.s[at + 1] <= start[i]:
+        while at < last - 1 and paths.s[at + 1] <= m[7]:
             at += 1
-        away = pose - beside(paths, at, wp.clamp(start[i], paths.s[first], paths.s[last]), offset[i])
+        away = pose - beside(paths, at, wp.clamp(m[7], paths.s[first], paths.s[last]), m[8])
     for t in range(steps):
-        way = way_at(times[t], speed[i], deceleration[i])
+        way = way_at(times[t], m[5], m[6])
         if path[i] < 0:
-            poses[i, t] = wp.vec3d(pose[0] + way * direction[i][0], pose[1] + way * direction[i][1], pose[2])
+            poses[i, t] = wp.vec3d(m[0] + way * m[3], m[1] + way * m[4], m[2])
         else:
-            s = wp.clamp(start[i] + way, paths.s[first], paths.s[last])
+            s = wp.clamp(m[7] + way, paths.s[first], paths.s[last])
             while at < last - 1 and paths.s[at + 1] <= s:
                 at += 1
-            there = beside(paths, at, s, offset[i] + drift_at(times[t], drift[i][0], drift[i][1], bounds))
-            eased = wp.max(ONE - times[t] / bounds.lasting, ZERO) * turn[i]
+            there = beside(paths, at, s, m[8] + drift_at(times[t], m[10], m[11], bounds))
+            eased = wp.max(ONE - times[t] / bounds.lasting, ZERO) * m[9]
             poses[i, t] = wp.vec3d(there[0] + away[0], there[1] + away[1], there[2] + eased)
         if t > 0:
             step = poses[i, t] - poses[i, t - 1]

@@ -273,14 +273,12 @@ def nearest_lanes(
     poses: wp.array[wp.vec4d],
     cost: wp.float64,
     number: wp.array[wp.int64],
-    s: wp.array[wp.float64],
-    offset: wp.array[wp.float64],
-    heading: wp.array[wp.float64],
-    distance: wp.array[wp.float64],
+    match: wp.array2d[wp.float64],
 ):
     """Lane whose segment is the cheapest for each pose: its distance plus ``cost`` * (1 - cosine of the turn to it).
 
-    Poses are x, y, cosine and sine of the heading. The lane is -1 where the cell is not known, -2 off the grid.
+    Poses are x, y, cosine and sine of the heading. The rows of ``match`` are the arc length and offset on the lane, its
+    heading there and the distance to it. The lane is -1 where the cell is not known, -2 off the grid.
     """
     i = wp.tid()
     x = poses[i][0]
@@ -299,10 +297,10 @@ def nearest_lanes(
         way = grid.way[best]
         left = way[0] * (y - grid.start[best][1]) - way[1] * (x - grid.start[best][0])
         number[i] = lanes.number[best]
-        s[i] = lanes.s[best] + part * lanes.length[best]
-        offset[i] = wp.where(left == ZERO, ZERO, wp.sign(left) * away)
-        heading[i] = lanes.heading[best]
-        distance[i] = away
+        match[0, i] = lanes.s[best] + part * lanes.length[best]
+        match[1, i] = wp.where(left == ZERO, ZERO, wp.sign(left) * away)
+        match[2, i] = lanes.heading[best]
+        match[3, i] = away
 
 
 @wp.struct
