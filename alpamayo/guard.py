@@ -369,11 +369,12 @@ class _Watch:
 
         Where somebody will come to the place of the stop, as against the traffic, a way around comes before stopping.
         """
-        stop = self._stop(why)
-        if stop is not None and not self._is_run_into(stop.pose[-1]):
-            return stop
         braking = self._braking()
         ends = self.of(braking.pose, braking.speed)
+        hardest = ends.clean[-len(self._paths) :]
+        stop = self._stop(why) if hardest.any() else None  # no stop is shorter
+        if stop is not None and not self._is_run_into(stop.pose[-1]):
+            return stop
         for k in np.flatnonzero(ends.clean):
             if not self._is_run_into(braking.pose[k, -1]):
                 return _own(braking, k, f"{why}; brakes at {braking.rate[k]:.1f} m/s²")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64
 
+from alpamayo.validator.grid import shared
 from alpamayo.validator.lane_field import LaneField, lane_field
 from alpamayo.validator.places import lane_width
 from alpamayo.validator.situation import Traffic, is_static
@@ -243,34 +244,38 @@ class Paths:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[int, bool], int] = {}
-        self._all: list[Path] = []
-        self.own = np.zeros(0)
+        self._first, self.own = np.zeros(1, np.int32), np.zeros(0)
+        self._s, self._points = np.zeros(0), np.zeros((0, 3))
 
     def row(self, key: tuple[int, bool], make: Callable[[int, bool], Path]) -> int:
         """The number of a path, which is made if it is not there yet."""
         if key not in self._rows:
-            path = make(*key)
-            self._rows[key] = len(self._rows)
-            self._all.append(path)
-            self.own = np.append(self.own, path.own)
-            self.__dict__.pop("struct", None)
+            path, row = make(*key), len(self._rows)
+            self._rows[key] = row
+            begin, end = self._first[row], self._first[row] + len(path.s)
+            self._make_room(row + 1, end)
+            self._s[begin:end], self._points[begin:end] = path.s, path.points
+            self._first[row + 1], self.own[row] = end, path.own
         return self._rows[key]
+
+    def _make_room(self, rows: int, points: int) -> None:
+        """Room for so many paths and points; twice as many as are needed where there is not."""
+        if rows >= len(self._first) or points > len(self._s):
+            self._first = np.resize(self._first, max(len(self._first), 2 * rows))
+            self.own = np.resize(self.own, len(self._first))
+            more = max(2 * points - len(self._s), 0)
+            self._s = np.concatenate([self._s, np.zeros(more)])
+            self._points = np.concatenate([self._points, np.zeros((more, 3))])
+            self.__dict__.pop("struct", None)
 
     @cached_property
     def struct(self) -> Any:
-        """All of them as ``kernels.forecasts.Paths``."""
+        """All of them as ``kernels.forecasts.Paths``; it shares its memory with this."""
         from alpamayo.validator.kernels import forecasts
 
         paths = forecasts.Paths()
-        first = np.cumsum([0, *(len(path.s) for path in self._all)])
-        s, points = np.zeros(first[-1]), np.zeros((first[-1], 3))
-        for path, begin in zip(self._all, first, strict=False):
-            s[begin : begin + len(path.s)], points[begin : begin + len(path.s)] = path.s, path.points
-        paths.first = wp.array(first, dtype=wp.int32, device="cpu")
-        paths.s, paths.points = (
-            wp.array(s, dtype=wp.float64, device="cpu"),
-            wp.array(points, dtype=wp.vec3d, device="cpu"),
-        )
+        paths.first, paths.s = shared(self._first, wp.int32), shared(self._s, wp.float64)
+        paths.points = shared(self._points, wp.vec3d)
         return paths
 
 
@@ -293,14 +298,20 @@ def _bend(end: Array, following: Array) -> float:
 def _with_headings(points: Array, length: float) -> tuple[Array, Array]:
     """Arc lengths and x, y, heading (continuous) of a path, carried on straight up to ``length`` (m)."""
     step = np.diff(points, axis=0)
-    kept = np.concatenate([[True], np.linalg.norm(step, axis=1) > 1e-3])
-    points = points[kept]
-    step = np.diff(points, axis=0)
-    direction = step[-1] / np.linalg.norm(step[-1])
-    missing = max(length - float(np.linalg.norm(step, axis=1).sum()), 1.0)
-    points = np.concatenate([points, points[-1:] + missing * direction])
-    step = np.diff(points, axis=0)
-    knots = np.concatenate([[0.0], np.cumsum(np.linalg.norm(step, axis=1))])
-    heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
-    middle = np.concatenate([heading[:1], 0.5 * (heading[1:] + heading[:-1]), heading[-1:]])
-    return knots, np.column_stack([points, middle])
+    way = np.hypot(step[:, 0], step[:, 1])
+    if not (way > 1e-3).all():
+        points = points[np.concatenate([[True], way > 1e-3])]
+        step = np.diff(points, axis=0)
+        way = np.hypot(step[:, 0], step[:, 1])
+    s = np.zeros(len(points) + 1)
+    np.cumsum(way, out=s[1:-1])
+    missing = max(length - s[-2], 1.0)
+    s[-1] = s[-2] + missing
+    heading = np.arctan2(step[:, 1], step[:, 0])
+    if np.abs(np.diff(heading)).max(initial=0.0) > np.pi:
+        heading = np.unwrap(heading)
+    line = np.empty((len(s), 3))
+    line[:-1, :2], line[-1, :2] = points, points[-1] + missing / way[-1] * step[-1]
+    line[0, 2], line[-2:, 2] = heading[0], heading[-1]
+    line[1:-2, 2] = 0.5 * (heading[1:] + heading[:-1])
+    return s, line

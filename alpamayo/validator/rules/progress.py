@@ -114,12 +114,13 @@ def _behind_others(situation: Situation, field: LaneField, start: float) -> floa
     reach = 0.5 * (situation.size[1] + traffic.size[:, 1])
     beside = np.maximum(path.min(axis=0) - end, end - path.max(axis=0)).max(axis=1)
     near = np.flatnonzero(there & (beside <= reach))
-    at_end = field.match(end[near])
-    in_way = at_end.distance < reach[near]
-    whom, s = near[in_way], at_end.s[in_way]
-    gap = s - start - 0.5 * (situation.size[0] + traffic.size[whom, 0]) - STANDSTILL_GAP
-    ahead = field.match(traffic.pose[whom, 0, :2]).s > start
-    return float(gap[ahead].min(initial=np.inf))
+    if not len(near):
+        return np.inf
+    match = field.match(np.concatenate([end[near], traffic.pose[near, 0, :2]]))
+    s, now = match.s[: len(near)], match.s[len(near) :]
+    in_way = (match.distance[: len(near)] < reach[near]) & (now > start)
+    gap = s - start - 0.5 * (situation.size[0] + traffic.size[near, 0]) - STANDSTILL_GAP
+    return float(gap[in_way].min(initial=np.inf))
 
 
 def _multiplier(situation: Situation) -> Float64[Array, " k"]:
