@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from alpamayo.minimal_risk import Slowed, StopPlanner, swerves
 from alpamayo.validator.contacts import clearances_of
 from alpamayo.validator.danger import (
+    HASTE_TIME,
     TIMES,
     Danger,
     Motions,
@@ -48,6 +49,7 @@ STANDOFF = 2.0  # m; room in front that is kept where it can be, so that there i
 ROOMS = (STANDOFF, 0.3)  # m; the same for a stop, where there can be and where there is hardly any
 PLACES = 48  # on a path at which it is looked whether someone is in the way
 ROOM_BESIDE = 1.0  # m; beside others on the way around
+HASTE = 1.5  # m/s²; so much more or less than forecast may those get up or slow down who cross
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
 WIDE, AROUND = 32.0, 60.0  # m; so far from the route borders and lanes are looked up before the first decision
@@ -279,29 +281,32 @@ class _Watch:
         self.floor = guard.floor(truth)
         plans = decision.plans.astype(np.float64)
         self.pose, self.speed = plans_in_world(plans, truth.ego_pose.astype(np.float64), truth.ego_speed)
-        self.danger, self.leaves_room = self._outlook()
+        self.danger, self.leaves_room, self.crossing = self._outlook()
         self.drivable = drivable(self.pose, self.speed, guard.scene.environment.friction)
 
     def of(self, pose: Array, speed: Array) -> Danger:
         """What would become of motions."""
         return danger(Motions(pose, speed, self.size), self.traffic, self.others, self.guard.area, self.floor)
 
-    def _outlook(self) -> tuple[Danger, Bool[Array, " k"]]:
-        """What would become of the candidates, and which leave room.
+    def _outlook(self) -> tuple[Danger, Bool[Array, " k"], str]:
+        """What would become of the candidates, which leave room, and who may cross the way of the driver's choice.
 
-        Such a one, driven for 0.3 s and then braked at 4 m/s², comes to rest clean with 2 m in front.
+        One that leaves room, driven for 0.3 s and then braked at 4 m/s², comes to rest clean with 2 m in front.
         """
-        count = len(self.pose)
+        count, chosen = len(self.pose), slice(self.decision.chosen, self.decision.chosen + 1)
         rate = np.full(count, min(COMFORTABLE, self.guard.grip))
         pose, speed = braked(self.pose, self.speed, rate, DELAY)
         motions = Motions(
-            np.concatenate([self.pose, pose]),
-            np.concatenate([self.speed, speed]),
+            np.concatenate([self.pose, pose, self.pose[chosen]]),
+            np.concatenate([self.speed, speed, self.speed[chosen]]),
             self.size,
-            standoff=np.repeat([0.0, STANDOFF], count),
+            standoff=np.repeat([0.0, STANDOFF, 0.0], [count, count, 1]),
+            haste=np.repeat([0.0, HASTE], [2 * count, 1]),
         )
         found = danger(motions, self.traffic, self.others, self.guard.area, self.floor)
-        return found.take(slice(count)), found.take(slice(count, None)).clean
+        crosses = found.contact[-1] <= HASTE_TIME
+        who = self.traffic.ids[found.whom[-1]] if crosses else ""
+        return found.take(slice(count)), found.take(slice(count, 2 * count)).clean, who
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -324,11 +329,12 @@ class _Watch:
         chosen = self.decision.chosen
         passes = self.drivable[chosen] and (self.danger.clean[chosen] or self._later(chosen))
         if passes and not self.guard.goes_around:
-            return self._candidate(chosen, "")
+            way = self._give_way() if self.crossing else None
+            return self._candidate(chosen, "") if way is None else way
         held = self.guard.held(self.truth)
         if passes and (not self._goes_on(held) or len(self._unhurt(np.array([chosen])))):
             return self._candidate(chosen, "")
-        why = self._why(chosen)
+        why = "has little room" if passes else self._why(chosen)
         if held is not None and held.reason and self._goes_on(held):
             return replace(held, reason=f"{why}; keeps to the plan before")
         clean = self.drivable & self.danger.clean
@@ -339,6 +345,18 @@ class _Watch:
         if held is not None and self._goes_on(held):
             return replace(held, reason=f"{why}; keeps to the plan before")
         return self._fallback(np.flatnonzero(clean), why)
+
+    def _give_way(self) -> _Choice | None:
+        """The gentlest braking that keeps out of the way of one who may cross closer than he should."""
+        braking = self._braking()
+        motions = Motions(braking.pose, braking.speed, self.size, haste=HASTE)
+        found = danger(motions, self.traffic, self.others, self.guard.area, self.floor)
+        kept = np.isinf(found.off_road) & (found.contact > HASTE_TIME) & self.of(braking.pose, braking.speed).clean
+        if not kept.any():
+            return None
+        k = int(np.argmax(kept))
+        said = f"may be crossed by {self.crossing!r}; gives way, brakes at {braking.rate[k]:.1f} m/s²"
+        return _own(braking, k, said)
 
     def _goes_on(self, held: _Choice | None) -> bool:
         """Whether there is a plan that is held on to, and it is still clean."""

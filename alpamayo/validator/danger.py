@@ -16,6 +16,7 @@ from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
+HASTE_TIME = 2.5  # s
 TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)
 
 
@@ -24,7 +25,8 @@ class Motions:
     """N motions of the ego over the 65 times of a plan, in the world.
 
     The box of each is ``size`` (length, width), longer by its ``standoff`` (m) in front; to it the others are longer
-    and wider by its ``doubt`` (m).
+    and wider by its ``doubt`` (m), and those who cross its way (at more than 30 degrees) may have come further or less
+    far than they should, as if they sped up or braked at its ``haste`` (m/s²) for up to 2.5 s.
     """
 
     pose: Float64[Array, "n 65 3"]
@@ -32,6 +34,7 @@ class Motions:
     size: Float64[Array, "2"]
     standoff: Float64[Array, " n"] | float = 0.0
     doubt: Float64[Array, "n 2"] | tuple[float, float] = (0.0, 0.0)
+    haste: Float64[Array, " n"] | float = 0.0
 
     @cached_property
     def boxes(self) -> Float64[Array, "n 65 4"]:
@@ -93,11 +96,11 @@ def first_meetings(motions: Motions, there: Others) -> tuple[Int32[Array, " n"],
     from alpamayo.validator.kernels.dangers import meetings_to_avoid
 
     count = len(motions.pose)
-    sizes = np.empty((count, 3))
-    sizes[:, 0], sizes[:, 1:] = motions.standoff, 0.5 * np.asarray(motions.doubt)
+    sizes = np.empty((count, 4))
+    sizes[:, 0], sizes[:, 1:3], sizes[:, 3] = motions.standoff, 0.5 * np.asarray(motions.doubt), motions.haste
     met, known = np.full((2, count), -1, np.int32), np.zeros((count, len(there.boxes)), np.uint8)
     half, rear = wp.vec2d(*(0.5 * motions.size)), float(REAR_AXLE * motions.size[0])
-    inputs = [motions.boxes, half, rear, sizes, *there.inputs, known, met]
+    inputs = [motions.boxes, half, rear, sizes, HASTE_TIME, PLAN_DT, *there.inputs, known, met]
     wp.launch(meetings_to_avoid, dim=count, inputs=inputs, device="cpu")
     return met[0], met[1]
 

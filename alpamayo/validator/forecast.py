@@ -39,7 +39,7 @@ class LaneForecaster:
     hold their speed, or their deceleration down to rest, and drift on sideways for at most 3 s or a lane's width;
     a drift that has just grown goes on growing for 0.8 s.
     Everybody else goes straight on. Someone on a lane of an intersection, or turned by more than 10 degrees to
-    his lane, is there twice: along the lane, and straight on for 1.5 s.
+    his lane, is there twice: along the lane, and straight on for 1.5 s. So is a walker: going on, and standing.
     """
 
     def __init__(self, index: MapIndex) -> None:
@@ -70,14 +70,16 @@ class LaneForecaster:
         drift = self._drift(velocity[lanes.rows], lanes, [names[i] for i in lanes.rows], since)
         until = np.full(len(rows), np.inf)
         until[lanes.rows] = np.where(lanes.doubtful, SURE, 0.0)
-        straight = np.flatnonzero(until > 0.0)
-        order = np.concatenate([straight, lanes.rows])
+        straight, walkers = np.flatnonzero(until > 0.0), np.flatnonzero((speed > MOVES) & IS_WALKER[category])
+        order = np.concatenate([straight, walkers, lanes.rows])
+        pace = speed[order]
+        pace[len(straight) : len(straight) + len(walkers)] = 0.0
         self._last = _Intent(
             ids=tuple(names[i] for i in order),
             category=category[order],
             size=agents.size[rows[order], :2].astype(np.float64),
-            until=np.concatenate([until[straight], np.full(len(lanes.rows), np.inf)]),
-            motion=self._motion(pose[order], velocity[order], speed[order], braking[order], lanes, drift),
+            until=np.concatenate([until[straight], np.full(len(walkers) + len(lanes.rows), np.inf)]),
+            motion=self._motion(pose[order], velocity[order], pace, braking[order], lanes, drift),
         )
         return self.at(TIMES)
 

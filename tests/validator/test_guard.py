@@ -51,6 +51,26 @@ def test_no_intervention_without_reason(make):
         assert result.reason == ""
 
 
+def test_a_walker_may_stop_in_the_lane(make):
+    """By the time that the ego is there he would be across, if only he went on."""
+    there = make.scene(make.track("a", 15.0, 0.8, np.pi / 2, 1.5, **PERSON))
+    result = check(make, there, make.plan(10.0))
+    assert result.intervened
+    assert "'a'" in result.reason
+    early = make.scene(make.track("a", 30.0, 0.8, np.pi / 2, 1.5, **PERSON))
+    assert not check(make, early, make.plan(10.0)).intervened
+
+
+def test_one_who_crosses_closely_is_given_way(make):
+    """Forecast to be through just before the ego is there; a little slower, and he is not."""
+    through = make.scene(make.track("a", 24.0, -7.0, np.pi / 2, 6.0))
+    result = check(make, through, make.plan(10.0))
+    assert result.intervened
+    assert "may be crossed by 'a'" in result.reason
+    long_gone = make.scene(make.track("a", 24.0, 4.0, np.pi / 2, 6.0))
+    assert not check(make, long_gone, make.plan(10.0)).intervened
+
+
 def test_a_standing_ego_may_go(make):
     for name, world in harmless(make).items():
         if name == "somebody faster behind":

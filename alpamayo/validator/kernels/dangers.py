@@ -15,6 +15,7 @@ HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
 SHORT = wp.constant(wp.float64(1.0e-9))
 TURN = wp.constant(wp.float64(2.0 * math.pi))
+COS_CROSSING = wp.constant(wp.float64(math.cos(math.radians(30.0))))
 COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
 STEPS_A_BLOCK = wp.constant(BLOCK)
 LONG, TIGHT, PAST = wp.constant(wp.uint8(0)), wp.constant(wp.uint8(1)), wp.constant(wp.uint8(2))
@@ -26,12 +27,20 @@ def moved_ahead(pose: wp.vec4d, by: wp.float64) -> wp.vec4d:
     return wp.vec4d(pose[0] + by * pose[2], pose[1] + by * pose[3], pose[2], pose[3])
 
 
+@wp.func
+def moves(others: wp.array2d[wp.vec4d], a: wp.int32, t: wp.int32) -> wp.bool:
+    """Whether somebody is elsewhere than at the first step."""
+    return t > 0 and wp.length_sq(place(others[a, t]) - place(others[a, 0])) > ZERO
+
+
 @wp.kernel
 def meetings_to_avoid(
     ego: wp.array2d[wp.vec4d],
     half: wp.vec2d,
     rear: wp.float64,
-    sizes: wp.array[wp.vec3d],
+    sizes: wp.array[wp.vec4d],
+    until: wp.float64,
+    dt: wp.float64,
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
@@ -41,9 +50,10 @@ def meetings_to_avoid(
 ):
     """First step at which each motion overlaps somebody who is not behind it, and who that is; both -1 if never.
 
-    Of ``sizes`` [k] the first is how much longer in front the box of motion k is, the others by how much the half
-    lengths and widths of others are larger. Who overlaps the box without its standoff at the first step does not
-    count; against who is in the standoff then the box without it counts. A pair whose first overlap is from behind
+    Of ``sizes`` [k] the first is how much longer in front the box of motion k is, the next two by how much the half
+    lengths and widths of others are larger; the last is an acceleration, at which those who cross its way may get
+    further than they should or less far ``until`` a time. Who overlaps the box itself at the first step does not
+    count; against who overlaps all that the box itself counts, as they are. A pair whose first overlap is from behind
     does not count later either. ``rear`` is how far the rear axle, from which directions are seen, is behind the
     centre; ``bounds`` [blocks, 4, a] are upright rectangles around the other's boxes in a block. ``state`` [k, a] is
     room for what is known of a pair, zero at first.
@@ -54,14 +64,14 @@ def meetings_to_avoid(
     wider = wp.vec2d(sizes[k][1], sizes[k][2])
     long_half = wp.vec2d(half[0] + ahead, half[1])
     # a circle about the box without its standoff that the longer one is in too
-    radius = wp.length(half) + sizes[k][0] + wp.length(wider)
+    furthest = HALF * sizes[k][3] * until * until
+    radius = wp.length(half) + sizes[k][0] + wp.length(wider) + furthest
     for a in range(others.shape[0]):
-        its = halves[a] + wider
-        reach = radius + wp.length(its)
+        reach = radius + wp.length(halves[a])
         if valid[a, 0] != wp.uint8(0) and wp.length_sq(place(others[a, 0]) - place(ego[k, 0])) < reach * reach:
-            if box_separation(ego[k, 0], half, others[a, 0], its) < ZERO:
+            if box_separation(ego[k, 0], half, others[a, 0], halves[a]) < ZERO:
                 state[k, a] = PAST
-            elif box_separation(moved_ahead(ego[k, 0], ahead), long_half, others[a, 0], its) < ZERO:
+            elif box_separation(moved_ahead(ego[k, 0], ahead), long_half, others[a, 0], halves[a] + wider) < ZERO:
                 state[k, a] = TIGHT
     block = wp.int32(0)
     found = wp.int32(-1)
@@ -79,16 +89,20 @@ def meetings_to_avoid(
             while near != NOBODY:
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - BIT)
-                its = halves[a] + wider
-                reach = radius + wp.length(its)
+                reach = radius + wp.length(halves[a])
                 t = wp.int32(begin)
                 while t < end and state[k, a] != PAST:
                     away = place(others[a, t]) - place(ego[k, t])
                     if valid[a, t] != wp.uint8(0) and wp.length_sq(away) < reach * reach:
                         gap = wp.float64(0.0)
                         if state[k, a] == TIGHT:
-                            gap = box_separation(ego[k, t], half, others[a, t], its)
+                            gap = box_separation(ego[k, t], half, others[a, t], halves[a])
                         else:
+                            its = halves[a] + wider
+                            along = ego[k, t][2] * others[a, t][2] + ego[k, t][3] * others[a, t][3]
+                            if wp.abs(along) < COS_CROSSING and moves(others, a, t):
+                                time = wp.min(wp.float64(t) * dt, until)
+                                its[0] = its[0] + HALF * sizes[k][3] * time * time
                             gap = box_separation(moved_ahead(ego[k, t], ahead), long_half, others[a, t], its)
                         if gap < ZERO:
                             state[k, a] = PAST
