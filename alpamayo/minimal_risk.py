@@ -19,6 +19,7 @@ T = H * np.arange(1, STEPS + 1)
 JERK = 12.65  # m/s³; of the careful and competent driver of UN R157
 TIME, SMOOTH, GENTLE = 0.02, 0.02, 1.0  # weights of v², jerk² and a²
 SLACK = 0.05  # m, m/s, m/s²
+AT_REST = 0.02  # m/s
 ASIDE = (1.0, 2.0, 3.0, 4.0)  # m
 ASIDE_RATES = (1.0, 3.0, 5.0)  # m/s²
 ASIDE_ACCELERATION = 3.0  # m/s²; across
@@ -131,20 +132,16 @@ def _shortest(speed: float, acceleration: float, grip: float) -> Float64[Array, 
 
 
 def _driven(jerk: Array, speed: float, acceleration: float) -> Stop:
-    """What comes of jerks, step by step of a plan; rest is rest."""
-    way, v, a = np.zeros(PLAN_STEPS + 1), np.full(PLAN_STEPS + 1, float(speed)), acceleration
-    hardest = max(-a, 0.0)
-    for i in range(PLAN_STEPS):
-        u = float(np.clip(jerk[i // 2], -JERK, JERK))
-        ahead = v[i] * PLAN_DT + 0.5 * a * PLAN_DT**2 + u * PLAN_DT**3 / 6.0
-        v[i + 1] = v[i] + a * PLAN_DT + 0.5 * u * PLAN_DT**2
-        a += u * PLAN_DT
-        if v[i + 1] <= 0.02:
-            way[i + 1 :], v[i + 1 :] = way[i] + max(ahead, 0.0), 0.0
-            break
-        way[i + 1] = way[i] + max(ahead, 0.0)
-        hardest = max(hardest, -a)
-    return Stop(way, v, hardest)
+    """What comes of jerks in each step of a plan; rest is rest."""
+    u = np.repeat(np.clip(jerk, -JERK, JERK), 2)
+    a = acceleration + PLAN_DT * np.concatenate([[0.0], np.cumsum(u)])
+    v = speed + np.concatenate([[0.0], np.cumsum(a[:-1] * PLAN_DT + 0.5 * u * PLAN_DT**2)])
+    ahead = v[:-1] * PLAN_DT + 0.5 * a[:-1] * PLAN_DT**2 + u * PLAN_DT**3 / 6.0
+    way = np.concatenate([[0.0], np.cumsum(np.maximum(ahead, 0.0))])
+    rests = v[1:] <= AT_REST
+    last = int(np.argmax(rests)) if rests.any() else PLAN_STEPS
+    v[last + 1 :], way[last + 1 :] = 0.0, way[min(last + 1, PLAN_STEPS)]
+    return Stop(way, v, max(0.0, -float(a[: last + 1].min())))
 
 
 @dataclass(frozen=True, eq=False)

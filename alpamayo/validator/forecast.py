@@ -119,7 +119,7 @@ class LaneForecaster:
             rows=rows[kept],
             lane=lane,
             against=against,
-            doubtful=self._in_intersection[lane] | (np.abs(turn) > np.deg2rad(10.0)),
+            doubtful=self._lanes.in_intersection[lane] | (np.abs(turn) > np.deg2rad(10.0)),
             s=both.s[choice],
             offset=np.where(against, -both.offset[choice], both.offset[choice]),
             heading=both.heading[choice] + np.pi * against,
@@ -201,10 +201,6 @@ class LaneForecaster:
             for j in following:
                 before[j].append(i)
         return after, before
-
-    @cached_property
-    def _in_intersection(self) -> Bool[Array, " lanes"]:
-        return np.array([lane.in_intersection for lane in self.index.road_map.lanes])
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,7 @@ class LaneField:
         points = arrays.points[:, :2].astype(np.float64)
         self._index = index
         self.points = points
+        self.in_intersection = np.array([each.in_intersection for each in lanes])
         self.length = float(arc_length(lanes[0].centreline)[-1])  # m; of the first lane, as of a route
         lane = arrays.segment_polyline[rows].astype(np.int64)
         self._grid = SegmentGrid(points[first], points[first + 1], lane, HEADING_COST)

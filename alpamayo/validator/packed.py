@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator.situation import Situation, Traffic, oriented
+from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 BLOCK = 8  # steps that the compiled loops look at at once
@@ -86,13 +87,9 @@ def block_bounds(
     boxes: Float64[Array, "a t 4"], valid: Bool[Array, "a t"], halves: Float64[Array, "a 2"]
 ) -> Float64[Array, "blocks 4 a"]:
     """Upright rectangles (low x, low y, high x, high y) around boxes in each block of steps; none around nobody."""
-    begins = np.arange(0, boxes.shape[1], BLOCK)
-    c, s = np.abs(boxes[..., 2]), np.abs(boxes[..., 3])
-    length, width = halves[:, :1], halves[:, 1:]
-    bounds = np.empty((len(begins), 4, len(boxes)))
-    for axis, reach in enumerate((c * length + s * width, s * length + c * width)):
-        low, high = boxes[..., axis] - reach, boxes[..., axis] + reach
-        low[~valid], high[~valid] = np.inf, -np.inf
-        bounds[:, axis] = np.minimum.reduceat(low, begins, axis=1).T
-        bounds[:, axis + 2] = np.maximum.reduceat(high, begins, axis=1).T
+    from alpamayo.validator.kernels.boxes import bounds_of_blocks
+
+    bounds = np.empty((-(-boxes.shape[1] // BLOCK), 4, len(boxes)))
+    inputs = [boxes, halves, valid.view(np.uint8), bounds]
+    wp.launch(bounds_of_blocks, dim=(len(bounds), len(boxes)), inputs=inputs, device="cpu")
     return bounds

@@ -33,10 +33,10 @@ def places(situation: Situation, pose: Float64[Array, "n 3"]) -> Places:
     if count and situation.area.known:
         off_road = situation.area.box_margin(oriented(pose[:, None]), situation.size, 0.0)[:, 0] < 0.0
     if count and lanes:
-        match = lane_field(situation.index).match(pose[:, :2], pose[:, 2])
+        field = lane_field(situation.index)
+        match = field.match(pose[:, :2], pose[:, 2])
         several = lane_overhang(situation.index, match, pose, situation.size) > LANE_TOLERANCE
-        intersection = np.array([lane.in_intersection for lane in lanes])
-        crossing = intersection[match.index] & (match.index >= 0)
+        crossing = field.in_intersection[match.index] & (match.index >= 0)
     return Places(several, off_road, crossing)
 
 

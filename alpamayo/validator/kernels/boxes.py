@@ -6,6 +6,7 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
+FAR = wp.constant(wp.float64(1.0e300))
 ZERO = wp.constant(wp.float64(0.0))
 STEPS_A_BLOCK = wp.constant(BLOCK)
 NOBODY = wp.constant(wp.uint64(0))
@@ -93,6 +94,29 @@ def who_is_near(
 def lowest_bit(bits: wp.uint64) -> wp.int32:
     """Place of the lowest bit that is set, of one or more."""
     ...
+
+
+@wp.kernel
+def bounds_of_blocks(
+    boxes: wp.array2d[wp.vec4d],
+    halves: wp.array[wp.vec2d],
+    valid: wp.array2d[wp.uint8],
+    bounds: wp.array3d[wp.float64],
+):
+    """Upright rectangles around each one's boxes in each block of steps; where it is not there, around nothing."""
+    block, a = wp.tid()
+    low = wp.vec2d(FAR, FAR)
+    high = wp.vec2d(-FAR, -FAR)
+    for t in range(block * STEPS_A_BLOCK, wp.min((block + 1) * STEPS_A_BLOCK, wp.int32(boxes.shape[1]))):
+        if valid[a, t] != wp.uint8(0):
+            c = wp.abs(boxes[a, t][2])
+            s = wp.abs(boxes[a, t][3])
+            reach = wp.vec2d(c * halves[a][0] + s * halves[a][1], s * halves[a][0] + c * halves[a][1])
+            low = wp.min(low, place(boxes[a, t]) - reach)
+            high = wp.max(high, place(boxes[a, t]) + reach)
+    for axis in range(2):
+        bounds[block, axis, a] = low[axis]
+        bounds[block, 2 + axis, a] = high[axis]
 
 
 @wp.kernel
