@@ -1,5 +1,6 @@
 """Plans or an episode in, verdict out."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -110,12 +111,15 @@ def score_plans(
         rules: which rules to apply, by name, with their units.
 
     Raises:
-        InputError: plans of another shape or not finite, a time outside of the scene, a horizon not in (0, 6.4].
+        InputError: plans of another shape, a time outside of the scene, a horizon not in [0.4, 6.4], and whatever
+            is not finite: plans, the truth's ego, the reference.
     """
     plans = checked_plans(plans)
-    steps = round(horizon / PLAN_DT) + 1
+    steps = round(horizon / PLAN_DT) + 1 if math.isfinite(horizon) else 0
     if not 5 <= steps <= PLAN_STEPS + 1:
         raise InputError(f"horizon is {horizon} s, must be in [0.4, {PLAN_STEPS * PLAN_DT}]")
+    if reference is not None and not math.isfinite(reference):
+        raise InputError(f"reference is {reference} m, must be finite")
     step, pose, speed, size = _ego(scene, t, truth)
     if forecast is None:
         forecast = recorded(scene, step, PLAN_STEPS + 1) if truth is None else constant_velocity(truth)
@@ -221,13 +225,15 @@ def episode_reference(episode: "Episode") -> float | None:
 def _ego(scene: Scene, t: float, truth: Truth | None) -> tuple[int, Float64[Array, "3"], float, Float64[Array, "2"]]:
     """Step, pose, speed and size of the ego at the time of the plans."""
     if truth is not None:
-        size = np.asarray(truth.ego_size, np.float64)[:2]
-        return truth.step, np.asarray(truth.ego_pose, np.float64), float(truth.ego_speed), size
+        size, pose = np.asarray(truth.ego_size, np.float64)[:2], np.asarray(truth.ego_pose, np.float64)
+        if not np.isfinite([*size, *pose, truth.ego_speed]).all():
+            raise InputError(f"truth: the ego's pose {pose}, speed {truth.ego_speed} and size {size} must be finite")
+        return truth.step, pose, float(truth.ego_speed), size
     if abs(scene.dt - PLAN_DT) > 1e-6:
         raise InputError(
             f"scene {scene.id!r} has steps of {scene.dt} s; plans have {PLAN_DT} s: give the truth and a forecast"
         )
-    step, ego = round(t / scene.dt), scene.ego
+    step, ego = round(t / scene.dt) if math.isfinite(t) else -1, scene.ego
     if not 0 <= step < scene.steps or not ego.valid[step]:
         raise InputError(f"scene {scene.id!r} has no ego at {t} s; it has {scene.steps} steps of {scene.dt} s")
     pose = np.array([ego.position[step, 0], ego.position[step, 1], ego.heading[step]], np.float64)

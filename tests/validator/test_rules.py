@@ -293,7 +293,18 @@ def test_bad_plans_are_named(make, plans):
         score_plans(world, plans, 0.0, truth=make.truth(world))
 
 
-@pytest.mark.parametrize("kwargs", [{"t": 99.0}, {"t": -1.0}, {"horizon": 9.0}, {"horizon": 0.0}])
+@pytest.mark.parametrize("kwargs", [{"t": x} for x in (99.0, -1.0, np.nan)] + [{"horizon": x} for x in (9, 0, np.inf)])
 def test_bad_times_are_named(make, kwargs):
     with pytest.raises(InputError):
         score_plans(make.scene(), make.plan(1.0)[None], **{"t": 0.0, **kwargs})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_named_and_never_perfect(make, value):
+    world = make.scene()
+    truth, plans = make.truth(world), make.plan(10.0)[None]
+    for bad in ({"ego_pose": np.float32([0, value, 0])}, {"ego_speed": value}, {"ego_size": np.float32([value, 2, 1])}):
+        with pytest.raises(InputError, match="truth"):
+            score_plans(world, plans, 0.0, truth=replace(truth, **bad))
+    with pytest.raises(InputError, match="reference"):
+        score_plans(world, plans, 0.0, truth=truth, reference=value)
