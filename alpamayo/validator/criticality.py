@@ -1,9 +1,9 @@
 """Criticality metrics: how near was it, in seconds, metres, m/s² and m/s. Floats or arrays, SI units.
 
 One-dimensional metrics take the gap between bumpers (m), not between centres, and signed speeds and accelerations
-along the lane; a braking lead has a negative one. Definitions after Westhoff et al., "Criticality metrics for
-automated driving", 2021, and the sources named there; docs/validator/differences.md says where ours differ from
-those of commonroad-crime.
+along the lane; a braking lead has a negative one. What is not known (NaN) makes a metric NaN, never safe. Definitions
+after Westhoff et al., "Criticality metrics for automated driving", 2021, and the sources named there;
+docs/validator/differences.md says where ours differ from those of commonroad-crime.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def ttc(gap: Number, v_ego: Number, v_lead: Number, a_ego: Number = 0.0, a_lead:
     root = dv * dv - 2.0 * d * da
     below = np.sqrt(np.maximum(root, 0.0)) - dv
     with np.errstate(over="ignore"):  # closing ever so slowly takes for ever
-        time = np.divide(2.0 * d, below, out=np.full(d.shape, np.inf), where=(root >= 0.0) & (below > 0.0))
+        time = np.divide(2.0 * d, below, out=np.full(d.shape, np.inf), where=~((root < 0.0) | (below <= 0.0)))
     return np.where(d <= 0.0, 0.0, time)
 
 
@@ -47,7 +47,7 @@ def drac(gap: Number, v_ego: Number, v_lead: Number) -> Float[Array, "..."]:
     """
     closing = np.maximum(_minus(v_ego, v_lead), 0.0)
     needed = _ratio(closing**2, 2.0 * np.asarray(gap, np.float64), np.asarray(gap) > 0.0)
-    return np.where(closing > 0.0, needed, 0.0)
+    return np.where(closing <= 0.0, 0.0, needed)
 
 
 def longitudinal_acceleration_required(
@@ -69,8 +69,7 @@ def lateral_acceleration_required(
     t = np.asarray(time, np.float64)
     there = np.asarray(offset) + np.asarray(v_side) * np.where(np.isfinite(t), t, 0.0)
     need = 0.5 * (np.asarray(width_ego, np.float64) + width_other) - np.abs(there)
-    finite = np.isfinite(t) & (need > 0.0)
-    return np.where(finite, _ratio(2.0 * need, t**2, t > 0.0), 0.0)
+    return np.where(np.isinf(t) | (need <= 0.0), 0.0, _ratio(2.0 * need, t**2, t > 0.0))
 
 
 def btn(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0, *, brake: float = BRAKE) -> Array:
@@ -98,7 +97,7 @@ def dst(gap: Number, v_ego: Number, v_lead: Number, *, safety_time: float = 2.0)
     """
     closing = np.maximum(_minus(v_ego, v_lead), 0.0)
     room = np.asarray(gap, np.float64) - np.asarray(v_lead) * safety_time
-    return np.where(closing > 0.0, _ratio(3.0 * closing**2, 2.0 * room, room > 0.0), 0.0)
+    return np.where(closing <= 0.0, 0.0, _ratio(3.0 * closing**2, 2.0 * room, room > 0.0))
 
 
 def msd(v_ego: Number, *, brake: float = BRAKE) -> Float[Array, "..."]:
@@ -124,7 +123,8 @@ def delta_v(mass_ego: Number, mass_other: Number, v_ego: Number, v_other: Number
 
 def tet(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Float[Array, "..."]:
     """Time exposed to a time to collision of at most ``threshold`` (s) (Minderhoud and Bovy, 2001)."""
-    return dt * (np.asarray(times) <= threshold).sum(axis=-1)
+    known = np.asarray(times, np.float64)
+    return dt * np.where(np.isnan(known), np.nan, known <= threshold).sum(axis=-1)
 
 
 def tit(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Float[Array, "..."]:
@@ -150,6 +150,8 @@ def occupation(
 ) -> tuple[float, float]:
     """When (s) a box enters and leaves a conflict area, itself a box; infinite where it never does."""
     inside = box_separation(np.asarray(pose, np.float64), np.asarray(size, np.float64), area, area_size) < 0.0
+    if np.isnan(pose).any():
+        return np.nan, np.nan
     steps = np.flatnonzero(inside)
     return (float(steps[0] * dt), float((steps[-1] + 1) * dt)) if len(steps) else (np.inf, np.inf)
 
@@ -187,9 +189,10 @@ def wttc(
     companion[..., 0, 3] = -(reach**2 - pp) / lead
     companion[..., 1, 3] = 2.0 * pv / lead
     companion[..., 2, 3] = -(2.0 * half * reach - vv) / lead
-    roots = np.linalg.eigvals(companion)
+    unknown = np.isnan(companion).any(axis=(-2, -1))
+    roots = np.linalg.eigvals(np.where(unknown[..., None, None], 0.0, companion))
     real = np.where((np.abs(roots.imag) < 1e-6 * (1.0 + np.abs(roots))) & (roots.real > 0.0), roots.real, np.inf)
-    return np.where(pp <= reach**2, 0.0, real.min(axis=-1))
+    return np.where(unknown, np.nan, np.where(pp <= reach**2, 0.0, real.min(axis=-1)))
 
 
 def dce(
@@ -208,9 +211,9 @@ def ttce(
 ) -> Float[Array, "..."]:
     """Time to the closest encounter (s) of two moving boxes; to the first contact where they touch."""
     distance = box_distance(pose_ego, np.asarray(size_ego), pose_other, np.asarray(size_other))
-    return dt * np.where(
-        (distance < 0.0).any(axis=-1), np.argmax(distance < 0.0, axis=-1), np.argmin(distance, axis=-1)
-    )
+    touching = distance < 0.0
+    step = np.where(touching.any(axis=-1), np.argmax(touching, axis=-1), np.argmin(distance, axis=-1))
+    return np.where(np.isnan(distance).any(axis=-1), np.nan, dt * step)
 
 
 def cpi(required: Float[Array, "... t"], dt: float) -> Float[Array, "..."]:
@@ -266,7 +269,7 @@ def tts(
 ) -> float:
     """Time to steer (s): latest time at which swerving left or right, at the same speed, still avoids all others."""
     left, right = (_swerves(pose, speed, dt, side * lateral) for side in (1.0, -1.0))
-    return max(_latest(swerves, pose, size, others, sizes, dt) for swerves in (left, right))
+    return float(np.max([_latest(swerves, pose, size, others, sizes, dt) for swerves in (left, right)]))
 
 
 def ttr(
@@ -283,7 +286,8 @@ def ttr(
 ) -> float:
     """Time to react (s): the latest of time to brake, to steer and to kickdown."""
     where = (pose, speed, size, others, sizes, dt)
-    return max(ttb(*where, brake=brake), tts(*where, lateral=lateral), ttk(*where, kickdown=kickdown))
+    times = ttb(*where, brake=brake), tts(*where, lateral=lateral), ttk(*where, kickdown=kickdown)
+    return float(np.max(times))
 
 
 def _latest(
@@ -291,6 +295,8 @@ def _latest(
 ) -> float:
     """Latest start of a manoeuvre (row s starts at step s) that meets nobody, before the motion itself does."""
     own, box = np.asarray(pose, np.float64), np.asarray(size, np.float64)
+    if any(np.isnan(known).any() for known in (own, manoeuvres, others)):
+        return np.nan
     meets = (box_separation(own[None], box, others, sizes[:, None]) < 0.0).any(axis=0)
     if not meets.any():
         return np.inf
@@ -337,7 +343,7 @@ def _minus(a: Number, b: Number) -> Array:
 
 
 def _ratio(top: Array, bottom: Array, where: Array) -> Float64[Array, "..."]:
-    """Top / bottom where that is allowed, else infinite."""
+    """Top / bottom where that is allowed, else infinite; NaN where one of them is."""
     top, bottom, where = np.broadcast_arrays(np.asarray(top, np.float64), np.asarray(bottom, np.float64), where)
     with np.errstate(over="ignore"):
-        return np.divide(top, bottom, out=np.full(top.shape, np.inf), where=where)
+        return np.divide(top, bottom, out=np.full(top.shape, np.inf), where=where | np.isnan(top) | np.isnan(bottom))

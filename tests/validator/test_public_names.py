@@ -52,6 +52,13 @@ def test_criticality_takes_floats_and_arrays(name):
     assert np.allclose(many, one)
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_what_is_not_known_is_never_safe(name):
+    for i in range(len(METRICS[name])):
+        values = [np.nan if i == k else value for k, value in enumerate(METRICS[name])]
+        assert np.isnan(getattr(criticality, name)(*values)), i
+
+
 def test_criticality_of_motions():
     way = np.column_stack([np.arange(40.0), np.zeros(40), np.zeros(40)])
     box, speed = np.array([4.0, 2.0]), np.full(40, 10.0)
@@ -65,6 +72,28 @@ def test_criticality_of_motions():
     assert criticality.tet(times, 0.1) == pytest.approx([0.2, 0.0])
     assert criticality.tit(times, 0.1) == pytest.approx([0.25, 0.0])
     assert 0.0 <= criticality.cpi(np.array([1.0, 9.0]), 0.1) <= 1.0
+
+
+def test_motions_that_are_not_known_are_never_safe():
+    way, speed, box = np.zeros((20, 3)), np.full(20, 10.0), np.array([4.0, 2.0])
+    other = np.full((20, 3), 50.0)
+    lost = way.copy()
+    lost[7] = np.nan
+    for name in ("ttb", "tts", "ttk", "ttr"):
+        metric = getattr(criticality, name)
+        assert metric(way, speed, box, other[None], box[None], 0.1) == np.inf
+        for where in (
+            (lost, speed, box, other[None]),
+            (way, speed * np.nan, box, other[None]),
+            (way, speed, box, lost[None]),
+        ):
+            assert np.isnan(metric(*where, box[None], 0.1))
+    assert np.isnan(criticality.dce(lost, box, other, box))
+    assert np.isnan(criticality.ttce(lost, box, other, box, 0.1))
+    assert np.isnan(criticality.occupation(lost, box, other[0], box, 0.1)).all()
+    assert np.isnan(criticality.tet(np.array([np.nan, 3.0]), 0.1))
+    unknown = np.array([[30.0, 0.0], [np.nan, 0.0]])
+    assert np.isnan(criticality.wttc(unknown, np.zeros(2), 4.0)).tolist() == [False, True]
 
 
 def test_comfort_stl_and_scores():
