@@ -49,7 +49,7 @@ EPDMS_WEIGHTS = {
     "comfort": 2.0,
     "extended_comfort": 2.0,
 }
-NUPLAN_GATES = ("at_fault_collision", "drivable_area", "making_progress", "driving_direction")
+NUPLAN_GATES = ("at_fault_collision", "drivable_area_nuplan", "making_progress", "driving_direction")
 NUPLAN_WEIGHTS = {"progress": 5.0, "time_to_collision": 5.0, "speed_limit": 4.0, "comfort": 2.0}
 ALPAMAYO_GATES = ("at_fault_collision", "drivable_area", "red_light", "kinematics")
 ALPAMAYO_WEIGHTS = {
@@ -129,8 +129,15 @@ def two_stage(
 
 
 def nuplan_cls(parts: Parts) -> Float[Array, "..."]:
-    """NuPlan's closed-loop score: NC * DAC * MP * DDC * (5 progress + 5 TTC + 4 speed + 2 comfort) / 16."""
-    return gated_mean(named(parts), NUPLAN_GATES, NUPLAN_WEIGHTS)
+    """NuPlan's closed-loop score: NC * DAC * MP * DDC * (5 progress + 5 TTC + 4 speed + 2 comfort) / 16.
+
+    DAC is nuPlan's, which lets a corner be 0.3 m outside (``drivable_area_nuplan``); the strict one where that is not
+    among the parts.
+    """
+    values = named(parts)
+    if "drivable_area" in values:
+        values.setdefault("drivable_area_nuplan", values["drivable_area"])
+    return gated_mean(values, NUPLAN_GATES, NUPLAN_WEIGHTS)
 
 
 def alpamayo_score(parts: Parts) -> Float[Array, "..."]:

@@ -161,9 +161,16 @@ def test_maps_without_lanes_have_no_lane_rules(make):
 
 
 def test_tolerant_drivable_area(make):
-    out = make.plan(10.0, lateral=-0.9)
-    assert rule(make, make.scene(), out, "drivable_area").value[0] == 0.0
-    assert rule(make, make.scene(), out, "drivable_area_nuplan").value[0] == 1.0
+    world, plans = make.scene(), np.stack([make.plan(10.0, lateral=y) for y in (0.0, -0.9, -1.75)])
+    verdict = score_plans(world, plans, 0.0, truth=make.truth(world))
+    strict, tolerant = verdict.rules["drivable_area"], verdict.rules["drivable_area_nuplan"]
+    assert strict.value.tolist() == [1.0, 0.0, 0.0]
+    assert tolerant.value.tolist() == [1.0, 1.0, 0.0]
+    assert np.allclose(tolerant.margin, strict.margin + 0.3)
+    assert tolerant.reasons[0] == strict.reasons[0] == "0.75 m to the edge of the drivable area"
+    assert tolerant.reasons[1] == f"up to {-strict.margin[1]:.2f} m outside of the drivable area, 0.3 m are allowed"
+    assert tolerant.reasons[2].endswith(f"by up to {-strict.margin[2]:.2f} m")
+    assert np.all((verdict.scores["nuplan_cls"].value > 0.0) == [True, True, False])
 
 
 def test_degenerate_maps_are_not_applicable_or_judged_but_never_perfect_by_default(make):

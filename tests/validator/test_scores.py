@@ -66,6 +66,8 @@ def test_nuplan_formula():
     parts = {"NC": 1, "DAC": 1, "MP": 1, "DDC": 1, "progress": 0.5, "TTC": 1, "speed_limit": 0.75, "comfort": 1}
     assert scores.nuplan_cls(parts) == pytest.approx((2.5 + 5 + 3 + 2) / 16)
     assert scores.nuplan_cls({**parts, "MP": 0}) == 0.0
+    assert scores.nuplan_cls({**parts, "DAC": 0}) == 0.0
+    assert scores.nuplan_cls({**parts, "DAC": 0, "drivable_area_nuplan": 1}) == scores.nuplan_cls(parts)
 
 
 @given(st.lists(st.sampled_from(["NC", "DAC", "EP", "TTC", "C"]), unique=True))

@@ -22,7 +22,7 @@ def drivable_area(situation: Situation, *, allowed: float = 0.0, name: str = "dr
     margins = situation.shared(corner_margins) + allowed
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
-    reasons = Reasons(situation.count, lambda k: _reason(float(when[k]), float(margin[k])))
+    reasons = Reasons(situation.count, lambda k: _reason(float(when[k]), float(margin[k]), allowed))
     value = (margin >= 0.0).astype(np.float64)
     return RuleResult(name, "m", value, margin, np.ones(situation.count, bool), when, reasons, margins)
 
@@ -37,9 +37,13 @@ def corner_margins(situation: Situation) -> Float64[Array, "k t"]:
     return situation.area.box_margin(situation.shared(ego_boxes), situation.size, FURTHEST)
 
 
-def _reason(at: float, least: float) -> str:
+def _reason(at: float, margin: float, allowed: float) -> str:
+    least = margin - allowed
+    if margin < 0.0:
+        more = f", first by more than {allowed:g} m" if allowed else ""
+        return f"leaves the drivable area{more} at {at:.1f} s, by up to {-least:.2f} m"
     if least < 0.0:
-        return f"leaves the drivable area at {at:.1f} s, by up to {-least:.2f} m"
+        return f"up to {-least:.2f} m outside of the drivable area, {allowed:g} m are allowed"
     if least >= FURTHEST:
         return f"at least {FURTHEST:.0f} m to the edge of the drivable area"
     return f"{least:.2f} m to the edge of the drivable area"
