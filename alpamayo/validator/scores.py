@@ -76,6 +76,7 @@ BENCH2DRIVE_FACTORS = {
     "stop_sign": 0.8,
     "scenario_timeout": 0.7,
     "yield_emergency": 0.7,
+    "min_speed": 1.0,  # is counted and costs nothing
 }
 
 
@@ -244,23 +245,34 @@ def bench2drive(route_completion: float, infractions: Mapping[str, int], outside
     light, 0.8 stop sign, 0.7 timeout, 0.7 emergency vehicle, and one minus the part of the route outside of lanes.
 
     Raises:
-        InputError: an unknown infraction, a part outside of its range.
+        InputError: an unknown infraction, a negative count, a part outside of its range.
     """
+    counts = _infractions(infractions)
     if not 0.0 <= route_completion <= 100.0 or not 0.0 <= outside_lane <= 1.0:
         raise InputError(f"route completion {route_completion} must be in [0, 100], outside {outside_lane} in [0, 1]")
     score = route_completion * (1.0 - outside_lane)
-    for name, count in infractions.items():
-        if name not in BENCH2DRIVE_FACTORS:
-            raise unknown_name("infraction", name, BENCH2DRIVE_FACTORS)
-        if count < 0:
-            raise InputError(f"infraction {name!r}: {count}, must not be negative")
+    for name, count in counts.items():
         score *= BENCH2DRIVE_FACTORS[name] ** count
     return score
 
 
 def bench2drive_success(route_completion: float, infractions: Mapping[str, int], outside_lane: float = 0.0) -> bool:
-    """Success: the whole route and no infraction; a minimum-speed infraction does not count."""
-    return route_completion >= 100.0 and outside_lane == 0.0 and not any(infractions.values())
+    """Success: the whole route and no infraction; a minimum-speed infraction does not count.
+
+    Raises:
+        InputError: an unknown infraction, or a negative count.
+    """
+    counts = _infractions(infractions)
+    return route_completion >= 100.0 and outside_lane == 0.0 and not any(counts[x] for x in set(counts) - {"min_speed"})
+
+
+def _infractions(infractions: Mapping[str, int]) -> Mapping[str, int]:
+    for name, count in infractions.items():
+        if name not in BENCH2DRIVE_FACTORS:
+            raise unknown_name("infraction", name, BENCH2DRIVE_FACTORS)
+        if not count >= 0:
+            raise InputError(f"infraction {name!r}: {count}, must not be negative")
+    return infractions
 
 
 def named(parts: Parts) -> dict[str, Array]:

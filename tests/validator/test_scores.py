@@ -185,8 +185,13 @@ def test_bench2drive():
     assert scores.bench2drive_success(100.0, {"red_light": 0})
     assert not scores.bench2drive_success(100.0, {"red_light": 1})
     assert not scores.bench2drive_success(99.0, {})
-    with pytest.raises(InputError, match="red_light"):
-        scores.bench2drive(100.0, {"red": 1})
+    assert scores.bench2drive_success(100.0, {"min_speed": 3})
+    assert scores.bench2drive(100.0, {"min_speed": 3}) == 100.0
+    for score in (scores.bench2drive, scores.bench2drive_success):
+        with pytest.raises(InputError, match="red_light"):
+            score(100.0, {"red": 1})
+        with pytest.raises(InputError, match="negative"):
+            score(100.0, {"red_light": -1})
 
 
 def test_aliases_are_not_used_twice():
