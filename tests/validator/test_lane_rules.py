@@ -122,11 +122,15 @@ def test_kinematics(make):
     bend = rule(make, make.scene(), make.plan(10.0, curvature=0.12), "kinematics")
     assert bend.value[0] == 0.0
     assert bend.margin[0] == pytest.approx(0.9 * 9.81 + 0.5 - 12.0, abs=0.3)
+    assert "m/s² of 9.3 m/s², first" in bend.reasons[0]
     tight = rule(make, make.scene(speed=2.0), make.plan(2.0, curvature=0.5), "kinematics")
     assert tight.value[0] == 0.0
+    assert tight.reasons[0] == "turns at 0.50 1/m of 0.25 1/m, first at 0.0 s"
     back = make.plan(3.0)
     back[:, 0] *= -1
-    assert rule(make, make.scene(speed=3.0), back, "kinematics").value[0] == 0.0
+    reverse = rule(make, make.scene(speed=3.0), back, "kinematics")
+    assert reverse.value[0] == 0.0
+    assert reverse.reasons[0] == "goes backwards at 3.0 m/s, first at 0.1 s"
     ice = replace(make.scene(), environment=replace(make.scene().environment, friction=0.2))
     assert rule(make, ice, make.plan(10.0, -4.0), "kinematics").value[0] == 0.0
 

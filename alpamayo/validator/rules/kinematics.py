@@ -38,15 +38,25 @@ def kinematics(situation: Situation) -> RuleResult:
     margins = by_rows(part, situation.pose.shape[:2])
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
-    reasons = Reasons(count, lambda k: _reason(float(margin[k]), float(when[k]), limit))
+    reasons = Reasons(count, lambda k: _reason(situation, margins, k, limit))
     value = (margin >= 0.0).astype(np.float64)
     return RuleResult(name, "m/s²", value, margin, np.ones(count, bool), when, reasons, margins)
 
 
-def _reason(margin: float, when: float, limit: float) -> str:
-    if margin < 0.0:
-        return f"asks for up to {limit - margin:.1f} m/s² of {limit:.1f} m/s², first at {when:.1f} s"
-    return f"needs {limit - margin:.1f} m/s² of {limit:.1f} m/s²"
+def _reason(situation: Situation, margins: Array, k: int, limit: float) -> str:
+    """What is worst, and when the first bound was broken, whichever that was."""
+    worst = int(np.argmin(margins[k]))
+    along, across, _, curvature = (float(each[k, worst]) for each in situation.shared(motion))
+    asked = np.hypot(along, across)
+    if not margins[k, worst] < 0.0:
+        return f"needs {asked:.1f} m/s² of {limit:.1f} m/s²"
+    first = f"first at {situation.times[int(np.argmax(margins[k] < 0.0))]:.1f} s"
+    back = float(_backwards(situation, slice(k, k + 1))[0, worst])
+    if back > REVERSE:
+        return f"goes backwards at {back / situation.dt:.1f} m/s, {first}"
+    if margins[k, worst] < limit - asked:
+        return f"turns at {abs(curvature):.2f} 1/m of {CURVATURE} 1/m, {first}"
+    return f"asks for up to {asked:.1f} m/s² of {limit:.1f} m/s², {first}"
 
 
 def motion(situation: Situation) -> tuple[Array, Array, Array, Array]:
