@@ -7,6 +7,7 @@ import pytest
 from validator_episodes import episode_of
 
 from alpamayo.validator import reasoning, score_episode
+from alpamayo.validator.rules.extended_comfort import extended_comfort
 from alpamayo_sim.driver import Agents
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
@@ -116,6 +117,18 @@ def test_plans_that_change_their_mind_are_not_comfortable(make):
     verdict = score_episode(replace(steady, executed=executed))
     assert verdict.rules["extended_comfort"].value[0] < 1.0
     assert verdict.rules["extended_comfort"].violation_time[0] == pytest.approx(0.5)
+
+
+def test_extended_comfort_filters_the_yaw_acceleration_with_parabolas():
+    """NAVSIM's order is 2 here and 3 in comfort; that shows at the ends of a plan alone."""
+    t = 0.1 * np.arange(20)
+    straight = np.column_stack([10.0 * t, 0.0 * t, 0.0 * t])
+    turning = straight + np.column_stack([0.0 * t, 0.0 * t, 0.01 * t**3])
+    rows = [slice(min(max(i - 2, 0), 15), min(max(i - 2, 0), 15) + 5) for i in range(19)]
+    fits = [2.0 * np.polyfit(t[row], turning[row, 2], 2)[0] for row in rows]
+    found = extended_comfort(straight, turning, 0.1, 0.1)
+    assert found["yaw_acceleration"] == pytest.approx(np.sqrt(np.mean(np.square(fits))) / 0.1)
+    assert found["acceleration"] < 1.0
 
 
 @pytest.mark.parametrize("steps", [7, 8, 9, 16, 23, 24, 25, 32])

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+from scipy.signal import savgol_filter
 
 from alpamayo.validator.comfort import FEWEST, comfort
 from alpamayo.validator.situation import Situation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 BOUNDS = {"acceleration": 0.7, "jerk": 0.5, "yaw_rate": 0.1, "yaw_acceleration": 0.1}
 LONGEST = 0.55  # s; NAVSIM's
+WINDOW, ORDER = 5, 2  # of the yaw acceleration's filter; in ``comfort`` the order is 3
 FRAME = 5  # steps between the plans that are compared: NAVSIM's 2 Hz
 
 
@@ -26,7 +28,8 @@ def extended_comfort(
     """RMS differences of two plans over the time that they share (NAVSIM's EC), as parts of their bounds.
 
     Both are poses in one frame, sampled every ``dt`` (s); the later one begins ``apart`` (s) after the earlier. The
-    bounds: |a| 0.7 m/s², jerk 0.5 m/s³, yaw rate 0.1 rad/s, yaw acceleration 0.1 rad/s². Up to 1 is comfortable.
+    bounds: |a| 0.7 m/s², jerk 0.5 m/s³, yaw rate 0.1 rad/s, yaw acceleration 0.1 rad/s². Up to 1 is comfortable. The
+    filters are those of ``comfort``, but for that of the yaw acceleration, whose order is 2 here (NAVSIM's).
 
     Raises:
         InputError: plans more than 0.55 s apart, not after each other, or too short to share anything.
@@ -71,10 +74,11 @@ def extended_comfort_rule(episode: "Episode", situation: Situation) -> RuleResul
 
 def _quantities(plan: Array, dt: float) -> dict[str, Array]:
     series = comfort(plan[:, :2], plan[:, 2], dt).series
+    heading = np.unwrap(plan[:, 2])
     magnitude = np.hypot(series["longitudinal_acceleration"], series["lateral_acceleration"])
     return {
         "acceleration": magnitude,
         "jerk": series["jerk"],
         "yaw_rate": series["yaw_rate"],
-        "yaw_acceleration": series["yaw_acceleration"],
+        "yaw_acceleration": savgol_filter(heading, WINDOW, ORDER, deriv=2, delta=dt),
     }
