@@ -189,7 +189,28 @@ def test_degenerate_maps_are_not_applicable_or_judged_but_never_perfect_by_defau
         assert not verdict.rules[name].valid[0], name
         assert not verdict.rules[name].error
         assert np.isnan(verdict.rules[name].value[0])
-    world = make.scene(road_map=RoadMap(lanes=(lane,), drivable_areas=(point,)))
-    verdict = score_plans(world, make.plan(10.0)[None], 0.0, truth=make.truth(world))
-    assert not any(rule.error for rule in verdict.rules.values())
-    assert verdict.rules["driving_direction"].value[0] < 1.0
+    dot = replace(lane, speed_limit=5.0)
+    for route in (True, False):
+        world = make.scene(road_map=RoadMap(lanes=(dot,), drivable_areas=(point,)), route=route)
+        verdict = score_plans(world, make.plan(10.0)[None], 0.0, truth=make.truth(world))
+        assert not any(rule.error for rule in verdict.rules.values())
+        for name in names:
+            assert not verdict.rules[name].valid[0], name
+            assert np.isnan(verdict.rules[name].value[0])
+
+
+def test_lines_without_extent_are_none(make):
+    """Nobody can cross a point, so there is nothing to be perfect in."""
+    world = make.scene()
+    point = StopLine("dot", make.line((20, 0), (20, 0)), ("own",))
+    dotted = replace(world, road_map=replace(world.road_map, stop_lines=(point,)))
+    assert not rule(make, dotted, make.plan(10.0), "stop_line").valid[0]
+    lane = replace(
+        world.road_map.lanes[0], centreline=make.line((20, 0), (20, 0), (400, 0)), width=np.full(3, 3.5, np.float32)
+    )
+    dotted = replace(dotted, road_map=replace(dotted.road_map, lanes=(lane,)))
+    for lanes, known in ((("own",), True), (("nobody's",), False), ((), False)):
+        signal = Signal("light", np.zeros(3, np.float32), np.full(100, RED, np.int8), lanes)
+        result = rule(make, replace(dotted, signals=(signal,)), make.plan(10.0), "red_light")
+        assert result.valid[0] == known, lanes
+        assert result.violated[0] == known  # at the start of the lane, since its line is none

@@ -23,6 +23,11 @@ AGAINST = 0.5 * np.pi
 FURTHEST = 20.0  # m
 
 
+def has_lanes(situation: Situation) -> bool:
+    """Whether the map has a lane at all that is more than a point."""
+    return any(np.ptp(lane.centreline[:, :2], axis=0).any() for lane in situation.scene.road_map.lanes)
+
+
 def lane_matches(situation: Situation) -> LaneMatch:
     """The lane of each pose, flat: motion by motion, time by time."""
     return lane_field(situation.index).match_boxes(situation.shared(ego_boxes).reshape(-1, 4))
@@ -36,7 +41,7 @@ def driving_direction(situation: Situation) -> RuleResult:
     way. The margin is what is left (m) of the first 2 m.
     """
     name, count = "driving_direction", situation.count
-    if not situation.scene.road_map.lanes:
+    if not has_lanes(situation):
         return not_applicable(name, "m", count, "the map has no lanes")
     steps, on_lanes = round(WINDOW / situation.dt), _on_lanes(situation)
 
@@ -71,7 +76,7 @@ def lane_keeping(situation: Situation) -> RuleResult:
     """
     name, count = "lane_keeping", situation.count
     scene = situation.scene
-    if not scene.road_map.lanes:
+    if not has_lanes(situation):
         return not_applicable(name, "m", count, "the map has no lanes")
     match = situation.shared(lane_matches)
     crossing = _of_lanes(situation, [lane.in_intersection for lane in scene.road_map.lanes], match)
@@ -116,7 +121,7 @@ def speed_limit(situation: Situation) -> RuleResult:
     name, count = "speed_limit", situation.count
     lanes = situation.scene.road_map.lanes
     limits = np.array([np.nan if lane.speed_limit is None else lane.speed_limit for lane in lanes])
-    if not len(limits) or np.isnan(limits).all():
+    if not has_lanes(situation) or np.isnan(limits).all():
         return not_applicable(name, "m/s", count, "no lane has a known speed limit")
     match = situation.shared(lane_matches)
     limit = np.where(match.index >= 0, limits[match.index], np.nan).reshape(count, -1)

@@ -15,6 +15,7 @@ Line = tuple[Array, Array]  # both ends, and the way across
 FURTHEST = 50.0  # m; a line further ahead is not told apart
 REACH = 1.0  # m; beside the ends of a line
 STANDS = 0.5  # m/s
+EXTENT = 0.01  # m; a line or a lane that is shorter is a point, which nobody crosses
 BEFORE = 4.0  # m; so near to the line one has to have stood
 
 
@@ -37,10 +38,13 @@ def red_light(situation: Situation) -> RuleResult:
     signals = situation.scene.signals
     if not signals or situation.signals is None:
         return not_applicable(name, "m", count, "there are no signals")
+    lines = [_lines(situation, signal.lane_ids) for signal in signals]
+    if not any(lines):
+        return not_applicable(name, "m", count, "no signal has a stop line or a lane on the map")
     margins = np.full(situation.pose.shape[:2], FURTHEST)
-    for i, signal in enumerate(signals):
+    for i, some in enumerate(lines):
         red = situation.signals[:, i] == SignalState.RED
-        for line in _lines(situation, signal.lane_ids):
+        for line in some:
             rows = _near(situation, line, FURTHEST)
             margins[rows] = np.minimum(margins[rows], _red_margins(approach(situation, line, rows), red))
     margin = margins.min(axis=1)
@@ -66,7 +70,7 @@ def stop_line(situation: Situation) -> RuleResult:
     lines = [
         line
         for line in situation.scene.road_map.stop_lines
-        if line.lane_ids and not signalled.intersection(line.lane_ids)
+        if line.lane_ids and not signalled.intersection(line.lane_ids) and _has_extent(line)
     ]
     if not lines:
         return not_applicable(name, "m/s", count, "there are no stop lines without signals")
@@ -141,7 +145,7 @@ def _red_margins(near: Approach, red: Bool[Array, " t"]) -> Float64[Array, "k t"
 def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[Line]:
     """Segments and ways across them of the stop lines of lanes, or of the starts of these lanes."""
     road_map, wanted = situation.scene.road_map, set(lane_ids)
-    lines = [line for line in road_map.stop_lines if wanted.intersection(line.lane_ids)]
+    lines = [line for line in road_map.stop_lines if wanted.intersection(line.lane_ids) and _has_extent(line)]
     if lines:
         return [_oriented(situation, line) for line in lines]
     out = []
@@ -149,6 +153,8 @@ def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[Line]:
         if name in road_map.lane_by_id:
             lane = road_map.lane_by_id[name]
             start, way = _start(lane.centreline)
+            if not way.any():
+                continue
             across = 0.5 * float(lane.width[0]) * np.array([-way[1], way[0]])
             out.append((np.stack([start + across, start - across]), way))
     return out
@@ -170,6 +176,13 @@ def _oriented(situation: Situation, line: StopLine) -> Line:
 
 
 def _start(centreline: Array) -> tuple[Array, Array]:
-    points = centreline[:2, :2].astype(np.float64)
-    step = points[1] - points[0]
-    return points[0], step / max(float(np.linalg.norm(step)), 1e-6)
+    """Where a lane begins and which way it goes there; no way where it is a point."""
+    points = centreline[:, :2].astype(np.float64)
+    away = points - points[0]
+    length = np.linalg.norm(away, axis=1)
+    first = int(np.argmax(length > EXTENT))
+    return points[0], away[first] / max(float(length[first]), EXTENT)
+
+
+def _has_extent(line: StopLine) -> bool:
+    return float(np.linalg.norm(line.line[-1, :2] - line.line[0, :2])) > EXTENT
