@@ -241,13 +241,11 @@ def _ego(scene: Scene, t: float, truth: Truth | None) -> tuple[int, Float64[Arra
 
 
 def _signals(scene: Scene, step: int, steps: int) -> Array | None:
-    """What the signals show from ``step`` on, as the scene has it; its last state after its end."""
+    """What the signals show at the plans' times from ``step`` on, as the scene has it; its last state after its end."""
     if not scene.signals or not all(len(signal.states) for signal in scene.signals):
         return None
-    rows = [
-        signal.states[np.minimum(np.arange(step, step + steps), len(signal.states) - 1)] for signal in scene.signals
-    ]
-    return np.stack(rows, axis=1)
+    at = step + np.floor(PLAN_DT * np.arange(steps) / scene.dt + 1e-6).astype(int)
+    return np.stack([signal.states[np.minimum(at, len(signal.states) - 1)] for signal in scene.signals], axis=1)
 
 
 def _history(

@@ -95,6 +95,14 @@ def test_red_light(make):
     assert not rule(make, make.scene(), make.plan(10.0), "red_light").valid[0]
 
 
+def test_signals_have_the_steps_of_their_scene(make):
+    """At 20 m/s a line 40 m ahead is reached at 1.9 s; a scene of 0.2 s has that in its ninth step."""
+    for red_from, kept in ((9, False), (10, True)):
+        world = with_line(make, make.scene(speed=20.0), 40.0, [GREEN] * red_from + [RED] * (100 - red_from))
+        result = rule(make, replace(world, dt=0.2), make.plan(20.0), "red_light")
+        assert (result.value[0] == 1.0) == kept
+
+
 def test_red_light_without_a_line_is_at_the_start_of_the_lane(make):
     world = make.scene()
     lane = replace(world.road_map.lanes[0], centreline=make.line((20, 0), (400, 0)), width=np.full(2, 3.5, np.float32))
