@@ -39,6 +39,9 @@ def test_driving_on_at_one_who_crosses_is_a_violation(make):
     assert through.value[0] == 0.0
     assert through.margin[0] < 0.0
     assert through.violation_time[0] > 1.0  # the response time is over
+    assert (
+        through.reasons[0] == f"does not brake for 'crosser', who crosses its way, at {through.violation_time[0]:.1f} s"
+    )
     brakes = judged(make, world, make.plan(10.0, -4.2))
     assert brakes.value[0] == 1.0
 

@@ -38,7 +38,7 @@ def rss_intersection(situation: Situation) -> RuleResult:
     less the way to a stop. Props never cross. Not applicable where nobody crosses the ego's way.
     """
     name, shape = "rss_intersection", situation.speed.shape
-    margins, unsafe = np.full(shape, FURTHEST), np.zeros(shape, bool)
+    margins, worst, whom = np.full(shape, FURTHEST), np.full(shape, np.inf), np.full(shape, -1)
     met = np.zeros(situation.count, bool)
     along = situation.shared(motion)[0]
     for a in np.flatnonzero(~is_static(situation.traffic.category)):
@@ -48,9 +48,11 @@ def rss_intersection(situation: Situation) -> RuleResult:
         cross, margin, danger = _with_other(situation, int(a), where)
         met |= cross.any(axis=1)
         margins = np.where(cross, np.minimum(margins, margin), margins)
-        unsafe |= danger
+        worse = danger & (margin < worst)
+        worst[worse], whom[worse] = margin[worse], a
     if not met.any():
         return not_applicable(name, "m", situation.count, "nobody crosses the ego's way")
+    unsafe = whom >= 0
     late = lasts(unsafe, round(rss.EGO.response_time / situation.dt))
     broken = late & (along > TOLERANCE - rss.EGO.brake_min) & (np.abs(situation.speed) > STANDS)
     when = first_time(broken, situation.times)
@@ -61,7 +63,8 @@ def rss_intersection(situation: Situation) -> RuleResult:
         if not met[k]:
             return "nobody crosses the ego's way"
         if np.isfinite(when[k]):
-            return f"does not brake for someone who crosses its way at {when[k]:.1f} s"
+            who = situation.traffic.ids[whom[k, round(when[k] / situation.dt)]]
+            return f"does not brake for {who!r}, who crosses its way, at {when[k]:.1f} s"
         return (
             "unsafe crossings are answered" if unsafe[k].any() else f"crossings are safe, by {least[k]:.1f} m or more"
         )
