@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 
 from alpamayo.validator import scores
 from alpamayo.validator.drivable import DrivableField
-from alpamayo.validator.reasoning import reasoning_rule
+from alpamayo.validator.reasoning import UNIT, reasoning_rule
 from alpamayo.validator.rules.area import drivable_area, drivable_area_tolerant
 from alpamayo.validator.rules.collision import at_fault_collision
 from alpamayo.validator.rules.comfort import comfort_rule
@@ -69,7 +69,7 @@ RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
 )
 EPISODE_RULES: Mapping[str, tuple[Callable[["Episode", Situation], RuleResult], str]] = MappingProxyType(
     {
-        "reasoning": (reasoning_rule, "m"),
+        "reasoning": (reasoning_rule, UNIT),
         "extended_comfort": (extended_comfort_rule, "of the bound"),
         "rss_intersection": (lambda episode, situation: rss_intersection(situation), "m"),
         "sensor_staleness": (sensor_staleness, "s"),

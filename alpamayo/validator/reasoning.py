@@ -27,6 +27,7 @@ SOON = 30  # steps: what a plan does in 3 s
 PLACE = 3.0  # m
 PLACE_PART = 0.15  # of the distance
 SEE_OVER = 1.2  # m; lower things hide nothing
+UNIT = "m/s² or m"  # along, across
 INSET = 0.9  # of a box: its corners are looked at a little inside
 
 
@@ -62,6 +63,12 @@ class Consistency:
     longitudinal: float
     lateral: float
     components: tuple[ComponentCheck, ...]
+
+    @property
+    def margin(self) -> float:
+        """The lesser of both margins; negative too where a component is the reason."""
+        least = min(self.longitudinal, self.lateral)
+        return least if self.consistent else min(least, -1e-3)
 
     @property
     def consistent(self) -> bool:
@@ -202,11 +209,12 @@ def reasoning_rule(episode: "Episode", situation: Situation) -> RuleResult:
     """Part of the decisions of an episode of which the reasoning fits the plan and the scene at that time.
 
     The driver's own choice is judged, whatever the guard made of it; what it names has to be visible from its
-    cameras. The margin is the least of the decisions' margins; steps without a reasoning do not count.
+    cameras. The margin is the least of the decisions' margins, below zero also where a component is what does not
+    fit; steps without a reasoning do not count.
     """
     name, said = "reasoning", [t for t, reasoning in enumerate(episode.reasoning) if reasoning is not None]
     if not said:
-        return not_applicable(name, "m", 1, "the driver gave no reasoning")
+        return not_applicable(name, UNIT, 1, "the driver gave no reasoning")
     margins = np.full(len(episode.ego_pose), np.nan)
     fine = np.zeros(len(said), bool)
     first = ""
@@ -216,7 +224,7 @@ def reasoning_rule(episode: "Episode", situation: Situation) -> RuleResult:
         reasoning = episode.reasoning[t]
         assert reasoning is not None
         found = _consistency(reasoning, does[i], episode.truth(t), episode.rig)
-        margins[t] = min(found.longitudinal, found.lateral)
+        margins[t] = found.margin
         fine[i] = found.consistent
         if not fine[i] and not first:
             first = f"{_complaint(found)} at {t * episode.dt:.1f} s: {reasoning.sentence}"
@@ -224,7 +232,7 @@ def reasoning_rule(episode: "Episode", situation: Situation) -> RuleResult:
     text = f"{int(fine.sum())} of {len(said)} reasonings fit" + (f"; {first}" if first else "")
     return RuleResult(
         name,
-        "m",
+        UNIT,
         np.array([fine.mean()]),
         np.array([np.nanmin(margins)]),
         np.ones(1, bool),

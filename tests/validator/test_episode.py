@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from validator_episodes import episode_of
+from validator_episodes import KEEP, episode_of
 
 from alpamayo.validator import reasoning, score_episode
 from alpamayo.validator.rules.extended_comfort import extended_comfort
@@ -50,6 +50,24 @@ def test_saying_left_and_driving_on_is_found_out(make):
         assert rule.value[0] == 0.0, says
         assert rule.violated[0]
         assert rule.margin[0] < 0.0
+
+
+@pytest.mark.parametrize("component", ["nobody", "elsewhere", "hidden"])
+def test_naming_what_is_not_there_has_a_negative_margin(make, component):
+    world = make.scene(make.track("van", 20.0, 3.5), make.track("hidden", 32.0, 5.6, size=(4.0, 1.6, 1.4)))
+    named = {
+        "nobody": Component(ComponentKind.OBJECT, Category.PEDESTRIAN, (10.0, 0.0)),
+        "elsewhere": car(60.0, 20.0, id="van"),
+        "hidden": car(32.0, 5.6, id="hidden"),
+    }[component]
+    says = replace(KEEP, components=(named,))
+    result = score_episode(episode_of(make, world, steps=5, says=says)).rules["reasoning"]
+    assert result.value[0] == 0.0
+    assert result.violated[0]
+    assert result.margin[0] < 0.0
+    assert "a component" in result.reasons[0]
+    seen = replace(KEEP, components=(car(20.0, 3.5, id="van"),))
+    assert score_episode(episode_of(make, world, steps=5, says=seen)).rules["reasoning"].margin[0] > 0.0
 
 
 @pytest.mark.parametrize(
