@@ -84,18 +84,25 @@ def _headlines(document: Document) -> str:
                 percent(rules["drivable_area"]["broken"]),
                 percent(row["failed"]),
                 percent(row["arrived"], good=True),
-                interval(row["kilometres_per_incident"], 2, " km"),
+                _per_incident(row),
                 score(row["scores"]["pdms"]) if "pdms" in row["scores"] else "n/a",
                 score(row["scores"]["alpamayo_score"]) if "alpamayo_score" in row["scores"] else "n/a",
             )
         )
     heads = ["driver", "at-fault collisions", "off the road", "any failure", "arrived"]
-    heads += ["per incident", "PDM score", "alpamayo score"]
+    heads += ["km per incident", "PDM score", "alpamayo score"]
     note = (
-        "Rates with Clopper-Pearson's interval, scores with the bootstrap that draws scenarios, kilometres per "
-        "incident (at fault, or off the road) with Garwood's. A failure is a breach of a hard rule (see Rules)."
+        "Rates with Clopper-Pearson's interval, scores with the bootstrap that draws scenarios (of fewer than ten with "
+        "Hoeffding's bound), kilometres per incident (at fault, or off the road) with Garwood's. A failure is a breach "
+        "of a hard rule (see Rules)."
     )
     return section("Headlines", table(heads, rows), note=note) + _suite(document)
+
+
+def _per_incident(row: Document) -> Raw:
+    count = row["incidents"]
+    of = f"{count} incident{'' if count == 1 else 's'} in {row['kilometres']:.2f} km"
+    return Raw(f'{interval(row["kilometres_per_incident"], 2, " km").text}<span class="n">{of}</span>')
 
 
 def _suite(document: Document) -> str:
@@ -157,7 +164,8 @@ def _failures(document: Document, pictures: Mapping[str, list[dict[str, Any]]]) 
     ]
     note = (
         "Every run that broke a hard rule, with the world from above at the moment of the first violation: the ego is "
-        "blue, the plan being driven green."
+        "blue, so is its route, paler; the plan is green, where the drive went on after that moment. Thin lines are "
+        "velocities, and lanes that a light governs have its colour."
     )
     return section(
         "Failures", f'<div class="cards">{"".join(cards)}</div>' if cards else '<p class="none">None.</p>', note=note

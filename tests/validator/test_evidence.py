@@ -99,6 +99,7 @@ def test_the_same_records_give_the_same_bytes_however_many_work(suite, tmp_path)
     page = (tmp_path / "a" / "evidence.html").read_text(encoding="utf-8")
     assert page.count("data:image/webp") == 2
     assert "the driver raised" in page
+    assert "2 incidents in 0.09 km" in page
     assert "http" not in page
 
 
