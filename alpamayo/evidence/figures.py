@@ -15,6 +15,7 @@ from alpamayo.validator.statistics import (
     holm,
     mcnemar,
     paired_difference,
+    ratio_bootstrap,
     rule_of_three,
 )
 
@@ -48,7 +49,7 @@ def figures(runs: Sequence[Run], confidence: float) -> dict[str, Any]:
         "kilometres": kilometres,
         "incidents": incidents,
         "kilometres_per_incident": _per_incident(kilometres, incidents, confidence),
-        "guard": _guard(runs, confidence),
+        "guard": _guard([run for run in runs if run["guard"] is not None], confidence),
     }
 
 
@@ -165,31 +166,42 @@ def _per_incident(kilometres: float, incidents: int, confidence: float) -> dict[
     return {"value": number(per.value), "low": number(per.low), "high": number(per.high)}
 
 
-def _guard(runs: Sequence[Run], confidence: float) -> dict[str, Any] | None:
-    rows = [run for run in runs if run["guard"] is not None]
+def _guard(rows: Sequence[Run], confidence: float) -> dict[str, Any] | None:
     if not rows:
         return None
-    interventions, alarms = (sum(run["guard"][name] for run in rows) for name in ("interventions", "false_alarms"))
+    clusters = [f"{run['scenario']} {run['hashes']['scenario']}" for run in rows]
+    names = ("interventions", "false_alarms", "progress_lost_m")
+    interventions, alarms, lost = ([run["guard"][name] for run in rows] for name in names)
     collided = [run["guard"]["missed"] for run in rows if is_failed(run, "at_fault_collision")]
-    kilometres = sum(run["kilometres"] for run in rows)
-    lost = sum(run["guard"]["progress_lost_m"] for run in rows)
+    kilometres = [run["kilometres"] for run in rows]
     latency = [run["guard"]["latency_ms"] for run in rows if run["guard"]["latency_ms"] is not None]
     return {
         "runs": len(rows),
-        "interventions": interventions,
-        "interventions_per_km": interventions / kilometres if kilometres > 0.0 else None,
-        "progress_lost_m_per_km": lost / kilometres if kilometres > 0.0 else None,
-        "false_alarms": {
-            "count": alarms,
-            "n": interventions,
-            "value": alarms / interventions if interventions else None,
-        },
+        "interventions": sum(interventions),
+        "interventions_per_km": _ratio(interventions, kilometres, clusters, confidence),
+        "progress_lost_m_per_km": _ratio(lost, kilometres, clusters, confidence),
+        "false_alarms": {"count": sum(alarms)} | _ratio(alarms, interventions, clusters, confidence),
         "missed": rate(collided, confidence),
         "latency_ms": {
             "p50": float(np.median([row["50"] for row in latency])) if latency else None,
             "p99": max(row["99"] for row in latency) if latency else None,
         },
     }
+
+
+def _ratio(
+    tops: Sequence[float], bottoms: Sequence[float], clusters: Sequence[str], confidence: float
+) -> dict[str, float | None]:
+    """Sum over sum with the bootstrap that draws clusters, of fewer than ten without an interval; n is the lower sum."""
+    total = sum(bottoms)
+    if not total > 0.0:
+        return {"value": None, "low": None, "high": None, "n": total}
+    low, high = -np.inf, np.inf
+    if len(set(clusters)) >= ENOUGH:
+        top, bottom = np.array(tops, np.float64), np.array(bottoms, np.float64)
+        member = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        low, high = ratio_bootstrap(top, bottom, member, confidence, rng=np.random.default_rng(SAME))
+    return {"value": sum(tops) / total, "low": number(low), "high": number(high), "n": total}
 
 
 def _paired(

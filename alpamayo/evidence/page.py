@@ -341,16 +341,16 @@ def _guard(document: Document) -> str:
         row = driver["guard"]
         if row is None:
             continue
-        alarms = row["false_alarms"]
-        share = "" if alarms["value"] is None else f" ({100 * alarms['value']:.0f} %)"
+        alarms = {key: None if x is None else 100.0 * x for key, x in row["false_alarms"].items()}
+        of = f'<span class="n">{row["false_alarms"]["count"]} of {row["interventions"]}</span>'
         rows.append(
             (
                 name,
                 row["runs"],
                 row["interventions"],
-                number(row["interventions_per_km"], 1),
-                number(row["progress_lost_m_per_km"], 1, "m"),
-                f"{alarms['count']}{share}",
+                _ratio(row["interventions_per_km"], ""),
+                _ratio(row["progress_lost_m_per_km"], " m"),
+                Raw(f"{_ratio(alarms, ' %').text}{of}"),
                 percent(row["missed"]),
                 paired.get(name, ""),
                 number(row["latency_ms"]["p50"], 1, "ms"),
@@ -362,7 +362,7 @@ def _guard(document: Document) -> str:
     heads = (
         "driver",
         "runs",
-        "interventions",
+        "interventions, in steps",
         "per km",
         "progress lost per km",
         "false alarms",
@@ -372,12 +372,18 @@ def _guard(document: Document) -> str:
         "worst p99",
     )
     note = (
+        "Each step of 0.1 s in which the guard did not take the driver's choice is an intervention. "
         "A false alarm is an intervention where the driver's choice, among the others as they really moved, would have "
         "been fine for 4 s; a miss is an at-fault collision without an intervention in the 2 s before. Both are "
         "estimates: the others might have moved differently. Progress lost is by how much further the driver's choices "
-        "would have gone in the steps of interventions. Times are of the machine that drove."
+        "would have gone in the steps of interventions. Intervals are those of the bootstrap that draws scenarios; "
+        "of fewer than ten there is none. Times are of the machine that drove."
     )
     return section("Guard", table(heads, rows), note=note)
+
+
+def _ratio(row: Mapping[str, Any], unit: str) -> Raw:
+    return interval(row if row["value"] is not None else None, 1, unit)
 
 
 def _progress_paired(document: Document) -> dict[str, Raw]:

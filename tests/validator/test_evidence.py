@@ -13,6 +13,7 @@ from alpamayo import evidence
 from alpamayo.episode import load_episode, save_episode
 from alpamayo.evaluation import console as evaluation_console
 from alpamayo.evidence import collection, manifest, odd, preventability
+from alpamayo.evidence import figures as evidence_figures
 from alpamayo.evidence.console import narrow_table
 from alpamayo.evidence.guard import guard_figures
 from alpamayo.runs import write_run
@@ -243,6 +244,24 @@ def test_a_guard_is_judged_by_what_happened(make):
     figures = guard_figures(warned, score_episode(warned))
     assert figures["false_alarms"] == 0
     assert not figures["missed"]
+
+
+def test_the_guards_figures_have_intervals_from_ten_scenarios_on():
+    def run(i):
+        guard = {"interventions": i, "false_alarms": i // 2, "progress_lost_m": 0.1 * i, "missed": False}
+        guard["latency_ms"] = {"50": 1.0, "99": 2.0}
+        return {"scenario": f"s{i}", "hashes": {"scenario": ""}, "kilometres": 0.1, "guard": guard, "violations": []}
+
+    few, many = (evidence_figures._guard([run(i) for i in range(1, n)], 0.95) for n in (6, 31))
+    assert few["interventions_per_km"] == pytest.approx({"value": 30.0, "low": None, "high": None, "n": 0.5})
+    assert few["false_alarms"] == pytest.approx({"count": 6, "value": 6 / 15, "low": None, "high": None, "n": 15})
+    for name, value in (("interventions_per_km", 155.0), ("progress_lost_m_per_km", 15.5)):
+        row = many[name]
+        assert row["value"] == pytest.approx(value)
+        assert 0.5 * value < row["low"] < value < row["high"] < 1.5 * value
+    assert many["false_alarms"]["low"] < many["false_alarms"]["value"] < many["false_alarms"]["high"] < 0.5
+    none = evidence_figures._guard([run(0)], 0.95)["false_alarms"]
+    assert none == {"count": 0, "value": None, "low": None, "high": None, "n": 0}
 
 
 def test_the_document_is_json(suite, tmp_path):
