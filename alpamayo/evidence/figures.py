@@ -19,6 +19,7 @@ from alpamayo.validator.statistics import (
     rule_of_three,
 )
 
+Array = np.ndarray
 Run = Mapping[str, Any]
 INCIDENTS = ("at_fault_collision", "drivable_area")  # what kilometres per incident count
 ENOUGH = 10  # clusters that a bootstrap needs
@@ -192,7 +193,7 @@ def _guard(rows: Sequence[Run], confidence: float) -> dict[str, Any] | None:
 def _ratio(
     tops: Sequence[float], bottoms: Sequence[float], clusters: Sequence[str], confidence: float
 ) -> dict[str, float | None]:
-    """Sum over sum with the bootstrap that draws clusters, of fewer than ten without an interval; n is the lower sum."""
+    """Sum over sum with the bootstrap that draws clusters, of fewer than ten without an interval; n is the divisor."""
     total = sum(bottoms)
     if not total > 0.0:
         return {"value": None, "low": None, "high": None, "n": total}
@@ -217,12 +218,23 @@ def _paired(
         if rates
         else paired_difference(first, second, confidence, rng=np.random.default_rng(SAME))
     )
+    low, high = test.interval
+    if not rates and test.n < ENOUGH:
+        low, high = _few_differences(first - second, confidence)
     return {
         "difference": test.difference,
-        "low": number(test.interval.low),
-        "high": number(test.interval.high),
+        "low": number(low),
+        "high": number(high),
         "p": test.p_value,
         "n": test.n,
         "discordant": test.discordant,
         "test": test.method,
     }
+
+
+def _few_differences(values: Array, confidence: float) -> tuple[float, float]:
+    """As for ``mean``: of scores in [0, 1] Chernoff's bound, of others nothing is known."""
+    if np.abs(values).max() > 1.0:
+        return -np.inf, np.inf
+    low, high = bounded_mean(0.5 * (values + 1.0), np.arange(len(values)), confidence)
+    return 2.0 * low - 1.0, 2.0 * high - 1.0

@@ -246,6 +246,17 @@ def test_a_guard_is_judged_by_what_happened(make):
     assert not figures["missed"]
 
 
+def test_the_difference_of_few_pairs_is_not_too_sure():
+    """Three pairs that all differ by the same would have an interval of no width from a bootstrap."""
+    runs = [{"driver": d, "scenario": i, "x": x, "m": 50 * x} for d, x in (("a", 0.75), ("b", 0.5)) for i in range(3)]
+    scored = {"x": lambda run: run["x"], "m": lambda run: run["m"]}
+    (row,) = evidence_figures.comparisons(runs, 0.95, {}, scored, lambda run: run["scenario"])
+    found = row["figures"]["x"]
+    assert found["difference"] == pytest.approx(0.25)
+    assert -1.0 < found["low"] < 0.0 < 0.25 < found["high"] < 1.0
+    assert row["figures"]["m"]["low"] is row["figures"]["m"]["high"] is None
+
+
 def test_the_guards_figures_have_intervals_from_ten_scenarios_on():
     def run(i):
         guard = {"interventions": i, "false_alarms": i // 2, "progress_lost_m": 0.1 * i, "missed": False}
