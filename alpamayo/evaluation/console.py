@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from alpamayo.evidence.console import bounds, comparison_lines, narrow_table
@@ -30,7 +31,8 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     for row in result["drivers"]:
         _show_claim(console, row)
     for failure in result["excluded"]:
-        console.print(f"[red]excluded[/red] {failure['driver']} {failure['scenario']}: {failure['reason']}")
+        text = escape(f"{failure['driver']} {failure['scenario']}: {failure['reason']}")
+        console.print(f"[red]excluded[/red] {text}")
     for row in result["drivers"]:
         if row["n"] and row["excluded"]:
             worst = bounds(row["at_fault_rate_if_excluded_failed"], 0, " ", "%", 100.0)
@@ -57,7 +59,7 @@ def show_importance(result: Mapping[str, Any]) -> None:
         table.add_row(name, "   ".join(f"{low:.3g} to {high:.3g}: {odds:.1f}x" for low, high, odds in parts))
     console.print(table)
     for name, reason in result["raised"].items():
-        console.print(f"[red]counted as failed[/red] {name}: {reason}")
+        console.print(f"[red]counted as failed[/red] {escape(f'{name}: {reason}')}")
 
 
 def _show_claim(console: Console, row: Mapping[str, Any]) -> None:

@@ -133,6 +133,7 @@ def _document(
         "runs": len(runs),
         "excluded": [{"run": name, "reason": reason} for name, reason in sorted(left_out.items())],
         "drivers": drivers,
+        "raised": figures.raised(runs),
         "comparisons": figures.comparisons(
             runs,
             confidence,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
@@ -23,8 +24,13 @@ def show(document: Mapping[str, Any], page: Path) -> None:
     console.print(table)
     for line in (*comparison_lines(document["comparisons"]), *_preventable_lines(document)):
         console.print(line, soft_wrap=True, highlight=False)
+    for row in document["raised"]:
+        text = escape(
+            f"{row['rule']} in {row['runs']} of {document['runs']} runs, which counts as broken: {row['error']}"
+        )
+        console.print(f"[red]raised[/red] {text}", soft_wrap=True, highlight=False)
     for row in document["excluded"]:
-        console.print(f"[red]excluded[/red] {row['run']}: {row['reason']}", soft_wrap=True)
+        console.print(f"[red]excluded[/red] {escape(row['run'] + ': ' + row['reason'])}", soft_wrap=True)
     console.print(f"report: {page}", soft_wrap=True)
 
 

@@ -1,6 +1,7 @@
 """Headlines of a suite: each figure with its interval and its n, JSON values throughout."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -109,6 +110,12 @@ def comparisons(
         for row, p in zip(rows_of, holm([row["p"] for row in rows_of]), strict=True):
             row["p_holm"] = p
     return out
+
+
+def raised(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Rules that raised, with the exception and in how many runs it was."""
+    counts = Counter((rule, error) for run in runs for rule, error in run["errors"].items())
+    return [{"rule": rule, "error": error, "runs": count} for (rule, error), count in sorted(counts.items())]
 
 
 def grouped(runs: Sequence[Run], field: str) -> dict[str, list[Run]]:

@@ -315,7 +315,9 @@ def _rules(document: Document) -> str:
         "Hard rules in bold: breaking one is a failure. A margin is what was left to the limit, negative beyond it. "
         "A rule that raised counts as broken."
     )
-    return section("Rules", *parts, note=note)
+    raised = [(words(row["rule"]), row["runs"], row["error"]) for row in document["raised"]]
+    errors = "<h3>Rules that raised</h3>" + table(("rule", "runs", "error"), raised) if raised else ""
+    return section("Rules", *parts, errors, note=note)
 
 
 def _scores(document: Document) -> str:

@@ -13,6 +13,7 @@ from alpamayo import evidence
 from alpamayo.episode import load_episode, save_episode
 from alpamayo.evaluation import console as evaluation_console
 from alpamayo.evidence import collection, manifest, odd, preventability
+from alpamayo.evidence import console as evidence_console
 from alpamayo.evidence import figures as evidence_figures
 from alpamayo.evidence.console import narrow_table
 from alpamayo.evidence.guard import guard_figures
@@ -244,6 +245,21 @@ def test_a_guard_is_judged_by_what_happened(make):
     figures = guard_figures(warned, score_episode(warned))
     assert figures["false_alarms"] == 0
     assert not figures["missed"]
+
+
+def test_a_rule_that_raises_is_told_everywhere(suite, tmp_path, capsys):
+    formulas = {"odd": "always(0 / 0 * speed > 1)"}
+    document, page = evidence.validate(suite, tmp_path / "r", workers=1, prevent=False, formulas=formulas)
+    (row,) = document["raised"]
+    assert (row["rule"], row["runs"]) == ("odd", 6)
+    assert document["drivers"]["bad"]["rules"]["odd"]["broken"]["count"] == 3
+    assert "gives no number" in page.read_text(encoding="utf-8").partition("Rules that raised")[2]
+    evidence_console.show(document | {"excluded": [{"run": "a", "reason": "b [/b] c [red]"}]}, page)
+    told = capsys.readouterr().out
+    assert "raised odd in 6 of 6 runs" in told
+    assert "a: b [/b] c [red]" in told
+    clean = evidence.collect(suite, workers=1, prevent=False).document
+    assert clean["raised"] == []
 
 
 def test_the_difference_of_few_pairs_is_not_too_sure():
