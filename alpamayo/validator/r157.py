@@ -216,14 +216,15 @@ class RegulationModel(LaneKeeper):
 class FuzzySafetyModel(LaneKeeper):
     """JRC's fuzzy safety model: proactive (PFS) and critical (CFS) fuzzy surrogate metrics.
 
-    Brakes with 4 + 2 CFS m/s² where CFS > 0, else with 4 PFS m/s²; reaction time 0.75 s; jerk 12.65 m/s³.
+    Brakes with 4 + 2 CFS m/s² where CFS > 0, else with 4 PFS m/s²; jerk 12.65 m/s³. The reaction time of 0.75 s begins
+    when one of both is above 0 for someone who comes nearer.
     """
 
     name = "r157-fsm"
     reaction, comfortable, hardest, lead_brake, margin, jerk = 0.75, 4.0, 6.0, 7.0, 2.0, 12.65
 
     def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
-        """Risks are those whose lateral gap may be closed before the longitudinal one; the wish is PFS and CFS."""
+        """The wish is PFS and CFS; risks ask for any, and may close the lateral gap before the longitudinal one."""
         lead = np.maximum(others.speed, 0.0)
         relative = speed - lead
         time_along = np.where(relative > 0.0, np.maximum(others.gap, 0.0) / np.maximum(relative, 1e-6), np.inf)
@@ -231,12 +232,12 @@ class FuzzySafetyModel(LaneKeeper):
             others.closing > 1e-3, np.maximum(others.side, 0.0) / np.maximum(others.closing, 1e-3), np.inf
         )
         lateral = (others.side <= 0.0) | (time_across < time_along + 0.1)
-        risky = (others.gap < SIGHT) & (others.gap > -1.0) & lateral & (others.speed < speed + 1.0)
+        near = (others.gap < SIGHT) & (others.gap > -1.0) & lateral & (relative > 0.0)
         cfs = critical_fuzzy(others.gap, speed, lead, -self._braking)
         pfs = proactive_fuzzy(others.gap, speed, lead)
-        return risky, np.where(
-            cfs > 0.0, self.comfortable + (self.hardest - self.comfortable) * cfs, self.comfortable * pfs
-        )
+        hard = self.comfortable + (self.hardest - self.comfortable) * cfs
+        wanted = np.where(cfs > 0.0, hard, self.comfortable * pfs)
+        return near & (wanted > 0.0), wanted
 
     def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """After the reaction time, and no faster than the jerk allows."""

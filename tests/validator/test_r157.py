@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpamayo.drivers import PREVENTERS, guarded_by_default, make_driver
-from alpamayo.validator.r157 import R157_DRIVERS, critical_fuzzy, proactive_fuzzy
+from alpamayo.validator.r157 import R157_DRIVERS, Others, critical_fuzzy, proactive_fuzzy
 from alpamayo_sim.driver import Observation
 from alpamayo_sim.errors import InputError
 
@@ -54,6 +54,23 @@ def test_a_free_road_is_no_reason_to_brake(make, name):
         plan = driver.act(seen).plans[0]
         assert plan[0, 3] >= 10.0
         assert np.abs(plan[:, 1]).max() < 0.05
+
+
+def test_the_fuzzy_model_reacts_after_its_reaction_time():
+    """To a lead that was no risk for long and then brakes, as to one that has just been seen."""
+    model, moments = R157_DRIVERS["r157-fsm"](), {}
+    for step in range(60):
+        time, gap = 0.1 * step, 60.0 - 2.5 * max(0, step - 20)
+        lead = 20.0 if step <= 20 else 8.0
+        ahead = Others(*(np.array([x]) for x in (gap, -1.0, lead, 0.0, 1.0, False, True)))
+        risky, wanted = model.judge(ahead, 20.0)
+        if risky.any():
+            moments.setdefault("risk", time)
+        model._since = (time if model._since is None else model._since) if risky.any() else None
+        if model.brake(ahead, risky, wanted, 20.0, time) > 0.0:
+            moments.setdefault("brakes", time)
+    assert moments["risk"] > 2.0
+    assert moments["brakes"] - moments["risk"] == pytest.approx(0.8)  # the first step after 0.75 s
 
 
 def test_the_fuzzy_model_brakes_before_the_human_does(make):
