@@ -3,6 +3,7 @@
 ``score_plans`` judges plans before they are driven, ``score_episode`` what was driven. Both give a ``Verdict``.
 """
 
+from alpamayo.validator import comfort, criticality, rss, scores, statistics, stl
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.judge import CORE_RULES, RULES, judge, score_episode, score_plans
 from alpamayo.validator.situation import Situation, Traffic, constant_velocity, recorded
@@ -17,10 +18,16 @@ __all__ = [
     "Situation",
     "Traffic",
     "Verdict",
+    "comfort",
     "constant_velocity",
+    "criticality",
     "judge",
     "recorded",
+    "rss",
     "score_episode",
     "score_plans",
+    "scores",
+    "statistics",
+    "stl",
     "verdict_from_json",
 ]

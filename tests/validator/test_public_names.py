@@ -1,5 +1,8 @@
 """The names that others call, as they are written in the documentation, with floats and with arrays."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -32,6 +35,13 @@ METRICS = {
     "longitudinal_acceleration_required": (20.0, 10.0, 5.0),
     "lateral_acceleration_required": (2.0, 0.5, 2.0, 2.0),
 }
+
+
+def test_one_import_gives_all_of_them():
+    code = (
+        "import alpamayo.validator as v; v.rss, v.comfort.comfort, v.criticality.ttc, v.stl.parse, v.scores.pdms"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", RSS)
