@@ -299,6 +299,12 @@ def test_bad_times_are_named(make, kwargs):
         score_plans(make.scene(), make.plan(1.0)[None], **{"t": 0.0, **kwargs})
 
 
+def test_plans_of_another_step_than_the_recording_are_named(make):
+    world = replace(make.scene(), dt=0.2)
+    with pytest.raises(InputError, match=r"steps of 0\.2 s; plans have 0\.1 s"):
+        score_plans(world, make.plan(1.0)[None], 0.0)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number_is_named_and_never_perfect(make, value):
     world = make.scene()
