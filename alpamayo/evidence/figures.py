@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alpamayo.evidence.record import HARD, is_failed, number
+from alpamayo.evidence.record import HARD, INCIDENTS, is_failed, number
 from alpamayo.validator.scores import kilometres_per_incident
 from alpamayo.validator.statistics import (
     bounded_mean,
@@ -22,7 +22,6 @@ from alpamayo.validator.statistics import (
 
 Array = np.ndarray
 Run = Mapping[str, Any]
-INCIDENTS = ("at_fault_collision", "drivable_area")  # what kilometres per incident count
 ENOUGH = 10  # clusters that a bootstrap needs
 SAME = 0  # seed of the bootstrap's draws, so that the same runs give the same interval
 
@@ -38,7 +37,7 @@ def by_driver(runs: Sequence[Run], confidence: float) -> dict[str, dict[str, Any
 
 def figures(runs: Sequence[Run], confidence: float) -> dict[str, Any]:
     """What a list of runs shows: rates, scores with their parts, rules, kilometres per incident, the guard."""
-    kilometres = sum(run["kilometres"] for run in runs)
+    before = sum(run["kilometres_before_incident"] for run in runs)
     incidents = sum(any(is_failed(run, rule) for rule in INCIDENTS) for run in runs)
     clusters = [f"{run['scenario']} {run['hashes']['scenario']}" for run in runs]
     return {
@@ -48,9 +47,10 @@ def figures(runs: Sequence[Run], confidence: float) -> dict[str, Any]:
         "arrived": rate([run["arrived"] for run in runs], confidence),
         "rules": {rule: _rule(rule, runs, confidence) for rule in runs[0]["rules"]},
         "scores": {name: _score(name, runs, clusters, confidence) for name in runs[0]["scores"]},
-        "kilometres": kilometres,
+        "kilometres": sum(run["kilometres"] for run in runs),
         "incidents": incidents,
-        "kilometres_per_incident": _per_incident(kilometres, incidents, confidence),
+        "kilometres_before_incident": before,
+        "kilometres_per_incident": _per_incident(before, incidents, confidence),
         "guard": _guard([run for run in runs if run["guard"] is not None], confidence),
     }
 

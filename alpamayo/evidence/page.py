@@ -93,15 +93,15 @@ def _headlines(document: Document) -> str:
     heads += ["km per incident", "PDM score", "alpamayo score"]
     note = (
         "Rates with Clopper-Pearson's interval, scores with the bootstrap that draws scenarios (of fewer than ten with "
-        "Hoeffding's bound), kilometres per incident (at fault, or off the road) with Garwood's. A failure is a breach "
-        "of a hard rule (see Rules)."
+        "Hoeffding's bound), kilometres per incident with Garwood's. An incident is an at-fault collision or leaving "
+        "the road; what a run drives after its first does not count. A failure is a breach of a hard rule (see Rules)."
     )
     return section("Headlines", table(heads, rows), note=note) + _suite(document)
 
 
 def _per_incident(row: Document) -> Raw:
     count = row["incidents"]
-    of = f"{count} incident{'' if count == 1 else 's'} in {row['kilometres']:.2f} km"
+    of = f"{count} incident{'' if count == 1 else 's'} in {row['kilometres_before_incident']:.2f} km"
     return Raw(f'{interval(row["kilometres_per_incident"], 2, " km").text}<span class="n">{of}</span>')
 
 

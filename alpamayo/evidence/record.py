@@ -22,6 +22,9 @@ FILES = ("episode.json", "episode.npz")
 HARD = ("at_fault_collision", "drivable_area", "red_light", "stop_line", "kinematics")
 """The rules whose breach is a failure: those that gate the project's score, and the stop line."""
 
+INCIDENTS = ("at_fault_collision", "drivable_area")
+"""What kilometres per incident count, once a run: AlpaSim too drops what comes after the first."""
+
 
 def judge_run(
     folder: Path, name: str, formulas: Mapping[str, str] = MappingProxyType({})
@@ -57,6 +60,7 @@ def run_record(name: str, folder: Path, episode: Episode, verdict: Verdict) -> d
         "collided": touched(episode),
         "duration_s": round(episode.steps * episode.dt, 6),
         "kilometres": driven(episode),
+        "kilometres_before_incident": driven(episode, _first_incident(verdict)),
         "rules": {row["rule"]: row for row in verdict.table()},
         "errors": {rule.name: rule.error for rule in verdict.rules.values() if rule.error},
         "scores": {key: _score(score) for key, score in verdict.scores.items()},
@@ -75,10 +79,15 @@ def broken(verdict: Verdict) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["violation_time"] is None, row["violation_time"] or 0.0, row["rule"]))
 
 
-def driven(episode: Episode) -> float:
-    """Kilometres that the ego's centre has moved."""
-    steps = np.diff(episode.ego_pose[:, :2].astype(np.float64), axis=0)
-    return float(np.linalg.norm(steps, axis=1).sum()) / 1e3
+def driven(episode: Episode, until: float = np.inf) -> float:
+    """Kilometres that the ego's centre has moved, up to a time (s)."""
+    steps = np.linalg.norm(np.diff(episode.ego_pose[:, :2].astype(np.float64), axis=0), axis=1)
+    return float(steps[episode.dt * np.arange(len(steps)) < until - 1e-6].sum()) / 1e3
+
+
+def _first_incident(verdict: Verdict) -> float:
+    """When (s) the first incident was; infinite where there was none."""
+    return float(np.nanmin([np.inf, *(verdict.rules[name].violation_time[0] for name in INCIDENTS)]))
 
 
 def hashes(folder: Path, episode: Episode) -> dict[str, str]:

@@ -62,7 +62,10 @@ def test_evidence_of_a_suite(found):
     assert fine["below"] == pytest.approx(1 - 0.05 ** (1 / 3))
     assert good["kilometres_per_incident"]["value"] is None
     assert good["kilometres_per_incident"]["low"] > 0.0
-    assert bad["kilometres_per_incident"]["value"] == pytest.approx(0.09 / 2)
+    assert bad["kilometres"] == pytest.approx(0.09)
+    before = 0.03 + 2 * 0.021  # both hit the wall at 2.1 s and 10 m/s; what comes after that is no exposure
+    assert bad["kilometres_before_incident"] == pytest.approx(before)
+    assert bad["kilometres_per_incident"]["value"] == pytest.approx(before / 2)
     assert found["coverage"]["families"]["test"]["ranges"]["gap"] == [10.0, 12.0]
     crash = next(run for run in found["records"] if run["run"] == "bad/run-0")
     assert [row["rule"] for row in crash["failures"]] == ["at_fault_collision"]
@@ -101,7 +104,7 @@ def test_the_same_records_give_the_same_bytes_however_many_work(suite, tmp_path)
     page = (tmp_path / "a" / "evidence.html").read_text(encoding="utf-8")
     assert page.count("data:image/webp") == 2
     assert "the driver raised" in page
-    assert "2 incidents in 0.09 km" in page
+    assert "2 incidents in 0.07 km" in page
     assert "http" not in page
 
 

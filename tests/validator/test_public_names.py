@@ -38,9 +38,7 @@ METRICS = {
 
 
 def test_one_import_gives_all_of_them():
-    code = (
-        "import alpamayo.validator as v; v.rss, v.comfort.comfort, v.criticality.ttc, v.stl.parse, v.scores.pdms"
-    )
+    code = "import alpamayo.validator as v; v.rss, v.comfort.comfort, v.criticality.ttc, v.stl.parse, v.scores.pdms"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
