@@ -50,11 +50,8 @@ def time_to_collision_accelerated(situation: Situation) -> RuleResult:
 
 
 def meetings(situation: Situation, acceleration: Float64[Array, "k t"]) -> Meetings:
-    """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration.
-
-    That is none, the present one or one between.
-    """
-    ahead, beside = _sweep(situation, acceleration, situation.shared(_candidates))
+    """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration."""
+    ahead, beside = _sweep(situation, acceleration, _who_may_be_met(situation, acceleration))
     k, t = np.nonzero(beside.after < ahead.after)
     if len(k) and (situation.scene.road_map.lanes or situation.area.known):
         where = places(situation, situation.pose[k, t])
@@ -78,11 +75,6 @@ def _sweep(situation: Situation, acceleration: Array, who: Array) -> tuple[Meeti
     ]
     wp.launch(times_to_collision, dim=situation.count, inputs=inputs, device="cpu")
     return found[0], found[1]
-
-
-def _candidates(situation: Situation) -> UInt64[Array, "k t words"]:
-    """Who may be met at accelerations from none to the present one."""
-    return _who_may_be_met(situation, situation.shared(_acceleration))
 
 
 def _who_may_be_met(situation: Situation, acceleration: Array) -> UInt64[Array, "k t words"]:
