@@ -25,10 +25,11 @@ from alpamayo.validator.danger import (
 )
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.forecast import LaneForecaster
-from alpamayo.validator.judge import CORE_RULES, score_plans
+from alpamayo.validator.judge import CORE_RULES, judge, plans_situation
 from alpamayo.validator.lane_field import lane_field, route_field
 from alpamayo.validator.packed import Others, packed_others
-from alpamayo.validator.situation import Traffic, oriented, plans_in_world
+from alpamayo.validator.pdm import pdm_score
+from alpamayo.validator.situation import Situation, Traffic, oriented, plans_in_world
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.driver import PLAN_DT, Agents, Decision, Truth
 from alpamayo_sim.errors import InputError
@@ -52,7 +53,7 @@ ROOM_BESIDE = 1.0  # m; beside others on the way around
 HASTE = 1.5  # m/s²; so much more or less than forecast may those get up or slow down who cross
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
 ROUTE_AHEAD = 60.0  # m
-WIDE, AROUND = 32.0, 60.0  # m; so far from the route borders and lanes are looked up before the first decision
+WIDE, AROUND = 40.0, 100.0  # m; so far from the route borders and lanes are looked up before the first decision
 ROUTE_LOOK = 200  # m of the route beside which they are
 CORRIDOR = 16.0  # m
 ACCELERATION = 3.0  # m/s²; the most that a driver is thought to plan
@@ -311,17 +312,12 @@ class _Watch:
     @cached_property
     def verdict(self) -> Verdict:
         """The validator's, of the K candidates on this forecast."""
-        return self._judged(self.decision.plans)
+        return judge(self._situation(self.decision.plans), CORE_RULES)
 
-    def _judged(self, plans: Float32[Array, "k 64 4"]) -> Verdict:
-        return score_plans(
-            self.guard.scene,
-            plans,
-            self.truth.step * self.guard.scene.dt,
-            truth=self.truth,
-            forecast=self.traffic,
-            area=self.guard.area,
-            rules=CORE_RULES,
+    def _situation(self, plans: Float32[Array, "k 64 4"]) -> Situation:
+        now = self.truth.step * self.guard.scene.dt
+        return plans_situation(
+            self.guard.scene, plans, now, truth=self.truth, forecast=self.traffic, area=self.guard.area
         )
 
     def choose(self) -> _Choice:
@@ -376,7 +372,7 @@ class _Watch:
         """The candidate of the best PDM score."""
         if len(rows) == 1:
             return int(rows[0])
-        score = np.nan_to_num(self._judged(self.decision.plans[rows]).scores["pdms"].value)
+        score = np.nan_to_num(pdm_score(self._situation(self.decision.plans[rows])))
         return int(rows[np.lexsort((-self.decision.weights[rows], -score))[0]])
 
     def _candidate(self, k: int, reason: str) -> _Choice:

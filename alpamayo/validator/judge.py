@@ -114,6 +114,33 @@ def score_plans(
         InputError: plans of another shape, a time outside of the scene, a horizon not in [0.4, 6.4], and whatever
             is not finite: plans, the truth's ego, the reference.
     """
+    situation = plans_situation(
+        scene,
+        plans,
+        t,
+        truth=truth,
+        forecast=forecast,
+        history=history,
+        horizon=horizon,
+        reference=reference,
+        area=area,
+    )
+    return judge(situation, rules)
+
+
+def plans_situation(
+    scene: Scene,
+    plans: Float[Array, "k 64 4"],
+    t: float,
+    *,
+    truth: Truth | None = None,
+    forecast: Traffic | None = None,
+    history: Float[Array, "h 4"] | None = None,
+    horizon: float = HORIZON,
+    reference: float | None = None,
+    area: DrivableField | None = None,
+) -> Situation:
+    """Plans as the rules see them; the arguments and what they raise are those of ``score_plans``."""
     plans = checked_plans(plans)
     steps = round(horizon / PLAN_DT) + 1 if math.isfinite(horizon) else 0
     if not 5 <= steps <= PLAN_STEPS + 1:
@@ -125,7 +152,7 @@ def score_plans(
         forecast = recorded(scene, step, PLAN_STEPS + 1) if truth is None else constant_velocity(truth)
     world, speeds = plans_in_world(plans, pose, speed)
     area = area or DrivableField(index_of(scene.road_map))
-    situation = Situation(
+    return Situation(
         scene=scene,
         index=area.index,
         area=area,
@@ -139,7 +166,6 @@ def score_plans(
         reference=reference,
         signals=_signals(scene, step, steps),
     )
-    return judge(situation, rules)
 
 
 def score_episode(

@@ -7,8 +7,10 @@ import pytest
 
 from alpamayo.validator import DrivableField, Situation, Traffic
 from alpamayo.validator import contacts as touching
+from alpamayo.validator.judge import CORE_RULES, judge
 from alpamayo.validator.lane_field import lane_field, route_field
 from alpamayo.validator.packed import ego_boxes, others
+from alpamayo.validator.pdm import pdm_score
 from alpamayo.validator.rules import progress, responsibility, time_to_collision
 from alpamayo.validator.situation import oriented
 from alpamayo_scenarios.families import make_scenario
@@ -64,8 +66,9 @@ def crowd(seed, motions=12, count=24, steps=65):
 
 
 def sweep(situation, acceleration):
-    who = time_to_collision._who_may_be_met(situation, acceleration)
-    return time_to_collision._sweep(situation, acceleration, who)
+    future = situation.shared(time_to_collision._whole_future)
+    who = time_to_collision._who_may_be_met(situation, acceleration, future)
+    return time_to_collision._sweep(situation, acceleration, future, who)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -98,6 +101,16 @@ def test_times_to_collision(seed, accelerated):
     assert np.array_equal(ours[1].after[sooner], theirs[1][sooner])
     assert sooner.any()
     assert np.isfinite(theirs[0]).any()
+
+
+@pytest.mark.parametrize("steps", [65, 5])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_pdm_score_alone_is_the_verdicts(seed, steps):
+    situation = crowd(seed, motions=40, count=4, steps=steps)
+    whole = judge(situation, CORE_RULES).scores["pdms"].value
+    alone = pdm_score(replace(situation, _shared={}))
+    assert np.array_equal(alone, whole)
+    assert (whole == 0.0).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

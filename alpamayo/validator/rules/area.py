@@ -32,6 +32,13 @@ def drivable_area_tolerant(situation: Situation) -> RuleResult:
     return drivable_area(situation, allowed=0.3, name="drivable_area_nuplan")
 
 
+def inside(situation: Situation) -> Float64[Array, " k"]:
+    """The value of ``drivable_area``, NaN where there is none."""
+    if not situation.area.known:
+        return np.full(situation.count, np.nan)
+    return (situation.area.first_outside(situation.shared(ego_boxes), situation.size, 0.0) < 0).astype(np.float64)
+
+
 def corner_margins(situation: Situation) -> Float64[Array, "k t"]:
     """Distance (m) of the outermost corner of the ego's box to the border, positive inside, at most ``FURTHEST``."""
     return situation.area.box_margin(situation.shared(ego_boxes), situation.size, FURTHEST)

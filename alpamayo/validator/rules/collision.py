@@ -28,22 +28,27 @@ def at_fault_collision(situation: Situation) -> RuleResult:
     start; whoever made such a contact is not looked at again. The margin is the least clearance (m) to all
     others, at most ``CLEARANCE``.
     """
-    touched = situation.shared(contacts)
-    fault = situation.shared(at_fault)
-    static = is_static(situation.traffic.category)
-    value = np.ones(situation.count)
-    np.minimum.at(value, touched.k[fault], np.where(static[touched.a[fault]], STATIC_VALUE, 0.0))
+    touched, fault = situation.shared(contacts), situation.shared(at_fault)
     margins = clearance(situation, ignored(situation))
     return RuleResult(
         name="at_fault_collision",
         unit="m",
-        value=value,
+        value=situation.shared(blameless),
         margin=margins.min(axis=1),
         valid=np.ones(situation.count, bool),
         violation_time=first_contact(situation, touched, fault),
         reasons=_reasons(situation, touched, fault, margins),
         margins=margins,
     )
+
+
+def blameless(situation: Situation) -> Float64[Array, " k"]:
+    """The value of ``at_fault_collision``."""
+    touched, fault = situation.shared(contacts), situation.shared(at_fault)
+    static = is_static(situation.traffic.category)
+    value = np.ones(situation.count)
+    np.minimum.at(value, touched.k[fault], np.where(static[touched.a[fault]], STATIC_VALUE, 0.0))
+    return value
 
 
 def at_fault(situation: Situation) -> Bool[Array, " n"]:

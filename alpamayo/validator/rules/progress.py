@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo.validator.lane_field import LaneField, lane_field, route_field
-from alpamayo.validator.rules.area import drivable_area
-from alpamayo.validator.rules.collision import at_fault_collision
+from alpamayo.validator.rules.area import inside
+from alpamayo.validator.rules.collision import blameless
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
 from alpamayo_sim.geometry import arc_length, project
@@ -125,6 +125,5 @@ def _behind_others(situation: Situation, field: LaneField, start: float) -> floa
 
 def _multiplier(situation: Situation) -> Float64[Array, " k"]:
     """No at-fault collision times drivable area, where that is known."""
-    allowed = situation.shared(at_fault_collision).value
-    area = situation.shared(drivable_area)
-    return allowed * np.where(area.valid, area.value, 1.0)
+    area = situation.shared(inside)
+    return situation.shared(blameless) * np.where(np.isnan(area), 1.0, area)

@@ -19,6 +19,7 @@ Array = np.ndarray
 BOUND = 0.95  # s; nuPlan's. NAVSIM looks at 0, 0.3, 0.6 and 0.9 s, which is the same question
 SPACING = 0.3  # s
 HORIZON = 3.0  # s
+SOON = 0.9  # s; the last time that is looked at for the value
 STANDS = 0.005  # m/s
 SLACK = 1e-6  # m; room for rounding in the bounds
 
@@ -49,9 +50,19 @@ def time_to_collision_accelerated(situation: Situation) -> RuleResult:
     return _result(situation, name, meetings(situation, situation.shared(_acceleration)))
 
 
-def meetings(situation: Situation, acceleration: Float64[Array, "k t"]) -> Meetings:
-    """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration."""
-    ahead, beside = _sweep(situation, acceleration, _who_may_be_met(situation, acceleration))
+def stays_clear(situation: Situation) -> Float64[Array, " k"]:
+    """The value of ``time_to_collision``; no further is looked than that takes."""
+    soon = meetings(situation, np.zeros(situation.speed.shape), _future(situation, SOON)).after < BOUND
+    return (~soon.any(axis=1)).astype(np.float64)
+
+
+def meetings(situation: Situation, acceleration: Float64[Array, "k t"], future: object = None) -> Meetings:
+    """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration.
+
+    With a ``future`` of another horizon, within that.
+    """
+    future = situation.shared(_whole_future) if future is None else future
+    ahead, beside = _sweep(situation, acceleration, future, _who_may_be_met(situation, acceleration, future))
     k, t = np.nonzero(beside.after < ahead.after)
     if len(k) and (situation.scene.road_map.lanes or situation.area.known):
         where = places(situation, situation.pose[k, t])
@@ -61,7 +72,7 @@ def meetings(situation: Situation, acceleration: Float64[Array, "k t"]) -> Meeti
     return ahead
 
 
-def _sweep(situation: Situation, acceleration: Array, who: Array) -> tuple[Meetings, Meetings]:
+def _sweep(situation: Situation, acceleration: Array, future: object, who: Array) -> tuple[Meetings, Meetings]:
     """First meetings, among the candidates, with those ahead, and with those beside."""
     from alpamayo.validator.kernels.meetings import times_to_collision
 
@@ -70,14 +81,14 @@ def _sweep(situation: Situation, acceleration: Array, who: Array) -> tuple[Meeti
     inputs = [
         *(situation.shared(ego_boxes), np.ascontiguousarray(situation.speed), acceleration),
         *(wp.vec2d(*(0.5 * situation.size)), float(REAR_AXLE * situation.size[0])),
-        *(situation.shared(_future), who, situation.shared(_until)),
+        *(future, who, situation.shared(_until)),
         *(found[0].after, found[0].whom, found[1].after, found[1].whom),
     ]
     wp.launch(times_to_collision, dim=situation.count, inputs=inputs, device="cpu")
     return found[0], found[1]
 
 
-def _who_may_be_met(situation: Situation, acceleration: Array) -> UInt64[Array, "k t words"]:
+def _who_may_be_met(situation: Situation, acceleration: Array, future: object) -> UInt64[Array, "k t words"]:
     """Who may be met at accelerations from none to that given, a bit for each."""
     from alpamayo.validator.kernels.meetings import candidates
 
@@ -85,7 +96,7 @@ def _who_may_be_met(situation: Situation, acceleration: Array) -> UInt64[Array, 
     who = np.empty((*shape, -(-len(situation.traffic.ids) // 64)), np.uint64)
     inputs = [
         *(situation.shared(ego_boxes), np.ascontiguousarray(situation.speed), acceleration),
-        *(wp.vec2d(*(0.5 * situation.size)), situation.shared(_future), STANDS, who),
+        *(wp.vec2d(*(0.5 * situation.size)), future, STANDS, who),
     ]
     wp.launch(candidates, dim=situation.count, inputs=inputs, device="cpu")
     return who
@@ -98,13 +109,17 @@ def _acceleration(situation: Situation) -> Float64[Array, "k t"]:
     return np.ascontiguousarray(situation.shared(motion)[0])
 
 
-def _future(situation: Situation) -> object:
-    """The others now and within ``HORIZON``, as the compiled loops take them."""
+def _whole_future(situation: Situation) -> object:
+    return _future(situation, HORIZON)
+
+
+def _future(situation: Situation, horizon: float) -> object:
+    """The others now and within a horizon (s), as the compiled loops take them."""
     from alpamayo.validator.kernels.meetings import Future, look_ahead
 
     steps, dt, there = len(situation.times), situation.dt, situation.shared(columns)
     spacing = max(round(SPACING / dt), 1)
-    last = round(HORIZON / (spacing * dt)) * spacing
+    last = round(horizon / (spacing * dt)) * spacing
     traffic = situation.traffic.extended(steps + last, dt)
     count, wide = len(traffic.ids), there.halves.shape[1]
     halves, off = np.zeros((3, wide)), np.full((steps, wide), -np.inf)
