@@ -145,8 +145,7 @@ def free_ways(
 
     first = np.empty((len(paths), len(rooms), len(TIMES)), np.int32)
     half, rear = wp.vec2d(*(0.5 * size)), float(REAR_AXLE * size[0])
-    low, high = paths[..., :2].min(axis=1), paths[..., :2].max(axis=1)
-    inputs = [oriented(paths), half, rear, np.array(rooms), low, high, *there.inputs, first]
+    inputs = [oriented(paths), half, rear, np.array(rooms), *there.inputs, first]
     wp.launch(first_blocked, dim=first.shape, inputs=inputs, device="cpu")
     ends = np.concatenate([np.zeros((len(s), 1)), s[:, :-1], np.full((len(s), 1), np.inf)], axis=1)
     return np.take_along_axis(ends[:, None], first, axis=2)

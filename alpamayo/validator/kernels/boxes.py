@@ -74,7 +74,8 @@ def place(pose: wp.vec4d) -> wp.vec2d:
     const int count = bounds.shape[2], n = count - first < 64 ? count - first : 64;
     const double *low_x = wp::address(bounds, block, 0, first), *low_y = low_x + count;
     const double *high_x = low_y + count, *high_y = high_x + count;
-    const double from_x = low[0] - reach, from_y = low[1] - reach, to_x = high[0] + reach, to_y = high[1] + reach;
+    const double from_x = around[0] - reach, from_y = around[1] - reach;
+    const double to_x = around[2] + reach, to_y = around[3] + reach;
     unsigned long long near = 0;
     #pragma clang loop vectorize(assume_safety) vectorize_width(8) interleave_count(1)
     for (int a = 0; a < n; ++a) {
@@ -84,10 +85,21 @@ def place(pose: wp.vec4d) -> wp.vec2d:
     return near;
 """)
 def who_is_near(
-    low: wp.vec2d, high: wp.vec2d, reach: wp.float64, bounds: wp.array3d[wp.float64], block: wp.int32, first: wp.int32
+    around: wp.vec4d, reach: wp.float64, bounds: wp.array3d[wp.float64], block: wp.int32, first: wp.int32
 ) -> wp.uint64:
     """A bit for each of at most 64 others: whether its bounds are nearer than that to an upright rectangle."""
     ...
+
+
+@wp.func
+def around_places(boxes: wp.array[wp.vec4d], begin: wp.int32, end: wp.int32) -> wp.vec4d:
+    """The upright rectangle around where some boxes are: its low and its high corner."""
+    low = place(boxes[begin])
+    high = low
+    for t in range(begin + 1, end):
+        low = wp.min(low, place(boxes[t]))
+        high = wp.max(high, place(boxes[t]))
+    return wp.vec4d(low[0], low[1], high[0], high[1])
 
 
 @wp.func_native("return __builtin_ctzll(bits);")
@@ -139,13 +151,9 @@ def first_contacts(
     for block in range(bounds.shape[0]):
         begin = block * STEPS_A_BLOCK
         end = wp.min(begin + STEPS_A_BLOCK, steps)
-        low = place(ego[k, begin])
-        high = low
-        for t in range(begin + 1, end):
-            low = wp.min(low, place(ego[k, t]))
-            high = wp.max(high, place(ego[k, t]))
+        around = around_places(ego[k], begin, end)
         for word in range((others.shape[0] + 63) // 64):
-            near = who_is_near(low, high, radius, bounds, block, 64 * word)
+            near = who_is_near(around, radius, bounds, block, 64 * word)
             while near != NOBODY:
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - BIT)
@@ -177,14 +185,11 @@ def clearances(
     for block in range(bounds.shape[0]):
         begin = block * STEPS_A_BLOCK
         end = wp.min(begin + STEPS_A_BLOCK, steps)
-        low = place(ego[k, begin])
-        high = low
+        around = around_places(ego[k], begin, end)
         for t in range(begin, end):
-            low = wp.min(low, place(ego[k, t]))
-            high = wp.max(high, place(ego[k, t]))
             margins[k, t] = furthest
         for word in range((others.shape[0] + 63) // 64):
-            near = who_is_near(low, high, radius + furthest, bounds, block, 64 * word)
+            near = who_is_near(around, radius + furthest, bounds, block, 64 * word)
             while near != NOBODY:
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - BIT)

@@ -3,7 +3,7 @@
 
 import math
 
-from alpamayo.validator.kernels.boxes import BIT, NOBODY, box_separation, lowest_bit, place, who_is_near
+from alpamayo.validator.kernels.boxes import BIT, NOBODY, around_places, box_separation, lowest_bit, place, who_is_near
 from alpamayo.validator.kernels.meetings import cosine_to
 from alpamayo.validator.packed import BLOCK
 from alpamayo_sim.warp_runtime import wp
@@ -78,14 +78,10 @@ def meetings_to_avoid(
     while found < 0 and block < bounds.shape[0]:
         begin = block * STEPS_A_BLOCK
         end = wp.min(begin + STEPS_A_BLOCK, steps)
-        low = place(ego[k, begin])
-        high = low
-        for t in range(begin + 1, end):
-            low = wp.min(low, place(ego[k, t]))
-            high = wp.max(high, place(ego[k, t]))
+        around = around_places(ego[k], begin, end)
         first = wp.int32(end)
         for word in range((others.shape[0] + 63) // 64):
-            near = who_is_near(low, high, radius, bounds, block, 64 * word)
+            near = who_is_near(around, radius, bounds, block, 64 * word)
             while near != NOBODY:
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - BIT)
@@ -121,8 +117,6 @@ def first_blocked(
     half: wp.vec2d,
     rear: wp.float64,
     rooms: wp.array[wp.float64],
-    low: wp.array[wp.vec2d],
-    high: wp.array[wp.vec2d],
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
@@ -131,15 +125,16 @@ def first_blocked(
 ):
     """First of the places on each path at which a box overlaps somebody at each step; their number if there is none.
 
-    The box is longer at both ends by each of the ``rooms``; ``low`` and ``high`` are corners of an upright rectangle
-    around the places. Who is behind the first place at the first step does not count.
+    The box is longer at both ends by each of the ``rooms``. Who is behind the first place at the first step does not
+    count.
     """
     p, r, t = wp.tid()
     box = wp.vec2d(half[0] + rooms[r], half[1])
     radius = wp.length(box)
     found = wp.int32(places.shape[1])
+    around = around_places(places[p], 0, found)
     for word in range((others.shape[0] + 63) // 64):
-        near = who_is_near(low[p], high[p], radius, bounds, t / STEPS_A_BLOCK, 64 * word)
+        near = who_is_near(around, radius, bounds, t / STEPS_A_BLOCK, 64 * word)
         while near != NOBODY:
             a = 64 * word + lowest_bit(near)
             near = near & (near - BIT)
