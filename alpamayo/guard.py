@@ -49,6 +49,7 @@ OFF_ROAD = 0.3  # m; nuPlan's tolerance
 STANDOFF = 2.0  # m; room in front that is kept where it can be, so that there is a way on afterwards
 ROOMS = (STANDOFF, 0.3)  # m; the same for a stop, where there can be and where there is hardly any
 PLACES = 48  # on a path at which it is looked whether someone is in the way
+BESIDE = (0.0, 0.4)  # m; by how much longer and wider others are to be cleared on the way around
 ROOM_BESIDE = 1.0  # m; beside others on the way around
 HASTE = 1.5  # m/s²; so much more or less than forecast may those get up or slow down who cross
 UNSURE = (2.0, 0.6)  # m; added to length and width of others where there is a choice
@@ -187,18 +188,15 @@ class Guard:
         return self._held is not None and self._held[1].around
 
     def held(self, truth: Truth) -> _Choice | None:
-        """The rest of the plan let through at the step before, from where the ego is; None where that is far off it."""
+        """The rest of the plan let through at the step before; None where the ego is far off it."""
         if self._held is None or truth.step != self._held[0] + 1:
             return None
         held = self._held[1]
         pose = np.concatenate([held.pose[1:], held.pose[-1:]])
         pose[-1, :2] += held.pose[-1, :2] - held.pose[-2, :2]
         speed = np.concatenate([held.speed[1:], held.speed[-1:]])
-        here = truth.ego_pose.astype(np.float64)
-        if np.linalg.norm(pose[0, :2] - here[:2]) + abs(speed[0] - truth.ego_speed) > FITS:
+        if np.linalg.norm(pose[0, :2] - truth.ego_pose[:2]) + abs(speed[0] - truth.ego_speed) > FITS:
             return None
-        xy = from_frame(to_frame(pose[:, :2], pose[0]), here)
-        pose = np.column_stack([xy, pose[:, 2] + math.remainder(here[2] - pose[0, 2], math.tau)])
         return replace(held, index=FALLBACK, pose=pose, speed=speed)
 
     def floor(self, truth: Truth) -> float:
@@ -305,7 +303,7 @@ class _Watch:
             haste=np.repeat([0.0, HASTE], [2 * count, 1]),
         )
         found = danger(motions, self.traffic, self.others, self.guard.area, self.floor)
-        crosses = found.contact[-1] <= HASTE_TIME
+        crosses = found.contact[-1] <= HASTE_TIME and found.contact[-1] < found.contact[self.decision.chosen]
         who = self.traffic.ids[found.whom[-1]] if crosses else ""
         return found.take(slice(count)), found.take(slice(count, 2 * count)).clean, who
 
@@ -355,8 +353,17 @@ class _Watch:
         return _own(braking, k, said)
 
     def _goes_on(self, held: _Choice | None) -> bool:
-        """Whether there is a plan that is held on to, and it is still clean."""
-        return held is not None and bool(self.of(held.pose[None], held.speed[None]).clean[0])
+        """Whether there is a plan that is held on to, and it is still clean; one around somebody with a little room.
+
+        Looked at is what is driven if the ego stays as far off the plan as it is.
+        """
+        if held is None:
+            return False
+        here = self.truth.ego_pose.astype(np.float64)
+        xy = from_frame(to_frame(held.pose[:, :2], held.pose[0]), here)
+        pose = np.column_stack([xy, held.pose[:, 2] + math.remainder(here[2] - held.pose[0, 2], math.tau)])
+        motion = Motions(pose[None], held.speed[None], self.size, doubt=BESIDE if held.around else (0.0, 0.0))
+        return bool(danger(motion, self.traffic, self.others, self.guard.area, self.floor).clean[0])
 
     def _later(self, k: int) -> bool:
         """Whether it is time enough to decide later."""
