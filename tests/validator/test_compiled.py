@@ -8,7 +8,7 @@ import pytest
 from alpamayo.validator import DrivableField, Situation, Traffic
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.judge import CORE_RULES, judge
-from alpamayo.validator.lane_field import lane_field, route_field
+from alpamayo.validator.lane_field import LaneField, lane_field, route_field
 from alpamayo.validator.packed import ego_boxes, others
 from alpamayo.validator.pdm import pdm_score
 from alpamayo.validator.rules import progress, responsibility, time_to_collision
@@ -215,6 +215,25 @@ def test_fields_are_the_index():
             assert same.mean() > 0.95
             for name in ("s", "offset", "heading"):
                 assert np.abs(getattr(ours, name) - getattr(theirs, name))[same].max() < 1e-9
+
+
+def test_few_questions_and_then_many_have_the_same_answers():
+    """Few are answered from lists of wide tiles, many from cells that are worked out; in any order."""
+    scene, rng = make_scenario("red-light-runner", 0).scene, np.random.default_rng(0)
+    xy = scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (3000, 2))
+    heading = rng.uniform(-np.pi, np.pi, len(xy))
+    index = MapIndex(scene.road_map)
+    lanes, area, few = LaneField(index), DrivableField(index), slice(0, 60)
+    asked = lanes.match(xy[few], heading[few]), area.margin(xy[few])
+    whole = lanes.match(xy, heading), area.margin(xy)
+    again = lanes.match(xy[few], heading[few]), area.margin(xy[few])
+    for answers in (asked, again):
+        for name in answers[0].__dataclass_fields__:
+            assert np.array_equal(getattr(answers[0], name), getattr(whole[0], name)[few])
+        assert np.array_equal(answers[1], whole[1][few])
+    expected = index.nearest_lane(xy, heading)
+    assert np.abs(whole[0].distance - expected.distance).max() < 1e-9
+    assert np.abs(whole[1] - index.drivable_margin(xy)).max() < 1e-9
 
 
 def test_route_field_is_the_projection():
