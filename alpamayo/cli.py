@@ -145,6 +145,8 @@ def train(
     evaluation_episodes: Annotated[
         int, typer.Option(min=0, help="Closed-loop episodes to evaluate on afterwards; 0 for none.")
     ] = 60,
+    start: Annotated[Path | None, typer.Option(help="Weights to begin from, in place of random ones.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Cores to use. [default: all, at most 8]")] = None,
     as_json: Json = False,
 ) -> None:
     """Make training data with the expert, train tiny, evaluate it. Interrupted, it goes on where it stopped."""
@@ -153,11 +155,18 @@ def train(
     from alpamayo.training import train_tiny
 
     with _progress() as progress:
-        result = train_tiny(out, episodes=episodes, minutes=minutes, seed=seed, progress=progress)
+        result = train_tiny(
+            out, episodes=episodes, minutes=minutes, seed=seed, start=start, workers=workers, progress=progress
+        )
         report: dict[str, Any] = {"checkpoint": str(result.checkpoint), "open_loop": result.open_loop}
         if evaluation_episodes:
             evaluation = run_evaluation(
-                ["tiny"], evaluation_episodes, out / "evaluation", checkpoint=result.checkpoint, progress=progress
+                ["tiny"],
+                evaluation_episodes,
+                out / "evaluation",
+                checkpoint=result.checkpoint,
+                workers=workers,
+                progress=progress,
             )
             report["closed_loop"] = evaluation
     if as_json:

@@ -1,5 +1,6 @@
 """The training loop: seeded, interruptible, limited by steps and by wall time."""
 
+import hashlib
 import json
 import math
 import os
@@ -112,7 +113,7 @@ def train(
             _save(folder, state)
             saved = time.monotonic()
     _save(folder, state)
-    return _export(folder, state, settings, samples)
+    return _export(folder, state, settings, samples, start)
 
 
 def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings) -> _State:
@@ -254,15 +255,15 @@ def _save(folder: Path, state: _State) -> None:
     partial.replace(folder / "training.pt")
 
 
-def _export(folder: Path, state: _State, settings: TrainingSettings, samples: Samples) -> Path:
+def _export(folder: Path, state: _State, settings: TrainingSettings, samples: Samples, start: Path | None) -> Path:
     model = AlpamayoModel(state.model.config)
     model.load_state_dict(state.ema)
-    note: dict[str, Any] = {
+    note: dict[str, Any] = asdict(settings) | {
         "episodes": len(samples.shards),
         "samples": len(samples),
         "steps": state.step,
         "minutes": round(state.elapsed / 60.0, 1),
-        **asdict(settings),
+        "start": hashlib.sha256(start.read_bytes()).hexdigest() if start else None,
     }
     path = folder / "tiny.safetensors"
     checkpoint.save(model, path, note)

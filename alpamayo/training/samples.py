@@ -21,6 +21,7 @@ Array = np.ndarray
 FRAMES = 4
 HELD_OUT = 10  # every so manieth episode is for validation
 EVENTFUL = 3.0  # how much oftener a step is drawn in which the expert does more than hold speed and lane
+STANDING, STAYING, WAIT = 0.5, 1.0, 10  # m/s, m of plan, and the decisions of a wait after which no more are drawn
 _CALM = [
     TOKEN[LONGITUDINAL_WORDS[Longitudinal.SET_SPEED_TRACKING]],
     TOKEN[LATERAL_WORDS[Lateral.LANE_KEEPING]],
@@ -75,7 +76,15 @@ def load_samples(paths: Sequence[Path], *, held_out: bool = False) -> Samples:
 
 def _weights(shard: Shard) -> Float64[Array, " rows"]:
     eventful = (shard.reasoning[:, :2] != _CALM).any(axis=1) | (np.abs(shard.actions[:, :20, 0]).max(axis=1) > 2.0)
-    return np.where(eventful, EVENTFUL, 1.0)
+    return np.where(_waited(shard) > WAIT, 0.0, np.where(eventful, EVENTFUL, 1.0))
+
+
+def _waited(shard: Shard) -> Int64[Array, " rows"]:
+    """For how many decisions the ego has stood and the expert would have it stay; they look all the same."""
+    reach = np.linalg.norm(shard.plan[:, -1, :2], axis=-1)
+    stays = (shard.state[:, 0] < STANDING) & (reach < STAYING)
+    count = np.cumsum(stays)
+    return count - np.maximum.accumulate(np.where(stays, 0, count))
 
 
 def _stack(picked: list[tuple[Shard, int]], name: str) -> torch.Tensor:

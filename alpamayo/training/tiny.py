@@ -6,7 +6,7 @@ from pathlib import Path
 from alpamayo.progress import Progress
 from alpamayo.training.collection import TRAINING_SEEDS, collect
 
-OWN_SHARE = 0.25  # of the episodes that the driver drives itself, in the second round
+OWN_SHARE = 0.4  # of the episodes that the driver drives itself
 FIRST_ROUND = 0.5  # share of the training time before them
 
 
@@ -19,17 +19,27 @@ class TrainingResult:
 
 
 def train_tiny(
-    out: Path, *, episodes: int, minutes: float, seed: int = 0, progress: Progress | None = None
+    out: Path,
+    *,
+    episodes: int,
+    minutes: float,
+    seed: int = 0,
+    start: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> TrainingResult:
     """Make data, train in two rounds, evaluate in open loop.
 
-    Everything is kept in ``out``: an interrupted run goes on where it stopped.
+    The driver's own episodes are for the second round. One that is trained already drives half of them before the
+    first. Everything is kept in ``out``: an interrupted run goes on where it stopped.
 
     Args:
         out: folder for ``data``, the training's state, ``log.jsonl`` and ``tiny.safetensors``.
         episodes: scenarios of data, all told; their seeds are all below 10,000.
         minutes: wall time of the training itself, without the making of data.
         seed: of the scenarios, the weights and the order of the samples.
+        start: checkpoint to begin from, instead of random weights.
+        workers: processes that make data, and cores that train; all, at most 8, when None.
         progress: called with (what, done, of how many).
 
     Raises:
@@ -41,20 +51,22 @@ def train_tiny(
     from alpamayo_vla_model.checkpoint import load
 
     own = round(OWN_SHARE * episodes)
+    early = own // 2 if start else 0
     first = (seed * episodes) % max(TRAINING_SEEDS - episodes, 1)
-    settings = TrainingSettings(minutes=minutes, seed=seed)
-    data = collect(out / "data", episodes - own, seed=first, progress=progress)
-    checkpoint = train(out, data, settings, until=FIRST_ROUND, progress=progress)
-    if own:
-        data += collect(
-            out / "data",
-            own,
-            seed=first + episodes - own,
-            checkpoint=checkpoint,
-            name="own",
-            progress=progress,
+    settings = TrainingSettings(minutes=minutes, seed=seed, threads=workers)
+
+    def drive(count: int, offset: int, driver: Path | None, name: str) -> list[Path]:
+        return collect(
+            out / "data", count, seed=first + offset, checkpoint=driver, name=name, workers=workers, progress=progress
         )
-        checkpoint = train(out, data, settings, progress=progress)
+
+    data = drive(episodes - own, 0, None, "expert")
+    if early:
+        data += drive(early, episodes - own, start, "own")
+    checkpoint = train(out, data, settings, start=start, until=FIRST_ROUND, progress=progress)
+    if own > early:
+        data += drive(own - early, episodes - own + early, checkpoint, "own")
+        checkpoint = train(out, data, settings, start=start, progress=progress)
     held_out = load_samples(data, held_out=True)
     scores = evaluate_open_loop(load(checkpoint), held_out, seed=seed, progress=progress) if len(held_out) else {}
     return TrainingResult(checkpoint, scores)

@@ -1,5 +1,6 @@
 """Data, training and open-loop scores, on small synthetic episodes and on one short real drive."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,17 @@ def test_same_seed_same_bytes_and_interruptions_do_not_show(data: list[Path], tm
     parts = train(tmp_path / "parts", data, SETTINGS, config=CONFIG)
     one, other = checkpoint.load(whole).state_dict(), checkpoint.load(parts).state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert checkpoint.training_note(parts)["steps"] == 4
+
+
+def test_checkpoints_tell_what_was_used_of_the_limits(data: list[Path], tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(CONFIG.create(3), start)
+    note = checkpoint.training_note(
+        train(tmp_path / "out", data, replace(SETTINGS, minutes=60.0), config=CONFIG, start=start, until=0.5)
+    )
+    assert (note["steps"], note["episodes"], note["batch"]) == (2, 9, SETTINGS.batch)
+    assert note["minutes"] < 60.0
+    assert note["start"] == hashlib.sha256(start.read_bytes()).hexdigest()
 
 
 def test_training_learns(data: list[Path], tmp_path: Path) -> None:
@@ -163,8 +174,34 @@ def test_tiny_is_trained_in_two_rounds(data: list[Path], tmp_path: Path, monkeyp
     monkeypatch.setattr(AlpamayoConfig, "preset", classmethod(lambda cls, name: CONFIG))
     result = tiny.train_tiny(tmp_path / "out", episodes=13, minutes=0.02)
     assert result.checkpoint.is_file()
-    assert asked == [(10, 0, None), (3, 10, result.checkpoint)]
+    assert asked == [(8, 0, None), (5, 8, result.checkpoint)]
     assert "min_ade_6" in result.open_loop
+
+
+def test_a_trained_driver_drives_before_the_first_round_too(
+    data: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fake_collect(folder: Path, episodes: int, **options: object) -> list[Path]:
+        asked.append((episodes, options["seed"], options["checkpoint"], options["name"]))
+        return data[:episodes]
+
+    monkeypatch.setattr(tiny, "collect", fake_collect)
+    start = tmp_path / "start.safetensors"
+    checkpoint.save(CONFIG.create(3), start)
+    result = tiny.train_tiny(tmp_path / "out", episodes=10, minutes=0.02, start=start, workers=1)
+    assert asked == [(6, 0, None, "expert"), (2, 6, start, "own"), (2, 8, result.checkpoint, "own")]
+    assert checkpoint.training_note(result.checkpoint)["threads"] == 1
+
+
+def test_long_waits_are_drawn_at_their_beginning_only(tmp_path: Path) -> None:
+    shard = fake_shard(rows=40)
+    shard.state[5:20, 0] = shard.state[25:30, 0] = shard.state[35:, 0] = 0.0
+    shard.plan[5:20] = shard.plan[25:30] = 0.0
+    shard.save(tmp_path / "a.npz")
+    samples = load_samples([tmp_path / "a.npz"])
+    assert samples.index[samples.chance == 0.0][:, 1].tolist() == [15, 16, 17, 18, 19]
 
 
 # The making of data
