@@ -6,6 +6,7 @@
 from alpamayo.validator import comfort, criticality, rss, scores, statistics, stl
 from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.judge import CORE_RULES, RULES, judge, score_episode, score_plans
+from alpamayo.validator.scores import Rated
 from alpamayo.validator.situation import Situation, Traffic, constant_velocity, recorded
 from alpamayo.validator.verdict import RuleResult, Score, Verdict, verdict_from_json
 
@@ -13,6 +14,7 @@ __all__ = [
     "CORE_RULES",
     "RULES",
     "DrivableField",
+    "Rated",
     "RuleResult",
     "Score",
     "Situation",

@@ -92,17 +92,31 @@ def contact_kind(situation: Situation, k: Array, t: Array, a: Array) -> Int[Arra
     if not len(k):
         return np.zeros(0, np.int64)
     ego, other = _moment_of_contact(situation, k, t, a)
-    size = situation.size
-    nose, half = 0.5 * size[0], 0.5 * size[1]
-    ahead = np.stack([np.cos(ego[:, 2]), np.sin(ego[:, 2])], axis=-1)
-    left = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1)
-    bumper = ego[:, :2] + nose * ahead
-    front = segment_gap(bumper + half * left, bumper - half * left, other, situation.traffic.size[a]) < BUMPER_REACH
+    front = _on_bumper(ego, situation.size, other, situation.traffic.size[a], 1.0)
     kind = np.where(front, ContactKind.ACTIVE_FRONT, ContactKind.ACTIVE_LATERAL)
-    kind[bearing(ego, other[:, :2], size[0]) > BEHIND] = ContactKind.ACTIVE_REAR
+    kind[bearing(ego, other[:, :2], situation.size[0]) > BEHIND] = ContactKind.ACTIVE_REAR
     kind[_others_stand(situation, t, a)] = ContactKind.STOPPED_OTHER
     kind[situation.moved_speed(k, t) <= STOPPED] = ContactKind.STOPPED_EGO
     return kind.astype(np.int64)
+
+
+def on_rear_bumper(situation: Situation, touched: Contacts) -> Bool[Array, " n"]:
+    """Which contacts the ego's rear bumper made, and its front bumper did not."""
+    if not len(touched.k):
+        return np.zeros(0, bool)
+    ego, other = _moment_of_contact(situation, touched.k, touched.t, touched.a)
+    front, rear = (
+        _on_bumper(ego, situation.size, other, situation.traffic.size[touched.a], end) for end in (1.0, -1.0)
+    )
+    return rear & ~front
+
+
+def _on_bumper(ego: Array, size: Array, other: Array, other_size: Array, end: float) -> Bool[Array, " n"]:
+    """Whether the other is at the ego's front (``end`` 1) or rear bumper (-1)."""
+    ahead = np.stack([np.cos(ego[:, 2]), np.sin(ego[:, 2])], axis=-1)
+    left = 0.5 * size[1] * np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1)
+    bumper = ego[:, :2] + 0.5 * size[0] * end * ahead
+    return segment_gap(bumper + left, bumper - left, other, other_size) < BUMPER_REACH
 
 
 def bearing(ego: Float64[Array, "n 3"], xy: Float64[Array, "n 2"], length: float) -> Float64[Array, " n"]:

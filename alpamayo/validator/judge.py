@@ -1,7 +1,8 @@
 """Plans or an episode in, verdict out."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from jaxtyping import Float, Float64
 
 from alpamayo.validator import scores
 from alpamayo.validator.drivable import DrivableField
+from alpamayo.validator.episode_scores import with_episode_scores
 from alpamayo.validator.reasoning import UNIT, reasoning_rule
 from alpamayo.validator.rules.area import drivable_area, drivable_area_tolerant
 from alpamayo.validator.rules.collision import at_fault_collision
@@ -169,19 +171,29 @@ def plans_situation(
 
 
 def score_episode(
-    episode: "Episode", *, area: DrivableField | None = None, rules: Mapping[str, tuple[Rule, str]] = RULES
+    episode: "Episode",
+    *,
+    area: DrivableField | None = None,
+    rules: Mapping[str, tuple[Rule, str]] = RULES,
+    rated: Sequence[scores.Rated] = (),
 ) -> Verdict:
     """Judge what the ego really did in a closed loop; K is 1.
 
     Progress is measured against the scenario's certificate where it has one, else against the recorded ego of a
-    log, else against the goal.
+    log, else against the goal. ``rated`` are trajectories that people rated at some of its decisions, for
+    ``rater_feedback``.
 
     Raises:
-        InputError: the episode has no steps.
+        InputError: the episode has no steps, or none of that number was rated.
     """
     situation = episode_situation(episode, area)
     of_episode = {name: (partial(rule, episode), unit) for name, (rule, unit) in EPISODE_RULES.items()}
-    return judge(situation, {**rules, **of_episode})
+    verdict = judge(situation, {**rules, **of_episode})
+
+    def of_human(human: Situation, names: Iterable[str]) -> Mapping[str, RuleResult]:
+        return judge(human, {name: rules[name] for name in names if name in rules}).rules
+
+    return replace(verdict, scores=with_episode_scores(verdict, episode, situation, of_human, rated))
 
 
 def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:

@@ -68,6 +68,10 @@ FORMULAS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     "nuplan_cls": (NUPLAN_GATES, NUPLAN_WEIGHTS),
     "alpamayo_score": (ALPAMAYO_GATES, ALPAMAYO_WEIGHTS),
 }
+OF_ONE_RECORD = ("epdms_filtered", "alpasim_scene_score", "bench2drive", "rater_feedback")
+"""Scores that need more than the rules' values; see ``alpamayo.validator.episode_scores``."""
+BEST = {"bench2drive": 100.0, "rater_feedback": 10.0}
+"""The best value of the scores that are not in [0, 1]."""
 BENCH2DRIVE_FACTORS = {
     "collision_pedestrian": 0.5,
     "collision_vehicle": 0.6,
@@ -186,6 +190,29 @@ def kilometres_per_incident(kilometres: float, incidents: int, confidence: float
     value = kilometres / incidents if incidents else math.inf
     high = 1.0 / rate.low if rate.low > 0.0 else math.inf
     return KilometresPerIncident(value, 1.0 / rate.high, high, kilometres, incidents)
+
+
+@dataclass(frozen=True, eq=False)
+class Rated:
+    """What people rated at one decision of an episode: trajectories, in the ego frame of that ``step``, and labels.
+
+    Positions (m) are every 1 / ``frequency`` s, the first at that time, for 5 s or more; labels are 0 to 10.
+    """
+
+    trajectories: Float[Array, "r t 2"]
+    labels: Float[Array, " r"]
+    step: int = 0
+    frequency: float = 4.0
+
+    def __post_init__(self) -> None:
+        shape, labels = np.shape(self.trajectories), np.asarray(self.labels, np.float64)
+        least = math.ceil(5.0 * self.frequency) if math.isfinite(self.frequency) and self.frequency > 0.0 else 0
+        if not least or len(shape) != 3 or shape[0] < 1 or shape[1] < least or shape[2] != 2:
+            raise InputError(f"rated: trajectories {shape} at {self.frequency} Hz, must be [r >= 1, 5 s or more, 2]")
+        if labels.shape != shape[:1] or not ((labels >= 0.0) & (labels <= 10.0)).all():
+            raise InputError(f"rated: labels {labels.tolist()}, must be {shape[0]} in [0, 10]")
+        if not np.isfinite(self.trajectories).all():
+            raise InputError("rated: trajectories must be finite")
 
 
 def rater_feedback(

@@ -68,7 +68,8 @@ class Score:
     """A score made of rules: ``parts`` are the values it was computed from, ``missing`` did not apply.
 
     A missing part is left out of the formula with its weight, for each of the K motions on its own; ``value`` is
-    NaN where nothing applied. ``parts`` keep NaN where they did not apply.
+    NaN where nothing applied. ``parts`` keep NaN where they did not apply. ``notes`` of an episode's score say what
+    was counted and when, or why it does not apply.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Score:
     parts: dict[str, Float64[Array, " k"]]
     missing: tuple[tuple[str, ...], ...]
     formula: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Scores(Mapping[str, Score]):
@@ -219,6 +221,7 @@ def _score_json(score: Score) -> dict[str, Any]:
         "parts": {name: [_number(x) for x in part] for name, part in score.parts.items()},
         "missing": [list(names) for names in score.missing],
         "formula": score.formula,
+        "notes": list(score.notes),
     }
 
 
@@ -229,4 +232,5 @@ def _score_from_json(name: str, score: dict[str, Any]) -> Score:
         parts={part: _array(values) for part, values in score["parts"].items()},
         missing=tuple(tuple(names) for names in score["missing"]),
         formula=score["formula"],
+        notes=tuple(score.get("notes", ())),
     )

@@ -31,8 +31,9 @@ def named(page):
 
 @pytest.mark.parametrize("page", ["definitions", "differences"])
 def test_every_rule_score_and_metric_is_on_the_page(make, page):
-    rules = set(RULES) | set(score_episode(episode_of(make, make.scene())).rules)
-    everything = rules | set(scores.FORMULAS) | public(criticality) | public(scores) - HELPERS
+    verdict = score_episode(episode_of(make, make.scene()))
+    rules = set(RULES) | set(verdict.rules)
+    everything = rules | set(verdict.scores) | public(criticality) | public(scores) - HELPERS
     if page == "differences":
         everything -= {"occupation", "longitudinal_acceleration_required"}  # what others are made of
     assert everything - named(page) == set()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from validator_episodes import KEEP, episode_of
 
-from alpamayo.validator import reasoning, score_episode
+from alpamayo.validator import reasoning, score_episode, scores
 from alpamayo.validator.rules.extended_comfort import extended_comfort
 from alpamayo_sim.driver import Agents
 from alpamayo_sim.errors import InputError
@@ -22,7 +22,7 @@ def test_an_uneventful_drive(make):
     assert verdict.rules["extended_comfort"].value[0] == 1.0
     assert verdict.rules["reasoning"].value[0] == 1.0
     assert 0.5 < verdict.scores["pdms"].value[0] <= 1.0  # 30 of the 100 m of the goal
-    assert set(verdict.scores) == {"pdms", "epdms", "nuplan_cls", "alpamayo_score"}
+    assert set(verdict.scores) == set(scores.FORMULAS) | set(scores.OF_ONE_RECORD)
 
 
 def test_the_collision_of_an_episode(make):

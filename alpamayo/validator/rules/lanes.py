@@ -68,6 +68,14 @@ def driving_direction(situation: Situation) -> RuleResult:
     return RuleResult(name, "m", value, FEW - worst, np.ones(count, bool), when, reasons, margins)
 
 
+def outside_lanes(situation: Situation) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
+    """Metres that each centre drives off the lanes of the route, as ``driving_direction`` has them, and in all."""
+    rows = slice(0, situation.count)
+    step = differences(situation.pose)
+    moved = np.hypot(step[..., 0], step[..., 1])
+    return np.where(_on_lanes(situation)(rows), 0.0, moved).sum(axis=1), moved.sum(axis=1)
+
+
 def lane_keeping(situation: Situation) -> RuleResult:
     """Not more than 0.5 m from the middle for 2 s on end: 1, else 0 (NAVSIM's LK); intersections are not counted.
 

@@ -35,18 +35,15 @@ def red_light(situation: Situation) -> RuleResult:
     before a red line; after crossing it is how far behind it the front is, negative.
     """
     name, count = "red_light", situation.count
-    signals = situation.scene.signals
-    if not signals or situation.signals is None:
+    if not situation.scene.signals or situation.signals is None:
         return not_applicable(name, "m", count, "there are no signals")
-    lines = [_lines(situation, signal.lane_ids) for signal in signals]
-    if not any(lines):
+    lines = situation.shared(_red_lines)
+    if not lines:
         return not_applicable(name, "m", count, "no signal has a stop line or a lane on the map")
     margins = np.full(situation.pose.shape[:2], FURTHEST)
-    for i, some in enumerate(lines):
-        red = situation.signals[:, i] == SignalState.RED
-        for line in some:
-            rows = _near(situation, line, FURTHEST)
-            margins[rows] = np.minimum(margins[rows], _red_margins(approach(situation, line, rows), red))
+    for line, red in lines:
+        rows = _near(situation, line, FURTHEST)
+        margins[rows] = np.minimum(margins[rows], _red_margins(approach(situation, line, rows), red))
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, situation.times)
 
@@ -66,16 +63,11 @@ def stop_line(situation: Situation) -> RuleResult:
     The margin (m/s) is 0.5 m/s less the least speed within those 4 m, of the worst line crossed.
     """
     name, count = "stop_line", situation.count
-    signalled = {lane for signal in situation.scene.signals for lane in signal.lane_ids}
-    lines = [
-        line
-        for line in situation.scene.road_map.stop_lines
-        if line.lane_ids and not signalled.intersection(line.lane_ids) and _has_extent(line)
-    ]
+    lines = situation.shared(_stop_lines)
     if not lines:
         return not_applicable(name, "m/s", count, "there are no stop lines without signals")
     margins = np.full(situation.pose.shape[:2], STANDS)
-    for line in (_oriented(situation, line) for line in lines):
+    for line in lines:
         rows = _near(situation, line, BEFORE)
         near = approach(situation, line, rows)
         stops = near.beside & (near.before >= 0.0) & (near.before < BEFORE)
@@ -92,6 +84,36 @@ def stop_line(situation: Situation) -> RuleResult:
 
     value = (margin >= 0.0).astype(np.float64)
     return RuleResult(name, "m/s", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
+
+
+def red_crossings(situation: Situation) -> Bool[Array, "k t"]:
+    """Times at which a front bumper crosses a line that is red."""
+    out = np.zeros(situation.pose.shape[:2], bool)
+    for line, red in situation.shared(_red_lines):
+        rows = _near(situation, line, FURTHEST)
+        out[rows] |= approach(situation, line, rows).crosses & red
+    return out
+
+
+def _red_lines(situation: Situation) -> list[tuple[Line, Bool[Array, " t"]]]:
+    """The lines of all signals, and when each is red."""
+    if situation.signals is None:
+        return []
+    return [
+        (line, situation.signals[:, i] == SignalState.RED)
+        for i, signal in enumerate(situation.scene.signals)
+        for line in _lines(situation, signal.lane_ids)
+    ]
+
+
+def _stop_lines(situation: Situation) -> list[Line]:
+    """The stop lines of lanes without signals."""
+    signalled = {lane for signal in situation.scene.signals for lane in signal.lane_ids}
+    return [
+        _oriented(situation, line)
+        for line in situation.scene.road_map.stop_lines
+        if line.lane_ids and not signalled.intersection(line.lane_ids) and _has_extent(line)
+    ]
 
 
 def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Approach:
