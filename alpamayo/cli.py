@@ -378,12 +378,17 @@ def _run_cells(row: dict[str, Any]) -> dict[str, str]:
         "road": area,
         "progress": f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
         "TTC margin": _number(row["time_to_collision_margin_s"], "s"),
-        "PDM score": _number(row["pdm_score"], ""),
+        "PDM score": _number(row["pdm_score"], "") + _lacks(row["scores"]["pdms"]),
         "guard": f"took over {row['interventions'] / row['steps']:.0%} of the time" if row["guarded"] else "off",
     }
     if row["deviation_from_recording_m"] is not None:
         cells["from the recording"] = f"at most {row['deviation_from_recording_m']:.3f} m"
     return cells
+
+
+def _lacks(score: dict[str, Any]) -> str:
+    names = ", ".join(part.replace("_", " ") for part in score["missing"])
+    return f", without {names}" if names and score["value"] is not None else ""
 
 
 def _number(value: float | None, unit: str) -> str:

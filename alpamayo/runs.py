@@ -115,6 +115,10 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "time_to_collision_margin_s": _number(verdict.rules["time_to_collision"].margin[0]),
         "comfort": _number(verdict.rules["comfort"].value[0]),
         "pdm_score": _number(verdict.scores["pdms"].value[0]),
+        "scores": {
+            name: {"value": _number(score.value[0]), "missing": list(score.missing[0])}
+            for name, score in verdict.scores.items()
+        },
         "interventions": int(episode.intervened.sum()),
         "deviation_from_recording_m": deviation(episode),
         "driver_latency_ms": {q: round(float(np.percentile(latency, p)), 2) for q, p in (("p50", 50), ("p99", 99))},

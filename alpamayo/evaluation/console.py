@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alpamayo.evidence.console import bounds, comparison_lines, narrow_table
+from alpamayo.evidence.console import bounds, comparison_lines, lacking, narrow_table
 
 HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
 RATES = ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")
@@ -26,7 +26,8 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         cells += [bounds(row["progress_m"], 0, unit=" m"), bounds(row["pdm_score"], 2)]
         table.add_row(row["driver"], "on" if row["guarded"] else "off", *cells)
     console.print(table)
-    for line in comparison_lines(result["comparisons"]):
+    headline = {row["driver"]: row["pdm_score"] for row in result["drivers"] if row["n"]}
+    for line in (*lacking(headline), *comparison_lines(result["comparisons"])):
         console.print(line, soft_wrap=True, highlight=False)
     for row in result["drivers"]:
         _show_claim(console, row)

@@ -1,6 +1,7 @@
 """Drivers compared on the same scenarios, in parallel, with intervals; interrupted, it goes on where it stopped."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from alpamayo.drivers import guarded_by_default, make_driver, shipped_checkpoint
 from alpamayo.evaluation.stopping import Watch, parse
 from alpamayo.evidence import manifest
-from alpamayo.evidence.figures import comparisons, grouped, mean, rate
+from alpamayo.evidence.figures import comparisons, grouped, mean, missing_parts, rate
 from alpamayo.parallel import in_order
 from alpamayo.progress import Progress
 from alpamayo.provenance import code_version, file_digest
@@ -166,7 +167,8 @@ def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     named = [{**row, "driver": row["name"]} for row in rows]
     failed = {"at_fault_collision": lambda row: row["at_fault_collision"], "collision": lambda row: row["collision"]}
     scored = {"pdms": lambda row: row["pdm_score"], "progress_m": lambda row: row["progress_m"]}
-    return comparisons(named, CONFIDENCE, failed, scored, lambda row: row["scenario"])
+    no_best = {"progress_m": math.inf}
+    return comparisons(named, CONFIDENCE, failed, scored, lambda row: row["scenario"], no_best)
 
 
 def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -175,8 +177,9 @@ def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "collision_rate": rate([row["collision"] for row in rows], CONFIDENCE),
         "off_road_rate": rate([row["off_road"] for row in rows if row["off_road"] is not None], CONFIDENCE),
         "arrived_rate": rate([row["arrived"] for row in rows], CONFIDENCE),
-        "progress_m": _mean(rows, "progress_m"),
-        "pdm_score": _mean(rows, "pdm_score"),
+        "progress_m": _mean(rows, "progress_m", math.inf),
+        "pdm_score": _mean(rows, "pdm_score")
+        | {"missing": missing_parts([row["scores"]["pdms"] for row in rows if row["pdm_score"] is not None])},
         "comfort": _mean(rows, "comfort"),
         "intervention_share": mean(
             [row["interventions"] / row["steps"] for row in rows], [row["scenario"] for row in rows], CONFIDENCE
@@ -184,9 +187,9 @@ def _headline(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+def _mean(rows: Sequence[Mapping[str, Any]], name: str, best: float = 1.0) -> dict[str, Any]:
     known = [row for row in rows if row[name] is not None]
-    return mean([row[name] for row in known], [row["scenario"] for row in known], CONFIDENCE)
+    return mean([row[name] for row in known], [row["scenario"] for row in known], CONFIDENCE, best)
 
 
 def _tasks(name: str, episodes: int, out: Path, guard: bool | None, checkpoint: Path | None) -> Iterator[Task]:

@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from alpamayo.evidence.html import number, without, words
+from alpamayo.validator.scores import TITLES
+
 HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
 
 
@@ -22,7 +25,9 @@ def show(document: Mapping[str, Any], page: Path) -> None:
         cells += [bounds(row["kilometres_per_incident"], 2), bounds(row["scores"].get("pdms"), 2)]
         table.add_row(name, str(row["n"]), *cells)
     console.print(table)
-    for line in (*comparison_lines(document["comparisons"]), *_preventable_lines(document)):
+    console.print(_scores(document))
+    headline = {name: row["scores"]["pdms"] for name, row in document["drivers"].items() if "pdms" in row["scores"]}
+    for line in (*lacking(headline), *comparison_lines(document["comparisons"]), *_preventable_lines(document)):
         console.print(line, soft_wrap=True, highlight=False)
     for row in document["raised"]:
         text = escape(
@@ -32,6 +37,32 @@ def show(document: Mapping[str, Any], page: Path) -> None:
     for row in document["excluded"]:
         console.print(f"[red]excluded[/red] {escape(row['run'] + ': ' + row['reason'])}", soft_wrap=True)
     console.print(f"report: {page}", soft_wrap=True)
+
+
+def _scores(document: Mapping[str, Any]) -> Table:
+    """All scores of each driver with what they lack; of a single run also with their parts and notes."""
+    last = "parts" if document["runs"] == 1 else "lacks"
+    names = [name for row in document["drivers"].values() for name in (TITLES.get(key, key) for key in row["scores"])]
+    table = narrow_table(("score", "value", "n", last), "scores and their parts", names)
+    for driver, row in document["drivers"].items():
+        if len(document["drivers"]) > 1:
+            table.add_row(f"[bold]{escape(driver)}[/bold]")
+        for key, score in row["scores"].items():
+            told = [without(score), *(f"n/a: {why}" for why in score["not_applicable"])]
+            if document["runs"] == 1 and score["n"]:
+                parts = (f"{words(part)} {number(found['value'])}" for part, found in score["parts"].items())
+                told = [", ".join(parts), *document["records"][0]["scores"][key]["notes"]]
+            table.add_row(
+                TITLES.get(key, key), bounds(score, 2), str(score["n"]), escape("\n".join(filter(None, told)))
+            )
+    return table
+
+
+def lacking(drivers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each driver whose PDM score lacks parts."""
+    for name, score in drivers.items():
+        if score["missing"]:
+            yield f"PDM score of {name}: {without(score)}"
 
 
 def narrow_table(heads: Sequence[str], title: str, names: Iterable[str]) -> Table:

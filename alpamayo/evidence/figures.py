@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alpamayo.evidence.record import HARD, INCIDENTS, is_failed, number
-from alpamayo.validator.scores import kilometres_per_incident
+from alpamayo.validator.scores import BEST, kilometres_per_incident
 from alpamayo.validator.statistics import (
     bounded_mean,
     clopper_pearson,
@@ -63,10 +63,10 @@ def rate(outcomes: Sequence[bool], confidence: float) -> dict[str, Any]:
     return row | ({"below": rule_of_three(n, confidence)} if n and not count else {})
 
 
-def mean(values: Sequence[float], clusters: Sequence[Any], confidence: float) -> dict[str, Any]:
+def mean(values: Sequence[float], clusters: Sequence[Any], confidence: float, best: float = 1.0) -> dict[str, Any]:
     """A mean with the bootstrap interval that draws clusters.
 
-    Of fewer than ten clusters a bootstrap is too sure: values in [0, 1] then have Chernoff's bound, others none.
+    Of fewer than ten clusters a bootstrap is too sure: values in [0, ``best``] then have Chernoff's bound, others none.
     """
     if not values:
         return {"value": None, "low": None, "high": None, "n": 0}
@@ -74,8 +74,8 @@ def mean(values: Sequence[float], clusters: Sequence[Any], confidence: float) ->
     low, high = -np.inf, np.inf
     if member.max() + 1 >= ENOUGH:
         low, high = clustered_bootstrap(array, member, confidence, rng=np.random.default_rng(SAME))
-    elif array.min() >= 0.0 and array.max() <= 1.0:
-        low, high = bounded_mean(array, member, confidence)
+    elif array.min() >= 0.0 and array.max() <= best < np.inf:
+        low, high = (best * bound for bound in bounded_mean(array / best, member, confidence))
     return {"value": float(array.mean()), "low": number(low), "high": number(high), "n": len(array)}
 
 
@@ -85,10 +85,12 @@ def comparisons(
     failed: Mapping[str, Callable[[Run], bool | None]],
     scored: Mapping[str, Callable[[Run], float | None]],
     key: Callable[[Run], Any],
+    best: Mapping[str, float] = BEST,
 ) -> list[dict[str, Any]]:
     """Each two drivers on the scenarios that both drove: McNemar for failures, sign flips for scores.
 
-    ``p`` is of the one comparison, ``p_holm`` corrected for all comparisons of the same figure (Holm, 1979).
+    Several runs of a driver in one scenario count as their mean; failures then are tested by sign flips, too. ``p`` is
+    of the one comparison, ``p_holm`` corrected for all comparisons of the same figure (Holm, 1979).
 
     Args:
         runs: rows with a "driver".
@@ -96,15 +98,20 @@ def comparisons(
         failed: by the figure's name, whether a run failed; None where it cannot be said.
         scored: by the figure's name, what a run scored; None where it has no score.
         key: what tells a scenario from others.
+        best: by the figure's name, the most that a run may score, from 0 on; 1 unless told.
     """
-    rows = {name: {key(run): run for run in some} for name, some in grouped(runs, "driver").items()}
+    rows = {name: _by_scenario(some, key) for name, some in grouped(runs, "driver").items()}
     out: list[dict[str, Any]] = []
     for first, second in itertools.combinations(rows, 2):
         both = sorted(set(rows[first]) & set(rows[second]))
         pairs = [(rows[first][name], rows[second][name]) for name in both]
         tests = {name: _paired(pairs, figure, confidence, rates=True) for name, figure in failed.items()}
-        tests |= {name: _paired(pairs, figure, confidence, rates=False) for name, figure in scored.items()}
-        out.append({"drivers": [first, second], "n": len(both), "figures": tests})
+        tests |= {
+            name: _paired(pairs, figure, confidence, rates=False, best=best.get(name, 1.0))
+            for name, figure in scored.items()
+        }
+        used = [sum(len(pair[i]) for pair in pairs) for i in (0, 1)]
+        out.append({"drivers": [first, second], "n": len(both), "runs": used, "figures": tests})
     for name in (*failed, *scored):
         rows_of = [row["figures"][name] for row in out if row["figures"][name] is not None]
         for row, p in zip(rows_of, holm([row["p"] for row in rows_of]), strict=True):
@@ -164,7 +171,20 @@ def _score(name: str, runs: Sequence[Run], clusters: Sequence[str], confidence: 
     for part in there[0][0]["parts"] if there else ():
         values = [score["parts"][part] for score, _ in there if score["parts"][part] is not None]
         parts[part] = {"value": float(np.mean(values)) if values else None, "n": len(values)}
-    return mean([value for value, _ in known], [c for _, c in known], confidence) | {"parts": parts}
+    valued = [score for score, _ in there if score["value"] is not None]
+    figure = mean([value for value, _ in known], [c for _, c in known], confidence, BEST.get(name, 1.0))
+    return figure | {
+        "parts": parts,
+        "missing": missing_parts(valued),
+        "not_applicable": dict(
+            sorted(Counter("; ".join(s["notes"]) for s, _ in there if s["value"] is None).items()),
+        ),
+    }
+
+
+def missing_parts(scores: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """In how many of the runs that have the score each part is missing, in the order of their names."""
+    return dict(sorted(Counter(part for score in scores for part in score["missing"]).items()))
 
 
 def _per_incident(kilometres: float, incidents: int, confidence: float) -> dict[str, float | None] | None:
@@ -212,23 +232,43 @@ def _ratio(
     return {"value": sum(tops) / total, "low": number(low), "high": number(high), "n": total}
 
 
+def _by_scenario(runs: Sequence[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
+    out: dict[Any, list[Run]] = {}
+    for run in runs:
+        out.setdefault(key(run), []).append(run)
+    return out
+
+
+def _of_scenario(runs: Sequence[Run], figure: Callable[[Run], float | bool | None]) -> float | None:
+    """The mean of a driver's runs in one scenario; None where none of them has the figure."""
+    known = [float(value) for value in map(figure, runs) if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def _paired(
-    pairs: Sequence[tuple[Run, Run]], figure: Callable[[Run], float | bool | None], confidence: float, *, rates: bool
+    pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]],
+    figure: Callable[[Run], float | bool | None],
+    confidence: float,
+    *,
+    rates: bool,
+    best: float = 1.0,
 ) -> dict[str, Any] | None:
-    values = [(figure(a), figure(b)) for a, b in pairs]
+    values = [(_of_scenario(a, figure), _of_scenario(b, figure)) for a, b in pairs]
     known = [(a, b) for a, b in values if a is not None and b is not None]
     if not known:
         return None
     first, second = (np.array(column) for column in zip(*known, strict=True))
+    once = rates and all(len(runs) == 1 for pair in pairs for runs in pair)
     test = (
-        mcnemar(first, second, confidence)
-        if rates
+        mcnemar(first == 1.0, second == 1.0, confidence)
+        if once
         else paired_difference(first, second, confidence, rng=np.random.default_rng(SAME))
     )
     low, high = test.interval
-    if not rates and test.n < ENOUGH:
-        low, high = _few_differences(first - second, confidence)
+    if not once and test.n < ENOUGH:
+        low, high = _few_differences(first - second, confidence, best)
     return {
+        "rate": rates,
         "difference": test.difference,
         "low": number(low),
         "high": number(high),
@@ -239,9 +279,9 @@ def _paired(
     }
 
 
-def _few_differences(values: Array, confidence: float) -> tuple[float, float]:
-    """As for ``mean``: of scores in [0, 1] Chernoff's bound, of others nothing is known."""
-    if np.abs(values).max() > 1.0:
+def _few_differences(values: Array, confidence: float, best: float) -> tuple[float, float]:
+    """As for ``mean``: of scores in [0, ``best``] Chernoff's bound, of others nothing is known."""
+    if not np.abs(values).max() <= best < np.inf:
         return -np.inf, np.inf
-    low, high = bounded_mean(0.5 * (values + 1.0), np.arange(len(values)), confidence)
-    return 2.0 * low - 1.0, 2.0 * high - 1.0
+    low, high = bounded_mean(0.5 * (values / best + 1.0), np.arange(len(values)), confidence)
+    return best * (2.0 * low - 1.0), best * (2.0 * high - 1.0)

@@ -96,6 +96,13 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def without(row: Mapping[str, Any]) -> str:
+    """Which parts a score lacks, and in how many of its runs where not in all; empty where it lacks none."""
+    missing = row["missing"].items()
+    names = (words(part) + ("" if count == row["n"] else f" in {count} of {row['n']}") for part, count in missing)
+    return f"without {', '.join(names)}" if missing else ""
+
+
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
     """A number, or that there is none."""
     return NONE if value is None else f"{value:.{digits}f}{' ' + unit if unit else ''}"

@@ -15,14 +15,15 @@ from alpamayo.evidence.html import (
     score,
     section,
     table,
+    without,
     words,
 )
+from alpamayo.validator.scores import BEST, TITLES
 
 if TYPE_CHECKING:
     from alpamayo.evidence.collection import Evidence
 
 Document = Mapping[str, Any]
-SCORES = {"pdms": "PDM score", "epdms": "EPDM score", "nuplan_cls": "nuPlan closed-loop score"}
 MISSING_SHOWN = 40
 SHORT = 12  # characters of a hash that are shown; the whole is in the title and in evidence.json
 
@@ -85,8 +86,8 @@ def _headlines(document: Document) -> str:
                 percent(row["failed"]),
                 percent(row["arrived"], good=True),
                 _per_incident(row),
-                score(row["scores"]["pdms"]) if "pdms" in row["scores"] else "n/a",
-                score(row["scores"]["alpamayo_score"]) if "alpamayo_score" in row["scores"] else "n/a",
+                _score(row["scores"], "pdms"),
+                _score(row["scores"], "alpamayo_score"),
             )
         )
     heads = ["driver", "at-fault collisions", "off the road", "any failure", "arrived"]
@@ -103,6 +104,15 @@ def _per_incident(row: Document) -> Raw:
     count = row["incidents"]
     of = f"{count} incident{'' if count == 1 else 's'} in {row['kilometres_before_incident']:.2f} km"
     return Raw(f'{interval(row["kilometres_per_incident"], 2, " km").text}<span class="n">{of}</span>')
+
+
+def _score(scores: Document, name: str) -> Raw:
+    """A score's mean with its interval, and the parts that it lacks."""
+    if name not in scores:
+        return Raw("n/a")
+    row = scores[name]
+    lacks = f'<span class="n">{cell(without(row))}</span>' if row["missing"] else ""
+    return Raw(score(row, BEST.get(name, 1.0)).text + lacks)
 
 
 def _suite(document: Document) -> str:
@@ -124,10 +134,9 @@ def _comparisons(document: Document) -> str:
         for name, test in pair["figures"].items():
             if test is None:
                 continue
-            rates = "McNemar" in test["test"]
-            scale, digits, unit = (100.0, 1, " pp") if rates else (1.0, 3, "")
+            scale, digits, unit = (100.0, 1, " pp") if test["rate"] else (1.0, 3, "")
             gap = {k: None if test[v] is None else scale * test[v] for k, v in _BOUNDS.items()}
-            label = SCORES.get(name, words(name))
+            label = TITLES.get(name, words(name))
             rows.append(
                 (
                     f"{pair['drivers'][0]} − {pair['drivers'][1]}",
@@ -143,7 +152,10 @@ def _comparisons(document: Document) -> str:
     if not rows:
         return ""
     heads = ("drivers", "figure", "difference", "p", "p (Holm)", "pairs", "that differ", "test")
-    note = "On the scenarios that both drove. Holm's p is corrected for all pairs of drivers of the same figure."
+    note = (
+        "On the scenarios that both drove; several runs of a driver in one count as their mean. Holm's p is corrected "
+        "for all pairs of drivers of the same figure."
+    )
     return section("Drivers compared", table(heads, rows), note=note)
 
 
@@ -287,7 +299,7 @@ def _families(document: Document) -> str:
                     percent(rules["at_fault_collision"]["broken"]),
                     percent(row["failed"]),
                     percent(row["arrived"], good=True),
-                    score(scores["pdms"]) if "pdms" in scores else "n/a",
+                    _score(scores, "pdms"),
                 )
             )
     heads = ("driver", "family", "n", "at-fault collisions", "any failure", "arrived", "PDM score")
@@ -325,15 +337,25 @@ def _scores(document: Document) -> str:
     for name, driver in document["drivers"].items():
         rows: list[tuple[Any, ...]] = []
         for key, row in driver["scores"].items():
-            rows.append((Raw(f"<b>{cell(SCORES.get(key, words(key)))}</b>"), score(row), ""))
+            why = "; ".join(f"{count} × n/a: {text}" for text, count in row["not_applicable"].items())
+            rows.append((Raw(f"<b>{cell(TITLES.get(key, words(key)))}</b>"), _score(driver["scores"], key), "", why))
             rows += [
-                (Raw(f"&emsp;{cell(words(part))}"), number(found["value"], 3), found["n"])
+                (Raw(f"&emsp;{cell(words(part))}"), number(found["value"], 3), found["n"], "")
                 for part, found in row["parts"].items()
             ]
-        parts.append(folded(name, table(("score and its parts", "mean", "n"), rows)))
-    return section(
-        "Scores and their parts", *parts, note="A part that does not apply to a run is left out there, with its weight."
+        parts.append(folded(name, table(("score and its parts", "mean", "n", ""), rows)))
+    note = (
+        "A part that does not apply to a run is left out there, with its weight. Bench2Drive's score is out of 100, "
+        "rater feedback out of 10, all others out of 1; of infractions the mean is how many a run has."
     )
+    noted = [
+        (run["run"], TITLES.get(key, words(key)), "; ".join(found["notes"]))
+        for run in document["records"]
+        for key, found in run["scores"].items()
+        if found["notes"] and found["value"] is not None
+    ]
+    told = folded(f"{len(noted)} notes on runs", table(("run", "score", "what was counted"), noted)) if noted else ""
+    return section("Scores and their parts", *parts, told, note=note)
 
 
 def _guard(document: Document) -> str:

@@ -122,6 +122,7 @@ def _score(score: Any) -> dict[str, Any]:
         "value": number(score.value[0]),
         "parts": {name: number(part[0]) for name, part in score.parts.items()},
         "missing": list(score.missing[0]),
+        "notes": list(score.notes),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from alpamayo.episode import Episode
 from alpamayo.validator import Verdict
+from alpamayo.validator.scores import BEST, TITLES
 from alpamayo.validator.verdict import RuleResult
 from alpamayo_sim.geometry import from_frame
 from alpamayo_sim.scene import Category, LineKind, RoadMap
@@ -31,12 +32,6 @@ COLOURS = {
     Category.VEGETATION: "#7fae73",
 }
 STATIC = (Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION)
-SCORES = {
-    "pdms": "PDM score",
-    "epdms": "EPDM score",
-    "nuplan_cls": "nuPlan closed-loop score",
-    "alpamayo_score": "alpamayo score",
-}
 INDENT = "\u2003"  # an em of space
 # What counts as comfortable for a margin's colour, by its unit.
 COMFORTABLE = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
@@ -91,7 +86,10 @@ def _badges(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
     broken = [rule.name for rule in verdict.rules.values() if rule.violated[0]]
     badges += [(f"violated: {_words(name)}", "bad") for name in broken]
     for score in verdict.scores.values():
-        badges.append((f"{SCORES.get(score.name, score.name)} {score.value[0]:.2f}", ""))
+        if math.isfinite(score.value[0]):
+            lacks = ", ".join(_words(part) for part in score.missing[0])
+            text = f"{TITLES.get(score.name, score.name)} {score.value[0]:.2f}{_out_of(score.name)}"
+            badges.append((f"{text}, without {lacks}" if lacks else text, ""))
     if episode.intervened.any():
         badges.append((f"guard intervened in {episode.intervened.mean():.0%} of the steps", ""))
     return badges
@@ -203,12 +201,20 @@ def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _scores(verdict: Verdict) -> list[tuple[str, float | None]]:
-    rows: list[tuple[str, float | None]] = []
+def _scores(verdict: Verdict) -> list[tuple[str, float | None, str]]:
+    """Name, value and what to know of it: of each score and, under it, of its parts."""
+    rows: list[tuple[str, float | None, str]] = []
     for score in verdict.scores.values():
-        rows.append((SCORES.get(score.name, score.name), _finite(score.value[0])))
-        rows += [(f"{INDENT}{_words(part)}", _finite(values[0])) for part, values in score.parts.items()]
+        name, value = TITLES.get(score.name, score.name) + _out_of(score.name), _finite(score.value[0])
+        rows.append((name, value, "; ".join(score.notes)))
+        for part, values in score.parts.items():
+            known = math.isfinite(values[0]) or value is None
+            rows.append((f"{INDENT}{_words(part)}", _finite(values[0]), "" if known else "missing"))
     return rows
+
+
+def _out_of(name: str) -> str:
+    return f" of {BEST[name]:g}" if name in BEST else ""
 
 
 def _parameters(episode: Episode) -> list[tuple[str, str]]:

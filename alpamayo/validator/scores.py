@@ -72,6 +72,17 @@ OF_ONE_RECORD = ("epdms_filtered", "alpasim_scene_score", "bench2drive", "rater_
 """Scores that need more than the rules' values; see ``alpamayo.validator.episode_scores``."""
 BEST = {"bench2drive": 100.0, "rater_feedback": 10.0}
 """The best value of the scores that are not in [0, 1]."""
+TITLES = {
+    "pdms": "PDM score",
+    "epdms": "EPDM score",
+    "epdms_filtered": "EPDM score, human-filtered",
+    "nuplan_cls": "nuPlan closed-loop score",
+    "alpamayo_score": "alpamayo score",
+    "alpasim_scene_score": "AlpaSim scene score",
+    "bench2drive": "Bench2Drive driving score",
+    "rater_feedback": "rater feedback score",
+}
+"""The scores' names for people."""
 BENCH2DRIVE_FACTORS = {
     "collision_pedestrian": 0.5,
     "collision_vehicle": 0.6,

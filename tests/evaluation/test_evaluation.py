@@ -15,10 +15,11 @@ def row(task, failed):
     """What a run leaves in the table, without driving."""
     task.folder.mkdir(parents=True, exist_ok=True)
     same = {"collision": failed, "arrived": not failed, "off_road": False, "pdm_score": 1.0 - failed, "comfort": 1.0}
+    scores = {"pdms": {"value": 1.0 - failed, "missing": ["comfort"] if failed else []}}
     numbers = {"progress_m": 50.0, "interventions": 0, "steps": 10, "guarded": False, "clearance_m": 1.0}
     scenario = f"{task.family}-{task.seed:05d}"
     names = {"name": task.driver, "driver": task.driver, "family": task.family, "scenario": scenario}
-    return {**same, **numbers, **names, "at_fault_collision": failed}
+    return {**same, **numbers, **names, "scores": scores, "at_fault_collision": failed}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from rich.console import Console
 from validator_episodes import episode_of
 
 from alpamayo import evidence
+from alpamayo.cli import _lacks
 from alpamayo.episode import load_episode, save_episode
 from alpamayo.evaluation import console as evaluation_console
 from alpamayo.evidence import collection, manifest, odd, preventability
@@ -17,6 +18,7 @@ from alpamayo.evidence import console as evidence_console
 from alpamayo.evidence import figures as evidence_figures
 from alpamayo.evidence.console import narrow_table
 from alpamayo.evidence.guard import guard_figures
+from alpamayo.report.page import report_data
 from alpamayo.runs import write_run
 from alpamayo.validator import score_episode
 from alpamayo_scenarios.families import make_scenario
@@ -78,8 +80,10 @@ def test_every_rule_and_score_has_its_figures(found):
         assert set(row["rules"]) == set(found["records"][0]["rules"])
         for rule in row["rules"].values():
             assert rule["broken"]["n"] + rule["not_applicable"] == row["n"]
+        assert {"epdms_filtered", "alpasim_scene_score", "bench2drive", "rater_feedback"} < set(row["scores"])
         for score in row["scores"].values():
-            assert score["low"] <= score["value"] <= score["high"]
+            assert score["n"] + sum(score["not_applicable"].values()) == row["n"]
+            assert score["n"] == 0 or score["low"] <= score["value"] <= score["high"]
             assert score["parts"]
 
 
@@ -314,3 +318,55 @@ def test_what_the_guard_costs_is_told_where_both_drove(make, tmp_path):
     assert lost == pytest.approx(bare - watched)
     assert lost > 0.1
     assert f"<b>{lost:.3f}</b>" in page.read_text(encoding="utf-8").partition("progress without less with it")[2]
+
+
+def test_all_runs_of_a_driver_in_a_scenario_count():
+    def run(driver, scenario, score, failed):
+        return {"driver": driver, "scenario": scenario, "score": score, "failed": failed}
+
+    runs = [run("a", "x", 0.0, True), run("a", "x", 1.0, False), run("b", "x", 0.2, False), run("b", "y", 1.0, True)]
+    failed, scored = {"failed": lambda r: r["failed"]}, {"score": lambda r: r["score"]}
+    for order in (runs, runs[::-1]):
+        (row,) = evidence_figures.comparisons(order, 0.95, failed, scored, lambda r: r["scenario"])
+        assert (row["n"], row["runs"]) == (1, [2, 1])
+        assert row["figures"]["score"]["difference"] == pytest.approx(0.5 - 0.2)
+        assert row["figures"]["failed"]["difference"] == pytest.approx(0.5)
+        assert "McNemar" not in row["figures"]["failed"]["test"]
+        assert row["figures"]["failed"]["rate"]
+    (once,) = evidence_figures.comparisons(runs[1:], 0.95, failed, scored, lambda r: r["scenario"])
+    assert "McNemar" in once["figures"]["failed"]["test"]
+
+
+def test_bounds_of_few_scores_go_up_to_the_best():
+    of_one = evidence_figures.mean([0.005, 0.01], ["x", "y"], 0.95)
+    of_hundred = evidence_figures.mean([0.5, 1.0], ["x", "y"], 0.95, 100.0)
+    for bound in ("low", "value", "high"):
+        assert of_hundred[bound] == pytest.approx(100.0 * of_one[bound])
+    assert evidence_figures.mean([0.5, 1.0], ["x", "y"], 0.95, np.inf)["high"] is None
+    runs = [{"driver": d, "scenario": "x", "bench2drive": s} for d, s in (("a", 0.5), ("b", 0.0))]
+    scored = {"bench2drive": lambda r: r["bench2drive"]}
+    (row,) = evidence_figures.comparisons(runs, 0.95, {}, scored, lambda r: r["scenario"])
+    assert row["figures"]["bench2drive"]["high"] > 50.0
+
+
+def test_missing_parts_are_named_beside_the_number(make, tmp_path, capsys):
+    bare = episode_of(make, make.scene(road_map=make.straight_map(lanes=False, area=False)))
+    save_episode(bare, tmp_path / "runs" / "bare")
+    document, page = evidence.validate(tmp_path / "runs", tmp_path / "one", prevent=False, workers=1)
+    evidence_console.show(document, page)
+    told = capsys.readouterr().out
+    assert "PDM score of test: without drivable area\n" in told
+    assert "the scenario is generated" in " ".join(told.split())
+    headline = page.read_text(encoding="utf-8").partition("Headlines")[2].partition("</tr>\n")[0]
+    assert "without drivable area<" in headline
+    save_episode(episode_of(make, make.scene()), tmp_path / "runs" / "whole")
+    document, page = evidence.validate(tmp_path / "runs", tmp_path / "two", prevent=False, workers=1)
+    assert document["drivers"]["test"]["scores"]["pdms"]["missing"] == {"drivable_area": 1}
+    evidence_console.show(document, page)
+    assert "PDM score of test: without drivable area in 1 of 2\n" in capsys.readouterr().out
+    badges = dict(report_data(bare, score_episode(bare))["badges"])
+    assert any(text.startswith("PDM score 0.83, without drivable area") for text in badges)
+    assert not any("nan" in text for text in badges)
+    row = write_run(bare, score_episode(bare), tmp_path / "written")
+    assert row["scores"]["pdms"] == {"value": row["pdm_score"], "missing": ["drivable_area"]}
+    assert _lacks(row["scores"]["pdms"]) == ", without drivable area"
