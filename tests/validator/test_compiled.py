@@ -122,6 +122,10 @@ def test_responsibilities(seed):
     assert np.array_equal(asked, expected[1])
     assert (asked < 0).any()
     assert (margins < 0).any()
+    for k in range(situation.count):
+        each, asks = responsibility.with_each(situation, k)
+        assert np.abs(np.minimum(each.min(axis=0), responsibility.FURTHEST) - margins[k]).max() < 1e-9
+        assert np.array_equal(asks.min(axis=0), asked[k])
 
 
 def hold(situation, rng):

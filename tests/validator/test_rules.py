@@ -314,3 +314,15 @@ def test_what_is_no_number_is_named_and_never_perfect(make, value):
             score_plans(world, plans, 0.0, truth=replace(truth, **bad))
     with pytest.raises(InputError, match="reference"):
         score_plans(world, plans, 0.0, truth=truth, reference=value)
+
+
+def test_rss_says_whom(make):
+    """Of two ahead the one in the ego's own lane is the danger; who drives beside is none."""
+    world = make.scene(make.track("beside", 14.0, 3.5, speed=10.0), make.track("lead", 14.0, 0.0, speed=2.0))
+    plans = np.stack([make.plan(10.0), make.plan(10.0, -8.0)])
+    found = score_plans(world, plans, 0.0, truth=make.truth(world)).rules["rss"]
+    assert found.violated.tolist() == [True, False]
+    assert found.reasons[0].startswith("no proper response to a dangerous situation with 'lead' at ")
+    assert found.reasons[1] == "dangerous situations are answered, the worst with 'lead'"
+    alone = make.scene(make.track("beside", 14.0, 3.5, speed=10.0))
+    assert score_plans(alone, plans, 0.0, truth=make.truth(alone)).rules["rss"].reasons[0].startswith("safe by ")

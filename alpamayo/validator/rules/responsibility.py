@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator import rss
-from alpamayo.validator.packed import columns, ego_boxes
+from alpamayo.validator.packed import columns, ego_boxes, others
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
@@ -32,8 +32,17 @@ def responsibility(situation: Situation) -> RuleResult:
     when = first_time(unanswered, situation.times)
     value = np.isnan(when).astype(np.float64)
     safe = np.where(unanswered, np.minimum(margins, -1e-3), np.maximum(margins, 0.0))
-    least = margins.min(axis=1)
-    reasons = Reasons(situation.count, lambda k: _reason(float(when[k]), float(least[k])))
+    least, worst = margins.min(axis=1), margins.argmin(axis=1)
+
+    def say(k: int) -> str:
+        if np.isfinite(when[k]):
+            t = round(float(when[k]) / situation.dt)
+            return f"no proper response to a dangerous situation with {_whom(situation, k, t)} at {when[k]:.1f} s"
+        if least[k] <= 0.0:
+            return f"dangerous situations are answered, the worst with {_whom(situation, k, int(worst[k]))}"
+        return f"safe by {least[k]:.1f} m or more"
+
+    reasons = Reasons(situation.count, say)
     valid = np.ones(situation.count, bool)
     return RuleResult("rss", "m", value, safe.min(axis=1), valid, when, reasons, safe)
 
@@ -77,10 +86,34 @@ def _rules(ego: rss.Parameters, other: rss.Parameters) -> object:
     return rules
 
 
-def _reason(when: float, least: float) -> str:
-    if np.isfinite(when):
-        return f"no proper response to a dangerous situation at {when:.1f} s"
-    return "dangerous situations are answered" if least <= 0.0 else f"safe by {least:.1f} m or more"
+def _whom(situation: Situation, k: int, t: int) -> str:
+    """Who asks most of the ego in one motion at one time; of several the one with the least margin."""
+    margins, asked = with_each(situation, k)
+    a = np.lexsort((margins[:, t], asked[:, t]))[0]
+    return repr(situation.traffic.ids[a])
+
+
+def with_each(situation: Situation, k: int) -> tuple[Float64[Array, "a t"], Float64[Array, "a t"]]:
+    """What ``gaps_and_response`` says of one motion, with each other on his own: larger margin and acceleration."""
+    ego, there, v = situation.shared(ego_boxes)[k], situation.shared(others), np.abs(situation.speed[k])
+    velocity = situation.traffic.velocity[:, : len(v)]
+    c, s = ego[:, 2], ego[:, 3]
+    dx, dy = there.boxes[..., 0] - ego[:, 0], there.boxes[..., 1] - ego[:, 1]
+    ahead, left = c * dx + s * dy, c * dy - s * dx
+    along, right = c * velocity[..., 0] + s * velocity[..., 1], s * velocity[..., 0] - c * velocity[..., 1]
+    cosine = np.abs(c * there.boxes[..., 2] + s * there.boxes[..., 3])
+    sine = np.abs(c * there.boxes[..., 3] - s * there.boxes[..., 2])
+    length, width = there.halves[:, :1], there.halves[:, 1:]
+    gap = np.abs(ahead) - 0.5 * situation.size[0] - length * cosine - width * sine
+    side_gap = np.abs(left) - 0.5 * situation.size[1] - length * sine - width * cosine
+    behind, ego_left = ahead > 0.0, left < 0.0
+    danger = rss.assess(gap, side_gap, v, along, np.zeros_like(gap), right, behind, ego_left)
+    still = side_gap - _sideways_of_one(rss.EGO) - rss.EGO.fluctuation
+    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= STANDS
+    lateral = np.where(stands, still, danger.lateral)
+    danger = rss.Danger(*(np.where(there.valid, margin, np.inf) for margin in (danger.longitudinal, lateral)))
+    response = rss.proper_response(danger, ego_left=ego_left, facing=(along < 0.0) & behind, ego_behind=behind)
+    return danger.margin, response.longitudinal_max
 
 
 def _sideways_of_one(parameters: rss.Parameters) -> float:
