@@ -209,7 +209,7 @@ def rater_feedback(record: Record) -> Score:
     """Rater feedback of the plans that were driven at the decisions that people have rated, on the average."""
     name, episode = "rater_feedback", record.episode
     if not record.rated:
-        return _none(name, "the record has no rated trajectories; score_episode takes them as rated")
+        return _none(name, "no trajectories were rated (score_episode takes them as rated=)")
     each = [_feedback(episode, rated) for rated in record.rated]
     notes = [f"{value:.2f} at {rated.step * episode.dt:.1f} s" for value, rated in zip(each, record.rated, strict=True)]
     count = float(sum(len(rated.labels) for rated in record.rated))
@@ -228,7 +228,7 @@ def _why_no_human(episode: "Episode") -> str:
     """Why there is no recorded ego to compare with; empty where there is one."""
     states, valid = len(episode.ego_pose), episode.scenario.scene.ego.valid
     if episode.scenario.family:
-        return "the scenario is generated, so no ego was recorded"
+        return "no ego was recorded: the scenario is generated"
     there = len(valid) >= states and bool(valid[:states].all())
     return "" if there else "the recorded ego is not there at all times of the episode"
 

@@ -201,7 +201,7 @@ def test_rater_feedback_is_of_what_people_rated(make):
     episode = episode_of(make, make.scene())
     nothing = score(episode, "rater_feedback")
     assert np.isnan(nothing.value[0])
-    assert "no rated trajectories" in nothing.notes[0]
+    assert "no trajectories were rated" in nothing.notes[0]
     same = score(episode, "rater_feedback", rated=[rated(make, 8.0)])
     assert same.value[0] == pytest.approx(8.0)
     both = score(episode, "rater_feedback", rated=[rated(make, 8.0), rated(make, 9.0, 50.0, step=20)])
