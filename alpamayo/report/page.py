@@ -208,8 +208,9 @@ def _scores(verdict: Verdict) -> list[tuple[str, float | None, str]]:
         name, value = TITLES.get(score.name, score.name) + _out_of(score.name), _finite(score.value[0])
         rows.append((name, value, "; ".join(score.notes)))
         for part, values in score.parts.items():
-            known = math.isfinite(values[0]) or value is None
-            rows.append((f"{INDENT}{_words(part)}", _finite(values[0]), "" if known else "missing"))
+            known = math.isfinite(values[0])
+            if known or value is not None:
+                rows.append((f"{INDENT}{_words(part)}", _finite(values[0]), "" if known else "missing"))
     return rows
 
 

@@ -367,6 +367,11 @@ def test_missing_parts_are_named_beside_the_number(make, tmp_path, capsys):
     badges = dict(report_data(bare, score_episode(bare))["badges"])
     assert any(text.startswith("PDM score 0.83, without drivable area") for text in badges)
     assert not any("nan" in text for text in badges)
+    rows = report_data(bare, score_episode(bare))["scores"]
+    assert ("\u2003drivable area", None, "missing") in rows
+    at = next(i for i, row in enumerate(rows) if row[0] == "AlpaSim scene score")
+    assert rows[at][1:] == (None, "no ego was recorded: the scenario is generated")
+    assert not rows[at + 1][0].startswith("\u2003")  # no parts of what has no value
     row = write_run(bare, score_episode(bare), tmp_path / "written")
     assert row["scores"]["pdms"] == {"value": row["pdm_score"], "missing": ["drivable_area"]}
     assert _lacks(row["scores"]["pdms"]) == ", without drivable area"
