@@ -28,10 +28,9 @@ SETTINGS = {
     "verbose": False,
     "eps_abs": 1e-3,
     "eps_rel": 1e-4,
-    "max_iter": 150,
+    "max_iter": 300,
     "check_termination": 10,
-    "rho": 0.3,  # the best of those tried; left as it is, so that the same input gives the same plan
-    "adaptive_rho": False,
+    "adaptive_rho_interval": 50,  # by count, not by the clock: the same input gives the same plan
     "polishing": False,
     "warm_starting": True,
 }

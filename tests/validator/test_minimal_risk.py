@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alpamayo.minimal_risk import JERK, StopPlanner, swerves
@@ -13,6 +13,7 @@ FREE = np.full(65, np.inf)
 
 
 @settings(max_examples=60, deadline=None)
+@example(22.0, 0.0, 60.0)
 @given(st.floats(0.3, 25.0), st.floats(-3.0, 2.0), st.floats(1.0, 90.0))
 def test_a_stop_keeps_its_bounds(speed, acceleration, room):
     stop = StopPlanner(GRIP).plan(speed, acceleration, np.full(65, room))
