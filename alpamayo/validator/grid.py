@@ -52,6 +52,7 @@ class SegmentGrid:
         self._candidates, self._batches = np.zeros((BATCHES, BATCH), np.int32), np.zeros((BATCHES, 8, BATCH))
         self._used = 0
         self._tiles: dict[tuple[int, int], Array] = {}
+        self._written: dict[tuple[int, int], int] = {}
 
     def fill(self, xy: Float64[Array, "n 2"]) -> Int32[Array, " cells"]:
         """Work out the cells of these points that are not known yet, inside of the grid, and say which they are."""
@@ -127,8 +128,10 @@ class SegmentGrid:
         cells = (column[column < self._shape[0], None] * self._shape[1] + row[row < self._shape[1]]).ravel()
         cells = cells[self._count[cells] < 0]
         batches = np.pad(segments, (0, -len(segments) % BATCH), mode="edge").reshape(-1, BATCH)
-        self._first[cells], self._count[cells], self._rough[cells] = self._used, len(batches), True
-        self._write(batches)
+        if (side, tile) not in self._written:  # the list stays where it is when the cells are forgotten
+            self._written[side, tile] = self._used
+            self._write(batches)
+        self._first[cells], self._count[cells], self._rough[cells] = self._written[side, tile], len(batches), True
 
     def _write(self, batches: Int32[Array, "n 8"]) -> None:
         """Put batches of candidates behind those that there are."""

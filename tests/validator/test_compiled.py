@@ -240,6 +240,18 @@ def test_few_questions_and_then_many_have_the_same_answers():
     assert np.abs(whole[1] - index.drivable_margin(xy)).max() < 1e-9
 
 
+def test_few_and_many_questions_in_turn_take_no_more_room():
+    scene, rng = make_scenario("red-light-runner", 0).scene, np.random.default_rng(0)
+    lanes = LaneField(MapIndex(scene.road_map))
+    few, many = (scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (count, 2)) for count in (60, 3000))
+    taken = []
+    for _ in range(4):
+        lanes.match(few)
+        lanes.match(many)
+        taken.append(lanes._grid._used)
+    assert taken[1:] == taken[1:2] * 3
+
+
 def test_route_field_is_the_projection():
     from alpamayo_sim.geometry import project
 
