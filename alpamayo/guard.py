@@ -325,45 +325,45 @@ class _Watch:
         if passes and not self.guard.goes_around:
             way = self._give_way() if self.crossing else None
             return self._candidate(chosen, "") if way is None else way
-        held = self.guard.held(self.truth)
-        if passes and (not self._goes_on(held) or len(self._unhurt(np.array([chosen])))):
+        if passes and (self.held is None or len(self._unhurt(np.array([chosen])))):
             return self._candidate(chosen, "")
         why = "has little room" if passes else self._why(chosen)
-        if held is not None and held.reason and self._goes_on(held):
-            return replace(held, reason=f"{why}; keeps to the plan before")
+        if self.held is not None and self.held.reason:
+            return replace(self.held, reason=f"{why}; keeps to the plan before")
         clean = self.drivable & self.danger.clean
         strong = np.flatnonzero(clean & self.leaves_room)
         if len(strong):
             roomy = self._unhurt(strong)
             return self._candidate(self._best(roomy if len(roomy) else strong), f"{why}; takes another candidate")
-        if held is not None and self._goes_on(held):
-            return replace(held, reason=f"{why}; keeps to the plan before")
+        if self.held is not None:
+            return replace(self.held, reason=f"{why}; keeps to the plan before")
         return self._fallback(np.flatnonzero(clean), why)
 
     def _give_way(self) -> _Choice | None:
         """The gentlest braking that keeps out of the way of one who may cross closer than he should."""
         braking = self._braking()
-        motions = Motions(braking.pose, braking.speed, self.size, haste=HASTE)
-        found = danger(motions, self.traffic, self.others, self.guard.area, self.floor)
-        kept = np.isinf(found.off_road) & (found.contact > HASTE_TIME) & self.of(braking.pose, braking.speed).clean
+        when, whom = first_meetings(Motions(braking.pose, braking.speed, self.size, haste=HASTE), self.others)
+        kept = self.of(braking.pose, braking.speed).clean & ((whom < 0) | (TIMES[when] > HASTE_TIME))
         if not kept.any():
             return None
         k = int(np.argmax(kept))
         said = f"may be crossed by {self.crossing!r}; gives way, brakes at {braking.rate[k]:.1f} m/s²"
         return _own(braking, k, said)
 
-    def _goes_on(self, held: _Choice | None) -> bool:
-        """Whether there is a plan that is held on to, and it is still clean; one around somebody with a little room.
+    @cached_property
+    def held(self) -> _Choice | None:
+        """The plan that is held on to, if it is still clean; one around somebody with a little room.
 
         Looked at is what is driven if the ego stays as far off the plan as it is.
         """
+        held = self.guard.held(self.truth)
         if held is None:
-            return False
+            return None
         here = self.truth.ego_pose.astype(np.float64)
         xy = from_frame(to_frame(held.pose[:, :2], held.pose[0]), here)
         pose = np.column_stack([xy, held.pose[:, 2] + math.remainder(here[2] - held.pose[0, 2], math.tau)])
         motion = Motions(pose[None], held.speed[None], self.size, doubt=BESIDE if held.around else (0.0, 0.0))
-        return bool(danger(motion, self.traffic, self.others, self.guard.area, self.floor).clean[0])
+        return held if danger(motion, self.traffic, self.others, self.guard.area, self.floor).clean[0] else None
 
     def _later(self, k: int) -> bool:
         """Whether it is time enough to decide later."""

@@ -48,7 +48,7 @@ def meetings_to_avoid(
     state: wp.array2d[wp.uint8],
     met: wp.array2d[wp.int32],
 ):
-    """First step at which each motion overlaps somebody who is not behind it, and who that is; both -1 if never.
+    """First step at which each motion overlaps somebody who is not behind it, and who that is; left as is if never.
 
     Of ``sizes`` [k] the first is how much longer in front the box of motion k is, the next two by how much the half
     lengths and widths of others are larger; the last is an acceleration, at which those who cross its way may get
@@ -106,8 +106,9 @@ def meetings_to_avoid(
                                 first = wp.int32(t)
                                 found = wp.int32(a)
                     t += 1
-        met[0, k] = wp.where(found < 0, -1, first)
-        met[1, k] = found
+        if found >= 0:
+            met[0, k] = first
+            met[1, k] = found
         block += 1
 
 
