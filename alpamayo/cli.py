@@ -387,7 +387,9 @@ def _run_cells(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _lacks(score: dict[str, Any]) -> str:
-    names = ", ".join(part.replace("_", " ") for part in score["missing"])
+    from alpamayo.evidence.html import words
+
+    names = ", ".join(map(words, score["missing"]))
     return f", without {names}" if names and score["value"] is not None else ""
 
 

@@ -34,8 +34,7 @@ class ContactKind(enum.IntEnum):
 class Contacts:
     """First contact of each motion k with each other a, ordered by motion, then time.
 
-    ``overlapping`` marks pairs that overlapped from the start; these take no part. ``ignored`` are pairs whose
-    contact is not the ego's fault, or that overlapped from the start.
+    ``overlapping`` marks pairs that overlapped from the start; these take no part.
     """
 
     k: Int[Array, " n"]

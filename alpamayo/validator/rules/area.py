@@ -36,7 +36,7 @@ def inside(situation: Situation) -> Float64[Array, " k"]:
     """The value of ``drivable_area``, NaN where there is none."""
     if not situation.area.known:
         return np.full(situation.count, np.nan)
-    return (situation.area.first_outside(situation.shared(ego_boxes), situation.size, 0.0) < 0).astype(np.float64)
+    return (situation.shared(corner_margins).min(axis=1) >= 0.0).astype(np.float64)
 
 
 def corner_margins(situation: Situation) -> Float64[Array, "k t"]:
