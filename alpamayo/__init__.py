@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alpamayo.closed_loop import drive as drive
-    from alpamayo.drivers import make_driver as make_driver
+    from alpamayo.drivers.registry import make_driver as make_driver
     from alpamayo.episode import Episode as Episode
     from alpamayo.episode import load_episode as load_episode
     from alpamayo.episode import save_episode as save_episode
@@ -32,7 +32,7 @@ _HOME = {
     "drive": "alpamayo.closed_loop",
     "evaluate": "alpamayo.evaluation",
     "load_episode": "alpamayo.episode",
-    "make_driver": "alpamayo.drivers",
+    "make_driver": "alpamayo.drivers.registry",
     "make_scenario": "alpamayo_scenarios.families",
     "open_log": "alpamayo_datasets",
     "save_episode": "alpamayo.episode",

@@ -73,7 +73,7 @@ def drive(
     as_json: Json = False,
 ) -> None:
     """Make a long-tail scenario and drive it in closed loop; leaves a record, a video and a report."""
-    from alpamayo.drivers import check_name
+    from alpamayo.drivers.registry import check_name
     from alpamayo_scenarios.families import get_family, make_scenario
 
     get_family(family)
@@ -101,9 +101,9 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Drive in a recorded scene in closed loop, while the others repeat what they did."""
-    from alpamayo.drivers import check_name
+    from alpamayo.drivers.registry import check_name
     from alpamayo_datasets import open_log
-    from alpamayo_sim.scenario import scenario_of_log
+    from alpamayo_sim.datatypes.scenario import scenario_of_log
 
     check_name(driver)
     scenario = scenario_of_log(open_log(log), reactive=reactive)
@@ -150,8 +150,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Make training data with the expert, train tiny, evaluate it. Interrupted, it goes on where it stopped."""
-    from alpamayo.evaluation import console as evaluation_console
     from alpamayo.evaluation import evaluate as run_evaluation
+    from alpamayo.report import console as evaluation_console
     from alpamayo.training import train_tiny
 
     with _progress() as progress:
@@ -204,15 +204,16 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Drive the evaluation's scenarios (seeds that training never uses) and compare drivers with 95 % intervals."""
-    from alpamayo.drivers import check_name
+    from alpamayo.drivers.registry import check_name
 
     names = list(dict.fromkeys(name.strip() for name in driver.split(",") if name.strip()))
     for name in names:
         check_name(name, recorded=False)
     if not names or (importance and (len(names) > 1 or stop_when)):
         raise InputError("evaluate needs a driver; --importance is for one driver and goes without --stop-when")
-    from alpamayo.evaluation import console, failure_probability
     from alpamayo.evaluation import evaluate as run_evaluation
+    from alpamayo.evaluation import failure_probability
+    from alpamayo.report import console
 
     options: dict[str, Any] = {"guard": guard, "checkpoint": checkpoint, "workers": workers}
     with _progress() as progress:
@@ -265,9 +266,9 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Judge episodes again from their records alone, and leave the evidence: figures, failures, coverage, hashes."""
-    from alpamayo.evidence import as_json as text_of
-    from alpamayo.evidence import validate as run_validation
-    from alpamayo.evidence.console import show
+    from alpamayo.evaluation.validation import as_json as text_of
+    from alpamayo.evaluation.validation import validate as run_validation
+    from alpamayo.report.evidence_console import show
     from alpamayo.validator.formulas import given_formulas
 
     formulas = given_formulas(rule or [], rules or [])
@@ -299,7 +300,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Parameters, cache bytes and the decoding roofline of a model, from its shape alone."""
-    from alpamayo.model_info import for_people, model_info
+    from alpamayo_vla_model.nemotron.model_info import for_people, model_info
 
     values = model_info(source, context=context, device=device, weights=weights).as_dict()
     if as_json:
@@ -387,7 +388,7 @@ def _run_cells(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _lacks(score: dict[str, Any]) -> str:
-    from alpamayo.evidence.html import words
+    from alpamayo.report.html import words
 
     names = ", ".join(map(words, score["missing"]))
     return f", without {names}" if names and score["value"] is not None else ""

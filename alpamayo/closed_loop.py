@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from alpamayo.episode import Episode
-from alpamayo.guard import Guard
+from alpamayo.guard.guard import Guard
 from alpamayo.provenance import code_version
-from alpamayo_sim.driver import Decision, Driver, Needs, Observation
-from alpamayo_sim.engine import World
-from alpamayo_sim.rig import Rig
-from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.driver import Driver, Needs
+from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
 
 Array = np.ndarray
@@ -44,7 +46,7 @@ def drive(
     Raises:
         InputError: a scene without a route, a decision that is not one.
     """
-    world = World([scenario])
+    world = WorldBatch([scenario])
     replay = np.array([driver.name == "log"])
     watch = Guard(scenario.scene) if guard else None
     senses = _Senses(world, driver.needs, seed)
@@ -72,7 +74,7 @@ def drive(
     return record.episode(driver, seed, guard, bool(world.arrived[0]))
 
 
-def _crashed(world: World) -> bool:
+def _crashed(world: WorldBatch) -> bool:
     """Whether the ego touches something that did not come at it from behind."""
     if not world.collided[0]:
         return False
@@ -88,7 +90,7 @@ def _crashed(world: World) -> bool:
 class _Senses:
     """Gives the driver what it needs and no more."""
 
-    def __init__(self, world: World, needs: Needs, seed: int) -> None:
+    def __init__(self, world: WorldBatch, needs: Needs, seed: int) -> None:
         self.world = world
         self.needs = needs
         scene = world.scenarios[0].scene
@@ -122,7 +124,7 @@ class _Clock:
 class _Recorder:
     """Collects states and decisions and makes an Episode of them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: WorldBatch) -> None:
         self.scenario = world.scenarios[0]
         self.agents = world.agents(0)
         self.ego_size = world.truth(0).ego_size
@@ -136,7 +138,7 @@ class _Recorder:
         self.ages: list[float] = []
         self.state(world)
 
-    def state(self, world: World) -> None:
+    def state(self, world: WorldBatch) -> None:
         agents, truth = world.agents(0), world.truth(0)
         now = {
             "ego_pose": world.ego_pose[0],

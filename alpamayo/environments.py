@@ -15,8 +15,8 @@ import gymnasium
 import numpy as np
 
 if TYPE_CHECKING:
+    from alpamayo_sim.datatypes.scenario import Scenario
     from alpamayo_sim.environments import DrivingEnv, DrivingParallelEnv, DrivingVectorEnv, Source
-    from alpamayo_sim.scenario import Scenario
 
 LONG_TAIL = "alpamayo/LongTail-v0"
 LOG_REPLAY = "alpamayo/LogReplay-v0"
@@ -153,7 +153,7 @@ def _log_scenario(path: str) -> Scenario:
     from pathlib import Path
 
     from alpamayo_datasets import open_log
-    from alpamayo_sim.scenario import scenario_of_log
+    from alpamayo_sim.datatypes.scenario import scenario_of_log
 
     return scenario_of_log(open_log(Path(path)))
 

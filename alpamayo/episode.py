@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Int8
 
-from alpamayo_sim.document import load_document, save_document
-from alpamayo_sim.driver import Agents, Truth
+from alpamayo_sim.datatypes.observation import Agents, GroundTruth
+from alpamayo_sim.datatypes.reasoning import Reasoning
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.reasoning import Reasoning
-from alpamayo_sim.rig import Rig
-from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.io.document import load_document, save_document
 
 Array = np.ndarray
 EPISODE_VERSION = 2
@@ -98,9 +98,9 @@ class Episode:
             valid=self.agent_valid[step],
         )
 
-    def truth(self, step: int) -> Truth:
+    def truth(self, step: int) -> GroundTruth:
         """The state of the world at a step."""
-        return Truth(
+        return GroundTruth(
             scene=self.scenario.scene,
             step=step,
             ego_pose=self.ego_pose[step],

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from alpamayo.closed_loop import drive
-from alpamayo.drivers import guarded_by_default, make_driver
+from alpamayo.drivers.registry import guarded_by_default, make_driver
 from alpamayo.episode import Episode, save_episode
 from alpamayo.progress import Progress
 from alpamayo.validator import Verdict, score_episode
-from alpamayo_sim.document import replacing
+from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import boxes_overlap
-from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.io.document import replacing
 
 
 def run_scenarios(

@@ -14,7 +14,7 @@ from pathlib import Path
 from validator import report
 
 from alpamayo.evaluation import evaluate
-from alpamayo.evidence import find_runs, validate
+from alpamayo.evaluation.validation import find_runs, validate
 
 
 def processor_seconds() -> float:

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from alpamayo.guard import Guard
-from alpamayo.validator import RULES, DrivableField, rss, score_plans, stl
+from alpamayo.guard.guard import Guard
+from alpamayo.metrics import rss, stl
+from alpamayo.validator import RULES, DrivableArea, score_plans
 from alpamayo_datasets import open_log
 from alpamayo_scenarios.families import make_scenario
-from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Agents, Decision, Truth
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Category, Scene
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
+from alpamayo_sim.datatypes.observation import Agents, GroundTruth
+from alpamayo_sim.datatypes.scene import Category, Scene
+from alpamayo_sim.map.index import MapIndex
 
 Array = np.ndarray
 TABLE = Path(__file__).parent / "results.csv"
@@ -68,7 +70,7 @@ def a_scene(log: Path | None) -> Scene:
     return open_log(found) if found.is_file() else make_scenario("red-light-runner", 0).scene
 
 
-def a_truth(scene: Scene, step: int, others: int, rng: np.random.Generator) -> Truth:
+def a_truth(scene: Scene, step: int, others: int, rng: np.random.Generator) -> GroundTruth:
     """The recorded state with the nearest road users; where there are fewer, more of them around the ego."""
     ego, tracks = scene.ego, [track for track in scene.tracks if track.id != scene.ego_id]
     here = np.array([*ego.position[step, :2], ego.heading[step]], np.float32)
@@ -94,7 +96,7 @@ def a_truth(scene: Scene, step: int, others: int, rng: np.random.Generator) -> T
         valid=np.ones(others, bool),
     )
     speed = float(np.hypot(*ego.velocity[step]))
-    return Truth(scene, step, here, speed, ego.size, agents, np.zeros(len(scene.signals), np.int8))
+    return GroundTruth(scene, step, here, speed, ego.size, agents, np.zeros(len(scene.signals), np.int8))
 
 
 def some_plans(count: int, speed: float, rng: np.random.Generator) -> Array:
@@ -113,7 +115,7 @@ def some_plans(count: int, speed: float, rng: np.random.Generator) -> Array:
 def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
     """All rules on ``count`` plans over their 6.4 s, warm."""
     truth = a_truth(scene, STEP, OTHERS, rng)
-    plans, area = some_plans(count, max(truth.ego_speed, 8.0), rng), DrivableField(MapIndex(scene.road_map))
+    plans, area = some_plans(count, max(truth.ego_speed, 8.0), rng), DrivableArea(MapIndex(scene.road_map))
 
     def work() -> object:
         verdict = score_plans(scene, plans, 0.0, truth=truth, area=area, horizon=PLAN_DT * PLAN_STEPS, rules=RULES)

@@ -7,7 +7,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 # The shapes in annotations become checks for the whole run (the plugin's own option splits a list wrongly).
-CHECKED = ("document", "driver", "geometry", "map_index", "rig", "scenario", "scene")
+NOUNS = ("decision", "driver", "observation", "rig", "scenario", "scene")
+CHECKED = (*(f"datatypes.{noun}" for noun in NOUNS), "geometry", "io.document", "map.index")
 install_import_hook(
     [*(f"alpamayo_sim.{name}" for name in CHECKED), "alpamayo.episode"],
     "beartype.beartype(conf=beartype.BeartypeConf(violation_type=TypeError))",

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from alpamayo_sim.scenario import Goal, Scenario, Script
-from alpamayo_sim.scene import (
+from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script
+from alpamayo_sim.datatypes.scene import (
     Category,
     Environment,
     Instruction,

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alpamayo_sim.driver import Decision, Needs
+from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.driver import Needs
 
 
 class Fragile:

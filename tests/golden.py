@@ -39,7 +39,7 @@ MADE_ON_THE_WAY = {
     "model",
     "guard_config",
 }  # say which code ran and how fast, not what it did
-RENAMED: dict[str, str] = {}  # field names of a440076 -> names of the working tree, where only the name changed
+RENAMED = {"traffic_vehicles": "motorists"}  # fields and keys of the working tree -> their names at a440076
 
 
 class Digest:
@@ -60,9 +60,10 @@ class Digest:
             self.numbers.update(f"{value.dtype.str}{value.shape}".encode())
             self.numbers.update(np.ascontiguousarray(value).tobytes())
         elif isinstance(value, dict):
-            for key in sorted(value, key=str):
-                self.numbers.update(str(key).encode())
-                self.add(value[key])
+            items = {RENAMED.get(str(key), str(key)): item for key, item in value.items()}
+            for key in sorted(items):
+                self.numbers.update(key.encode())
+                self.add(items[key])
         elif isinstance(value, (list, tuple)):
             for item in value:
                 self.add(item)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from alpamayo_sim.driver import Agents
-from alpamayo_sim.scene import (
+from alpamayo_sim.datatypes.observation import Agents
+from alpamayo_sim.datatypes.scene import (
     Category,
     Environment,
     Lane,

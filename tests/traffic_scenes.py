@@ -1,4 +1,4 @@
-"""Roads and motorists for the tests of the traffic."""
+"""Roads and traffic vehicles for the tests of the traffic."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from engine_scenes import line, moving
 
 from alpamayo_scenarios.intersections import Phase, four_arms
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.scenario import Goal, Scenario, TrafficVehicle
+from alpamayo_sim.datatypes.scene import Lane, Provenance, RoadMap, Route, Scene, SignalState, Track
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.geometry import box_separation
-from alpamayo_sim.scenario import Goal, Motorist, Scenario
-from alpamayo_sim.scene import Lane, Provenance, RoadMap, Route, Scene, SignalState, Track
 
 ARMS = ("west", "south", "east", "north")
 MAIN = (Phase(SignalState.GREEN, 12.0), Phase(SignalState.YELLOW, 3.0), Phase(SignalState.RED, 17.0))
@@ -47,9 +47,13 @@ def highway(count: int, length: float = 3000.0) -> RoadMap:
 
 
 def traffic(
-    road_map: RoadMap, tracks: Sequence[Track], motorists: Sequence[Motorist], ego: Track | None = None, **values: Any
+    road_map: RoadMap,
+    tracks: Sequence[Track],
+    traffic_vehicles: Sequence[TrafficVehicle],
+    ego: Track | None = None,
+    **values: Any,
 ) -> Scenario:
-    """Motorists on a map; the ego stands far away by default."""
+    """Traffic vehicles on a map; the ego stands far away by default."""
     ego = ego or moving("ego", x=-500.0, y=-500.0, speed=0.0)
     x, y = ego.position[0, :2]
     scene = Scene(
@@ -61,18 +65,18 @@ def traffic(
         route=Route(line((float(x), float(y)), (float(x) + 5000.0, float(y)))),
         **values,
     )
-    return Scenario(scene, Goal(4000.0, 60.0), motorists=tuple(motorists))
+    return Scenario(scene, Goal(4000.0, 60.0), traffic_vehicles=tuple(traffic_vehicles))
 
 
 def crossroads(seed: int, control: str, each: int = 4) -> Scenario:
-    """Motorists on all arms of an intersection under "signals", "none", "two signs" or "four signs"."""
+    """Traffic vehicles on all arms of an intersection under "signals", "none", "two signs" or "four signs"."""
     rng = np.random.default_rng(seed)
     crossing = four_arms(CrossSection(1, 1, 3.5, 0.5), 13.9, (150.0,) * 4)
     signed = {"signals": ARMS, "none": (), "two signs": ("south", "north"), "four signs": ARMS}[control]
     lines = tuple(s for s in crossing.road_map.stop_lines if s.id.removeprefix("stop-") in signed)
     road_map = dataclasses.replace(crossing.road_map, stop_lines=lines)
     signals = crossing.signals(MAIN, CROSS, 1800) if control == "signals" else ()
-    tracks, motorists = [], []
+    tracks, traffic_vehicles = [], []
     for arm in ARMS:
         start, *_, end = road_map.lane_by_id[f"{arm}-in-0"].centreline.astype(float)
         along = (end - start) / np.linalg.norm(end - start)
@@ -80,11 +84,13 @@ def crossroads(seed: int, control: str, each: int = 4) -> Scenario:
             x, y, _ = start + (5.0 + 20.0 * k) * along
             heading = float(np.arctan2(along[1], along[0]))
             tracks.append(moving(f"{arm}-{k}", x=float(x), y=float(y), speed=9.0, heading=heading))
-            motorists.append(Motorist(f"{arm}-{k}", seed=int(rng.integers(1 << 30)), lane_id=f"{arm}-in-0"))
-    return traffic(road_map, tracks, motorists, signals=signals)
+            traffic_vehicles.append(
+                TrafficVehicle(f"{arm}-{k}", seed=int(rng.integers(1 << 30)), lane_id=f"{arm}-in-0")
+            )
+    return traffic(road_map, tracks, traffic_vehicles, signals=signals)
 
 
-def overlapping(world: World, w: int = 0) -> list[tuple[str, str]]:
+def overlapping(world: WorldBatch, w: int = 0) -> list[tuple[str, str]]:
     """Pairs of agents whose boxes overlap now."""
     agents = world.agents(w)
     there = np.flatnonzero(agents.valid)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from alpamayo.episode import Episode
-from alpamayo_sim.reasoning import Lateral, Longitudinal, Reasoning
-from alpamayo_sim.scenario import Goal, Scenario
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal, Reasoning
+from alpamayo_sim.datatypes.scenario import Goal, Scenario
 
 KEEP = Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_KEEPING)
 

@@ -18,15 +18,15 @@ import numpy as np
 from jaxtyping import Float64, Int
 from scipy import stats
 
-from alpamayo.drivers import make_driver
+from alpamayo.drivers.registry import make_driver
+from alpamayo.evaluation.figures import rate
+from alpamayo.evaluation.run_record import number
+from alpamayo.evaluation.statistics import RareRate, importance_rate
 from alpamayo.evaluation.suite_run import Task, run_task, task_of
-from alpamayo.evidence.figures import rate
-from alpamayo.evidence.record import number
 from alpamayo.parallel import in_order
 from alpamayo.progress import Progress
 from alpamayo.provenance import code_version
 from alpamayo.runs import check_writable, write_json
-from alpamayo.validator.statistics import RareRate, importance_rate
 from alpamayo_scenarios.families import get_family
 from alpamayo_scenarios.suite import FIRST_EVALUATION_SEED
 from alpamayo_sim.errors import InputError

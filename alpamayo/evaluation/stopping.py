@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alpamayo.validator.statistics import SequentialDecision, sequential
+from alpamayo.evaluation.statistics import SequentialDecision, sequential
 from alpamayo_sim.errors import InputError
 
 EVENTS = {"at-fault": "at_fault_collision", "collision": "collision", "off-road": "off_road", "arrived": "arrived"}

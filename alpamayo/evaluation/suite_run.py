@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alpamayo.drivers import guarded_by_default, make_driver, shipped_checkpoint
+from alpamayo.drivers.registry import guarded_by_default, make_driver, shipped_checkpoint
+from alpamayo.evaluation import manifest
+from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
 from alpamayo.evaluation.stopping import Watch, parse
-from alpamayo.evidence import manifest
-from alpamayo.evidence.figures import comparisons, grouped, mean, missing_parts, rate
 from alpamayo.parallel import in_order
 from alpamayo.progress import Progress
 from alpamayo.provenance import code_version, file_digest

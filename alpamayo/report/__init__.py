@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpamayo.episode import Episode
+from alpamayo.report.episode_page import page
 from alpamayo.report.frames import frames
-from alpamayo.report.page import page
 from alpamayo.report.video import VideoWriter, compose, encoded_image
 from alpamayo.validator import Verdict
-from alpamayo_sim.document import replacing
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.document import replacing
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from alpamayo.episode import Episode
 from alpamayo.report.typeface import typeface
-from alpamayo_sim.rig import default_rig
+from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.sensors import CameraRenderer
 from alpamayo_sim.sensors.birdseye import BirdsEye
 

@@ -16,16 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from alpamayo.guard import Guard
+from alpamayo.guard.guard import Guard
 from alpamayo.progress import Progress
 from alpamayo.training.shards import LABEL_EVERY, Shard, compress
 from alpamayo_scenarios.suite import FIRST_EVALUATION_SEED
-from alpamayo_sim.driver import Decision, Driver, Observation, Truth
+from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.driver import Driver
+from alpamayo_sim.datatypes.observation import GroundTruth, Observation
+from alpamayo_sim.datatypes.reasoning import ComponentKind, Reasoning
+from alpamayo_sim.datatypes.rig import Camera, Rig, default_rig, pinhole
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.reasoning import ComponentKind, Reasoning
-from alpamayo_sim.rig import Camera, Rig, default_rig, pinhole
-from alpamayo_sim.scenario import Scenario
-from alpamayo_sim.scene import Scene
 
 Array = np.ndarray
 
@@ -172,10 +174,10 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     """Drive a scenario once with the expert at the label's desk, to its end or until a crash."""
     from alpamayo.training.patches import label_patches, visible_ids
     from alpamayo_sim.drivers import get_driver
-    from alpamayo_sim.engine import World
+    from alpamayo_sim.engine import WorldBatch
     from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
 
-    world, renderer = World([scenario]), CameraRenderer(scenario.scene, rig, seed=scenario.seed)
+    world, renderer = WorldBatch([scenario]), CameraRenderer(scenario.scene, rig, seed=scenario.seed)
     buffer = FrameBuffer(rig, 4)
     expert = get_driver("expert")
     expert.reset(scenario.scene, rng)
@@ -218,7 +220,7 @@ class _Pilot:
         self._push, self._push_left = np.zeros(2), 0
         self._teacher_left = 0 if trained is not None else 1 << 30
 
-    def plan(self, observation: Observation, expert: Decision, truth: Truth) -> Array:
+    def plan(self, observation: Observation, expert: Decision, truth: GroundTruth) -> Array:
         """The plan to drive: the expert's, or in turns the trained driver's."""
         if self._teacher_left > 0:
             self._teacher_left -= 1

@@ -22,7 +22,7 @@ from alpamayo_vla_model import checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.model import AlpamayoModel
-from alpamayo_vla_model.nemotron.training import Routing, record_routing, update_router_bias
+from alpamayo_vla_model.nemotron.training.losses import Routing, record_routing, update_router_bias
 
 Array = np.ndarray
 

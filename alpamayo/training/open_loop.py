@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32
 
 from alpamayo.training.samples import Samples
-from alpamayo_sim.reasoning import Reasoning
+from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_vla_model.driver import PLANS, density_weights
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.model import AlpamayoModel

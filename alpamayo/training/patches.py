@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Int8, Int32, UInt8
 
-from alpamayo_sim.driver import Truth
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.geometry import rotate
-from alpamayo_sim.scene import SignalState
 from alpamayo_sim.sensors import CameraImages, Semantic
 from alpamayo_vla_model.patch_labels import PatchClass
 from alpamayo_vla_model.vision import PATCH
@@ -36,7 +36,7 @@ class PatchTable:
     road: UInt8[Array, "cameras rows columns"]
 
 
-def label_patches(images: CameraImages, truth: Truth) -> PatchTable:
+def label_patches(images: CameraImages, truth: GroundTruth) -> PatchTable:
     """Label each patch with the nearest thing in it that matters; image sides must be multiples of the patch."""
     semantic, instance = _patches(images.semantic), _patches(images.instance)
     things = _CLASS[semantic]
@@ -54,7 +54,7 @@ def label_patches(images: CameraImages, truth: Truth) -> PatchTable:
     )
 
 
-def visible_ids(images: CameraImages, truth: Truth, fewest: int = 3) -> set[str]:
+def visible_ids(images: CameraImages, truth: GroundTruth, fewest: int = 3) -> set[str]:
     """Ids of the agents that at least ``fewest`` pixels of any camera show."""
     rows, counts = np.unique(images.instance[images.instance >= 0], return_counts=True)
     return {truth.agents.ids[row] for row, count in zip(rows, counts, strict=True) if count >= fewest}
@@ -66,14 +66,14 @@ def _patches(image: Array) -> Array:
     return cut.transpose(0, 1, 3, 2, 4).reshape(cameras, height // PATCH, width // PATCH, -1)
 
 
-def _with_signals(kind: Array, owner: Int32[Array, "..."], truth: Truth) -> Array:
+def _with_signals(kind: Array, owner: Int32[Array, "..."], truth: GroundTruth) -> Array:
     """Traffic lights by what they show."""
     for i, state in enumerate(truth.signals):
         kind = np.where(owner == -2 - i, int(_LIGHT.get(SignalState(state), PatchClass.GREEN_LIGHT)), kind)
     return kind
 
 
-def _velocities(owner: Int32[Array, "..."], truth: Truth) -> Array:
+def _velocities(owner: Int32[Array, "..."], truth: GroundTruth) -> Array:
     """Velocity (m/s, ego axes) of the owner of each patch; zero where that is no agent."""
     table = np.zeros((len(truth.agents.ids) + 1, 2))
     table[:-1] = rotate(truth.agents.velocity.astype(np.float64), -float(truth.ego_pose[2]))

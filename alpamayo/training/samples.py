@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64, Int64
 
 from alpamayo.training.shards import Shard
-from alpamayo_sim.reasoning import Lateral, Longitudinal
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.model import Targets
 from alpamayo_vla_model.patch_labels import PatchLabels

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32
 
+from alpamayo.validator.motions import MotionBatch, close_heading
 from alpamayo.validator.packed import Others, ego_boxes, others
-from alpamayo.validator.situation import Situation, close_heading, is_static
+from alpamayo_sim.datatypes.scene import is_static
 from alpamayo_sim.geometry import box_separation, segment_gap
 from alpamayo_sim.warp_runtime import wp
 
@@ -44,7 +45,7 @@ class Contacts:
     overlapping: Bool[Array, "k a"]
 
 
-def contacts(situation: Situation) -> Contacts:
+def contacts(situation: MotionBatch) -> Contacts:
     """The first contact of each pair that did not overlap from the start, with its kind."""
     first = first_overlaps(situation.shared(ego_boxes), situation.size, situation.shared(others))
     k, a = np.nonzero(first > 0)
@@ -54,7 +55,7 @@ def contacts(situation: Situation) -> Contacts:
     return Contacts(k, t, a, contact_kind(situation, k, t, a), first == 0)
 
 
-def clearance(situation: Situation, ignored: Bool[Array, "k a"]) -> Float64[Array, "k t"]:
+def clearance(situation: MotionBatch, ignored: Bool[Array, "k a"]) -> Float64[Array, "k t"]:
     """Signed distance (m) to the nearest other who is not ignored, at most ``CLEARANCE``."""
     there = situation.shared(others)
     return clearances_of(situation.shared(ego_boxes), situation.size, there, ignored, CLEARANCE)
@@ -82,7 +83,7 @@ def first_overlaps(ego: Float64[Array, "k t 4"], size: Float64[Array, "2"], ther
     return first
 
 
-def contact_kind(situation: Situation, k: Array, t: Array, a: Array) -> Int[Array, " n"]:
+def contact_kind(situation: MotionBatch, k: Array, t: Array, a: Array) -> Int[Array, " n"]:
     """Kinds of contacts that begin between the times ``t - 1`` and ``t``, as they are when the boxes first touch.
 
     The definitions are NAVSIM's. Looking at the moment of touching, not at the next tenth of a second, keeps a
@@ -99,7 +100,7 @@ def contact_kind(situation: Situation, k: Array, t: Array, a: Array) -> Int[Arra
     return kind.astype(np.int64)
 
 
-def on_rear_bumper(situation: Situation, touched: Contacts) -> Bool[Array, " n"]:
+def on_rear_bumper(situation: MotionBatch, touched: Contacts) -> Bool[Array, " n"]:
     """Which contacts the ego's rear bumper made, and its front bumper did not."""
     if not len(touched.k):
         return np.zeros(0, bool)
@@ -126,7 +127,7 @@ def bearing(ego: Float64[Array, "n 3"], xy: Float64[Array, "n 2"], length: float
     return np.abs(np.arctan2(c * y - s * x, c * x + s * y))
 
 
-def _moment_of_contact(situation: Situation, k: Array, t: Array, a: Array) -> tuple[Array, Array]:
+def _moment_of_contact(situation: MotionBatch, k: Array, t: Array, a: Array) -> tuple[Array, Array]:
     """Poses of ego and other when they first touch between ``t - 1`` and ``t``, in tenths of the step."""
     before = np.maximum(t - 1, 0)
     pose = situation.traffic.pose
@@ -147,7 +148,7 @@ def _between(start: Array, end: Array, part: Array) -> Array:
     return start + part * (end - start)
 
 
-def _others_stand(situation: Situation, t: Array, a: Array) -> Bool[Array, " n"]:
+def _others_stand(situation: MotionBatch, t: Array, a: Array) -> Bool[Array, " n"]:
     traffic = situation.traffic
     speed = np.maximum(
         np.hypot(traffic.velocity[a, t, 0], traffic.velocity[a, t, 1]),

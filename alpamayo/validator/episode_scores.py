@@ -12,21 +12,22 @@ from jaxtyping import Float64
 
 from alpamayo.validator import scores
 from alpamayo.validator.contacts import Contacts, contacts, on_rear_bumper
-from alpamayo.validator.lane_field import route_field
+from alpamayo.validator.motions import MotionBatch, mirrored_history
 from alpamayo.validator.rules.lanes import has_lanes, outside_lanes
 from alpamayo.validator.rules.signals import red_crossings
-from alpamayo.validator.situation import Situation, is_static, mirrored_history, recorded
 from alpamayo.validator.verdict import RuleResult, Score, Scores, Verdict
-from alpamayo_sim.driver import PLAN_DT
+from alpamayo_sim.datatypes.decision import PLAN_DT
+from alpamayo_sim.datatypes.scene import Category, is_static
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
-from alpamayo_sim.scene import Category
+from alpamayo_sim.map.lane_lookup import route_lookup
+from alpamayo_sim.prediction.trajectories import recorded
 
 if TYPE_CHECKING:
     from alpamayo.episode import Episode
 
 Array = np.ndarray
-Human = Callable[[Situation, Iterable[str]], Mapping[str, RuleResult]]
+Human = Callable[[MotionBatch, Iterable[str]], Mapping[str, RuleResult]]
 
 FILTERED = (*scores.EPDMS_GATES, "time_to_collision", "lane_keeping")
 """Parts in which the recorded ego may have 0: he is the measure of progress, his comfort NAVSIM takes as 1 (it judges
@@ -57,14 +58,14 @@ class Record:
     """One episode with what has been said of it; ``human`` judges another motion by the same rules."""
 
     episode: "Episode"
-    situation: Situation
+    situation: MotionBatch
     rules: Mapping[str, RuleResult]
     human: Human
     rated: Sequence[scores.Rated]
 
 
 def with_episode_scores(
-    verdict: Verdict, episode: "Episode", situation: Situation, human: Human, rated: Sequence[scores.Rated]
+    verdict: Verdict, episode: "Episode", situation: MotionBatch, human: Human, rated: Sequence[scores.Rated]
 ) -> Scores:
     """The scores of a verdict and beside them those ``OF_ONE_RECORD``.
 
@@ -107,7 +108,7 @@ def epdms_filtered(record: Record) -> Score:
     return Score(name, np.asarray(value), parts, raw.missing, FORMULAS[name], tuple(notes))
 
 
-def human_situation(episode: "Episode", situation: Situation) -> Situation:
+def human_situation(episode: "Episode", situation: MotionBatch) -> MotionBatch:
     """The recorded ego at the episode's times, among the others as they were recorded."""
     scene, states = episode.scenario.scene, len(situation.times)
     pose, ego = _human_poses(episode)[None], scene.ego
@@ -166,7 +167,7 @@ def bench2drive(record: Record) -> Score:
     scenario, route = episode.scenario, episode.scenario.scene.route
     if route is None:
         return _none(name, "the scene has no route")
-    along = route_field(route).match(situation.pose[0, :, :2]).s
+    along = route_lookup(route).match(situation.pose[0, :, :2]).s
     to_go = scenario.goal.distance - along[0]
     if not to_go > 0.0:
         return _none(name, "the goal is not ahead of where the ego starts")
@@ -252,7 +253,7 @@ def _pairs(touched: Contacts, chosen: Array) -> Iterable[tuple[int, int]]:
     return zip(touched.t[chosen].tolist(), touched.a[chosen].tolist(), strict=True)
 
 
-def _who(situation: Situation, a: int) -> str:
+def _who(situation: MotionBatch, a: int) -> str:
     return f"{Category(int(situation.traffic.category[a])).name.lower()} {situation.traffic.ids[a]!r}"
 
 

@@ -19,18 +19,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator import stl
-from alpamayo.validator.comfort import FEWEST, comfort
+from alpamayo.metrics import stl
+from alpamayo.metrics.comfort import FEWEST, comfort
 from alpamayo.validator.contacts import clearance
-from alpamayo.validator.lane_field import route_field
+from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.packed import ego_boxes, others
-from alpamayo.validator.rules.area import corner_margins
 from alpamayo.validator.rules.collision import ignored
+from alpamayo.validator.rules.drivable_area import corner_margins
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.rules.lanes import lane_matches
-from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.map.lane_lookup import route_lookup
 
 Array = np.ndarray
 Series = Float64[Array, "k t"] | None
@@ -45,13 +45,13 @@ class Signal:
 
     unit: str
     what: str
-    series: Callable[[Situation], Series]
+    series: Callable[[MotionBatch], Series]
 
 
-def _quantity(name: str) -> Callable[[Situation], Series]:
+def _quantity(name: str) -> Callable[[MotionBatch], Series]:
     """One of the six quantities of comfort, filtered as there."""
 
-    def series(situation: Situation) -> Series:
+    def series(situation: MotionBatch) -> Series:
         past = situation.history.shape[1]
         pose = np.concatenate([situation.history, situation.pose], axis=1)
         if pose.shape[1] < FEWEST:
@@ -61,42 +61,42 @@ def _quantity(name: str) -> Callable[[Situation], Series]:
     return series
 
 
-def _time(situation: Situation) -> Series:
+def _time(situation: MotionBatch) -> Series:
     return np.broadcast_to(situation.times, situation.speed.shape)
 
 
-def _curvature(situation: Situation) -> Series:
+def _curvature(situation: MotionBatch) -> Series:
     return situation.shared(motion)[3]
 
 
-def _clearance(situation: Situation) -> Series:
+def _clearance(situation: MotionBatch) -> Series:
     return clearance(situation, situation.shared(ignored))
 
 
-def _road_margin(situation: Situation) -> Series:
+def _road_margin(situation: MotionBatch) -> Series:
     return situation.shared(corner_margins) if situation.area.known else None
 
 
-def _lane_offset(situation: Situation) -> Series:
+def _lane_offset(situation: MotionBatch) -> Series:
     if not situation.scene.road_map.lanes:
         return None
     return situation.shared(lane_matches).offset.reshape(situation.speed.shape)
 
 
-def _route(situation: Situation, name: str) -> Series:
+def _route(situation: MotionBatch, name: str) -> Series:
     if situation.scene.route is None:
         return None
     poses = situation.pose.reshape(-1, 3)
-    match = route_field(situation.scene.route).match(poses[:, :2], poses[:, 2])
+    match = route_lookup(situation.scene.route).match(poses[:, :2], poses[:, 2])
     return np.asarray(getattr(match, name)).reshape(situation.speed.shape)
 
 
-def _progress(situation: Situation) -> Series:
+def _progress(situation: MotionBatch) -> Series:
     s = _route(situation, "s")
     return None if s is None else s - s[:, :1]
 
 
-def _speed_limit(situation: Situation) -> Series:
+def _speed_limit(situation: MotionBatch) -> Series:
     limits = np.array([np.nan if x.speed_limit is None else x.speed_limit for x in situation.scene.road_map.lanes])
     if not len(limits):
         return None
@@ -105,7 +105,7 @@ def _speed_limit(situation: Situation) -> Series:
     return None if np.isnan(limit).any() else limit
 
 
-def _gap(situation: Situation) -> Series:
+def _gap(situation: MotionBatch) -> Series:
     """Room to the next other whose box is straight ahead, in the width of the ego's."""
     ego, there = situation.shared(ego_boxes), situation.shared(others)
     gap = np.full(situation.speed.shape, np.inf)
@@ -138,7 +138,7 @@ SIGNALS: Mapping[str, Signal] = {
     "speed_limit": Signal("m/s", "of the lane", _speed_limit),
 }
 
-Rule = Callable[[Situation], RuleResult]
+Rule = Callable[[MotionBatch], RuleResult]
 
 
 def formula_rule(name: str, formula: str) -> tuple[Rule, str]:
@@ -218,7 +218,7 @@ def given_formulas(texts: Sequence[str], files: Sequence[Path] = ()) -> dict[str
     return dict(pairs)
 
 
-def _judged(situation: Situation, name: str, unit: str, formula: stl.Formula) -> RuleResult:
+def _judged(situation: MotionBatch, name: str, unit: str, formula: stl.Formula) -> RuleResult:
     signals: dict[str, Array] = {}
     for signal in sorted(formula.signals):
         series = SIGNALS[signal].series(situation)

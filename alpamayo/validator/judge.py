@@ -11,43 +11,36 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from alpamayo.validator import scores
-from alpamayo.validator.drivable import DrivableField
 from alpamayo.validator.episode_scores import with_episode_scores
+from alpamayo.validator.motions import MotionBatch, checked_plans, mirrored_history, plans_in_world, track_history
 from alpamayo.validator.reasoning import UNIT, reasoning_rule
-from alpamayo.validator.rules.area import drivable_area, drivable_area_tolerant
 from alpamayo.validator.rules.collision import at_fault_collision
 from alpamayo.validator.rules.comfort import comfort_rule
-from alpamayo.validator.rules.crossing import rss_intersection
+from alpamayo.validator.rules.drivable_area import drivable_area, drivable_area_tolerant
 from alpamayo.validator.rules.extended_comfort import extended_comfort_rule
 from alpamayo.validator.rules.kinematics import kinematics
 from alpamayo.validator.rules.lanes import driving_direction, lane_keeping, speed_limit
 from alpamayo.validator.rules.progress import making_progress, progress, route_position
-from alpamayo.validator.rules.responsibility import responsibility
+from alpamayo.validator.rules.rss import responsibility
+from alpamayo.validator.rules.rss_intersection import rss_intersection
+from alpamayo.validator.rules.sensor_staleness import sensor_staleness
 from alpamayo.validator.rules.signals import red_light, stop_line
-from alpamayo.validator.rules.staleness import sensor_staleness
 from alpamayo.validator.rules.time_to_collision import time_to_collision, time_to_collision_accelerated
-from alpamayo.validator.situation import (
-    Situation,
-    Traffic,
-    checked_plans,
-    constant_velocity,
-    mirrored_history,
-    plans_in_world,
-    recorded,
-    track_history,
-)
 from alpamayo.validator.verdict import RuleResult, Verdict, failed
-from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Truth
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
-from alpamayo_sim.map_index import index_of
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.map.drivable_area import DrivableArea
+from alpamayo_sim.map.index import index_of
+from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
 
 if TYPE_CHECKING:
     from alpamayo.episode import Episode
 
 Array = np.ndarray
-Rule = Callable[[Situation], RuleResult]
+Rule = Callable[[MotionBatch], RuleResult]
 HORIZON = 4.0  # s; NAVSIM's
 
 RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
@@ -69,7 +62,7 @@ RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
         "time_to_collision_accelerated": (time_to_collision_accelerated, "s"),
     }
 )
-EPISODE_RULES: Mapping[str, tuple[Callable[["Episode", Situation], RuleResult], str]] = MappingProxyType(
+EPISODE_RULES: Mapping[str, tuple[Callable[["Episode", MotionBatch], RuleResult], str]] = MappingProxyType(
     {
         "reasoning": (reasoning_rule, UNIT),
         "extended_comfort": (extended_comfort_rule, "of the bound"),
@@ -88,12 +81,12 @@ def score_plans(
     plans: Float[Array, "k 64 4"],
     t: float,
     *,
-    truth: Truth | None = None,
-    forecast: Traffic | None = None,
+    truth: GroundTruth | None = None,
+    forecast: AgentTrajectories | None = None,
     history: Float[Array, "h 4"] | None = None,
     horizon: float = HORIZON,
     reference: float | None = None,
-    area: DrivableField | None = None,
+    area: DrivableArea | None = None,
     rules: Mapping[str, tuple[Rule, str]] = RULES,
 ) -> Verdict:
     """Judge K plans before they are driven.
@@ -116,7 +109,7 @@ def score_plans(
         InputError: plans of another shape, a time outside of the scene, a horizon not in [0.4, 6.4], and whatever
             is not finite: plans, the truth's ego, the reference.
     """
-    situation = plans_situation(
+    situation = plans_motions(
         scene,
         plans,
         t,
@@ -130,18 +123,18 @@ def score_plans(
     return judge(situation, rules)
 
 
-def plans_situation(
+def plans_motions(
     scene: Scene,
     plans: Float[Array, "k 64 4"],
     t: float,
     *,
-    truth: Truth | None = None,
-    forecast: Traffic | None = None,
+    truth: GroundTruth | None = None,
+    forecast: AgentTrajectories | None = None,
     history: Float[Array, "h 4"] | None = None,
     horizon: float = HORIZON,
     reference: float | None = None,
-    area: DrivableField | None = None,
-) -> Situation:
+    area: DrivableArea | None = None,
+) -> MotionBatch:
     """Plans as the rules see them; the arguments and what they raise are those of ``score_plans``."""
     plans = checked_plans(plans)
     steps = round(horizon / PLAN_DT) + 1 if math.isfinite(horizon) else 0
@@ -153,8 +146,8 @@ def plans_situation(
     if forecast is None:
         forecast = recorded(scene, step, PLAN_STEPS + 1) if truth is None else constant_velocity(truth)
     world, speeds = plans_in_world(plans, pose, speed)
-    area = area or DrivableField(index_of(scene.road_map))
-    return Situation(
+    area = area or DrivableArea(index_of(scene.road_map))
+    return MotionBatch(
         scene=scene,
         index=area.index,
         area=area,
@@ -173,7 +166,7 @@ def plans_situation(
 def score_episode(
     episode: "Episode",
     *,
-    area: DrivableField | None = None,
+    area: DrivableArea | None = None,
     rules: Mapping[str, tuple[Rule, str]] = RULES,
     rated: Sequence[scores.Rated] = (),
 ) -> Verdict:
@@ -186,17 +179,17 @@ def score_episode(
     Raises:
         InputError: the episode has no steps, or none of that number was rated.
     """
-    situation = episode_situation(episode, area)
+    situation = episode_motions(episode, area)
     of_episode = {name: (partial(rule, episode), unit) for name, (rule, unit) in EPISODE_RULES.items()}
     verdict = judge(situation, {**rules, **of_episode})
 
-    def of_human(human: Situation, names: Iterable[str]) -> Mapping[str, RuleResult]:
+    def of_human(human: MotionBatch, names: Iterable[str]) -> Mapping[str, RuleResult]:
         return judge(human, {name: rules[name] for name in names if name in rules}).rules
 
     return replace(verdict, scores=with_episode_scores(verdict, episode, situation, of_human, rated))
 
 
-def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:
+def judge(situation: MotionBatch, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:
     """Apply rules; one that raises is failed in the verdict, with the exception as its reason."""
     results = {}
     for name, (rule, unit) in rules.items():
@@ -207,14 +200,14 @@ def judge(situation: Situation, rules: Mapping[str, tuple[Rule, str]] = RULES) -
     return Verdict(times=situation.times, rules=results, scores=scores.scores_of(results))
 
 
-def episode_situation(episode: "Episode", area: DrivableField | None = None) -> Situation:
+def episode_motions(episode: "Episode", area: DrivableArea | None = None) -> MotionBatch:
     """An episode as the rules see it: one motion, with what the others really did."""
     if len(episode.ego_pose) < 2:
         raise InputError("the episode has no steps, so there is nothing to judge")
     scene = episode.scenario.scene
-    area = area or DrivableField(index_of(scene.road_map))
+    area = area or DrivableArea(index_of(scene.road_map))
     pose, speed = episode.ego_pose.astype(np.float64)[None], episode.ego_speed.astype(np.float64)[None]
-    return Situation(
+    return MotionBatch(
         scene=scene,
         index=area.index,
         area=area,
@@ -230,9 +223,9 @@ def episode_situation(episode: "Episode", area: DrivableField | None = None) -> 
     )
 
 
-def episode_traffic(episode: "Episode") -> Traffic:
+def episode_traffic(episode: "Episode") -> AgentTrajectories:
     """Everybody else of an episode."""
-    return Traffic(
+    return AgentTrajectories(
         ids=episode.agent_ids,
         category=episode.agent_category,
         pose=episode.agent_pose.astype(np.float64).transpose(1, 0, 2),
@@ -260,7 +253,9 @@ def episode_reference(episode: "Episode") -> float | None:
     return float(last - first)
 
 
-def _ego(scene: Scene, t: float, truth: Truth | None) -> tuple[int, Float64[Array, "3"], float, Float64[Array, "2"]]:
+def _ego(
+    scene: Scene, t: float, truth: GroundTruth | None
+) -> tuple[int, Float64[Array, "3"], float, Float64[Array, "2"]]:
     """Step, pose, speed and size of the ego at the time of the plans."""
     if truth is not None:
         size, pose = np.asarray(truth.ego_size, np.float64)[:2], np.asarray(truth.ego_pose, np.float64)
@@ -287,7 +282,7 @@ def _signals(scene: Scene, step: int, steps: int) -> Array | None:
 
 
 def _history(
-    scene: Scene, step: int, pose: Array, world: Array, speeds: Array, truth: Truth | None, history: Array | None
+    scene: Scene, step: int, pose: Array, world: Array, speeds: Array, truth: GroundTruth | None, history: Array | None
 ) -> Float64[Array, "k h 3"]:
     count = len(world)
     if history is not None:

@@ -6,7 +6,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.situation import Situation, Traffic, oriented
+from alpamayo.validator.motions import MotionBatch
+from alpamayo_sim.geometry import oriented
+from alpamayo_sim.prediction.trajectories import AgentTrajectories
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
@@ -46,17 +48,17 @@ class Columns:
     halves: Float64[Array, "2 columns"]
 
 
-def ego_boxes(situation: Situation) -> Float64[Array, "k t 4"]:
+def ego_boxes(situation: MotionBatch) -> Float64[Array, "k t 4"]:
     """The ego's boxes: x, y, cosine and sine of the heading."""
     return oriented(situation.pose)
 
 
-def others(situation: Situation) -> Others:
+def others(situation: MotionBatch) -> Others:
     """Everybody else at the situation's times."""
     return packed_others(situation.traffic, len(situation.times))
 
 
-def packed_others(traffic: Traffic, steps: int) -> Others:
+def packed_others(traffic: AgentTrajectories, steps: int) -> Others:
     """The boxes of a traffic at its first ``steps`` times."""
     whole = _packed(traffic)
     blocks = -(-steps // BLOCK)
@@ -64,13 +66,13 @@ def packed_others(traffic: Traffic, steps: int) -> Others:
 
 
 @lru_cache(maxsize=4)
-def _packed(traffic: Traffic) -> Others:
+def _packed(traffic: AgentTrajectories) -> Others:
     """At all of its times."""
     halves = 0.5 * np.ascontiguousarray(traffic.size)
     return Others(traffic.boxes, halves, traffic.valid, block_bounds(traffic.boxes, traffic.valid, halves))
 
 
-def columns(situation: Situation) -> Columns:
+def columns(situation: MotionBatch) -> Columns:
     """Everybody else at the situation's times, as columns."""
     there, steps = situation.shared(others), len(situation.times)
     count = len(there.halves)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from alpamayo.validator.lane_field import route_field
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.verdict import RuleResult, not_applicable
-from alpamayo_sim.driver import Truth
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.datatypes.rig import Camera, Rig
+from alpamayo_sim.datatypes.scene import Category, Route
 from alpamayo_sim.geometry import box_corners, from_frame, segment_gap, to_frame
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
-from alpamayo_sim.rig import Camera, Rig
-from alpamayo_sim.scene import Category, Route
+from alpamayo_sim.map.lane_lookup import route_lookup
 
 if TYPE_CHECKING:
     from alpamayo.episode import Episode
@@ -88,7 +88,7 @@ def meta_actions(
     else:
         xy = np.concatenate([poses[:, None, :2], from_frame(plans[..., :2], poses[:, None])], axis=1)
         headings = (heading + poses[:, 2:]).ravel()
-        shift = route_field(route).match(xy.reshape(-1, 2), headings).offset.reshape(heading.shape)
+        shift = route_lookup(route).match(xy.reshape(-1, 2), headings).offset.reshape(heading.shape)
     change = shift - shift[:, :1]
     furthest = np.take_along_axis(change, np.argmax(np.abs(change), axis=1)[:, None], axis=1)[:, 0]
     acceleration = (plans[:, SOON - 1, 3] - speeds) / (0.1 * SOON)
@@ -130,13 +130,13 @@ def lateral_margin(decision: Lateral, does: MetaActions) -> float:
     return 3.0
 
 
-def check(reasoning: Reasoning, plan: Float[Array, "64 4"], truth: Truth, rig: Rig | None = None) -> Consistency:
+def check(reasoning: Reasoning, plan: Float[Array, "64 4"], truth: GroundTruth, rig: Rig | None = None) -> Consistency:
     """Hold a reasoning against the plan that it is for and the scene at that time."""
     pose, speed = np.asarray(truth.ego_pose, np.float64)[None], np.array([truth.ego_speed])
     return _consistency(reasoning, meta_actions(plan[None], speed, truth.scene.route, pose)[0], truth, rig)
 
 
-def _consistency(reasoning: Reasoning, does: MetaActions, truth: Truth, rig: Rig | None) -> Consistency:
+def _consistency(reasoning: Reasoning, does: MetaActions, truth: GroundTruth, rig: Rig | None) -> Consistency:
     return Consistency(
         longitudinal=longitudinal_margin(reasoning.longitudinal, does),
         lateral=lateral_margin(reasoning.lateral, does),
@@ -144,7 +144,7 @@ def _consistency(reasoning: Reasoning, does: MetaActions, truth: Truth, rig: Rig
     )
 
 
-def check_component(component: Component, truth: Truth, rig: Rig | None = None) -> ComponentCheck:
+def check_component(component: Component, truth: GroundTruth, rig: Rig | None = None) -> ComponentCheck:
     """Hold one component against the scene.
 
     With an id that is what it has to be; without one it is the nearest of its category. Lanes, routes and the like
@@ -164,7 +164,7 @@ def check_component(component: Component, truth: Truth, rig: Rig | None = None) 
     return ComponentCheck(True, off, off is None or off <= allowed, bool(visible(truth, np.array([row]), rig)[0]))
 
 
-def visible(truth: Truth, rows: Int[Array, " m"], rig: Rig | None = None) -> Bool[Array, " m"]:
+def visible(truth: GroundTruth, rows: Int[Array, " m"], rig: Rig | None = None) -> Bool[Array, " m"]:
     """Which of some agents could be seen: a corner or the middle past all other boxes, within the weather's range.
 
     With a rig that has to be in the image of a camera, and free in the plane from where that camera is; without one
@@ -188,7 +188,9 @@ def visible(truth: Truth, rows: Int[Array, " m"], rig: Rig | None = None) -> Boo
     return seen.any(axis=1) & agents.valid[rows]
 
 
-def _free(start: Float64[Array, "2"], points: Float64[Array, "m 5 2"], truth: Truth, rows: Array) -> Bool[Array, "m 5"]:
+def _free(
+    start: Float64[Array, "2"], points: Float64[Array, "m 5 2"], truth: GroundTruth, rows: Array
+) -> Bool[Array, "m 5"]:
     """Which points of agents no other box hides, seen from a place."""
     agents = truth.agents
     hides = np.flatnonzero(agents.valid & (agents.size[:, 2] > SEE_OVER))
@@ -205,7 +207,7 @@ def _in_image(points: Float64[Array, "m 5 2"], height: Float[Array, " m"], camer
     return camera.project(np.concatenate([points, tall], axis=-1).reshape(-1, 3))[1].reshape(points.shape[:2])
 
 
-def reasoning_rule(episode: "Episode", situation: Situation) -> RuleResult:
+def reasoning_rule(episode: "Episode", situation: MotionBatch) -> RuleResult:
     """Part of the decisions of an episode of which the reasoning fits the plan and the scene at that time.
 
     The driver's own choice is judged, whatever the guard made of it; what it names has to be visible from its
@@ -251,7 +253,7 @@ def _complaint(found: Consistency) -> str:
     return "a component " + ("does not exist" if not bad.exists else "is elsewhere" if not bad.placed else "is hidden")
 
 
-def _object(component: Component, truth: Truth) -> int | None:
+def _object(component: Component, truth: GroundTruth) -> int | None:
     """Row of the agent that is meant."""
     agents = truth.agents
     if component.id is not None:
@@ -265,7 +267,7 @@ def _object(component: Component, truth: Truth) -> int | None:
     return int(rows[int(np.argmin(np.hypot(*(place - np.array(component.position)).T)))])
 
 
-def _check_light(component: Component, truth: Truth) -> ComponentCheck:
+def _check_light(component: Component, truth: GroundTruth) -> ComponentCheck:
     signals = truth.scene.signals
     named = [s for s in signals if component.id is None or s.id == component.id]
     if not named:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-from alpamayo.validator.statistics import poisson_rate
 from alpamayo.validator.verdict import RuleResult, Score, Scores
 from alpamayo_sim.errors import InputError, unknown_name
 
@@ -175,32 +174,6 @@ def alpasim_scene_score(
     bad = np.asarray(collision_at_fault, bool) | np.asarray(offroad, bool)
     far = np.minimum(np.clip(np.asarray(progress, np.float64), 0.0, 1.0) / 0.8, 1.0)
     return np.where(bad, 0.0, np.where(np.asarray(dist_to_gt_location) < 5.0, 1.0, far))
-
-
-@dataclass(frozen=True)
-class KilometresPerIncident:
-    """Kilometres driven per incident with their exact interval; infinite where there was none.
-
-    With no incident, ``low`` is what the kilometres still show: at 97.5 % confidence not fewer than that.
-    """
-
-    value: float
-    low: float
-    high: float
-    kilometres: float
-    incidents: int
-
-
-def kilometres_per_incident(kilometres: float, incidents: int, confidence: float = 0.95) -> KilometresPerIncident:
-    """AlpaSim's headline, defined for zero incidents too; the interval takes incidents as Poisson (Garwood).
-
-    Raises:
-        InputError: no kilometres, or a negative number of incidents.
-    """
-    rate = poisson_rate(incidents, kilometres, confidence)
-    value = kilometres / incidents if incidents else math.inf
-    high = 1.0 / rate.low if rate.low > 0.0 else math.inf
-    return KilometresPerIncident(value, 1.0 / rate.high, high, kilometres, incidents)
 
 
 @dataclass(frozen=True, eq=False)

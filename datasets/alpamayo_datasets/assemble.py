@@ -8,9 +8,7 @@ from jaxtyping import Bool, Float64, Int8
 from alpamayo_datasets.ground import areas_of_rings
 from alpamayo_datasets.lanes import RawLane, lanes_of, without_repeats
 from alpamayo_datasets.route import route_of
-from alpamayo_sim.errors import InputError
-from alpamayo_sim.map_index import index_of
-from alpamayo_sim.scene import (
+from alpamayo_sim.datatypes.scene import (
     Category,
     LineKind,
     Prop,
@@ -22,6 +20,8 @@ from alpamayo_sim.scene import (
     StopLine,
     Track,
 )
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.map.index import index_of
 
 Array = np.ndarray
 Sign = tuple[Array, tuple[str, ...]]  # place of a stop sign, and the lanes that it is for where the file says so

@@ -6,8 +6,8 @@ import numpy as np
 import shapely
 from jaxtyping import Float64
 
+from alpamayo_sim.datatypes.scene import Lane, LaneKind
 from alpamayo_sim.geometry import polyline_headings, wrap_angle
-from alpamayo_sim.scene import Lane, LaneKind
 
 Array = np.ndarray
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from alpamayo_datasets.scenarionet import read_scenarionet
 from alpamayo_datasets.womd_json import load_json, scene_of
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import Scene
-from alpamayo_sim.scene_file import load_scene
+from alpamayo_sim.io.scene_file import load_scene
 
 FORMATS = "a ScenarioNet pickle, a Waymo-motion JSON file, or a scene saved by this project"
 

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float64
 
+from alpamayo_sim.datatypes.scene import Instruction, RoadMap, Route, Track
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
-from alpamayo_sim.map_index import MapIndex, index_of
-from alpamayo_sim.scene import Instruction, RoadMap, Route, Track
+from alpamayo_sim.map.index import MapIndex, index_of
 
 Array = np.ndarray
 

@@ -15,8 +15,8 @@ from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
 from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
 from alpamayo_datasets.lanes import RawLane, sides_from_polygon, unknown_sides, without_repeats
 from alpamayo_datasets.unpickle import read_pickle
+from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 
 Array = np.ndarray
 

@@ -13,8 +13,8 @@ import numpy as np
 from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
 from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
 from alpamayo_datasets.lanes import RawLane, unknown_sides, without_repeats
+from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 
 Array = np.ndarray
 

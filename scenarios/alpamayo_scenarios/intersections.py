@@ -7,7 +7,7 @@ from jaxtyping import Float32, Int8
 
 from alpamayo_scenarios.alignment import Alignment, flat, straight
 from alpamayo_scenarios.roads import CrossSection, painted_lines, swept_lane
-from alpamayo_sim.scene import Instruction, Lane, RoadMap, Route, Signal, SignalState, StopLine
+from alpamayo_sim.datatypes.scene import Instruction, Lane, RoadMap, Route, Signal, SignalState, StopLine
 
 Array = np.ndarray
 

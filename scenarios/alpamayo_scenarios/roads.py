@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from alpamayo_scenarios.alignment import Alignment, bend, straight
-from alpamayo_sim.scene import Instruction, Lane, LaneKind, LineKind, RoadLine, RoadMap, Route
+from alpamayo_sim.datatypes.scene import Instruction, Lane, LaneKind, LineKind, RoadLine, RoadMap, Route
 
 Array = np.ndarray
 

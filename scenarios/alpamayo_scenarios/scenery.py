@@ -5,8 +5,8 @@ import shapely
 
 from alpamayo_scenarios.alignment import Alignment
 from alpamayo_scenarios.stage import Size, Stage
+from alpamayo_sim.datatypes.scene import Category, Environment, RoadMap
 from alpamayo_sim.geometry import box_corners
-from alpamayo_sim.scene import Category, Environment, RoadMap
 
 Rng = np.random.Generator
 Kerbs = tuple[Alignment, float, float]  # a road with the d of its right and left kerb

@@ -6,9 +6,9 @@ import numpy as np
 
 from alpamayo_scenarios.alignment import Alignment
 from alpamayo_scenarios.roads import path_along
+from alpamayo_sim.datatypes.scenario import Goal, Manoeuvre, Scenario, Script
+from alpamayo_sim.datatypes.scene import Category, Environment, Prop, Provenance, RoadMap, Route, Scene, Signal, Track
 from alpamayo_sim.geometry import box_separation
-from alpamayo_sim.scenario import Goal, Manoeuvre, Scenario, Script
-from alpamayo_sim.scene import Category, Environment, Prop, Provenance, RoadMap, Route, Scene, Signal, Track
 
 Array = np.ndarray
 Size = tuple[float, float, float]

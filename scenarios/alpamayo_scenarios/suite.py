@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alpamayo_scenarios.families import family_names, make_scenario
-from alpamayo_sim.document import digest
+from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.scenario import Scenario
+from alpamayo_sim.io.document import digest
 
 FIRST_EVALUATION_SEED = 10_000
 

@@ -6,7 +6,7 @@ Boxes are exact: what every contact, clearance and time to collision rests on.
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 
 Array = np.ndarray
 Number = Any  # an array, or the scalar that numpy makes of one without axes
@@ -173,3 +173,12 @@ def _corner_distance(x: Number, y: Number, c: Number, s: Number, half: Array, ha
         squared = out_x * out_x + out_y * out_y
         best = np.minimum(best, squared)
     return np.asarray(best)
+
+
+def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:
+    """Poses as x, y, cosine and sine of the heading."""
+    out = np.empty((*pose.shape[:2], 4))
+    out[..., :2] = pose[..., :2]
+    np.cos(pose[..., 2], out=out[..., 2])
+    np.sin(pose[..., 2], out=out[..., 3])
+    return out

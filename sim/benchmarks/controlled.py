@@ -19,8 +19,8 @@ from gpudrive_peer import Peer
 from record import cpu_seconds, report
 
 from alpamayo_datasets import open_log
-from alpamayo_sim.engine import World
-from alpamayo_sim.scenario import scenario_of_log, with_egos
+from alpamayo_sim.datatypes.scenario import scenario_of_log, with_egos
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.warp_runtime import wp
 
 CHUNK = 30  # steps of one turn
@@ -31,7 +31,7 @@ class Ours:
 
     def __init__(self, log: Path, copies: int, device: str) -> None:
         scenario = with_egos(scenario_of_log(open_log(log)))
-        self.world = World([scenario] * copies, device=device)
+        self.world = WorldBatch([scenario] * copies, device=device)
         self.steps_at_most = scenario.steps
         self.controlled, self.objects = self.world.egos.count, len(scenario.scene.tracks)
         rng = np.random.default_rng(0)

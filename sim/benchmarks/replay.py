@@ -20,8 +20,8 @@ import numpy as np
 from record import cpu_seconds, report
 
 from alpamayo_datasets import open_log
+from alpamayo_sim.datatypes.scenario import Scenario, scenario_of_log
 from alpamayo_sim.environments import DrivingEnv
-from alpamayo_sim.scenario import Scenario, scenario_of_log
 
 METADRIVE = 75.0  # env-steps/s
 FRESH = 5  # readings of a log, each with a first reset

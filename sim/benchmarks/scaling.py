@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from record import cpu_seconds, report
 
-from alpamayo_sim.engine import World
-from alpamayo_sim.scenario import Goal, Scenario, Script, with_egos
-from alpamayo_sim.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
+from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script, with_egos
+from alpamayo_sim.datatypes.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
+from alpamayo_sim.engine import WorldBatch
 
 AGENTS = 63
 STEPS = 200
@@ -77,15 +77,15 @@ def main() -> None:
     for name, scenario in cases.items():
         for count in arguments.worlds:
             before = resident()
-            world = World([scenario] * count, device=device)
+            world = WorldBatch([scenario] * count, device=device)
             controls = np.tile(np.array([0.1, 0.0], np.float32), (*world.egos.present.shape, 1))
 
-            def step(world: World = world, controls: np.ndarray = controls) -> None:
+            def step(world: WorldBatch = world, controls: np.ndarray = controls) -> None:
                 if world.step_index[0] >= STEPS - 1:
                     world.reset()
                 world.step(controls)
 
-            def see(world: World = world, step: Callable[[], None] = step) -> None:
+            def see(world: WorldBatch = world, step: Callable[[], None] = step) -> None:
                 step()
                 world.vector_view()
 

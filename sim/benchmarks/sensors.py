@@ -12,16 +12,16 @@ import numpy as np
 import open3d as o3d
 from record import cpu_seconds, report
 
-from alpamayo_sim.engine import World
-from alpamayo_sim.lidar import spinning_64
-from alpamayo_sim.rig import default_rig
-from alpamayo_sim.rig_presets import physical_ai_av_rig
-from alpamayo_sim.scenario import Goal, Scenario
-from alpamayo_sim.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
+from alpamayo_sim.datatypes.lidar import spinning_64
+from alpamayo_sim.datatypes.rig import default_rig
+from alpamayo_sim.datatypes.rig_presets import physical_ai_av_rig
+from alpamayo_sim.datatypes.scenario import Goal, Scenario
+from alpamayo_sim.datatypes.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.sensors import WorldCameras, WorldLidar
+from alpamayo_sim.sensors.culling import scene_looks
 from alpamayo_sim.sensors.lidar_open3d import part_triangles
 from alpamayo_sim.sensors.mesh import StaticMesh
-from alpamayo_sim.sensors.sight import scene_looks
 
 STEPS = 60
 SIZES = {
@@ -88,7 +88,7 @@ def street_mesh(cells: int = 292) -> StaticMesh:
 def cameras() -> None:
     """Sets of images per second."""
     scenario = road()
-    one, many = World([scenario]), World([scenario] * 8)
+    one, many = WorldBatch([scenario]), WorldBatch([scenario] * 8)
     rig = default_rig(224, 128)
     eyes = {"1 world": WorldCameras(one, rig), "8 worlds": WorldCameras(many, rig)}
     works = {name: each.launch for name, each in eyes.items()} | {
@@ -107,7 +107,7 @@ def cameras() -> None:
 def lidars() -> None:
     """Processor time of one turn."""
     scenario, mesh, lidar = road(only_cars=True), street_mesh(), spinning_64()
-    world = World([scenario])
+    world = WorldBatch([scenario])
     static = o3d.t.geometry.RaycastingScene()
     shape = o3d.core.Tensor(mesh.points), o3d.core.Tensor(mesh.triangles.astype(np.uint32))
     static.add_triangles(*shape)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from record import report
 
-from alpamayo_sim.dynamics import Dynamics
-from alpamayo_sim.engine import World
-from alpamayo_sim.scenario import Goal, Motorist, Scenario
-from alpamayo_sim.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
+from alpamayo_sim.datatypes.dynamics import Dynamics
+from alpamayo_sim.datatypes.scenario import Goal, Scenario, TrafficVehicle
+from alpamayo_sim.datatypes.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
+from alpamayo_sim.engine import WorldBatch
 
 WORLDS, CARS, TICKS, STEPS = 64, 51, 15, 40
 STATE_BYTES = 200
@@ -112,15 +112,15 @@ def car(name: str, x: float, y: float, speed: float) -> Track:
 
 
 def highway(road_map: RoadMap, seed: int) -> Scenario:
-    """An ego and 50 motorists with highway-env's parameters (``IDMVehicle``) at random places ahead of it."""
+    """An ego and 50 traffic vehicles with highway-env's parameters (``IDMVehicle``) at random places ahead of it."""
     rng = np.random.default_rng(seed)
     x, lane = 50.0 + np.cumsum(rng.uniform(10.0, 14.0, CARS)), rng.integers(0, 4, CARS)
     tracks = [
         car(f"car-{k}" if k else "ego", float(x[k]), 4.0 * float(lane[k]), float(rng.uniform(21.0, 25.0)))
         for k in range(CARS)
     ]
-    motorists = tuple(
-        Motorist(
+    traffic_vehicles = tuple(
+        TrafficVehicle(
             track.id,
             wanted_speed=float(rng.uniform(23.0, 30.0)),
             seed=k,
@@ -135,10 +135,12 @@ def highway(road_map: RoadMap, seed: int) -> Scenario:
     y = 4.0 * float(lane[0])
     route = Route(np.array([[0.0, y, 0.0], [9000.0, y, 0.0]], np.float32))
     scene = Scene("highway", road_map, tuple(tracks), "ego", Provenance("bench", "Apache-2.0"), route=route, dt=1.0)
-    return Scenario(scene, Goal(8000.0, float(STEPS)), motorists=motorists, dynamics=Dynamics(substeps=TICKS))
+    return Scenario(
+        scene, Goal(8000.0, float(STEPS)), traffic_vehicles=traffic_vehicles, dynamics=Dynamics(substeps=TICKS)
+    )
 
 
-def rounds_of(world: World) -> float:
+def rounds_of(world: WorldBatch) -> float:
     """Processor seconds of one episode of all worlds; whose ego has crashed begins anew."""
     rng = np.random.default_rng(0)
     controls = rng.uniform(-2.0, 2.0, (STEPS, WORLDS, 1)) * [1.0, 0.0]
@@ -169,7 +171,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     road_map = road()
-    world = World([highway(road_map, seed) for seed in range(WORLDS)])
+    world = WorldBatch([highway(road_map, seed) for seed in range(WORLDS)])
     peers = {}
     if arguments.peers:
         peers = {"EnvPool": Peer(arguments.peers, "envpool", STEPS), "highway-env": Peer(arguments.peers, "highway", 4)}

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from alpamayo.closed_loop import drive
-from alpamayo.drivers import make_driver
+from alpamayo.drivers.registry import make_driver
 from alpamayo.episode import EPISODE_VERSION, Episode, load_episode, save_episode
 from alpamayo_scenarios.families import make_scenario
-from alpamayo_sim.driver import Decision, Needs, Observation
+from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.driver import Needs
+from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.scenario import scenario_of_log
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import scenario_of_log
-from alpamayo_sim.scene import Scene
 
 
 class Standing:

@@ -10,13 +10,13 @@ import pytest
 from alpamayo_datasets import open_log
 from alpamayo_datasets.lanes import sides_from_polygon
 from alpamayo_datasets.route import instructions
-from alpamayo_sim import map_index
-from alpamayo_sim.engine.map_blocks import pack_map
+from alpamayo_sim.datatypes.scenario import scenario_of_log
+from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, SignalState
+from alpamayo_sim.engine.packing.map_blocks import pack_map
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
-from alpamayo_sim.scenario import scenario_of_log
-from alpamayo_sim.scene import Category, LaneKind, LineKind, SignalState
-from alpamayo_sim.scene_file import load_scene, save_scene
+from alpamayo_sim.io.scene_file import load_scene, save_scene
+from alpamayo_sim.map import index as map_index
 
 Write = Callable[[Any, str], Path]
 

@@ -6,9 +6,9 @@ import pytest
 
 from alpamayo_datasets import open_log
 from alpamayo_datasets.unpickle import read_pickle
+from alpamayo_sim.datatypes.scene import Category, Scene
 from alpamayo_sim.geometry import box_corners, project
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Category, Scene
+from alpamayo_sim.map.index import MapIndex
 
 pytestmark = pytest.mark.realdata
 FILES = {

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from alpamayo import evidence
-from alpamayo.evaluation import evaluate, suite_run
+from alpamayo.evaluation import evaluate, manifest, suite_run
+from alpamayo.evaluation import validation as evidence
 from alpamayo.evaluation.stopping import Watch, parse
-from alpamayo.evidence import manifest
 from alpamayo_sim.errors import InputError
 
 

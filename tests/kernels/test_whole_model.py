@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.training import mtp_loss, next_token_loss
+from alpamayo_vla_model.nemotron.training.losses import mtp_loss, next_token_loss
 
 pytest.importorskip("triton", reason="Triton is there on Linux only")
 

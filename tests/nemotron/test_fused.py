@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from alpamayo_kernels import fused_step
-from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel, fused
-from alpamayo_vla_model.nemotron.weight_only import store_weights
+from alpamayo_kernels import cpu_step as fused_step
+from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.inference import cpu_compiled as fused
+from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 
 TINY = NemotronConfig.preset("tiny").with_(vocab_size=64, chunk_size=8)
 SHAPES = {

@@ -7,10 +7,10 @@ import torch
 
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.drafting import ModelDrafter, MTPDrafter, PromptLookup, Recall
-from alpamayo_vla_model.nemotron.generation import Engine, Request, generate
-from alpamayo_vla_model.nemotron.grammar import Grammar, Thinking, Vocabulary
-from alpamayo_vla_model.nemotron.graphs import FixedStep, GraphDecoder
+from alpamayo_vla_model.nemotron.inference.cuda_graph import FixedStep, GraphDecoder
+from alpamayo_vla_model.nemotron.inference.drafting import ModelDrafter, MTPDrafter, PromptLookup, Recall
+from alpamayo_vla_model.nemotron.inference.engine import Engine, Request, generate
+from alpamayo_vla_model.nemotron.inference.grammar import Grammar, Thinking, Vocabulary
 
 WORDS = ["<end>", "yes ", "no ", "because ", "of ", "the ", "light ", "car ", "a", "b", "ab", "1", "2", "."]
 WORDS += sorted(set("".join(WORDS[1:])) - set(WORDS))
@@ -263,7 +263,7 @@ def test_the_engine_decodes_the_same_at_fixed_addresses(vocabulary, monkeypatch,
 def test_rounds_that_do_not_fit_fixed_addresses_take_the_general_path(vocabulary, monkeypatch):
     model, steps, feed = make(10), [], FixedStep.feed
     monkeypatch.setattr(FixedStep, "feed", lambda step, tokens: steps.append(step.batch) or feed(step, tokens))
-    monkeypatch.setattr("alpamayo_vla_model.nemotron.generation._SLOTS", 12)
+    monkeypatch.setattr("alpamayo_vla_model.nemotron.inference.engine._SLOTS", 12)
     free, forced = requests(vocabulary, "free")[::2], requests(vocabulary, "record")
     mixed = [*free, *forced]
     want = [r.tokens for r in Engine(model).run(mixed)]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from alpamayo.model_info import for_people, model_info
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.model_info import for_people, model_info
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.checkpoint import published
-from alpamayo_vla_model.nemotron.generation import Request, generate
+from alpamayo_vla_model.nemotron.inference.engine import Request, generate
+from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 from alpamayo_vla_model.nemotron.quantisation import FILE, RECIPES, decode, encode, stored_as
-from alpamayo_vla_model.nemotron.weight_only import store_weights
 
 SHAPE = NemotronConfig.preset("tiny").with_(vocab_size=64, pattern="MEM*E")
 

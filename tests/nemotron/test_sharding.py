@@ -12,8 +12,13 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.sharding import shard
-from alpamayo_vla_model.nemotron.training import mtp_loss, next_token_loss, record_routing, update_router_bias
+from alpamayo_vla_model.nemotron.training.losses import (
+    mtp_loss,
+    next_token_loss,
+    record_routing,
+    update_router_bias,
+)
+from alpamayo_vla_model.nemotron.training.sharding import shard
 
 SHAPE = NemotronConfig.preset("tiny").with_(
     vocab_size=50, hidden_size=32, pattern="ME*-", mamba_num_heads=2, mamba_head_dim=16, intermediate_size=48

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.training import (
+from alpamayo_vla_model.nemotron.training.losses import (
     Routing,
     deterministic,
     expert_load,

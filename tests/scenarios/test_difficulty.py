@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from alpamayo_scenarios import family_names, make_scenario
-from alpamayo_sim.engine import World
+from alpamayo_sim.engine import WorldBatch
 
 SEEDS = range(10_000, 10_012)
 
@@ -10,7 +10,7 @@ SEEDS = range(10_000, 10_012)
 @pytest.mark.parametrize("family", family_names())
 def test_who_never_reacts_mostly_fails(family: str) -> None:
     """A car that keeps its speed and direction hits something, leaves the road or both before the goal."""
-    world = World([make_scenario(family, seed) for seed in SEEDS])
+    world = WorldBatch([make_scenario(family, seed) for seed in SEEDS])
     failed, arrived = np.zeros(len(SEEDS), bool), np.zeros(len(SEEDS), bool)
     still = np.zeros((len(SEEDS), 2), np.float32)
     for _ in range(max(scenario.steps for scenario in world.scenarios)):
@@ -22,7 +22,7 @@ def test_who_never_reacts_mostly_fails(family: str) -> None:
 
 @pytest.mark.parametrize("family", family_names())
 def test_the_first_second_is_free_of_contacts(family: str) -> None:
-    world = World([make_scenario(family, seed) for seed in SEEDS])
+    world = WorldBatch([make_scenario(family, seed) for seed in SEEDS])
     for _ in range(10):
         world.step(np.zeros((len(SEEDS), 2), np.float32))
         assert not world.collided.any()

@@ -7,11 +7,11 @@ import pytest
 import shapely
 
 from alpamayo_scenarios import FAMILIES, Family, family_names, get_family, make_scenario
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.datatypes.scene import Category, SignalState
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, box_corners, box_separation, project
-from alpamayo_sim.scenario import Scenario
-from alpamayo_sim.scene import Category, SignalState
-from alpamayo_sim.scene_file import load_scenario, save_scenario
+from alpamayo_sim.io.scene_file import load_scenario, save_scenario
 
 SEEDS = range(30)
 CLUSTERS = {

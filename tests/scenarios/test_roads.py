@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from alpamayo_scenarios.alignment import bend, straight
 from alpamayo_scenarios.intersections import Phase, four_arms, unroll
 from alpamayo_scenarios.roads import CrossSection, curved_road, straight_road
+from alpamayo_sim.datatypes.scene import LineKind, RoadMap, SignalState
 from alpamayo_sim.geometry import arc_length, polyline_headings, wrap_angle
-from alpamayo_sim.scene import LineKind, RoadMap, SignalState
 
 LIMIT = 13.9
 

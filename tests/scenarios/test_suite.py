@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from alpamayo_scenarios import SUITES, Suite, family_names, get_suite
-from alpamayo_sim.document import digest
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.document import digest
 
 
 def test_the_long_tail_has_ten_of_each_family_and_no_training_seed() -> None:

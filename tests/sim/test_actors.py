@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from engine_scenes import line, moving, scenario
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.manoeuvres import after, brake, change_lane, door, speed_profile, stop, swerve
+from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind, Walker, scenario_of_log
+from alpamayo_sim.datatypes.scene import Category, Track
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.manoeuvres import after, brake, change_lane, door, speed_profile, stop, swerve
-from alpamayo_sim.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind, Walker, scenario_of_log
-from alpamayo_sim.scene import Category, Track
-from alpamayo_sim.scene_file import load_scenario, save_scenario
+from alpamayo_sim.io.scene_file import load_scenario, save_scenario
 
 PATH = line((20, 3.5), (220, 3.5))
 NOW = Trigger()
@@ -24,7 +24,7 @@ def acting(manoeuvres: tuple[Manoeuvre, ...], **values: object) -> Scenario:
 
 def run(made: Scenario, steps: int, acceleration: float = 0.0) -> np.ndarray:
     """x, y, heading, speed, valid of the first other agent after each step."""
-    world, rows = World([made]), []
+    world, rows = WorldBatch([made]), []
     for _ in range(steps):
         world.step(np.array([[acceleration, 0.0]]))
         pose, velocity = world.agents(0).pose[0], world.agents(0).velocity[0]
@@ -64,7 +64,7 @@ def test_an_actor_turns_off_to_another_path() -> None:
 def test_a_door_opens_into_the_way() -> None:
     car = moving("car", x=30.0, y=3.2, speed=0.0)
     leaf, script = door(car, left=False, trigger=Trigger(TriggerKind.EGO_DISTANCE, 15.0, (30.0, 3.2)))
-    world = World([scenario(leaf, car, scripts=[script])])
+    world = WorldBatch([scenario(leaf, car, scripts=[script])])
     shut = world.agents(0).pose[0].copy()
     assert abs(shut[1] - 3.2) + 0.45 <= 1.0 + 1e-5  # within the car's box
     for _ in range(28):
@@ -116,7 +116,7 @@ def on_foot(**values: object) -> tuple[Track, Walker]:
 
 def walks(ego: Track, steps: int, controls: tuple[float, float] = (0.0, 0.0), **values: object) -> np.ndarray:
     track, made = on_foot(**values)
-    world = World([dataclasses.replace(scenario(track, ego=ego), walkers=(made,))])
+    world = WorldBatch([dataclasses.replace(scenario(track, ego=ego), walkers=(made,))])
     rows = []
     for _ in range(steps):
         world.step(np.array([controls]))
@@ -175,7 +175,7 @@ def recorded(reactive: bool) -> Scenario:
 
 
 def test_a_recording_is_repeated_while_the_ego_keeps_to_it() -> None:
-    world, plain = World([recorded(True)]), World([recorded(False)])
+    world, plain = WorldBatch([recorded(True)]), WorldBatch([recorded(False)])
     for _ in range(100):
         world.step(np.zeros((1, 2)))
         plain.step(np.zeros((1, 2)))
@@ -184,7 +184,7 @@ def test_a_recording_is_repeated_while_the_ego_keeps_to_it() -> None:
 
 
 def test_who_is_behind_a_braking_ego_brakes_and_the_other_does_not() -> None:
-    world, plain = World([recorded(True)]), World([recorded(False)])
+    world, plain = WorldBatch([recorded(True)]), WorldBatch([recorded(False)])
     for _ in range(110):
         world.step(np.array([[-4.0, 0.0]]))
         plain.step(np.array([[-4.0, 0.0]]))
@@ -197,7 +197,7 @@ def test_who_is_behind_a_braking_ego_brakes_and_the_other_does_not() -> None:
 
 
 def test_who_has_reacted_goes_on_once_the_way_is_free() -> None:
-    world = World([recorded(True)])
+    world = WorldBatch([recorded(True)])
     for k in range(119):
         world.step(np.array([[-4.0 if k < 20 else 3.0, 0.0]]))
         assert not world.collided[0]

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from sim_scenes import agents_at, scene, street, track
 
-from alpamayo_sim.driver import Truth
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.sensors.birdseye import AGENT, CHOSEN, EGO, LAMP, BirdsEye
 
 
 def truth_of(made, pose=(0.0, -1.75, 0.0), signals=()):
-    return Truth(
+    return GroundTruth(
         made,
         0,
         np.array(pose, np.float32),

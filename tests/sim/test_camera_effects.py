@@ -14,24 +14,18 @@ from engine_scenes import moving, scenario
 from sim_scenes import agents_at, prop, scene, track
 from sim_scenes import street as make_street
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.lidar import spinning_32
+from alpamayo_sim.datatypes.rig import Imaging, Rig, default_rig
+from alpamayo_sim.datatypes.rig_presets import front_rig, physical_ai_av_rig
+from alpamayo_sim.datatypes.scene import Category, Environment
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame, to_frame
-from alpamayo_sim.lidar import spinning_32
-from alpamayo_sim.rig import Imaging, Rig, default_rig
-from alpamayo_sim.rig_presets import front_rig, physical_ai_av_rig
-from alpamayo_sim.scene import Category, Environment
-from alpamayo_sim.sensors import (
-    CameraRenderer,
-    FrameBuffer,
-    Semantic,
-    WorldCameras,
-    WorldLidar,
-    camera_kernel,
-    flow_kernel,
-    lidar_kernel,
-    part_kernel,
-)
+from alpamayo_sim.sensors import CameraRenderer, FrameBuffer, Semantic, WorldCameras, WorldLidar
+from alpamayo_sim.sensors.kernels import camera as camera_kernel
+from alpamayo_sim.sensors.kernels import flow as flow_kernel
+from alpamayo_sim.sensors.kernels import lidar as lidar_kernel
+from alpamayo_sim.sensors.kernels import parts as part_kernel
 from alpamayo_sim.sensors.light import light_of
 from alpamayo_sim.warp_runtime import wp
 
@@ -217,7 +211,7 @@ NOISY = with_imaging(front_rig(64, 36), noise=0.03, dirt=0.1, readout=0.02)
 
 
 def stepped(scenarios, seed=1, rig=NOISY):
-    world = World(scenarios)
+    world = WorldBatch(scenarios)
     cameras = WorldCameras(world, rig, seed=seed)
     for _ in range(2):
         world.step(np.tile(np.array([0.5, 0.01], np.float32), (len(scenarios), 1)))
@@ -259,7 +253,7 @@ def test_threads_and_processes_do_not_matter():
 
 def test_worlds_see_what_a_renderer_sees():
     made = dataclasses.replace(drive(0), scene=dataclasses.replace(drive(0).scene, environment=Environment()))
-    world = World([made, made])
+    world = WorldBatch([made, made])
     world.step(np.zeros((2, 2), np.float32))
     cameras = WorldCameras(world, FRONT)
     images, truth = cameras.render(), world.truth(1)
@@ -276,7 +270,7 @@ def test_worlds_see_what_a_renderer_sees():
 
 def test_a_rolling_shutter_knows_the_egos_motion():
     made = drive(0, rain=0.0)
-    world, rig = World([made]), with_imaging(FRONT, readout=0.05)
+    world, rig = WorldBatch([made]), with_imaging(FRONT, readout=0.05)
     for _ in range(3):
         world.step(np.array([[1.0, 0.02]], np.float32))
     truth, rate = world.truth(0), float(world.ego_curvature[0])
@@ -289,7 +283,7 @@ def test_a_rolling_shutter_knows_the_egos_motion():
 
 def test_images_reach_torch_without_a_copy():
     torch = pytest.importorskip("torch")
-    cameras = WorldCameras(World([drive(0)]), FRONT)
+    cameras = WorldCameras(WorldBatch([drive(0)]), FRONT)
     rgb = wp.to_torch(cameras.device_arrays["rgb"])
     cameras.launch()
     first = rgb.clone()
@@ -302,7 +296,7 @@ def test_images_reach_torch_without_a_copy():
 
 
 def test_a_captured_graph_draws_what_a_launch_draws():
-    world = World([drive(0, rain=0.0)])
+    world = WorldBatch([drive(0, rain=0.0)])
     cameras, lidar = WorldCameras(world, FRONT), WorldLidar(world, spinning_32(columns=200))
     first = cameras.render().rgb, lidar.scan().range
     with wp.ScopedCapture(device=world.device) as capture:

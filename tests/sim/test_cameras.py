@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sim_scenes import agents_at, prop, scene, street, track
 
+from alpamayo_sim.datatypes.rig import default_rig
+from alpamayo_sim.datatypes.scene import Category, Environment, SignalState
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import to_frame
-from alpamayo_sim.rig import default_rig
-from alpamayo_sim.scene import Category, Environment, SignalState
 from alpamayo_sim.sensors import NO_INSTANCE, CameraRenderer, FrameBuffer, Semantic
 
 POSE = np.array([3.0, -1.75, 0.2], np.float32)

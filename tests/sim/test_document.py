@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from alpamayo_scenarios import make_scenario
-from alpamayo_sim.document import digest, load_document, replacing, save_document
+from alpamayo_sim.datatypes.scenario import Certificate, Scenario
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Certificate, Scenario
-from alpamayo_sim.scene import Scene
-from alpamayo_sim.scene_file import load_scenario, load_scene, save_scenario, save_scene
+from alpamayo_sim.io.document import digest, load_document, replacing, save_document
+from alpamayo_sim.io.scene_file import load_scenario, load_scene, save_scenario, save_scene
 
 
 class Colour(enum.IntEnum):
@@ -217,9 +217,9 @@ def test_headers_that_promise_more_than_there_is(stored: Path, shape: str) -> No
 
 
 def test_archives_that_unpack_to_too_much_are_refused_first(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alpamayo_sim.document.MAX_ARRAY_BYTES", 1000)
+    monkeypatch.setattr("alpamayo_sim.io.document.MAX_ARRAY_BYTES", 1000)
     assert "unpacks to more than" in refused(stored)
-    monkeypatch.setattr("alpamayo_sim.document.MAX_JSON_BYTES", 1000)
+    monkeypatch.setattr("alpamayo_sim.io.document.MAX_JSON_BYTES", 1000)
     assert "larger than" in refused(stored)
 
 

@@ -11,27 +11,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from alpamayo_sim.dynamics import Dynamics, dynamics_of
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.dynamics import Dynamics, dynamics_of
+from alpamayo_sim.datatypes.scenario import Script
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Script
-from alpamayo_sim.scene_file import load_scenario, save_scenario
+from alpamayo_sim.io.scene_file import load_scenario, save_scenario
 
 G = 9.81
 
 
-def world_of(dynamics: Dynamics, speed: float = 10.0, friction: float = 0.9, others: int = 0, **scene: Any) -> World:
+def world_of(
+    dynamics: Dynamics, speed: float = 10.0, friction: float = 0.9, others: int = 0, **scene: Any
+) -> WorldBatch:
     tracks = [moving(f"t{k}", x=20.0 + 15 * k, y=3.5, speed=8.0 + k) for k in range(others)]
     made = scenario(*tracks, ego=moving("ego", speed=speed), friction=friction, **scene)
-    return World([dataclasses.replace(made, dynamics=dynamics)])
+    return WorldBatch([dataclasses.replace(made, dynamics=dynamics)])
 
 
-def drive(world: World, acceleration: float, curvature: float, steps: int) -> None:
+def drive(world: WorldBatch, acceleration: float, curvature: float, steps: int) -> None:
     for _ in range(steps):
         world.step(np.array([[acceleration, curvature]]))
 
 
-def hold_speed(world: World, speed: float, curvature: float, steps: int) -> None:
+def hold_speed(world: WorldBatch, speed: float, curvature: float, steps: int) -> None:
     for _ in range(steps):
         drive(world, 5.0 * (speed - float(world.ego_speed[0])), curvature, 1)
 
@@ -181,7 +183,7 @@ def test_a_world_is_the_same_alone_and_among_others_with_other_dynamics() -> Non
     ]
     script = Script("t0", np.array([[20, 3.5, 0], [300, 3.5, 0]], np.float32), 8.0, yields=True)
     made = [dataclasses.replace(scenario(moving("t0", x=20.0, y=3.5), scripts=[script]), dynamics=k) for k in kinds]
-    together, alone = World(made), [World([one]) for one in made]
+    together, alone = WorldBatch(made), [WorldBatch([one]) for one in made]
     rng = np.random.default_rng(1)
     for _ in range(30):
         controls = rng.normal(0.0, 1.0, (3, 2)) * [2.0, 0.05]

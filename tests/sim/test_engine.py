@@ -13,17 +13,17 @@ from engine_scenes import cone, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_sim.engine import Side, World
+from alpamayo_sim.datatypes.scene import Category, Prop, RoadMap, Route, Track
+from alpamayo_sim.engine import Side, WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Category, Prop, RoadMap, Route, Track
+from alpamayo_sim.map.index import MapIndex
 from alpamayo_sim.warp_runtime import wp
 
 STILL = np.zeros((1, 2))
 
 
-def drive(world: World, controls: tuple[float, float], steps: int) -> None:
+def drive(world: WorldBatch, controls: tuple[float, float], steps: int) -> None:
     for _ in range(steps):
         world.step(np.tile(controls, (world.num_worlds, 1)))
 
@@ -31,7 +31,7 @@ def drive(world: World, controls: tuple[float, float], steps: int) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-4.0, 2.0), st.floats(-0.05, 0.05), st.integers(1, 60))
 def test_the_ego_drives_the_analytic_arc(acceleration: float, curvature: float, steps: int) -> None:
-    world = World([scenario(friction=1.5)])
+    world = WorldBatch([scenario(friction=1.5)])
     drive(world, (acceleration, curvature), steps)
     t = 0.1 * steps
     if acceleration < 0:
@@ -49,7 +49,7 @@ def test_the_ego_drives_the_analytic_arc(acceleration: float, curvature: float, 
 
 
 def test_the_ego_stops_and_does_not_go_back() -> None:
-    world = World([scenario()])
+    world = WorldBatch([scenario()])
     drive(world, (-5.0, 0.1), 40)
     stopped = world.ego_pose.copy()
     assert stopped[0, :2] @ stopped[0, :2] < 10.0**2  # v²/2a = 10 m along the arc
@@ -59,7 +59,7 @@ def test_the_ego_stops_and_does_not_go_back() -> None:
 
 
 def test_controls_are_clamped_as_documented() -> None:
-    world = World([scenario(friction=1.0), scenario(friction=0.2)])
+    world = WorldBatch([scenario(friction=1.0), scenario(friction=0.2)])
     world.step(np.full((2, 2), 1e6))
     np.testing.assert_allclose(world.ego_acceleration, [4.0, 0.2 * 9.81], rtol=1e-4)
     fastest = 10.0 + 0.1 * np.array([4.0, 0.2 * 9.81])
@@ -67,14 +67,14 @@ def test_controls_are_clamped_as_documented() -> None:
     world.reset()
     world.step(np.full((2, 2), -1e6))
     np.testing.assert_allclose(world.ego_acceleration, [-9.0, -0.2 * 9.81], rtol=1e-4)
-    slow = World([scenario(ego=moving("ego", speed=1.0))])
+    slow = WorldBatch([scenario(ego=moving("ego", speed=1.0))])
     slow.step(np.array([[0.0, 9.0]]))
     assert slow.ego_curvature[0] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_control_that_is_not_finite_is_named(bad: float) -> None:
-    world = World([scenario()] * 3)
+    world = WorldBatch([scenario()] * 3)
     controls = np.zeros((3, 2))
     controls[1, 0] = bad
     before = world.ego_pose.copy()
@@ -93,15 +93,15 @@ def test_a_control_that_is_not_finite_is_named(bad: float) -> None:
 
 def test_what_cannot_be_simulated_is_refused() -> None:
     with pytest.raises(InputError, match="at least one scenario"):
-        World([])
+        WorldBatch([])
     with pytest.raises(InputError, match="not on this machine"):
-        World([scenario()], device="cuda:77")
+        WorldBatch([scenario()], device="cuda:77")
     absent = moving("ego")
     absent = Track(**{**absent.__dict__, "valid": np.zeros(60, bool)})
     with pytest.raises(InputError, match="valid at no step"):
-        World([scenario(ego=absent)])
+        WorldBatch([scenario(ego=absent)])
     with pytest.raises(InputError, match="no length"):
-        World([scenario(route=Route(line((1, 1), (1, 1))))])
+        WorldBatch([scenario(route=Route(line((1, 1), (1, 1))))])
 
 
 def random_track(name: str, rng: np.random.Generator) -> Track:
@@ -126,7 +126,7 @@ def test_the_recording_is_repeated_exactly() -> None:
     rng = np.random.default_rng(5)
     tracks = [random_track(f"t{k}", rng) for k in range(7)]
     ego = random_track("ego", rng)
-    world = World([scenario(*tracks, ego=ego)])
+    world = WorldBatch([scenario(*tracks, ego=ego)])
     replay = np.ones(1, bool)
     for step in range(75):
         assert world.step_index[0] == step
@@ -154,7 +154,7 @@ def test_contacts_are_shapelys(seed: int) -> None:
         Prop(f"p{k}", Category.DEBRIS, np.array([*pose[k, :2], 0], np.float32), float(pose[k, 2]), size[k])
         for k in range(count)
     ]
-    world = World([scenario(props=props, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
+    world = WorldBatch([scenario(props=props, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
     ego = shapely.Polygon(box_corners(world.ego_pose[0].astype(float), np.array([4.8, 2.0])))
     boxes = [shapely.Polygon(box_corners(pose[k].astype(float), size[k, :2].astype(float))) for k in range(count)]
     found = {contact.agent: contact for contact in world.collisions(0)}
@@ -166,7 +166,7 @@ def test_contacts_are_shapelys(seed: int) -> None:
 
 
 def test_a_contact_says_where_and_how_hard() -> None:
-    world = World([scenario(moving("lead", x=6.0, speed=5.0))])
+    world = WorldBatch([scenario(moving("lead", x=6.0, speed=5.0))])
     assert not world.collided[0]
     drive(world, (0.0, 0.0), 3)
     (contact,) = world.collisions(0)
@@ -175,7 +175,7 @@ def test_a_contact_says_where_and_how_hard() -> None:
     assert contact.closing_speed == pytest.approx(5.0, abs=1e-4)
     assert contact.depth == pytest.approx(0.3, abs=1e-3)
     assert contact.point[0] == pytest.approx(3.0 + 2.4 - 0.15, abs=1e-3)
-    parted = World([scenario(moving("beside", y=3.0, speed=10.0))])
+    parted = WorldBatch([scenario(moving("beside", y=3.0, speed=10.0))])
     drive(parted, (0.0, 0.0), 5)
     assert not parted.collided[0]
     assert parted.collisions(0) == []
@@ -193,7 +193,7 @@ def test_off_road_agrees_with_the_map_index(seed: int, edges: bool) -> None:
     egos = [
         moving("ego", x=rng.uniform(-25, 25), y=rng.uniform(-25, 25), heading=rng.uniform(-3, 3)) for _ in range(20)
     ]
-    world = World([scenario(ego=ego, road_map=road_map) for ego in egos])
+    world = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
     corners = box_corners(world.ego_pose.astype(float), np.tile([4.8, 2.0], (20, 1)))
     index = MapIndex(road_map)
     margin = index.drivable_margin(corners.reshape(-1, 2)).reshape(20, 4).min(axis=1)
@@ -207,7 +207,7 @@ def test_off_road_agrees_with_the_map_index(seed: int, edges: bool) -> None:
 
 
 def test_a_map_without_ground_is_never_left() -> None:
-    world = World([scenario(road_map=RoadMap())])
+    world = WorldBatch([scenario(road_map=RoadMap())])
     drive(world, (0.0, 0.1), 20)
     assert not world.has_drivable[0]
     assert not world.off_road[0]
@@ -215,7 +215,7 @@ def test_a_map_without_ground_is_never_left() -> None:
 
 def test_progress_does_not_jump_where_the_route_crosses_itself() -> None:
     eight = line((0, 0), (40, 0), (80, 0), (80, 40), (40, 40), (40, 0), (40, -40))
-    world = World([scenario(route=Route(eight), road_map=RoadMap(), goal=240.0)])
+    world = WorldBatch([scenario(route=Route(eight), road_map=RoadMap(), goal=240.0)])
     seen = []
     for _ in range(70):
         world.step(STILL)
@@ -225,7 +225,7 @@ def test_progress_does_not_jump_where_the_route_crosses_itself() -> None:
 
 
 def test_progress_offset_and_arrival() -> None:
-    world = World([scenario(goal=5.0, ego=moving("ego", y=1.0))])
+    world = WorldBatch([scenario(goal=5.0, ego=moving("ego", y=1.0))])
     drive(world, (0.0, 0.0), 4)
     assert world.lateral_offset[0] == pytest.approx(1.0)
     assert world.progress[0] == pytest.approx(4.0, abs=1e-4)
@@ -238,7 +238,7 @@ def busy(rng: np.random.Generator) -> list[Track]:
     return [random_track(f"t{k}", rng) for k in range(int(rng.integers(1, 9)))]
 
 
-def state_of(world: World, w: int) -> list[bytes]:
+def state_of(world: WorldBatch, w: int) -> list[bytes]:
     n = len(world.agents(w).ids)
     agents = [array[w, :n] for array in (world.agent_pose, world.agent_velocity, world.agent_valid)]
     ego = [
@@ -252,9 +252,9 @@ def test_a_world_has_the_same_bits_alone_and_in_any_batch() -> None:
     rng = np.random.default_rng(8)
     scenarios = [scenario(*busy(rng), props=[cone("c", 20.0, 1.0)]) for _ in range(5)]
     controls = rng.normal(0.0, [2.0, 0.05], (40, 5, 2))
-    together = World(scenarios)
-    backwards = World(scenarios[::-1] * 2)
-    alone = [World([one]) for one in scenarios]
+    together = WorldBatch(scenarios)
+    backwards = WorldBatch(scenarios[::-1] * 2)
+    alone = [WorldBatch([one]) for one in scenarios]
     for step in range(40):
         together.step(controls[step])
         backwards.step(np.tile(controls[step, ::-1], (2, 1)))
@@ -270,9 +270,9 @@ ROLL_OUT = """
 import hashlib, sys
 import numpy as np
 from test_engine import busy, scenario, state_of
-from alpamayo_sim.engine import World
+from alpamayo_sim.engine import WorldBatch
 rng = np.random.default_rng(int(sys.argv[1]))
-world = World([scenario(*busy(rng)) for _ in range(4)])
+world = WorldBatch([scenario(*busy(rng)) for _ in range(4)])
 digest = hashlib.sha256()
 for _ in range(50):
     world.step(rng.normal(0.0, [2.0, 0.05], (4, 2)))
@@ -305,13 +305,13 @@ def test_other_processes_give_the_same_bits() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["step", "lanes", "assess", "tracker", "vectors"])
 def test_the_kernels_compile_for_a_gpu_without_one(name: str, tmp_path: Path) -> None:
-    module = importlib.import_module(f"alpamayo_sim.engine.{name}")
+    module = importlib.import_module(f"alpamayo_sim.engine.kernels.{name}")
     files = wp.compile_aot_module(module, arch=90, module_dir=tmp_path)
     assert any(file.suffix in (".cubin", ".ptx") and file.stat().st_size > 1000 for file in files)
 
 
 def test_the_debug_switch_finds_what_is_not_finite() -> None:
-    world = World([scenario()] * 2, debug=True)
+    world = WorldBatch([scenario()] * 2, debug=True)
     world.step(np.zeros((2, 2)))
     world._arrays["progress"].numpy()[1] = np.nan
     with pytest.raises(FloatingPointError, match="progress of world 1"):
@@ -321,7 +321,7 @@ def test_the_debug_switch_finds_what_is_not_finite() -> None:
 def test_a_snapshot_branches_and_returns() -> None:
     rng = np.random.default_rng(9)
     scenarios = [scenario(*busy(rng)) for _ in range(3)]
-    world = World(scenarios)
+    world = WorldBatch(scenarios)
     drive(world, (1.0, 0.01), 10)
     saved = world.snapshot()
     drive(world, (-3.0, 0.0), 10)
@@ -329,18 +329,18 @@ def test_a_snapshot_branches_and_returns() -> None:
     world.restore(saved)
     drive(world, (2.0, 0.05), 10)
     assert [state_of(world, w) for w in range(3)] != braked
-    other = World([scenario()] * 3)  # smaller, and of other scenarios
+    other = WorldBatch([scenario()] * 3)  # smaller, and of other scenarios
     for again in (world, other):
         again.restore(saved)
         drive(again, (-3.0, 0.0), 10)
         assert [state_of(again, w) for w in range(3)] == braked
     assert other.observe(1).history.tobytes() == world.observe(1).history.tobytes()
     with pytest.raises(InputError, match="3 worlds"):
-        World([scenario()]).restore(saved)
+        WorldBatch([scenario()]).restore(saved)
 
 
 def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
-    world = World([scenario(moving("a", x=30.0))] * 3)
+    world = WorldBatch([scenario(moving("a", x=30.0))] * 3)
     drive(world, (0.0, 0.0), 5)
     world.reset(np.array([False, True, False]))
     assert world.step_index.tolist() == [5, 0, 5]
@@ -359,7 +359,7 @@ def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
 
 
 def test_replaced_scenarios_do_not_pile_up() -> None:
-    world = World([scenario()])
+    world = WorldBatch([scenario()])
     for k in range(60):
         world.assign([0], [scenario(moving("a", x=30.0 + k, steps=5000), ego=moving("ego", steps=5000))])
         world.step(STILL)
@@ -368,7 +368,7 @@ def test_replaced_scenarios_do_not_pile_up() -> None:
 
 
 def test_what_the_driver_is_told() -> None:
-    world = World([scenario(moving("a", x=30.0))])
+    world = WorldBatch([scenario(moving("a", x=30.0))])
     first = world.observe(0)
     np.testing.assert_allclose(first.history[:, 0], np.arange(-15.0, 1.0), atol=1e-5)
     np.testing.assert_allclose(first.route[:, 0], 4.0 * np.arange(32), atol=1e-4)
@@ -385,7 +385,7 @@ def test_what_the_driver_is_told() -> None:
 
 
 def test_the_truth_is_a_copy() -> None:
-    world = World([scenario(moving("a", x=30.0), props=[cone("c", 50.0, 0.0)])])
+    world = WorldBatch([scenario(moving("a", x=30.0), props=[cone("c", 50.0, 0.0)])])
     truth = world.truth(0)
     drive(world, (0.0, 0.0), 3)
     assert (truth.step, truth.ego_pose[0], truth.agents.ids) == (0, 0.0, ("a", "c"))

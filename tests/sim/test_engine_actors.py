@@ -6,10 +6,10 @@ from engine_scenes import cone, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind
+from alpamayo_sim.datatypes.scene import Category, RoadMap, Signal, SignalState, StopLine
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.geometry import arc_length, from_frame, project, to_frame, wrap_angle
-from alpamayo_sim.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind
-from alpamayo_sim.scene import Category, RoadMap, Signal, SignalState, StopLine
 
 
 def acting(script: Script, **values: object) -> Scenario:
@@ -18,7 +18,7 @@ def acting(script: Script, **values: object) -> Scenario:
     return scenario(moving("actor", x=float(x), y=float(y)), scripts=[script], **values)  # type: ignore[arg-type]
 
 
-def run(world: World, steps: int, acceleration: float = 0.0) -> np.ndarray:
+def run(world: WorldBatch, steps: int, acceleration: float = 0.0) -> np.ndarray:
     """x, y, heading, speed along the heading, valid of the first agent after each step."""
     rows = []
     for _ in range(steps):
@@ -33,7 +33,7 @@ PATH = line((20, 3.5), (120, 3.5))
 
 def test_an_actor_that_is_told_nothing_keeps_its_speed_on_its_path() -> None:
     corner = line((20, 3.5), (40, 3.5), (40, 43.5))
-    rows = run(World([acting(Script("actor", corner, 8.0))]), 60)
+    rows = run(WorldBatch([acting(Script("actor", corner, 8.0))]), 60)
     way = 0.8 * np.arange(1, 61)
     np.testing.assert_allclose(rows[:, 0], np.minimum(20 + way, 40), atol=1e-4)
     np.testing.assert_allclose(rows[:, 1], 3.5 + np.maximum(way - 20, 0), atol=1e-4)
@@ -43,14 +43,14 @@ def test_an_actor_that_is_told_nothing_keeps_its_speed_on_its_path() -> None:
 
 def test_speed_is_approached_at_the_given_rate() -> None:
     told = Manoeuvre(Trigger(TriggerKind.TIME, 1.0), speed=3.0, acceleration=2.5)
-    rows = run(World([acting(Script("actor", PATH, 8.0, manoeuvres=(told,)))]), 50)
+    rows = run(WorldBatch([acting(Script("actor", PATH, 8.0, manoeuvres=(told,)))]), 50)
     t = 0.1 * np.arange(1, 51)
     np.testing.assert_allclose(rows[:, 3], np.clip(8.0 - 2.5 * (t - 1.0), 3.0, 8.0), atol=1e-4)
 
 
 def test_a_lateral_shift_is_smooth_and_ends_where_it_should() -> None:
     told = Manoeuvre(Trigger(TriggerKind.TIME, 0.5), lateral_offset=-3.5, duration=2.0)
-    rows = run(World([acting(Script("actor", PATH, 8.0, manoeuvres=(told,)))]), 40)
+    rows = run(WorldBatch([acting(Script("actor", PATH, 8.0, manoeuvres=(told,)))]), 40)
     assert rows[:5, 1] == pytest.approx(3.5)
     assert rows[24:, 1] == pytest.approx(0.0, abs=1e-5)
     assert rows[14, 1] == pytest.approx(1.75, abs=1e-4)  # half of the shift in half of the time
@@ -64,7 +64,7 @@ def test_a_second_shift_takes_over_without_a_jump() -> None:
         Manoeuvre(lateral_offset=-3.0, duration=2.0),
         Manoeuvre(Trigger(TriggerKind.TIME, 1.0), lateral_offset=0.0, duration=2.0),
     )
-    rows = run(World([acting(Script("actor", PATH, 8.0, manoeuvres=shifts))]), 40)
+    rows = run(WorldBatch([acting(Script("actor", PATH, 8.0, manoeuvres=shifts))]), 40)
     assert np.abs(np.diff(rows[:, 1], 2)).max() < 0.12
     assert rows[-1, 1] == pytest.approx(3.5, abs=1e-5)
 
@@ -81,7 +81,7 @@ def test_a_second_shift_takes_over_without_a_jump() -> None:
 )
 def test_a_trigger_fires_at_its_moment(trigger: Trigger, step: int) -> None:
     told = Manoeuvre(trigger, speed=0.0, acceleration=1.0)
-    rows = run(World([acting(Script("actor", PATH, 8.0, manoeuvres=(told,)))]), 60)
+    rows = run(WorldBatch([acting(Script("actor", PATH, 8.0, manoeuvres=(told,)))]), 60)
     assert int(np.argmax(rows[:, 3] < 7.99)) == step
 
 
@@ -89,7 +89,7 @@ def test_a_gap_trigger_does_not_fire_for_an_ego_ahead() -> None:
     behind = Script(
         "actor", line((-40, 0), (300, 0)), 10.0, manoeuvres=(Manoeuvre(Trigger(TriggerKind.EGO_GAP, 60.0), 0.0),)
     )
-    assert run(World([acting(behind)]), 20)[:, 3] == pytest.approx(10.0)
+    assert run(WorldBatch([acting(behind)]), 20)[:, 3] == pytest.approx(10.0)
 
 
 def test_manoeuvres_wait_for_their_turn() -> None:
@@ -102,13 +102,13 @@ def test_manoeuvres_wait_for_their_turn() -> None:
             Manoeuvre(Trigger(TriggerKind.TIME, 1.0), speed=4.0, acceleration=10.0),
         ),
     )
-    rows = run(World([acting(script)]), 30)
+    rows = run(WorldBatch([acting(script)]), 30)
     assert rows[:20, 3] == pytest.approx(8.0)
     assert rows[-1, 3] == pytest.approx(4.0)
 
 
 def test_whoever_passes_the_end_of_its_path_is_gone() -> None:
-    world = World([acting(Script("actor", line((20, 3.5), (25, 3.5)), 10.0))])
+    world = WorldBatch([acting(Script("actor", line((20, 3.5), (25, 3.5)), 10.0))])
     rows = run(world, 10)
     assert rows[:, 4].tolist() == [1] * 5 + [0] * 5
     world.reset()
@@ -117,14 +117,14 @@ def test_whoever_passes_the_end_of_its_path_is_gone() -> None:
 
 def test_whoever_stops_before_the_end_stays() -> None:
     stop = Manoeuvre(speed=0.0, acceleration=10.0)
-    rows = run(World([acting(Script("actor", line((20, 3.5), (25.1, 3.5)), 10.0, manoeuvres=(stop,)))]), 30)
+    rows = run(WorldBatch([acting(Script("actor", line((20, 3.5), (25.1, 3.5)), 10.0, manoeuvres=(stop,)))]), 30)
     assert rows[:, 4].all()
     assert rows[-1, 0] == pytest.approx(25.0, abs=1e-3)
 
 
 def test_a_follower_keeps_the_equilibrium_gap() -> None:
     follower = Script("actor", line((0, 0), (1000, 0)), 10.0, yields=True)
-    world = World(
+    world = WorldBatch(
         [
             scenario(
                 moving("actor", steps=800),
@@ -141,7 +141,7 @@ def test_a_follower_keeps_the_equilibrium_gap() -> None:
 
 
 def test_a_free_follower_drives_at_its_speed() -> None:
-    world = World(
+    world = WorldBatch(
         [
             scenario(
                 moving("actor"),
@@ -158,11 +158,11 @@ def test_a_follower_stops_behind_the_ego_and_behind_a_prop_round_a_bend() -> Non
     bend = [(60.0 + 30.0 * np.sin(a), 30.0 - 30.0 * np.cos(a)) for a in angle]
     path = line((-60, 0), *bend, (90, 90))
     script = Script("actor", path, 10.0, yields=True)
-    behind = World([acting(script, ego=moving("ego", speed=0.0))])
+    behind = WorldBatch([acting(script, ego=moving("ego", speed=0.0))])
     rows = run(behind, 200)
     assert rows[-1, 3] == pytest.approx(0.0, abs=0.05)
     assert 1.5 < 0.0 - rows[-1, 0] - 4.8 < 3.0
-    round_the_bend = World([acting(script, ego=moving("ego", y=-50.0), props=[cone("c", 90.0, 50.0)])])
+    round_the_bend = WorldBatch([acting(script, ego=moving("ego", y=-50.0), props=[cone("c", 90.0, 50.0)])])
     rows = run(round_the_bend, 300)
     assert rows[-1, 3] == pytest.approx(0.0, abs=0.05)
     assert 1.5 < 50.0 - 0.2 - 2.4 - rows[-1, 1] < 3.0
@@ -188,7 +188,7 @@ def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
         near = points[rng.integers(41)] + rng.normal(0.0, 4.0, 2)
         size = (float(rng.uniform(0.5, 8.0)), float(rng.uniform(0.5, 2.5)), 1.5)
         others.append(moving(f"t{k}", *near, speed=rng.uniform(0, 12), heading=rng.uniform(-3, 3), size=size))
-    world = World([scenario(moving("actor"), *others, scripts=[Script("actor", path, 9.0, yields=True)])])
+    world = WorldBatch([scenario(moving("actor"), *others, scripts=[Script("actor", path, 9.0, yields=True)])])
     agents = world.agents(0)
     assert np.allclose(agents.pose[0, :2], path[0, :2], atol=1e-3)
     leaders = [(1e6, 0.0)]
@@ -215,7 +215,7 @@ def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
 def test_a_follower_ignores_who_is_beside_and_behind() -> None:
     script = Script("actor", line((0, 0), (900, 0)), 10.0, yields=True)
     others = [moving("beside", x=30.0, y=3.5, speed=0.0), moving("behind", x=-8.0, speed=10.0)]
-    world = World([scenario(moving("actor"), *others, scripts=[script], ego=moving("ego", y=-20.0))])
+    world = WorldBatch([scenario(moving("actor"), *others, scripts=[script], ego=moving("ego", y=-20.0))])
     assert run(world, 50)[:, 3] == pytest.approx(10.0, abs=1e-3)
 
 
@@ -229,14 +229,14 @@ def test_a_follower_obeys_its_signal_and_only_that() -> None:
     def front(lane: str, position: tuple[float, float]) -> np.ndarray:
         signal = Signal("light", np.array([*position, 5.0], np.float32), states, (lane,))
         made = acting(script, ego=moving("ego", y=30.0), road_map=road_map, signals=[signal])
-        return run(World([made]), 250)[:, 0] + 2.4
+        return run(WorldBatch([made]), 250)[:, 0] + 2.4
 
     held = front("lane 0", (55.0, 3.0))
     assert 46.0 < held[148] < 50.0
     assert held[-1] > 60.0  # green holds beyond its recording
     other = front("lane 1", (50.0, 3.5))
     assert other[60] > 60.0
-    truth = World([acting(script, signals=[Signal("l", np.zeros(3, np.float32), states, ())])]).truth(0)
+    truth = WorldBatch([acting(script, signals=[Signal("l", np.zeros(3, np.float32), states, ())])]).truth(0)
     assert truth.signals.tolist() == [SignalState.RED]
 
 
@@ -261,7 +261,7 @@ def seen_from(plan: np.ndarray, pose: np.ndarray) -> np.ndarray:
     return np.column_stack([to_frame(ahead[:, :2], pose), wrap_angle(ahead[:, 2] - pose[:, 2]), ahead[:, 3]])
 
 
-def tracking_error(plan: np.ndarray, world: World, steps: int) -> np.ndarray:
+def tracking_error(plan: np.ndarray, world: WorldBatch, steps: int) -> np.ndarray:
     """Distance (m) to the plan's waypoint of the same time, while following it open loop."""
     errors = []
     for k in range(steps):
@@ -284,7 +284,7 @@ def smooth_profile(rng: np.random.Generator, steps: int, speed: float) -> np.nda
 def test_the_tracker_follows_a_feasible_plan_to_ten_centimetres(seed: int, speed: float) -> None:
     rng = np.random.default_rng(seed)
     plan = plan_of(smooth_profile(rng, 128, speed), speed)
-    world = World([scenario(ego=moving("ego", speed=speed), friction=1.2)])
+    world = WorldBatch([scenario(ego=moving("ego", speed=speed), friction=1.2)])
     assert tracking_error(plan, world, 64).max() < 0.10
 
 
@@ -293,13 +293,13 @@ def test_the_tracker_follows_a_feasible_plan_to_ten_centimetres(seed: int, speed
 def test_the_tracker_comes_back_to_a_plan_beside_it(offset: float, heading: float, speed: float) -> None:
     x = 0.1 * speed * np.arange(1, 129)
     plan = np.column_stack([x, np.full(128, offset), np.zeros(128), np.full(128, speed)])
-    world = World([scenario(ego=moving("ego", speed=speed, heading=heading), friction=1.2)])
+    world = WorldBatch([scenario(ego=moving("ego", speed=speed, heading=heading), friction=1.2)])
     assert tracking_error(plan, world, 64)[-1] < 0.05 + 0.1 * abs(offset)
 
 
 def test_the_tracker_stops_for_good_where_the_plan_stops() -> None:
     plan = plan_of(np.tile([-3.0, 0.02], (64, 1)), 9.0)
-    world = World([scenario(ego=moving("ego", speed=9.0))])
+    world = WorldBatch([scenario(ego=moving("ego", speed=9.0))])
     assert tracking_error(plan, world, 64).max() < 0.10
     stopped = world.ego_pose.copy()
     for _ in range(30):
@@ -310,12 +310,12 @@ def test_the_tracker_stops_for_good_where_the_plan_stops() -> None:
 
 def test_the_tracker_starts_from_a_standstill() -> None:
     plan = plan_of(np.tile([1.5, 0.05], (128, 1)), 0.0)
-    world = World([scenario(ego=moving("ego", speed=0.0))])
+    world = WorldBatch([scenario(ego=moving("ego", speed=0.0))])
     assert tracking_error(plan, world, 60).max() < 0.10
 
 
 def test_a_plan_replanned_each_step_is_driven_as_planned() -> None:
-    world = World([scenario(ego=moving("ego", speed=8.0))])
+    world = WorldBatch([scenario(ego=moving("ego", speed=8.0))])
     for _ in range(30):
         expected = plan_of(np.tile([-1.0, 0.03], (64, 1)), float(world.ego_speed[0]))
         goal = from_frame(expected[:1, :2], world.ego_pose.astype(float))[0]
@@ -327,7 +327,7 @@ def test_a_pedestrian_crosses_and_is_hit() -> None:
     path = line((30, -6), (30, 8))
     walker = moving("actor", x=30.0, y=-6.0, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN)
     go = Manoeuvre(Trigger(TriggerKind.EGO_ARRIVAL, 2.4, (30.0, 0.0)), speed=2.5, acceleration=5.0)
-    world = World([scenario(walker, scripts=[Script("actor", path, 0.0, manoeuvres=(go,))])])
+    world = WorldBatch([scenario(walker, scripts=[Script("actor", path, 0.0, manoeuvres=(go,))])])
     run(world, 28)
     assert world.collided[0]
     assert world.collisions(0)[0].category == Category.PEDESTRIAN

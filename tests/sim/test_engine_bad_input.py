@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from engine_scenes import moving, scenario
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.scene import RoadMap, Track
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import RoadMap, Track
 
 
 def between(track: Track, first: int, last: int) -> Track:
@@ -19,7 +19,7 @@ def between(track: Track, first: int, last: int) -> Track:
 
 
 def test_a_track_is_there_from_its_first_to_its_last_valid_step() -> None:
-    world = World([scenario(between(moving("late", x=30.0), 20, 40))], debug=True)
+    world = WorldBatch([scenario(between(moving("late", x=30.0), 20, 40))], debug=True)
     there = []
     for _ in range(70):
         there.append(bool(world.agent_valid[0, 0]))
@@ -28,7 +28,7 @@ def test_a_track_is_there_from_its_first_to_its_last_valid_step() -> None:
 
 
 def test_an_ego_that_comes_late_and_leaves_early_stands_where_it_is_known() -> None:
-    world = World([scenario(ego=between(moving("ego"), 5, 30))], debug=True)
+    world = WorldBatch([scenario(ego=between(moving("ego"), 5, 30))], debug=True)
     assert world.ego_pose[0, 0] == 5.0
     for _ in range(70):
         world.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
@@ -43,13 +43,13 @@ def test_a_box_without_a_size_is_refused(size: tuple[float, float, float]) -> No
 
 
 def test_the_smallest_box_is_met_like_any_other() -> None:
-    world = World([scenario(moving("a", x=1.0, size=(1e-6, 1e-6, 1e-6)))], debug=True)
+    world = WorldBatch([scenario(moving("a", x=1.0, size=(1e-6, 1e-6, 1e-6)))], debug=True)
     assert world.collided[0]
     assert np.isfinite(world.vectors()).all()
 
 
 def test_a_map_without_anything() -> None:
-    world = World([scenario(moving("a", x=30.0), road_map=RoadMap())], debug=True)
+    world = WorldBatch([scenario(moving("a", x=30.0), road_map=RoadMap())], debug=True)
     for _ in range(10):
         world.step(np.array([[1e30, -1e30]]))
     assert world.egos.lane[0, 0] == -1
@@ -61,7 +61,7 @@ def test_a_map_without_anything() -> None:
 
 def test_off_the_map_everything_stays_finite() -> None:
     away = scenario(ego=moving("ego", x=5e4, y=-5e4, speed=30.0))
-    world = World([away], debug=True)
+    world = WorldBatch([away], debug=True)
     for _ in range(20):
         world.step(np.array([[4.0, 0.01]]))
     assert world.egos.lane[0, 0] == -1
@@ -72,7 +72,7 @@ def test_off_the_map_everything_stays_finite() -> None:
 
 
 def test_a_batch_grows_with_what_it_is_given() -> None:
-    world = World([scenario()] * 2, debug=True)
+    world = WorldBatch([scenario()] * 2, debug=True)
     crowd = scenario(*(moving(f"car {k}", x=20.0 + 10.0 * k) for k in range(300)))
     world.assign([1], [crowd])
     for _ in range(3):

@@ -6,14 +6,14 @@ from engine_scenes import cone, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_sim.engine import Contact, Severity, Side, World
+from alpamayo_sim.datatypes.scene import Category, Track
+from alpamayo_sim.engine import Contact, Severity, Side, WorldBatch
 from alpamayo_sim.engine.contacts import mass_of
 from alpamayo_sim.geometry import box_separation
-from alpamayo_sim.scene import Category, Track
 
 
 def first(*others: Track, steps: int = 40, **values: object) -> Contact:
-    world = World([scenario(*others, **values)])  # type: ignore[arg-type]
+    world = WorldBatch([scenario(*others, **values)])  # type: ignore[arg-type]
     for _ in range(steps):
         world.step(np.zeros((1, 2)))
     (contact,) = world.first_contacts(0)
@@ -73,7 +73,7 @@ def test_who_has_no_car_round_himself_is_hurt_by_the_closing_speed() -> None:
 
 
 def test_every_pair_is_kept_and_the_first_contact_alone() -> None:
-    world = World(
+    world = WorldBatch(
         [scenario(moving("a", x=10.0, speed=0.0), moving("b", x=20.0, speed=0.0), props=[cone("c", 5.0, 0.5)])]
     )
     for _ in range(40):
@@ -103,7 +103,7 @@ def test_the_boxes_just_touch_at_the_first_contact(bearing: float) -> None:
     away = np.array([np.cos(bearing), np.sin(bearing)])
     meet = 20.0 * away  # both reach about the origin of the ego's path after 2 s
     other = moving("o", x=20.0 + meet[0], y=meet[1], speed=10.0, heading=float(bearing + np.pi))
-    world = World([scenario(other, ego=moving("ego", speed=10.0))])
+    world = WorldBatch([scenario(other, ego=moving("ego", speed=10.0))])
     for _ in range(40):
         world.step(np.zeros((1, 2)))
     for contact in world.first_contacts(0):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from engine_scenes import line, moving, scenario
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.scenario import Scenario, Script, with_egos
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Scenario, Script, with_egos
 from alpamayo_sim.warp_runtime import wp
 
 
@@ -23,7 +23,7 @@ def platoon(count: int = 3) -> Scenario:
 def test_all_moving_vehicles_can_be_driven() -> None:
     shared = with_egos(platoon())
     assert [ego.track_id for ego in shared.egos] == ["car 0", "car 1", "car 2"]
-    world = World([shared])
+    world = WorldBatch([shared])
     assert world.egos.count == 4
     controls = np.array([[[0.0, 0.0], [-2.0, 0.0], [1.0, 0.0], [0.0, 0.02]]])
     for _ in range(10):
@@ -37,12 +37,12 @@ def test_all_moving_vehicles_can_be_driven() -> None:
 def test_an_ego_drives_and_sees_as_it_would_alone_while_the_others_keep_to_their_recordings() -> None:
     """The same controls in one world of four egos and in worlds of one, where the others repeat the recording."""
     shared = with_egos(platoon())
-    together = World([shared])
+    together = WorldBatch([shared])
     for _ in range(30):
         together.step(np.zeros((1, 4, 2)))
     for e, ego in enumerate(shared.egos, start=1):
         scene = dataclasses.replace(shared.scene, ego_id=ego.track_id, route=ego.route)
-        alone = World([dataclasses.replace(shared, scene=scene, egos=())])
+        alone = WorldBatch([dataclasses.replace(shared, scene=scene, egos=())])
         for _ in range(30):
             alone.step(np.zeros((1, 2)))
         np.testing.assert_array_equal(alone.ego_pose[0], together.egos.pose[0, e])
@@ -53,7 +53,7 @@ def test_an_ego_drives_and_sees_as_it_would_alone_while_the_others_keep_to_their
 
 
 def test_both_egos_of_a_contact_know_it() -> None:
-    world = World([with_egos(platoon(1))])
+    world = WorldBatch([with_egos(platoon(1))])
     for _ in range(20):
         world.step(np.array([[[4.0, 0.0], [-4.0, 0.0]]]))
     assert world.egos.collided[0].tolist() == [True, True]
@@ -68,7 +68,7 @@ def test_both_egos_of_a_contact_know_it() -> None:
 
 
 def test_worlds_of_one_and_of_many_egos_share_a_batch() -> None:
-    world = World([platoon(), with_egos(platoon())])
+    world = WorldBatch([platoon(), with_egos(platoon())])
     assert world.egos.present.tolist() == [[True, False, False, False], [True] * 4]
     assert world.vectors().shape[:2] == (2, 4)
     with pytest.raises(InputError, match=r"controls has shape \(2, 2\), must be \(2, 4, 2\)"):
@@ -87,7 +87,7 @@ def test_worlds_of_one_and_of_many_egos_share_a_batch() -> None:
 
 
 def test_egos_repeat_their_recordings_where_told() -> None:
-    world = World([with_egos(platoon())])
+    world = WorldBatch([with_egos(platoon())])
     told = np.array([[True, False, True, False]])
     for _ in range(10):
         world.step(np.full((1, 4, 2), [-5.0, 0.0]), replay_ego=told)
@@ -108,7 +108,7 @@ def test_who_cannot_be_an_ego_is_named() -> None:
 
 
 def test_torch_shares_state_observations_and_controls() -> None:
-    world, other = World([with_egos(platoon())] * 2), World([with_egos(platoon())] * 2)
+    world, other = WorldBatch([with_egos(platoon())] * 2), WorldBatch([with_egos(platoon())] * 2)
     pose = wp.to_torch(world.device_arrays["pose"])
     rows = world.vector_tensor()
     assert pose.data_ptr() == world.device_arrays["pose"].ptr
@@ -121,7 +121,7 @@ def test_torch_shares_state_observations_and_controls() -> None:
     assert (rows.numpy() == other.vectors()).all()
 
 
-def roll_out(world: World, controls: np.ndarray) -> bytes:
+def roll_out(world: WorldBatch, controls: np.ndarray) -> bytes:
     for step in controls:
         world.step(step)
     return world.egos.pose.tobytes() + world.egos.time_to_collision.tobytes() + world.vectors().tobytes()
@@ -130,8 +130,8 @@ def roll_out(world: World, controls: np.ndarray) -> bytes:
 def test_worlds_on_threads_of_their_own_have_the_same_bits() -> None:
     rng = np.random.default_rng(4)
     controls = rng.normal(0.0, [2.0, 0.02], (60, 3, 4, 2))
-    expected = roll_out(World([with_egos(platoon())] * 3), controls)
-    worlds = [World([with_egos(platoon())] * 3) for _ in range(4)]
+    expected = roll_out(WorldBatch([with_egos(platoon())] * 3), controls)
+    worlds = [WorldBatch([with_egos(platoon())] * 3) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(roll_out, worlds, [controls] * 4))
     assert found == [expected] * 4
@@ -141,7 +141,7 @@ def test_the_order_of_the_egos_does_not_matter() -> None:
     rng = np.random.default_rng(5)
     names = ["car 0", "car 1", "car 2"]
     controls = rng.normal(0.0, [3.0, 0.02], (60, 1, 4, 2))
-    one, other = World([with_egos(platoon(), names)]), World([with_egos(platoon(), names[::-1])])
+    one, other = WorldBatch([with_egos(platoon(), names)]), WorldBatch([with_egos(platoon(), names[::-1])])
     for step in controls:
         one.step(step)
         other.step(step[:, [0, 3, 2, 1]])
@@ -150,7 +150,7 @@ def test_the_order_of_the_egos_does_not_matter() -> None:
 
 
 def test_a_captured_graph_is_a_step_and_its_observations() -> None:
-    world, other = World([with_egos(platoon())] * 2), World([with_egos(platoon())] * 2)
+    world, other = WorldBatch([with_egos(platoon())] * 2), WorldBatch([with_egos(platoon())] * 2)
     world.step(np.zeros((2, 4, 2)))
     other.step(np.zeros((2, 4, 2)))
     graph = world.capture(8, 20)

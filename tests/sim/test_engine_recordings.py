@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from alpamayo_datasets import open_log
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.scenario import Scenario, scenario_of_log
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.environments import DrivingEnv
 from alpamayo_sim.geometry import box_corners
-from alpamayo_sim.scenario import Scenario, scenario_of_log
 
 LOGS = ("womd_json/tfrecord-00000-of-01000_402.json", "scenarionet/sd_nuscenes_v1.0-mini_scene-0103.pkl")
 
@@ -21,7 +21,7 @@ def recorded(request: pytest.FixtureRequest) -> Scenario:
 
 
 def test_a_recording_is_repeated_and_arrives(recorded: Scenario) -> None:
-    world, scene = World([recorded]), recorded.scene
+    world, scene = WorldBatch([recorded]), recorded.scene
     others = [track for track in scene.tracks if track.id != scene.ego_id]
     for step in range(recorded.steps + 1):
         if scene.ego.valid[step]:
@@ -38,7 +38,7 @@ def test_a_recording_is_repeated_and_arrives(recorded: Scenario) -> None:
 
 
 def test_the_margin_is_the_map_indexs_all_over_the_map(recorded: Scenario) -> None:
-    world = World([recorded])
+    world = WorldBatch([recorded])
     index = world.map_index(0)
     rng = np.random.default_rng(0)
     sizes = recorded.scene.ego.size[None, :2].astype(float)
@@ -63,7 +63,7 @@ def test_a_recording_as_an_environment(recorded: Scenario) -> None:
 
 
 def test_nobody_reacts_to_an_ego_that_keeps_to_its_recording(recorded: Scenario) -> None:
-    plain, reactive = World([recorded]), World([scenario_of_log(recorded.scene, reactive=True)])
+    plain, reactive = WorldBatch([recorded]), WorldBatch([scenario_of_log(recorded.scene, reactive=True)])
     for _ in range(recorded.steps):
         for world in (plain, reactive):
             world.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
@@ -71,7 +71,7 @@ def test_nobody_reacts_to_an_ego_that_keeps_to_its_recording(recorded: Scenario)
 
 
 def test_nobody_drives_into_an_ego_that_brakes(recorded: Scenario) -> None:
-    plain, reactive = World([recorded]), World([scenario_of_log(recorded.scene, reactive=True)])
+    plain, reactive = WorldBatch([recorded]), WorldBatch([scenario_of_log(recorded.scene, reactive=True)])
     for _ in range(recorded.steps):
         for world in (plain, reactive):
             world.step(np.array([[-3.0, 0.0]]))

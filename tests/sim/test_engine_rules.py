@@ -9,11 +9,11 @@ from engine_scenes import ROAD, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_sim.engine import World
-from alpamayo_sim.engine.thinning import thinned
+from alpamayo_sim.datatypes.scene import Lane, RoadMap, Signal, SignalState, StopLine, Track
+from alpamayo_sim.engine import WorldBatch
+from alpamayo_sim.engine.packing.thinning import thinned
 from alpamayo_sim.geometry import box_corners
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Lane, RoadMap, Signal, SignalState, StopLine, Track
+from alpamayo_sim.map.index import MapIndex
 
 
 def lanes(rng: np.random.Generator, count: int) -> RoadMap:
@@ -36,7 +36,7 @@ def test_the_lane_is_the_map_indexs(seed: int, count: int) -> None:
     egos = [
         moving("ego", x=rng.uniform(-40, 40), y=rng.uniform(-40, 40), heading=rng.uniform(-3, 3)) for _ in range(30)
     ]
-    world = World([scenario(ego=ego, road_map=road_map) for ego in egos])
+    world = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
     index = MapIndex(road_map)
     pose = world.ego_pose.astype(float)
     match = index.nearest_lane(pose[:, :2], pose[:, 2], max_distance=3.0)
@@ -69,11 +69,13 @@ def _cost_of(index: MapIndex, pose: np.ndarray, lane: np.ndarray) -> np.ndarray:
 
 
 def test_wrong_way_overspeed_and_off_route() -> None:
-    world = World([scenario(ego=moving("ego", heading=np.pi, speed=20.0)), scenario(ego=moving("ego", speed=20.0))])
+    world = WorldBatch(
+        [scenario(ego=moving("ego", heading=np.pi, speed=20.0)), scenario(ego=moving("ego", speed=20.0))]
+    )
     assert world.egos.wrong_way[:, 0].tolist() == [True, False]
     np.testing.assert_allclose(world.egos.overspeed[:, 0], 6.0, atol=1e-5)
     assert not world.egos.off_route.any()
-    aside = World([scenario(ego=moving("ego", y=8.0))])
+    aside = WorldBatch([scenario(ego=moving("ego", y=8.0))])
     assert aside.egos.off_route[0, 0]
     assert aside.egos.lane[0, 0] == -1
     assert aside.egos.overspeed[0, 0] == 0.0
@@ -88,7 +90,7 @@ def test_a_red_light_is_counted_when_the_front_comes_over_the_line() -> None:
     road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
     for state, counted in ((SignalState.RED, 1), (SignalState.GREEN, 0), (SignalState.YELLOW, 0)):
         lights = (lamp(state),)
-        world = World([scenario(road_map=road_map, signals=lights)])
+        world = WorldBatch([scenario(road_map=road_map, signals=lights)])
         seen = []
         for _ in range(40):
             world.step(np.zeros((1, 2)))
@@ -102,7 +104,7 @@ def test_against_the_stop_lines_way_nothing_is_counted() -> None:
     stop = StopLine("stop", line((-30.0, 1.75), (-30.0, -1.75)), ("lane 0",))
     road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
     lights = (lamp(SignalState.RED),)
-    world = World([scenario(road_map=road_map, signals=lights, ego=moving("ego", heading=np.pi))])
+    world = WorldBatch([scenario(road_map=road_map, signals=lights, ego=moving("ego", heading=np.pi))])
     for _ in range(50):
         world.step(np.zeros((1, 2)))
     assert world.egos.red_lights[0, 0] == 0
@@ -121,7 +123,7 @@ def test_time_to_collision_is_when_shapelys_boxes_first_meet(seed: int) -> None:
         size=tuple(rng.uniform(0.5, 8.0, 3)),
     )
     ego = moving("ego", speed=float(rng.uniform(0, 20)), heading=float(rng.uniform(-3, 3)))
-    world = World([scenario(other, ego=ego)])
+    world = WorldBatch([scenario(other, ego=ego)])
     time = float(world.egos.time_to_collision[0, 0])
     gap = lambda t: _box(ego, t).distance(_box(other, t))  # noqa: E731
     if time < 5.0:
@@ -140,11 +142,11 @@ def test_more_agents_than_one_run_of_bits_are_all_met() -> None:
     cars = [moving(f"car {k}", x=-20.0 * (k + 1), speed=0.0) for k in range(70)]
     cars[68] = moving("ahead", x=12.4, speed=5.0)
     cars[40] = moving("touching", x=4.0, speed=10.0)
-    world = World([scenario(*cars)])
+    world = WorldBatch([scenario(*cars)])
     assert world.egos.time_to_collision[0, 0] == 0.0
     assert [contact.agent for contact in world.collisions(0)] == [40]
     cars[40] = moving("away", x=4.0, y=40.0)
-    world = World([scenario(*cars)])
+    world = WorldBatch([scenario(*cars)])
     assert world.egos.time_to_collision[0, 0] == pytest.approx((12.4 - 4.8) / 5.0, abs=1e-4)
 
 
@@ -175,7 +177,7 @@ def test_contacts_in_the_step_are_shapelys_for_ten_thousand_pairs() -> None:
             for k in range(count)
         ]
         ego = moving("ego", speed=0.0, heading=float(rng.uniform(-3, 3)), steps=2)
-        world = World([scenario(*cars, ego=ego)])
+        world = WorldBatch([scenario(*cars, ego=ego)])
         mine = shapely.Polygon(box_corners(world.ego_pose[0].astype(float), np.array([4.8, 2.0])))
         theirs = shapely.polygons(
             box_corners(world.agent_pose[0].astype(float), world.agents(0).size[:, :2].astype(float))

@@ -6,14 +6,14 @@ from engine_scenes import ROAD, cone, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_sim.engine import World
-from alpamayo_sim.engine.map_blocks import pack_map
-from alpamayo_sim.engine.vectors import vector_size
+from alpamayo_sim.datatypes.scene import LineKind, RoadLine, RoadMap
+from alpamayo_sim.engine import WorldBatch
+from alpamayo_sim.engine.kernels.vectors import vector_size
+from alpamayo_sim.engine.packing.map_blocks import pack_map
 from alpamayo_sim.geometry import to_frame
-from alpamayo_sim.scene import LineKind, RoadLine, RoadMap
 
 
-def crowd(rng: np.random.Generator, count: int) -> World:
+def crowd(rng: np.random.Generator, count: int) -> WorldBatch:
     others = [
         moving(
             f"t{k}",
@@ -25,7 +25,7 @@ def crowd(rng: np.random.Generator, count: int) -> World:
         )
         for k in range(count)
     ]
-    return World([scenario(*others, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
+    return WorldBatch([scenario(*others, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
 
 
 @settings(max_examples=20, deadline=None)
@@ -51,7 +51,7 @@ def test_agents_are_the_nearest_in_the_ego_frame(seed: int, wanted: int) -> None
 
 
 def test_the_ego_and_the_route_are_as_documented() -> None:
-    world = World([scenario(moving("a", x=50.0), friction=0.6)])
+    world = WorldBatch([scenario(moving("a", x=50.0), friction=0.6)])
     for _ in range(10):
         world.step(np.array([[1.0, 0.02]]))
     row = world.vectors(0, 0)[0]
@@ -88,7 +88,7 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
     total = [length[(is_edge == kind[0]) & (is_line == kind[1])].sum() for kind in ((0, 0), (1, 0), (0, 1))]
     assert total == pytest.approx([1200.0, 45.0, 7.0], rel=2e-3)
     np.testing.assert_allclose(np.linalg.norm(pieces[:, 2:4], axis=1), 1.0, atol=1e-5)
-    row = World([scenario(road_map=road_map)]).vectors(0, 50)[0, 76:].reshape(50, 7)
+    row = WorldBatch([scenario(road_map=road_map)]).vectors(0, 50)[0, 76:].reshape(50, 7)
     assert (np.hypot(row[:, 2], row[:, 3]) > 0.5).all()
     painted = row[row[:, 6] == 1.0]
     np.testing.assert_allclose(painted, [[0.035, 0.09, 1.0, 0.0, 7 / 8, 0.0, 1.0]], atol=1e-6)
@@ -96,14 +96,14 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
 
 
 def test_a_map_and_a_crowd_that_are_empty() -> None:
-    world = World([scenario(road_map=RoadMap())])
+    world = WorldBatch([scenario(road_map=RoadMap())])
     row = world.vectors()[0]
     assert (row[76:] == 0.0).all()
     assert np.isfinite(row).all()
 
 
 def test_a_prop_is_seen() -> None:
-    row = World([scenario(props=[cone("c", 20.0, 1.0)])]).vectors(1, 0)[0, 76:]
+    row = WorldBatch([scenario(props=[cone("c", 20.0, 1.0)])]).vectors(1, 0)[0, 76:]
     np.testing.assert_allclose(row, [0.2, 0.01, 1.0, 0.0, 0.0, 0.02, 0.02], atol=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_the_pieces_are_those_nearest_to_the_middle_of_the_cell(seed: int, wante
     rng = np.random.default_rng(seed)
     edges = tuple(np.cumsum(rng.normal(0, 6.0, (12, 3)) * [1, 1, 0], axis=0).astype(np.float32) for _ in range(10))
     ego = moving("ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3)))
-    world = World([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
+    world = WorldBatch([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
     rows = world.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
     middles = pack_map(world.scenarios[0].scene.road_map).blocks["pieces"][:, :2].astype(float)
     corner, pose = middles.min(axis=0), world.ego_pose[0].astype(float)

@@ -12,9 +12,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Scenario
 
 MODES = list(AutoresetMode)
 

@@ -7,14 +7,14 @@ import pytest
 from engine_scenes import moving, scenario
 from sim_scenes import street
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.lidar import Lidar, spinning_32, spinning_64
+from alpamayo_sim.datatypes.scenario import Goal, Scenario
+from alpamayo_sim.datatypes.scene import Category, Environment
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.lidar import Lidar, spinning_32, spinning_64
-from alpamayo_sim.scenario import Goal, Scenario
-from alpamayo_sim.scene import Category, Environment
 from alpamayo_sim.sensors import Semantic, WorldLidar
+from alpamayo_sim.sensors.culling import EGO_INSTANCE, scene_looks
 from alpamayo_sim.sensors.lidar_open3d import part_triangles
-from alpamayo_sim.sensors.sight import EGO_INSTANCE, scene_looks
 
 BARE = dataclasses.replace(spinning_64(), range_noise=0.0, max_range=100.0, reach=1e4)
 WALL = (0.5, 60.0, 20.0)  # a bus of this size shows the lidar a plane
@@ -32,7 +32,7 @@ def town(seed=0, count=24):
 
 
 def test_ground_is_the_plane():
-    scan = WorldLidar(World([scenario()]), BARE).scan()
+    scan = WorldLidar(WorldBatch([scenario()]), BARE).scan()
     down = BARE.rays[..., 2]
     expected = np.where(down < 0, -BARE.position[2] / np.minimum(down, -1e-9), np.inf)
     near = expected < BARE.max_range
@@ -45,7 +45,7 @@ def test_ground_is_the_plane():
 def test_a_wall_is_the_plane():
     heading = 0.3
     wall = moving("wall", 30.0, 0.0, speed=0.0, heading=heading, size=WALL, category=Category.BARRIER)
-    scan = WorldLidar(World([scenario(wall)]), BARE).scan()
+    scan = WorldLidar(WorldBatch([scenario(wall)]), BARE).scan()
     normal = np.array([np.cos(heading), np.sin(heading), 0.0])
     foot = np.array([30.0, 0.0, 0.0]) - 0.25 * normal
     expected = ((foot - BARE.position) @ normal) / (BARE.rays @ normal)
@@ -88,7 +88,7 @@ def judge(world, lidar, w, agent):
 @pytest.mark.parametrize("place", ["town", "street"])
 def test_returns_are_open3ds(place, backend):
     made = Scenario(street(), Goal(100.0, 10.0)) if place == "street" else town()
-    world = World([made, made])
+    world = WorldBatch([made, made])
     lidar = dataclasses.replace(spinning_32(columns=600), range_noise=0.0, reach=1e4)
     observers = [(0, 0), (1, 2)]
     scanner = WorldLidar(world, lidar, observers=observers, backend=backend)
@@ -106,7 +106,7 @@ def test_returns_are_open3ds(place, backend):
 
 
 def test_both_backends_give_the_same_echoes():
-    world = World([Scenario(street(), Goal(100.0, 10.0))])
+    world = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
     world.step(np.array([[1.0, 0.02]], np.float32))  # off the grid that the houses' edges stand on
     lidar = dataclasses.replace(spinning_32(columns=600), dropout=0.1, reach=1e4)
     one, other = (WorldLidar(world, lidar, backend=backend).scan() for backend in ("warp", "open3d"))
@@ -129,12 +129,12 @@ def test_rings_and_reach():
     far = moving("bus", 80.0, 0.0, speed=0.0, size=(1.0, 8.0, 8.0), category=Category.BARRIER)  # reflectivity 0.6
     for reach, seen in ((32.0, False), (34.0, True)):  # 80 m · sqrt(0.1 / 0.6) = 32.7 m
         lidar = dataclasses.replace(BARE, reach=reach, elevations=np.zeros(1, np.float32))
-        assert np.any(WorldLidar(World([scenario(far)]), lidar).scan().instance == 0) == seen
+        assert np.any(WorldLidar(WorldBatch([scenario(far)]), lidar).scan().instance == 0) == seen
 
 
 def test_noise_has_its_spread_and_losses():
     lidar = dataclasses.replace(BARE, range_noise=0.05, dropout=0.2)
-    noisy, bare = (WorldLidar(World([scenario()]), each).scan().range[0] for each in (lidar, BARE))
+    noisy, bare = (WorldLidar(WorldBatch([scenario()]), each).scan().range[0] for each in (lidar, BARE))
     hits, seen = np.isfinite(bare), np.isfinite(noisy)
     assert abs(seen[hits].mean() - 0.8) < 0.01
     error = noisy[seen] - bare[seen]
@@ -146,7 +146,7 @@ def test_fog_and_rain_shorten_the_sight():
     def returns(environment):
         made = scenario(moving("wall", 70.0, 0.0, speed=0.0, size=WALL, category=Category.BARRIER))
         made = dataclasses.replace(made, scene=dataclasses.replace(made.scene, environment=environment))
-        return WorldLidar(World([made]), dataclasses.replace(BARE, reach=220.0)).scan()
+        return WorldLidar(WorldBatch([made]), dataclasses.replace(BARE, reach=220.0)).scan()
 
     clear, rain, fog = map(returns, (Environment(), Environment(rain=20.0), Environment(visibility=80.0)))
     assert np.isfinite(fog.range).sum() < np.isfinite(rain.range).sum() <= np.isfinite(clear.range).sum()
@@ -160,17 +160,17 @@ def test_fog_and_rain_shorten_the_sight():
 def test_the_batch_does_not_matter():
     lidar = dataclasses.replace(spinning_32(), dropout=0.1)
     towns = [town(seed) for seed in range(3)]
-    alone = [WorldLidar(World([each]), lidar, seed=5).scan() for each in towns]
-    together = WorldLidar(World(towns[::-1]), lidar, seed=5).scan()
+    alone = [WorldLidar(WorldBatch([each]), lidar, seed=5).scan() for each in towns]
+    together = WorldLidar(WorldBatch(towns[::-1]), lidar, seed=5).scan()
     for name in ("range", "intensity", "semantic", "instance"):
         for k in range(3):
             assert getattr(together, name)[2 - k].tobytes() == getattr(alone[k], name)[0].tobytes()
-    other = WorldLidar(World(towns[:1]), lidar, seed=6).scan()
+    other = WorldLidar(WorldBatch(towns[:1]), lidar, seed=6).scan()
     assert not np.array_equal(other.range, alone[0].range)
 
 
 def test_scans_follow_the_world():
-    world = World([town(0), town(1)])
+    world = WorldBatch([town(0), town(1)])
     scanner = WorldLidar(world, BARE)
     first = scanner.scan()
     world.step(np.zeros((2, 2), np.float32))
@@ -182,7 +182,7 @@ def test_scans_follow_the_world():
 
 
 def test_markings_are_brighter_than_asphalt():
-    world = World([Scenario(street(), Goal(100.0, 10.0))])
+    world = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
     lidar = dataclasses.replace(BARE, elevations=np.deg2rad(np.linspace(-30, -8, 40)).astype(np.float32))
     scan = WorldLidar(world, lidar, markings=True).scan()
     plain = WorldLidar(world, lidar).scan()
@@ -196,7 +196,7 @@ def test_markings_are_brighter_than_asphalt():
 
 
 def test_another_agent_may_look():
-    world = World([scenario(moving("lead", 20.0, 0.0))])
+    world = WorldBatch([scenario(moving("lead", 20.0, 0.0))])
     scan = WorldLidar(world, BARE, observers=[(0, 0), (0, 1)]).scan()
     ahead, behind = scan.instance[0][:, 0], scan.instance[1][:, BARE.columns // 2]
     assert np.any(ahead == 0)

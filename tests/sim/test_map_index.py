@@ -6,9 +6,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpamayo_sim.datatypes.scene import Lane, LineKind, RoadLine, RoadMap
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.map_index import MapIndex, MapLineKind
-from alpamayo_sim.scene import Lane, LineKind, RoadLine, RoadMap
+from alpamayo_sim.map.index import MapIndex, MapLineKind
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -11,9 +11,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
+from alpamayo_sim.datatypes.scenario import Scenario, with_egos
 from alpamayo_sim.environments import DrivingEnv, DrivingParallelEnv
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Scenario, with_egos
 
 
 def crowd(rng: np.random.Generator) -> Scenario:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from engine_scenes import moving, scenario
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.lidar import long_range_radar
+from alpamayo_sim.datatypes.scene import Category
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.lidar import long_range_radar
-from alpamayo_sim.scene import Category
 from alpamayo_sim.sensors import WorldRadar
 
 EXACT = dataclasses.replace(
@@ -28,7 +28,7 @@ def test_range_azimuth_and_doppler_of_a_car():
     beside = moving(
         "beside", 30.0, 12.0, speed=6.0, heading=-np.pi / 2, category=Category.PEDESTRIAN, size=(0.6, 0.6, 1.8)
     )
-    found = scan(World([scenario(ahead, beside)]))
+    found = scan(WorldBatch([scenario(ahead, beside)]))
     first = int(np.flatnonzero(found.instance == 0)[0])
     assert abs(found.range[first] - (42.3 - 2.4 - 2.3)) < 1e-4
     assert abs(found.azimuth[first]) < 1e-6
@@ -41,7 +41,7 @@ def test_range_azimuth_and_doppler_of_a_car():
 
 
 def test_velocity_is_how_the_range_changes():
-    world = World([scenario(moving("crossing", 40.0, -15.0, speed=8.0, heading=1.9))])
+    world = WorldBatch([scenario(moving("crossing", 40.0, -15.0, speed=8.0, heading=1.9))])
     controls = np.array([[0.0, 0.02]], np.float32)
     world.step(controls)
     ranges, velocities = [], []
@@ -57,12 +57,14 @@ def test_velocity_is_how_the_range_changes():
 def test_who_is_hidden_is_not_seen():
     truck = moving("truck", 30.0, 0.0, size=(8.0, 2.6, 3.5), category=Category.TRUCK)
     behind, aside = moving("behind", 50.0, 0.0), moving("aside", 50.0, 9.0)
-    found = scan(World([scenario(truck, behind, aside)]))
+    found = scan(WorldBatch([scenario(truck, behind, aside)]))
     assert sorted(found.instance.tolist()) == [0, 2]
 
 
 def test_what_is_not_before_it_is_not_seen():
-    found = scan(World([scenario(moving("rear", -20.0, 0.0), moving("side", 2.0, 20.0), moving("far", 290.0, 0.0))]))
+    found = scan(
+        WorldBatch([scenario(moving("rear", -20.0, 0.0), moving("side", 2.0, 20.0), moving("far", 290.0, 0.0))])
+    )
     assert len(found.range) == 0
 
 
@@ -71,7 +73,7 @@ def test_detection_follows_the_radar_equation():
     seen = {}
     for distance in (60.0, 100.0, 150.0):
         car = moving("car", distance, 0.0, speed=10.0, size=(1.0, 4.0, 1.5))
-        world = World([scenario(car)])
+        world = WorldBatch([scenario(car)])
         seen[distance] = np.mean([len(scan(world, radar, seed=k).range) for k in range(300)])
     for distance, share in seen.items():  # Swerling I: P(strength > threshold) = exp(-threshold / mean)
         assert abs(share - np.exp(-(((distance - 0.5 - 2.3) / 100.0) ** 4))) < 0.09
@@ -81,10 +83,10 @@ def test_near_ones_merge_and_noise_has_its_spread():
     crowd = [
         moving(f"p{k}", 30.0 + 0.05 * k, 0.1 * k, size=(0.3, 0.3, 1.7), category=Category.PEDESTRIAN) for k in range(4)
     ]
-    world = World([scenario(*crowd)])
+    world = WorldBatch([scenario(*crowd)])
     assert len(scan(world, dataclasses.replace(EXACT, cell=(0.5, 0.05))).range) == 1
     radar = dataclasses.replace(EXACT, range_noise=0.2)
-    alone = World([scenario(moving("car", 40.0, 0.0))])
+    alone = WorldBatch([scenario(moving("car", 40.0, 0.0))])
     ranges = [scan(alone, radar, seed=k).range[0] for k in range(300)]
     assert abs(np.std(ranges) - 0.2) < 0.03
 
@@ -92,7 +94,7 @@ def test_near_ones_merge_and_noise_has_its_spread():
 def test_clutter_and_the_same_seed():
     radar = dataclasses.replace(long_range_radar(), clutter=20.0)
     made = scenario(moving("car", 40.0, 0.0))
-    one, two = WorldRadar(World([made]), radar).scan()[0], WorldRadar(World([made, made]), radar).scan()[1]
+    one, two = WorldRadar(WorldBatch([made]), radar).scan()[0], WorldRadar(WorldBatch([made, made]), radar).scan()[1]
     assert (one.instance == -1).sum() > 5
     for name in ("range", "azimuth", "velocity", "strength", "instance"):
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes()

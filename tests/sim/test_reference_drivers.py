@@ -8,31 +8,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_scenes import prop, scene, straight_map, track, with_crossing
 
-from alpamayo_sim.driver import Driver, Observation
+from alpamayo_sim.datatypes.driver import Driver
+from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.reasoning import ComponentKind, Lateral, Longitudinal
+from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script
+from alpamayo_sim.datatypes.scene import Category, Environment, Route, Signal, SignalState
 from alpamayo_sim.drivers import REFERENCE_DRIVERS, get_driver
 from alpamayo_sim.drivers.expert.forecast import Memory, forecast
 from alpamayo_sim.drivers.expert.paths import quintic
-from alpamayo_sim.drivers.expert.sight import visible
 from alpamayo_sim.drivers.idm import idm_acceleration
-from alpamayo_sim.drivers.route_frame import RouteFrame, must_stop, signal_stops
-from alpamayo_sim.engine import World
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.reasoning import ComponentKind, Lateral, Longitudinal
-from alpamayo_sim.scenario import Goal, Scenario, Script
-from alpamayo_sim.scene import Category, Environment, Route, Signal, SignalState
+from alpamayo_sim.map.frenet import RouteFrame, must_stop, signal_stops
+from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
 LIMIT = 13.9
 
 
-def observe(world: World) -> Observation:
+def observe(world: WorldBatch) -> Observation:
     return dataclasses.replace(world.observe(0), truth=world.truth(0))
 
 
 def run(name, made, seconds=12.0, scripts=()):
     """Drive a scene; the poses and speeds [n, 4], the decisions, and whether it collided."""
-    world = World([Scenario(made, Goal(400.0, seconds), tuple(scripts))])
+    world = WorldBatch([Scenario(made, Goal(400.0, seconds), tuple(scripts))])
     driver = get_driver(name)
     driver.reset(made, np.random.default_rng(0))
     states, decisions = [], []
@@ -47,7 +48,7 @@ def run(name, made, seconds=12.0, scripts=()):
 
 
 def first(name, made):
-    world = World([Scenario(made, Goal(400.0, 10.0))])
+    world = WorldBatch([Scenario(made, Goal(400.0, 10.0))])
     driver = get_driver(name)
     driver.reset(made, np.random.default_rng(0))
     return driver.act(observe(world))
@@ -74,7 +75,7 @@ def test_needs_route_and_truth(name):
     with pytest.raises(InputError, match="no route"):
         driver.reset(dataclasses.replace(scene(), route=None), np.random.default_rng(0))
     driver.reset(scene(), np.random.default_rng(0))
-    world = World([Scenario(scene(), Goal(100.0, 10.0))])
+    world = WorldBatch([Scenario(scene(), Goal(100.0, 10.0))])
     with pytest.raises(InputError, match="truth"):
         driver.act(world.observe(0))
 
@@ -243,7 +244,7 @@ def test_expert_names_only_what_it_can_see():
     truck = track("truck", Category.TRUCK, 30.0, -5.2)
     hidden = track("hidden", Category.PEDESTRIAN, 45.0, -7.0)
     made = scene(tracks=(truck, hidden))
-    world = World([Scenario(made, Goal(100.0, 10.0))])
+    world = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
     truth = world.truth(0)
     assert visible(truth, np.array([0, 1])).tolist() == [True, False]
 
@@ -256,7 +257,7 @@ def test_forecast_keeps_lanes_and_finishes_lane_changes():
             track("wrong-way", Category.VEHICLE, 90.0, -1.75, heading=np.pi, speed=8.0),
         )
     )
-    world = World([Scenario(made, Goal(100.0, 10.0))])
+    world = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
     found = forecast(world.truth(0), np.arange(3), MapIndex(made.road_map), Memory())
     assert np.allclose(found.pose[0, :, 1], -5.25, atol=0.05)
     assert found.pose[1, -1, 1] == pytest.approx(-1.75, abs=0.1)
@@ -294,7 +295,7 @@ def test_scripts_are_not_peeked_at():
     path = np.stack([np.linspace(30, 290, 50), np.full(50, -1.75), np.zeros(50)], axis=-1).astype(np.float32)
     decisions = []
     for speed in (0.0, 8.0):
-        world = World([Scenario(made, Goal(100.0, 10.0), (Script("lead", path, speed),))])
+        world = WorldBatch([Scenario(made, Goal(100.0, 10.0), (Script("lead", path, speed),))])
         driver = get_driver("expert")
         driver.reset(made, np.random.default_rng(0))
         truth = dataclasses.replace(world.truth(0), agents=world.truth(0).agents)

@@ -4,9 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.scenario import Goal, Manoeuvre, Scenario, Script, scenario_of_log
-from alpamayo_sim.scene import (
+from alpamayo_sim.datatypes.scenario import Goal, Manoeuvre, Scenario, Script, scenario_of_log
+from alpamayo_sim.datatypes.scene import (
     Category,
     Environment,
     Lane,
@@ -19,6 +18,7 @@ from alpamayo_sim.scene import (
     StopLine,
     Track,
 )
+from alpamayo_sim.errors import InputError, unknown_name
 
 LINE = np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0], [20.0, 0.0, 0.0]], np.float32)
 

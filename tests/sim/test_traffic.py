@@ -1,4 +1,4 @@
-"""Motorists against the models' formulas, written once more, and against what traffic rules ask."""
+"""Traffic vehicles against the models' formulas, written once more, and against what traffic rules ask."""
 
 import hashlib
 import os
@@ -14,20 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from traffic_scenes import crossroads, highway, overlapping, straight_lane, traffic
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script, TrafficVehicle
+from alpamayo_sim.datatypes.scene import Category, RoadMap, Signal, SignalState, StopLine
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Goal, Motorist, Scenario, Script
-from alpamayo_sim.scene import Category, RoadMap, Signal, SignalState, StopLine
 
 LENGTH = 4.8
 
 
-def step(world: World, steps: int = 1) -> None:
+def step(world: WorldBatch, steps: int = 1) -> None:
     for _ in range(steps):
         world.step(np.zeros((world.num_worlds, 2)))
 
 
-def speeds(world: World) -> np.ndarray:
+def speeds(world: WorldBatch) -> np.ndarray:
     return np.hypot(*world.agent_velocity[0].T)
 
 
@@ -42,16 +42,16 @@ def idm(speed: float, wanted: float, gap: float, ahead: float) -> float:
 def test_the_equilibrium_gap_is_that_of_the_formula(ahead: float) -> None:
     tracks = [moving(name, x=x, speed=ahead, steps=1000) for name, x in (("follower", 10.0), ("lead", 70.0))]
     ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=1000)
-    world = World([traffic(highway(1, 20000.0), tracks, [Motorist("follower", 20.0)], ego=ego)])
+    world = WorldBatch([traffic(highway(1, 20000.0), tracks, [TrafficVehicle("follower", 20.0)], ego=ego)])
     step(world, 990)
     gap = world.agent_pose[0, 1, 0] - world.agent_pose[0, 0, 0] - LENGTH
     assert gap == pytest.approx((2.0 + 1.5 * ahead) / np.sqrt(1.0 - (ahead / 20.0) ** 4), rel=2e-3)
 
 
-def test_a_free_motorist_takes_the_limit_if_that_is_lower() -> None:
+def test_a_free_traffic_vehicle_takes_the_limit_if_that_is_lower() -> None:
     tracks = [moving("wants 20", x=10.0, speed=15.0), moving("wants more", x=10.0, y=3.5, speed=15.0)]
-    motorists = [Motorist("wants 20", 20.0), Motorist("wants more", changes_lanes=False)]
-    world = World([traffic(highway(2), tracks, motorists)])
+    traffic_vehicles = [TrafficVehicle("wants 20", 20.0), TrafficVehicle("wants more", changes_lanes=False)]
+    world = WorldBatch([traffic(highway(2), tracks, traffic_vehicles)])
     step(world, 300)
     assert speeds(world) == pytest.approx([20.0, 30.0], abs=0.1)
 
@@ -79,17 +79,19 @@ def mobil(x: dict[str, float], v: dict[str, float], politeness: float, wanted: f
 
 
 def changes(x: dict[str, float], v: dict[str, float], politeness: float) -> bool:
-    """Whether the engine's motorist has left its lane after a thought; agent 16 thinks at time 0."""
+    """Whether the engine's traffic vehicle has left its lane after a thought; agent 16 thinks at time 0."""
     names = ["lead", "follower", "new lead", "new follower"]
-    tracks, motorists = [], []
+    tracks, traffic_vehicles = [], []
     for name in names:
         if name in x:
             tracks.append(moving(name, x=x[name], y=3.5 * name.startswith("new"), speed=v[name]))
-            motorists.append(Motorist(name, 25.0, changes_lanes=False))
+            traffic_vehicles.append(TrafficVehicle(name, 25.0, changes_lanes=False))
     filler = [moving(f"far {k}", x=100.0 * k, y=900.0, speed=0.0) for k in range(15 - len(tracks))]
     me = moving("me", x=x["me"], speed=v["me"])
-    made = traffic(highway(2), [*tracks, *filler, me], [*motorists, Motorist("me", 25.0, politeness=politeness)])
-    world = World([made])
+    made = traffic(
+        highway(2), [*tracks, *filler, me], [*traffic_vehicles, TrafficVehicle("me", 25.0, politeness=politeness)]
+    )
+    world = WorldBatch([made])
     assert world.agents(0).ids[15] == "me"
     step(world)
     return bool(world.array("lane")[0, 16] == 1)
@@ -122,7 +124,9 @@ def test_mobil_decides_as_the_formula(seed: int, politeness: float) -> None:
 
 def test_a_lane_change_is_smooth_and_ends_in_the_middle() -> None:
     tracks = [moving("me", x=100.0, speed=20.0), moving("slow", x=140.0, speed=8.0)]
-    world = World([traffic(highway(2), tracks, [Motorist("me", 25.0), Motorist("slow", 8.0, changes_lanes=False)])])
+    world = WorldBatch(
+        [traffic(highway(2), tracks, [TrafficVehicle("me", 25.0), TrafficVehicle("slow", 8.0, changes_lanes=False)])]
+    )
     rows = []
     for _ in range(120):
         step(world)
@@ -136,7 +140,7 @@ def test_a_lane_change_is_smooth_and_ends_in_the_middle() -> None:
 
 def test_hysteresis_keeps_from_changing_for_nothing() -> None:
     tracks = [moving(f"m{k}", x=100.0 + 60.0 * (k // 2), y=3.5 * (k % 2), speed=20.0) for k in range(8)]
-    world = World([traffic(highway(2), tracks, [Motorist(f"m{k}", 20.0) for k in range(8)])])
+    world = WorldBatch([traffic(highway(2), tracks, [TrafficVehicle(f"m{k}", 20.0) for k in range(8)])])
     lanes = world.array("lane")[0, 1:9].copy()
     for _ in range(200):
         step(world)
@@ -144,8 +148,8 @@ def test_hysteresis_keeps_from_changing_for_nothing() -> None:
 
 
 def test_keeping_right_is_a_matter_of_bias() -> None:
-    motorist = Motorist("m", 20.0, right_bias=0.3)
-    world = World([traffic(highway(2), [moving("m", x=100.0, y=3.5, speed=20.0)], [motorist])])
+    traffic_vehicle = TrafficVehicle("m", 20.0, right_bias=0.3)
+    world = WorldBatch([traffic(highway(2), [moving("m", x=100.0, y=3.5, speed=20.0)], [traffic_vehicle])])
     step(world, 60)
     assert world.agent_pose[0, 0, 1] == pytest.approx(0.0, abs=1e-3)
 
@@ -164,7 +168,7 @@ def ramp() -> RoadMap:
 def test_whose_lane_ends_changes_in_time() -> None:
     tracks = [moving(f"ramp-{k}", x=20.0 + 30 * k, speed=20.0) for k in range(4)]
     tracks += [moving(f"main-{k}", x=25.0 + 35 * k, y=3.5, speed=20.0) for k in range(6)]
-    world = World([traffic(ramp(), tracks, [Motorist(t.id, 20.0) for t in tracks])])
+    world = WorldBatch([traffic(ramp(), tracks, [TrafficVehicle(t.id, 20.0) for t in tracks])])
     for _ in range(500):
         step(world)
         assert overlapping(world) == []
@@ -185,8 +189,8 @@ def test_lanes_that_run_together_zip() -> None:
         for name, y in (("left", 1), ("right", -1))
         for k in range(5)
     ]
-    motorists = [Motorist(t.id, 15.0, lane_id=t.id[:-2]) for t in tracks]
-    world = World([traffic(road_map, tracks, motorists)])
+    traffic_vehicles = [TrafficVehicle(t.id, 15.0, lane_id=t.id[:-2]) for t in tracks]
+    world = WorldBatch([traffic(road_map, tracks, traffic_vehicles)])
     order = []
     for _ in range(500):
         step(world)
@@ -201,7 +205,7 @@ def test_lanes_that_run_together_zip() -> None:
 
 @pytest.mark.parametrize("control", ["signals", "none", "two signs", "four signs"])
 def test_nobody_meets_at_a_crossroads_and_all_get_through(control: str) -> None:
-    world = World([crossroads(seed, control) for seed in range(3)])
+    world = WorldBatch([crossroads(seed, control) for seed in range(3)])
     for k in range(1500):
         step(world)
         if k % 3 == 0:
@@ -211,7 +215,7 @@ def test_nobody_meets_at_a_crossroads_and_all_get_through(control: str) -> None:
 
 def test_who_comes_from_the_stop_sign_lets_the_others_pass() -> None:
     made = crossroads(1, "two signs", each=1)
-    world = World([made])
+    world = WorldBatch([made])
     first: dict[str, int] = {}
     for k in range(700):
         step(world)
@@ -222,7 +226,7 @@ def test_who_comes_from_the_stop_sign_lets_the_others_pass() -> None:
 
 
 def one_lane(states: list[int] | None, sign: bool = False, crosswalk: bool = False, **values: object) -> Scenario:
-    """A motorist 150 m before a line at x = 200, and what holds there."""
+    """A traffic vehicle 150 m before a line at x = 200, and what holds there."""
     lanes = (straight_lane("in", (0, 0), (200, 0), successors=("out",)), straight_lane("out", (200, 0), (900, 0)))
     stop = StopLine("line", line((200, -1.75), (200, 1.75)), ("in", "out"))
     walk = (line((203, -6), (206, -6), (206, 6), (203, 6)),) if crosswalk else ()
@@ -230,12 +234,12 @@ def one_lane(states: list[int] | None, sign: bool = False, crosswalk: bool = Fal
     light = Signal("light", np.array([200, 3, 5], np.float32), np.array(states or [0], np.int8), ("out",))
     tracks = [moving("m", x=50.0, speed=14.0), *values.pop("others", [])]  # type: ignore[misc]
     scripts = values.pop("scripts", ())
-    made = traffic(road_map, tracks, [Motorist("m", 14.0)], signals=(light,) if states else ())
-    return Scenario(made.scene, Goal(4000.0, 60.0), tuple(scripts), motorists=made.motorists)  # type: ignore[arg-type]
+    made = traffic(road_map, tracks, [TrafficVehicle("m", 14.0)], signals=(light,) if states else ())
+    return Scenario(made.scene, Goal(4000.0, 60.0), tuple(scripts), traffic_vehicles=made.traffic_vehicles)  # type: ignore[arg-type]
 
 
 def fronts(made: Scenario, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    world = World([made])
+    world = WorldBatch([made])
     rows = []
     for _ in range(steps):
         step(world)
@@ -268,7 +272,7 @@ def test_a_stop_sign_is_stopped_at() -> None:
 
 
 def walker(start: float, speed: float) -> dict[str, object]:
-    """Somebody who walks over the crosswalk once the motorist is near."""
+    """Somebody who walks over the crosswalk once the traffic vehicle is near."""
     track = moving("p", x=204.5, y=start, speed=speed, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
     script = Script("p", line((204.5, start), (204.5, 9.0)), speed)
     return {"others": [type(track)(**{**track.__dict__, "category": Category.PEDESTRIAN})], "scripts": (script,)}
@@ -276,7 +280,7 @@ def walker(start: float, speed: float) -> dict[str, object]:
 
 def test_people_on_a_crosswalk_are_let_pass() -> None:
     made = one_lane(None, crosswalk=True, **walker(-16.0, 1.2))
-    world = World([made])
+    world = WorldBatch([made])
     slowest = np.inf
     for _ in range(400):
         step(world)
@@ -300,7 +304,7 @@ def test_bends_are_taken_at_their_speed() -> None:
         type(straight_lane("x", (0, 0), (1, 0)))("bend", bend, np.full(30, 3.5, np.float32), successors=("out",)),
         straight_lane("out", (220, 20), (220, 500)),
     )
-    world = World([traffic(RoadMap(lanes=lanes), [moving("m", x=20.0, speed=20.0)], [Motorist("m", 20.0)])])
+    world = WorldBatch([traffic(RoadMap(lanes=lanes), [moving("m", x=20.0, speed=20.0)], [TrafficVehicle("m", 20.0)])])
     fastest, hardest = 0.0, 0.0
     for _ in range(250):
         before = speeds(world)[0]
@@ -313,13 +317,15 @@ def test_bends_are_taken_at_their_speed() -> None:
     assert speeds(world)[0] > 12.0
 
 
-def test_motorists_see_the_ego_props_and_people() -> None:
+def test_traffic_vehicles_see_the_ego_props_and_people() -> None:
     tracks = [moving(f"m{k}", x=20.0, y=3.5 * k, speed=15.0, steps=400) for k in range(3)]
     person = moving("p", x=150.0, y=7.5, speed=0.0, steps=400, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN)
     road_map = highway(3)
-    motorists = [Motorist(f"m{k}", 15.0, changes_lanes=False) for k in range(3)]
+    traffic_vehicles = [TrafficVehicle(f"m{k}", 15.0, changes_lanes=False) for k in range(3)]
     ego = moving("ego", x=150.0, y=0.3, speed=0.0, steps=400)
-    world = World([traffic(road_map, [*tracks, person], motorists, ego=ego, props=(cone("c", 150.0, 3.0),))])
+    world = WorldBatch(
+        [traffic(road_map, [*tracks, person], traffic_vehicles, ego=ego, props=(cone("c", 150.0, 3.0),))]
+    )
     step(world, 300)
     front = world.agent_pose[0, :3, 0] + 0.5 * LENGTH
     assert speeds(world)[:3] == pytest.approx(0.0, abs=0.05)
@@ -329,7 +335,7 @@ def test_motorists_see_the_ego_props_and_people() -> None:
 def test_turns_are_decided_by_the_seed() -> None:
     def ends(seed: int) -> tuple[float, float]:
         made = crossroads(seed, "none", each=1)
-        world = World([made])
+        world = WorldBatch([made])
         last = {}
         for _ in range(700):
             step(world)
@@ -340,7 +346,7 @@ def test_turns_are_decided_by_the_seed() -> None:
     assert len({ends(seed) for seed in range(8)}) == 3  # straight on, left and right
 
 
-def digest_of(world: World, steps: int) -> str:
+def digest_of(world: WorldBatch, steps: int) -> str:
     total = hashlib.sha256()
     rng = np.random.default_rng(0)
     controls = rng.normal(0.0, 1.0, (steps, 2)) * [1.0, 0.002]
@@ -356,15 +362,15 @@ def crowded() -> Scenario:
     tracks = [
         moving(f"m{k}", x=30.0 + 9.0 * k, y=3.5 * int(rng.integers(3)), speed=rng.uniform(10, 25)) for k in range(30)
     ]
-    motorists = [Motorist(t.id, float(rng.uniform(12, 28)), seed=k) for k, t in enumerate(tracks)]
-    return traffic(highway(3), tracks, motorists, ego=moving("ego", x=20.0, y=3.5, speed=15.0))
+    traffic_vehicles = [TrafficVehicle(t.id, float(rng.uniform(12, 28)), seed=k) for k, t in enumerate(tracks)]
+    return traffic(highway(3), tracks, traffic_vehicles, ego=moving("ego", x=20.0, y=3.5, speed=15.0))
 
 
 def test_traffic_is_the_same_in_any_batch_and_after_a_restore() -> None:
     made = crowded()
-    alone = digest_of(World([made]), 150)
-    assert digest_of(World([made, crossroads(0, "signals"), crowded()]), 150) == alone
-    world = World([made])
+    alone = digest_of(WorldBatch([made]), 150)
+    assert digest_of(WorldBatch([made, crossroads(0, "signals"), crowded()]), 150) == alone
+    world = WorldBatch([made])
     saved = world.snapshot()
     digest_of(world, 40)
     world.restore(saved)
@@ -376,7 +382,7 @@ def test_traffic_is_the_same_in_any_batch_and_after_a_restore() -> None:
 
 @pytest.mark.slow
 def test_traffic_is_the_same_in_another_process_with_other_threads() -> None:
-    code = "import test_traffic as t; print(t.digest_of(t.World([t.crowded()] * 3), 100))"
+    code = "import test_traffic as t; print(t.digest_of(t.WorldBatch([t.crowded()] * 3), 100))"
     here = Path(__file__).parent
     runs = []
     for threads in ("1", "4"):
@@ -384,24 +390,24 @@ def test_traffic_is_the_same_in_another_process_with_other_threads() -> None:
         env = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(paths)}
         runs.append(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True))
     digests = {run.stdout.strip() for run in runs}
-    assert digests == {digest_of(World([crowded()] * 3), 100)}
+    assert digests == {digest_of(WorldBatch([crowded()] * 3), 100)}
 
 
-def test_what_a_motorist_cannot_be_is_said() -> None:
+def test_what_a_traffic_vehicle_cannot_be_is_said() -> None:
     track = moving("m", x=10.0, y=300.0)
-    with pytest.raises(InputError, match=r"motorist 'm' starts 4 m or more from any lane"):
-        World([traffic(highway(1), [track], [Motorist("m")])])
+    with pytest.raises(InputError, match=r"traffic vehicle 'm' starts 4 m or more from any lane"):
+        WorldBatch([traffic(highway(1), [track], [TrafficVehicle("m")])])
     with pytest.raises(InputError, match="there is no lane 'moon'"):
-        World([traffic(highway(1), [track], [Motorist("m", lane_id="moon")])])
+        WorldBatch([traffic(highway(1), [track], [TrafficVehicle("m", lane_id="moon")])])
     late = type(track)(**{**track.__dict__, "valid": np.arange(60) > 3})
     with pytest.raises(InputError, match="is not there at the first step"):
-        World([traffic(highway(1), [late], [Motorist("m")])])
-    with pytest.raises(InputError, match="motorist for unknown actor 'x'"):
-        traffic(highway(1), [track], [Motorist("x")])
+        WorldBatch([traffic(highway(1), [late], [TrafficVehicle("m")])])
+    with pytest.raises(InputError, match="traffic vehicle for unknown actor 'x'"):
+        traffic(highway(1), [track], [TrafficVehicle("x")])
     with pytest.raises(InputError, match="which has a part already"):
-        traffic(highway(1), [track], [Motorist("m"), Motorist("m")])
+        traffic(highway(1), [track], [TrafficVehicle("m"), TrafficVehicle("m")])
     with pytest.raises(InputError, match="wanted_speed is 0"):
-        Motorist("m", 0.0)
+        TrafficVehicle("m", 0.0)
 
 
 def test_tracks_that_come_late_and_go_early_are_met_as_long_as_they_are_there() -> None:
@@ -409,7 +415,7 @@ def test_tracks_that_come_late_and_go_early_are_met_as_long_as_they_are_there() 
     late = type(late)(**{**late.__dict__, "valid": (np.arange(400) >= 20) & (np.arange(400) < 200)})
     tracks = [moving("m", x=60.0, speed=10.0, steps=400), late]
     ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=400)
-    world = World([traffic(highway(1), tracks, [Motorist("m", 10.0)], ego=ego)])
+    world = WorldBatch([traffic(highway(1), tracks, [TrafficVehicle("m", 10.0)], ego=ego)])
     step(world, 15)
     assert speeds(world)[0] == pytest.approx(10.0, abs=1e-3)
     step(world, 180)

@@ -17,11 +17,11 @@ from alpamayo.training.patches import label_patches, visible_ids
 from alpamayo.training.samples import load_samples
 from alpamayo.training.shards import LABEL_EVERY, Shard, compress
 from alpamayo_scenarios.families import make_scenario
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+from alpamayo_sim.datatypes.rig import default_rig
+from alpamayo_sim.datatypes.scene import Category
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
-from alpamayo_sim.rig import default_rig
-from alpamayo_sim.scene import Category
 from alpamayo_sim.sensors import CameraRenderer
 from alpamayo_vla_model import action_space, checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
@@ -250,7 +250,7 @@ def test_rigs_vary_a_little() -> None:
 
 def test_patches_know_what_they_show() -> None:
     scenario = make_scenario("debris", 5)
-    world, rig = World([scenario]), default_rig(160, 96)
+    world, rig = WorldBatch([scenario]), default_rig(160, 96)
     truth = world.truth(0)
     images = CameraRenderer(scenario.scene, rig).render(truth.ego_pose, truth.agents, truth.signals)
     table = label_patches(images, truth)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alpamayo_sim.driver import Agents, Truth
-from alpamayo_sim.scene import Category, Lane, Prop, Provenance, RoadMap, Route, Scene, Track
+from alpamayo_sim.datatypes.observation import Agents, GroundTruth
+from alpamayo_sim.datatypes.scene import Category, Lane, Prop, Provenance, RoadMap, Route, Scene, Track
 
 LENGTH = 400.0
 SIZE = (4.8, 2.0, 1.6)
@@ -96,7 +96,7 @@ def truth(world, step=0):
     )
     pose = np.array([*ego.position[step, :2], ego.heading[step]], np.float32)
     speed = float(np.hypot(*ego.velocity[step]))
-    return Truth(world, step, pose, speed, ego.size, agents, np.zeros(0, np.int8))
+    return GroundTruth(world, step, pose, speed, ego.size, agents, np.zeros(0, np.int8))
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from alpamayo.validator import rss
+from alpamayo.metrics import rss
 from alpamayo.validator.contacts import BEHIND, CLEARANCE, REAR_AXLE
-from alpamayo.validator.rules.responsibility import FURTHEST, _sideways_of_one
-from alpamayo.validator.rules.responsibility import STANDS as RSS_STANDS
+from alpamayo.validator.rules.rss import FURTHEST, _sideways_of_one
+from alpamayo.validator.rules.rss import STANDS as RSS_STANDS
 from alpamayo.validator.rules.time_to_collision import HORIZON, SPACING, STANDS
 from alpamayo_sim.geometry import box_distance, box_separation
 

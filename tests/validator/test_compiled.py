@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alpamayo.validator import DrivableField, Situation, Traffic
+from alpamayo.guard.pdm import pdm_score
+from alpamayo.validator import AgentTrajectories, DrivableArea, MotionBatch
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.judge import CORE_RULES, judge
-from alpamayo.validator.lane_field import LaneField, lane_field, route_field
 from alpamayo.validator.packed import ego_boxes, others
-from alpamayo.validator.pdm import pdm_score
-from alpamayo.validator.rules import progress, responsibility, time_to_collision
-from alpamayo.validator.situation import oriented
+from alpamayo.validator.rules import progress, time_to_collision
+from alpamayo.validator.rules import rss as responsibility
 from alpamayo_scenarios.families import make_scenario
-from alpamayo_sim.geometry import box_corners
-from alpamayo_sim.map_index import HEADING_COST, MapIndex
+from alpamayo_sim.geometry import box_corners, oriented
+from alpamayo_sim.map.index import HEADING_COST, MapIndex
+from alpamayo_sim.map.lane_lookup import LaneLookup, lane_lookup, route_lookup
 
 from . import reference
 
@@ -44,7 +44,7 @@ def crowd(seed, motions=12, count=24, steps=65):
     theirs[~valid] = 0.0
     scene = make_scenario("cut-in", 0).scene
     index = MapIndex(scene.road_map)
-    traffic = Traffic(
+    traffic = AgentTrajectories(
         ids=tuple(f"a{i}" for i in range(count)),
         category=np.ones(count, np.int8),
         pose=theirs,
@@ -52,10 +52,10 @@ def crowd(seed, motions=12, count=24, steps=65):
         size=rng.uniform([0.4, 0.4], [8.0, 2.6], (count, 2)),
         valid=valid,
     )
-    return Situation(
+    return MotionBatch(
         scene=scene,
         index=index,
-        area=DrivableField(index),
+        area=DrivableArea(index),
         times=0.1 * np.arange(steps),
         pose=pose,
         speed=speed,
@@ -210,9 +210,9 @@ def test_fields_are_the_index():
         xy = path[rng.integers(0, len(path), 4000)] + rng.normal(0, 12, (4000, 2))
         xy[:20] += 500.0  # off the grid
         heading = rng.uniform(-9, 9, len(xy))
-        assert np.abs(DrivableField(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
+        assert np.abs(DrivableArea(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
         for headings in (heading, None):
-            ours, theirs = lane_field(index).match(xy, headings), index.nearest_lane(xy, headings)
+            ours, theirs = lane_lookup(index).match(xy, headings), index.nearest_lane(xy, headings)
             turns = 0.0 if headings is None else np.cos(heading - ours.heading) - np.cos(heading - theirs.heading)
             assert np.abs(ours.distance - theirs.distance - HEADING_COST * turns).max() < 1e-9
             same = ours.index == theirs.index  # lanes that part from one point are equally near before it
@@ -227,7 +227,7 @@ def test_few_questions_and_then_many_have_the_same_answers():
     xy = scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (3000, 2))
     heading = rng.uniform(-np.pi, np.pi, len(xy))
     index = MapIndex(scene.road_map)
-    lanes, area, few = LaneField(index), DrivableField(index), slice(0, 60)
+    lanes, area, few = LaneLookup(index), DrivableArea(index), slice(0, 60)
     asked = lanes.match(xy[few], heading[few]), area.margin(xy[few])
     whole = lanes.match(xy, heading), area.margin(xy)
     again = lanes.match(xy[few], heading[few]), area.margin(xy[few])
@@ -242,7 +242,7 @@ def test_few_questions_and_then_many_have_the_same_answers():
 
 def test_few_and_many_questions_in_turn_take_no_more_room():
     scene, rng = make_scenario("red-light-runner", 0).scene, np.random.default_rng(0)
-    lanes = LaneField(MapIndex(scene.road_map))
+    lanes = LaneLookup(MapIndex(scene.road_map))
     few, many = (scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (count, 2)) for count in (60, 3000))
     taken = []
     for _ in range(4):
@@ -258,7 +258,7 @@ def test_route_field_is_the_projection():
     scene, rng = make_scenario("cut-in", 3).scene, np.random.default_rng(0)
     xy = scene.route.path[rng.integers(0, len(scene.route.path), 500), :2] + rng.normal(0, 5, (500, 2))
     s, offset = project(scene.route.path, xy)
-    match = route_field(scene.route).match(xy)
+    match = route_lookup(scene.route).match(xy)
     assert np.abs(np.abs(match.offset) - np.abs(offset)).max() < 1e-6
     assert np.median(np.abs(match.s - s)) < 1e-6
 
@@ -290,7 +290,7 @@ def test_whoever_is_in_the_way_on_the_route(seed):
     path, traffic, last = situation.scene.route.path[:, :2].astype(np.float64), situation.traffic, 64
     on_route = path[rng.integers(0, len(path), 40)] + rng.normal(0, [[1.5], [30.0], [1e4], [1e9]] * 10, (40, 2))
     traffic.pose[:, last, :2], traffic.pose[:, 0, :2] = on_route, on_route - rng.uniform(0, 20, (40, 1))
-    field, start = route_field(situation.scene.route), rng.uniform(0, 60)
+    field, start = route_lookup(situation.scene.route), rng.uniform(0, 60)
     at_end, now = (field.match(traffic.pose[:, t, :2]) for t in (last, 0))
     there = traffic.valid[:, last] & traffic.valid[:, 0] & (now.s > start)
     there &= at_end.distance < 0.5 * (situation.size[1] + traffic.size[:, 1])
@@ -303,8 +303,8 @@ def test_places_out_of_this_world_are_far_and_no_more():
     scene = make_scenario("cut-in", 0).scene
     index = MapIndex(scene.road_map)
     xy = np.array([[1e12, 0.0], [0.0, -1e12], [3e9, 3e9], [-5e9, 1.0], [1e15, 1e15]])
-    assert np.allclose(DrivableField(index).margin(xy), index.drivable_margin(xy))
-    assert np.allclose(lane_field(index).match(xy).distance, index.nearest_lane(xy).distance)
+    assert np.allclose(DrivableArea(index).margin(xy), index.drivable_margin(xy))
+    assert np.allclose(lane_lookup(index).match(xy).distance, index.nearest_lane(xy).distance)
 
 
 @pytest.mark.parametrize("family", ["cut-in", "red-light-runner"])
@@ -318,6 +318,6 @@ def test_first_step_outside_of_the_road(family):
     for floor in (0.0, -0.3, -2.0):
         outside = index.drivable_margin(box_corners(pose, size).reshape(-1, 2)).reshape(200, 65, 4).min(axis=2) < floor
         expected = np.where(outside.any(axis=1), outside.argmax(axis=1), -1)
-        assert np.array_equal(DrivableField(index).first_outside(boxes, size, floor), expected)
+        assert np.array_equal(DrivableArea(index).first_outside(boxes, size, floor), expected)
         assert (expected > 0).any()
     assert (expected == -1).any()

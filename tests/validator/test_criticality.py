@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.validator import criticality
+from alpamayo.metrics import criticality
 
 
 @given(st.floats(0.5, 80), st.floats(0, 30), st.floats(0, 30), st.floats(-6, 3), st.floats(-6, 3))

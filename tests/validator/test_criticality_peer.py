@@ -8,7 +8,7 @@ wrong is not held here but told in docs/validator/differences.md. Tolerances com
 import numpy as np
 import pytest
 
-from alpamayo.validator import criticality
+from alpamayo.metrics import criticality
 
 DT, STEPS = 0.1, 80
 BOX = np.array([4.0, 2.0])

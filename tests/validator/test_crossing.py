@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.validator import RULES, rss, score_plans
-from alpamayo.validator.rules.crossing import crossing, rss_intersection
-from alpamayo.validator.rules.staleness import sensor_staleness
-from alpamayo_sim.scene import Category
+from alpamayo.metrics import rss
+from alpamayo.validator import RULES, score_plans
+from alpamayo.validator.rules.rss_intersection import crossing, rss_intersection
+from alpamayo.validator.rules.sensor_staleness import sensor_staleness
+from alpamayo_sim.datatypes.scene import Category
 
 RULE = {"rss_intersection": (rss_intersection, "m")}
 
@@ -109,7 +110,7 @@ def test_staleness():
 
 def test_a_reasoning_may_only_name_what_its_cameras_show(make):
     from alpamayo.validator import reasoning
-    from alpamayo_sim.rig import Rig, default_rig
+    from alpamayo_sim.datatypes.rig import Rig, default_rig
 
     world = make.scene(make.track("ahead", 30.0, 0.0), make.track("behind", -20.0, 0.0), make.track("far", 90.0, 0.0))
     truth, rig, rows = make.truth(world), default_rig(), np.arange(3)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from validator_episodes import episode_of
 
-from alpamayo.drivers import PREVENTERS
-from alpamayo.evidence import odd
-from alpamayo.evidence.record import HARD
-from alpamayo.validator import RULES, criticality, score_episode, scores, statistics
+from alpamayo.drivers.registry import PREVENTERS
+from alpamayo.evaluation import odd_coverage as odd
+from alpamayo.evaluation import statistics
+from alpamayo.evaluation.run_record import HARD
+from alpamayo.metrics import criticality
+from alpamayo.validator import RULES, score_episode, scores
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "validator").glob("*.md")}

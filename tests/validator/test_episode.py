@@ -8,10 +8,10 @@ from validator_episodes import KEEP, episode_of
 
 from alpamayo.validator import reasoning, score_episode, scores
 from alpamayo.validator.rules.extended_comfort import extended_comfort
-from alpamayo_sim.driver import Agents
+from alpamayo_sim.datatypes.observation import Agents
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
-from alpamayo_sim.scene import Category
 
 
 def test_an_uneventful_drive(make):

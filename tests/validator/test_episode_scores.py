@@ -7,9 +7,9 @@ import pytest
 from validator_episodes import episode_of
 
 from alpamayo.validator import RULES, Rated, episode_scores, score_episode, verdict_from_json
+from alpamayo_sim.datatypes.scenario import Goal
+from alpamayo_sim.datatypes.scene import Category, Signal, SignalState, StopLine
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Goal
-from alpamayo_sim.scene import Category, Signal, SignalState, StopLine
 
 
 def log_of(make, world, **kwargs):

@@ -9,21 +9,23 @@ import pytest
 from rich.console import Console
 from validator_episodes import episode_of
 
-from alpamayo import evidence
 from alpamayo.cli import _lacks
 from alpamayo.episode import load_episode, save_episode
-from alpamayo.evaluation import console as evaluation_console
-from alpamayo.evidence import collection, manifest, odd, preventability
-from alpamayo.evidence import console as evidence_console
-from alpamayo.evidence import figures as evidence_figures
-from alpamayo.evidence.console import narrow_table
-from alpamayo.evidence.guard import guard_figures
-from alpamayo.report.page import report_data
+from alpamayo.evaluation import figures as evidence_figures
+from alpamayo.evaluation import manifest, preventability
+from alpamayo.evaluation import odd_coverage as odd
+from alpamayo.evaluation import rescoring as collection
+from alpamayo.evaluation import validation as evidence
+from alpamayo.evaluation.guard_figures import guard_figures
+from alpamayo.report import console as evaluation_console
+from alpamayo.report import evidence_console as evidence_console
+from alpamayo.report.episode_page import report_data
+from alpamayo.report.evidence_console import narrow_table
 from alpamayo.runs import write_run
 from alpamayo.validator import score_episode
 from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.datatypes.scene import Environment
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import Environment
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from alpamayo.validator.forecast import LaneForecaster
-from alpamayo_sim.driver import Agents
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Category, Lane, RoadMap
+from alpamayo_sim.datatypes.observation import Agents
+from alpamayo_sim.datatypes.scene import Category, Lane, RoadMap
+from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.prediction.lane_following import LaneForecaster
 
 RADIUS = 80.0
 

@@ -6,13 +6,13 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.validator import DrivableField, grid
-from alpamayo.validator.lane_field import LaneField
-from alpamayo.validator.situation import oriented
+from alpamayo.validator import DrivableArea
 from alpamayo_datasets import open_log
-from alpamayo_sim.geometry import box_corners, box_distance, box_separation, segment_gap
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Lane, RoadMap
+from alpamayo_sim.datatypes.scene import Lane, RoadMap
+from alpamayo_sim.geometry import box_corners, box_distance, box_separation, oriented, segment_gap
+from alpamayo_sim.map import segment_grid as grid
+from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.map.lane_lookup import LaneLookup
 
 
 def random_boxes(rng, n, spread):
@@ -72,12 +72,12 @@ def test_margin_of_the_field_is_the_index(make):
     )
     index = MapIndex(RoadMap(drivable_areas=(make.line(*rough), make.line((-60, -4), (60, -4), (60, 4), (-60, 4)))))
     xy = rng.uniform(-80, 80, (20000, 2))
-    assert np.abs(DrivableField(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
+    assert np.abs(DrivableArea(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
 
 
 def margins_agree(index, xy, boxes, size):
     """The field says of points and boxes what the index says of points, whichever cells are known before."""
-    field, corners = DrivableField(index), box_corners(boxes, size)
+    field, corners = DrivableArea(index), box_corners(boxes, size)
     expected = index.drivable_margin(xy)
     assert np.abs(field.margin(xy) - expected).max() < 1e-9
     least = index.drivable_margin(corners.reshape(-1, 2)).reshape(*corners.shape[:-1]).min(axis=-1)
@@ -87,7 +87,7 @@ def margins_agree(index, xy, boxes, size):
     for floor in (0.0, -0.3, -5.0):
         outside = least < floor
         first = np.where(outside.any(axis=1), outside.argmax(axis=1), -1)
-        assert np.array_equal(DrivableField(index).first_outside(poses, size, floor), first)
+        assert np.array_equal(DrivableArea(index).first_outside(poses, size, floor), first)
         assert np.array_equal(field.first_outside(poses, size, floor), first)
     return expected
 
@@ -148,5 +148,5 @@ def test_margin_where_very_many_borders_are_equally_near(make, monkeypatch):
     margin = margins_agree(index, rng.normal(0, 8.0, (4000, 2)), boxes, np.array([4.8, 2.0]))
     assert margin.max() > 19.0
     assert margin.min() < 0.0
-    field = LaneField(MapIndex(RoadMap(lanes=(Lane("ring", make.line(*ring, ring[0]), np.ones(301, np.float32)),))))
+    field = LaneLookup(MapIndex(RoadMap(lanes=(Lane("ring", make.line(*ring, ring[0]), np.ones(301, np.float32)),))))
     assert np.allclose(field.match(np.zeros((1, 2))).distance, index.drivable_margin(np.zeros((1, 2))))

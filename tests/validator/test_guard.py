@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo.guard import FALLBACK, Guard
-from alpamayo.validator.danger import Motions, braked, danger
+from alpamayo.guard.guard import FALLBACK, Guard
+from alpamayo.guard.outcomes import Motions, braked, danger
+from alpamayo.validator.motions import plans_in_world
 from alpamayo.validator.packed import packed_others
-from alpamayo.validator.situation import plans_in_world
-from alpamayo_sim.driver import Decision
+from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.scene import Category, Lane, RoadMap, Route
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import Category, Lane, RoadMap, Route
 
 PERSON = {"category": Category.PEDESTRIAN, "size": (0.5, 0.5, 1.7)}
 
@@ -278,7 +278,7 @@ def test_braking_follows_the_path_and_stops_in_v_squared_over_2a(make):
 def test_progress_lost_is_what_the_drivers_choices_would_have_gone_further(make):
     from types import SimpleNamespace
 
-    from alpamayo.evidence.guard import progress_lost
+    from alpamayo.evaluation.guard_figures import progress_lost
 
     plans = np.stack([np.stack([make.plan(10.0), make.plan(6.0)]) for _ in range(3)])
     executed = np.stack([make.plan(10.0), make.plan(4.0), make.plan(2.0)])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from alpamayo.validator import score_plans
-from alpamayo.validator.lane_field import LaneField
 from alpamayo_scenarios.families import make_scenario
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Lane, RoadMap, Signal, SignalState, StopLine
+from alpamayo_sim.datatypes.scene import Lane, RoadMap, Signal, SignalState, StopLine
+from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.map.lane_lookup import LaneLookup
 
 
 def rule(make, world, plan, name, **kwargs):
@@ -33,7 +33,7 @@ def test_the_field_finds_the_lanes_of_the_index(family):
     points = np.concatenate([lane.centreline[:, :2] for lane in road_map.lanes]).astype(float)
     xy = points[rng.integers(0, len(points), 3000)] + rng.normal(0, 4.0, (3000, 2))
     heading = rng.uniform(-7, 7, 3000)
-    ours, theirs = LaneField(index).match(xy, heading), index.nearest_lane(xy, heading)
+    ours, theirs = LaneLookup(index).match(xy, heading), index.nearest_lane(xy, heading)
     same = ours.index == theirs.index
     assert np.mean(same) > 0.999  # equal costs but for the last bit may go either way
     for name in ("s", "offset", "heading", "distance"):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alpamayo.minimal_risk import JERK, StopPlanner, swerves
-from alpamayo_sim.driver import PLAN_DT
+from alpamayo.guard.minimal_risk import JERK, StopPlanner, swerves
+from alpamayo_sim.datatypes.decision import PLAN_DT
 
 GRIP = 8.0
 FREE = np.full(65, np.inf)

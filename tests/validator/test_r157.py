@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.drivers import PREVENTERS, guarded_by_default, make_driver
-from alpamayo.validator.r157 import R157_DRIVERS, Others, critical_fuzzy, proactive_fuzzy
-from alpamayo_sim.driver import Observation
+from alpamayo.drivers.r157 import R157_DRIVERS, Others, critical_fuzzy, proactive_fuzzy
+from alpamayo.drivers.registry import PREVENTERS, guarded_by_default, make_driver
+from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.errors import InputError
 
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from alpamayo.validator import rss
+from alpamayo.metrics import rss
 from alpamayo_sim.errors import InputError
 
 with warnings.catch_warnings():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from alpamayo.validator import CORE_RULES, RULES, score_plans, verdict_from_json
-from alpamayo.validator.situation import Traffic
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import Category
+from alpamayo_sim.prediction.trajectories import AgentTrajectories
 
 
 def rule(make, world, plan, name, **kwargs):
@@ -131,7 +131,7 @@ def test_absent_rows_do_not_collide(make):
     """Padding of an absent track lies at the origin, where the ego is (WOD issue 701)."""
     world = make.scene()
     steps = 65
-    traffic = Traffic(
+    traffic = AgentTrajectories(
         ids=("padded",),
         category=np.array([1], np.int8),
         pose=np.zeros((1, steps, 3)),

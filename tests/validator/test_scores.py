@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alpamayo.evaluation import statistics
 from alpamayo.validator import scores
 from alpamayo_sim.errors import InputError
 
@@ -119,10 +120,10 @@ def test_alpasim_scene_score():
 
 
 def test_kilometres_per_incident_are_defined_without_incidents():
-    none = scores.kilometres_per_incident(12.0, 0)
+    none = statistics.kilometres_per_incident(12.0, 0)
     assert none.value == none.high == np.inf
     assert none.low == pytest.approx(12.0 / -np.log(0.025))
-    some = scores.kilometres_per_incident(12.0, 3)
+    some = statistics.kilometres_per_incident(12.0, 3)
     assert some.low < some.value == 4.0 < some.high
 
 

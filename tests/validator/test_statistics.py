@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from alpamayo.validator import statistics
+from alpamayo.evaluation import statistics
 from alpamayo_sim.errors import InputError
 
 

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from alpamayo.validator import stl
+from alpamayo.metrics import stl
 from alpamayo_sim.errors import InputError
 
 with warnings.catch_warnings():

@@ -11,11 +11,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from alpamayo_sim.driver import Driver, Observation
+from alpamayo_sim.datatypes.driver import Driver
+from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+from alpamayo_sim.datatypes.rig import default_rig
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
-from alpamayo_sim.rig import default_rig
-from alpamayo_sim.scene import Category
 from alpamayo_vla_model import action_space, checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.driver import TinyDriver, density_weights, load_driver

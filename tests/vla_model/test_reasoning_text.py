@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
-from alpamayo_sim.scene import Category
 from alpamayo_vla_model import AlpamayoConfig, decoding
 from alpamayo_vla_model import reasoning_text as words
 from alpamayo_vla_model.nemotron import NemotronModel

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from alpamayo_sim.driver import HISTORY_STEPS, PLAN_DT, ROUTE_POINTS, ROUTE_SPACING, CameraFrames, Observation
+from alpamayo_sim.datatypes.decision import PLAN_DT
+from alpamayo_sim.datatypes.observation import HISTORY_STEPS, ROUTE_POINTS, ROUTE_SPACING, CameraFrames, Observation
+from alpamayo_sim.datatypes.rig import Rig, default_rig
 from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.rig import Rig, default_rig
 from alpamayo_vla_model.nemotron import NemotronConfig
 from alpamayo_vla_model.reasoning_text import VOCABULARY
 

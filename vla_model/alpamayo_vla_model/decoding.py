@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from alpamayo_vla_model.nemotron import NemotronModel
-from alpamayo_vla_model.nemotron.drafting import Drafter, MTPDrafter, Recall
-from alpamayo_vla_model.nemotron.generation import Engine, Request
-from alpamayo_vla_model.nemotron.grammar import Grammar, Vocabulary
+from alpamayo_vla_model.nemotron.inference.drafting import Drafter, MTPDrafter, Recall
+from alpamayo_vla_model.nemotron.inference.engine import Engine, Request
+from alpamayo_vla_model.nemotron.inference.grammar import Grammar, Vocabulary
 from alpamayo_vla_model.reasoning_text import GRAMMAR, MAX_TOKENS, PAD, REASON, SPECIAL, TOKEN, VOCABULARY
 
 

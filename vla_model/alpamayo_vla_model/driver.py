@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from alpamayo_sim.driver import PLAN_STEPS, Decision, Driver, Needs, Observation
+from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
+from alpamayo_sim.datatypes.driver import Driver, Needs
+from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scene import Scene
 from alpamayo_vla_model.reasoning_text import parse
 
 if TYPE_CHECKING:

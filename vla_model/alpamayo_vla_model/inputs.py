@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from alpamayo_sim.driver import Observation
+from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.reasoning_text import encode_navigation
 from alpamayo_vla_model.vision import RigTensors

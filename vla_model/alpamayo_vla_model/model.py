@@ -14,7 +14,7 @@ from alpamayo_vla_model.decoding import Decoded, speak
 from alpamayo_vla_model.expert import ActionExpert, Memory
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.nemotron import NemotronModel
-from alpamayo_vla_model.nemotron.training import load_balancing_loss, record_routing
+from alpamayo_vla_model.nemotron.training.losses import load_balancing_loss, record_routing
 from alpamayo_vla_model.patch_labels import PatchHead, PatchLabels, patch_loss
 from alpamayo_vla_model.reasoning_text import PAD, PLAN, REASON, TOKEN
 from alpamayo_vla_model.tokens import EgoTokens

@@ -19,9 +19,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
-from alpamayo_sim.scene import Category
 
 MAX_COMPONENTS = 3
 DISTANCES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 23, 26, 30, 34, 38, 43, 50, 58, 67, 80, 100)  # m

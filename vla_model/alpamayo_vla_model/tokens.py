@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from alpamayo_sim.driver import HISTORY_STEPS, ROUTE_POINTS
+from alpamayo_sim.datatypes.observation import HISTORY_STEPS, ROUTE_POINTS
 from alpamayo_vla_model.inputs import Inputs
 
 HISTORY_GROUP = 4  # poses a token

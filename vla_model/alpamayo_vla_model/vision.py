@@ -16,8 +16,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.rig import Rig
 
 PATCH = 16  # pixels a side
 OCTAVES = 4

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.model import MoE
-from alpamayo_vla_model.nemotron.training import next_token_loss, record_routing, update_router_bias
+from alpamayo_vla_model.nemotron.training.losses import next_token_loss, record_routing, update_router_bias
 
 RESULTS = Path(__file__).parent / "results.csv"
 WIDE = NemotronConfig(

@@ -17,9 +17,9 @@ import torch
 import transformers
 from record import interleaved, write
 
-from alpamayo_kernels import fused_step
+from alpamayo_kernels import cpu_step as fused_step
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.weight_only import store_weights
+from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 
 RESULTS = Path(__file__).parent / "results.csv"
 STEPS = 16

@@ -24,14 +24,16 @@ from record import write
 from torch import Tensor
 
 import alpamayo
-from alpamayo_sim.driver import Decision, Observation
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_vla_model import Inputs, TinyDriver, load_driver
 from alpamayo_vla_model.decoding import reasoning_grammar
-from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel, fused
-from alpamayo_vla_model.nemotron.drafting import Drafter, MTPDrafter, Recall
-from alpamayo_vla_model.nemotron.generation import Engine, Request, Result
-from alpamayo_vla_model.nemotron.training import mtp_loss, next_token_loss
+from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.inference import cpu_compiled as fused
+from alpamayo_vla_model.nemotron.inference.drafting import Drafter, MTPDrafter, Recall
+from alpamayo_vla_model.nemotron.inference.engine import Engine, Request, Result
+from alpamayo_vla_model.nemotron.training.losses import mtp_loss, next_token_loss
 from alpamayo_vla_model.reasoning_text import MAX_TOKENS, PAD, REASON, SPECIAL, TOKEN, VOCABULARY
 
 RESULTS = Path(__file__).parent / "results.csv"

@@ -1,1 +1,1 @@
-"""The rules: each takes a ``Situation`` and gives a ``RuleResult``."""
+"""The rules: each takes a ``MotionBatch`` and gives a ``RuleResult``."""

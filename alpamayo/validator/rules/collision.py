@@ -4,10 +4,10 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.validator.contacts import CLEARANCE, ContactKind, Contacts, clearance, contacts
-from alpamayo.validator.places import places
-from alpamayo.validator.situation import Situation, is_static
+from alpamayo.validator.lane_occupancy import lane_occupancy
+from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.verdict import Reasons, RuleResult
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.scene import Category, is_static
 
 Array = np.ndarray
 STATIC_VALUE = 0.5
@@ -20,7 +20,7 @@ HOW = {
 }
 
 
-def at_fault_collision(situation: Situation) -> RuleResult:
+def at_fault_collision(situation: MotionBatch) -> RuleResult:
     """No contact that the ego is to blame for: 1, 0 with a road user, 0.5 with a prop (NAVSIM's NC).
 
     At fault are contacts of the ego's front, with someone who stands, and of its side while it reaches over its
@@ -42,7 +42,7 @@ def at_fault_collision(situation: Situation) -> RuleResult:
     )
 
 
-def blameless(situation: Situation) -> Float64[Array, " k"]:
+def blameless(situation: MotionBatch) -> Float64[Array, " k"]:
     """The value of ``at_fault_collision``."""
     touched, fault = situation.shared(contacts), situation.shared(at_fault)
     static = is_static(situation.traffic.category)
@@ -51,7 +51,7 @@ def blameless(situation: Situation) -> Float64[Array, " k"]:
     return value
 
 
-def at_fault(situation: Situation) -> Bool[Array, " n"]:
+def at_fault(situation: MotionBatch) -> Bool[Array, " n"]:
     """Which of the situation's ``contacts`` the ego is to blame for.
 
     Without lanes nobody can tell whose lane it was, and a contact of the side counts against the ego.
@@ -61,13 +61,13 @@ def at_fault(situation: Situation) -> Bool[Array, " n"]:
     side = np.flatnonzero(touched.kind == ContactKind.ACTIVE_LATERAL)
     if not len(side):
         return fault
-    where = places(situation, situation.pose[touched.k[side], touched.t[side]])
+    where = lane_occupancy(situation, situation.pose[touched.k[side], touched.t[side]])
     known = bool(situation.scene.road_map.lanes)
     fault[side] = where.several_lanes | where.off_road | (not known)
     return fault
 
 
-def ignored(situation: Situation) -> Bool[Array, "k a"]:
+def ignored(situation: MotionBatch) -> Bool[Array, "k a"]:
     """Whom each motion does not count: who overlaps from the start, and whose contact was not the ego's fault."""
     touched, fault = situation.shared(contacts), situation.shared(at_fault)
     out = touched.overlapping.copy()
@@ -75,14 +75,14 @@ def ignored(situation: Situation) -> Bool[Array, "k a"]:
     return out
 
 
-def first_contact(situation: Situation, touched: Contacts, chosen: Array) -> Float64[Array, " k"]:
+def first_contact(situation: MotionBatch, touched: Contacts, chosen: Array) -> Float64[Array, " k"]:
     """Time (s) of each motion's first contact among the ``chosen``, NaN where there is none."""
     first = np.full(situation.count, np.inf)
     np.minimum.at(first, touched.k[chosen], situation.times[touched.t[chosen]])
     return np.where(np.isfinite(first), first, np.nan)
 
 
-def _reasons(situation: Situation, touched: Contacts, fault: Array, margins: Array) -> Reasons:
+def _reasons(situation: MotionBatch, touched: Contacts, fault: Array, margins: Array) -> Reasons:
     least = margins.min(axis=1)
 
     def say(k: int) -> str:
@@ -96,7 +96,7 @@ def _reasons(situation: Situation, touched: Contacts, fault: Array, margins: Arr
     return Reasons(situation.count, say)
 
 
-def _contact(situation: Situation, touched: Contacts, row: int, blame: bool) -> str:
+def _contact(situation: MotionBatch, touched: Contacts, row: int, blame: bool) -> str:
     k, t, a = int(touched.k[row]), int(touched.t[row]), int(touched.a[row])
     what = Category(int(situation.traffic.category[a])).name.lower()
     how = HOW[ContactKind(int(touched.kind[row]))].format(f"{what} {situation.traffic.ids[a]!r}")

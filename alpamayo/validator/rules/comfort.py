@@ -3,16 +3,17 @@
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.comfort import FEWEST, comfort, least_margins
+from alpamayo.metrics.comfort import FEWEST, comfort, least_margins
+from alpamayo.validator.motions import MotionBatch, by_rows
 from alpamayo.validator.packed import ego_boxes
-from alpamayo.validator.situation import Situation, by_rows, oriented
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
+from alpamayo_sim.geometry import oriented
 
 Array = np.ndarray
 
 
-def comfort_rule(situation: Situation) -> RuleResult:
-    """All six comfort bounds hold at all times: 1, else 0 (NAVSIM's HC; see ``alpamayo.validator.comfort``).
+def comfort_rule(situation: MotionBatch) -> RuleResult:
+    """All six comfort bounds hold at all times: 1, else 0 (NAVSIM's HC; see ``alpamayo.metrics.comfort``).
 
     The past takes part in the filters but is not judged. The margin is the part of the tightest bound that is
     left, 1 at rest and 0 at the bound.

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.signal import savgol_filter
 
-from alpamayo.validator.comfort import FEWEST, comfort
-from alpamayo.validator.situation import Situation
+from alpamayo.metrics.comfort import FEWEST, comfort
+from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.verdict import RuleResult, not_applicable
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
@@ -47,7 +47,7 @@ def extended_comfort(
     }
 
 
-def extended_comfort_rule(episode: "Episode", situation: Situation) -> RuleResult:
+def extended_comfort_rule(episode: "Episode", situation: MotionBatch) -> RuleResult:
     """Part of the pairs of driven plans, half a second apart, that agree (NAVSIM's EC of each pair is 0 or 1)."""
     name, plans, times = "extended_comfort", episode.executed, situation.times
     poses, dt = episode.ego_pose[: episode.steps], episode.dt

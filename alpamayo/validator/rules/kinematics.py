@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float64
 
+from alpamayo.validator.motions import MotionBatch, by_rows, differences
 from alpamayo.validator.packed import ego_boxes
-from alpamayo.validator.situation import Situation, by_rows, differences
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 
 Array = np.ndarray
@@ -16,7 +16,7 @@ REVERSE = 0.05  # m a step
 SLACK = 0.5  # m/s²
 
 
-def kinematics(situation: Situation) -> RuleResult:
+def kinematics(situation: MotionBatch) -> RuleResult:
     """The friction circle, the curvature and no reverse: 1, else 0.
 
     Accelerations along and across, from positions and headings over 0.3 s, stay within friction * g; the curvature
@@ -43,7 +43,7 @@ def kinematics(situation: Situation) -> RuleResult:
     return RuleResult(name, "m/s²", value, margin, np.ones(count, bool), when, reasons, margins)
 
 
-def _reason(situation: Situation, margins: Array, k: int, limit: float) -> str:
+def _reason(situation: MotionBatch, margins: Array, k: int, limit: float) -> str:
     """What is worst, and when the first bound was broken, whichever that was."""
     worst = int(np.argmin(margins[k]))
     along, across, _, curvature = (float(each[k, worst]) for each in situation.shared(motion))
@@ -59,7 +59,7 @@ def _reason(situation: Situation, margins: Array, k: int, limit: float) -> str:
     return f"asks for up to {asked:.1f} m/s² of {limit:.1f} m/s², {first}"
 
 
-def motion(situation: Situation) -> tuple[Array, Array, Array, Array]:
+def motion(situation: MotionBatch) -> tuple[Array, Array, Array, Array]:
     """Acceleration along and across (m/s²), speed (m/s) and curvature (1/m) [k, t] over windows of 0.3 s."""
     dt = situation.dt
 
@@ -81,7 +81,7 @@ def _slope(values: Array, dt: float) -> Float64[Array, "k t"]:
     return np.concatenate([np.repeat(slope[:, :1], WINDOW, axis=1), slope], axis=1)
 
 
-def _backwards(situation: Situation, rows: slice) -> Float64[Array, "n t"]:
+def _backwards(situation: MotionBatch, rows: slice) -> Float64[Array, "n t"]:
     """Metres that each step of some motions goes against the heading."""
     ego = situation.shared(ego_boxes)[rows]
     step = differences(ego)

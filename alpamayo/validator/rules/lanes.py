@@ -5,13 +5,12 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.lane_field import lane_field, route_field
+from alpamayo.validator.motions import MotionBatch, by_rows, differences
 from alpamayo.validator.packed import ego_boxes
-from alpamayo.validator.places import lane_width
-from alpamayo.validator.situation import Situation, by_rows, differences
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
-from alpamayo_sim.map_index import LaneMatch
-from alpamayo_sim.scene import LaneKind
+from alpamayo_sim.datatypes.scene import LaneKind
+from alpamayo_sim.map.index import LaneMatch
+from alpamayo_sim.map.lane_lookup import lane_lookup, lane_width, route_lookup
 
 Array = np.ndarray
 WINDOW = 1.0  # s
@@ -23,17 +22,17 @@ AGAINST = 0.5 * np.pi
 FURTHEST = 20.0  # m
 
 
-def has_lanes(situation: Situation) -> bool:
+def has_lanes(situation: MotionBatch) -> bool:
     """Whether the map has a lane at all that is more than a point."""
     return any(np.ptp(lane.centreline[:, :2], axis=0).any() for lane in situation.scene.road_map.lanes)
 
 
-def lane_matches(situation: Situation) -> LaneMatch:
+def lane_matches(situation: MotionBatch) -> LaneMatch:
     """The lane of each pose, flat: motion by motion, time by time."""
-    return lane_field(situation.index).match_boxes(situation.shared(ego_boxes).reshape(-1, 4))
+    return lane_lookup(situation.index).match_boxes(situation.shared(ego_boxes).reshape(-1, 4))
 
 
-def driving_direction(situation: Situation) -> RuleResult:
+def driving_direction(situation: MotionBatch) -> RuleResult:
     """Metres driven off the lanes of the route in any second: under 2 m 1, under 6 m 0.5, else 0 (NAVSIM's DDC).
 
     Off is a centre on no lane of the route and on no lane of an intersection. A route that names no lanes has those
@@ -68,7 +67,7 @@ def driving_direction(situation: Situation) -> RuleResult:
     return RuleResult(name, "m", value, FEW - worst, np.ones(count, bool), when, reasons, margins)
 
 
-def outside_lanes(situation: Situation) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
+def outside_lanes(situation: MotionBatch) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
     """Metres that each centre drives off the lanes of the route, as ``driving_direction`` has them, and in all."""
     rows = slice(0, situation.count)
     step = differences(situation.pose)
@@ -76,7 +75,7 @@ def outside_lanes(situation: Situation) -> tuple[Float64[Array, " k"], Float64[A
     return np.where(_on_lanes(situation)(rows), 0.0, moved).sum(axis=1), moved.sum(axis=1)
 
 
-def lane_keeping(situation: Situation) -> RuleResult:
+def lane_keeping(situation: MotionBatch) -> RuleResult:
     """Not more than 0.5 m from the middle for 2 s on end: 1, else 0 (NAVSIM's LK); intersections are not counted.
 
     The middle is the route's, or without a route that of the nearest lane. The margin is 0.5 m less the least
@@ -112,16 +111,16 @@ def lane_keeping(situation: Situation) -> RuleResult:
     return RuleResult(name, "m", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
-def _off_middle(situation: Situation) -> Float64[Array, "k t"]:
+def _off_middle(situation: MotionBatch) -> Float64[Array, "k t"]:
     """Distance (m) of each centre to the middle of the route, or without a route to that of its lane."""
     shape, route = situation.pose.shape[:2], situation.scene.route
     if route is None:
         return np.abs(situation.shared(lane_matches).offset).reshape(shape)
-    field, ego = route_field(route), situation.shared(ego_boxes)
+    field, ego = route_lookup(route), situation.shared(ego_boxes)
     return by_rows(lambda rows: np.abs(field.match_boxes(ego[rows].reshape(-1, 4)).offset).reshape(-1, shape[1]), shape)
 
 
-def speed_limit(situation: Situation) -> RuleResult:
+def speed_limit(situation: MotionBatch) -> RuleResult:
     """How much too fast and for how long: max(0, 1 - sum of overspeed * dt / (2.23 m/s * duration)) (nuPlan's).
 
     The margin (m/s) is the limit of the lane less the speed; times on lanes without a known limit do not count.
@@ -163,7 +162,7 @@ def _least_of_windows(values: Array, steps: int) -> Float64[Array, "k windows"]:
     return np.minimum(least[:, : least.shape[1] - rest], least[:, rest:])
 
 
-def _on_lanes(situation: Situation) -> Callable[[slice], Bool[Array, "n t"]]:
+def _on_lanes(situation: MotionBatch) -> Callable[[slice], Bool[Array, "n t"]]:
     """Whether each centre of some motions is on a lane where the ego may be: of the route, or of an intersection."""
     match, lanes, route = situation.shared(lane_matches), situation.scene.road_map.lanes, route_lanes(situation)
     steps = situation.pose.shape[1]
@@ -182,7 +181,7 @@ def _on_lanes(situation: Situation) -> Callable[[slice], Bool[Array, "n t"]]:
     return part
 
 
-def route_lanes(situation: Situation) -> frozenset[str]:
+def route_lanes(situation: MotionBatch) -> frozenset[str]:
     """Lanes of the route: those it names and their neighbours that go the same way, or those its path runs along."""
     scene = situation.scene
     if scene.route is None:
@@ -209,6 +208,6 @@ def _same_way(a: object, b: object) -> bool:
     return bool(ways[0] @ ways[1] > 0.0)
 
 
-def _of_lanes(situation: Situation, flags: list[bool], match: LaneMatch) -> Bool[Array, "k t"]:
+def _of_lanes(situation: MotionBatch, flags: list[bool], match: LaneMatch) -> Bool[Array, "k t"]:
     found = np.array(flags)[match.index] & (match.index >= 0)
     return found.reshape(situation.count, -1)

@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.validator.lane_field import LaneField, lane_field, route_field
-from alpamayo.validator.rules.area import inside
+from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.rules.collision import blameless
-from alpamayo.validator.situation import Situation
+from alpamayo.validator.rules.drivable_area import inside
 from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
 from alpamayo_sim.geometry import arc_length, project
+from alpamayo_sim.map.lane_lookup import LaneLookup, lane_lookup, route_lookup
 
 Array = np.ndarray
 SHORT = 5.0  # m; NAVSIM: where nobody gets further, everybody gets full marks
@@ -18,7 +18,7 @@ UNKNOWN_LIMIT = 13.9  # m/s
 STANDSTILL_GAP = 2.0  # m
 
 
-def progress(situation: Situation) -> RuleResult:
+def progress(situation: MotionBatch) -> RuleResult:
     """Metres gained along the route, as a part of what was possible (NAVSIM's EP).
 
     Possible is the most of: ``situation.reference`` or else ``free_progress``, and the best of the alternatives
@@ -38,21 +38,21 @@ def progress(situation: Situation) -> RuleResult:
     return RuleResult("progress", "m", value, gained - MAKING * possible, valid, nan, reasons)
 
 
-def gained_along_route(situation: Situation) -> Float64[Array, " k"]:
+def gained_along_route(situation: MotionBatch) -> Float64[Array, " k"]:
     """Arc length (m) of the route between the first and last pose of each motion, never negative."""
     first, last = situation.shared(route_ends)
     return np.clip(last - first, 0.0, None)
 
 
-def route_ends(situation: Situation) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
+def route_ends(situation: MotionBatch) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
     """Arc lengths (m) of the route at the first and at the last pose of each motion."""
     route = situation.scene.route
     assert route is not None
-    s = route_field(route).match(np.concatenate([situation.pose[:, 0, :2], situation.pose[:, -1, :2]])).s
+    s = route_lookup(route).match(np.concatenate([situation.pose[:, 0, :2], situation.pose[:, -1, :2]])).s
     return s[: situation.count], s[situation.count :]
 
 
-def making_progress(situation: Situation) -> RuleResult:
+def making_progress(situation: MotionBatch) -> RuleResult:
     """At least a fifth of the possible progress: 1, else 0 (nuPlan's). The margin is what was gained beyond it (m)."""
     whole = situation.shared(progress)
     if not whole.valid.any():
@@ -77,7 +77,7 @@ def near_path(path: Array, xy: Float64[Array, "n 2"]) -> tuple[int, Float64[Arra
     return first, path[first:last].astype(np.float64)
 
 
-def free_progress(situation: Situation) -> float:
+def free_progress(situation: MotionBatch) -> float:
     """How far (m) a good driver would get: at 2 m/s² to the speed limit, no further than behind who is in the way.
 
     In the way are those whose box is on the ego's corridor of the route at the last time. Where no limit is known
@@ -91,23 +91,23 @@ def free_progress(situation: Situation) -> float:
     ramp = min(abs(target - speed) / ACCELERATION, duration)
     sign = np.sign(target - speed)
     free = speed * duration + sign * ACCELERATION * ramp * (duration - 0.5 * ramp)
-    field = route_field(route)
+    field = route_lookup(route)
     start = float(situation.shared(route_ends)[0][0])
     remaining = field.length - start
     return max(0.0, min(free, remaining, _behind_others(situation, field, start)))
 
 
-def _limit(situation: Situation) -> float:
+def _limit(situation: MotionBatch) -> float:
     lanes = situation.scene.road_map.lanes
     if lanes:
-        match = lane_field(situation.index).match(situation.pose[:1, 0, :2], situation.pose[:1, 0, 2])
+        match = lane_lookup(situation.index).match(situation.pose[:1, 0, :2], situation.pose[:1, 0, 2])
         limit = lanes[int(match.index[0])].speed_limit if match.index[0] >= 0 else None
         if limit is not None:
             return limit
     return max(UNKNOWN_LIMIT, float(situation.speed[:, 0].max()))
 
 
-def _behind_others(situation: Situation, field: LaneField, start: float) -> float:
+def _behind_others(situation: MotionBatch, field: LaneLookup, start: float) -> float:
     """Progress (m) at which the ego is right behind the nearest other who is on its route at the end."""
     traffic, last, path = situation.traffic, len(situation.times) - 1, field.points
     there, end = traffic.valid[:, last] & traffic.valid[:, 0], traffic.pose[:, last, :2]
@@ -123,7 +123,7 @@ def _behind_others(situation: Situation, field: LaneField, start: float) -> floa
     return float(gap[in_way].min(initial=np.inf))
 
 
-def _multiplier(situation: Situation) -> Float64[Array, " k"]:
+def _multiplier(situation: MotionBatch) -> Float64[Array, " k"]:
     """No at-fault collision times drivable area, where that is known."""
     area = situation.shared(inside)
     return situation.shared(blameless) * np.where(np.isnan(area), 1.0, area)

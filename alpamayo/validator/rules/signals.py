@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from alpamayo.validator.motions import MotionBatch, blocks
 from alpamayo.validator.packed import ego_boxes
-from alpamayo.validator.situation import Situation, blocks
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
-from alpamayo_sim.scene import SignalState, StopLine
+from alpamayo_sim.datatypes.scene import SignalState, StopLine
 
 Array = np.ndarray
 Line = tuple[Array, Array]  # both ends, and the way across
@@ -28,7 +28,7 @@ class Approach:
     crosses: Bool[Array, "k t"]
 
 
-def red_light(situation: Situation) -> RuleResult:
+def red_light(situation: MotionBatch) -> RuleResult:
     """The front does not cross the stop line of a lane whose signal is red: 1, else 0 (NAVSIM's TLC).
 
     Where a signal's lanes have no stop line, the start of the lane is the line. The margin (m) is the least distance
@@ -57,7 +57,7 @@ def red_light(situation: Situation) -> RuleResult:
     return RuleResult(name, "m", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
-def stop_line(situation: Situation) -> RuleResult:
+def stop_line(situation: MotionBatch) -> RuleResult:
     """The ego stands (under 0.5 m/s) within 4 m before a stop line without signals, before it crosses it: 1, else 0.
 
     The margin (m/s) is 0.5 m/s less the least speed within those 4 m, of the worst line crossed.
@@ -86,7 +86,7 @@ def stop_line(situation: Situation) -> RuleResult:
     return RuleResult(name, "m/s", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
-def red_crossings(situation: Situation) -> Bool[Array, "k t"]:
+def red_crossings(situation: MotionBatch) -> Bool[Array, "k t"]:
     """Times at which a front bumper crosses a line that is red."""
     out = np.zeros(situation.pose.shape[:2], bool)
     for line, red in situation.shared(_red_lines):
@@ -95,7 +95,7 @@ def red_crossings(situation: Situation) -> Bool[Array, "k t"]:
     return out
 
 
-def _red_lines(situation: Situation) -> list[tuple[Line, Bool[Array, " t"]]]:
+def _red_lines(situation: MotionBatch) -> list[tuple[Line, Bool[Array, " t"]]]:
     """The lines of all signals, and when each is red."""
     if situation.signals is None:
         return []
@@ -106,7 +106,7 @@ def _red_lines(situation: Situation) -> list[tuple[Line, Bool[Array, " t"]]]:
     ]
 
 
-def _stop_lines(situation: Situation) -> list[Line]:
+def _stop_lines(situation: MotionBatch) -> list[Line]:
     """The stop lines of lanes without signals."""
     signalled = {lane for signal in situation.scene.signals for lane in signal.lane_ids}
     return [
@@ -116,7 +116,7 @@ def _stop_lines(situation: Situation) -> list[Line]:
     ]
 
 
-def approach(situation: Situation, line: Line, rows: Int64[Array, " k"]) -> Approach:
+def approach(situation: MotionBatch, line: Line, rows: Int64[Array, " k"]) -> Approach:
     """The front bumpers of some of the motions and one stop line."""
     (start, end), way = line
     ego = situation.shared(ego_boxes)[rows]
@@ -140,7 +140,7 @@ def _noses(ego: Float64[Array, "n t 4"], size: Float64[Array, "2"]) -> Float64[A
     return nose
 
 
-def _spans(situation: Situation) -> tuple[Float64[Array, "k 2"], Float64[Array, "k 2"]]:
+def _spans(situation: MotionBatch) -> tuple[Float64[Array, "k 2"], Float64[Array, "k 2"]]:
     """Low and high corners of the upright rectangles around each motion's front bumpers."""
     low, high = np.empty((2, situation.count, 2))
     for rows in blocks(situation.count):
@@ -149,7 +149,7 @@ def _spans(situation: Situation) -> tuple[Float64[Array, "k 2"], Float64[Array, 
     return low, high
 
 
-def _near(situation: Situation, line: Line, reach: float) -> Int64[Array, " n"]:
+def _near(situation: MotionBatch, line: Line, reach: float) -> Int64[Array, " n"]:
     """Motions whose front may come within ``reach`` (m) of a line at all."""
     low, high = situation.shared(_spans)
     ends = line[0]
@@ -164,7 +164,7 @@ def _red_margins(near: Approach, red: Bool[Array, " t"]) -> Float64[Array, "k t"
     return np.where(broken, np.minimum(near.before, -1e-3), ahead)
 
 
-def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[Line]:
+def _lines(situation: MotionBatch, lane_ids: tuple[str, ...]) -> list[Line]:
     """Segments and ways across them of the stop lines of lanes, or of the starts of these lanes."""
     road_map, wanted = situation.scene.road_map, set(lane_ids)
     lines = [line for line in road_map.stop_lines if wanted.intersection(line.lane_ids) and _has_extent(line)]
@@ -182,7 +182,7 @@ def _lines(situation: Situation, lane_ids: tuple[str, ...]) -> list[Line]:
     return out
 
 
-def _oriented(situation: Situation, line: StopLine) -> Line:
+def _oriented(situation: MotionBatch, line: StopLine) -> Line:
     """Ends of a stop line and the way its lanes go across it."""
     by_id = situation.scene.road_map.lane_by_id
     ends = line.line[[0, -1], :2].astype(np.float64)

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float64, Int32, UInt64
 
 from alpamayo.validator.contacts import REAR_AXLE, contacts
+from alpamayo.validator.lane_occupancy import lane_occupancy
+from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.packed import columns, ego_boxes
-from alpamayo.validator.places import places
 from alpamayo.validator.rules.collision import at_fault
 from alpamayo.validator.rules.kinematics import WINDOW, motion
-from alpamayo.validator.situation import Situation
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time
 from alpamayo_sim.warp_runtime import wp
 
@@ -32,7 +32,7 @@ class Meetings:
     whom: Int32[Array, "k t"]
 
 
-def time_to_collision(situation: Situation) -> RuleResult:
+def time_to_collision(situation: MotionBatch) -> RuleResult:
     """Going straight on at its speed, the ego at no time meets someone within 0.95 s: 1, else 0 (NAVSIM's TTC).
 
     The others move as the situation says. Someone counts who is ahead (within 30 degrees of the heading, seen
@@ -44,19 +44,19 @@ def time_to_collision(situation: Situation) -> RuleResult:
     return _result(situation, "time_to_collision", meetings(situation, np.zeros(situation.speed.shape)))
 
 
-def time_to_collision_accelerated(situation: Situation) -> RuleResult:
+def time_to_collision_accelerated(situation: MotionBatch) -> RuleResult:
     """The same for an ego that goes on at its present acceleration, down to rest; see ``time_to_collision``."""
     name = "time_to_collision_accelerated"
     return _result(situation, name, meetings(situation, situation.shared(_acceleration)))
 
 
-def stays_clear(situation: Situation) -> Float64[Array, " k"]:
+def stays_clear(situation: MotionBatch) -> Float64[Array, " k"]:
     """The value of ``time_to_collision``; no further is looked than that takes."""
     soon = meetings(situation, np.zeros(situation.speed.shape), _future(situation, SOON)).after < BOUND
     return (~soon.any(axis=1)).astype(np.float64)
 
 
-def meetings(situation: Situation, acceleration: Float64[Array, "k t"], future: object = None) -> Meetings:
+def meetings(situation: MotionBatch, acceleration: Float64[Array, "k t"], future: object = None) -> Meetings:
     """Whom the ego meets first within ``HORIZON`` when it goes straight on from each time with an acceleration.
 
     With a ``future`` of another horizon, within that.
@@ -65,16 +65,16 @@ def meetings(situation: Situation, acceleration: Float64[Array, "k t"], future: 
     ahead, beside = _sweep(situation, acceleration, future, _who_may_be_met(situation, acceleration, future))
     k, t = np.nonzero(beside.after < ahead.after)
     if len(k) and (situation.scene.road_map.lanes or situation.area.known):
-        where = places(situation, situation.pose[k, t])
+        where = lane_occupancy(situation, situation.pose[k, t])
         anyone = where.several_lanes | where.off_road | where.in_intersection
         k, t = k[anyone], t[anyone]
         ahead.after[k, t], ahead.whom[k, t] = beside.after[k, t], beside.whom[k, t]
     return ahead
 
 
-def _sweep(situation: Situation, acceleration: Array, future: object, who: Array) -> tuple[Meetings, Meetings]:
+def _sweep(situation: MotionBatch, acceleration: Array, future: object, who: Array) -> tuple[Meetings, Meetings]:
     """First meetings, among the candidates, with those ahead, and with those beside."""
-    from alpamayo.validator.kernels.meetings import times_to_collision
+    from alpamayo.validator.kernels.time_to_collision import times_to_collision
 
     shape = situation.speed.shape
     found = [Meetings(np.full(shape, np.inf), np.full(shape, -1, np.int32)) for _ in range(2)]
@@ -88,9 +88,9 @@ def _sweep(situation: Situation, acceleration: Array, future: object, who: Array
     return found[0], found[1]
 
 
-def _who_may_be_met(situation: Situation, acceleration: Array, future: object) -> UInt64[Array, "k t words"]:
+def _who_may_be_met(situation: MotionBatch, acceleration: Array, future: object) -> UInt64[Array, "k t words"]:
     """Who may be met at accelerations from none to that given, a bit for each."""
-    from alpamayo.validator.kernels.meetings import candidates
+    from alpamayo.validator.kernels.time_to_collision import candidates
 
     shape = situation.speed.shape
     who = np.empty((*shape, -(-len(situation.traffic.ids) // 64)), np.uint64)
@@ -102,20 +102,20 @@ def _who_may_be_met(situation: Situation, acceleration: Array, future: object) -
     return who
 
 
-def _acceleration(situation: Situation) -> Float64[Array, "k t"]:
+def _acceleration(situation: MotionBatch) -> Float64[Array, "k t"]:
     """The present acceleration (m/s²); none where there are too few poses to tell."""
     if situation.pose.shape[1] <= WINDOW:
         return np.zeros(situation.speed.shape)
     return np.ascontiguousarray(situation.shared(motion)[0])
 
 
-def _whole_future(situation: Situation) -> object:
+def _whole_future(situation: MotionBatch) -> object:
     return _future(situation, HORIZON)
 
 
-def _future(situation: Situation, horizon: float) -> object:
+def _future(situation: MotionBatch, horizon: float) -> object:
     """The others now and within a horizon (s), as the compiled loops take them."""
-    from alpamayo.validator.kernels.meetings import Future, look_ahead
+    from alpamayo.validator.kernels.time_to_collision import Future, look_ahead
 
     steps, dt, there = len(situation.times), situation.dt, situation.shared(columns)
     spacing = max(round(SPACING / dt), 1)
@@ -139,7 +139,7 @@ def _future(situation: Situation, horizon: float) -> object:
     return future
 
 
-def _until(situation: Situation) -> Int32[Array, "k a"]:
+def _until(situation: MotionBatch) -> Int32[Array, "k a"]:
     """Step from which on a pair does not count any more: it overlapped from the start, or its contact was no fault."""
     touched, fault = situation.shared(contacts), situation.shared(at_fault)
     until = np.full(touched.overlapping.shape, np.iinfo(np.int32).max, np.int32)
@@ -148,7 +148,7 @@ def _until(situation: Situation) -> Int32[Array, "k a"]:
     return until
 
 
-def _result(situation: Situation, name: str, met: Meetings) -> RuleResult:
+def _result(situation: MotionBatch, name: str, met: Meetings) -> RuleResult:
     margins = np.minimum(met.after, HORIZON) - BOUND
     when = first_time(margins < 0.0, situation.times)
     value = np.isnan(when).astype(np.float64)
@@ -157,7 +157,7 @@ def _result(situation: Situation, name: str, met: Meetings) -> RuleResult:
     return RuleResult(name, "s", value, margins.min(axis=1), valid, when, reasons, margins)
 
 
-def _reason(situation: Situation, met: Meetings, k: int, when: float) -> str:
+def _reason(situation: MotionBatch, met: Meetings, k: int, when: float) -> str:
     if np.isfinite(when):
         t = round(when / situation.dt)
         a = int(met.whom[k, t])

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alpamayo_kernels import fused_step
-from alpamayo_kernels.fused_step import tables
+from alpamayo_kernels import cpu_step as fused_step
+from alpamayo_kernels.cpu_step import tables
 
 __all__ = ["linear"]
 

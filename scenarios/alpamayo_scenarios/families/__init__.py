@@ -7,8 +7,8 @@ from alpamayo_scenarios.families.family import Family, Parameter
 from alpamayo_scenarios.families.occluded_child import OCCLUDED_CHILD
 from alpamayo_scenarios.families.red_light_runner import RED_LIGHT_RUNNER
 from alpamayo_scenarios.families.wrong_way import WRONG_WAY
+from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import unknown_name
-from alpamayo_sim.scenario import Scenario
 
 __all__ = ["FAMILIES", "Family", "Parameter", "family_names", "get_family", "make_scenario"]
 

@@ -6,8 +6,8 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, c
 from alpamayo_scenarios.roads import CrossSection, Road, curved_road
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment, draw_truck
 from alpamayo_scenarios.stage import Stage
-from alpamayo_sim.scenario import Scenario
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.datatypes.scene import Category
 
 DURATION = 20.0
 START = 50.0

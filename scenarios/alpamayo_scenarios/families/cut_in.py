@@ -13,8 +13,8 @@ from alpamayo_scenarios.families.family import (
 from alpamayo_scenarios.roads import CrossSection, curved_road
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment, draw_truck
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
-from alpamayo_sim.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
+from alpamayo_sim.datatypes.scene import Category
 
 DURATION = 15.0
 START = 60.0  # m along the road where the ego begins

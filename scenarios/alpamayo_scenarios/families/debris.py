@@ -14,8 +14,8 @@ from alpamayo_scenarios.families.family import (
 from alpamayo_scenarios.roads import CrossSection, Road, curved_road
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
-from alpamayo_sim.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
+from alpamayo_sim.datatypes.scene import Category
 
 DURATION = 16.0
 START = 60.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.scenario import Scenario
 
 Rng = np.random.Generator
 Values = Mapping[str, float]

@@ -15,8 +15,8 @@ from alpamayo_scenarios.families.family import (
 from alpamayo_scenarios.roads import CrossSection, Road, curved_road
 from alpamayo_scenarios.scenery import add_parked_cars, add_roadside, add_traffic, draw_car, draw_environment
 from alpamayo_scenarios.stage import CHILD_SIZE, EGO_SIZE, Stage
-from alpamayo_sim.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind
+from alpamayo_sim.datatypes.scene import Category
 
 DURATION = 18.0
 START = 50.0

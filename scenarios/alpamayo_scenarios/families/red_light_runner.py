@@ -5,8 +5,8 @@ from alpamayo_scenarios.intersections import Intersection, Phase, four_arms
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
-from alpamayo_sim.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
-from alpamayo_sim.scene import Category, SignalState
+from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
+from alpamayo_sim.datatypes.scene import Category, SignalState
 
 DURATION = 15.0
 ACCELERATION = 3.5  # m/s² of the runner once it has decided not to stop

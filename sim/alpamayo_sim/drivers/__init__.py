@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from types import MappingProxyType
 
-from alpamayo_sim.driver import Driver
+from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.drivers.constant_velocity import ConstantVelocity
 from alpamayo_sim.drivers.expert import Expert
 from alpamayo_sim.drivers.idm import IdmLaneFollower

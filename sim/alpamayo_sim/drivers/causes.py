@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from alpamayo_sim.driver import Truth
-from alpamayo_sim.reasoning import Component, ComponentKind, Motion
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Motion
+from alpamayo_sim.datatypes.scene import Category
 
 
-def object_component(truth: Truth, k: int) -> Component:
+def object_component(truth: GroundTruth, k: int) -> Component:
     """Agent ``k`` as a cause: what, where and how it moves as seen from the ego."""
     agents = truth.agents
     c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
@@ -19,7 +19,7 @@ def object_component(truth: Truth, k: int) -> Component:
     return Component(ComponentKind.OBJECT, category, position, motion_of(truth, k), agents.ids[k])
 
 
-def signal_component(truth: Truth, k: int) -> Component:
+def signal_component(truth: GroundTruth, k: int) -> Component:
     """Signal ``k`` as a cause."""
     signal = truth.scene.signals[k]
     c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
@@ -28,7 +28,7 @@ def signal_component(truth: Truth, k: int) -> Component:
     return Component(ComponentKind.TRAFFIC_LIGHT, Category.UNKNOWN, position, Motion.UNKNOWN, signal.id)
 
 
-def motion_of(truth: Truth, k: int) -> Motion:
+def motion_of(truth: GroundTruth, k: int) -> Motion:
     """How an agent moves relative to the ego's heading: standing below 0.3 m/s, else by quadrant."""
     velocity = truth.agents.velocity[k]
     if float(np.hypot(*velocity)) < 0.3:

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Decision, Needs, Observation
-from alpamayo_sim.reasoning import Lateral, Longitudinal, Reasoning
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
+from alpamayo_sim.datatypes.driver import Needs
+from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal, Reasoning
+from alpamayo_sim.datatypes.scene import Scene
 
 
 class ConstantVelocity:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from alpamayo_sim.driver import PLAN_DT, PLAN_STEPS, Decision, Needs, Observation, Truth
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
+from alpamayo_sim.datatypes.driver import Needs
+from alpamayo_sim.datatypes.observation import GroundTruth, Observation
+from alpamayo_sim.datatypes.reasoning import Component, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.drivers.causes import object_component, signal_component
-from alpamayo_sim.drivers.route_frame import STOP_GAP, RouteFrame, SignalStop, must_stop, signal_stops
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners, wrap_angle
-from alpamayo_sim.reasoning import Component, Lateral, Longitudinal, Reasoning
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop, signal_stops
 
 Array = np.ndarray
 
@@ -87,7 +89,7 @@ class IdmLaneFollower:
         reasoning = self._reasoning(truth, desired, leads)
         return Decision(plans=plan[None], weights=np.ones(1, np.float32), reasoning=reasoning)
 
-    def _agent_ahead(self, truth: Truth) -> Lead | None:
+    def _agent_ahead(self, truth: GroundTruth) -> Lead | None:
         """The nearest agent with a corner in the ego's corridor along the route, or whose box spans it."""
         assert self._frame is not None
         agents = truth.agents
@@ -113,7 +115,7 @@ class IdmLaneFollower:
         cause = object_component(truth, k)
         return Lead(max(float(gap[first]), 0.0), max(along, 0.0), cause)
 
-    def _red_light(self, truth: Truth) -> Lead | None:
+    def _red_light(self, truth: GroundTruth) -> Lead | None:
         """The nearest stop line whose signal is red, or yellow and far enough."""
         assert self._frame is not None
         front = float(self._frame.project(truth.ego_pose[None, :2])[0][0]) + 0.5 * float(truth.ego_size[0])
@@ -123,7 +125,7 @@ class IdmLaneFollower:
                 return Lead(max(distance + STANDSTILL_GAP, 0.0), 0.0, signal_component(truth, stop.signal))
         return None
 
-    def _roll_out(self, truth: Truth, desired: float, leads: list[Lead]) -> Float32[Array, "64 4"]:
+    def _roll_out(self, truth: GroundTruth, desired: float, leads: list[Lead]) -> Float32[Array, "64 4"]:
         """Pure pursuit and IDM, with everybody ahead at constant speed."""
         assert self._frame is not None
         frame = self._frame
@@ -152,7 +154,7 @@ class IdmLaneFollower:
             rows[k] = s, d, heading, speed
         return to_plan(frame, rows, truth)
 
-    def _reasoning(self, truth: Truth, desired: float, leads: list[Lead]) -> Reasoning:
+    def _reasoning(self, truth: GroundTruth, desired: float, leads: list[Lead]) -> Reasoning:
         """The lead or light that holds it back, if any."""
         speed = truth.ego_speed
         binding = [
@@ -168,7 +170,7 @@ class IdmLaneFollower:
         return Reasoning(decision, Lateral.LANE_KEEPING, (lead.cause,) if lead.cause else ())
 
 
-def to_plan(frame: RouteFrame, rows: Float[Array, "64 4"], truth: Truth) -> Float32[Array, "64 4"]:
+def to_plan(frame: RouteFrame, rows: Float[Array, "64 4"], truth: GroundTruth) -> Float32[Array, "64 4"]:
     """Rows of s, d, heading relative to the route, and speed as a plan in the ego frame."""
     xy, route_heading = frame.to_world(rows[:, 0], rows[:, 1])
     pose = truth.ego_pose.astype(np.float64)

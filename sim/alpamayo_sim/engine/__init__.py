@@ -2,6 +2,6 @@
 
 from alpamayo_sim.engine.contacts import Contact, Severity, Side
 from alpamayo_sim.engine.egos import Egos
-from alpamayo_sim.engine.world import World, WorldState
+from alpamayo_sim.engine.world_batch import WorldBatch, WorldState
 
-__all__ = ["Contact", "Egos", "Severity", "Side", "World", "WorldState"]
+__all__ = ["Contact", "Egos", "Severity", "Side", "WorldBatch", "WorldState"]

@@ -7,8 +7,8 @@ import numpy as np
 import shapely
 from jaxtyping import Float32
 
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.geometry import box_corners, box_separation, to_frame
-from alpamayo_sim.scene import Category
 
 Array = np.ndarray
 

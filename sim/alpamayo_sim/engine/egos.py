@@ -12,7 +12,7 @@ OFF_ROUTE = 4.0  # m
 class Egos:
     """The egos of all worlds: the scene's own first, then the scenario's ``egos`` in their order.
 
-    Arrays are those of :class:`World`'s properties with an axis more; rows of egos that a world does not have are
+    Arrays are those of :class:`WorldBatch`'s properties with an axis more; rows of egos that a world does not have are
     zeros, see ``present``.
     """
 

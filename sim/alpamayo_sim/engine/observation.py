@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Float32
 
-from alpamayo_sim.driver import ROUTE_POINTS, ROUTE_SPACING, Observation
+from alpamayo_sim.datatypes.observation import ROUTE_POINTS, ROUTE_SPACING, Observation
+from alpamayo_sim.datatypes.scene import Route, Scene
 from alpamayo_sim.geometry import interpolate, to_frame, wrap_angle
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Route, Scene
+from alpamayo_sim.map.index import MapIndex
 
 Array = np.ndarray
 LANE_REACH = 5.0  # m; a lane further off says nothing about the speed limit here

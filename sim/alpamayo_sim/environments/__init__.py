@@ -2,21 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-from alpamayo_sim.environments.fleet import Fleet, Settings, Source
+from alpamayo_sim.environments.episode_batch import EpisodeBatch, Settings, Source
 from alpamayo_sim.environments.rewards import Reward
 from alpamayo_sim.environments.single import DrivingEnv
 from alpamayo_sim.environments.vector import DrivingVectorEnv
 
 if TYPE_CHECKING:
-    from alpamayo_sim.environments.multi import DrivingParallelEnv
+    from alpamayo_sim.environments.parallel import DrivingParallelEnv
 
-__all__ = ["DrivingEnv", "DrivingParallelEnv", "DrivingVectorEnv", "Fleet", "Reward", "Settings", "Source"]
+__all__ = ["DrivingEnv", "DrivingParallelEnv", "DrivingVectorEnv", "EpisodeBatch", "Reward", "Settings", "Source"]
 
 
 def __getattr__(name: str) -> Any:
     """``DrivingParallelEnv`` is imported when it is first used, since PettingZoo is optional."""
     if name != "DrivingParallelEnv":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from alpamayo_sim.environments.multi import DrivingParallelEnv
+    from alpamayo_sim.environments.parallel import DrivingParallelEnv
 
     return DrivingParallelEnv

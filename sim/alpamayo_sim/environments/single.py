@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from alpamayo_sim.engine import WorldState
-from alpamayo_sim.environments.fleet import FRAMES_PER_SECOND, Fleet, Source, settings_of
-from alpamayo_sim.environments.senses import Observations, of_world
+from alpamayo_sim.environments.episode_batch import FRAMES_PER_SECOND, EpisodeBatch, Source, settings_of
+from alpamayo_sim.environments.observations import Observations, of_world
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
@@ -35,7 +35,7 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
     def __init__(self, source: Source, *, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
-        self.fleet = Fleet(source, 1, settings_of(settings))
+        self.fleet = EpisodeBatch(source, 1, settings_of(settings))
         self.render_mode = render_mode
         self.action_space = self.fleet.settings.action_space
         self.observation_space = self.fleet.settings.space

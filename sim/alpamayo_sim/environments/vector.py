@@ -12,8 +12,8 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float64
 
 from alpamayo_sim.engine import WorldState
-from alpamayo_sim.environments.fleet import FRAMES_PER_SECOND, Fleet, Outcome, Source, settings_of
-from alpamayo_sim.environments.senses import Observations, of_world
+from alpamayo_sim.environments.episode_batch import FRAMES_PER_SECOND, EpisodeBatch, Outcome, Source, settings_of
+from alpamayo_sim.environments.observations import Observations, of_world
 from alpamayo_sim.environments.single import DrivingEnv
 from alpamayo_sim.errors import InputError
 
@@ -62,7 +62,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
             "render_fps": FRAMES_PER_SECOND,
             "autoreset_mode": self.autoreset_mode,
         }
-        self.fleet = Fleet(source, num_envs, settings_of(settings))
+        self.fleet = EpisodeBatch(source, num_envs, settings_of(settings))
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.single_action_space = self.fleet.settings.action_space

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from alpamayo_sim.sensors.birdseye import BirdsEye
     from alpamayo_sim.sensors.cameras import NO_INSTANCE, CameraImages, CameraRenderer, Flow, WorldCameras
     from alpamayo_sim.sensors.frames import FrameBuffer
-    from alpamayo_sim.sensors.lidar_scanner import LidarScan, WorldLidar
+    from alpamayo_sim.sensors.lidar import LidarScan, WorldLidar
     from alpamayo_sim.sensors.mesh import StaticMesh, load_mesh
     from alpamayo_sim.sensors.radar import RadarScan, WorldRadar
     from alpamayo_sim.sensors.semantic import PALETTE, Semantic
@@ -21,14 +21,14 @@ _HOME = {
     "CameraRenderer": "cameras",
     "Flow": "cameras",
     "FrameBuffer": "frames",
-    "LidarScan": "lidar_scanner",
+    "LidarScan": "lidar",
     "NO_INSTANCE": "cameras",
     "PALETTE": "semantic",
     "RadarScan": "radar",
     "Semantic": "semantic",
     "StaticMesh": "mesh",
     "WorldCameras": "cameras",
-    "WorldLidar": "lidar_scanner",
+    "WorldLidar": "lidar",
     "WorldRadar": "radar",
     "load_mesh": "mesh",
 }

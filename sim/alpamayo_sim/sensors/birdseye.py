@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 
-from alpamayo_sim.driver import Agents, Truth
+from alpamayo_sim.datatypes.observation import Agents, GroundTruth
+from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, RoadMap, Scene, SignalState
 from alpamayo_sim.geometry import box_corners, from_frame, interpolate
-from alpamayo_sim.scene import Category, LaneKind, LineKind, RoadMap, Scene, SignalState
 from alpamayo_sim.sensors.ground import DASH, DASH_GAP, lane_ring
 
 Array = np.ndarray
@@ -68,7 +68,7 @@ class BirdsEye:
 
     def draw(
         self,
-        truth: Truth,
+        truth: GroundTruth,
         plans: Float[Array, "k 64 4"] | None = None,
         chosen: int | None = None,
         width: int = 640,
@@ -116,7 +116,7 @@ class BirdsEye:
         if self._scene.route is not None:
             canvas.line(self._scene.route.path[:, :2], ROUTE, 1.1, alpha=0.45)
 
-    def _draw_signals(self, canvas: "_Canvas", truth: Truth) -> None:
+    def _draw_signals(self, canvas: "_Canvas", truth: GroundTruth) -> None:
         for signal, state in zip(self._scene.signals, truth.signals, strict=True):
             colour = LAMP.get(SignalState(int(state)), STATIC)
             for lane_id in signal.lane_ids:
@@ -271,7 +271,7 @@ def _draw_velocity(
     canvas.line(np.stack([start, start + velocity]), _darker(colour), 0.18)
 
 
-def _draw_plans(canvas: _Canvas, truth: Truth, plans: Float[Array, "k 64 4"], chosen: int | None) -> None:
+def _draw_plans(canvas: _Canvas, truth: GroundTruth, plans: Float[Array, "k 64 4"], chosen: int | None) -> None:
     pose = truth.ego_pose.astype(np.float64)
     lines = [np.concatenate([pose[None, :2], from_frame(plan[:, :2].astype(np.float64), pose)]) for plan in plans]
     for k, line in enumerate(lines):

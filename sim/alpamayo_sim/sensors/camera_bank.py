@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alpamayo_sim.rig import DEGREE, Camera, Rig
-from alpamayo_sim.scene import Scene
-from alpamayo_sim.sensors import camera_kernel as kernel
-from alpamayo_sim.sensors import flow_kernel
+from alpamayo_sim.datatypes.rig import DEGREE, Camera, Rig
+from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.sensors.culling import Sight, Watch, tile_windows
 from alpamayo_sim.sensors.ground_table import GroundTable
+from alpamayo_sim.sensors.kernels import camera as kernel
+from alpamayo_sim.sensors.kernels import flow as flow_kernel
 from alpamayo_sim.sensors.light import light_of, sun_of
 from alpamayo_sim.sensors.mesh import StaticMesh
-from alpamayo_sim.sensors.sight import Sight, Watch, tile_windows
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
@@ -22,7 +22,7 @@ class CameraBank:
     """Renders ``rig`` for so many observers into arrays that it keeps.
 
     ``pictures`` has the images by view: the cameras of observer 0, then those of observer 1, and so on. A state is a
-    mapping as ``World.device_arrays``: ``pose``, ``velocity``, ``valid`` by world and agent, ``step`` by world.
+    mapping as ``WorldBatch.device_arrays``: ``pose``, ``velocity``, ``valid`` by world and agent, ``step`` by world.
     """
 
     def __init__(self, rig: Rig, observers: int, device: str, mesh: StaticMesh | None = None) -> None:

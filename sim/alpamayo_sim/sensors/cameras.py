@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int32, UInt8
 
-from alpamayo_sim.driver import Agents, Truth
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.observation import Agents, GroundTruth
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.datatypes.scene import Scene, SignalState
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.rig import Rig
-from alpamayo_sim.scene import Scene, SignalState
+from alpamayo_sim.sensors.appearance import same_looks
 from alpamayo_sim.sensors.camera_bank import CameraBank
+from alpamayo_sim.sensors.culling import EGO_INSTANCE, Looks, Watch, scene_looks
 from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.observers import Observers
-from alpamayo_sim.sensors.shapes import same_looks
-from alpamayo_sim.sensors.sight import EGO_INSTANCE, Looks, Watch, scene_looks
 from alpamayo_sim.warp_runtime import check_device, wp
 
 Array = np.ndarray
@@ -89,7 +89,7 @@ class CameraRenderer:
         self._bank.render(self._state, remember=True)
         return _images(self._bank, ())
 
-    def draw(self, truth: Truth, curvature: float = 0.0) -> CameraImages:
+    def draw(self, truth: GroundTruth, curvature: float = 0.0) -> CameraImages:
         """Draw a moment of a world; ``curvature`` (1/m) of the ego's way matters to a rolling shutter alone."""
         motion = truth.ego_speed, truth.ego_speed * curvature
         return self.render(truth.ego_pose, truth.agents, truth.signals, step=truth.step, motion=motion)
@@ -160,7 +160,7 @@ class WorldCameras:
 
     def __init__(
         self,
-        world: World,
+        world: WorldBatch,
         rig: Rig,
         *,
         seed: int = 0,

@@ -5,9 +5,9 @@ from collections import deque
 import numpy as np
 from jaxtyping import UInt8
 
-from alpamayo_sim.driver import CameraFrames
+from alpamayo_sim.datatypes.observation import CameraFrames
+from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.rig import Rig
 
 Array = np.ndarray
 

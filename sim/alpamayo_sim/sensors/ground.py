@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, UInt8, UInt32
 
+from alpamayo_sim.datatypes.scene import Lane, LaneKind, LineKind, RoadMap, Scene
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings
-from alpamayo_sim.scene import Lane, LaneKind, LineKind, RoadMap, Scene
 from alpamayo_sim.sensors.semantic import Semantic
 
 Array = np.ndarray

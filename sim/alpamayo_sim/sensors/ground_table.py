@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.sensors.ground import TEXEL, ground_texture
-from alpamayo_sim.sensors.ground_kernel import Ground
+from alpamayo_sim.sensors.kernels.ground import Ground
 from alpamayo_sim.warp_runtime import wp
 
 

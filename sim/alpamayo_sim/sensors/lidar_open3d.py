@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from alpamayo_sim.lidar import Lidar
-from alpamayo_sim.sensors import lidar_kernel as kernel
-from alpamayo_sim.sensors import part_kernel
+from alpamayo_sim.datatypes.lidar import Lidar
+from alpamayo_sim.sensors.culling import Looks, Watch
+from alpamayo_sim.sensors.kernels import lidar as kernel
+from alpamayo_sim.sensors.kernels import parts as part_kernel
 from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.semantic import Semantic
-from alpamayo_sim.sensors.sight import Looks, Watch
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray

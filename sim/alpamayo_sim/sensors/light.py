@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from alpamayo_sim.scene import Environment
-from alpamayo_sim.sensors import camera_kernel as kernel
+from alpamayo_sim.datatypes.scene import Environment
 from alpamayo_sim.sensors.ground import GRASS
+from alpamayo_sim.sensors.kernels import camera as kernel
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.scenario import Scenario
-from alpamayo_sim.scene import Scene
+from alpamayo_sim.sensors.culling import Looks, Watch, scene_looks
 from alpamayo_sim.sensors.ground_table import ground_numbers
-from alpamayo_sim.sensors.sight import Looks, Watch, scene_looks
 
 Array = np.ndarray
 
 
 class Observers:
-    """The observers of a :class:`World`, kept up to date with the scenarios that its worlds run.
+    """The observers of a :class:`WorldBatch`, kept up to date with the scenarios that its worlds run.
 
     Args:
         world: what they look at.
@@ -28,7 +28,7 @@ class Observers:
         name: of the sensor, so that two of them do not share their noise.
     """
 
-    def __init__(self, world: World, pairs: Sequence[tuple[int, int]] | None, seed: int, name: str) -> None:
+    def __init__(self, world: WorldBatch, pairs: Sequence[tuple[int, int]] | None, seed: int, name: str) -> None:
         self.world = world
         self.pairs = [(w, 0) for w in range(world.num_worlds)] if pairs is None else list(pairs)
         self._seed, self._name = seed, name

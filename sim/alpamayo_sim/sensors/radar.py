@@ -20,13 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 
-from alpamayo_sim.driver import Agents
-from alpamayo_sim.engine import World
+from alpamayo_sim.datatypes.lidar import Radar
+from alpamayo_sim.datatypes.observation import Agents
+from alpamayo_sim.datatypes.scene import Category
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.geometry import box_corners, to_frame
-from alpamayo_sim.lidar import Radar
-from alpamayo_sim.scene import Category
+from alpamayo_sim.sensors.culling import EGO_INSTANCE
 from alpamayo_sim.sensors.observers import Observers, noise_key
-from alpamayo_sim.sensors.sight import EGO_INSTANCE
 
 Array = np.ndarray
 
@@ -68,7 +68,7 @@ class WorldRadar:
     """A radar on the egos of all worlds, or on any agents; arguments as of ``WorldLidar``."""
 
     def __init__(
-        self, world: World, radar: Radar, *, seed: int = 0, observers: Sequence[tuple[int, int]] | None = None
+        self, world: WorldBatch, radar: Radar, *, seed: int = 0, observers: Sequence[tuple[int, int]] | None = None
     ) -> None:
         self.world, self.radar, self._seed = world, radar, seed
         self._observers = Observers(world, observers, seed, radar.name)
@@ -91,7 +91,7 @@ class WorldRadar:
         return detect(self.radar, everybody, valid, instance, pose, velocity, turn_rate, luck)
 
 
-def _with_ego(world: World, w: int) -> Agents:
+def _with_ego(world: WorldBatch, w: int) -> Agents:
     """Everybody in a world, the ego first."""
     agents, ego = world.agents(w), world.scenarios[w].scene.ego
     heading = float(world.ego_pose[w, 2])

@@ -4,7 +4,7 @@ import enum
 
 import numpy as np
 
-from alpamayo_sim.scene import Category
+from alpamayo_sim.datatypes.scene import Category
 
 
 class Semantic(enum.IntEnum):

@@ -34,10 +34,10 @@ from alpamayo_kernels.norm import gated_rms_norm, rms_norm
 from alpamayo_kernels.router import route_top_k
 from alpamayo_kernels.ssd import ssd_scan
 from alpamayo_kernels.state_update import selective_state_update
-from alpamayo_vla_model.nemotron import fused
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache, replay
 from alpamayo_vla_model.nemotron.config import NemotronConfig
-from alpamayo_vla_model.nemotron.fused import FusedBlocks
+from alpamayo_vla_model.nemotron.inference import cpu_compiled as fused
+from alpamayo_vla_model.nemotron.inference.cpu_compiled import FusedBlocks
 
 # Up to here a GPU advances the recurrence token by token, in one kernel, rather than by a chunk.
 FEW_TOKENS = 16

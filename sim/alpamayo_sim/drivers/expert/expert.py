@@ -4,23 +4,25 @@ import math
 
 import numpy as np
 
-from alpamayo_sim.driver import PLAN_STEPS, Decision, Needs, Observation, Truth
+from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
+from alpamayo_sim.datatypes.driver import Needs
+from alpamayo_sim.datatypes.observation import GroundTruth, Observation
+from alpamayo_sim.datatypes.reasoning import Reasoning
+from alpamayo_sim.datatypes.scene import Category, Scene
 from alpamayo_sim.drivers.expert.forecast import STEPS, Memory, forecast
 from alpamayo_sim.drivers.expert.outlook import Outlook, look_out
 from alpamayo_sim.drivers.expert.paths import AHEAD, Paths, Target, interpolate_rows, make_paths
 from alpamayo_sim.drivers.expert.reasons import explain
 from alpamayo_sim.drivers.expert.rules import GRAVITY, find_cautions, speed_cap, where_to_stop
 from alpamayo_sim.drivers.expert.scoring import SAMPLES, Candidates, Costs, Situation, score
-from alpamayo_sim.drivers.expert.sight import visible
 from alpamayo_sim.drivers.expert.speeds import GAP_MOVING, GAP_STANDING, Leads, following, ramps
 from alpamayo_sim.drivers.expert.surroundings import surroundings
 from alpamayo_sim.drivers.expert.targets import halt_at, make_targets
-from alpamayo_sim.drivers.route_frame import RouteFrame, signal_stops
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import wrap_angle
-from alpamayo_sim.map_index import index_of
-from alpamayo_sim.reasoning import Reasoning
-from alpamayo_sim.scene import Category, Scene
+from alpamayo_sim.map.frenet import RouteFrame, signal_stops
+from alpamayo_sim.map.index import index_of
+from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
 
@@ -105,7 +107,7 @@ class Expert:
         reasoning = explain(truth, frame, candidates, costs, situation, int(best[0]), target, cautions, stop_signal)
         return _decision(paths, candidates, costs, best, situation.pose, reasoning)
 
-    def _place(self, frame: RouteFrame, truth: Truth, curvature: float) -> tuple[float, float, float, float]:
+    def _place(self, frame: RouteFrame, truth: GroundTruth, curvature: float) -> tuple[float, float, float, float]:
         """s, d and the first two derivatives of d by s."""
         s_all, d_all = frame.project(truth.ego_pose[None, :2], self._s)
         s, d = float(s_all[0]), float(d_all[0])
@@ -116,7 +118,7 @@ class Expert:
         bend = float(np.clip(curvature, -0.2, 0.2)) - float(route_bend)
         return s, d, scale * math.tan(turn), bend * scale**2 / math.cos(turn) ** 3
 
-    def _seen(self, truth: Truth) -> Array:
+    def _seen(self, truth: GroundTruth) -> Array:
         """Rows of who is near and has been in sight."""
         agents, seen = truth.agents, self._memory.seen
         near = np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < RANGE

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo_sim.driver import Agents, Truth
+from alpamayo_sim.datatypes.observation import Agents, GroundTruth
+from alpamayo_sim.datatypes.scene import Category, Lane
 from alpamayo_sim.geometry import arc_length, wrap_angle
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import Category, Lane
+from alpamayo_sim.map.index import MapIndex
 
 Array = np.ndarray
 
@@ -74,7 +74,7 @@ class Memory:
         return 0.0 if since is None else time - since
 
 
-def forecast(truth: Truth, rows: Array, index: MapIndex, memory: Memory) -> Forecast:
+def forecast(truth: GroundTruth, rows: Array, index: MapIndex, memory: Memory) -> Forecast:
     """Expected motion of the given agents."""
     agents = truth.agents
     pose = agents.pose[rows].astype(np.float64)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpamayo_sim.driver import Truth
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.scene import Category, SignalState
 from alpamayo_sim.drivers.expert.forecast import STEPS, Forecast, Memory
-from alpamayo_sim.drivers.route_frame import RouteFrame, SignalStop
 from alpamayo_sim.geometry import box_corners
-from alpamayo_sim.scene import Category, SignalState
+from alpamayo_sim.map.frenet import RouteFrame, SignalStop
 
 Array = np.ndarray
 
@@ -47,7 +47,7 @@ class Outlook:
 
 
 def look_out(
-    truth: Truth,
+    truth: GroundTruth,
     agents: Forecast,
     frame: RouteFrame,
     ego: tuple[float, float],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpamayo_sim.drivers.route_frame import RouteFrame
+from alpamayo_sim.map.frenet import RouteFrame
 
 Array = np.ndarray
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alpamayo_sim.driver import Truth
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
 from alpamayo_sim.drivers.causes import object_component, signal_component
 from alpamayo_sim.drivers.expert.paths import Target
 from alpamayo_sim.drivers.expert.rules import Caution
 from alpamayo_sim.drivers.expert.scoring import Candidates, Costs, Situation
-from alpamayo_sim.drivers.expert.sight import visible
-from alpamayo_sim.drivers.route_frame import RouteFrame
-from alpamayo_sim.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
+from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
 
@@ -26,7 +26,7 @@ CROSSING = (Motion.ONCOMING, Motion.CROSSING_FROM_LEFT, Motion.CROSSING_FROM_RIG
 
 
 def explain(
-    truth: Truth,
+    truth: GroundTruth,
     frame: RouteFrame,
     candidates: Candidates,
     costs: Costs,
@@ -57,7 +57,7 @@ def explain(
     return Reasoning(Longitudinal.SET_SPEED_TRACKING, lateral)
 
 
-def _decisive(truth: Truth, costs: Costs, situation: Situation, chosen: int) -> Array:
+def _decisive(truth: GroundTruth, costs: Costs, situation: Situation, chosen: int) -> Array:
     """Rows (in ``Agents``) of those who ruled out what the ego would rather have driven, at most two.
 
     First who made the plan that is best in an empty world worse than the chosen one; then, since that may be
@@ -136,7 +136,7 @@ def _lateral(frame: RouteFrame, situation: Situation, target: Target) -> Lateral
     return Lateral.IN_LANE_NUDGE if abs(home - start) < NEXT_LANE else Lateral.OUT_OF_LANE_NUDGE
 
 
-def _caution(truth: Truth, situation: Situation, speed: Array, cautions: Sequence[Caution]) -> Component | None:
+def _caution(truth: GroundTruth, situation: Situation, speed: Array, cautions: Sequence[Caution]) -> Component | None:
     """The hiding place or person that keeps the speed down now."""
     near = [c for c in cautions if c.start < situation.s + 45.0 and c.speed < situation.desired - 0.5]
     if not near or speed[30] > situation.desired - 0.5:

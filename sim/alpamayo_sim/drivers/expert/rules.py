@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpamayo_sim.driver import Truth
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.scene import Category, Environment
 from alpamayo_sim.drivers.expert.forecast import Memory
 from alpamayo_sim.drivers.expert.outlook import Outlook
-from alpamayo_sim.drivers.route_frame import STOP_GAP, RouteFrame, SignalStop, must_stop
-from alpamayo_sim.scene import Category, Environment
+from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop
 
 Array = np.ndarray
 
@@ -51,7 +51,7 @@ class SpeedCap:
         return float(self.at(s + np.arange(0.0, max(distance, 1.0) + 1.0)).min())
 
 
-def find_cautions(truth: Truth, view: Outlook, memory: Memory) -> list[Caution]:
+def find_cautions(truth: GroundTruth, view: Outlook, memory: Memory) -> list[Caution]:
     """Slow down beside parked cars that may hide a child, beside people, and past cars that may pull out."""
     agents, found = view.agents, []
     half = 0.5 * view.ego_size[1]
@@ -102,7 +102,7 @@ def speed_cap(
     return SpeedCap(float(at[0]), np.sqrt(np.maximum(squared, 0.0)))
 
 
-def where_to_stop(truth: Truth, stops: tuple[SignalStop, ...], s: float) -> tuple[float, int | None]:
+def where_to_stop(truth: GroundTruth, stops: tuple[SignalStop, ...], s: float) -> tuple[float, int | None]:
     """The arc length (m) that the ego's front must not pass, inf where all is free; and the signal that says so."""
     front = s + 0.5 * float(truth.ego_size[0])
     for stop in sorted(stops, key=lambda each: each.s):

@@ -5,13 +5,13 @@ from functools import cached_property
 
 import numpy as np
 
+from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.drivers.expert.forecast import Forecast
 from alpamayo_sim.drivers.expert.outlook import Outlook
 from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
 from alpamayo_sim.drivers.expert.rules import SpeedCap
 from alpamayo_sim.drivers.expert.surroundings import Surroundings
 from alpamayo_sim.geometry import box_separation
-from alpamayo_sim.scene import Category
 
 Array = np.ndarray
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpamayo_sim.drivers.route_frame import RouteFrame
+from alpamayo_sim.datatypes.scene import LaneKind
 from alpamayo_sim.geometry import wrap_angle
-from alpamayo_sim.map_index import MapIndex
-from alpamayo_sim.scene import LaneKind
+from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.map.index import MapIndex
 
 Array = np.ndarray
 

@@ -1,0 +1,69 @@
+"""How the guard did in one run, by what really happened afterwards."""
+
+from typing import Any
+
+import numpy as np
+
+from alpamayo.episode import Episode
+from alpamayo.validator.judge import RULES, episode_motions, judge
+from alpamayo.validator.motions import MotionBatch, mirrored_history, plans_in_world
+from alpamayo.validator.verdict import Verdict
+
+RECENT = 2.0  # s before a collision in which a guard should have done something
+PLAN_HORIZON = 41
+
+
+def guard_figures(episode: Episode, verdict: Verdict) -> dict[str, Any]:
+    """How the guard did: interventions, false alarms and misses, by what really happened afterwards.
+
+    An intervention is a false alarm where the driver's choice, driven among the others as they really moved, would
+    have met nobody by its own fault and stayed on the road for 4 s. A miss is an at-fault collision with no
+    intervention in the 2 s before it. The others might have moved differently: both are estimates. Progress lost
+    (m) is by how much further the driver's choice would have gone in each step of an intervention, summed up.
+    """
+    steps = np.flatnonzero(episode.intervened)
+    whole = episode_motions(episode) if len(steps) else None
+    alarms = sum(whole is not None and not _would_fail(episode, whole, int(t)) for t in steps)
+    collision = verdict.rules["at_fault_collision"].violation_time[0]
+    recent = episode.intervened[max(0, round((collision - RECENT) / episode.dt)) :] if np.isfinite(collision) else None
+    latency = 1e3 * episode.timings["guard"] if "guard" in episode.timings else None
+    return {
+        "interventions": len(steps),
+        "false_alarms": alarms,
+        "progress_lost_m": progress_lost(episode),
+        "missed": bool(recent is not None and not recent.any()),
+        "latency_ms": None if latency is None else {str(p): float(np.percentile(latency, p)) for p in (50, 99)},
+    }
+
+
+def progress_lost(episode: Episode) -> float:
+    """Metres by which the driver's choices go further than the guard's, in the one step that each was in force."""
+    steps = np.flatnonzero(episode.intervened)
+    chosen = episode.plans[steps, episode.chosen[steps], 0, 0].astype(np.float64)
+    return float((chosen - episode.executed[steps, 0, 0]).sum())
+
+
+def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
+    """Whether the driver's choice would have failed among the others as they moved."""
+    last = min(step + PLAN_HORIZON, len(episode.ego_pose))
+    if last - step < 5:
+        return True
+    plan = episode.plans[step, episode.chosen[step]][None].astype(np.float64)
+    pose, speed = plans_in_world(plan, whole.pose[0, step], float(whole.speed[0, step]))
+    count = last - step
+    traffic = whole.traffic
+    cut = {name: getattr(traffic, name)[:, step:last] for name in ("pose", "velocity", "valid")}
+    there = type(traffic)(ids=traffic.ids, category=traffic.category, size=traffic.size, **cut)
+    situation = MotionBatch(
+        scene=whole.scene,
+        index=whole.index,
+        area=whole.area,
+        times=whole.times[:count],
+        pose=pose[:, :count],
+        speed=speed[:, :count],
+        size=whole.size,
+        traffic=there,
+        history=mirrored_history(pose, speed[:, 0], whole.dt),
+    )
+    found = judge(situation, {name: RULES[name] for name in ("at_fault_collision", "drivable_area")})
+    return any(bool(rule.violated[0]) for rule in found.rules.values())

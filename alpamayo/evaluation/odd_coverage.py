@@ -1,0 +1,125 @@
+"""The operational design domain: in what conditions was driven, in levels that can be counted.
+
+Limits of rain: American Meteorological Society, Glossary of Meteorology, "rain" (light to 2.5 mm/h, moderate to
+7.6 mm/h). Fog: WMO, a visibility under 1 km. Twilight: civil, the sun less than 6° below the horizon. The limits of
+low sun, friction, bends and speed are ours.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from alpamayo.episode import Episode
+from alpamayo_sim.datatypes.scene import Environment, Scene
+from alpamayo_sim.geometry import arc_length, polyline_headings
+
+Array = np.ndarray
+LOW_SUN = math.radians(12.0)
+CIVIL_TWILIGHT = math.radians(-6.0)
+FOG = 1000.0  # m
+BEND_RADIUS = 500.0  # m
+BEND_SPAN = 20.0  # m, over which a bend is measured
+
+LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "light": ("day", "low sun", "twilight", "night"),
+        "weather": ("dry", "light rain", "moderate rain", "heavy rain", "fog"),
+        "friction": ("grip 0.7 and more", "0.4 to 0.7", "under 0.4"),
+        "road": ("straight", "bend", "intersection"),
+        "speed": ("to 30 km/h", "30 to 50 km/h", "50 to 80 km/h", "over 80 km/h"),
+    }
+)
+
+
+def levels(episode: Episode) -> dict[str, str]:
+    """The level of each axis that an episode was driven in."""
+    scene = episode.scenario.scene
+    speed = 3.6 * float(episode.ego_speed[0])
+    return {
+        "light": light(scene.environment.sun_elevation),
+        "weather": weather(scene.environment),
+        "friction": LEVELS["friction"][int(np.digitize(-scene.environment.friction, [-0.7, -0.4], right=True))],
+        "road": road(scene),
+        "speed": LEVELS["speed"][int(np.digitize(speed, [30.0, 50.0, 80.0], right=True))],
+    }
+
+
+def light(sun_elevation: float) -> str:
+    """By the sun's elevation (rad)."""
+    return LEVELS["light"][int(np.digitize(-sun_elevation, [-LOW_SUN, 0.0, -CIVIL_TWILIGHT], right=True))]
+
+
+def weather(environment: Environment) -> str:
+    """By the rain; fog where there is none and one sees less than a kilometre."""
+    if environment.rain > 0.0:
+        return LEVELS["weather"][1 + int(np.digitize(environment.rain, [2.5, 7.6], right=True))]
+    return "fog" if environment.visibility is not None and environment.visibility < FOG else "dry"
+
+
+def road(scene: Scene) -> str:
+    """Whether the route crosses an intersection; else whether it bends with less than 500 m of radius."""
+    if scene.route is None:
+        return "straight"
+    lanes = scene.road_map.lane_by_id
+    if any(name in lanes and lanes[name].in_intersection for name in scene.route.lane_ids):
+        return "intersection"
+    knots = arc_length(scene.route.path)
+    heading = np.unwrap(polyline_headings(scene.route.path)[:-1])
+    middle = 0.5 * (knots[1:] + knots[:-1])
+    at = np.arange(0.0, max(float(knots[-1]) - BEND_SPAN, 0.0), 5.0)
+    turned = np.interp(at + BEND_SPAN, middle, heading) - np.interp(at, middle, heading)
+    return "bend" if np.abs(turned).max(initial=0.0) > BEND_SPAN / BEND_RADIUS else "straight"
+
+
+def coverage(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the scenarios of runs cover: scenarios by family, parameters, levels of each axis, and t-wise shares.
+
+    A scenario that several drivers drove counts once. The share of t = 2 and 3 is of all combinations of that many
+    axes' levels (the families that are there are an axis too), whether or not they can happen together.
+    """
+    scenarios = list({run["hashes"]["scenario"]: run for run in runs}.values())
+    families = sorted({run["family"] for run in scenarios})
+    axes = {"family": tuple(families), **LEVELS}
+    points = [{"family": run["family"], **run["odd"]} for run in scenarios]
+    return {
+        "scenarios": len(scenarios),
+        "families": {name: _family([run for run in scenarios if run["family"] == name]) for name in families},
+        "axes": {
+            axis: {level: sum(point[axis] == level for point in points) for level in names}
+            for axis, names in axes.items()
+            if axis != "family"
+        },
+        "t_wise": {str(t): t_wise(points, axes, t) for t in (2, 3)},
+        "missing_pairs": missing_pairs(points, axes),
+    }
+
+
+def t_wise(points: Sequence[Mapping[str, str]], axes: Mapping[str, Sequence[str]], t: int) -> dict[str, Any]:
+    """How many of the combinations of ``t`` axes' levels are among the points."""
+    chosen = list(itertools.combinations(axes, t))
+    covered = sum(len({tuple(point[axis] for axis in some) for point in points}) for some in chosen)
+    total = sum(math.prod(len(axes[axis]) for axis in some) for some in chosen)
+    return {"covered": covered, "of": total, "share": covered / total if total else None}
+
+
+def missing_pairs(points: Sequence[Mapping[str, str]], axes: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Pairs of levels, as "axis: level", that no point has."""
+    return [
+        [f"{a}: {x}", f"{b}: {y}"]
+        for a, b in itertools.combinations(axes, 2)
+        for x, y in itertools.product(axes[a], axes[b])
+        if not any(point[a] == x and point[b] == y for point in points)
+    ]
+
+
+def _family(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    spans: dict[str, list[float]] = {}
+    for run in runs:
+        for name, value in run["parameters"].items():
+            spans.setdefault(name, []).append(value)
+    ranges = {name: [min(values), max(values)] for name, values in sorted(spans.items())}
+    return {"scenarios": len(runs), "ranges": ranges}

@@ -1,0 +1,53 @@
+"""Who would have prevented it: scenarios driven again by the reference drivers of UN R157, from the record alone.
+
+A collision is preventable only by a named one of them: it is, where that driver comes through the same scenario
+without touching anybody, whoever would be at fault.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alpamayo.closed_loop import drive
+from alpamayo.drivers.registry import PREVENTERS, make_driver
+from alpamayo.episode import load_episode
+from alpamayo.runs import touched
+from alpamayo_sim.errors import InputError
+
+
+def avoided_by(folder: Path, names: tuple[str, ...] = PREVENTERS) -> dict[str, bool | None]:
+    """Whether each driver avoids all collisions in the scenario of a record; None where it cannot drive there.
+
+    What a scenario's certificate says is not taken over: it is driven.
+
+    Raises:
+        InputError: the record cannot be read.
+    """
+    scenario = load_episode(folder).scenario
+    out: dict[str, bool | None] = {}
+    for name in names:
+        try:
+            out[name] = not touched(drive(scenario, make_driver(name), seed=scenario.seed, guard=False))
+        except InputError:  # a scene without a route, for one
+            out[name] = None
+    return out
+
+
+def rows(runs: list[dict[str, Any]], found: dict[str, dict[str, bool | None]]) -> list[dict[str, Any]]:
+    """One row a scenario in which somebody collided: who did, and which reference drivers avoid it."""
+    out = []
+    for key, avoided in sorted(found.items()):
+        there = [run for run in runs if run["hashes"]["scenario"] == key]
+        collided = sorted({run["driver"] for run in there if run["collided"]})
+        known = {name: value for name, value in avoided.items() if value is not None}
+        first = there[0]
+        out.append(
+            {
+                "scenario": first["scenario"],
+                "family": first["family"],
+                "hash": key,
+                "collided": collided,
+                "avoided_by": known,
+                "cannot_drive": sorted(set(avoided) - set(known)),
+            }
+        )
+    return sorted(out, key=lambda row: (row["scenario"], row["hash"]))

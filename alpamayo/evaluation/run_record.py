@@ -1,0 +1,136 @@
+"""One run judged again from its record: what it was, what the validator says, what broke first, and the hashes."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from alpamayo.episode import Episode, load_episode
+from alpamayo.evaluation.guard_figures import guard_figures
+from alpamayo.evaluation.odd_coverage import levels
+from alpamayo.runs import scenario_name, touched
+from alpamayo.validator import RULES, Verdict, score_episode
+from alpamayo.validator.formulas import rules_from
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.document import digest
+
+FILES = ("episode.json", "episode.npz")
+HARD = ("at_fault_collision", "drivable_area", "red_light", "stop_line", "kinematics")
+"""The rules whose breach is a failure: those that gate the project's score, and the stop line."""
+
+INCIDENTS = ("at_fault_collision", "drivable_area")
+"""What kilometres per incident count, once a run: AlpaSim too drops what comes after the first."""
+
+
+def judge_run(
+    folder: Path, name: str, formulas: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, Any], Episode]:
+    """The record of a folder, judged by the rules and by formulas of the user's; and the episode itself.
+
+    Raises:
+        InputError: the record cannot be read or not be judged.
+    """
+    episode = load_episode(folder)
+    try:
+        verdict = score_episode(episode, rules={**RULES, **rules_from(formulas)})
+        return run_record(name, folder, episode, verdict), episode
+    except InputError:
+        raise
+    except Exception as error:  # a record from outside may break anything
+        raise InputError(f"{folder}: cannot be judged: {type(error).__name__}: {error}") from error
+
+
+def run_record(name: str, folder: Path, episode: Episode, verdict: Verdict) -> dict[str, Any]:
+    """What there is to say of one run, as JSON values."""
+    scenario = episode.scenario
+    violations = broken(verdict)
+    return {
+        "run": name,
+        "driver": episode.driver + ("+guard" if episode.guarded else ""),
+        "guarded": episode.guarded,
+        "scenario": scenario_name(scenario),
+        "family": scenario.family or "log",
+        "parameters": {key: float(value) for key, value in sorted(scenario.parameters.items())},
+        "odd": levels(episode),
+        "arrived": bool(episode.arrived),
+        "collided": touched(episode),
+        "duration_s": round(episode.steps * episode.dt, 6),
+        "kilometres": driven(episode),
+        "kilometres_before_incident": driven(episode, _first_incident(verdict)),
+        "rules": {row["rule"]: row for row in verdict.table()},
+        "errors": {rule.name: rule.error for rule in verdict.rules.values() if rule.error},
+        "scores": {key: _score(score) for key, score in verdict.scores.items()},
+        "violations": violations,
+        "failures": [row for row in violations if row["rule"] in HARD],
+        "guard": guard_figures(episode, verdict) if episode.guarded else None,
+        "seeds": {"scenario": scenario.seed, "driver": episode.seed},
+        "hashes": hashes(folder, episode),
+        "reproduce": reproduction(episode),
+    }
+
+
+def broken(verdict: Verdict) -> list[dict[str, Any]]:
+    """Rules that were broken, the first violation first."""
+    rows = [row for row in verdict.table() if verdict.rules[row["rule"]].violated[0]]
+    return sorted(rows, key=lambda row: (row["violation_time"] is None, row["violation_time"] or 0.0, row["rule"]))
+
+
+def driven(episode: Episode, until: float = np.inf) -> float:
+    """Kilometres that the ego's centre has moved, up to a time (s)."""
+    steps = np.linalg.norm(np.diff(episode.ego_pose[:, :2].astype(np.float64), axis=0), axis=1)
+    return float(steps[episode.dt * np.arange(len(steps)) < until - 1e-6].sum()) / 1e3
+
+
+def _first_incident(verdict: Verdict) -> float:
+    """When (s) the first incident was; infinite where there was none."""
+    return float(np.nanmin([np.inf, *(verdict.rules[name].violation_time[0] for name in INCIDENTS)]))
+
+
+def hashes(folder: Path, episode: Episode) -> dict[str, str]:
+    """SHA-256 of what went in and of the record.
+
+    ``scenario`` is of the scenario with all its parameters; ``config`` of that, the driver's name and seed and
+    whether the guard was on; ``model`` of the driver's weights, empty for one without; ``code`` is the release with
+    a digest of its sources.
+    """
+    config = {"driver": episode.driver, "guarded": episode.guarded, "seed": episode.seed, "model": episode.model}
+    scenario = digest(episode.scenario)
+    return {
+        "scenario": scenario,
+        "config": hashlib.sha256(json.dumps([scenario, config], sort_keys=True).encode()).hexdigest(),
+        "model": episode.model,
+        "code": episode.code_version,
+        **{file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in FILES},
+    }
+
+
+def reproduction(episode: Episode) -> str | None:
+    """The command that drives it again; None where the scenario does not come from its family's seed alone."""
+    scenario = episode.scenario
+    if not scenario.family or scenario.seed != episode.seed:
+        return None
+    guard = "--guard" if episode.guarded else "--no-guard"
+    return f"alpamayo drive {scenario.family} --driver {episode.driver} --seed {episode.seed} {guard}"
+
+
+def _score(score: Any) -> dict[str, Any]:
+    return {
+        "value": number(score.value[0]),
+        "parts": {name: number(part[0]) for name, part in score.parts.items()},
+        "missing": list(score.missing[0]),
+        "notes": list(score.notes),
+    }
+
+
+def number(value: float) -> float | None:
+    """A float for JSON; None for what is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def is_failed(run: Mapping[str, Any], rule: str) -> bool:
+    """Whether a run has broken a rule."""
+    return any(row["rule"] == rule for row in run["violations"])

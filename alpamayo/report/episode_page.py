@@ -1,0 +1,250 @@
+"""The report as one HTML file that needs nothing else: the record's numbers go in, the page draws them."""
+
+import html
+import json
+import math
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from alpamayo.episode import Episode
+from alpamayo.validator import Verdict
+from alpamayo.validator.scores import BEST, TITLES
+from alpamayo.validator.verdict import RuleResult
+from alpamayo_sim.datatypes.scene import Category, LineKind, RoadMap
+from alpamayo_sim.geometry import from_frame
+
+Array = np.ndarray
+REACH = 130.0  # how far (m) from the ego's path the map is shown
+COLOURS = {
+    Category.VEHICLE: "#e9edf2",
+    Category.TRUCK: "#d8c9a8",
+    Category.BUS: "#e6c65c",
+    Category.MOTORCYCLE: "#b98ad6",
+    Category.CYCLIST: "#8e5bd0",
+    Category.PEDESTRIAN: "#e0453a",
+    Category.ANIMAL: "#8a5a2b",
+    Category.CONE: "#ff7a1a",
+    Category.BARRIER: "#c85a17",
+    Category.DEBRIS: "#6b4a2f",
+    Category.BUILDING: "#aab2ad",
+    Category.VEGETATION: "#7fae73",
+}
+STATIC = (Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION)
+INDENT = "\u2003"  # an em of space
+# What counts as comfortable for a margin's colour, by its unit.
+COMFORTABLE = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
+
+
+def page(episode: Episode, verdict: Verdict, images: list[str]) -> str:
+    """The report of an episode; ``images`` are ``data:`` addresses of the cameras at each state."""
+    template = resources.files("alpamayo.report").joinpath("episode_page.html").read_text(encoding="utf-8")
+    data = report_data(episode, verdict)
+    data |= {"cameras": images, "every": 1}
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    title = html.escape(data["title"])
+    # "</" would end the script element that holds the data.
+    return template.replace("__TITLE__", title, 1).replace("__DATA__", text.replace("</", "<\\/"), 1)
+
+
+def report_data(episode: Episode, verdict: Verdict) -> dict[str, Any]:
+    """All that the page shows but the images, as JSON values; coordinates in m, rounded to centimetres."""
+    scenario = episode.scenario
+    scene = scenario.scene
+    name = scenario.family or scene.id
+    route = scene.route.path if scene.route is not None else np.zeros((0, 3))
+    return {
+        "title": f"{name} · seed {scenario.seed} · {episode.driver}"
+        if scenario.family
+        else f"{name} · {episode.driver}",
+        "badges": _badges(episode, verdict),
+        "dt": episode.dt,
+        "time": [round(float(t), 3) for t in episode.times],
+        "guarded": episode.guarded,
+        "ego": episode.ego_pose.round(3).tolist(),
+        "size": episode.ego_size.round(2).tolist(),
+        "speed": episode.ego_speed.round(2).tolist(),
+        "limit": _limits(episode),
+        "agents": _agents(episode),
+        "signals": [signal.position[:2].round(2).tolist() for signal in scene.signals],
+        "states": episode.signals.tolist(),
+        "plans": _plans(episode),
+        "reasoning": _reasoning(episode),
+        "map": _map(scene.road_map, episode.ego_pose[:, :2]),
+        "route": _flat(route),
+        "rules": [_rule(rule, verdict) for rule in verdict.rules.values()],
+        "scores": _scores(verdict),
+        "parameters": _parameters(episode),
+        "colours": {category.name: colour for category, colour in COLOURS.items()},
+        "footer": _footer(episode),
+    }
+
+
+def _badges(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
+    badges = [("reached the goal", "good") if episode.arrived else ("did not reach the goal", "")]
+    broken = [rule.name for rule in verdict.rules.values() if rule.violated[0]]
+    badges += [(f"violated: {_words(name)}", "bad") for name in broken]
+    for score in verdict.scores.values():
+        if math.isfinite(score.value[0]):
+            lacks = ", ".join(_words(part) for part in score.missing[0])
+            text = f"{TITLES.get(score.name, score.name)} {score.value[0]:.2f}{_out_of(score.name)}"
+            badges.append((f"{text}, without {lacks}" if lacks else text, ""))
+    if episode.intervened.any():
+        badges.append((f"guard intervened in {episode.intervened.mean():.0%} of the steps", ""))
+    return badges
+
+
+def _limits(episode: Episode) -> list[float | None]:
+    from alpamayo_sim.map.index import index_of
+
+    road_map = episode.scenario.scene.road_map
+    if not road_map.lanes:
+        return [None] * (episode.steps + 1)
+    match = index_of(road_map).nearest_lane(episode.ego_pose[:, :2], episode.ego_pose[:, 2])
+    return [road_map.lanes[i].speed_limit if i >= 0 else None for i in match.index]
+
+
+def _agents(episode: Episode) -> list[dict[str, Any]]:
+    out = []
+    for i in np.flatnonzero(episode.agent_valid.any(axis=0)):
+        near = _near(episode.agent_pose[:, i, :2][episode.agent_valid[:, i]], episode.ego_pose[:, :2])
+        if not near:
+            continue
+        category = Category(int(episode.agent_category[i]))
+        poses = [
+            pose.round(2).tolist() if valid else None
+            for pose, valid in zip(episode.agent_pose[:, i], episode.agent_valid[:, i], strict=True)
+        ]
+        size = episode.agent_size[i].round(2).tolist()
+        out.append({"category": category.name, "size": size, "moves": category not in STATIC, "poses": poses})
+    return out
+
+
+def _plans(episode: Episode) -> list[dict[str, Any]]:
+    out = []
+    for t in range(episode.steps):
+        pose = episode.ego_pose[t]
+        candidates = from_frame(episode.plans[t, :, ::4, :2], pose[None, None])
+        driven = from_frame(episode.executed[t, ::2, :2], pose[None])
+        out.append(
+            {
+                "candidates": [_flat(plan) for plan in candidates],
+                "driven": _flat(driven),
+                "intervened": bool(episode.intervened[t]),
+                "reason": episode.guard_reasons[t],
+            }
+        )
+    return out
+
+
+def _reasoning(episode: Episode) -> list[dict[str, Any] | None]:
+    out: list[dict[str, Any] | None] = []
+    for reasoning, pose in zip(episode.reasoning, episode.ego_pose, strict=False):
+        if reasoning is None:
+            out.append(None)
+            continue
+        places = [c.position for c in reasoning.components if c.position is not None]
+        world = [from_frame(np.asarray(place, np.float64), pose).round(2).tolist() for place in places]
+        out.append(
+            {
+                "sentence": reasoning.sentence,
+                "longitudinal": _words(reasoning.longitudinal.name),
+                "lateral": _words(reasoning.lateral.name),
+                "components": [
+                    _words(f"{c.category.name if c.category else c.kind.name} {c.motion.name if c.motion else ''}")
+                    for c in reasoning.components
+                ],
+                "places": world,
+            }
+        )
+    return out
+
+
+def _map(road_map: RoadMap, path: Array) -> dict[str, Any]:
+    boundaries = [(LineKind.UNKNOWN, b) for lane in road_map.lanes for b in (lane.left_boundary, lane.right_boundary)]
+    lines = [(line.kind, line.line) for line in road_map.road_lines] or [(k, b) for k, b in boundaries if len(b) > 1]
+    lanes = [] if road_map.drivable_areas else road_map.lanes
+    return {
+        "drivable": [_flat(p) for p in road_map.drivable_areas if _near(p, path)],
+        "lanes": [
+            (_flat(lane.centreline), round(float(np.mean(lane.width)), 2))
+            for lane in lanes
+            if _near(lane.centreline, path)
+        ],
+        "crosswalks": [_flat(p) for p in road_map.crosswalks if _near(p, path)],
+        "edges": [_flat(p) for p in road_map.road_edges if _near(p, path)],
+        "lines": [(kind.name, _flat(p)) for kind, p in lines if _near(p, path)],
+        "stops": [_flat(stop.line) for stop in road_map.stop_lines if _near(stop.line, path)],
+    }
+
+
+def _near(points: Array, path: Array) -> bool:
+    """Whether the bounding boxes of points and path come within REACH."""
+    low, high = path.min(axis=0) - REACH, path.max(axis=0) + REACH
+    return bool(np.all(points[:, :2].min(axis=0) <= high) and np.all(points[:, :2].max(axis=0) >= low))
+
+
+def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
+    state = "violated" if rule.violated[0] else "kept" if rule.valid[0] else "not applicable"
+    series = None if rule.margins is None else [_finite(margin) for margin in rule.margins[0]]
+    return {
+        "title": _words(rule.name),
+        "state": state,
+        "value": _finite(rule.value[0]) if rule.valid[0] else None,
+        "margin": _finite(rule.margin[0]) if rule.valid[0] else None,
+        "unit": rule.unit,
+        "first": _finite(rule.violation_time[0]) if rule.valid[0] else None,
+        "reason": rule.reasons[0],
+        "series": series,
+        "comfortable": COMFORTABLE.get(rule.unit, 1.0),
+    }
+
+
+def _scores(verdict: Verdict) -> list[tuple[str, float | None, str]]:
+    """Name, value and what to know of it: of each score and, under it, of its parts."""
+    rows: list[tuple[str, float | None, str]] = []
+    for score in verdict.scores.values():
+        name, value = TITLES.get(score.name, score.name) + _out_of(score.name), _finite(score.value[0])
+        rows.append((name, value, "; ".join(score.notes)))
+        for part, values in score.parts.items():
+            known = math.isfinite(values[0])
+            if known or value is not None:
+                rows.append((f"{INDENT}{_words(part)}", _finite(values[0]), "" if known else "missing"))
+    return rows
+
+
+def _out_of(name: str) -> str:
+    return f" of {BEST[name]:g}" if name in BEST else ""
+
+
+def _parameters(episode: Episode) -> list[tuple[str, str]]:
+    scene = episode.scenario.scene
+    rows = [("family" if episode.scenario.family else "log", episode.scenario.family or scene.id)]
+    rows += [(_words(name), f"{value:.4g}") for name, value in episode.scenario.parameters.items()]
+    rows += [
+        ("source", scene.provenance.source),
+        ("licence", scene.provenance.licence),
+        ("road users and props", str(len(episode.agent_ids))),
+        ("friction", f"{scene.environment.friction:g}"),
+    ]
+    return rows
+
+
+def _footer(episode: Episode) -> str:
+    return (
+        f"alpamayo {episode.code_version} · driver {episode.driver} · driver seed {episode.seed} · "
+        f"{episode.steps} steps of {episode.dt:g} s · made from episode.json and episode.npz alone"
+    )
+
+
+def _flat(points: Array) -> list[float]:
+    return [round(float(x), 2) for x in points[:, :2].ravel()]
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").strip().lower()

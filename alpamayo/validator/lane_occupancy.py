@@ -1,0 +1,37 @@
+"""Where on the map the ego's box is: in one lane or several, on the road, in an intersection."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from alpamayo.validator.motions import MotionBatch
+from alpamayo_sim.geometry import oriented
+from alpamayo_sim.map.lane_lookup import lane_lookup, lane_overhang
+
+Array = np.ndarray
+LANE_TOLERANCE = 0.05  # m
+
+
+@dataclass(frozen=True, eq=False)
+class LaneOccupancy:
+    """Of n poses of the ego: does its box reach over its lane, leave the road, stand in an intersection?"""
+
+    several_lanes: Bool[Array, " n"]
+    off_road: Bool[Array, " n"]
+    in_intersection: Bool[Array, " n"]
+
+
+def lane_occupancy(situation: MotionBatch, pose: Float64[Array, "n 3"]) -> LaneOccupancy:
+    """Where the ego's box is at each pose; on a map without lanes (drivable area) all of that kind is False."""
+    count = len(pose)
+    lanes = situation.scene.road_map.lanes
+    several = crossing = off_road = np.zeros(count, bool)
+    if count and situation.area.known:
+        off_road = situation.area.box_margin(oriented(pose[:, None]), situation.size, 0.0)[:, 0] < 0.0
+    if count and lanes:
+        field = lane_lookup(situation.index)
+        match = field.match(pose[:, :2], pose[:, 2])
+        several = lane_overhang(situation.index, match, pose, situation.size) > LANE_TOLERANCE
+        crossing = field.in_intersection[match.index] & (match.index >= 0)
+    return LaneOccupancy(several, off_road, crossing)

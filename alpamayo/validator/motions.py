@@ -1,0 +1,144 @@
+"""What the rules look at: K motions of the ego among everybody else, sampled at the same times."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Float64, Int8
+
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
+from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.map.drivable_area import DrivableArea
+from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.prediction.trajectories import AgentTrajectories
+
+Array = np.ndarray
+Result = TypeVar("Result")
+ROWS = 256  # motions that are looked at together where there are many
+
+
+@dataclass(frozen=True, eq=False)
+class MotionBatch:
+    """K motions of the ego with everything that a rule may need to judge them.
+
+    ``pose`` (x, y, heading) is of the box centre in the world, ``speed`` in m/s, ``size`` length and width.
+    ``times`` (s) start at 0, every ``dt``. ``history`` are poses before the first, one a ``dt``, oldest first.
+    ``reference`` is the progress (m) that a good driver would have made; None takes the validator's own.
+    """
+
+    scene: Scene
+    index: MapIndex
+    area: DrivableArea
+    times: Float64[Array, " t"]
+    pose: Float64[Array, "k t 3"]
+    speed: Float64[Array, "k t"]
+    size: Float64[Array, "2"]
+    traffic: AgentTrajectories
+    history: Float64[Array, "k h 3"]
+    start_step: int = 0
+    reference: float | None = None
+    signals: Int8[Array, "t signals"] | None = None
+    compare: bool = True  # the K motions are alternatives: the best of them is a reference for progress too
+    _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def dt(self) -> float:
+        """Time step (s)."""
+        return float(self.times[1] - self.times[0])
+
+    @property
+    def count(self) -> int:
+        """K, the number of motions."""
+        return len(self.pose)
+
+    def shared(self, compute: Callable[["MotionBatch"], Result]) -> Result:
+        """``compute(self)``, worked out once for all rules that ask."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        return self._shared[compute]
+
+    def moved_speed(self, k: Array, t: Array) -> Float64[Array, " n"]:
+        """Speed (m/s) of steps: that reported or that at which the box moved, whichever is more."""
+        step = self.pose[k, t, :2] - self.pose[k, np.maximum(t - 1, 0), :2]
+        return np.maximum(np.abs(self.speed[k, t]), np.hypot(step[:, 0], step[:, 1]) / self.dt)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Rows of K, a few at a time: what is worked out of them in between stays in the processor's cache."""
+    for first in range(0, count, ROWS):
+        yield slice(first, min(first + ROWS, count))
+
+
+def by_rows(compute: Callable[[slice], Any], shape: tuple[int, ...]) -> Float64[Array, "... k t"]:
+    """What ``compute`` says of each block of the K rows."""
+    out = np.empty(shape)
+    for rows in blocks(shape[-2]):
+        out[..., rows, :] = compute(rows)
+    return out
+
+
+def differences(values: Float64[Array, "n t d"]) -> Float64[Array, "n t d"]:
+    """What each time has more than the one before; 0 at the first."""
+    out = np.zeros_like(values)
+    np.subtract(values[:, 1:], values[:, :-1], out=out[:, 1:])
+    return out
+
+
+def plans_in_world(
+    plans: Float[Array, "k 64 4"], pose: Float64[Array, "3"], speed: float
+) -> tuple[Float64[Array, "k 65 3"], Float64[Array, "k 65"]]:
+    """Poses and speeds of plans of the ego frame in the world, with the present state in front."""
+    count, steps = plans.shape[:2]
+    world, speeds = np.empty((count, steps + 1, 3)), np.empty((count, steps + 1))
+    world[:, 0], speeds[:, 0] = pose, speed
+    for rows in blocks(count):
+        x, y, heading, speeds[rows, 1:] = np.moveaxis(plans[rows].astype(np.float64), -1, 0)
+        c, s = np.cos(pose[2]), np.sin(pose[2])
+        world[rows, 1:, 0], world[rows, 1:, 1] = c * x - s * y + pose[0], s * x + c * y + pose[1]
+        world[rows, 1:, 2] = heading + pose[2]
+    return world, speeds
+
+
+def checked_plans(plans: Array) -> Float[Array, "k 64 4"]:
+    """Plans as an array.
+
+    Raises:
+        InputError: not [K >= 1, 64, 4], or not finite.
+    """
+    array = np.asarray(plans)
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    if array.ndim != 3 or len(array) < 1 or array.shape[1:] != (PLAN_STEPS, 4):
+        raise InputError(
+            f"plans have shape {array.shape}, must be [K >= 1, {PLAN_STEPS}, 4]: x, y, heading, speed every {PLAN_DT} s"
+        )
+    bad = ~np.isfinite(array).all(axis=(1, 2))
+    if bad.any():
+        raise InputError(f"plans {np.flatnonzero(bad)[:8].tolist()} have values that are not finite")
+    return array
+
+
+def mirrored_history(pose: Float64[Array, "k t 3"], speed: Float64[Array, " k"], dt: float) -> Float64[Array, "k 1 3"]:
+    """The one pose before the first where none is known: as fast as now, turning as the motion does next."""
+    heading = pose[:, 0, 2] - wrap_angle(pose[:, 1, 2] - pose[:, 0, 2])
+    middle = 0.5 * (heading + pose[:, 0, 2])
+    step = dt * speed[:, None] * np.stack([np.cos(middle), np.sin(middle)], axis=-1)
+    return np.concatenate([pose[:, 0, :2] - step, heading[:, None]], axis=-1)[:, None]
+
+
+def track_history(scene: Scene, step: int, steps: int = 15) -> Float64[Array, "1 h 3"]:
+    """Recorded poses of the ego before ``step``, as far back as they are valid without a gap."""
+    ego = scene.ego
+    first = step
+    while first > 0 and step - first < steps and ego.valid[first - 1]:
+        first -= 1
+    poses = np.column_stack([ego.position[first:step, :2], ego.heading[first:step]]).astype(np.float64)
+    return poses[None]
+
+
+def close_heading(heading: Float64[Array, "..."], to: Float64[Array, "..."]) -> Float64[Array, "..."]:
+    """The same headings (rad), by whole turns as near as can be to others."""
+    return to + wrap_angle(np.asarray(heading - to))

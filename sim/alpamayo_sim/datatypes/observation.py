@@ -1,0 +1,74 @@
+"""What a driver receives from the world at one time step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8, UInt8
+
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.datatypes.scene import Scene
+
+Array = np.ndarray
+
+HISTORY_STEPS = 16
+ROUTE_POINTS = 32
+ROUTE_SPACING = 4.0  # m
+
+
+@dataclass(frozen=True, eq=False)
+class Agents:
+    """The road users and props other than the ego at one time, world frame, positions relative to the origin.
+
+    ``pose`` is x, y, heading of the box centre; ``size`` length, width, height; ``category`` holds ``Category``
+    values. Rows where ``valid`` is False are absent.
+    """
+
+    ids: tuple[str, ...]
+    category: Int8[Array, " n"]
+    pose: Float32[Array, "n 3"]
+    velocity: Float32[Array, "n 2"]
+    size: Float32[Array, "n 3"]
+    valid: Bool[Array, " n"]
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """What the simulator knows and a real car would not: for reference drivers, labels and the validator."""
+
+    scene: Scene
+    step: int
+    ego_pose: Float32[Array, "3"]
+    ego_speed: float
+    ego_size: Float32[Array, "3"]
+    agents: Agents
+    signals: Int8[Array, " n"]  # SignalState of each of scene.signals
+
+
+@dataclass(frozen=True, eq=False)
+class CameraFrames:
+    """Images of ``rig`` at several times: uint8 RGB, oldest first, ``times`` (s) relative to now (<= 0)."""
+
+    rig: Rig
+    rgb: UInt8[Array, "cameras frames 3 height width"]
+    times: Float32[Array, "cameras frames"]
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What the driver gets. The ego frame at t0 has the ego's box centre as origin and x forward.
+
+    ``history`` is x, y, heading, speed of the last 16 poses at 10 Hz, oldest first, the last being now.
+    ``route`` are 32 points every 4 m along the route from beside the ego on; past its end the last repeats.
+    ``speed_limit`` is None where it is not known. ``truth`` is there only for drivers that asked for it.
+    """
+
+    time: float
+    history: Float32[Array, "16 4"]
+    route: Float32[Array, "32 2"]
+    speed: float
+    acceleration: float
+    curvature: float
+    speed_limit: float | None = None
+    navigation: str = ""
+    cameras: CameraFrames | None = None
+    truth: GroundTruth | None = None

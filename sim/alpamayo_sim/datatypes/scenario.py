@@ -1,0 +1,301 @@
+"""A scene to be driven: what its actors do, where the goal is, and the proof that it can be solved."""
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+from alpamayo_sim.datatypes.dynamics import Dynamics
+from alpamayo_sim.datatypes.scene import Category, Route, Scene, Track
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import arc_length, project
+
+Array = np.ndarray
+
+HARDLY_MOVES = 5.0  # m
+ROUTE_SPACING = 2.0  # m
+VEHICLES = frozenset({Category.VEHICLE, Category.TRUCK, Category.BUS, Category.MOTORCYCLE})
+
+
+class TriggerKind(enum.IntEnum):
+    """What a manoeuvre waits for."""
+
+    IMMEDIATELY = 0
+    TIME = 1  # simulated time >= value (s)
+    EGO_DISTANCE = 2  # distance of the ego to the point <= value (m)
+    EGO_ARRIVAL = 3  # distance of the ego to the point / its speed <= value (s)
+    EGO_GAP = 4  # the ego is within value (m) behind or beside this actor, along the actor's heading
+    AFTER = 5  # value (s) have passed since the manoeuvre before (for the first: since the start)
+    TIME_TO_COLLISION = 6  # circles of half their lengths about the ego and this actor would touch in value (s)
+    EGO_FASTER = 7  # the ego's speed >= value (m/s)
+    EGO_SLOWER = 8  # the ego's speed <= value (m/s)
+    EGO_IN_REGION = 9  # the ego's centre is in a rectangle of ``size`` about the point, turned by value (rad)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """When a manoeuvre starts.
+
+    ``point`` (m) matters to EGO_DISTANCE, EGO_ARRIVAL and EGO_IN_REGION alone, ``size`` (m) to the last.
+    """
+
+    kind: TriggerKind = TriggerKind.IMMEDIATELY
+    value: float = 0.0
+    point: tuple[float, float] = (0.0, 0.0)
+    size: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Manoeuvre:
+    """What an actor does once its trigger has fired; manoeuvres of a script fire one after the other.
+
+    ``speed`` (m/s) is approached with at most ``acceleration`` (m/s², either sign); None keeps the speed.
+    ``lateral_offset`` (m, left positive, from the path) is reached by a smooth shift over ``duration`` (s);
+    None keeps the offset. ``path`` makes it turn off to another path, which it joins at the place nearest to it over
+    ``duration`` (s). ``alpamayo_sim.datatypes.manoeuvres`` has the usual ones by name.
+    """
+
+    trigger: Trigger = Trigger()
+    speed: float | None = None
+    acceleration: float = 2.0
+    lateral_offset: float | None = None
+    duration: float = 3.0
+    path: Float32[Array, "n 3"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.acceleration <= 0 or self.duration <= 0:
+            raise InputError("manoeuvre: acceleration and duration must be positive")
+        if self.path is not None and (self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2):
+            raise InputError(f"manoeuvre: path has shape {self.path.shape}, must be [n >= 2, 3]")
+
+
+@dataclass(frozen=True, eq=False)
+class Script:
+    """How a simulated actor moves: along ``path`` from its start, at ``speed`` (m/s), with its manoeuvres.
+
+    ``yields`` makes it an IDM follower that wants ``speed`` and keeps its distance to whoever is ahead on its
+    path; otherwise it moves as told, whoever is in the way.
+    """
+
+    track_id: str
+    path: Float32[Array, "n 3"]
+    speed: float
+    yields: bool = False
+    manoeuvres: tuple[Manoeuvre, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2:
+            raise InputError(f"script of {self.track_id!r}: path has shape {self.path.shape}, must be [n >= 2, 3]")
+        if not self.speed >= 0:
+            raise InputError(f"script of {self.track_id!r}: speed is {self.speed} m/s, must not be negative")
+
+
+@dataclass(frozen=True)
+class TrafficVehicle:
+    """A road user that drives on the lanes by itself, from where its track starts on.
+
+    It keeps its distance by the intelligent driver model (Treiber, Hennecke and Helbing 2000: ``acceleration`` and
+    comfortable ``deceleration`` in m/s², ``headway`` in s, standstill ``gap`` in m), wants ``wanted_speed`` (m/s;
+    None: the lane's limit) but no more than the lane's limit and its bends allow, and changes lanes by MOBIL
+    (Kesting, Treiber and Helbing 2007): when its own gain plus ``politeness`` times the others' is more than
+    ``threshold`` (m/s²; ``right_bias`` is added for a change to the left and taken off for one to the right) and the
+    new follower need not brake harder than ``safe_deceleration`` (m/s²). It obeys signals, stop signs, the right of
+    way and people on crosswalks. Where lanes part it turns by chance, which ``seed`` decides; it is gone where they
+    end.
+    """
+
+    track_id: str
+    wanted_speed: float | None = None
+    seed: int = 0
+    lane_id: str | None = None
+    acceleration: float = 1.5
+    deceleration: float = 2.0
+    headway: float = 1.5
+    gap: float = 2.0
+    changes_lanes: bool = True
+    politeness: float = 0.3
+    threshold: float = 0.2
+    safe_deceleration: float = 3.0
+    right_bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("acceleration", "deceleration", "headway", "gap", "safe_deceleration"):
+            if not 0.0 < getattr(self, name) < 1e3:
+                raise InputError(
+                    f"traffic vehicle {self.track_id!r}: {name} is {getattr(self, name)}, must be positive"
+                )
+        if self.wanted_speed is not None and not 0.0 < self.wanted_speed < 1e3:
+            raise InputError(
+                f"traffic vehicle {self.track_id!r}: wanted_speed is {self.wanted_speed} m/s, must be positive"
+            )
+        if not 0 <= self.seed < 1 << 31:
+            raise InputError(f"traffic vehicle {self.track_id!r}: seed is {self.seed}, must be in [0, 2^31)")
+
+
+@dataclass(frozen=True, eq=False)
+class Walker:
+    """Somebody on foot: a point mass on a path that waits at the kerb, crosses, hesitates and runs.
+
+    It walks along ``path`` at ``speed`` (m/s) with at most ``acceleration`` (m/s²). At ``kerb`` (m along the path;
+    None: it does not look) it waits until no vehicle will come within the critical gap of the Highway Capacity
+    Manual 2010, equation 19-69, ``width / speed + start_up`` (s), where ``width`` (m) is that of the road; vehicles
+    that stand count as letting it pass. On the road it stops before the way of a vehicle that it would meet, if it
+    ``hesitates``, and runs at ``run_speed`` (m/s) out of the way of one that it is in.
+    """
+
+    track_id: str
+    path: Float32[Array, "n 3"]
+    speed: float = 1.3
+    kerb: float | None = None
+    width: float = 7.0
+    start_up: float = 3.0
+    hesitates: bool = True
+    run_speed: float = 3.0
+    acceleration: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2:
+            raise InputError(f"walker {self.track_id!r}: path has shape {self.path.shape}, must be [n >= 2, 3]")
+        for name in ("speed", "width", "run_speed", "acceleration"):
+            if not 0.0 < getattr(self, name) < 1e3:
+                raise InputError(f"walker {self.track_id!r}: {name} is {getattr(self, name)}, must be positive")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The ego has arrived when it has come ``distance`` (m) along its route; it has ``duration`` (s) to do so."""
+
+    distance: float
+    duration: float
+
+
+@dataclass(frozen=True, eq=False)
+class Ego:
+    """A further road user that is driven from outside, with its route; its goal lies ``distance`` (m) along it."""
+
+    track_id: str
+    route: Route
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """An ego trajectory (x, y, heading, speed; 10 Hz, world) that solves the scenario, with its margins.
+
+    ``avoided_by`` names the reference drivers that come through without a collision.
+    """
+
+    trajectory: Float32[Array, "steps 4"]
+    margins: dict[str, float]
+    avoided_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.
+
+    The scene's ego is driven from outside, and so are ``egos`` beside it; ``dynamics`` are those of all of them.
+    ``reactive`` recorded vehicles and cyclists repeat their recording until somebody who is not where the recording
+    has him makes it impossible; from then on they follow their recorded path by the intelligent driver model.
+    ``family`` is empty for a recorded log; ``parameters`` are in SI units.
+    """
+
+    scene: Scene
+    goal: Goal
+    scripts: tuple[Script, ...] = ()
+    family: str = ""
+    parameters: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    certificate: Certificate | None = None
+    dynamics: Dynamics = field(default_factory=Dynamics)
+    egos: tuple[Ego, ...] = ()
+    traffic_vehicles: tuple[TrafficVehicle, ...] = ()
+    walkers: tuple[Walker, ...] = ()
+    reactive: bool = False
+
+    def __post_init__(self) -> None:
+        known = {track.id for track in self.scene.tracks} - {self.scene.ego_id}
+        where, free = f"scenario {self.scene.id!r}", set(known)
+        for kind, acting in (
+            ("script", self.scripts),
+            ("traffic vehicle", self.traffic_vehicles),
+            ("walker", self.walkers),
+        ):
+            for name in (actor.track_id for actor in acting):
+                if name not in known:
+                    raise InputError(f"{where}: {kind} for unknown actor {name!r}")
+                if name not in free:
+                    raise InputError(f"{where}: {kind} for actor {name!r}, which has a part already")
+                free.discard(name)
+        for ego in self.egos:
+            if ego.track_id not in free:
+                raise InputError(f"{where}: {ego.track_id!r} cannot be an ego: no track, or not free")
+            free.discard(ego.track_id)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps that an episode may take."""
+        return round(self.goal.duration / self.scene.dt)
+
+
+def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
+    """A recorded scene as a scenario: everybody repeats the recording, the goal is where the recorded ego ends.
+
+    With ``reactive`` they do so only as long as it is possible (see ``Scenario``).
+
+    The route usually goes on beyond that. For an ego that hardly moves the goal is the end of the route.
+
+    Raises:
+        InputError: the scene has no route.
+    """
+    if scene.route is None:
+        raise InputError(f"scene {scene.id!r} has no route, so there is nowhere to drive to; give it one")
+    last = scene.ego.position[scene.ego.valid][-1:, :2].astype(np.float64)
+    distance = float(project(scene.route.path, last)[0][0]) if len(last) else 0.0
+    if distance < HARDLY_MOVES:
+        distance = float(arc_length(scene.route.path)[-1])
+    return Scenario(scene=scene, goal=Goal(distance, duration=(scene.steps - 1) * scene.dt), reactive=reactive)
+
+
+def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Scenario:
+    """The scenario with further egos: the named tracks, or all vehicles that are there at its start and move.
+
+    The route of each is the way that it was recorded to go, its goal the end of that.
+
+    Raises:
+        InputError: a track that is unknown, is one already, has a script, or hardly moves and so has no route.
+    """
+    scene = scenario.scene
+    if track_ids is None:
+        taken = {scene.ego_id} | {script.track_id for script in scenario.scripts}
+        free = [track for track in scene.tracks if track.id not in taken]
+        track_ids = [track.id for track in free if _drives(track)]
+    by_id = {track.id: track for track in scene.tracks}
+    for name in track_ids:
+        if name not in by_id:
+            raise InputError(f"scene {scene.id!r} has no track {name!r}")
+    return dataclasses.replace(scenario, egos=tuple(_as_ego(by_id[name]) for name in track_ids))
+
+
+def _drives(track: Track) -> bool:
+    there = track.category in VEHICLES and bool(track.valid[0])
+    return there and float(arc_length(_way(track))[-1]) >= HARDLY_MOVES
+
+
+def _as_ego(track: Track) -> Ego:
+    way = _way(track)
+    length = float(arc_length(way)[-1]) if len(way) >= 2 else 0.0
+    if length < HARDLY_MOVES:
+        raise InputError(f"track {track.id!r} moves {length:.1f} m; an ego needs a route of {HARDLY_MOVES} m at least")
+    return Ego(track.id, Route(way), length)
+
+
+def _way(track: Track) -> Float32[Array, "n 3"]:
+    """Where a track was recorded to go, in points at least ``ROUTE_SPACING`` apart."""
+    points = track.position[track.valid]
+    s = arc_length(points)
+    kept = np.unique(np.floor(s / ROUTE_SPACING), return_index=True)[1]
+    return points[np.union1d(kept, [len(points) - 1])]

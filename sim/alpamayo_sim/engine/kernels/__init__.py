@@ -1,0 +1,1 @@
+"""Device code of the engine: NVIDIA Warp functions and kernels."""

@@ -1,0 +1,223 @@
+# mypy: ignore-errors
+"""What the state means for each ego: contacts, time to collision, drivable margin, rules, progress, history."""
+
+from alpamayo_sim.engine.kernels.boxes import record_hit, time_to_overlap
+from alpamayo_sim.engine.kernels.grids import cell_of, drivable_margin, list_border, list_lanes, list_pieces
+from alpamayo_sim.engine.kernels.layout import HISTORY, SEEN_LENGTH, TTC_HORIZON, Agent, Features, Fixed, Slot, State
+from alpamayo_sim.engine.kernels.rules import count_red_lights, find_lane
+from alpamayo_sim.warp_runtime import wp
+
+wp.set_module_options({"enable_backward": False})
+
+ARRIVAL_TOLERANCE = wp.constant(0.1)
+POSES = wp.constant(HISTORY)
+HORIZON = wp.constant(TTC_HORIZON)
+LENGTHS = wp.constant(SEEN_LENGTH)
+
+
+@wp.func
+def corner_of(state: State, w: wp.int32, e: wp.int32, length: wp.float32, width: wp.float32, k: wp.int32) -> wp.vec2:
+    """Corner ``k`` of an ego's box: front left, front right, rear left, rear right."""
+    pose = state.pose[w, e]
+    direction = state.direction[w, e]
+    x = wp.where(k < 2, 0.5 * length, -0.5 * length)
+    y = wp.where(k % 2 == 0, 0.5 * width, -0.5 * width)
+    return wp.vec2(pose[0] + x * direction[0] - y * direction[1], pose[1] + x * direction[1] + y * direction[0])
+
+
+@wp.kernel
+def prepare(fixed: Fixed, state: State, active: wp.array[wp.bool]):
+    """Make the lists of the cells that ``assess`` and observations will look at and that are not there yet."""
+    w, e = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if e >= slot.egos or not active[w]:
+        return
+    me = fixed.agents[slot.agent_row + e]
+    if slot.borders > 0:
+        k = wp.int32(0)
+        while k < 4:
+            cell = cell_of(slot.border_grid, corner_of(state, w, e, me.length, me.width, k))
+            if fixed.cells[slot.border_grid.cell_row + cell] == 0:
+                list_border(fixed, slot, cell)
+            k += 1
+    place = wp.vec2(state.pose[w, e][0], state.pose[w, e][1])
+    if slot.centres > 0:
+        cell = cell_of(slot.centre_grid, place)
+        if fixed.cells[slot.centre_grid.cell_row + cell] == 0:
+            list_lanes(fixed, slot, cell)
+    if slot.pieces > 0:
+        cell = cell_of(slot.piece_grid, place)
+        if fixed.cells[slot.piece_grid.cell_row + cell] == 0:
+            list_pieces(fixed, slot, cell)
+
+
+@wp.func
+def worst_corner(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, me: Agent) -> wp.float32:
+    """Least drivable margin (m) of the four corners of an ego's box."""
+    least = wp.float32(1.0e6)
+    k = wp.int32(0)
+    while k < 4:
+        least = wp.min(least, drivable_margin(fixed, slot, corner_of(state, w, e, me.length, me.width, k)))
+        k += 1
+    return least
+
+
+@wp.func
+def foot_on_route(fixed: Fixed, i: wp.int32, point: wp.vec2) -> wp.vec3:
+    """Foot of a point on a segment of a route: arc length, a number with the sign of the offset, squared distance."""
+    a = fixed.routes[i]
+    along = fixed.ways[i]
+    away = wp.vec2(point[0] - a[0], point[1] - a[1])
+    t = wp.clamp(wp.dot(away, along), 0.0, fixed.routes[i + 1][3] - a[3])
+    gap = away - t * along
+    return wp.vec3(a[3] + t, along[0] * away[1] - along[1] * away[0], wp.dot(gap, gap))
+
+
+@wp.func
+def project_on_route(
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, back: wp.float32, ahead: wp.float32
+):
+    """Foot of an ego on its route within a window about the last one, so that crossing parts do not attract it."""
+    ego = fixed.egos[slot.ego_row + e]
+    first = slot.route_row + ego.route_row
+    last = first + ego.route_points - 1
+    point = wp.vec2(state.pose[w, e][0], state.pose[w, e][1])
+    s = state.route_s[w, e]
+    i = wp.int32(first + state.route_segment[w, e])
+    while i > first and fixed.routes[i][3] > s - back:
+        i -= 1
+    best = wp.vec3(s, 0.0, 1.0e12)
+    found = wp.int32(i)
+    while i < last and fixed.routes[i][3] <= s + ahead:
+        foot = foot_on_route(fixed, i, point)
+        if foot[2] < best[2]:
+            best = foot
+            found = i
+        i += 1
+    state.route_s[w, e] = best[0]
+    state.route_segment[w, e] = found - first
+    state.lateral_offset[w, e] = wp.where(best[1] < 0.0, -wp.sqrt(best[2]), wp.sqrt(best[2]))
+
+
+@wp.func
+def start_on_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
+    """First projection: the nearest part of the whole route, where going the other way costs up to 10 m."""
+    ego = fixed.egos[slot.ego_row + e]
+    first = slot.route_row + ego.route_row
+    pose = state.pose[w, e]
+    point = wp.vec2(pose[0], pose[1])
+    best = wp.vec3(0.0, 0.0, 0.0)
+    least = wp.float32(1.0e6)
+    found = wp.int32(0)
+    i = wp.int32(0)
+    while i < ego.route_points - 1:
+        foot = foot_on_route(fixed, first + i, point)
+        cost = wp.sqrt(foot[2]) + 5.0 * (1.0 - wp.dot(fixed.ways[first + i], state.direction[w, e]))
+        if cost < least:
+            least = cost
+            best = foot
+            found = i
+        i += 1
+    state.route_s[w, e] = best[0]
+    state.route_segment[w, e] = found
+    state.lateral_offset[w, e] = wp.where(best[1] < 0.0, -wp.sqrt(best[2]), wp.sqrt(best[2]))
+    state.progress[w, e] = best[0]
+
+
+@wp.func
+def meet(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, a: wp.int32) -> wp.float32:
+    """Time (s) to the collision of an ego with an agent; a contact is noted."""
+    me = state.seen[w, e]
+    other = state.seen[w, a]
+    time = time_to_overlap(
+        wp.vec2(other[0] - me[0], other[1] - me[1]),
+        state.velocity[w, a] - state.velocity[w, e],
+        wp.vec2(me[2], me[3]),
+        LENGTHS * wp.vec2(me[5], me[6]),
+        wp.vec2(other[2], other[3]),
+        LENGTHS * wp.vec2(other[5], other[6]),
+    )
+    if time == 0.0:
+        now = state.now[w]
+        state.collided[w, e] = True
+        state.touched[w, e, a] = now
+        if state.hit_time[w, e, a] < 0.0:
+            record_hit(fixed, state, slot, w, e, a, wp.float32(now) * slot.dt)
+    return time
+
+
+@wp.func_native("""
+    const float* other = (const float*)wp::address(seen, first);
+    const float* its = (const float*)wp::address(velocities, first);
+    unsigned int near = 0;
+    for (int k = 0; k < count; ++k) {
+        const float dx = other[8 * k] - me[0], dy = other[8 * k + 1] - me[1];
+        const float vx = its[2 * k] - velocity[0], vy = its[2 * k + 1] - velocity[1];
+        const float reach = me[7] + other[8 * k + 7], squared = vx * vx + vy * vy;
+        const float closing = dx * vx + dy * vy, passing = dx * vy - dy * vx, margin = reach * sqrtf(squared);
+        const bool now = dx * dx + dy * dy <= reach * reach;
+        const bool later = (closing < 0.0f) & (passing <= margin) & (-passing <= margin)
+            & (-closing - margin < within * squared);
+        near |= (unsigned int)(now | later) << k;
+    }
+    return near;
+""")
+def near_agents(
+    me: Features,
+    velocity: wp.vec2,
+    seen: wp.array[Features],
+    velocities: wp.array[wp.vec2],
+    first: wp.int32,
+    count: wp.int32,
+    within: wp.float32,
+) -> wp.uint32:
+    """A bit for each of at most 32 agents: whether its circle overlaps an ego's now, or will ``within`` (s)."""
+    ...
+
+
+@wp.func
+def find_contacts(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
+    """Contacts now, and the time to the first of those that come if everybody keeps the velocity.
+
+    Two boxes are looked at if the circles about them overlap now, or will before the first collision known so far.
+    """
+    least = wp.float32(HORIZON)
+    state.collided[w, e] = False
+    first = wp.int32(0)
+    while first < slot.agents:
+        count = wp.min(slot.agents - first, 32)
+        near = near_agents(
+            state.seen[w, e], state.velocity[w, e], state.seen[w], state.velocity[w], first, count, least
+        )
+        a = wp.int32(first)
+        while near != wp.uint32(0):
+            if (near & wp.uint32(1)) != wp.uint32(0) and a != e:
+                least = wp.min(least, meet(fixed, state, slot, w, e, a))
+            near = near >> wp.uint32(1)
+            a += 1
+        first += count
+    state.time_to_collision[w, e] = least
+
+
+@wp.kernel
+def assess(fixed: Fixed, state: State, active: wp.array[wp.bool]):
+    """What the state means for each ego."""
+    w, e = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if e >= slot.egos or not active[w]:
+        return
+    me = fixed.agents[slot.agent_row + e]
+    pose = state.pose[w, e]
+    now = state.now[w]
+    if e == 0:
+        state.step[w] = now
+    find_contacts(fixed, state, slot, w, e)
+    find_lane(fixed, state, slot, w, e)
+    state.history[w, e, now % POSES] = wp.vec4(pose[0], pose[1], pose[2], state.speed[w, e])
+    state.margin[w, e] = worst_corner(fixed, state, slot, w, e, me)
+    if now > 0:
+        count_red_lights(fixed, state, slot, w, e, me.length)
+        project_on_route(fixed, state, slot, w, e, 10.0, 20.0 + 2.0 * state.speed[w, e] * slot.dt)
+    progress = wp.max(state.progress[w, e], state.route_s[w, e])
+    state.progress[w, e] = progress
+    state.arrived[w, e] = progress >= fixed.egos[slot.ego_row + e].goal - ARRIVAL_TOLERANCE

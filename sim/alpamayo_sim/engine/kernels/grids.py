@@ -1,0 +1,254 @@
+# mypy: ignore-errors
+"""Grids over a map whose cells list what is near them; a list is made when an ego first comes to its cell.
+
+A cell's number is 0 while its list is not made, 1 + the length of the list, or one of the constants below. Who
+looks something up without a list (``ALL``) goes through everything, with the same result.
+
+Two threads that make the same list at once write the same. Loops over many rows are ``while`` loops, since Warp's
+``range`` costs more than their work.
+"""
+
+from alpamayo_sim.engine.kernels.layout import LANE_REACH, MARGIN_RANGE, NEARBY, BorderRow, CentreRow, Fixed, Grid, Slot
+from alpamayo_sim.warp_runtime import wp
+
+wp.set_module_options({"enable_backward": False})
+
+ALL = wp.constant(-1)  # more is near than the list can hold
+FAR_INSIDE = wp.constant(-2)  # no border within MARGIN_RANGE of the cell
+FAR_OUTSIDE = wp.constant(-3)
+
+RANGE = wp.constant(MARGIN_RANGE)
+REACH = wp.constant(LANE_REACH)
+SIGHT = wp.constant(100.0)  # m; what is further away is not observed
+BINS = wp.constant(64)  # of distances up to that
+MOST = wp.constant(NEARBY)
+Histogram = wp.types.vector(length=64, dtype=wp.int32)
+HALF_DIAGONAL = wp.constant(0.7072)  # of a cell of size 1
+HEADING_COST = wp.constant(2.0)  # m; as in ``map_index``
+SLACK = wp.constant(1.0e-3)  # m
+
+
+@wp.func
+def within(grid: Grid, point: wp.vec2) -> wp.vec2:
+    """The point of the grid that is nearest."""
+    x = wp.clamp(point[0] - grid.corner[0], 0.0, grid.size * wp.float32(grid.nx))
+    y = wp.clamp(point[1] - grid.corner[1], 0.0, grid.size * wp.float32(grid.ny))
+    return grid.corner + wp.vec2(x, y)
+
+
+@wp.func
+def cell_of(grid: Grid, point: wp.vec2) -> wp.int32:
+    """Cell of a point of the grid; the nearest cell for a point outside."""
+    x = wp.clamp(wp.int32(wp.floor((point[0] - grid.corner[0]) / grid.size)), 0, grid.nx - 1)
+    y = wp.clamp(wp.int32(wp.floor((point[1] - grid.corner[1]) / grid.size)), 0, grid.ny - 1)
+    return y * grid.nx + x
+
+
+@wp.func
+def middle_of(grid: Grid, cell: wp.int32) -> wp.vec2:
+    """The middle of a cell."""
+    x = wp.float32(cell % grid.nx) + 0.5
+    y = wp.float32(cell / grid.nx) + 0.5
+    return grid.corner + grid.size * wp.vec2(x, y)
+
+
+@wp.func
+def from_border(row: BorderRow, point: wp.vec2) -> wp.vec3:
+    """Vector (m) from the nearest point of a border segment to a point, and where on the segment that is (0 to 1)."""
+    away = point - row.start
+    t = wp.clamp(wp.dot(away, row.step) * row.per_length, 0.0, 1.0)
+    return wp.vec3(away[0] - t * row.step[0], away[1] - t * row.step[1], t)
+
+
+@wp.func
+def side_of(row: BorderRow, gap: wp.vec3) -> wp.float32:
+    """On which side of the border a point is, by the normal at the nearest place: positive inside."""
+    normal = wp.vec2(-row.step[1], row.step[0])
+    if gap[2] <= 0.0:
+        normal = row.normal_start
+    if gap[2] >= 1.0:
+        normal = row.normal_end
+    return gap[0] * normal[0] + gap[1] * normal[1]
+
+
+@wp.func
+def nearest_border(fixed: Fixed, slot: Slot, point: wp.vec2) -> wp.int32:
+    """The border segment nearest to a point, of all."""
+    nearest = wp.float32(1.0e12)
+    found = wp.int32(0)
+    i = wp.int32(0)
+    while i < slot.borders:
+        gap = from_border(fixed.borders[slot.border_row + i], point)
+        squared = gap[0] * gap[0] + gap[1] * gap[1]
+        if squared < nearest:
+            nearest = squared
+            found = i
+        i += 1
+    return found
+
+
+@wp.func
+def nearest_listed_border(fixed: Fixed, slot: Slot, first: wp.int32, count: wp.int32, point: wp.vec2) -> wp.int32:
+    """The border segment nearest to a point, of a list."""
+    nearest = wp.float32(1.0e12)
+    found = wp.int32(0)
+    i = wp.int32(first)
+    while i < first + count:
+        segment = fixed.lists[i]
+        gap = from_border(fixed.borders[slot.border_row + segment], point)
+        squared = gap[0] * gap[0] + gap[1] * gap[1]
+        if squared < nearest:
+            nearest = squared
+            found = segment
+        i += 1
+    return found
+
+
+@wp.func
+def list_border(fixed: Fixed, slot: Slot, cell: wp.int32):
+    """Make a cell's list of border segments.
+
+    One that is the nearest to a point of the cell, and within ``RANGE`` of it, is no further from the middle than
+    the nearest one by the cell's diagonal, and within range plus half of it.
+    """
+    grid = slot.border_grid
+    middle = middle_of(grid, cell)
+    half = HALF_DIAGONAL * grid.size
+    nearest = fixed.borders[slot.border_row + nearest_border(fixed, slot, middle)]
+    gap = from_border(nearest, middle)
+    distance = wp.length(wp.vec2(gap[0], gap[1]))
+    if distance > RANGE + half:
+        fixed.cells[grid.cell_row + cell] = wp.where(side_of(nearest, gap) < 0.0, FAR_OUTSIDE, FAR_INSIDE)
+        return
+    reach = wp.min(RANGE + half, distance + 2.0 * half) + SLACK
+    first = grid.list_row + cell * grid.capacity
+    count = wp.int32(0)
+    i = wp.int32(0)
+    while i < slot.borders:
+        gap = from_border(fixed.borders[slot.border_row + i], middle)
+        if gap[0] * gap[0] + gap[1] * gap[1] <= reach * reach:
+            if count < grid.capacity:
+                fixed.lists[first + count] = i
+            count += 1
+        i += 1
+    fixed.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
+
+
+@wp.func
+def drivable_margin(fixed: Fixed, slot: Slot, point: wp.vec2) -> wp.float32:
+    """Signed distance (m) to the drivable area's border, clamped to +-4 m; +4 m where no area is known.
+
+    Outside the grid, which reaches 4 m beyond the border, the margin is that of the nearest point of the grid.
+    """
+    if slot.borders == 0:
+        return RANGE
+    grid = slot.border_grid
+    cell = cell_of(grid, point)
+    listed = fixed.cells[grid.cell_row + cell]
+    if listed <= FAR_INSIDE:
+        return wp.where(listed == FAR_INSIDE, RANGE, -RANGE)
+    place = within(grid, point)
+    segment = wp.int32(0)
+    if listed > 0:
+        segment = nearest_listed_border(fixed, slot, grid.list_row + cell * grid.capacity, listed - 1, place)
+    else:
+        segment = nearest_border(fixed, slot, place)
+    row = fixed.borders[slot.border_row + segment]
+    gap = from_border(row, place)
+    distance = wp.min(wp.sqrt(gap[0] * gap[0] + gap[1] * gap[1]), RANGE)
+    return wp.where(side_of(row, gap) < 0.0, -distance, distance)
+
+
+@wp.func
+def from_lane(row: CentreRow, point: wp.vec2) -> wp.vec2:
+    """Signed distance (m, left positive) of a point from a segment of a lane, and where on it its foot is (m)."""
+    away = point - row.start
+    t = wp.clamp(wp.dot(away, row.along), 0.0, row.length)
+    gap = away - t * row.along
+    left = row.along[0] * away[1] - row.along[1] * away[0]
+    distance = wp.length(gap)
+    return wp.vec2(wp.where(left < 0.0, -distance, distance), t)
+
+
+@wp.func
+def list_lanes(fixed: Fixed, slot: Slot, cell: wp.int32):
+    """Make a cell's list of the lane segments that come within ``REACH`` of it."""
+    grid = slot.centre_grid
+    middle = middle_of(grid, cell)
+    reach = REACH + HALF_DIAGONAL * grid.size + SLACK
+    first = grid.list_row + cell * grid.capacity
+    count = wp.int32(0)
+    i = wp.int32(0)
+    while i < slot.centres:
+        away = from_lane(fixed.centres[slot.centre_row + i], middle)
+        if wp.abs(away[0]) <= reach:
+            if count < grid.capacity:
+                fixed.lists[first + count] = i
+            count += 1
+        i += 1
+    fixed.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
+
+
+@wp.func
+def lane_at(fixed: Fixed, slot: Slot, point: wp.vec2, direction: wp.vec2) -> wp.int32:
+    """The lane segment nearest to a point, where going against it counts as 4 m; -1 if none is within ``REACH``."""
+    if slot.centres == 0:
+        return -1
+    grid = slot.centre_grid
+    cell = cell_of(grid, point)
+    listed = fixed.cells[grid.cell_row + cell]
+    first = grid.list_row + cell * grid.capacity
+    count = wp.where(listed == ALL, slot.centres, listed - 1)
+    least = wp.float32(1.0e6)
+    found = wp.int32(-1)
+    i = wp.int32(0)
+    while i < count:
+        segment = i
+        if listed != ALL:
+            segment = fixed.lists[first + i]
+        row = fixed.centres[slot.centre_row + segment]
+        distance = wp.abs(from_lane(row, point)[0])
+        cost = distance + HEADING_COST * (1.0 - wp.dot(row.along, direction))
+        if distance <= REACH and cost < least:
+            least = cost
+            found = segment
+        i += 1
+    return found
+
+
+@wp.func
+def bin_of(distance: wp.float32) -> wp.int32:
+    """Bin of a distance (m) below ``SIGHT``."""
+    return wp.min(wp.int32(distance * wp.float32(BINS) / SIGHT), BINS - 1)
+
+
+@wp.func
+def list_pieces(fixed: Fixed, slot: Slot, cell: wp.int32):
+    """Make a cell's list: the pieces nearest to its middle by a counting sort of their distances."""
+    middle = middle_of(slot.piece_grid, cell)
+    counts = Histogram()
+    k = wp.int32(0)
+    while k < slot.pieces:
+        piece = fixed.pieces[slot.piece_row + k]
+        distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
+        if distance < SIGHT:
+            counts[bin_of(distance)] += 1
+        k += 1
+    starts = Histogram()
+    total = wp.int32(0)
+    for b in range(BINS):
+        starts[b] = total
+        total += counts[b]
+    first = slot.piece_grid.list_row + cell * MOST
+    k = wp.int32(0)
+    while k < slot.pieces:
+        piece = fixed.pieces[slot.piece_row + k]
+        distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
+        if distance < SIGHT:
+            b = bin_of(distance)
+            place = starts[b]
+            starts[b] = place + 1
+            if place < MOST:
+                fixed.lists[first + place] = k
+        k += 1
+    fixed.cells[slot.piece_grid.cell_row + cell] = 1 + wp.min(total, MOST)

@@ -1,0 +1,584 @@
+# mypy: disable-error-code="untyped-decorator,valid-type"
+"""How the engine lays out its data on the device: what does not change in an episode, and what does.
+
+Everything of fixed data that a scenario needs lies in blocks of flat arrays (``Fixed``); a world points to its
+scenario's ``Slot``, which holds the first rows of the blocks. What moves lies in arrays over [world, agent],
+what is known of each ego over [world, ego], and of an ego and an agent over [world, ego, agent] (``State``). The first
+agents of a world are its egos.
+"""
+
+import enum
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from alpamayo_sim.warp_runtime import wp
+
+HISTORY = 16
+SEEN_SPEED, SEEN_LENGTH = 40.0, 20.0  # m/s and m; what these are 1 in an observation
+NOWHERE = 1.0e6  # m; where agents are that are not there
+PIECE = 8.0  # m; map lines are cut to pieces of this length for observations
+NEARBY = 200  # map pieces that the observation can hold
+MARGIN_RANGE = 4.0  # m; the drivable margin is exact up to here and clamped beyond
+TTC_HORIZON = 5.0  # s; nobody looks further ahead for collisions
+LANE_REACH = 3.0  # m; whoever is further from all lanes is on none
+
+
+class Mode(enum.IntEnum):
+    """How an agent moves."""
+
+    EGO = 0
+    REPLAY = 1
+    SCRIPT = 2
+    FOLLOW = 3
+    PROP = 4
+    TRAFFIC_VEHICLE = 5
+    WALKER = 6
+    REACTIVE = 7
+
+
+@wp.struct
+class Grid:
+    """Square cells over a map, each with a list of what is near it, which kernels make when it is first needed."""
+
+    corner: wp.vec2
+    size: wp.float32  # m
+    nx: wp.int32
+    ny: wp.int32
+    cell_row: wp.int32
+    list_row: wp.int32
+    capacity: wp.int32
+
+
+@wp.struct
+class Slot:
+    """One scenario: first rows of its blocks, and the numbers that hold for all of it."""
+
+    agents: wp.int32
+    egos: wp.int32
+    steps: wp.int32
+    agent_row: wp.int32
+    ego_row: wp.int32
+    control_row: wp.int32
+    log_row: wp.int32
+    path_row: wp.int32
+    manoeuvre_row: wp.int32
+    stop_row: wp.int32
+    signal_row: wp.int32
+    signal_steps: wp.int32
+    route_row: wp.int32
+    vehicle_row: wp.int32
+    substeps: wp.int32
+    border_row: wp.int32
+    borders: wp.int32
+    centre_row: wp.int32
+    centres: wp.int32
+    piece_row: wp.int32
+    pieces: wp.int32
+    gate_row: wp.int32
+    gates: wp.int32
+    border_grid: Grid
+    centre_grid: Grid
+    piece_grid: Grid
+    duration_steps: wp.int32
+    dt: wp.float32
+    tick: wp.float32  # s of one substep
+    friction: wp.float32
+    lanes: wp.int32
+    lane_row: wp.int32
+    lane_path_row: wp.int32
+    link_row: wp.int32
+    origin_row: wp.int32
+    conflict_row: wp.int32
+    crossing_row: wp.int32
+    crosswalk_row: wp.int32
+    crosswalks: wp.int32
+    lane_control_row: wp.int32
+    traffic_vehicle_row: wp.int32
+    walker_row: wp.int32
+    lane_cell_row: wp.int32
+    lane_list_row: wp.int32
+    lane_cells_x: wp.int32
+    lane_cells_y: wp.int32
+    lane_corner: wp.vec2
+
+
+@wp.struct
+class Agent:
+    """One road user or prop; rows are counted from the scenario's own."""
+
+    mode: wp.int32
+    log_row: wp.int32
+    path_row: wp.int32
+    path_points: wp.int32
+    manoeuvre_row: wp.int32
+    manoeuvres: wp.int32
+    stop_row: wp.int32
+    stops: wp.int32
+    length: wp.float32
+    width: wp.float32
+    speed: wp.float32
+    x: wp.float32
+    y: wp.float32
+    heading: wp.float32
+    traffic_vehicle: wp.int32  # row of its TrafficVehicleRow, -1 for who is none
+    walker: wp.int32  # row of its WalkerRow
+    category: wp.int32
+
+
+@wp.struct
+class EgoRow:
+    """One ego's route, recorded controls and goal (m along the route); rows are counted from the scenario's own."""
+
+    route_row: wp.int32
+    route_points: wp.int32
+    control_row: wp.int32
+    goal: wp.float32
+
+
+@wp.struct
+class LogRow:
+    """A road user at one recorded step."""
+
+    pose: wp.vec3
+    velocity: wp.vec2
+    direction: wp.vec2
+    valid: wp.int32
+    s: wp.float32  # arc length (m) along the path of who is reactive
+
+
+@wp.struct
+class ManoeuvreRow:
+    """A manoeuvre and its trigger."""
+
+    kind: wp.int32
+    value: wp.float32
+    point: wp.vec2
+    has_speed: wp.int32
+    speed: wp.float32
+    acceleration: wp.float32
+    size: wp.vec2
+    path_row: wp.int32
+    path_points: wp.int32
+    has_lateral: wp.int32
+    lateral: wp.float32
+    duration: wp.float32
+
+
+@wp.struct
+class VehicleRow:
+    """The ego's dynamics, as in ``alpamayo_sim.datatypes.dynamics.Dynamics``; limits that are not there are 0."""
+
+    is_dynamic: wp.int32
+    has_actuators: wp.int32
+    acceleration_lag: wp.float32
+    steering_lag: wp.float32
+    jerk_limit: wp.float32
+    steering_rate: wp.float32
+    blend_none: wp.float32
+    blend_full: wp.float32
+    wheelbase: wp.float32
+    rear_axle: wp.float32
+    gyration: wp.float32
+    tyre_stiffness: wp.float32
+
+
+@wp.struct
+class TrafficVehicleRow:
+    """Who drives on the lanes, as in ``alpamayo_sim.datatypes.scenario.TrafficVehicle``, and where it starts."""
+
+    lane: wp.int32
+    s: wp.float32
+    lateral: wp.float32
+    wanted_speed: wp.float32
+    seed: wp.int32
+    acceleration: wp.float32
+    deceleration: wp.float32
+    headway: wp.float32
+    gap: wp.float32
+    changes_lanes: wp.int32
+    politeness: wp.float32
+    threshold: wp.float32
+    safe_deceleration: wp.float32
+    right_bias: wp.float32
+
+
+@wp.struct
+class WalkerRow:
+    """A ``Walker``; ``kerb`` is negative where the walker does not look before it crosses."""
+
+    speed: wp.float32
+    kerb: wp.float32
+    width: wp.float32
+    start_up: wp.float32
+    hesitates: wp.int32
+    run_speed: wp.float32
+    acceleration: wp.float32
+
+
+@wp.struct
+class LaneRow:
+    """A lane of the graph; rows are counted from the map's own, other lanes named by their number or -1."""
+
+    path_row: wp.int32
+    points: wp.int32
+    length: wp.float32
+    width: wp.float32
+    limit: wp.float32
+    left: wp.int32
+    right: wp.int32
+    successor_row: wp.int32
+    successors: wp.int32
+    predecessor_row: wp.int32
+    predecessors: wp.int32
+    conflict_row: wp.int32
+    conflicts: wp.int32
+    crossing_row: wp.int32
+    crossings: wp.int32
+    entry_s: wp.float32  # where its first crossing conflict begins
+    stop_s: wp.float32
+    ends: wp.int32
+
+
+@wp.struct
+class ConflictRow:
+    """Where a lane meets another one: from where to where (m) on either, and who gives way (``GivesWay``)."""
+
+    other: wp.int32
+    gives_way: wp.int32
+    merges: wp.int32  # whether both lead to the same lane
+    start: wp.float32
+    end: wp.float32
+    other_start: wp.float32
+    other_end: wp.float32
+
+
+@wp.struct
+class CrossingRow:
+    """Where a lane crosses a crosswalk."""
+
+    start: wp.float32
+    end: wp.float32
+    crosswalk: wp.int32
+
+
+@wp.struct
+class CrosswalkRow:
+    """A crosswalk as an oriented rectangle."""
+
+    middle: wp.vec2
+    along: wp.vec2
+    half_length: wp.float32
+    half_width: wp.float32
+
+
+@wp.struct
+class StopRow:
+    """Where a path meets the stop line of a signal: arc length (m) and the signal's index."""
+
+    s: wp.float32
+    signal: wp.int32
+
+
+@wp.struct
+class BorderRow:
+    """A segment of the drivable area's border with the normals of its two vertices (see ``map_index.Border``)."""
+
+    start: wp.vec2
+    step: wp.vec2  # from start to end
+    per_length: wp.float32  # 1 / length² (1/m²)
+    normal_start: wp.vec2
+    normal_end: wp.vec2
+
+
+@wp.struct
+class CellRow:
+    """A cell of the lane graph's grid: its rows of ``lane_lists``."""
+
+    first: wp.int32
+    count: wp.int32
+
+
+@wp.struct
+class CentreRow:
+    """A segment of a lane's centreline; ``limit`` is 0 where the speed limit is not known."""
+
+    start: wp.vec2
+    along: wp.vec2  # unit vector
+    length: wp.float32
+    half_width: wp.float32
+    limit: wp.float32
+    lane: wp.int32
+
+
+@wp.struct
+class GateRow:
+    """A line that must not be crossed in the direction ``way`` while a signal is red."""
+
+    start: wp.vec2
+    along: wp.vec2  # unit vector
+    length: wp.float32
+    way: wp.vec2
+    signal: wp.int32
+
+
+Features = wp.types.vector(length=8, dtype=wp.float32)  # of one row of an observation, which takes seven of them
+
+
+@wp.struct
+class Fixed:
+    """All fixed data: the slots, which world uses which, and the blocks."""
+
+    slots: wp.array[Slot]
+    slot_of: wp.array[wp.int32]
+    agents: wp.array[Agent]
+    egos: wp.array[EgoRow]
+    logs: wp.array[LogRow]
+    controls: wp.array[wp.vec2]
+    paths: wp.array[wp.vec4]  # x, y, heading, arc length
+    manoeuvres: wp.array[ManoeuvreRow]
+    stops: wp.array[StopRow]
+    vehicles: wp.array[VehicleRow]
+    signals: wp.array[wp.int32]
+    routes: wp.array[wp.vec4]  # x, y, heading, arc length
+    ways: wp.array[wp.vec2]  # unit vector along the segment that begins at each point of the routes
+    gates: wp.array[GateRow]
+    borders: wp.array[BorderRow]
+    centres: wp.array[CentreRow]
+    pieces: wp.array[Features]  # x, y of the middle, cos, sin, length / PIECE, is edge, is painted line
+    cells: wp.array[wp.int32]  # of all grids; what the numbers mean is in ``grids.py``
+    lists: wp.array[wp.int32]
+    traffic_vehicles: wp.array[TrafficVehicleRow]
+    walkers: wp.array[WalkerRow]
+    lane_controls: wp.array[wp.vec2i]  # of each lane: its signal or Control; whether a stop sign holds
+    lanes: wp.array[LaneRow]
+    lane_paths: wp.array[wp.vec4]
+    lane_links: wp.array[wp.int32]
+    lane_origins: wp.array[wp.int32]
+    conflicts: wp.array[ConflictRow]
+    crossings: wp.array[CrossingRow]
+    crosswalks: wp.array[CrosswalkRow]
+    lane_cells: wp.array[CellRow]
+    lane_lists: wp.array[wp.vec2i]  # lane and segment, by lane
+
+
+@wp.struct
+class State:
+    """All that changes: by world, by ego, by ego and agent, by agent."""
+
+    step: wp.array[wp.int32]
+    now: wp.array[wp.int32]  # the step that ``advance`` goes to and ``assess`` makes the present one
+    straddling: wp.array[wp.int32]  # how many agents are on more lanes than one
+
+    acceleration: wp.array2d[wp.float32]
+    curvature: wp.array2d[wp.float32]
+    slip: wp.array2d[wp.vec2]  # lateral velocity (m/s) and yaw rate (rad/s)
+    actuators: wp.array2d[wp.vec2]  # acceleration (m/s²) and steering angle (rad) that the car has reached
+    progress: wp.array2d[wp.float32]
+    route_s: wp.array2d[wp.float32]
+    route_segment: wp.array2d[wp.int32]
+    lateral_offset: wp.array2d[wp.float32]
+    margin: wp.array2d[wp.float32]
+    collided: wp.array2d[wp.bool]
+    arrived: wp.array2d[wp.bool]
+    time_to_collision: wp.array2d[wp.float32]
+    ego_lane: wp.array2d[wp.int32]
+    lane_offset: wp.array2d[wp.float32]
+    speed_limit: wp.array2d[wp.float32]
+    wrong_way: wp.array2d[wp.bool]
+    red_lights: wp.array2d[wp.int32]
+    history: wp.array3d[wp.vec4]
+
+    touched: wp.array3d[wp.int32]  # step of the last contact; -1 where there was none
+    hit_time: wp.array3d[wp.float32]  # of the first contact; -1 where there was none
+    hit_pose: wp.array3d[wp.vec3]
+    hit_velocity: wp.array3d[wp.vec2]
+    hit_ego: wp.array3d[wp.vec3]
+    hit_ego_velocity: wp.array3d[wp.vec2]
+
+    pose: wp.array2d[wp.vec3]
+    direction: wp.array2d[wp.vec2]  # cos and sin of the heading
+    velocity: wp.array2d[wp.vec2]
+    valid: wp.array2d[wp.bool]
+    seen: wp.array2d[Features]  # x, y, cos, sin, speed / 40, length / 20, width / 20, radius; see ``show``
+    before: wp.array2d[wp.vec3]
+    speed: wp.array2d[wp.float32]
+    command: wp.array2d[wp.float32]
+    path_s: wp.array2d[wp.float32]
+    next_manoeuvre: wp.array2d[wp.int32]
+    manoeuvre_at: wp.array2d[wp.float32]  # s; when the last manoeuvre began
+    path_row: wp.array2d[wp.int32]  # the path that it is on
+    path_points: wp.array2d[wp.int32]
+    phase: wp.array2d[wp.int32]  # of a walker (``pedestrians``); 1 for a reactive one that has left its recording
+    target_speed: wp.array2d[wp.float32]
+    target_rate: wp.array2d[wp.float32]
+    lateral: wp.array2d[wp.float32]
+    lateral_rate: wp.array2d[wp.float32]
+    shift_start: wp.array2d[wp.float32]
+    shift_duration: wp.array2d[wp.float32]
+    shift_from: wp.array2d[wp.float32]
+    shift_rate: wp.array2d[wp.float32]
+    shift_to: wp.array2d[wp.float32]
+    lane: wp.array2d[wp.int32]  # of a traffic vehicle
+    lane_from: wp.array2d[wp.int32]  # the lane that it is leaving, -1 for none
+    lane_behind: wp.array2d[wp.int32]  # the lane that it came from, -1 for none
+    changed_at: wp.array2d[wp.float32]  # s; when it last began to change lanes
+    waiting: wp.array2d[wp.float32]  # s; since it stood, until it is under way again
+    stopped_at: wp.array2d[wp.int32]  # the lane at whose stop sign it has stopped
+    spot_lanes: wp.array2d[wp.vec4i]  # the lanes that an agent is on, the one it follows first; -1 for none
+    spot_s: wp.array2d[wp.vec4]  # and where on them
+    spot_half: wp.array2d[wp.float32]  # half of its extent along the first
+    spot_speed: wp.array2d[wp.float32]  # speed (m/s) along the first
+    row_agent: wp.array2d[wp.int32]  # all agents by the lane that they follow and the place on it
+    row_lane: wp.array2d[wp.int32]
+    row_s: wp.array2d[wp.float32]
+    rank: wp.array2d[wp.int32]  # where an agent is in that order
+    straddlers: wp.array2d[wp.int32]  # those that are on more lanes than one
+    on_crosswalk: wp.array2d[wp.int32]  # the crosswalk that a pedestrian is on, -1 for none
+
+
+SCENARIO_BLOCKS = {
+    "agents": Agent,
+    "egos": EgoRow,
+    "logs": LogRow,
+    "controls": wp.vec2,
+    "paths": wp.vec4,
+    "manoeuvres": ManoeuvreRow,
+    "stops": StopRow,
+    "vehicles": VehicleRow,
+    "signals": wp.int32,
+    "routes": wp.vec4,
+    "ways": wp.vec2,
+    "gates": GateRow,
+    "traffic_vehicles": TrafficVehicleRow,
+    "walkers": WalkerRow,
+    "lane_controls": wp.vec2i,
+}
+MAP_BLOCKS = {"borders": BorderRow, "centres": CentreRow, "pieces": Features}
+GRID_BLOCKS = {"cells": wp.int32, "lists": wp.int32}
+GRAPH_BLOCKS = {
+    "lanes": LaneRow,
+    "lane_paths": wp.vec4,
+    "lane_links": wp.int32,
+    "lane_origins": wp.int32,
+    "conflicts": ConflictRow,
+    "crossings": CrossingRow,
+    "crosswalks": CrosswalkRow,
+    "lane_cells": CellRow,
+    "lane_lists": wp.vec2i,
+}
+BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS, **GRID_BLOCKS, **GRAPH_BLOCKS}
+FIRST_ROW = {  # the field of a slot that holds a block's first row
+    "agents": "agent_row",
+    "logs": "log_row",
+    "egos": "ego_row",
+    "controls": "control_row",
+    "paths": "path_row",
+    "manoeuvres": "manoeuvre_row",
+    "stops": "stop_row",
+    "vehicles": "vehicle_row",
+    "signals": "signal_row",
+    "routes": "route_row",
+    "ways": "route_row",
+    "gates": "gate_row",
+    "borders": "border_row",
+    "centres": "centre_row",
+    "pieces": "piece_row",
+    "traffic_vehicles": "traffic_vehicle_row",
+    "walkers": "walker_row",
+    "lane_controls": "lane_control_row",
+    "lanes": "lane_row",
+    "lane_paths": "lane_path_row",
+    "lane_links": "link_row",
+    "lane_origins": "origin_row",
+    "conflicts": "conflict_row",
+    "crossings": "crossing_row",
+    "crosswalks": "crosswalk_row",
+    "lane_cells": "lane_cell_row",
+    "lane_lists": "lane_list_row",
+}
+
+
+def empty_rows(dtype: Any, rows: int = 0) -> np.ndarray:
+    """A block of so many rows of zeros as numpy sees it."""
+    return np.zeros(rows, _numpy_dtype(dtype))
+
+
+@cache
+def _numpy_dtype(dtype: Any) -> Any:
+    if hasattr(dtype, "numpy_dtype"):
+        return np.dtype(dtype.numpy_dtype())
+    one = wp.zeros(1, dtype=dtype, device="cpu").numpy()
+    return np.dtype((one.dtype, one.shape[1:]))
+
+
+WORLD_ARRAYS = (("step", wp.int32), ("now", wp.int32), ("straddling", wp.int32))
+EGO_ARRAYS = (
+    ("acceleration", wp.float32),
+    ("curvature", wp.float32),
+    ("slip", wp.vec2),
+    ("actuators", wp.vec2),
+    ("progress", wp.float32),
+    ("route_s", wp.float32),
+    ("route_segment", wp.int32),
+    ("lateral_offset", wp.float32),
+    ("margin", wp.float32),
+    ("collided", wp.bool),
+    ("arrived", wp.bool),
+    ("time_to_collision", wp.float32),
+    ("ego_lane", wp.int32),
+    ("lane_offset", wp.float32),
+    ("speed_limit", wp.float32),
+    ("wrong_way", wp.bool),
+    ("red_lights", wp.int32),
+)
+PAIR_ARRAYS = (
+    ("touched", wp.int32),
+    ("hit_time", wp.float32),
+    ("hit_pose", wp.vec3),
+    ("hit_velocity", wp.vec2),
+    ("hit_ego", wp.vec3),
+    ("hit_ego_velocity", wp.vec2),
+)
+AGENT_ARRAYS = (
+    ("pose", wp.vec3),
+    ("direction", wp.vec2),
+    ("velocity", wp.vec2),
+    ("valid", wp.bool),
+    ("seen", Features),
+    ("before", wp.vec3),
+    ("speed", wp.float32),
+    ("command", wp.float32),
+    ("path_s", wp.float32),
+    ("next_manoeuvre", wp.int32),
+    ("manoeuvre_at", wp.float32),
+    ("path_row", wp.int32),
+    ("path_points", wp.int32),
+    ("phase", wp.int32),
+    ("target_speed", wp.float32),
+    ("target_rate", wp.float32),
+    ("lateral", wp.float32),
+    ("lateral_rate", wp.float32),
+    ("shift_start", wp.float32),
+    ("shift_duration", wp.float32),
+    ("shift_from", wp.float32),
+    ("shift_rate", wp.float32),
+    ("shift_to", wp.float32),
+    ("lane", wp.int32),
+    ("lane_from", wp.int32),
+    ("lane_behind", wp.int32),
+    ("changed_at", wp.float32),
+    ("waiting", wp.float32),
+    ("stopped_at", wp.int32),
+    ("spot_lanes", wp.vec4i),
+    ("spot_s", wp.vec4),
+    ("spot_half", wp.float32),
+    ("spot_speed", wp.float32),
+    ("row_agent", wp.int32),
+    ("row_lane", wp.int32),
+    ("row_s", wp.float32),
+    ("rank", wp.int32),
+    ("straddlers", wp.int32),
+    ("on_crosswalk", wp.int32),
+)

@@ -1,0 +1,156 @@
+# mypy: ignore-errors
+"""How the simulated road users follow each other: the intelligent driver model and who is ahead on a path."""
+
+from alpamayo_sim.datatypes.scene import SignalState
+from alpamayo_sim.engine.kernels.layout import Fixed, Slot, State
+from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
+from alpamayo_sim.warp_runtime import wp
+
+IDM_HARDEST = wp.constant(8.0)
+IDM_HORIZON = wp.constant(80.0)
+IDM_SIDE = wp.constant(0.2)
+
+
+@wp.struct
+class Style:
+    """The intelligent driver model's parameters: m/s², m/s², s, m."""
+
+    acceleration: wp.float32
+    deceleration: wp.float32
+    headway: wp.float32
+    gap: wp.float32
+
+
+@wp.func
+def usual_style() -> Style:
+    """The parameters of Treiber, Hennecke and Helbing 2000, a bit livelier."""
+    style = Style()
+    style.acceleration = wp.float32(1.5)
+    style.deceleration = wp.float32(2.0)
+    style.headway = wp.float32(1.5)
+    style.gap = wp.float32(2.0)
+    return style
+
+
+@wp.func
+def idm(style: Style, speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.float32) -> wp.float32:
+    """Acceleration (m/s²) of the intelligent driver model; ``closing`` is own speed less the leader's.
+
+    Too fast for what is wanted it brakes no harder than comfortable, and never harder than ``IDM_HARDEST``.
+    """
+    ratio = speed / wp.max(wanted, 0.1)
+    desired = style.gap + wp.max(
+        speed * style.headway + 0.5 * speed * closing / wp.sqrt(style.acceleration * style.deceleration), 0.0
+    )
+    near = desired / wp.max(gap, 0.1)
+    free = wp.max(1.0 - ratio * ratio * ratio * ratio, -style.deceleration / style.acceleration)
+    return wp.clamp(style.acceleration * (free - near * near), -IDM_HARDEST, style.acceleration)
+
+
+@wp.func
+def bounds_ahead(
+    paths: wp.array[wp.vec4], i: wp.int32, last: wp.int32, end: wp.float32, pose: wp.vec3, along: wp.vec2
+) -> wp.vec4:
+    """Box about a path from segment ``i`` to arc length ``end``, seen from a pose: least and most x, then y."""
+    box = wp.vec4(0.0, 0.0, 0.0, 0.0)
+    going = wp.bool(True)
+    while going:
+        dx = paths[i][0] - pose[0]
+        dy = paths[i][1] - pose[1]
+        x = along[0] * dx + along[1] * dy
+        y = along[0] * dy - along[1] * dx
+        box = wp.vec4(wp.min(box[0], x), wp.max(box[1], x), wp.min(box[2], y), wp.max(box[3], y))
+        going = i < last and paths[i][3] <= end
+        i += 1
+    return box
+
+
+@wp.func
+def is_near(box: wp.vec4, along: wp.vec2, apart: wp.vec2, reach: wp.float32) -> wp.bool:
+    """Whether a point that is ``apart`` from a pose is within ``reach`` of a box seen from that pose."""
+    x = along[0] * apart[0] + along[1] * apart[1]
+    y = along[0] * apart[1] - along[1] * apart[0]
+    return x > box[0] - reach and x < box[1] + reach and y > box[2] - reach and y < box[3] + reach
+
+
+@wp.func
+def nearest_segment(
+    paths: wp.array[wp.vec4], first: wp.int32, last: wp.int32, s: wp.float32, point: wp.vec2
+) -> wp.int32:
+    """The segment of a path, from arc length ``s`` to the horizon, that comes nearest to a point."""
+    nearest = wp.int32(first)
+    least = wp.float32(1.0e12)
+    low = s
+    i = wp.int32(first)
+    a = paths[first]
+    while i < last and a[3] <= s + IDM_HORIZON:
+        b = paths[i + 1]
+        length = b[3] - a[3]
+        step = wp.vec2(b[0] - a[0], b[1] - a[1]) / length
+        away = wp.vec2(point[0] - a[0], point[1] - a[1])
+        gap = away - wp.clamp(wp.dot(away, step), low - a[3], length) * step
+        squared = wp.dot(gap, gap)
+        if squared < least:
+            least = squared
+            nearest = i
+        low = b[3]
+        a = b
+        i += 1
+    return nearest
+
+
+@wp.func
+def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.vec3:
+    """Gap (m) to the nearest box ahead within the agent's swept width, its speed along the path, its number (or -1)."""
+    me = fixed.agents[slot.agent_row + a]
+    first = slot.path_row + state.path_row[w, a]
+    last = first + state.path_points[w, a] - 1
+    s = state.path_s[w, a]
+    start = segment_at(fixed.paths, first, state.path_points[w, a], s)
+    here = state.pose[w, a]
+    along_me = state.direction[w, a]
+    corridor = bounds_ahead(fixed.paths, first + start, last, s + IDM_HORIZON, here, along_me)
+    best = wp.vec3(1.0e6, 0.0, -1.0)
+    for b in range(slot.agents):
+        pose = state.pose[w, b]
+        other = fixed.agents[slot.agent_row + b]
+        reach = 0.5 * (me.width + other.length + other.width) + wp.abs(state.lateral[w, a]) + IDM_SIDE
+        far = best[0] + 0.5 * (me.length + other.length + other.width) + reach + wp.abs(state.lateral[w, a])
+        apart = wp.vec2(pose[0] - here[0], pose[1] - here[1])
+        could = b != a and state.valid[w, b] and wp.dot(apart, apart) < far * far
+        if could and is_near(corridor, along_me, apart, reach):
+            point = wp.vec2(pose[0], pose[1])
+            found = nearest_segment(fixed.paths, first + start, last, s, point)
+            foot = foot_on(fixed.paths, found, point, s)
+            step = fixed.paths[found + 1] - fixed.paths[found]
+            length = fixed.paths[found + 1][3] - fixed.paths[found][3]
+            along = wp.vec2(step[0] / length, step[1] / length)
+            turned = state.direction[w, b]
+            c = wp.abs(turned[0] * along[0] + turned[1] * along[1])
+            n = wp.abs(turned[1] * along[0] - turned[0] * along[1])
+            side = 0.5 * (me.width + other.length * n + other.width * c) + IDM_SIDE
+            gap = foot[0] - s - 0.5 * (me.length + other.length * c + other.width * n)
+            beside = wp.abs(foot[1] - state.lateral[w, a])
+            if foot[0] > s and beside < side and gap < best[0]:
+                best = wp.vec3(gap, wp.dot(state.velocity[w, b], along), wp.float32(b))
+    return best
+
+
+@wp.func
+def red_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.float32:
+    """Gap (m) to the nearest stop line ahead whose signal shows red, or yellow that can still be obeyed."""
+    me = fixed.agents[slot.agent_row + a]
+    if state.path_row[w, a] != me.path_row:
+        return 1.0e6
+    front = state.path_s[w, a] + 0.5 * me.length
+    step = wp.min(state.step[w], slot.signal_steps - 1)
+    best = wp.float32(1.0e6)
+    for k in range(me.stops):
+        stop = fixed.stops[slot.stop_row + me.stop_row + k]
+        shown = fixed.signals[slot.signal_row + stop.signal * slot.signal_steps + step]
+        gap = stop.s - front
+        braking = state.speed[w, a] * state.speed[w, a] / (2.0 * wp.max(gap, 0.1))
+        obeyed = shown == int(SignalState.RED) or (shown == int(SignalState.YELLOW) and braking < 3.0)
+        if obeyed and gap > -0.5 and gap < best:
+            best = gap
+    return best

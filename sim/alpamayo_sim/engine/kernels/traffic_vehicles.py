@@ -1,0 +1,263 @@
+# mypy: ignore-errors
+"""Traffic vehicles: the intelligent driver model along the lanes, MOBIL across them.
+
+``think_of_changing`` (in ``change_lanes``) and ``steer_traffic_vehicle`` (in ``steer``) decide from the lane positions
+of all; ``move_traffic_vehicle`` (in ``move``) moves one from its own row alone.
+"""
+
+from alpamayo_sim.engine.kernels.dynamics import arc_length_of
+from alpamayo_sim.engine.kernels.lanes import (
+    NOBODY,
+    beside_on,
+    follower_on_lanes,
+    lane_of,
+    leader_on_lanes,
+    next_lane,
+    own_spot,
+)
+from alpamayo_sim.engine.kernels.layout import Fixed, Slot, State, TrafficVehicleRow
+from alpamayo_sim.engine.kernels.paths import path_at
+from alpamayo_sim.engine.kernels.right_of_way import STOPPED, look_ahead, note_stop
+from alpamayo_sim.engine.kernels.scripts import set_on_path, shift_sideways
+from alpamayo_sim.engine.kernels.traffic import Style, idm, usual_style
+from alpamayo_sim.warp_runtime import wp
+
+CHANGE = wp.constant(3.0)  # s that a lane change takes
+THINKING = wp.constant(1.0)  # s between two thoughts of changing
+TURNS = wp.constant(16)  # parts of that time at which one or the other thinks
+SETTLED = wp.constant(4.0)  # s from the start of a change in which there is no thought of another
+MOVING = wp.constant(1.0)  # m/s; slower than this nobody changes lanes
+GENTLE = wp.constant(3.0)  # m/s²; how hard one brakes for a merge that is still away
+NEAR = wp.constant(10.0)  # m
+ENDING = wp.constant(200.0)  # m before the end of a lane from which one leaves it
+UNDER_WAY = wp.constant(3.0)  # m/s; who is slower has not used its turn yet
+NEVER = wp.constant(-1.0e6)  # m/s²; the gain of what is not safe
+
+
+@wp.func
+def traffic_vehicle_of(fixed: Fixed, slot: Slot, a: wp.int32) -> TrafficVehicleRow:
+    """A traffic vehicle's row."""
+    return fixed.traffic_vehicles[slot.traffic_vehicle_row + fixed.agents[slot.agent_row + a].traffic_vehicle]
+
+
+@wp.func
+def style_of(row: TrafficVehicleRow) -> Style:
+    """A traffic vehicle's parameters of the intelligent driver model."""
+    style = Style()
+    style.acceleration = row.acceleration
+    style.deceleration = row.deceleration
+    style.headway = row.headway
+    style.gap = row.gap
+    return style
+
+
+@wp.func
+def following(
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, b: wp.int32, lane: wp.int32, gap: wp.float32, ahead: wp.float32
+) -> wp.float32:
+    """Acceleration of an agent on a lane behind a leader; other agents than traffic vehicles want their own speed."""
+    speed = wp.max(state.spot_speed[w, b], 0.0)
+    style = usual_style()
+    wanted = speed
+    traffic_vehicle = fixed.agents[slot.agent_row + b].traffic_vehicle
+    if traffic_vehicle >= 0:
+        row = fixed.traffic_vehicles[slot.traffic_vehicle_row + traffic_vehicle]
+        style = style_of(row)
+        wanted = wp.min(row.wanted_speed, lane_of(fixed, slot, lane).limit)
+    return idm(style, speed, wanted, gap, speed - ahead)
+
+
+@wp.func
+def gain_of(
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, side: wp.int32, bias: wp.float32, must: wp.bool
+) -> wp.float32:
+    """MOBIL's incentive (m/s²) to change to a lane, less the threshold and the bias; ``NEVER`` if it is not safe.
+
+    Kesting, Treiber and Helbing 2007, equations 2 and 3; who must leave its lane asks for safety alone.
+    """
+    row = traffic_vehicle_of(fixed, slot, a)
+    lane = state.lane[w, a]
+    s = state.path_s[w, a]
+    speed = state.speed[w, a]
+    length = fixed.agents[slot.agent_row + a].length
+    there = beside_on(fixed, slot, lane, s, side)
+    leader = leader_on_lanes(fixed, state, slot, w, a, side, there)
+    follower = follower_on_lanes(fixed, state, slot, w, a, side, there)
+    if leader[0] < 0.0 or follower[0] < 0.0:
+        return NEVER
+    mine = following(fixed, state, slot, w, a, side, leader[0], leader[1])
+    if mine < -row.safe_deceleration:
+        return NEVER
+    others = wp.float32(0.0)
+    b = wp.int32(follower[1])
+    if b >= 0:
+        imposed = following(fixed, state, slot, w, b, side, follower[0], speed)
+        if imposed < -row.safe_deceleration:
+            return NEVER
+        before = following(fixed, state, slot, w, b, side, leader[0] + length + follower[0], leader[1])
+        others += imposed - before
+    if must:
+        return mine + 2.0 * row.safe_deceleration
+    now = leader_on_lanes(fixed, state, slot, w, a, lane, s)
+    behind = follower_on_lanes(fixed, state, slot, w, a, lane, s)
+    b = wp.int32(behind[1])
+    if b >= 0 and row.politeness > 0.0:
+        before = following(fixed, state, slot, w, b, lane, behind[0], speed)
+        others += following(fixed, state, slot, w, b, lane, now[0] + length + behind[0], now[1]) - before
+    gain = mine - following(fixed, state, slot, w, a, lane, now[0], now[1])
+    return gain + row.politeness * others - row.threshold - bias
+
+
+@wp.func
+def begin_change(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, side: wp.int32, time: wp.float32):
+    """Count as on the other lane from now on, and shift over to it."""
+    lane = state.lane[w, a]
+    s = beside_on(fixed, slot, lane, state.path_s[w, a], side)
+    to = lane_of(fixed, slot, side)
+    here = state.pose[w, a]
+    on = path_at(fixed.lane_paths, slot.lane_path_row + to.path_row, to.points, s)
+    across = wp.cos(on[2]) * (here[1] - on[1]) - wp.sin(on[2]) * (here[0] - on[0])
+    state.lane[w, a] = side
+    state.lane_from[w, a] = lane
+    state.lane_behind[w, a] = -1
+    state.path_s[w, a] = s
+    state.changed_at[w, a] = time
+    state.lateral[w, a] = across
+    state.shift_start[w, a] = time
+    state.shift_duration[w, a] = CHANGE
+    state.shift_from[w, a] = across
+    state.shift_rate[w, a] = state.lateral_rate[w, a]
+    state.shift_to[w, a] = 0.0
+
+
+@wp.func
+def try_side(
+    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, side: wp.int32, bias: wp.float32, must: wp.bool
+) -> wp.float32:
+    """What a change to a lane would gain; ``NEVER`` if there is none, or none that goes on for who has to leave."""
+    if side < 0:
+        return NEVER
+    if must and lane_of(fixed, slot, side).successors == 0:
+        return NEVER
+    return gain_of(fixed, state, slot, w, a, side, bias, must)
+
+
+@wp.func
+def think_of_changing(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+    """Change to the better of the two lanes beside, if one is worth it; who meets somebody there comes back."""
+    lane = state.lane[w, a]
+    since = time - state.changed_at[w, a]
+    if state.lane_from[w, a] >= 0:
+        leader = leader_on_lanes(fixed, state, slot, w, a, lane, state.path_s[w, a])
+        back = state.lane_from[w, a]
+        if leader[0] < 0.0 and since < 0.5 * CHANGE:
+            own = lane_of(fixed, slot, lane)
+            if back == own.left or back == own.right:
+                begin_change(fixed, state, slot, w, a, back, time)
+        return
+    row = traffic_vehicle_of(fixed, slot, a)
+    here = lane_of(fixed, slot, lane)
+    if (row.changes_lanes == 0 or since < SETTLED or state.speed[w, a] < MOVING) and here.ends == 0:
+        return
+    must = here.ends != 0 and here.length - state.path_s[w, a] < ENDING
+    to_left = try_side(fixed, state, slot, w, a, here.left, row.right_bias, must)
+    to_right = try_side(fixed, state, slot, w, a, here.right, -row.right_bias, must)
+    if wp.max(to_left, to_right) > 0.0:
+        begin_change(fixed, state, slot, w, a, wp.where(to_left >= to_right, here.left, here.right), time)
+
+
+@wp.func
+def is_turn(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
+    """Whether those traffic vehicles think of changing now whose number is ``turn`` modulo ``TURNS``."""
+    phase = wp.float32((turn * 7) % TURNS) / wp.float32(TURNS)
+    now = wp.floor(time / THINKING + phase + 1.0e-4)
+    return now > wp.floor((time - tick) / THINKING + phase + 1.0e-4)
+
+
+@wp.func
+def steer_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """Acceleration for the coming substep."""
+    row = traffic_vehicle_of(fixed, slot, a)
+    lane = state.lane[w, a]
+    s = state.path_s[w, a]
+    speed = state.speed[w, a]
+    style = style_of(row)
+    wanted = wp.min(row.wanted_speed, lane_of(fixed, slot, lane).limit)
+    leader = leader_on_lanes(fixed, state, slot, w, a, lane, s)
+    wants = idm(style, speed, wanted, leader[0], speed - leader[1])
+    leaving = state.lane_from[w, a]
+    if leaving >= 0:
+        old = leader_on_lanes(fixed, state, slot, w, a, leaving, beside_on(fixed, slot, lane, s, leaving))
+        wants = wp.min(wants, idm(style, speed, wanted, old[0], speed - old[1]))
+    ahead = look_ahead(fixed, state, slot, w, a)
+    if ahead.stop < NOBODY:
+        held = idm(style, speed, wanted, ahead.stop + style.gap - 1.0, speed)
+        if ahead.stop < 2.0 and speed < 0.5:
+            held = -speed / slot.tick
+        wants = wp.min(wants, held)
+    if ahead.merge[0] < NOBODY:
+        merging = idm(style, speed, wanted, ahead.merge[0], speed - ahead.merge[1])
+        if ahead.merge[2] > NEAR:
+            merging = wp.max(merging, -GENTLE)
+        wants = wp.min(wants, merging)
+    if ahead.acceleration < -0.5 * style.deceleration:
+        wants = wp.min(wants, ahead.acceleration)
+    state.command[w, a] = wants
+
+
+@wp.func
+def set_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """Pose and velocity from the place on the lane."""
+    row = lane_of(fixed, slot, state.lane[w, a])
+    on = path_at(fixed.lane_paths, slot.lane_path_row + row.path_row, row.points, state.path_s[w, a])
+    set_on_path(state, w, a, on)
+
+
+@wp.func
+def move_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+    """One substep along the lane and on to the next; who comes to the end of the map is gone."""
+    speed = state.speed[w, a]
+    acceleration = state.command[w, a]
+    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.tick)
+    speed = wp.max(speed + acceleration * slot.tick, 0.0)
+    lane = state.lane[w, a]
+    length = lane_of(fixed, slot, lane).length
+    while lane >= 0 and s > length:
+        s -= length
+        state.lane_behind[w, a] = lane
+        lane = next_lane(fixed, slot, a, lane)
+        if state.lane_from[w, a] >= 0:
+            state.lane_from[w, a] = next_lane(fixed, slot, a, state.lane_from[w, a])
+        if lane >= 0:
+            length = lane_of(fixed, slot, lane).length
+    if lane < 0:
+        state.valid[w, a] = False
+        return
+    if time >= state.changed_at[w, a] + CHANGE:
+        state.lane_from[w, a] = -1
+    state.lane[w, a] = lane
+    state.path_s[w, a] = s
+    state.speed[w, a] = speed
+    if speed > UNDER_WAY:
+        state.waiting[w, a] = 0.0
+    elif speed < STOPPED or state.waiting[w, a] > 0.0:
+        state.waiting[w, a] += slot.tick
+    note_stop(fixed, state, slot, w, a, lane, s)
+    shift_sideways(state, w, a, time)
+    set_traffic_vehicle(fixed, state, slot, w, a)
+    own_spot(fixed, state, slot, w, a)
+
+
+@wp.func
+def start_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+    """Where and as fast as its track starts, on its way to the middle of its lane."""
+    row = traffic_vehicle_of(fixed, slot, a)
+    state.valid[w, a] = True
+    state.lane[w, a] = row.lane
+    state.path_s[w, a] = row.s
+    state.speed[w, a] = fixed.agents[slot.agent_row + a].speed
+    state.lateral[w, a] = row.lateral
+    state.shift_from[w, a] = row.lateral
+    state.shift_duration[w, a] = CHANGE
+    set_traffic_vehicle(fixed, state, slot, w, a)
+    own_spot(fixed, state, slot, w, a)

@@ -1,0 +1,290 @@
+# mypy: ignore-errors
+"""The flat observation: what a small policy needs to know, as numbers in [-1, 1], one row an ego.
+
+Everything is in the ego frame (x forward, y left) and clipped. A row holds, in this order:
+
+========  ======================================================================================================
+12        ego: speed / 40, acceleration / 9, curvature / 0.25, lateral offset / 10, cos and sin of the heading to
+          the route, drivable margin / 4, speed limit of its lane / 40 (0: not known), way to the goal / 500, time
+          left / 60 s, friction / 1.5, collided
+32 x 2    route: points every 4 m from beside the ego on: x, y / 128; past its end the last repeats
+K x 7     agents: x, y / 100, cos and sin of the relative heading, speed / 40, length and width / 20
+M x 7     map pieces (straight, at most 8 m): x, y of the middle / 100, cos, sin, length / 8, is edge, is painted line
+========  ======================================================================================================
+
+The agents are those within 100 m, in the world's order; when there are more than K the nearest ones, told apart by
+distance to 1.6 m. The pieces are the nearest ones within 100 m of the middle of the 8 m cell that the ego is in,
+nearest first to 1.6 m; M is at most 200. Rows of zeros fill the rest (a row that is there has cos and sin).
+
+Each row of seven is one vector of eight that is turned, clipped and stored at once; its last number is overwritten by
+what comes after it. That loop is native code, for CPU and GPU alike: Warp's own indexing would take twice the time.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from alpamayo_sim.datatypes.observation import ROUTE_POINTS, ROUTE_SPACING
+from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE, MAX_DECELERATION
+from alpamayo_sim.engine.kernels.grids import BINS, MOST, RANGE, SIGHT, Histogram, bin_of, cell_of
+from alpamayo_sim.engine.kernels.layout import NEARBY, Features, Fixed, Slot, State
+from alpamayo_sim.warp_runtime import wp
+
+wp.set_module_options({"enable_backward": False})
+
+EGO_FEATURES = 12
+FEATURES = 7
+AGENTS = 63
+PIECES = NEARBY
+ALIGNED = 16  # floats; rows begin at multiples of so many
+
+POINTS = wp.constant(ROUTE_POINTS)
+SPACING = wp.constant(ROUTE_SPACING)
+EGO = wp.constant(EGO_FEATURES)
+
+
+def vector_size(agents: int = AGENTS, pieces: int = PIECES) -> int:
+    """Numbers in a flat observation of so many agents and map pieces."""
+    return EGO_FEATURES + 2 * ROUTE_POINTS + FEATURES * (agents + pieces)
+
+
+class FeatureRows:
+    """Memory for the observations of all egos: as numbers, and from the agents on as overlapping vectors of eight.
+
+    ``present`` is the number of agents in a world, of which ``agents`` are observed.
+    """
+
+    def __init__(self, shape: tuple[int, int], present: int, agents: int, pieces: int, device: str) -> None:
+        self.size = vector_size(agents, pieces)
+        stride = -(-(self.size + 1) // ALIGNED) * ALIGNED
+        self.numbers = wp.zeros((*shape, stride), dtype=wp.float32, device=device)
+        first = EGO_FEATURES + 2 * ROUTE_POINTS
+        self.features = wp.array(
+            ptr=self.numbers.ptr + 4 * first,
+            dtype=Features,
+            shape=(*shape, agents + pieces + 1),
+            strides=(4 * stride * shape[1], 4 * stride, 4 * FEATURES),
+            device=device,
+        )
+        self.chosen = wp.zeros((*shape, present), dtype=wp.int32, device=device)
+        self.inputs = (agents, pieces, self.numbers, self.features, self.chosen)
+
+    def numpy(self) -> Float32[np.ndarray, "worlds egos n"]:
+        """The rows; on the CPU a view of the memory."""
+        rows: np.ndarray = self.numbers.numpy()[..., : self.size]
+        return rows
+
+    def torch(self) -> Any:
+        """The rows as a tensor [worlds, egos, n] on the device, without a copy."""
+        return wp.to_torch(self.numbers)[..., : self.size]
+
+
+@wp.func
+def unit(value: wp.float32) -> wp.float32:
+    """Clipped to [-1, 1]."""
+    return wp.clamp(value, -1.0, 1.0)
+
+
+@wp.func
+def last_bin(counts: Histogram, wanted: wp.int32) -> wp.vec2i:
+    """The bin in which the ``wanted`` nearest end, and how many of that bin are among them."""
+    total = wp.int32(0)
+    k = wp.int32(0)
+    while k < BINS:
+        if total + counts[k] > wanted:
+            return wp.vec2i(k, wanted - total)
+        total += counts[k]
+        k += 1
+    return wp.vec2i(BINS, 0)
+
+
+@wp.func
+def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]):
+    """The ego's features."""
+    ego = fixed.egos[slot.ego_row + e]
+    along = fixed.ways[slot.route_row + ego.route_row + state.route_segment[w, e]]
+    c = state.direction[w, e][0]
+    s = state.direction[w, e][1]
+    left = wp.float32(slot.duration_steps - state.step[w]) * slot.dt
+    out[w, e, 0] = unit(state.speed[w, e] / 40.0)
+    out[w, e, 1] = unit(state.acceleration[w, e] / MAX_DECELERATION)
+    out[w, e, 2] = unit(state.curvature[w, e] / MAX_CURVATURE)
+    out[w, e, 3] = unit(state.lateral_offset[w, e] / 10.0)
+    out[w, e, 4] = unit(along[0] * c + along[1] * s)
+    out[w, e, 5] = unit(along[0] * s - along[1] * c)
+    out[w, e, 6] = unit(state.margin[w, e] / RANGE)
+    out[w, e, 7] = unit(state.speed_limit[w, e] / 40.0)
+    out[w, e, 8] = unit((ego.goal - state.progress[w, e]) / 500.0)
+    out[w, e, 9] = unit(left / 60.0)
+    out[w, e, 10] = unit(slot.friction / 1.5)
+    out[w, e, 11] = wp.where(state.collided[w, e], 1.0, 0.0)
+
+
+@wp.func
+def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]):
+    """The route's points."""
+    ego = fixed.egos[slot.ego_row + e]
+    first = slot.route_row + ego.route_row
+    last = first + ego.route_points - 2
+    pose = state.pose[w, e]
+    c = state.direction[w, e][0] / 128.0
+    s = state.direction[w, e][1] / 128.0
+    i = wp.int32(first + state.route_segment[w, e])
+    end = fixed.routes[last + 1][3]
+    way = wp.float32(state.route_s[w, e])
+    k = wp.int32(0)
+    while k < POINTS:
+        while i < last and fixed.routes[i + 1][3] < way:
+            i += 1
+        a = fixed.routes[i]
+        along = fixed.ways[i]
+        ahead = wp.min(way, end) - a[3]
+        dx = a[0] + ahead * along[0] - pose[0]
+        dy = a[1] + ahead * along[1] - pose[1]
+        out[w, e, EGO + 2 * k] = unit(c * dx + s * dy)
+        out[w, e, EGO + 2 * k + 1] = unit(c * dy - s * dx)
+        way += SPACING
+        k += 1
+
+
+@wp.func_native("""
+    float* to = (float*)wp::address(out, first);
+    const float* from = (const float*)wp::address(rows, base);
+    const int* row = wp::address(chosen, listed);
+    for (int k = 0; k < count; ++k, to += 7) {
+        const float* here = from + 8 * row[k];
+        const float crossed[4] = {here[1], here[0], here[3], here[2]};
+        float seen[8];
+        for (int i = 0; i < 4; ++i)
+            seen[i] = along[i] * here[i] + across[i] * crossed[i] + shift[i];
+        for (int i = 4; i < 8; ++i)
+            seen[i] = here[i];
+        for (int i = 0; i < 8; ++i)
+            seen[i] = seen[i] < 1.0f ? seen[i] : 1.0f;
+        for (int i = 0; i < 8; ++i)
+            to[i] = seen[i] > -1.0f ? seen[i] : -1.0f;
+    }
+    for (int i = 0; i < 7 * (wanted - count); ++i)
+        to[i] = 0.0f;
+""")
+def write_rows(
+    rows: wp.array[Features],
+    base: wp.int32,
+    chosen: wp.array[wp.int32],
+    listed: wp.int32,
+    count: wp.int32,
+    wanted: wp.int32,
+    along: wp.vec4,
+    across: wp.vec4,
+    shift: wp.vec4,
+    out: wp.array[Features],
+    first: wp.int32,
+):
+    """Write the chosen rows as an ego sees them, then zeros up to ``wanted`` rows.
+
+    Place and direction, the first four numbers, are turned, scaled and shifted; all are clipped.
+    """
+    ...
+
+
+@wp.func
+def distance_bin(state: State, w: wp.int32, e: wp.int32, a: wp.int32) -> wp.int32:
+    """Bin of an agent's distance from an ego; ``BINS`` where it is out of reach or the ego itself."""
+    me = state.seen[w, e]
+    other = state.seen[w, a]
+    dx = other[0] - me[0]
+    dy = other[1] - me[1]
+    squared = dx * dx + dy * dy
+    if squared >= SIGHT * SIGHT or a == e:
+        return BINS
+    return bin_of(wp.sqrt(squared))
+
+
+@wp.func
+def keep_nearest(state: State, w: wp.int32, e: wp.int32, chosen: wp.array[wp.int32], count: wp.int32, wanted: wp.int32):
+    """Leave the ``wanted`` nearest of the chosen agents, in their order."""
+    counts = Histogram()
+    k = wp.int32(0)
+    while k < count:
+        counts[distance_bin(state, w, e, chosen[k])] += 1
+        k += 1
+    last = last_bin(counts, wanted)
+    spare = last[1]
+    kept = wp.int32(0)
+    k = wp.int32(0)
+    while k < count:
+        b = distance_bin(state, w, e, chosen[k])
+        if b == last[0]:
+            spare -= 1
+        if b < last[0] or (b == last[0] and spare >= 0):
+            chosen[kept] = chosen[k]
+            kept += 1
+        k += 1
+
+
+@wp.func_native("""
+    const float* other = (const float*)wp::address(seen, 0);
+    const float x = other[8 * ego], y = other[8 * ego + 1];
+    int* row = wp::address(chosen, 0);
+    int count = 0;
+    for (int a = 0; a < agents; ++a) {
+        const float dx = other[8 * a] - x, dy = other[8 * a + 1] - y;
+        row[count] = a;
+        count += (dx * dx + dy * dy < reach * reach) & (a != ego);
+    }
+    return count;
+""")
+def agents_in_reach(
+    seen: wp.array[Features], agents: wp.int32, ego: wp.int32, reach: wp.float32, chosen: wp.array[wp.int32]
+) -> wp.int32:
+    """The agents within ``reach`` (m) of an ego, in the world's order; gives how many there are."""
+    ...
+
+
+@wp.func
+def choose_agents(
+    state: State, w: wp.int32, e: wp.int32, agents: wp.int32, wanted: wp.int32, chosen: wp.array[wp.int32]
+) -> wp.int32:
+    """The agents in reach, or the ``wanted`` nearest of them, in the world's order; gives how many there are."""
+    count = agents_in_reach(state.seen[w], agents, e, SIGHT, chosen)
+    if count > wanted:
+        keep_nearest(state, w, e, chosen, count, wanted)
+    return wp.min(count, wanted)
+
+
+@wp.kernel
+def describe(
+    fixed: Fixed,
+    state: State,
+    agents: wp.int32,
+    pieces: wp.int32,
+    out: wp.array3d[wp.float32],
+    features: wp.array3d[Features],
+    chosen: wp.array3d[wp.int32],
+):
+    """Write each ego's row."""
+    w, e = wp.tid()
+    slot = fixed.slots[fixed.slot_of[w]]
+    if e >= slot.egos:
+        return
+    write_ego(fixed, state, slot, w, e, out)
+    write_route(fixed, state, slot, w, e, out)
+    pose = state.pose[w, e]
+    c = state.direction[w, e][0]
+    s = state.direction[w, e][1]
+    x = (c * pose[0] + s * pose[1]) / SIGHT
+    y = (c * pose[1] - s * pose[0]) / SIGHT
+    along = wp.vec4(c / SIGHT, c / SIGHT, c, c)
+    across = wp.vec4(s / SIGHT, -s / SIGHT, s, -s)
+    shift = wp.vec4(-x, -y, 0.0, 0.0)
+    count = choose_agents(state, w, e, slot.agents, agents, chosen[w, e])
+    write_rows(state.seen[w], 0, chosen[w, e], 0, count, agents, along, across, shift, features[w, e], 0)
+    count = wp.int32(0)
+    listed = wp.int32(0)
+    if slot.pieces > 0:
+        cell = cell_of(slot.piece_grid, wp.vec2(pose[0], pose[1]))
+        listed = slot.piece_grid.list_row + cell * MOST
+        count = wp.min(fixed.cells[slot.piece_grid.cell_row + cell] - 1, pieces)
+    base = slot.piece_row
+    write_rows(fixed.pieces, base, fixed.lists, listed, count, pieces, along, across, shift, features[w, e], agents)

@@ -1,0 +1,1 @@
+"""From scenes and scenarios to the flat arrays that the kernels read."""

@@ -1,0 +1,314 @@
+"""From a road map to the lane graph that the simulated traffic drives on, once per map.
+
+Lanes keep their order. Beside its path, its neighbours and what it leads to, a lane knows where it meets others
+(``ConflictRow``) and who has to give way there, where it crosses a crosswalk, and where its stop line is.
+"""
+
+import enum
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import shapely
+from jaxtyping import Float32, Float64, Int32
+from shapely.geometry.base import BaseGeometry
+
+from alpamayo_sim.datatypes.scene import Lane, LaneKind, RoadMap, Scene
+from alpamayo_sim.engine.kernels import layout
+from alpamayo_sim.engine.packing.polylines import path_rows
+from alpamayo_sim.geometry import project
+
+Array = np.ndarray
+FLAT = 0.02  # m; a lane's path loses points that are no further off
+CLEAR = 2.3  # m between two centrelines at which two cars pass each other
+TOUCH = 0.5  # m of overlap that make a conflict
+COMFORT = 2.5  # m/s² of lateral acceleration that a bend is taken with
+BEND = 6.0  # m over which a bend's curvature is measured
+TURN = 0.5  # rad that make a lane a turn
+CELL = 8.0  # m of the grid that finds the lanes near a place
+REACH = 6.0  # m from a lane's centreline to the furthest cells that list it
+UNLIMITED = 50.0  # m/s where no limit is known
+TRAFFIC_KINDS = frozenset({LaneKind.DRIVING, LaneKind.BUS, LaneKind.BICYCLE})
+
+
+class GivesWay(enum.IntEnum):
+    """Who goes first where two lanes meet."""
+
+    NO = 0
+    YES = 1
+    IN_TURN = 2  # whoever has waited longer
+    ZIPPER = 3  # lanes that run together: whoever is nearer to where they do
+    PARTING = 4  # lanes that begin together: one follows the other until they are apart
+
+
+class Control(enum.IntEnum):
+    """What holds at a lane's stop line; a signal is its index from 0 on."""
+
+    NONE = -2
+    STOP_SIGN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class LaneGraph:
+    """The blocks of a map's lanes and the grid that finds them."""
+
+    blocks: Mapping[str, Array]
+    paths: tuple[Float32[Array, "_ 4"], ...]
+    size: tuple[int, int]
+    corner: tuple[float, float]
+
+
+@lru_cache(maxsize=32)
+def pack_lanes(road_map: RoadMap) -> LaneGraph:
+    """The lane graph of a map; empty for a map without lanes."""
+    paths = tuple(_path(lane) for lane in road_map.lanes)
+    builder = _Builder(road_map, paths)
+    return builder.graph()
+
+
+def controls_of(scene: Scene) -> Int32[Array, "lanes 2"]:
+    """What holds at the stop line of each lane: the index of its signal, or a ``Control``.
+
+    A stop line that no signal is for is that of a stop sign; where it names a lane and what follows it, it holds for
+    the first of the two. The second column says which lanes have their traffic from behind a stop sign.
+    """
+    lanes = scene.road_map.lanes
+    index = {lane.id: k for k, lane in enumerate(lanes)}
+    controls = np.full((len(lanes), 2), (Control.NONE, 0), np.int32)
+    signalled = {name for signal in scene.signals for name in signal.lane_ids}
+    for line in scene.road_map.stop_lines:
+        named = [name for name in line.lane_ids if name in index]
+        later = {after for name in named for after in scene.road_map.lane_by_id[name].successors if after in index}
+        if not signalled & ({*named} | later):
+            controls[[index[name] for name in named if name not in later], 0] = Control.STOP_SIGN
+            controls[[index[name] for name in {*named} | later], 1] = 1
+    for number, signal in enumerate(scene.signals):
+        controls[[index[name] for name in signal.lane_ids if name in index], 0] = number
+    return controls
+
+
+def _path(lane: Lane) -> Float32[Array, "n 4"]:
+    line = shapely.simplify(shapely.LineString(lane.centreline[:, :2].astype(np.float64)), FLAT)
+    points = shapely.get_coordinates(line)
+    return path_rows(np.column_stack([points, np.zeros(len(points))]).astype(np.float32), f"lane {lane.id!r}")
+
+
+class _Builder:
+    """Collects rows; a lane's rows of each block follow each other."""
+
+    def __init__(self, road_map: RoadMap, paths: tuple[Float32[Array, "_ 4"], ...]) -> None:
+        self.map, self.lanes, self.paths = road_map, road_map.lanes, paths
+        self.index = {lane.id: k for k, lane in enumerate(self.lanes)}
+        self.lines = [shapely.LineString(path[:, :2].astype(np.float64)) for path in paths]
+        self.successors = [self._known(lane.successors) for lane in self.lanes]
+        self.predecessors: list[list[int]] = [[] for _ in self.lanes]
+        for k, following in enumerate(self.successors):
+            for after in following:
+                self.predecessors[after].append(k)
+
+    def graph(self) -> LaneGraph:
+        rows = layout.empty_rows(layout.LaneRow, len(self.lanes))
+        rows["points"] = [len(path) for path in self.paths]
+        rows["path_row"] = np.concatenate([[0], np.cumsum(rows["points"])])[:-1]
+        rows["length"] = [path[-1, 3] for path in self.paths]
+        rows["width"] = [float(np.median(lane.width)) for lane in self.lanes]
+        rows["limit"] = [_limit(lane, path) for lane, path in zip(self.lanes, self.paths, strict=True)]
+        rows["left"] = [self._beside(k, lane.left_neighbours) for k, lane in enumerate(self.lanes)]
+        rows["right"] = [self._beside(k, lane.right_neighbours) for k, lane in enumerate(self.lanes)]
+        rows["stop_s"] = self._stops()
+        rows["ends"] = [self._drops(k, row) for k, row in enumerate(rows)]
+        blocks = {"lane_paths": np.concatenate([np.zeros((0, 4), np.float32), *self.paths])}
+        blocks["lane_links"] = self._listed(rows, "successor", self.successors, np.int32)
+        blocks["lane_origins"] = self._listed(rows, "predecessor", self.predecessors, np.int32)
+        conflicts = self._conflicts()
+        rows["entry_s"] = [min((c["start"] for c in found if _crosses(c)), default=0.0) for found in conflicts]
+        blocks["conflicts"] = self._listed(rows, "conflict", conflicts, layout.ConflictRow)
+        blocks["crossings"] = self._listed(rows, "crossing", self._crossings(), layout.CrossingRow)
+        blocks["crosswalks"] = _crosswalk_rows(self.map)
+        cells, lists, size, corner = self._grid()
+        blocks |= {"lanes": rows, "lane_cells": cells, "lane_lists": lists}
+        return LaneGraph(blocks, self.paths, size, corner)
+
+    def _known(self, names: tuple[str, ...]) -> list[int]:
+        return [self.index[name] for name in names if name in self.index]
+
+    def _listed(self, rows: Array, name: str, lists: list[list], dtype: object) -> Array:
+        counts = np.array([len(each) for each in lists], int)
+        rows[f"{name}s"] = counts
+        rows[f"{name}_row"] = np.cumsum(counts) - counts
+        flat = [item for each in lists for item in each]
+        if dtype is np.int32:
+            return np.array(flat, np.int32)
+        out = layout.empty_rows(dtype, len(flat))
+        for row, values in zip(out, flat, strict=True):
+            for field, value in values.items():
+                row[field] = value
+        return out
+
+    def _beside(self, k: int, names: tuple[str, ...]) -> int:
+        """The neighbour to change to: of the same kind, the same way, beside the middle of the lane; or -1."""
+        if self.lanes[k].in_intersection or self.lanes[k].kind not in TRAFFIC_KINDS:
+            return -1
+        path = self.paths[k]
+        middle = path[len(path) // 2]
+        best, nearest = -1, 1.6 * float(np.max(self.lanes[k].width))
+        for other in self._known(names):
+            (s,), (offset,) = project(self.paths[other], middle[None, :2].astype(np.float64))
+            heading = np.interp(s, self.paths[other][:, 3], self.paths[other][:, 2])
+            alike = self.lanes[other].kind == self.lanes[k].kind and np.cos(heading - middle[2]) > 0.7
+            if alike and abs(offset) < nearest:
+                best, nearest = other, abs(offset)
+        return best
+
+    def _drops(self, k: int, row: np.void) -> bool:
+        """Whether a lane ends while one beside it goes on: who drives there must change lanes."""
+        sides = (row["left"], row["right"])
+        return not self.successors[k] and any(side >= 0 and self.successors[side] for side in sides)
+
+    def _stops(self) -> Float64[Array, " lanes"]:
+        """Where each lane meets its stop line; 0 where it has none (a signal's lane begins at the line)."""
+        found = np.zeros(len(self.lanes))
+        for line in self.map.stop_lines:
+            middle = line.line[:, :2].astype(np.float64).mean(axis=0)[None]
+            for k in self._known(line.lane_ids):
+                found[k] = project(self.paths[k], middle)[0][0]
+        return found
+
+    def _conflicts(self) -> list[list[dict[str, float]]]:
+        found: list[list[dict[str, float]]] = [[] for _ in self.lanes]
+        for one, other in self._meeting():
+            here, there = self._zone(one, other), self._zone(other, one)
+            if here is None or there is None:
+                continue
+            merges = bool({*self.successors[one]} & {*self.successors[other]})
+            for a, b, mine, others in ((one, other, here, there), (other, one, there, here)):
+                row = {"other": b, "start": mine[0], "end": mine[1], "other_start": others[0], "other_end": others[1]}
+                found[a].append({**row, "gives_way": int(self._gives_way(a, b)), "merges": merges})
+        return found
+
+    def _meeting(self) -> Iterator[tuple[int, int]]:
+        """Pairs of traffic lanes that come near each other without one leading to, or being beside, the other."""
+        if not len(self.lines):
+            return
+        tree = shapely.STRtree(self.lines)
+        pairs = tree.query(self.lines, predicate="dwithin", distance=CLEAR).T
+        for one, other in pairs[pairs[:, 0] < pairs[:, 1]].tolist():
+            linked = other in self.successors[one] or one in self.successors[other]
+            beside = {self.lanes[other].id} & {*self.lanes[one].left_neighbours, *self.lanes[one].right_neighbours}
+            used = self.lanes[one].kind in TRAFFIC_KINDS and self.lanes[other].kind in TRAFFIC_KINDS
+            if used and not linked and not beside:
+                yield one, other
+
+    def _zone(self, k: int, other: int) -> tuple[float, float] | None:
+        """From where to where (m) lane ``k`` is within reach of the other one."""
+        near = shapely.intersection(self.lines[k], shapely.buffer(self.lines[other], CLEAR))
+        if near.length < TOUCH:
+            return None
+        parts = [_span(self.lines[k], part) for part in shapely.get_parts(near)]
+        if self._parting(k, other):
+            return min(parts)
+        return min(start for start, _ in parts), max(end for _, end in parts)
+
+    def _parting(self, k: int, other: int) -> bool:
+        return bool({*self.predecessors[k]} & {*self.predecessors[other]})
+
+    def _gives_way(self, one: int, other: int) -> GivesWay:
+        """Turns across the others' way, then right before left; lanes that run together zip. Signs come on top."""
+        if self._parting(one, other):
+            return GivesWay.PARTING
+        merging = {*self.successors[one]} & {*self.successors[other]}
+        enter_one, enter_other = self.paths[one][0, 2], self.paths[other][0, 2]
+        across = math.remainder(float(enter_other) - float(enter_one), math.tau)
+        if merging and abs(across) < TURN:
+            return GivesWay.ZIPPER
+        turns = self._turn(one), self._turn(other)
+        opposite = abs(across) > 2.4
+        if opposite and turns[0] != turns[1]:
+            return GivesWay.YES if turns[0] > turns[1] else GivesWay.NO
+        if opposite or abs(across) < 0.75:
+            return GivesWay.IN_TURN
+        return GivesWay.YES if across > 0.0 else GivesWay.NO
+
+    def _turn(self, k: int) -> int:
+        """0 straight on, 1 to the right, 2 to the left."""
+        turned = self.paths[k][-1, 2] - self.paths[k][0, 2]
+        return 2 if turned > TURN else 1 if turned < -TURN else 0
+
+    def _crossings(self) -> list[list[dict[str, float]]]:
+        found: list[list[dict[str, float]]] = [[] for _ in self.lanes]
+        areas = [shapely.Polygon(ring[:, :2]) for ring in self.map.crosswalks]
+        for number, area in enumerate(areas):
+            for k, line in enumerate(self.lines):
+                if self.lanes[k].kind not in TRAFFIC_KINDS or not shapely.intersects(line, area):
+                    continue
+                start, end = _span(line, shapely.intersection(line, area))
+                found[k].append({"start": start, "end": end, "crosswalk": number})
+        return found
+
+    def _grid(self) -> tuple[Array, Array, tuple[int, int], tuple[float, float]]:
+        """Cells that list the segments of lanes within ``REACH`` of them, lane by lane."""
+        used = [k for k, lane in enumerate(self.lanes) if lane.kind in TRAFFIC_KINDS]
+        if not used:
+            return layout.empty_rows(layout.CellRow), np.zeros((0, 2), np.int32), (0, 0), (0.0, 0.0)
+        points = np.concatenate([self.paths[k][:, :2] for k in used]).astype(np.float64)
+        corner = points.min(axis=0) - REACH
+        nx, ny = (1 + int(n) for n in (points.max(axis=0) + REACH - corner) // CELL)
+        entries = {(*_cell(xy, corner, nx), k, i) for k in used for i, xy in _near(self.paths[k])}
+        table = np.array(sorted((cell, k, i) for cell, k, i in entries), np.int32)
+        cells = layout.empty_rows(layout.CellRow, nx * ny)
+        cells["count"] = np.bincount(table[:, 0], minlength=nx * ny)
+        cells["first"] = np.cumsum(cells["count"]) - cells["count"]
+        return cells, table[:, 1:].copy(), (nx, ny), (float(corner[0]), float(corner[1]))
+
+
+def _crosses(conflict: dict[str, float]) -> bool:
+    """Whether a conflict is one of paths that cross, not of lanes that one follows the other on."""
+    return conflict["gives_way"] not in (GivesWay.ZIPPER, GivesWay.PARTING)
+
+
+def _span(line: shapely.LineString, part: BaseGeometry) -> tuple[float, float]:
+    """From where to where (m) a part of a line goes along it."""
+    points: Array = np.asarray(shapely.points(shapely.get_coordinates(part)))
+    s = shapely.line_locate_point(line, points)
+    return float(s.min()), float(s.max())
+
+
+def _cell(xy: Array, corner: Array, nx: int) -> tuple[int]:
+    x, y = ((xy - corner) // CELL).astype(int)
+    return (int(y * nx + x),)
+
+
+def _near(path: Float32[Array, "n 4"]) -> Iterator[tuple[int, Array]]:
+    """Points about each segment of a path, dense enough to meet every cell within ``REACH``."""
+    ring = np.array([(x, y) for x in (-REACH, 0.0, REACH) for y in (-REACH, 0.0, REACH)])
+    for i, (a, b) in enumerate(pairwise(path[:, :2].astype(np.float64))):
+        count = 2 + int(np.linalg.norm(b - a) // (0.5 * CELL))
+        for t in np.linspace(0.0, 1.0, count):
+            yield from ((i, a + t * (b - a) + away) for away in ring)
+
+
+def _limit(lane: Lane, path: Float32[Array, "n 4"]) -> float:
+    """The speed (m/s) that a lane is driven at: its limit, and no faster than its tightest bend lets."""
+    s, heading = path[:, 3].astype(np.float64), path[:, 2].astype(np.float64)
+    posted = lane.speed_limit or UNLIMITED
+    start = np.arange(0.0, max(s[-1] - BEND, 0.0) + 1.0)
+    turned = np.abs(np.interp(start + BEND, s, heading) - np.interp(start, s, heading))
+    tightest = float(turned.max()) / min(BEND, max(s[-1], 1.0))
+    return min(posted, float(np.sqrt(COMFORT / max(tightest, 1e-6))))
+
+
+def _crosswalk_rows(road_map: RoadMap) -> Array:
+    """Crosswalks as oriented rectangles: middle, axis along the longer side, half sizes."""
+    rows = layout.empty_rows(layout.CrosswalkRow, len(road_map.crosswalks))
+    for row, ring in zip(rows, road_map.crosswalks, strict=True):
+        box = shapely.get_coordinates(shapely.Polygon(ring[:, :2]).minimum_rotated_rectangle)
+        sides = np.diff(box[:3], axis=0)
+        lengths = np.linalg.norm(sides, axis=1)
+        longer = int(np.argmax(lengths))
+        row["middle"] = box[:4].mean(axis=0)
+        row["along"] = sides[longer] / max(lengths[longer], 1e-6)
+        row["half_length"], row["half_width"] = 0.5 * lengths[longer], 0.5 * lengths[1 - longer]
+    return rows

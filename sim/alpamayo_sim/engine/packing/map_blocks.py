@@ -1,0 +1,192 @@
+"""From a road map to the flat blocks that the kernels read, once per map."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int
+
+from alpamayo_sim.datatypes.scene import Lane, RoadMap, Scene, StopLine
+from alpamayo_sim.engine.kernels import layout
+from alpamayo_sim.engine.packing.thinning import thinned
+from alpamayo_sim.map.index import Border, MapIndex, MapLineKind, border_of, index_of
+
+Array = np.ndarray
+BORDER_CELL = 4.0  # m
+BORDER_LIST = 32  # segments of the border that a cell can list
+CENTRE_CELL = 8.0
+CENTRE_LIST = 64
+PIECE_CELL = 8.0
+MAX_CELLS = 1 << 18  # of one grid; a larger map has larger cells
+FLATNESS = 0.1  # m; map lines lose points that are no further off
+BORDER_FLATNESS = 1e-3  # m
+CENTRE_FLATNESS = 1e-2  # m
+
+
+@dataclass(frozen=True)
+class GridSpec:
+    """Cells of ``size`` (m) from ``corner`` (m) on, each with a list of so many numbers at most."""
+
+    corner: tuple[float, float]
+    size: float
+    nx: int
+    ny: int
+    capacity: int
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return self.nx * self.ny
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMap:
+    """A map's blocks and grids by name."""
+
+    index: MapIndex
+    blocks: Mapping[str, Array]
+    grids: Mapping[str, GridSpec]
+
+
+@lru_cache(maxsize=64)
+def pack_map(road_map: RoadMap) -> PackedMap:
+    """Border, lanes and pieces of a map, each with an empty grid; the kernels fill the grids when they need them."""
+    index = index_of(road_map)
+    centre_lines = thinned([lane.centreline[:, :2].astype(np.float64) for lane in road_map.lanes], CENTRE_FLATNESS)
+    border, centres, pieces = (
+        border_rows(index),
+        centre_rows(road_map, centre_lines),
+        piece_rows(road_map, centre_lines),
+    )
+    ends = np.concatenate([border["start"], border["start"] + border["step"]])
+    starts = np.concatenate([centres["start"], centres["start"] + centres["along"] * centres["length"][:, None]])
+    return PackedMap(
+        index,
+        {"borders": border, "centres": centres, "pieces": pieces},
+        {
+            "border_grid": grid_over(ends, BORDER_CELL, BORDER_LIST, layout.MARGIN_RANGE),
+            "centre_grid": grid_over(starts, CENTRE_CELL, CENTRE_LIST, layout.LANE_REACH),
+            "piece_grid": grid_over(pieces[:, :2], PIECE_CELL, layout.NEARBY),
+        },
+    )
+
+
+def grid_over(points: Float32[Array, "n 2"], size: float, capacity: int, beyond: float = 0.0) -> GridSpec:
+    """A grid over all points and ``beyond`` (m) them."""
+    if not len(points):
+        return GridSpec((0.0, 0.0), size, 0, 0, capacity)
+    low, high = points.min(axis=0) - beyond, points.max(axis=0) + beyond
+    size = max(size, float(np.sqrt(np.prod(high - low) / MAX_CELLS)))
+    nx, ny = (1 + int(n) for n in (high - low) // size)
+    return GridSpec((float(low[0]), float(low[1])), size, nx, ny, capacity)
+
+
+def border_rows(index: MapIndex) -> Array:
+    """The border of the drivable area without points that lie within a millimetre of a straight line."""
+    lines = [line for line in index.border_lines if len(line) > 1]
+    border = border_of(thinned(lines, BORDER_FLATNESS)) if lines else None
+    return _border_rows(border) if border is not None else layout.empty_rows(layout.BorderRow)
+
+
+def _border_rows(border: Border) -> Array:
+    rows = layout.empty_rows(layout.BorderRow, len(border.start))
+    rows["start"], rows["step"] = border.start, border.end - border.start
+    rows["per_length"] = 1.0 / np.sum(rows["step"] ** 2, axis=1)
+    rows["normal_start"], rows["normal_end"] = border.normal_start, border.normal_end
+    return rows
+
+
+def centre_rows(road_map: RoadMap, lines: list[Float64[Array, "_ 2"]]) -> Array:
+    """The segments of all centrelines, given without the points that lie within a centimetre of a straight line."""
+    lanes = road_map.lanes
+    if not lanes:
+        return layout.empty_rows(layout.CentreRow)
+    start, step, owner = _segments(lines)
+    length = np.linalg.norm(step, axis=1)
+    rows = layout.empty_rows(layout.CentreRow, len(start))
+    rows["start"], rows["along"] = start, step / np.maximum(length, 1e-9)[:, None]
+    rows["length"], rows["lane"] = length, owner
+    rows["half_width"] = 0.5 * _means([lane.width for lane in lanes])[owner]
+    rows["limit"] = np.array([lane.speed_limit or 0.0 for lane in lanes], np.float32)[owner]
+    return rows[length > 1e-6]
+
+
+def _means(rows: list[Float32[Array, " _"]]) -> Float64[Array, " n"]:
+    counts = np.array([len(row) for row in rows])
+    return np.add.reduceat(np.concatenate(rows), np.cumsum(counts) - counts, dtype=np.float64) / counts
+
+
+def piece_rows(road_map: RoadMap, centre_lines: list[Float64[Array, "_ 2"]]) -> Float32[Array, "n 8"]:
+    """The map's lines without points that lie within ``FLATNESS`` of a straight line, cut to pieces.
+
+    A row is the middle (m), cosine and sine, length / ``PIECE``, whether it is an edge, a painted line, and 0.
+    """
+    others = [*road_map.road_edges, *(line.line for line in road_map.road_lines)]
+    lines = [*centre_lines, *(line[:, :2].astype(np.float64) for line in others)]
+    if not lines:
+        return np.zeros((0, 8), np.float32)
+    counts = (len(road_map.lanes), len(road_map.road_edges), len(road_map.road_lines))
+    kinds = np.repeat(np.array(list(MapLineKind), np.int8), counts)
+    start, step, owner = _segments(thinned(lines, FLATNESS))
+    kind = kinds[owner]
+    parts = np.maximum(np.ceil(np.linalg.norm(step, axis=1) / layout.PIECE - 1e-6), 1.0).astype(int)
+    which = np.repeat(np.arange(len(parts)), parts)  # the segment of each piece, and its number in that
+    number = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
+    step, kind = (step / parts[:, None])[which], kind[which]
+    middle, length = start[which] + (number + 0.5)[:, None] * step, np.linalg.norm(step, axis=1)
+    flags = np.stack([kind == MapLineKind.EDGE, kind == MapLineKind.LINE, np.zeros(len(kind))], axis=1)
+    rows = np.column_stack([middle, step / np.maximum(length, 1e-9)[:, None], length / layout.PIECE, flags])
+    return rows[length > 1e-6].astype(np.float32)
+
+
+def _segments(
+    lines: list[Float64[Array, "_ 2"]],
+) -> tuple[Float64[Array, "n 2"], Float64[Array, "n 2"], Int[Array, " n"]]:
+    """All segments of some lines: where each starts, the step to its end, and the line that it is of."""
+    points, owner = np.concatenate(lines), np.repeat(np.arange(len(lines)), [len(line) for line in lines])
+    within = owner[1:] == owner[:-1]
+    return points[:-1][within], np.diff(points, axis=0)[within], owner[:-1][within]
+
+
+def gate_rows(scene: Scene) -> Array:
+    """The stop lines of signals, with the way across them; the starts of lanes that have none."""
+    found = [
+        (line, way, number)
+        for number, signal in enumerate(scene.signals)
+        for line, way in stop_lines(scene.road_map, signal.lane_ids)
+    ]
+    rows = layout.empty_rows(layout.GateRow, len(found))
+    for row, (line, way, number) in zip(rows, found, strict=True):
+        step = line[1] - line[0]
+        row["length"] = np.linalg.norm(step)
+        row["start"], row["along"] = line[0], step / max(float(row["length"]), 1e-6)
+        row["way"], row["signal"] = way, number
+    return rows
+
+
+def stop_lines(road_map: RoadMap, lane_ids: tuple[str, ...]) -> list[tuple[Float64[Array, "2 2"], Float64[Array, "2"]]]:
+    """Ends and ways across of the stop lines of lanes, or across the starts of these lanes if they have none."""
+    lines = [line for line in road_map.stop_lines if set(lane_ids) & set(line.lane_ids)]
+    if lines:
+        return [_oriented(road_map, line) for line in lines]
+    return [_start(road_map.lane_by_id[name]) for name in lane_ids if name in road_map.lane_by_id]
+
+
+def _oriented(road_map: RoadMap, line: StopLine) -> tuple[Array, Array]:
+    ends = line.line[[0, -1], :2].astype(np.float64)
+    along = ends[1] - ends[0]
+    way = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
+    known = [road_map.lane_by_id[name] for name in line.lane_ids if name in road_map.lane_by_id]
+    if known:
+        points = known[0].centreline[:, :2].astype(np.float64)
+        near = int(np.clip(np.argmin(np.linalg.norm(points - ends.mean(axis=0), axis=1)), 0, len(points) - 2))
+        way = way if (points[near + 1] - points[near]) @ way > 0.0 else -way
+    return ends, way
+
+
+def _start(lane: Lane) -> tuple[Array, Array]:
+    points = lane.centreline[:2, :2].astype(np.float64)
+    way = (points[1] - points[0]) / max(float(np.linalg.norm(points[1] - points[0])), 1e-6)
+    across = 0.5 * float(lane.width[0]) * np.array([-way[1], way[0]])
+    return np.stack([points[0] + across, points[0] - across]), way

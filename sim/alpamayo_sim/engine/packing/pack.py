@@ -1,0 +1,335 @@
+"""From a scenario to the flat blocks that the kernels read, once per scenario."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int8
+
+from alpamayo_sim.datatypes.dynamics import Dynamics
+from alpamayo_sim.datatypes.scenario import HARDLY_MOVES, Ego, Manoeuvre, Scenario, Script, TrafficVehicle, Walker
+from alpamayo_sim.datatypes.scene import Category, Prop, Route, Scene, SignalState, Track
+from alpamayo_sim.engine.kernels import layout
+from alpamayo_sim.engine.kernels.layout import Mode
+from alpamayo_sim.engine.packing.lane_graph import UNLIMITED, controls_of, pack_lanes
+from alpamayo_sim.engine.packing.map_blocks import gate_rows, pack_map
+from alpamayo_sim.engine.packing.polylines import path_rows
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import interpolate, project, wrap_angle
+
+Array = np.ndarray
+ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
+AFTER_LOG = 60.0  # m that the path of a reactive road user goes on after its recording
+PATH_SPACING = 0.5  # m
+ON_LANE = 4.0  # m; a traffic vehicle starts no further from a lane
+STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A scenario's blocks by name, its numbers, and what the host needs to speak of its egos and agents."""
+
+    scenario: Scenario
+    blocks: Mapping[str, Array]
+    numbers: Mapping[str, float]
+    ids: tuple[str, ...]
+    category: Int8[Array, " n"]
+    size: Float32[Array, "n 3"]
+    routes: tuple[Route, ...]
+    on_lanes: bool
+
+    def others(self, ego: int) -> list[int]:
+        """All agents but this ego."""
+        return [a for a in range(len(self.ids)) if a != ego]
+
+
+@lru_cache(maxsize=64)
+def pack_scenario(scenario: Scenario) -> Packed:
+    """All blocks of a scenario but its map's. First come the egos, the scene's own before all, then tracks, then props.
+
+    Raises:
+        InputError: the scene has no route, or an ego is valid at no step.
+    """
+    scene = scenario.scene
+    if scene.route is None:
+        raise InputError(f"scene {scene.id!r} has no route; the engine needs one to measure progress")
+    own = Ego(scene.ego_id, scene.route, scenario.goal.distance)
+    egos = {ego.track_id: ego for ego in (own, *scenario.egos)}
+    by_id = {track.id: track for track in scene.tracks}
+    others = [track for track in scene.tracks if track.id not in egos]
+    blocks = _Blocks()
+    scripts = {script.track_id: script for script in scenario.scripts}
+    traffic_vehicles = {traffic_vehicle.track_id: traffic_vehicle for traffic_vehicle in scenario.traffic_vehicles}
+    walkers = {walker.track_id: walker for walker in scenario.walkers}
+    for name, ego in egos.items():
+        _add_ego(blocks, scene, by_id[name], ego)
+    for track in others:
+        if track.id in traffic_vehicles:
+            _add_traffic_vehicle(blocks, scene, track, traffic_vehicles[track.id])
+        elif track.id in walkers:
+            _add_walker(blocks, scene, track, walkers[track.id])
+        elif track.id in scripts:
+            _add_script(blocks, scene, track, scripts[track.id])
+        elif scenario.reactive and _drives_along(track):
+            _add_reactive(blocks, scene, track)
+        else:
+            blocks.agent(Mode.REPLAY, track, log_row=blocks.add("logs", _log_rows(track)))
+    for prop in scene.props:
+        x, y = prop.position[:2]
+        blocks.agent(Mode.PROP, prop, x=x, y=y, heading=math.remainder(prop.heading, math.tau))
+    blocks.add("vehicles", _vehicle_row(scenario.dynamics))
+    signals = _signal_rows(scene)
+    blocks.add("signals", signals.ravel())
+    blocks.add("gates", gates := gate_rows(scene))
+    if traffic_vehicles:
+        blocks.add("lane_controls", controls_of(scene))
+    named: list[Track | Prop] = [*(by_id[name] for name in egos), *others, *scene.props]
+    return Packed(
+        scenario=scenario,
+        blocks=blocks.arrays(),
+        numbers={
+            "agents": len(named),
+            "egos": len(egos),
+            "steps": scene.steps,
+            "signal_steps": signals.shape[1],
+            "gates": len(gates),
+            "dt": scene.dt,
+            "substeps": scenario.dynamics.substeps,
+            "tick": scene.dt / scenario.dynamics.substeps,
+            "friction": scene.environment.friction,
+            "duration_steps": scenario.steps,
+        },
+        ids=tuple(item.id for item in named),
+        category=np.array([item.category for item in named], np.int8),
+        size=np.array([item.size for item in named], np.float32).reshape(-1, 3),
+        routes=tuple(ego.route for ego in egos.values()),
+        on_lanes=bool(traffic_vehicles),
+    )
+
+
+class _Blocks:
+    """Blocks under construction; ``add`` returns the first row of what it added."""
+
+    def __init__(self) -> None:
+        self.parts = {name: [layout.empty_rows(dtype)] for name, dtype in layout.SCENARIO_BLOCKS.items()}
+        self.agents: list[dict[str, Any]] = []
+
+    def add(self, name: str, rows: Array) -> int:
+        first = sum(len(part) for part in self.parts[name])
+        self.parts[name].append(rows)
+        return first
+
+    def agent(self, mode: Mode, item: Track | Prop, **values: Any) -> None:
+        values = {"traffic vehicle": -1, "category": int(item.category), **values}
+        self.agents.append({"mode": int(mode), "length": item.size[0], "width": item.size[1], **values})
+
+    def arrays(self) -> dict[str, Array]:
+        agents = layout.empty_rows(layout.Agent, len(self.agents))
+        for name in agents.dtype.names or ():
+            agents[name] = [values.get(name, 0) for values in self.agents]
+        return {**{name: np.concatenate(parts) for name, parts in self.parts.items()}, "agents": agents}
+
+
+def _log_rows(track: Track) -> Array:
+    rows = layout.empty_rows(layout.LogRow, len(track.valid))
+    rows["pose"] = np.column_stack([track.position[:, :2], track.heading])
+    rows["velocity"], rows["valid"] = track.velocity, track.valid
+    rows["direction"] = np.column_stack([np.cos(track.heading), np.sin(track.heading)])
+    return rows
+
+
+def _add_ego(blocks: _Blocks, scene: Scene, track: Track, ego: Ego) -> None:
+    log, controls = _ego_rows(scene, track)
+    route = path_rows(ego.route.path, f"scene {scene.id!r}: route of {track.id!r}")
+    blocks.agent(Mode.EGO, track, log_row=blocks.add("logs", log))
+    row = layout.empty_rows(layout.EgoRow, 1)
+    row["control_row"] = blocks.add("controls", controls)
+    row["route_row"] = blocks.add("routes", route)
+    step = np.diff(route[:, :2].astype(np.float64), axis=0, append=2.0 * route[-1:, :2] - route[-2:-1, :2])
+    blocks.add("ways", (step / np.linalg.norm(step, axis=1, keepdims=True)).astype(np.float32))
+    row["route_points"], row["goal"] = len(route), ego.distance
+    blocks.add("egos", row)
+
+
+def _ego_rows(scene: Scene, track: Track) -> tuple[Array, Float32[Array, "steps 2"]]:
+    """An ego's recording, standing still through its gaps, and the controls that led to each step."""
+    rows = _log_rows(track)
+    valid = np.flatnonzero(track.valid)
+    if not len(valid):
+        raise InputError(f"scene {scene.id!r}: its ego {track.id!r} is valid at no step")
+    source = valid[np.clip(np.searchsorted(valid, np.arange(len(rows)), side="right") - 1, 0, None)]
+    held = ~track.valid
+    held[: valid[0]] = False  # until it is first seen it has the speed that it comes with
+    rows = rows[source]
+    rows["velocity"][held] = 0.0
+    speed = np.linalg.norm(rows["velocity"].astype(np.float64), axis=1)
+    way = np.linalg.norm(np.diff(rows["pose"][:, :2].astype(np.float64), axis=0), axis=1)
+    turn = wrap_angle(np.diff(rows["pose"][:, 2].astype(np.float64)))
+    curvature = np.where(way > 0.05, turn / np.maximum(way, 0.05), 0.0).clip(-0.25, 0.25)
+    controls = np.column_stack([np.diff(speed) / scene.dt, curvature])
+    first = controls[:1] if len(controls) else np.zeros((1, 2))
+    return rows, np.concatenate([first, controls]).astype(np.float32)
+
+
+def _vehicle_row(dynamics: Dynamics) -> Array:
+    row = layout.empty_rows(layout.VehicleRow, 1)
+    for name in set(row.dtype.names or ()) & {field.name for field in dataclasses.fields(Dynamics)}:
+        row[name] = getattr(dynamics, name) or 0.0
+    row["is_dynamic"] = dynamics.model == "dynamic"
+    row["has_actuators"] = any(row[name][0] > 0.0 for name in ACTUATORS)
+    row["blend_none"], row["blend_full"] = dynamics.blend_speeds
+    return row
+
+
+def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> None:
+    where = f"scene {scene.id!r}: path of {track.id!r}"
+    path = path_rows(script.path, where)
+    manoeuvres = _manoeuvre_rows(blocks, script.manoeuvres, where)
+    blocks.agent(
+        Mode.FOLLOW if script.yields else Mode.SCRIPT,
+        track,
+        speed=script.speed,
+        path_points=len(path),
+        path_row=blocks.add("paths", path),
+        manoeuvres=len(script.manoeuvres),
+        manoeuvre_row=blocks.add("manoeuvres", manoeuvres),
+        stops=len(stops := _stop_rows(scene, path) if script.yields else layout.empty_rows(layout.StopRow)),
+        stop_row=blocks.add("stops", stops),
+    )
+
+
+def _add_walker(blocks: _Blocks, scene: Scene, track: Track, walker: Walker) -> None:
+    path = path_rows(walker.path, f"scene {scene.id!r}: path of {track.id!r}")
+    row = layout.empty_rows(layout.WalkerRow, 1)
+    for name in set(row.dtype.names or ()) & {field.name for field in dataclasses.fields(Walker)}:
+        row[name] = getattr(walker, name) or 0.0
+    row["kerb"] = -1.0 if walker.kerb is None else walker.kerb
+    blocks.agent(
+        Mode.WALKER,
+        track,
+        speed=walker.speed,
+        path_points=len(path),
+        path_row=blocks.add("paths", path),
+        walker=blocks.add("walkers", row),
+    )
+
+
+def _drives_along(track: Track) -> bool:
+    """Whether a recorded road user is one that can react: on wheels, and with a way behind it."""
+    steps = np.diff(track.position[track.valid][:, :2], axis=0)
+    way = float(np.linalg.norm(steps, axis=1).sum())
+    return Category.VEHICLE <= track.category <= Category.CYCLIST and way > HARDLY_MOVES
+
+
+def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
+    """The recording and the path that it runs along; the path goes on straight for a while after its end."""
+    points = [track.position[track.valid][0]]
+    for point in track.position[track.valid]:
+        if np.linalg.norm(point[:2] - points[-1][:2]) > PATH_SPACING:
+            points.append(point)
+    way = points[-1] - points[max(len(points) - 3, 0)]
+    points.append(points[-1] + (AFTER_LOG / max(float(np.linalg.norm(way[:2])), 1e-3) * way).astype(np.float32))
+    path = path_rows(np.array(points, np.float32), f"scene {scene.id!r}: way of {track.id!r}")
+    rows = _log_rows(track)
+    s = project(path, track.position[:, :2].astype(np.float64))[0]
+    rows["s"] = np.maximum.accumulate(np.where(track.valid, s, 0.0))
+    stops = _stop_rows(scene, path)
+    blocks.agent(
+        Mode.REACTIVE,
+        track,
+        log_row=blocks.add("logs", rows),
+        path_points=len(path),
+        path_row=blocks.add("paths", path),
+        stops=len(stops),
+        stop_row=blocks.add("stops", stops),
+    )
+
+
+def _add_traffic_vehicle(blocks: _Blocks, scene: Scene, track: Track, traffic_vehicle: TrafficVehicle) -> None:
+    where = f"scene {scene.id!r}: traffic vehicle {track.id!r}"
+    if not track.valid[0]:
+        raise InputError(f"{where} is not there at the first step")
+    lane = _lane_of(scene, track, traffic_vehicle, where)
+    (s,), (lateral,) = project(pack_lanes(scene.road_map).paths[lane], track.position[:1, :2].astype(np.float64))
+    row = layout.empty_rows(layout.TrafficVehicleRow, 1)
+    for name in set(row.dtype.names or ()) & {field.name for field in dataclasses.fields(TrafficVehicle)}:
+        row[name] = getattr(traffic_vehicle, name) or 0
+    row["lane"], row["s"], row["lateral"] = lane, s, lateral
+    row["wanted_speed"] = traffic_vehicle.wanted_speed or UNLIMITED
+    number = blocks.add("traffic_vehicles", row)
+    blocks.agent(Mode.TRAFFIC_VEHICLE, track, speed=float(np.linalg.norm(track.velocity[0])), traffic_vehicle=number)
+
+
+def _lane_of(scene: Scene, track: Track, traffic_vehicle: TrafficVehicle, where: str) -> int:
+    """The lane that a traffic vehicle starts on: the one that it names, or the nearest that goes its way."""
+    names = [lane.id for lane in scene.road_map.lanes]
+    if traffic_vehicle.lane_id is not None:
+        if traffic_vehicle.lane_id not in names:
+            raise InputError(f"{where}: there is no lane {traffic_vehicle.lane_id!r}")
+        return names.index(traffic_vehicle.lane_id)
+    index = pack_map(scene.road_map).index
+    match = index.nearest_lane(track.position[:1, :2], track.heading[:1], max_distance=ON_LANE)
+    if match.index[0] < 0:
+        raise InputError(f"{where} starts {ON_LANE:g} m or more from any lane")
+    return int(match.index[0])
+
+
+def _manoeuvre_rows(blocks: _Blocks, manoeuvres: tuple[Manoeuvre, ...], where: str) -> Array:
+    rows = layout.empty_rows(layout.ManoeuvreRow, len(manoeuvres))
+    for row, item in zip(rows, manoeuvres, strict=True):
+        row["kind"], row["value"], row["point"] = item.trigger.kind, item.trigger.value, item.trigger.point
+        row["has_speed"], row["speed"] = item.speed is not None, item.speed or 0.0
+        row["has_lateral"], row["lateral"] = item.lateral_offset is not None, item.lateral_offset or 0.0
+        row["acceleration"], row["duration"] = item.acceleration, item.duration
+        row["size"] = item.trigger.size
+        if item.path is not None:
+            path = path_rows(item.path, where)
+            row["path_row"], row["path_points"] = blocks.add("paths", path), len(path)
+    return rows
+
+
+def _stop_rows(scene: Scene, path: Float32[Array, "n 4"]) -> Array:
+    """Where the path meets a signal that holds for it: at a stop line of its lanes, or at the signal's place."""
+    found: list[tuple[float, int]] = []
+    for number, signal in enumerate(scene.signals):
+        lanes = set(signal.lane_ids)
+        lines = [line.line for line in scene.road_map.stop_lines if lanes & set(line.lane_ids)]
+        points = [np.mean(line[:, :2], axis=0) for line in lines] or [signal.position[:2]]
+        for point in points:
+            s, offset = project(path, np.asarray(point, np.float64)[None])
+            if abs(offset[0]) < STOP_REACH and _leads_along(scene, lanes, path, float(s[0])):
+                found.append((float(s[0]), number))
+    return _stops(sorted(found))
+
+
+def _stops(found: list[tuple[float, int]]) -> Array:
+    rows = layout.empty_rows(layout.StopRow, len(found))
+    rows["s"], rows["signal"] = [s for s, _ in found], [number for _, number in found]
+    return rows
+
+
+def _leads_along(scene: Scene, lane_ids: set[str], path: Float32[Array, "n 4"], s: float) -> bool:
+    """Whether one of the lanes goes the path's way where the path is at ``s``."""
+    x, y, heading, _ = interpolate(path, np.array([s]))[0]
+    for name in lane_ids & set(scene.road_map.lane_by_id):
+        centre = path_rows(scene.road_map.lane_by_id[name].centreline, f"lane {name!r}")
+        along, offset = project(centre, np.array([[x, y]]))
+        same_way = np.cos(interpolate(centre, along)[0, 2] - heading) > 0.7
+        if same_way and abs(offset[0]) < STOP_REACH:
+            return True
+    return False
+
+
+def _signal_rows(scene: Scene) -> Array:
+    """States [signals, steps >= 1]; beyond its recording a signal keeps its last state."""
+    steps = max((len(signal.states) for signal in scene.signals), default=1) or 1
+    rows = np.full((len(scene.signals), steps), SignalState.UNKNOWN, np.int32)
+    for row, signal in zip(rows, scene.signals, strict=True):
+        if signal.states.size:
+            row[: len(signal.states)] = signal.states
+            row[len(signal.states) :] = signal.states[-1]
+    return rows

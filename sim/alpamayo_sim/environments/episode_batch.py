@@ -1,0 +1,211 @@
+"""What the single and the vector environment share: worlds with a task, their spaces, rewards and ends."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Bool, Float64, UInt8
+
+from alpamayo_sim.datatypes.decision import PLAN_STEPS
+from alpamayo_sim.datatypes.dynamics import Dynamics, dynamics_of
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.engine import Egos, WorldBatch, WorldState
+from alpamayo_sim.environments.observations import ObservationBuilder, ObservationConfig, Observations
+from alpamayo_sim.environments.rewards import Reward, infos_of, rewards_of
+from alpamayo_sim.errors import InputError
+
+Array = np.ndarray
+Source = Callable[[np.random.Generator], Scenario]
+
+RENDER_SIZE = (480, 640)  # height, width
+FRAMES_PER_SECOND = 10
+ACTIONS = {
+    "control": spaces.Box(np.array([-9.0, -0.25], np.float32), np.array([4.0, 0.25], np.float32)),
+    "normalized": spaces.Box(-1.0, 1.0, (2,), np.float32),
+    "trajectory": spaces.Box(
+        np.tile(np.array([-512.0, -512.0, -np.pi, 0.0], np.float32), (PLAN_STEPS, 1)),
+        np.tile(np.array([512.0, 512.0, np.pi, 80.0], np.float32), (PLAN_STEPS, 1)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Settings(ObservationConfig):
+    """How an environment is set up.
+
+    ``action`` is "control" (acceleration m/s², curvature 1/m), "normalized" (the same as shares of the limits, which
+    are 4 and -9 m/s² and +-0.25 1/m) or "trajectory" (a plan, followed by the built-in tracker for one step).
+    ``observation`` is one of the senses, or a sequence of them, which makes a Dict:
+
+    - "vector": numbers in [-1, 1] (see ``engine.vectors``) of the ego, its route, the ``agents`` nearest road users
+      and the ``pieces`` nearest pieces of map;
+    - "camera": RGB images [cameras, height, width, 3] of the named ``rig`` (see ``rig_presets``) of ``image_size``
+      (width, height);
+    - "lidar": [2, rings, columns] of the named ``lidar``: range as a share of the furthest, 1 where nothing came
+      back, and intensity in [0, 1].
+
+    Sensors take their noise from ``sensor_seed`` and the scenario's own. An episode ends (terminated) with a collision,
+    on leaving the drivable area if ``ends_off_road``, and on arrival; it is cut off (truncated) when the scenario's
+    duration or ``max_episode_steps`` is over. ``dynamics`` (a mapping will do) replaces the scenario's, see
+    ``alpamayo_sim.datatypes.dynamics``; ``reactive`` makes recorded road users react, see ``Scenario``.
+    """
+
+    action: str = "control"
+    ends_off_road: bool = True
+    max_episode_steps: int | None = None
+    reward: Reward = field(default_factory=Reward)
+    device: str = "cpu"
+    dynamics: Dynamics | None = None
+    reactive: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.action not in ACTIONS:
+            raise InputError(f"action is {self.action!r}, must be one of {', '.join(map(repr, ACTIONS))}")
+        if self.max_episode_steps is not None and self.max_episode_steps < 1:
+            raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
+
+    def adapted(self, scenario: Scenario) -> Scenario:
+        """A scenario with the dynamics and the reactions that are asked for; the same one for the same one."""
+        if self.dynamics is None and not self.reactive:
+            return scenario
+        return _adapted(scenario, self.dynamics or scenario.dynamics, self.reactive or scenario.reactive)
+
+    def controls(self, actions: Array) -> Array:
+        """Acceleration (m/s²) and curvature (1/m) from actions that are no trajectories."""
+        if self.action != "normalized":
+            return actions
+        box = ACTIONS["control"]
+        return np.where(actions < 0.0, -box.low, box.high) * actions
+
+    def ended(self, egos: Egos) -> Bool[Array, "worlds egos"]:
+        """Whose episode is over."""
+        return egos.collided | egos.arrived | (egos.off_road & self.ends_off_road)
+
+    def last_step(self, scenario: Scenario) -> int:
+        """When an episode is cut off."""
+        return scenario.steps if self.max_episode_steps is None else min(scenario.steps, self.max_episode_steps)
+
+    @property
+    def action_space(self) -> spaces.Box:
+        """A new space of one world's actions."""
+        box = ACTIONS[self.action]
+        return spaces.Box(box.low, box.high, dtype=np.float32)
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Settings from keyword arguments, where ``reward`` may be a mapping of weights.
+
+    Raises:
+        InputError: a name or a value is not one of them.
+    """
+    reward = values.get("reward", Reward())
+    for name in ("observation", "image_size"):  # lists, as JSON has them
+        if isinstance(values.get(name), list):
+            values = {**values, name: tuple(values[name])}
+    _check_names(values, Settings, "environment")
+    if not isinstance(reward, Reward):
+        _check_names(reward, Reward, "reward")
+        reward = Reward(**reward)
+    if values.get("dynamics") is not None:
+        values = {**values, "dynamics": dynamics_of(values["dynamics"])}
+    return Settings(**{**values, "reward": reward})
+
+
+@lru_cache(maxsize=256)
+def _adapted(scenario: Scenario, dynamics: Dynamics, reactive: bool) -> Scenario:
+    return dataclasses.replace(scenario, dynamics=dynamics, reactive=reactive)
+
+
+def _check_names(values: Mapping[str, Any], kind: type, what: str) -> None:
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"{what} has no setting {name!r}; it has {', '.join(known)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a step gave each world; rows of worlds that stood still have no meaning."""
+
+    reward: Float64[Array, " worlds"]
+    terminated: Bool[Array, " worlds"]
+    truncated: Bool[Array, " worlds"]
+
+
+class EpisodeBatch:
+    """Worlds that each draw a scenario from ``source`` at every start and then earn rewards in it."""
+
+    def __init__(self, source: Source, num: int, settings: Settings) -> None:
+        self.source = source
+        self.num = num
+        self.settings = settings
+        self.world: WorldBatch | None = None
+        self._senses: ObservationBuilder | None = None
+        self._pictures: dict[int, tuple[Scene, Any]] = {}
+
+    def begin(self, worlds: Sequence[int], generators: Sequence[np.random.Generator]) -> None:
+        """Draw new scenarios for some worlds, each from its own generator; the first time it must be all."""
+        scenarios = [self.settings.adapted(self.source(generators[w])) for w in worlds]
+        if self.world is None:
+            self.world = WorldBatch(scenarios, device=self.settings.device)
+            self._senses = ObservationBuilder(self.world, self.settings)
+        else:
+            self.world.assign(worlds, scenarios)
+
+    def advance(self, actions: Array, active: Bool[Array, " worlds"] | None = None) -> Outcome:
+        """One step of the active worlds.
+
+        Raises:
+            InputError: an action is not finite or of a wrong shape.
+        """
+        world = self.running
+        before = world.egos.progress.copy()
+        world.step(self._controls(actions), active=active)
+        reward = rewards_of(world.egos, before, self.settings.reward)[:, 0]
+        return Outcome(reward, self.settings.ended(world.egos)[:, 0], world.step_index >= self._last_steps())
+
+    def _controls(self, actions: Array) -> Array:
+        return self.running.track(actions) if self.settings.action == "trajectory" else self.settings.controls(actions)
+
+    def observations(self) -> Observations:
+        """Observations of all worlds, fresh arrays."""
+        assert self._senses is not None
+        return self._senses.observe()
+
+    def infos(self) -> dict[str, Array]:
+        """What is known of each world beside the observation, by name."""
+        return {name: values[:, 0] for name, values in infos_of(self.running.egos).items()}
+
+    def render(self, w: int) -> UInt8[Array, "height width 3"]:
+        """A bird's-eye picture of a world."""
+        from alpamayo_sim.sensors.birdseye import BirdsEye
+
+        truth = self.running.truth(w)
+        if w not in self._pictures or self._pictures[w][0] is not truth.scene:
+            self._pictures[w] = truth.scene, BirdsEye(truth.scene)
+        height, width = RENDER_SIZE
+        picture: Array = self._pictures[w][1].draw(truth, width=width, height=height)
+        return picture
+
+    def snapshot(self) -> WorldState:
+        """A copy of the state of all worlds."""
+        return self.running.snapshot()
+
+    @property
+    def running(self) -> WorldBatch:
+        """The world, once it has begun."""
+        if self.world is None:
+            raise RuntimeError("the worlds have not begun")
+        return self.world
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pictures": {}}
+
+    def _last_steps(self) -> Array:
+        return np.array([self.settings.last_step(scenario) for scenario in self.running.scenarios])

@@ -1,0 +1,127 @@
+"""What environments show of the worlds: numbers, cameras, lidar, or several of them by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Float32, UInt8
+
+from alpamayo_sim.datatypes.lidar import Lidar, spinning_32, spinning_64
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.datatypes.rig_presets import rig_by_name
+from alpamayo_sim.engine import WorldBatch
+from alpamayo_sim.engine.kernels.vectors import PIECES, vector_size
+from alpamayo_sim.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from alpamayo_sim.sensors import WorldCameras, WorldLidar
+
+Array = np.ndarray
+Observations = Array | dict[str, Array]
+SENSES = ("vector", "camera", "lidar")
+LIDARS: dict[str, Callable[[], Lidar]] = {"spinning_32": spinning_32, "spinning_64": spinning_64}
+
+
+@dataclass(frozen=True)
+class ObservationConfig:
+    """Which senses there are and how they are set up; see ``Settings``."""
+
+    observation: str | tuple[str, ...] = "vector"
+    agents: int = 63
+    pieces: int = PIECES
+    rig: str = "alpamayo"
+    image_size: tuple[int, int] = (224, 128)
+    lidar: str = "spinning_32"
+    sensor_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if name not in SENSES:
+                raise InputError(f"observation is {name!r}, must be of {', '.join(map(repr, SENSES))}")
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise InputError(f"observation is {self.observation!r}, must name each sense once")
+        if self.agents < 0 or not 0 <= self.pieces <= PIECES:
+            raise InputError(f"agents and pieces are {self.agents} and {self.pieces}, pieces must be 0 to {PIECES}")
+        if self.lidar not in LIDARS:
+            raise unknown_name("lidar", self.lidar, tuple(LIDARS))
+        self.make_rig()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The senses by name."""
+        return (self.observation,) if isinstance(self.observation, str) else tuple(self.observation)
+
+    def make_rig(self) -> Rig:
+        """The cameras."""
+        return rig_by_name(self.rig, *self.image_size)
+
+    def make_lidar(self) -> Lidar:
+        """The lidar."""
+        return LIDARS[self.lidar]()
+
+    @property
+    def space(self) -> spaces.Space[Any]:
+        """A new space of one world's observations: the sense's own, or a Dict where ``observation`` is a sequence."""
+        made = {name: getattr(self, f"_{name}_space")() for name in self.names}
+        return made[self.observation] if isinstance(self.observation, str) else spaces.Dict(made)
+
+    def _vector_space(self) -> spaces.Box:
+        return spaces.Box(-1.0, 1.0, (vector_size(self.agents, self.pieces),), np.float32)
+
+    def _camera_space(self) -> spaces.Box:
+        rig = self.make_rig()
+        return spaces.Box(0, 255, (len(rig.cameras), *rig.cameras[0].rays.shape[:2], 3), np.uint8)
+
+    def _lidar_space(self) -> spaces.Box:
+        return spaces.Box(0.0, 1.0, (2, *self.make_lidar().rays.shape[:2]), np.float32)
+
+
+class ObservationBuilder:
+    """The senses of the egos of all worlds. A copy or a pickle makes its sensors anew."""
+
+    def __init__(self, world: WorldBatch, settings: ObservationConfig) -> None:
+        self.world = world
+        self.settings = settings
+
+    def observe(self) -> Observations:
+        """Observations of all worlds now, fresh arrays with a leading axis of worlds."""
+        made = {name: getattr(self, f"_{name}")() for name in self.settings.names}
+        return made[self.settings.observation] if isinstance(self.settings.observation, str) else made
+
+    def _vector(self) -> Float32[Array, "worlds n"]:
+        return self.world.vectors(self.settings.agents, self.settings.pieces)
+
+    def _camera(self) -> UInt8[Array, "worlds cameras height width 3"]:
+        rgb: Array = self._cameras.render().rgb
+        return rgb
+
+    def _lidar(self) -> Float32[Array, "worlds 2 rings columns"]:
+        """Range as a share of the furthest, 1 where nothing came back, and intensity."""
+        scan = self._scanner.scan()
+        share = np.minimum(scan.range / scan.lidar.max_range, 1.0)
+        return np.stack([share, np.clip(scan.intensity, 0.0, 1.0)], axis=1).astype(np.float32)
+
+    @cached_property
+    def _cameras(self) -> "WorldCameras":
+        from alpamayo_sim.sensors import WorldCameras
+
+        return WorldCameras(self.world, self.settings.make_rig(), seed=self.settings.sensor_seed)
+
+    @cached_property
+    def _scanner(self) -> "WorldLidar":
+        from alpamayo_sim.sensors import WorldLidar
+
+        return WorldLidar(self.world, self.settings.make_lidar(), seed=self.settings.sensor_seed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"world": self.world, "settings": self.settings}
+
+
+def of_world(observations: Observations, w: int) -> Observations:
+    """The observation of one world."""
+    if isinstance(observations, dict):
+        return {name: values[w] for name, values in observations.items()}
+    return observations[w]

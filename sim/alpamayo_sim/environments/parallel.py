@@ -1,0 +1,191 @@
+"""Several cars of one world, each driven by an agent of its own: PettingZoo's parallel API.
+
+Needs the optional ``pettingzoo`` (``pip install 'alpamayo[multiagent]'``).
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box
+from gymnasium.utils import seeding
+
+from alpamayo_sim.datatypes.scenario import Scenario, with_egos
+from alpamayo_sim.engine import WorldBatch, WorldState
+from alpamayo_sim.environments.episode_batch import FRAMES_PER_SECOND, EpisodeBatch, Source, settings_of
+from alpamayo_sim.environments.rewards import infos_of, rewards_of
+from alpamayo_sim.errors import InputError
+
+try:
+    from pettingzoo import ParallelEnv
+except ModuleNotFoundError as error:
+    raise InputError("several agents need PettingZoo: pip install 'alpamayo[multiagent]'") from error
+
+Array = np.ndarray
+BRAKING = -9.0  # m/s²
+
+
+class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
+    """Drive many cars of a scenario that is drawn anew at each reset; ``car_0`` is the scene's own ego.
+
+    An agent's episode ends as in :class:`Settings`; its car then brakes and stays where it comes to rest. Infos are
+    those of :class:`DrivingEnv` and the ``track_id``.
+
+    Args:
+        source: makes the next scenario from a generator.
+        max_agents: how many cars are driven at most.
+        controlled: ids of the tracks that are driven beside the scene's ego; by default all vehicles that are there
+            at the start and move, the first of them if they are more than ``max_agents``. Scenarios that have
+            ``egos`` keep these.
+        render_mode: None, or "rgb_array" for bird's-eye pictures around ``car_0``.
+        **settings: see :class:`Settings`; the action is "control" or "normalized", the observation "vector".
+
+    Raises:
+        InputError: an unknown setting or value; at a reset, more named tracks or egos than ``max_agents``, or one that
+            cannot be driven.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "name": "alpamayo_driving_v0",
+        "render_modes": ["rgb_array"],
+        "render_fps": FRAMES_PER_SECOND,
+    }
+
+    def __init__(
+        self,
+        source: Source,
+        max_agents: int = 64,
+        *,
+        controlled: Sequence[str] | None = None,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if max_agents < 1:
+            raise InputError(f"max_agents is {max_agents}, must be at least 1")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
+        self.settings = settings_of(settings)
+        if self.settings.action == "trajectory" or self.settings.observation != "vector":
+            raise InputError("several agents act by 'control' or 'normalized' and observe by 'vector'")
+        self.source, self.controlled, self.render_mode = source, controlled, render_mode
+        self.possible_agents = [f"car_{k}" for k in range(max_agents)]
+        self.agents: list[str] = []
+        space = self.settings.space
+        assert isinstance(space, Box)
+        self.observation_spaces = {name: copy.deepcopy(space) for name in self.possible_agents}
+        self.action_spaces = dict.fromkeys(self.possible_agents, self.settings.action_space)
+        self.np_random, _ = seeding.np_random()
+        self._fleet = EpisodeBatch(self._next_scenario, 1, self.settings)
+
+    def observation_space(self, agent: str) -> Box:
+        """The space of an agent's observations, always the same object."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Box:
+        """The space of an agent's actions, always the same object."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, dict[str, Any]]]:
+        """Start the next scenario."""
+        if seed is not None:
+            self.np_random, _ = seeding.np_random(seed)
+        self._fleet.begin([0], [self.np_random])
+        self.agents = self.possible_agents[: int(self._world.egos.present[0].sum())]
+        return self._observations(self.agents), self._infos(self.agents)
+
+    def step(
+        self, actions: dict[str, Array]
+    ) -> tuple[dict[str, Array], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+        """Drive for one time step of the scene; only agents that are still there act.
+
+        Raises:
+            InputError: an agent without an action, or an action that is not finite or of a wrong shape.
+            ResetNeeded: there was no reset yet.
+        """
+        if self._fleet.world is None:
+            raise ResetNeeded("step() was called before the first reset()")
+        world, acting = self._world, self.agents
+        before = world.egos.progress.copy()
+        world.step(self._controls(actions))
+        rows = [self._row(agent) for agent in acting]
+        reward = rewards_of(world.egos, before, self.settings.reward)[0, rows]
+        ended = self.settings.ended(world.egos)[0, rows]
+        cut = bool(world.step_index[0] >= self.settings.last_step(world.scenarios[0]))
+        self.agents = [] if cut else [agent for agent, over in zip(acting, ended, strict=True) if not over]
+        return (
+            self._observations(acting),
+            {agent: float(r) for agent, r in zip(acting, reward, strict=True)},
+            {agent: bool(over) for agent, over in zip(acting, ended, strict=True)},
+            dict.fromkeys(acting, cut),
+            self._infos(acting),
+        )
+
+    def render(self) -> Array | None:
+        """The bird's-eye picture [480, 640, 3] uint8 in mode "rgb_array", else None."""
+        if self.render_mode is None:
+            return None
+        if self._fleet.world is None:
+            raise ResetNeeded("render() was called before the first reset()")
+        return self._fleet.render(0)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def snapshot(self) -> tuple[WorldState, np.random.Generator, list[str]]:
+        """A copy of all that changes: the world, the generator, and who is still driving."""
+        return self._fleet.snapshot(), copy.deepcopy(self.np_random), list(self.agents)
+
+    def restore(self, state: tuple[WorldState, np.random.Generator, list[str]]) -> dict[str, Array]:
+        """Return to a snapshot; gives the observations there."""
+        world, generator, agents = state
+        self._world.restore(world)
+        self.np_random, self.agents = copy.deepcopy(generator), list(agents)
+        return self._observations(self.agents)
+
+    @property
+    def _world(self) -> WorldBatch:
+        return self._fleet.running
+
+    def _next_scenario(self, rng: np.random.Generator) -> Scenario:
+        scenario, most = self.settings.adapted(self.source(rng)), len(self.possible_agents)
+        if not scenario.egos and self.controlled is None:
+            all_of_them = with_egos(scenario).egos
+            scenario = with_egos(scenario, [ego.track_id for ego in all_of_them[: most - 1]])
+        elif not scenario.egos:
+            scenario = with_egos(scenario, self.controlled)
+        if len(scenario.egos) + 1 > most:
+            raise InputError(f"scene {scenario.scene.id!r} has {len(scenario.egos) + 1} egos, max_agents is {most}")
+        return scenario
+
+    def _controls(self, actions: dict[str, Array]) -> Array:
+        """Controls of all egos; those whose episode is over brake."""
+        missing = [agent for agent in self.agents if agent not in actions]
+        if missing:
+            raise InputError(f"actions has none for {missing[0]!r}; it needs one for each of {len(self.agents)} agents")
+        controls = np.zeros((*self._world.egos.present.shape, 2), np.float32)
+        controls[..., 0] = BRAKING
+        for agent in self.agents:
+            action = np.asarray(actions[agent], np.float32)
+            if action.shape != (2,) or not np.isfinite(action).all():
+                raise InputError(f"the action of {agent!r} is {action}, must be two finite numbers")
+            controls[0, self._row(agent)] = self.settings.controls(action)
+        return controls
+
+    def _row(self, agent: str) -> int:
+        return int(agent.removeprefix("car_"))
+
+    def _observations(self, agents: list[str]) -> dict[str, Array]:
+        rows = self._world.vector_view(self.settings.agents, self.settings.pieces)[0]
+        return {agent: rows[self._row(agent)].copy() for agent in agents}
+
+    def _infos(self, agents: list[str]) -> dict[str, dict[str, Any]]:
+        infos, ids = infos_of(self._world.egos), self._world.ego_ids(0)
+        return {
+            agent: {name: values[0, self._row(agent)].item() for name, values in infos.items()}
+            | {"track_id": ids[self._row(agent)]}
+            for agent in agents
+        }

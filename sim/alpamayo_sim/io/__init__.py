@@ -1,0 +1,1 @@
+"""Plain data on disk, versioned and without loss."""

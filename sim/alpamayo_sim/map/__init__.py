@@ -1,0 +1,1 @@
+"""Map queries: nearest lane, drivable area, and the Frenet frame of a path."""

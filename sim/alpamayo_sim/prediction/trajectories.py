@@ -1,0 +1,107 @@
+"""Other road users over time: recorded, or predicted at constant velocity."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int8
+
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
+from alpamayo_sim.datatypes.observation import GroundTruth
+from alpamayo_sim.datatypes.scene import Prop, Scene, Track
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import oriented
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class AgentTrajectories:
+    """All others over time, in the world: recorded, or a forecast. ``size`` is length and width (m).
+
+    Times are those of the situation it belongs to, and may go on after them; a forecast for plans has 65 poses
+    or more, the first of them now. Rows where ``valid`` is False are absent.
+    """
+
+    ids: tuple[str, ...]
+    category: Int8[Array, " a"]
+    pose: Float64[Array, "a t 3"]
+    velocity: Float64[Array, "a t 2"]
+    size: Float64[Array, "a 2"]
+    valid: Bool[Array, "a t"]
+
+    def __post_init__(self) -> None:
+        count, steps = len(self.ids), self.pose.shape[1]
+        shapes = {"pose": (count, steps, 3), "velocity": (count, steps, 2), "valid": (count, steps)}
+        shapes |= {"size": (count, 2), "category": (count,)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise InputError(f"traffic: {name} has shape {getattr(self, name).shape}, must be {shape}")
+        if not all(np.isfinite(getattr(self, name)).all() for name in ("pose", "velocity", "size")):
+            raise InputError("traffic: poses, velocities and sizes must be finite, also where not valid")
+
+    @cached_property
+    def boxes(self) -> Float64[Array, "a t 4"]:
+        """Centres, cosines and sines of the headings."""
+        return oriented(self.pose)
+
+    def take(self, rows: Array) -> "AgentTrajectories":
+        """Some of the road users, by index or mask."""
+        rows = np.arange(len(self.ids))[rows]
+        ids = tuple(self.ids[i] for i in rows)
+        arrays = {name: getattr(self, name)[rows] for name in ("category", "pose", "velocity", "size", "valid")}
+        return AgentTrajectories(ids=ids, **arrays)
+
+    def extended(self, steps: int, dt: float) -> "AgentTrajectories":
+        """At least ``steps`` poses: those missing go on at the last velocity."""
+        missing = steps - self.pose.shape[1]
+        if missing <= 0:
+            return self
+        ahead = dt * np.arange(1, missing + 1)
+        pose = np.repeat(self.pose[:, -1:], missing, axis=1)
+        pose[..., :2] += ahead[:, None] * self.velocity[:, -1:]
+        return replace(
+            self,
+            pose=np.concatenate([self.pose, pose], axis=1),
+            velocity=np.concatenate([self.velocity, np.repeat(self.velocity[:, -1:], missing, axis=1)], axis=1),
+            valid=np.concatenate([self.valid, np.repeat(self.valid[:, -1:], missing, axis=1)], axis=1),
+        )
+
+
+def constant_velocity(truth: GroundTruth, steps: int = PLAN_STEPS + 1, dt: float = PLAN_DT) -> AgentTrajectories:
+    """The forecast that everybody goes on at the velocity that they have now."""
+    agents = truth.agents
+    here = np.asarray(agents.valid, bool)
+    ahead = dt * np.arange(steps)[None, :, None]
+    velocity = np.repeat(agents.velocity[here].astype(np.float64)[:, None], steps, axis=1)
+    pose = np.repeat(agents.pose[here].astype(np.float64)[:, None], steps, axis=1)
+    pose[..., :2] += ahead * velocity
+    return AgentTrajectories(
+        ids=tuple(name for name, there in zip(agents.ids, here, strict=True) if there),
+        category=np.asarray(agents.category)[here],
+        pose=pose,
+        velocity=velocity,
+        size=agents.size[here, :2].astype(np.float64),
+        valid=np.ones(pose.shape[:2], bool),
+    )
+
+
+def recorded(scene: Scene, step: int, steps: int) -> AgentTrajectories:
+    """What the others do in the scene's own recording from ``step`` on; after its end nobody is valid."""
+    others = [track for track in scene.tracks if track.id != scene.ego_id]
+    rows = np.arange(step, step + steps)
+    inside = rows < scene.steps
+    at = np.minimum(rows, scene.steps - 1)
+    pose = [np.column_stack([track.position[at, :2], track.heading[at]]) for track in others]
+    pose += [np.tile([*prop.position[:2], prop.heading], (steps, 1)) for prop in scene.props]
+    velocity = [track.velocity[at] for track in others] + [np.zeros((steps, 2))] * len(scene.props)
+    valid = [track.valid[at] & inside for track in others] + [np.ones(steps, bool)] * len(scene.props)
+    things: tuple[Track | Prop, ...] = (*others, *scene.props)
+    return AgentTrajectories(
+        ids=tuple(thing.id for thing in things),
+        category=np.array([int(thing.category) for thing in things], np.int8),
+        pose=np.array(pose, np.float64).reshape(-1, steps, 3),
+        velocity=np.array(velocity, np.float64).reshape(-1, steps, 2),
+        size=np.array([thing.size[:2] for thing in things], np.float64).reshape(-1, 2),
+        valid=np.array(valid, bool).reshape(-1, steps),
+    )

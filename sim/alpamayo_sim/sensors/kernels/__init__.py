@@ -1,0 +1,1 @@
+"""Device code of the sensors: NVIDIA Warp functions and kernels."""

@@ -1,0 +1,1 @@
+"""Decoding: the engine, drafting, grammars, and compiled or reduced-precision steps."""

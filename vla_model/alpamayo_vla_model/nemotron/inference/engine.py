@@ -1,0 +1,524 @@
+"""Generating tokens for many requests at once, with every way of doing it in fewer calls of the model.
+
+A round feeds each sequence the tokens that are decided but not yet in the cache (the last chosen one and all that
+the grammar forces after it) and the drafter's guesses, in one call. Choices are then made position by position as
+if each had been a call of its own; the first choice that differs from the guess ends the round, and the cache
+keeps exactly what was right. What comes out does not depend on drafter, jump-ahead or batch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from alpamayo_kernels.sampling import sample_masked
+from alpamayo_sim.errors import InputError
+from alpamayo_vla_model.nemotron.cache import NemotronCache
+from alpamayo_vla_model.nemotron.inference.cuda_graph import FixedStep, GraphDecoder
+from alpamayo_vla_model.nemotron.inference.drafting import Drafter, Fed, Trail
+from alpamayo_vla_model.nemotron.inference.grammar import Constraint
+from alpamayo_vla_model.nemotron.model import NemotronModel
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to generate.
+
+    Attributes:
+        prompt: Tokens to continue, at least one.
+        max_tokens: Most tokens to generate.
+        temperature: Zero is greedy.
+        top_p: Keep the smallest set of tokens with at least this probability.
+        seed: Of the random numbers when the temperature is positive; each sequence has its own.
+        constraint: What may come next, at its start; None for anything.
+        eos: Tokens that end the text; the config's when None.
+    """
+
+    prompt: Sequence[int]
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    constraint: Constraint | None = None
+    eos: tuple[int, ...] | None = None
+
+
+@dataclass
+class Stats:
+    """How a text came about: rounds it took part in, guesses made and accepted, tokens that were forced."""
+
+    rounds: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    forced: int = 0
+
+
+@dataclass
+class Result:
+    """A generated text.
+
+    Attributes:
+        tokens: Without the prompt; an end token is the last one.
+        finish: ``eos``, ``grammar`` (complete) or ``length``.
+        stats: How it came about.
+        hidden: Hidden states of the tokens, `[tokens, hidden]`, if they were asked for.
+        prompt_hidden: Those of the prompt, `[prompt, hidden]`, if they were asked for and the engine read it.
+    """
+
+    tokens: list[int]
+    finish: str
+    stats: Stats
+    hidden: Tensor | None = None
+    prompt_hidden: Tensor | None = None
+
+
+class Row:
+    """One sequence of the batch."""
+
+    def __init__(self, request: Request, eos: tuple[int, ...], jump_ahead: bool) -> None:
+        self.request = request
+        self.tokens: list[int] = []
+        self.pending: list[int] = []
+        self.finish = ""
+        self.stats = Stats()
+        self.hidden: list[Tensor] = []
+        self.prompt_hidden: Tensor | None = None
+        self.constraint = None if request.constraint is None else request.constraint.fresh()
+        self._eos = request.eos if request.eos is not None else eos
+        self._jump_ahead = jump_ahead
+        self._generator: torch.Generator | None = None
+
+    @property
+    def trail(self) -> Trail:
+        """The sequence as a drafter sees it."""
+        prompt = self.request.prompt
+        return Trail([*prompt, *self.tokens], self.pending, self.constraint, len(prompt))
+
+    def to_feed(self, draft: list[int]) -> list[int]:
+        """Return a draft without the end that need not be read to be checked.
+
+        The token that completes a text is chosen after the one before it, and those that are forced up to there
+        follow from the choice before them.
+        """
+        constraint = self.constraint
+        if constraint is None or not draft:
+            return draft
+        taken = sum(1 for _ in itertools.takewhile(constraint.advance, draft))
+        kept, dropping = taken, constraint.done
+        while dropping and kept:
+            constraint.rollback(1)
+            kept -= 1
+            dropping = self._jump_ahead and constraint.forced() is not None
+        constraint.rollback(kept)
+        return draft[:kept]
+
+    @property
+    def takes_likeliest(self) -> bool:
+        """Whether it always chooses the likeliest of all tokens."""
+        return self.request.temperature <= 0 and self.constraint is None
+
+    def extend(self, logits: Tensor, draft: Sequence[int], likeliest: Sequence[int] = ()) -> int:
+        """Choose tokens while the guesses are right; return how many were.
+
+        Args:
+            logits: `[len(draft) + 1, vocab]`.
+            draft: The guesses.
+            likeliest: Of the logits, if they are at hand; read by a sequence that `takes_likeliest`.
+        """
+        greedy = self.request.temperature <= 0
+        if greedy and not (self.takes_likeliest and likeliest):
+            likeliest = self._likeliest(logits, draft)
+        right = 0
+        for position, guess in enumerate([*draft, None]):
+            token = likeliest[position] if greedy else self._choose(logits[position])
+            self._append(token)
+            right += token == guess
+            if self.finish or token != guess:
+                break
+        over = bool(self.finish) and right > position  # the last token was guessed: it is fed already
+        self.pending = [] if over else [token, *self._forced()]
+        self.stats.drafted += len(draft)
+        self.stats.accepted += right
+        return right
+
+    def _likeliest(self, logits: Tensor, draft: Sequence[int]) -> list[int]:
+        """Return the best allowed token at every position of a draft, up to the end of a complete text."""
+        constraint, taken = self.constraint, 0
+        if constraint is None:
+            return _listed(logits.argmax(-1))
+        masks: list[Tensor | None] = []
+        forced: dict[int, int] = {}
+        for guess in [*draft, None]:
+            masks.append(constraint.mask())
+            only = constraint.forced()
+            if only is not None:
+                forced[len(masks) - 1] = only
+            if guess is None or guess in self._eos or not constraint.advance(guess):
+                break
+            taken += 1
+            if constraint.done:
+                break
+        constraint.rollback(taken)
+        width = max((len(mask) for mask in masks if mask is not None), default=logits.shape[-1])
+        free = torch.ones(width, dtype=torch.bool)
+        allowed = torch.stack([free if mask is None else mask for mask in masks]).to(logits.device)
+        best = _listed(torch.where(allowed, logits[: len(masks), :width], -torch.inf).argmax(-1))
+        for position, token in forced.items():
+            best[position] = token
+        return best
+
+    def _choose(self, logits: Tensor) -> int:
+        mask = None
+        if self.constraint is not None:
+            only = self.constraint.forced()
+            if only is not None:
+                return only
+            mask = self.constraint.mask()
+            logits = logits if mask is None else logits[: len(mask)]
+        noise = None
+        if self.request.temperature > 0:
+            if self._generator is None:
+                self._generator = torch.Generator().manual_seed(self.request.seed)
+            noise = torch.rand(logits.shape, generator=self._generator).clamp(1e-20, 1 - 1e-7)[None].to(logits.device)
+        allowed = None if mask is None else mask[None].to(logits.device)
+        return int(sample_masked(logits[None], allowed, self.request.temperature, self.request.top_p, noise))
+
+    def _append(self, token: int) -> None:
+        self.tokens.append(token)
+        if self.constraint is not None and token not in self._eos and not self.constraint.advance(token):
+            raise InputError(f"the grammar does not allow token {token}, the only one left")
+        if token in self._eos:
+            self.finish = "eos"
+        elif self.constraint is not None and self.constraint.done:
+            self.finish = "grammar"
+        elif len(self.tokens) >= self.request.max_tokens:
+            self.finish = "length"
+
+    def _forced(self) -> list[int]:
+        found: list[int] = []
+        while self._jump_ahead and self.constraint is not None and not self.finish:
+            token = self.constraint.forced()
+            if token is None:
+                break
+            self._append(token)
+            found.append(token)
+        self.stats.forced += len(found)
+        return found
+
+
+class Engine:
+    """Generates for a changing set of requests; a finished one makes room for the next.
+
+    Args:
+        model: In evaluation mode.
+        drafter: Guesses tokens; None for one token a round.
+        jump_ahead: Feed what the grammar forces together with the token before it.
+        max_batch: Sequences that run at once.
+        keep_hidden: Return the hidden states of all generated tokens.
+        graph: Decode at fixed addresses, on a GPU in one CUDA graph a step, wherever every sequence is fed one token:
+            without drafter, `keep_hidden` and forced tokens. None does so on a GPU.
+    """
+
+    def __init__(
+        self,
+        model: NemotronModel,
+        *,
+        drafter: Drafter | None = None,
+        jump_ahead: bool = True,
+        max_batch: int = 8,
+        keep_hidden: bool = False,
+        graph: bool | None = None,
+    ) -> None:
+        self.model = model
+        self.rounds = 0
+        self._blank = drafter
+        self._drafter: Drafter | None = None
+        self._jump_ahead = jump_ahead
+        self._max_batch = max_batch
+        self._keep_hidden = keep_hidden
+        self._waiting: deque[tuple[int, Request, Tensor | None]] = deque()
+        self._rows: list[tuple[int, Row]] = []
+        self._cache: NemotronCache | None = None
+        self._prefixes: dict[tuple[int, ...], NemotronCache] = {}
+        self._finished: list[tuple[int, Result]] = []  # right after their prompts
+        self._next = 0
+        fixed = not keep_hidden and drafter is None and (model.device.type == "cuda" if graph is None else graph)
+        self._graphs = GraphDecoder(model, min(_SLOTS, model.config.max_position_embeddings)) if fixed else None
+        self._fixed: FixedStep | None = None  # in place of `_cache` while it holds the running rows
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is waiting or running."""
+        return bool(self._waiting or self._rows or self._finished)
+
+    def submit(self, request: Request, embeddings: Tensor | None = None) -> int:
+        """Queue a request and return its number.
+
+        Args:
+            request: What to generate.
+            embeddings: The whole prompt, `[1, time, hidden]`, where it is not made of tokens alone; the request's
+                own prompt then serves drafters.
+
+        Raises:
+            InputError: The prompt is empty, holds unknown tokens, or leaves no room in the model's context.
+        """
+        config, prompt = self.model.config, request.prompt
+        if not prompt:
+            raise InputError("request: the prompt is empty, expected at least one token")
+        if not all(0 <= token < config.vocab_size for token in prompt):
+            raise InputError(f"request: the prompt holds tokens outside 0 to {config.vocab_size - 1}")
+        if request.max_tokens < 1:
+            raise InputError(f"request: max_tokens is {request.max_tokens}, expected at least 1")
+        length = len(prompt) if embeddings is None else embeddings.shape[1]
+        if length + request.max_tokens > config.max_position_embeddings:
+            raise InputError(
+                f"request: {length} prompt tokens and {request.max_tokens} new ones exceed the context of "
+                f"{config.max_position_embeddings}"
+            )
+        self._waiting.append((self._next, request, embeddings))
+        self._next += 1
+        return self._next - 1
+
+    @torch.no_grad()
+    def step(self) -> list[tuple[int, Result]]:
+        """Admit what fits, run one round and return what is finished, with its number."""
+        while self._waiting and len(self._rows) < self._max_batch:
+            self._admit(*self._waiting.popleft())
+        finished, self._finished = self._finished + self._retire(), []
+        if self._rows:
+            self._round()
+            finished += self._retire()
+        return finished
+
+    def run(self, requests: Sequence[Request]) -> list[Result]:
+        """Generate for all requests and return the results in their order."""
+        numbers = [self.submit(request) for request in requests]
+        results: dict[int, Result] = {}
+        while self.busy:
+            results.update(self.step())
+        return [results[number] for number in numbers]
+
+    def attach(
+        self, cache: NemotronCache, hidden: Tensor, requests: Sequence[Request], embeddings: Tensor | None = None
+    ) -> list[int]:
+        """Start requests on sequences that are already prefilled, for example forks of one.
+
+        Args:
+            cache: One sequence a request.
+            hidden: Hidden states of the last prompt tokens (all of them, for an MTP drafter),
+                `[batch, time, hidden]`.
+            requests: Their prompts serve drafters alone and may be empty.
+            embeddings: Of the same tokens as `hidden`; needed with an MTP drafter.
+
+        Returns:
+            The numbers of the requests.
+        """
+        numbers = list(range(self._next, self._next + len(requests)))
+        self._next += len(requests)
+        rows = [Row(request, self.model.config.eos_token_ids, self._jump_ahead) for request in requests]
+        with torch.no_grad():
+            logits = self.model.logits(hidden[:, -1:])
+            _check_finite(logits)
+            for row, scores in zip(rows, logits, strict=True):
+                row.extend(scores, [])
+            fed = None
+            if embeddings is not None:
+                fed = Fed(None, embeddings, hidden, [hidden.shape[1]] * len(rows), [row.tokens[0] for row in rows])
+            drafter = None if self._blank is None else self._blank.fresh()
+            self._take_in(list(zip(numbers, rows, strict=True)), cache, drafter, fed)
+        return numbers
+
+    @torch.no_grad()
+    def remember(self, prefix: Sequence[int]) -> None:
+        """Read the tokens that many prompts begin with; those share its memory and are read from there on.
+
+        Drafters that read prompts themselves need all of them: with one, and with `keep_hidden`, nothing is shared.
+        """
+        cache = self.model.new_cache(1)
+        self.model(torch.tensor([list(prefix)], device=self.model.device), cache=cache, return_hidden=True)
+        self._prefixes[tuple(prefix)] = cache
+
+    def _begun(self, prompt: Sequence[int], drafter: Drafter | None) -> tuple[int, NemotronCache]:
+        """Return how much of a prompt is remembered, and a cache that has read it."""
+        if not self._keep_hidden and (drafter is None or not drafter.reads):
+            for prefix in sorted(self._prefixes, key=len, reverse=True):
+                if len(prefix) < len(prompt) and tuple(prompt[: len(prefix)]) == prefix:
+                    return len(prefix), self._prefixes[prefix].fork(1)
+        return 0, self.model.new_cache(1)
+
+    def _admit(self, number: int, request: Request, embeddings: Tensor | None) -> None:
+        """Read a prompt, and with it what a drafter may already propose to follow it."""
+        row = Row(request, self.model.config.eos_token_ids, self._jump_ahead)
+        drafter = None if self._blank is None else self._blank.fresh()
+        draft = [] if drafter is None else self._cut(row, drafter.propose_first(row.trail))
+        known, cache = self._begun(request.prompt if embeddings is None else (), drafter)
+        prompt = [] if embeddings is not None else list(request.prompt[known:])
+        tokens = torch.tensor([[*prompt, *draft]], dtype=torch.long, device=self.model.device)
+        embedded = self.model.embed(tokens)
+        if embeddings is not None:
+            embedded = torch.cat([embeddings, embedded], dim=1)
+        length = embedded.shape[1] - len(draft)
+        hidden = self.model(embeddings=embedded, cache=cache, return_hidden=True, tentative=bool(draft))
+        logits = self.model.logits(hidden[0, length - 1 :])
+        _check_finite(logits[0])
+        kept = length + row.extend(logits, draft)
+        if self._keep_hidden:
+            row.prompt_hidden, row.hidden = hidden[0, :length], [hidden[0, length:kept]]
+        if self._over(row):
+            self._finished.append((number, _result(row)))
+            return
+        if draft:
+            cache.commit(kept)
+        fed = Fed(None if embeddings is not None else tokens, embedded, hidden, [kept], [(row.pending or [0])[0]])
+        self._take_in([(number, row)], cache, drafter, fed)
+
+    def _take_in(
+        self, rows: list[tuple[int, Row]], cache: NemotronCache, drafter: Drafter | None, fed: Fed | None
+    ) -> None:
+        """Put started rows with their memory beside those that run."""
+        if drafter is not None:
+            if fed is not None:
+                drafter.observe(fed)
+            if self._drafter is None:
+                self._drafter = drafter
+            else:
+                self._drafter.join(drafter)
+        self._settle()
+        self._cache = cache if self._cache is None else NemotronCache.stack([self._cache, cache])
+        self._rows += rows
+
+    def _round(self) -> None:
+        rows = [row for _, row in self._rows]
+        step = self._fixed_step(rows)
+        if step is not None:
+            self._fixed_round(rows, step)
+            return
+        assert self._cache is not None
+        drafts = self._propose(rows)
+        feeds = [[*row.pending, *draft] for row, draft in zip(rows, drafts, strict=True)]
+        widths = [len(feed) for feed in feeds]
+        width = max(widths)
+        padded = [feed + [0] * (width - len(feed)) for feed in feeds]
+        tokens = torch.tensor(padded, device=self.model.device)
+        certain = min(widths) == width and not any(drafts)
+        embedded = self.model.embed(tokens)
+        hidden = self.model(embeddings=embedded, cache=self._cache, return_hidden=True, tentative=not certain)
+        counts = self._choose(rows, drafts, hidden)
+        if not certain:
+            self._cache.commit(torch.tensor(counts, device=tokens.device))
+        self.rounds += 1
+        if self._drafter is not None:
+            following = [row.pending[0] if row.pending else 0 for row in rows]
+            self._drafter.observe(Fed(tokens, embedded, hidden, counts, following))
+
+    def _fixed_step(self, rows: list[Row]) -> FixedStep | None:
+        """Return the step that holds the rows' memory, loaded if need be; None where it cannot."""
+        if self._graphs is None or (self._jump_ahead and any(row.constraint is not None for row in rows)):
+            self._settle()
+            return None
+        if self._fixed is None and self._cache is not None and self._cache.tokens < self._graphs.capacity:
+            self._fixed, cache = self._graphs.step_for(len(rows)), self._cache
+            self._fixed.load([cache], [row.pending[0] for row in rows])
+            self._cache = None
+        elif self._fixed is not None and self._fixed.length == self._fixed.capacity:
+            self._settle()
+        return self._fixed
+
+    def _fixed_round(self, rows: list[Row], step: FixedStep) -> None:
+        likeliest, logits = step.feed([row.pending[0] for row in rows])
+        for index, row in enumerate(rows):
+            row.stats.rounds += 1
+            row.extend(logits[index : index + 1], [], likeliest[index : index + 1])
+        self.rounds += 1
+
+    def _settle(self) -> None:
+        """Take the running rows' memory back from the fixed step."""
+        if self._fixed is not None:
+            self._cache, self._fixed = self._fixed.unload(len(self._rows)), None
+
+    def _propose(self, rows: list[Row]) -> list[list[int]]:
+        if self._drafter is None:
+            return [[] for _ in rows]
+        proposed = self._drafter.propose([row.trail for row in rows])
+        return [self._cut(row, draft) for row, draft in zip(rows, proposed, strict=True)]
+
+    def _cut(self, row: Row, draft: list[int]) -> list[int]:
+        """Return as much of a draft as is of use: the last token of a text is read only for its hidden state."""
+        if row.finish:
+            return []
+        draft = draft[: row.request.max_tokens - len(row.tokens) - 1]
+        return draft if self._keep_hidden else row.to_feed(draft)
+
+    def _choose(self, rows: list[Row], drafts: list[list[int]], hidden: Tensor) -> list[int]:
+        """Let every row choose its tokens; return how many of the fed ones are kept."""
+        starts = [len(row.pending) - 1 for row in rows]
+        spans = [hidden[i, s : s + len(d) + 1] for i, (s, d) in enumerate(zip(starts, drafts, strict=True))]
+        logits = self.model.logits(torch.cat(spans))
+        likeliest = _listed(logits.argmax(-1)) if any(row.takes_likeliest for row in rows) else []
+        counts, offset = [], 0
+        for index, (row, start, draft) in enumerate(zip(rows, starts, drafts, strict=True)):
+            end = offset + len(draft) + 1
+            row.stats.rounds += 1
+            if row.finish:
+                row.pending, kept = [], start + 1
+            else:
+                kept = start + 1 + row.extend(logits[offset:end], draft, likeliest[offset:end])
+            counts.append(kept)
+            if self._keep_hidden:
+                row.hidden.append(hidden[index, :kept])
+            offset = end
+        return counts
+
+    def _over(self, row: Row) -> bool:
+        """Whether a row is finished and, with `keep_hidden`, its last tokens were fed."""
+        return bool(row.finish) and not (self._keep_hidden and row.pending)
+
+    def _retire(self) -> list[tuple[int, Result]]:
+        """Take out the finished rows."""
+        over = [self._over(row) for _, row in self._rows]
+        if not any(over):
+            return []
+        finished = [(number, _result(row)) for (number, row), gone in zip(self._rows, over, strict=True) if gone]
+        stay = [index for index, gone in enumerate(over) if not gone]
+        if stay:
+            self._settle()
+        self._rows = [self._rows[index] for index in stay]
+        if not stay:
+            self._cache, self._drafter, self._fixed = None, None, None
+        elif self._cache is not None:
+            self._cache = self._cache.select(stay)
+            if self._drafter is not None:
+                self._drafter.select(stay)
+        return finished
+
+
+_SLOTS = 4096  # of a sequence at fixed addresses; longer ones take the general path
+
+
+def generate(
+    model: NemotronModel, requests: Sequence[Request], *, drafter: Drafter | None = None, jump_ahead: bool = True
+) -> list[Result]:
+    """Generate for all requests, in one batch as far as they fit; see `Engine`."""
+    return Engine(model, drafter=drafter, jump_ahead=jump_ahead).run(requests)
+
+
+def _listed(tokens: Tensor) -> list[int]:
+    found: list[int] = tokens.tolist()
+    return found
+
+
+def _check_finite(logits: Tensor) -> None:
+    """Refuse the first logits of a text if one of them is not a number; those after it are not looked at."""
+    if not math.isfinite(logits.sum()):
+        raise InputError("model: the logits of a prompt are not finite, expected finite weights and embeddings")
+
+
+def _result(row: Row) -> Result:
+    hidden = torch.cat(row.hidden)[: len(row.tokens)] if row.hidden else None
+    return Result(row.tokens, row.finish, row.stats, hidden, row.prompt_hidden)
