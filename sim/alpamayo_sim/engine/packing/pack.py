@@ -124,7 +124,7 @@ class _Blocks:
         return first
 
     def agent(self, mode: Mode, item: Track | Prop, **values: Any) -> None:
-        values = {"traffic vehicle": -1, "category": int(item.category), **values}
+        values = {"traffic_vehicle": -1, "category": int(item.category), **values}
         self.agents.append({"mode": int(mode), "length": item.size[0], "width": item.size[1], **values})
 
     def arrays(self) -> dict[str, Array]:
