@@ -262,7 +262,7 @@ class RssDriver(LaneKeeper):
         true = np.ones(len(own), bool)
         danger = rss.assess(others.gap, others.side, own, others.speed, none, towards, true, ~others.left)
         still = np.abs(others.speed) + np.abs(others.closing) < 0.05
-        danger = rss.Danger(danger.longitudinal, np.where(still, others.side - 0.25, danger.lateral))
+        danger = rss.RssMargins(danger.longitudinal, np.where(still, others.side - 0.25, danger.lateral))
         return danger.dangerous & np.isfinite(others.gap), np.full(len(own), rss.EGO.brake_min)
 
     def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:

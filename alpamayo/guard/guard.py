@@ -23,10 +23,10 @@ from alpamayo.guard.outcomes import (
     free_ways,
 )
 from alpamayo.guard.pdm import pdm_score
-from alpamayo.validator.contacts import clearances_of
+from alpamayo.validator.contacts import box_clearances
 from alpamayo.validator.judge import CORE_RULES, judge, plans_motions
 from alpamayo.validator.motions import MotionBatch, plans_in_world
-from alpamayo.validator.packed import Others, packed_others
+from alpamayo.validator.packed import AgentBoxes, pack_boxes
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.datatypes.decision import PLAN_DT, Decision
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
@@ -281,7 +281,7 @@ class _Watch:
 
     def __init__(self, guard: Guard, decision: Decision, truth: GroundTruth, traffic: AgentTrajectories) -> None:
         self.guard, self.decision, self.truth, self.traffic = guard, decision, truth, traffic
-        self.others = packed_others(traffic, len(TIMES))
+        self.others = pack_boxes(traffic, len(TIMES))
         self.size = truth.ego_size[:2].astype(np.float64)
         self.floor = guard.floor(truth)
         plans = decision.plans.astype(np.float64)
@@ -424,7 +424,7 @@ class _Watch:
         if not clean.any():
             return None
         nobody = np.zeros((len(clean), len(self.others.boxes)), bool)
-        room = clearances_of(oriented(ways.pose), self.size, self.others, nobody, ROOM_BESIDE).min(axis=1)
+        room = box_clearances(oriented(ways.pose), self.size, self.others, nobody, ROOM_BESIDE).min(axis=1)
         k = int(np.argmax(np.where(clean, room, -np.inf)))
         side = "left" if ways.aside[k] > 0.0 else "right"
         said = f"{why}; braking does not avoid it, goes {abs(ways.aside[k]):.0f} m to the {side}"
@@ -437,9 +437,9 @@ class _Watch:
         return bool(first_meetings(motions, self._afterwards)[1][0] >= 0)
 
     @cached_property
-    def _afterwards(self) -> Others:
+    def _afterwards(self) -> AgentBoxes:
         """The others after the time of a plan."""
-        return packed_others(self.guard.forecaster.at(AFTERWARDS), len(AFTERWARDS))
+        return pack_boxes(self.guard.forecaster.at(AFTERWARDS), len(AFTERWARDS))
 
     @cached_property
     def _paths(self) -> list[Float64[Array, "65 3"]]:

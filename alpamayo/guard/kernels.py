@@ -3,9 +3,17 @@
 
 import math
 
-from alpamayo.validator.kernels.boxes import BIT, NOBODY, around_places, box_separation, lowest_bit, place, who_is_near
+from alpamayo.validator.kernels.boxes import (
+    NO_BITS,
+    ONE_BIT,
+    box_separation,
+    centre_bounds,
+    lowest_bit,
+    near_mask,
+    position,
+)
+from alpamayo.validator.kernels.layout import BLOCK_STEPS
 from alpamayo.validator.kernels.time_to_collision import cosine_to
-from alpamayo.validator.packed import BLOCK
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
@@ -17,7 +25,7 @@ SHORT = wp.constant(wp.float64(1.0e-9))
 TURN = wp.constant(wp.float64(2.0 * math.pi))
 COS_CROSSING = wp.constant(wp.float64(math.cos(math.radians(30.0))))
 COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
-STEPS_A_BLOCK = wp.constant(BLOCK)
+STEPS_PER_BLOCK = wp.constant(BLOCK_STEPS)
 LONG, TIGHT, PAST = wp.constant(wp.uint8(0)), wp.constant(wp.uint8(1)), wp.constant(wp.uint8(2))
 
 
@@ -30,7 +38,7 @@ def moved_ahead(pose: wp.vec4d, by: wp.float64) -> wp.vec4d:
 @wp.func
 def moves(others: wp.array2d[wp.vec4d], a: wp.int32, t: wp.int32) -> wp.bool:
     """Whether somebody is elsewhere than at the first step."""
-    return t > 0 and wp.length_sq(place(others[a, t]) - place(others[a, 0])) > ZERO
+    return t > 0 and wp.length_sq(position(others[a, t]) - position(others[a, 0])) > ZERO
 
 
 @wp.kernel
@@ -68,7 +76,7 @@ def meetings_to_avoid(
     radius = wp.length(half) + sizes[k][0] + wp.length(wider) + furthest
     for a in range(others.shape[0]):
         reach = radius + wp.length(halves[a])
-        if valid[a, 0] != wp.uint8(0) and wp.length_sq(place(others[a, 0]) - place(ego[k, 0])) < reach * reach:
+        if valid[a, 0] != wp.uint8(0) and wp.length_sq(position(others[a, 0]) - position(ego[k, 0])) < reach * reach:
             if box_separation(ego[k, 0], half, others[a, 0], halves[a]) < ZERO:
                 state[k, a] = PAST
             elif box_separation(moved_ahead(ego[k, 0], ahead), long_half, others[a, 0], halves[a] + wider) < ZERO:
@@ -76,19 +84,19 @@ def meetings_to_avoid(
     block = wp.int32(0)
     found = wp.int32(-1)
     while found < 0 and block < bounds.shape[0]:
-        begin = block * STEPS_A_BLOCK
-        end = wp.min(begin + STEPS_A_BLOCK, steps)
-        around = around_places(ego[k], begin, end)
+        begin = block * STEPS_PER_BLOCK
+        end = wp.min(begin + STEPS_PER_BLOCK, steps)
+        around = centre_bounds(ego[k], begin, end)
         first = wp.int32(end)
         for word in range((others.shape[0] + 63) // 64):
-            near = who_is_near(around, radius, bounds, block, 64 * word)
-            while near != NOBODY:
+            near = near_mask(around, radius, bounds, block, 64 * word)
+            while near != NO_BITS:
                 a = 64 * word + lowest_bit(near)
-                near = near & (near - BIT)
+                near = near & (near - ONE_BIT)
                 reach = radius + wp.length(halves[a])
                 t = wp.int32(begin)
                 while t < end and state[k, a] != PAST:
-                    away = place(others[a, t]) - place(ego[k, t])
+                    away = position(others[a, t]) - position(ego[k, t])
                     if valid[a, t] != wp.uint8(0) and wp.length_sq(away) < reach * reach:
                         gap = wp.float64(0.0)
                         if state[k, a] == TIGHT:
@@ -126,23 +134,23 @@ def first_blocked(
 ):
     """First of the places on each path at which a box overlaps somebody at each step; their number if there is none.
 
-    The box is longer at both ends by each of the ``rooms``. Who is behind the first place at the first step does not
+    The box is longer at both ends by each of the ``rooms``. Who is behind the first position at the first step does not
     count.
     """
     p, r, t = wp.tid()
     box = wp.vec2d(half[0] + rooms[r], half[1])
     radius = wp.length(box)
     found = wp.int32(places.shape[1])
-    around = around_places(places[p], 0, found)
+    around = centre_bounds(places[p], 0, found)
     for word in range((others.shape[0] + 63) // 64):
-        near = who_is_near(around, radius, bounds, t / STEPS_A_BLOCK, 64 * word)
-        while near != NOBODY:
+        near = near_mask(around, radius, bounds, t / STEPS_PER_BLOCK, 64 * word)
+        while near != NO_BITS:
             a = 64 * word + lowest_bit(near)
-            near = near & (near - BIT)
+            near = near & (near - ONE_BIT)
             if valid[a, t] != wp.uint8(0) and cosine_to(places[p, 0], rear, others[a, 0]) >= COS_BEHIND:
                 reach = radius + wp.length(halves[a])
                 for i in range(found):
-                    close = wp.length_sq(place(others[a, t]) - place(places[p, i])) < reach * reach
+                    close = wp.length_sq(position(others[a, t]) - position(places[p, i])) < reach * reach
                     if close and box_separation(places[p, i], box, others[a, t], halves[a]) < ZERO:
                         found = wp.int32(i)
                         break

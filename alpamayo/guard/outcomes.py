@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32
 
 from alpamayo.validator.contacts import REAR_AXLE
-from alpamayo.validator.packed import Others
+from alpamayo.validator.packed import AgentBoxes
 from alpamayo.validator.rules.drivable_area import FURTHEST
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.geometry import oriented
@@ -74,7 +74,7 @@ class Danger:
         return Danger(self.contact[rows], self.impact[rows], self.whom[rows], self.off_road[rows])
 
 
-def danger(motions: Motions, traffic: AgentTrajectories, there: Others, area: DrivableArea, floor: float) -> Danger:
+def danger(motions: Motions, traffic: AgentTrajectories, there: AgentBoxes, area: DrivableArea, floor: float) -> Danger:
     """First contact that does not come from behind, and first time further off the road than ``floor`` (m, negative).
 
     Whoever overlaps the box without its standoff from the start is not looked at: that contact cannot be avoided
@@ -92,7 +92,7 @@ def danger(motions: Motions, traffic: AgentTrajectories, there: Others, area: Dr
     return Danger(contact, impact, whom, _off_road(motions, area, floor))
 
 
-def first_meetings(motions: Motions, there: Others) -> tuple[Int32[Array, " n"], Int32[Array, " n"]]:
+def first_meetings(motions: Motions, there: AgentBoxes) -> tuple[Int32[Array, " n"], Int32[Array, " n"]]:
     """Step of the first contact of each motion that ``danger`` tells of, and with whom; -1 where there is none."""
     from alpamayo.guard.kernels import meetings_to_avoid
 
@@ -135,7 +135,7 @@ def free_ways(
     s: Float64[Array, "p n"],
     size: Float64[Array, "2"],
     rooms: Sequence[float],
-    there: Others,
+    there: AgentBoxes,
 ) -> Float64[Array, "p r 65"]:
     """How far (m) along paths a box may be at each time before it meets someone; infinite where it meets nobody.
 

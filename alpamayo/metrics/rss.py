@@ -229,7 +229,7 @@ def _occupation(v: Number, enter: Number, leave: Number, p: Parameters) -> tuple
 
 
 @dataclass(frozen=True, eq=False)
-class Danger:
+class RssMargins:
     """Margins (m) of the gaps over their safe distances at each time, and whether both are gone: dangerous."""
 
     longitudinal: Float[Array, "... t"]
@@ -258,7 +258,7 @@ def assess(
     *,
     ego: Parameters = EGO,
     other: Parameters = OTHER,
-) -> Danger:
+) -> RssMargins:
     """RSS margins of the ego with another on one road.
 
     ``gap`` and ``side_gap`` (m) are between the boxes, not more than 0 where they overlap in that direction. Speeds
@@ -297,7 +297,7 @@ def assess(
         brake_min=min(ego.lateral_brake_min, other.lateral_brake_min),
         fluctuation=0.5 * (ego.fluctuation + other.fluctuation),
     )
-    return Danger(gap - np.where(facing, opposite, same) - least, side_gap - side)
+    return RssMargins(gap - np.where(facing, opposite, same) - least, side_gap - side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,7 +315,7 @@ class Response:
 
 
 def proper_response(
-    danger: Danger,
+    danger: RssMargins,
     *,
     ego_left: Bool[Array, "... t"],
     facing: Bool[Array, "... t"] | None = None,

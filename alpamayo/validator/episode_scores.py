@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from alpamayo.validator import scores
 from alpamayo.validator.contacts import Contacts, contacts, on_rear_bumper
-from alpamayo.validator.motions import MotionBatch, mirrored_history
+from alpamayo.validator.motions import MotionBatch, ResultCache, mirrored_history
 from alpamayo.validator.rules.lanes import has_lanes, outside_lanes
 from alpamayo.validator.rules.signals import red_crossings
 from alpamayo.validator.verdict import RuleResult, Score, Scores, Verdict
@@ -58,14 +58,14 @@ class Record:
     """One episode with what has been said of it; ``human`` judges another motion by the same rules."""
 
     episode: "Episode"
-    situation: MotionBatch
+    motions: MotionBatch
     rules: Mapping[str, RuleResult]
     human: Human
     rated: Sequence[scores.Rated]
 
 
 def with_episode_scores(
-    verdict: Verdict, episode: "Episode", situation: MotionBatch, human: Human, rated: Sequence[scores.Rated]
+    verdict: Verdict, episode: "Episode", motions: MotionBatch, human: Human, rated: Sequence[scores.Rated]
 ) -> Scores:
     """The scores of a verdict and beside them those ``OF_ONE_RECORD``.
 
@@ -75,7 +75,7 @@ def with_episode_scores(
     for some in rated:
         if not 0 <= some.step < episode.steps:
             raise InputError(f"rated: step {some.step}, but the episode has {episode.steps}")
-    record = Record(episode, situation, verdict.rules, human, rated)
+    record = Record(episode, motions, verdict.rules, human, rated)
     names = (*verdict.scores, *scores.OF_ONE_RECORD) if verdict.scores else ()
     return Scores(names, lambda name: _made(record, name) if name in MAKE else verdict.scores[name])
 
@@ -95,7 +95,7 @@ def epdms_filtered(record: Record) -> Score:
     if why:
         return _none(name, why)
     raw = scores.score_of(record.rules, name, scores.EPDMS_GATES, scores.EPDMS_WEIGHTS)
-    judged = record.human(human_situation(record.episode, record.situation), FILTERED)
+    judged = record.human(recorded_motions(record.episode, record.motions), FILTERED)
     person = {key: rule.value for key, rule in judged.items() if rule.valid[0] and not rule.error}
     parts = scores.filtered(raw.parts, person)
     notes = [
@@ -108,19 +108,19 @@ def epdms_filtered(record: Record) -> Score:
     return Score(name, np.asarray(value), parts, raw.missing, FORMULAS[name], tuple(notes))
 
 
-def human_situation(episode: "Episode", situation: MotionBatch) -> MotionBatch:
+def recorded_motions(episode: "Episode", motions: MotionBatch) -> MotionBatch:
     """The recorded ego at the episode's times, among the others as they were recorded."""
-    scene, states = episode.scenario.scene, len(situation.times)
+    scene, states = episode.scenario.scene, len(motions.times)
     pose, ego = _human_poses(episode)[None], scene.ego
     speed = np.hypot(*ego.velocity[:states].astype(np.float64).T)[None]
     return replace(
-        situation,
+        motions,
         pose=pose,
         speed=speed,
         size=ego.size[:2].astype(np.float64),
         traffic=recorded(scene, 0, states),
-        history=mirrored_history(pose, speed[:, 0], situation.dt),
-        _shared={},
+        history=mirrored_history(pose, speed[:, 0], motions.dt),
+        cache=ResultCache(),
     )
 
 
@@ -130,18 +130,18 @@ def alpasim_scene_score(record: Record) -> Score:
     A contact counts whoever is to blame, but for one of the ego's rear bumper. What comes after the ego is more than
     4 m from the recorded line does not count: there AlpaSim's clip ends.
     """
-    name, situation = "alpasim_scene_score", record.situation
+    name, motions = "alpasim_scene_score", record.motions
     why = _why_no_human(record.episode)
     if why:
         return _none(name, why)
-    ego, track, human = situation.pose[0, :, :2], record.episode.scenario.scene.ego, _human_poses(record.episode)
+    ego, track, human = motions.pose[0, :, :2], record.episode.scenario.scene.ego, _human_poses(record.episode)
     line = track.position[track.valid, :2].astype(np.float64)
     along, away = project(line, ego)
     far = np.abs(away) > ENDS
     last = int(np.argmax(far)) if far.any() else len(ego) - 1
-    end = situation.times[last]
-    touched = situation.shared(contacts)
-    hit = ~on_rear_bumper(situation, touched) & (touched.t <= last)
+    end = motions.times[last]
+    touched = motions.cached(contacts)
+    hit = ~on_rear_bumper(motions, touched) & (touched.t <= last)
     area, length = record.rules["drivable_area"], float(arc_length(line)[-1])
     off = float(area.violated[0] and not area.violation_time[0] > end) if area.valid[0] else np.nan
     parts = {
@@ -151,7 +151,7 @@ def alpasim_scene_score(record: Record) -> Score:
         "dist_to_gt_location": float(np.linalg.norm(ego - human[:, :2], axis=1)[: last + 1].max()),
     }
     value = scores.alpasim_scene_score(**parts | {"offroad": off == 1.0})  # type: ignore[arg-type]
-    notes = [f"front or side meets {_who(situation, a)} at {situation.times[t]:.1f} s" for t, a in _pairs(touched, hit)]
+    notes = [f"front or side meets {_who(motions, a)} at {motions.times[t]:.1f} s" for t, a in _pairs(touched, hit)]
     notes += [f"leaves the road at {area.violation_time[0]:.1f} s"] if off == 1.0 else []
     notes += [f"the clip ends at {end:.1f} s, over {ENDS:g} m from the recorded line"] if far.any() else []
     return _score(name, float(value), parts, notes)
@@ -163,11 +163,11 @@ def bench2drive(record: Record) -> Score:
     A collision counts whoever is to blame, but not of an ego that stands (under 0.1 m/s), as in CARLA. The time is
     up where a generated scenario's limit passes before the goal; the end of a recording is no limit.
     """
-    name, episode, situation = "bench2drive", record.episode, record.situation
+    name, episode, motions = "bench2drive", record.episode, record.motions
     scenario, route = episode.scenario, episode.scenario.scene.route
     if route is None:
         return _none(name, "the scene has no route")
-    along = route_lookup(route).match(situation.pose[0, :, :2]).s
+    along = route_lookup(route).match(motions.pose[0, :, :2]).s
     to_go = scenario.goal.distance - along[0]
     if not to_go > 0.0:
         return _none(name, "the goal is not ahead of where the ego starts")
@@ -175,8 +175,8 @@ def bench2drive(record: Record) -> Score:
     times = infractions(record)
     counts = {key: len(some) for key, some in times.items()}
     outside, notes = np.nan, []
-    if has_lanes(situation):
-        off, moved = (float(metres[0]) for metres in outside_lanes(situation))
+    if has_lanes(motions):
+        off, moved = (float(metres[0]) for metres in outside_lanes(motions))
         outside = off / moved if moved > 0.0 else 0.0
         notes += [f"outside of the route's lanes for {off:.1f} of {moved:.1f} m"] if off > 0.0 else []
     value = scores.bench2drive(done, counts, 0.0 if np.isnan(outside) else outside)
@@ -188,21 +188,21 @@ def bench2drive(record: Record) -> Score:
 
 def infractions(record: Record) -> dict[str, list[tuple[float, str]]]:
     """When (s) each infraction was, and with whom; those that the record cannot show are left out."""
-    episode, situation, rules = record.episode, record.situation, record.rules
-    touched, category = situation.shared(contacts), situation.traffic.category
-    static, rolls = is_static(category), situation.moved_speed(touched.k, touched.t) > ROLLS
+    episode, motions, rules = record.episode, record.motions, record.rules
+    touched, category = motions.cached(contacts), motions.traffic.category
+    static, rolls = is_static(category), motions.moved_speed(touched.k, touched.t) > ROLLS
     out: dict[str, list[tuple[float, str]]] = {key: [] for key in INFRACTIONS if key.startswith("collision")}
     for t, a in _pairs(touched, rolls):
         kind = "static" if static[a] else "pedestrian" if Category(int(category[a])) in WALKERS else "vehicle"
-        out[f"collision_{kind}"].append((float(situation.times[t]), f" with {_who(situation, a)}"))
+        out[f"collision_{kind}"].append((float(motions.times[t]), f" with {_who(motions, a)}"))
     if "red_light" in rules and rules["red_light"].valid[0]:
-        out["red_light"] = _approaches(red_crossings(situation)[0], situation.times)
+        out["red_light"] = _approaches(red_crossings(motions)[0], motions.times)
     stops = rules.get("stop_line")
     if stops is not None and stops.valid[0] and stops.margins is not None:
-        out["stop_sign"] = _approaches(stops.margins[0] < 0.0, situation.times)
+        out["stop_sign"] = _approaches(stops.margins[0] < 0.0, motions.times)
     if episode.scenario.family:
         late = episode.steps >= episode.scenario.steps and not episode.arrived
-        out["scenario_timeout"] = [(float(situation.times[-1]), "")] if late else []
+        out["scenario_timeout"] = [(float(motions.times[-1]), "")] if late else []
     return out
 
 
@@ -253,8 +253,8 @@ def _pairs(touched: Contacts, chosen: Array) -> Iterable[tuple[int, int]]:
     return zip(touched.t[chosen].tolist(), touched.a[chosen].tolist(), strict=True)
 
 
-def _who(situation: MotionBatch, a: int) -> str:
-    return f"{Category(int(situation.traffic.category[a])).name.lower()} {situation.traffic.ids[a]!r}"
+def _who(motions: MotionBatch, a: int) -> str:
+    return f"{Category(int(motions.traffic.category[a])).name.lower()} {motions.traffic.ids[a]!r}"
 
 
 def _score(name: str, value: float, parts: Mapping[str, float], notes: Sequence[str]) -> Score:

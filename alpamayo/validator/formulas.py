@@ -23,7 +23,7 @@ from alpamayo.metrics import stl
 from alpamayo.metrics.comfort import FEWEST, comfort
 from alpamayo.validator.contacts import clearance
 from alpamayo.validator.motions import MotionBatch
-from alpamayo.validator.packed import ego_boxes, others
+from alpamayo.validator.packed import agent_boxes, ego_boxes
 from alpamayo.validator.rules.collision import ignored
 from alpamayo.validator.rules.drivable_area import corner_margins
 from alpamayo.validator.rules.kinematics import motion
@@ -51,77 +51,77 @@ class Signal:
 def _quantity(name: str) -> Callable[[MotionBatch], Series]:
     """One of the six quantities of comfort, filtered as there."""
 
-    def series(situation: MotionBatch) -> Series:
-        past = situation.history.shape[1]
-        pose = np.concatenate([situation.history, situation.pose], axis=1)
+    def series(motions: MotionBatch) -> Series:
+        past = motions.history.shape[1]
+        pose = np.concatenate([motions.history, motions.pose], axis=1)
         if pose.shape[1] < FEWEST:
             return None
-        return comfort(pose[..., :2], pose[..., 2], situation.dt).series[name][:, past:]
+        return comfort(pose[..., :2], pose[..., 2], motions.dt).series[name][:, past:]
 
     return series
 
 
-def _time(situation: MotionBatch) -> Series:
-    return np.broadcast_to(situation.times, situation.speed.shape)
+def _time(motions: MotionBatch) -> Series:
+    return np.broadcast_to(motions.times, motions.speed.shape)
 
 
-def _curvature(situation: MotionBatch) -> Series:
-    return situation.shared(motion)[3]
+def _curvature(motions: MotionBatch) -> Series:
+    return motions.cached(motion)[3]
 
 
-def _clearance(situation: MotionBatch) -> Series:
-    return clearance(situation, situation.shared(ignored))
+def _clearance(motions: MotionBatch) -> Series:
+    return clearance(motions, motions.cached(ignored))
 
 
-def _road_margin(situation: MotionBatch) -> Series:
-    return situation.shared(corner_margins) if situation.area.known else None
+def _road_margin(motions: MotionBatch) -> Series:
+    return motions.cached(corner_margins) if motions.area.known else None
 
 
-def _lane_offset(situation: MotionBatch) -> Series:
-    if not situation.scene.road_map.lanes:
+def _lane_offset(motions: MotionBatch) -> Series:
+    if not motions.scene.road_map.lanes:
         return None
-    return situation.shared(lane_matches).offset.reshape(situation.speed.shape)
+    return motions.cached(lane_matches).offset.reshape(motions.speed.shape)
 
 
-def _route(situation: MotionBatch, name: str) -> Series:
-    if situation.scene.route is None:
+def _route(motions: MotionBatch, name: str) -> Series:
+    if motions.scene.route is None:
         return None
-    poses = situation.pose.reshape(-1, 3)
-    match = route_lookup(situation.scene.route).match(poses[:, :2], poses[:, 2])
-    return np.asarray(getattr(match, name)).reshape(situation.speed.shape)
+    poses = motions.pose.reshape(-1, 3)
+    match = route_lookup(motions.scene.route).match(poses[:, :2], poses[:, 2])
+    return np.asarray(getattr(match, name)).reshape(motions.speed.shape)
 
 
-def _progress(situation: MotionBatch) -> Series:
-    s = _route(situation, "s")
+def _progress(motions: MotionBatch) -> Series:
+    s = _route(motions, "s")
     return None if s is None else s - s[:, :1]
 
 
-def _speed_limit(situation: MotionBatch) -> Series:
-    limits = np.array([np.nan if x.speed_limit is None else x.speed_limit for x in situation.scene.road_map.lanes])
+def _speed_limit(motions: MotionBatch) -> Series:
+    limits = np.array([np.nan if x.speed_limit is None else x.speed_limit for x in motions.scene.road_map.lanes])
     if not len(limits):
         return None
-    match = situation.shared(lane_matches)
-    limit = np.where(match.index >= 0, limits[match.index], np.nan).reshape(situation.speed.shape)
+    match = motions.cached(lane_matches)
+    limit = np.where(match.index >= 0, limits[match.index], np.nan).reshape(motions.speed.shape)
     return None if np.isnan(limit).any() else limit
 
 
-def _gap(situation: MotionBatch) -> Series:
+def _gap(motions: MotionBatch) -> Series:
     """Room to the next other whose box is straight ahead, in the width of the ego's."""
-    ego, there = situation.shared(ego_boxes), situation.shared(others)
-    gap = np.full(situation.speed.shape, np.inf)
+    ego, there = motions.cached(ego_boxes), motions.cached(agent_boxes)
+    gap = np.full(motions.speed.shape, np.inf)
     for box, half, valid in zip(there.boxes, there.halves, there.valid, strict=True):
         dx, dy = box[:, 0] - ego[..., 0], box[:, 1] - ego[..., 1]
         c, s = (ego[..., 2] * box[:, 2] + ego[..., 3] * box[:, 3]), (ego[..., 2] * box[:, 3] - ego[..., 3] * box[:, 2])
         ahead, left = ego[..., 2] * dx + ego[..., 3] * dy, ego[..., 2] * dy - ego[..., 3] * dx
-        side = np.abs(left) - 0.5 * situation.size[1] - half[0] * np.abs(s) - half[1] * np.abs(c)
-        room = ahead - 0.5 * situation.size[0] - half[0] * np.abs(c) - half[1] * np.abs(s)
+        side = np.abs(left) - 0.5 * motions.size[1] - half[0] * np.abs(s) - half[1] * np.abs(c)
+        room = ahead - 0.5 * motions.size[0] - half[0] * np.abs(c) - half[1] * np.abs(s)
         gap = np.where(valid & (side < 0.0) & (ahead > 0.0), np.minimum(gap, room), gap)
     return gap
 
 
 SIGNALS: Mapping[str, Signal] = {
     "time": Signal("s", "since the first pose", _time),
-    "speed": Signal("m/s", "of the ego", lambda situation: situation.speed),
+    "speed": Signal("m/s", "of the ego", lambda motions: motions.speed),
     "acceleration": Signal(
         "m/s²", "along the heading, filtered as for comfort", _quantity("longitudinal_acceleration")
     ),
@@ -154,7 +154,7 @@ def formula_rule(name: str, formula: str) -> tuple[Rule, str]:
         if signal not in SIGNALS:
             raise unknown_name(f"signal in rule {name!r}:", signal, SIGNALS)
     unit = "robustness"
-    return (lambda situation: _judged(situation, name, unit, parsed)), unit
+    return (lambda motions: _judged(motions, name, unit, parsed)), unit
 
 
 def parse_rule(text: str) -> tuple[str, str]:
@@ -218,18 +218,18 @@ def given_formulas(texts: Sequence[str], files: Sequence[Path] = ()) -> dict[str
     return dict(pairs)
 
 
-def _judged(situation: MotionBatch, name: str, unit: str, formula: stl.Formula) -> RuleResult:
+def _judged(motions: MotionBatch, name: str, unit: str, formula: stl.Formula) -> RuleResult:
     signals: dict[str, Array] = {}
     for signal in sorted(formula.signals):
-        series = SIGNALS[signal].series(situation)
+        series = SIGNALS[signal].series(motions)
         if series is None or np.isnan(series).any():
-            return not_applicable(name, unit, situation.count, f"the scene has no {signal.replace('_', ' ')}")
+            return not_applicable(name, unit, motions.count, f"the scene has no {signal.replace('_', ' ')}")
         signals[signal] = series
-    margins = stl.evaluated(formula, formula.each or formula.evaluate, signals, situation.dt)
-    margins = np.broadcast_to(margins, situation.speed.shape)
+    margins = stl.evaluated(formula, formula.each or formula.evaluate, signals, motions.dt)
+    margins = np.broadcast_to(margins, motions.speed.shape)
     margin = margins.min(axis=1) if formula.each else margins[:, 0]
     broken = margins < 0.0 if formula.each else np.repeat(margins[:, :1] < 0.0, margins.shape[1], axis=1)
-    when = first_time(broken, situation.times)
+    when = first_time(broken, motions.times)
 
     def say(k: int) -> str:
         if np.isfinite(when[k]):
@@ -237,5 +237,5 @@ def _judged(situation: MotionBatch, name: str, unit: str, formula: stl.Formula) 
         return f"{formula.text} is kept by {margin[k]:.2f}"
 
     value = (margin >= 0.0).astype(np.float64)
-    valid = np.ones(situation.count, bool)
-    return RuleResult(name, unit, value, margin, valid, when, Reasons(situation.count, say), margins)
+    valid = np.ones(motions.count, bool)
+    return RuleResult(name, unit, value, margin, valid, when, Reasons(motions.count, say), margins)

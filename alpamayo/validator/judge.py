@@ -66,7 +66,7 @@ EPISODE_RULES: Mapping[str, tuple[Callable[["Episode", MotionBatch], RuleResult]
     {
         "reasoning": (reasoning_rule, UNIT),
         "extended_comfort": (extended_comfort_rule, "of the bound"),
-        "rss_intersection": (lambda episode, situation: rss_intersection(situation), "m"),
+        "rss_intersection": (lambda episode, motions: rss_intersection(motions), "m"),
         "sensor_staleness": (sensor_staleness, "s"),
     }
 )
@@ -109,7 +109,7 @@ def score_plans(
         InputError: plans of another shape, a time outside of the scene, a horizon not in [0.4, 6.4], and whatever
             is not finite: plans, the truth's ego, the reference.
     """
-    situation = plans_motions(
+    motions = plans_motions(
         scene,
         plans,
         t,
@@ -120,7 +120,7 @@ def score_plans(
         reference=reference,
         area=area,
     )
-    return judge(situation, rules)
+    return judge(motions, rules)
 
 
 def plans_motions(
@@ -179,25 +179,25 @@ def score_episode(
     Raises:
         InputError: the episode has no steps, or none of that number was rated.
     """
-    situation = episode_motions(episode, area)
+    motions = episode_motions(episode, area)
     of_episode = {name: (partial(rule, episode), unit) for name, (rule, unit) in EPISODE_RULES.items()}
-    verdict = judge(situation, {**rules, **of_episode})
+    verdict = judge(motions, {**rules, **of_episode})
 
     def of_human(human: MotionBatch, names: Iterable[str]) -> Mapping[str, RuleResult]:
         return judge(human, {name: rules[name] for name in names if name in rules}).rules
 
-    return replace(verdict, scores=with_episode_scores(verdict, episode, situation, of_human, rated))
+    return replace(verdict, scores=with_episode_scores(verdict, episode, motions, of_human, rated))
 
 
-def judge(situation: MotionBatch, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:
+def judge(motions: MotionBatch, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:
     """Apply rules; one that raises is failed in the verdict, with the exception as its reason."""
     results = {}
     for name, (rule, unit) in rules.items():
         try:
-            results[name] = situation.shared(rule)
+            results[name] = motions.cached(rule)
         except Exception as error:
-            results[name] = failed(name, unit, situation.count, error)
-    return Verdict(times=situation.times, rules=results, scores=scores.scores_of(results))
+            results[name] = failed(name, unit, motions.count, error)
+    return Verdict(times=motions.times, rules=results, scores=scores.scores_of(results))
 
 
 def episode_motions(episode: "Episode", area: DrivableArea | None = None) -> MotionBatch:

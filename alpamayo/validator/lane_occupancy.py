@@ -22,16 +22,16 @@ class LaneOccupancy:
     in_intersection: Bool[Array, " n"]
 
 
-def lane_occupancy(situation: MotionBatch, pose: Float64[Array, "n 3"]) -> LaneOccupancy:
+def lane_occupancy(motions: MotionBatch, pose: Float64[Array, "n 3"]) -> LaneOccupancy:
     """Where the ego's box is at each pose; on a map without lanes (drivable area) all of that kind is False."""
     count = len(pose)
-    lanes = situation.scene.road_map.lanes
+    lanes = motions.scene.road_map.lanes
     several = crossing = off_road = np.zeros(count, bool)
-    if count and situation.area.known:
-        off_road = situation.area.box_margin(oriented(pose[:, None]), situation.size, 0.0)[:, 0] < 0.0
+    if count and motions.area.known:
+        off_road = motions.area.box_margin(oriented(pose[:, None]), motions.size, 0.0)[:, 0] < 0.0
     if count and lanes:
-        field = lane_lookup(situation.index)
+        field = lane_lookup(motions.index)
         match = field.match(pose[:, :2], pose[:, 2])
-        several = lane_overhang(situation.index, match, pose, situation.size) > LANE_TOLERANCE
+        several = lane_overhang(motions.index, match, pose, motions.size) > LANE_TOLERANCE
         crossing = field.in_intersection[match.index] & (match.index >= 0)
     return LaneOccupancy(several, off_road, crossing)

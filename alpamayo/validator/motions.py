@@ -1,7 +1,8 @@
 """What the rules look at: K motions of the ego among everybody else, sampled at the same times."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,13 +21,44 @@ Result = TypeVar("Result")
 ROWS = 256  # motions that are looked at together where there are many
 
 
+class ResultCache:
+    """Results of functions of one motion batch: each function is evaluated once, then its result is reused.
+
+    The key is the function object itself, so only functions that live as long as the program (module-level functions)
+    profit. A lambda or a ``functools.partial`` made at the call is a new key each time: correct, but never reused.
+    Results must not be changed by their readers. A cache belongs to one batch; ``dataclasses.replace`` of a batch needs
+    a new one.
+    """
+
+    def __init__(self, known: Mapping[Callable[..., Any], Any] = MappingProxyType({})) -> None:
+        self._results: dict[Callable[..., Any], Any] = dict(known)
+
+    def get(self, compute: Callable[["MotionBatch"], Result], motions: "MotionBatch") -> Result:
+        """Return ``compute(motions)``, from the cache where it was computed before."""
+        if compute not in self._results:
+            self._results[compute] = compute(motions)
+        return self._results[compute]
+
+
 @dataclass(frozen=True, eq=False)
 class MotionBatch:
-    """K motions of the ego with everything that a rule may need to judge them.
+    """K motions of the ego, with all that a rule needs to judge them.
 
-    ``pose`` (x, y, heading) is of the box centre in the world, ``speed`` in m/s, ``size`` length and width.
-    ``times`` (s) start at 0, every ``dt``. ``history`` are poses before the first, one a ``dt``, oldest first.
-    ``reference`` is the progress (m) that a good driver would have made; None takes the validator's own.
+    Attributes:
+        scene: the scene.
+        index: look-ups on the scene's map.
+        area: the drivable area of the map.
+        times: s, from 0, one every ``dt``.
+        pose: x, y, heading of the box centre in the world.
+        speed: m/s.
+        size: length and width of the ego (m).
+        traffic: the other agents at the same times.
+        history: poses before the first, one every ``dt``, oldest first.
+        start_step: the scene's step at the first time.
+        reference: progress (m) of a good driver; None: ``rules.progress.free_progress``.
+        signals: state of each of the scene's signals at each time.
+        compare: the K motions are alternatives: the best of them is a reference for progress too.
+        cache: results of functions of this batch that several rules need.
     """
 
     scene: Scene
@@ -41,8 +73,8 @@ class MotionBatch:
     start_step: int = 0
     reference: float | None = None
     signals: Int8[Array, "t signals"] | None = None
-    compare: bool = True  # the K motions are alternatives: the best of them is a reference for progress too
-    _shared: dict[Any, Any] = field(default_factory=dict, repr=False)
+    compare: bool = True
+    cache: ResultCache = field(default_factory=ResultCache, repr=False)
 
     @property
     def dt(self) -> float:
@@ -54,11 +86,9 @@ class MotionBatch:
         """K, the number of motions."""
         return len(self.pose)
 
-    def shared(self, compute: Callable[["MotionBatch"], Result]) -> Result:
-        """``compute(self)``, worked out once for all rules that ask."""
-        if compute not in self._shared:
-            self._shared[compute] = compute(self)
-        return self._shared[compute]
+    def cached(self, compute: Callable[["MotionBatch"], Result]) -> Result:
+        """Return ``compute(self)``, computed once for all rules that ask; see ``ResultCache``."""
+        return self.cache.get(compute, self)
 
     def moved_speed(self, k: Array, t: Array) -> Float64[Array, " n"]:
         """Speed (m/s) of steps: that reported or that at which the box moved, whichever is more."""

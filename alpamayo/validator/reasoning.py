@@ -207,7 +207,7 @@ def _in_image(points: Float64[Array, "m 5 2"], height: Float[Array, " m"], camer
     return camera.project(np.concatenate([points, tall], axis=-1).reshape(-1, 3))[1].reshape(points.shape[:2])
 
 
-def reasoning_rule(episode: "Episode", situation: MotionBatch) -> RuleResult:
+def reasoning_rule(episode: "Episode", motions: MotionBatch) -> RuleResult:
     """Part of the decisions of an episode of which the reasoning fits the plan and the scene at that time.
 
     The driver's own choice is judged, whatever the guard made of it; what it names has to be visible from its

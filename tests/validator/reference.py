@@ -3,42 +3,42 @@
 import numpy as np
 
 from alpamayo.metrics import rss
-from alpamayo.validator.contacts import BEHIND, CLEARANCE, REAR_AXLE
+from alpamayo.validator.contacts import BEHIND, CLEARANCE_LIMIT_M, REAR_AXLE
 from alpamayo.validator.rules.rss import FURTHEST, _sideways_of_one
 from alpamayo.validator.rules.rss import STANDS as RSS_STANDS
 from alpamayo.validator.rules.time_to_collision import HORIZON, SPACING, STANDS
 from alpamayo_sim.geometry import box_distance, box_separation
 
 
-def everybody(situation):
+def everybody(motions):
     """Ego poses [k, 1, t, 3] and the others' [a, t, 3], sizes [a, 1, 2] and who is there [a, t]."""
-    steps, traffic = len(situation.times), situation.traffic
-    return situation.pose[:, None], traffic.pose[:, :steps], traffic.size[:, None], traffic.valid[:, :steps]
+    steps, traffic = len(motions.times), motions.traffic
+    return motions.pose[:, None], traffic.pose[:, :steps], traffic.size[:, None], traffic.valid[:, :steps]
 
 
-def first_contacts(situation):
+def first_contacts(motions):
     """Step of the first overlap [k, a], -1 where there is none."""
-    ego, others, sizes, there = everybody(situation)
-    touching = (box_separation(ego, situation.size, others, sizes) < 0.0) & there
+    ego, others, sizes, there = everybody(motions)
+    touching = (box_separation(ego, motions.size, others, sizes) < 0.0) & there
     return np.where(touching.any(axis=2), touching.argmax(axis=2), -1)
 
 
-def clearance(situation, ignored):
-    ego, others, sizes, there = everybody(situation)
-    distance = box_distance(ego, situation.size, others, sizes)
-    distance = np.where(there & ~ignored[..., None], distance, CLEARANCE)
-    return np.minimum(distance.min(axis=1, initial=CLEARANCE), CLEARANCE)
+def clearance(motions, ignored):
+    ego, others, sizes, there = everybody(motions)
+    distance = box_distance(ego, motions.size, others, sizes)
+    distance = np.where(there & ~ignored[..., None], distance, CLEARANCE_LIMIT_M)
+    return np.minimum(distance.min(axis=1, initial=CLEARANCE_LIMIT_M), CLEARANCE_LIMIT_M)
 
 
-def sweep(situation, acceleration, until):
+def sweep(motions, acceleration, until):
     """Times to the first meetings [k, t] with those ahead and with those beside; ``until`` [k, a] who counts."""
-    dt, (count, steps) = situation.dt, situation.pose.shape[:2]
+    dt, (count, steps) = motions.dt, motions.pose.shape[:2]
     spacing = round(SPACING / dt)
     offsets = spacing * np.arange(round(HORIZON / (spacing * dt)) + 1)
-    traffic = situation.traffic.extended(steps + int(offsets[-1]), dt)
-    pose, speed = situation.pose, situation.speed
+    traffic = motions.traffic.extended(steps + int(offsets[-1]), dt)
+    pose, speed = motions.pose, motions.speed
     c, s = np.cos(pose[..., 2]), np.sin(pose[..., 2])
-    axle = pose[..., :2] - REAR_AXLE * situation.size[0] * np.stack([c, s], axis=-1)
+    axle = pose[..., :2] - REAR_AXLE * motions.size[0] * np.stack([c, s], axis=-1)
     ahead, beside = np.full((count, steps), np.inf), np.full((count, steps), np.inf)
     for a in range(len(traffic.ids)):
 
@@ -58,7 +58,7 @@ def sweep(situation, acceleration, until):
             way = np.sign(speed) * (np.abs(speed) * lasting + 0.5 * acceleration * lasting**2)
             moved = np.stack([pose[..., 0] + way * c, pose[..., 1] + way * s, pose[..., 2]], axis=-1)
             then = traffic.pose[a, now + n]
-            hit = (box_separation(moved, situation.size, then, traffic.size[a]) < 0.0) & traffic.valid[a, now + n]
+            hit = (box_separation(moved, motions.size, then, traffic.size[a]) < 0.0) & traffic.valid[a, now + n]
             met = np.where(hit, n * dt, met)
             turned = np.where(hit, angle(then[:, :2]), turned)
         ahead = np.where(counts & (turned < np.deg2rad(30.0)), np.minimum(ahead, met), ahead)
@@ -67,25 +67,25 @@ def sweep(situation, acceleration, until):
     return ahead, beside
 
 
-def gaps_and_response(situation):
+def gaps_and_response(motions):
     """RSS with the public functions, everybody at all times."""
-    ego, others, sizes, there = everybody(situation)
-    velocity = situation.traffic.velocity[:, : len(situation.times)]
+    ego, others, sizes, there = everybody(motions)
+    velocity = motions.traffic.velocity[:, : len(motions.times)]
     c, s = np.cos(ego[..., 2]), np.sin(ego[..., 2])
     dx, dy = others[..., 0] - ego[..., 0], others[..., 1] - ego[..., 1]
     ahead, left = c * dx + s * dy, c * dy - s * dx
     v_along, v_right = c * velocity[..., 0] + s * velocity[..., 1], s * velocity[..., 0] - c * velocity[..., 1]
     turn = others[..., 2] - ego[..., 2]
     ct, st = np.abs(np.cos(turn)), np.abs(np.sin(turn))
-    gap = np.abs(ahead) - 0.5 * (situation.size[0] + sizes[..., 0] * ct + sizes[..., 1] * st)
-    side_gap = np.abs(left) - 0.5 * (situation.size[1] + sizes[..., 0] * st + sizes[..., 1] * ct)
-    speed = np.broadcast_to(np.abs(situation.speed)[:, None], gap.shape)
+    gap = np.abs(ahead) - 0.5 * (motions.size[0] + sizes[..., 0] * ct + sizes[..., 1] * st)
+    side_gap = np.abs(left) - 0.5 * (motions.size[1] + sizes[..., 0] * st + sizes[..., 1] * ct)
+    speed = np.broadcast_to(np.abs(motions.speed)[:, None], gap.shape)
     ego_behind, ego_left = ahead > 0.0, left < 0.0
     danger = rss.assess(gap, side_gap, speed, v_along, np.zeros_like(gap), v_right, ego_behind, ego_left)
     stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STANDS
     still = _sideways_of_one(rss.EGO) + rss.EGO.fluctuation
     lateral = np.where(stands, side_gap - still, danger.lateral)
-    danger = rss.Danger(np.where(there, danger.longitudinal, np.inf), np.where(there, lateral, np.inf))
+    danger = rss.RssMargins(np.where(there, danger.longitudinal, np.inf), np.where(there, lateral, np.inf))
     facing = (v_along < 0.0) & ego_behind
     asked = rss.proper_response(danger, ego_left=ego_left, facing=facing, ego_behind=ego_behind).longitudinal_max
     margins = np.minimum(danger.margin.min(axis=1, initial=FURTHEST), FURTHEST)

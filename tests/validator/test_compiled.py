@@ -9,7 +9,8 @@ from alpamayo.guard.pdm import pdm_score
 from alpamayo.validator import AgentTrajectories, DrivableArea, MotionBatch
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.judge import CORE_RULES, judge
-from alpamayo.validator.packed import ego_boxes, others
+from alpamayo.validator.motions import ResultCache
+from alpamayo.validator.packed import agent_boxes, ego_boxes
 from alpamayo.validator.rules import progress, time_to_collision
 from alpamayo.validator.rules import rss as responsibility
 from alpamayo_scenarios.families import make_scenario
@@ -65,37 +66,37 @@ def crowd(seed, motions=12, count=24, steps=65):
     )
 
 
-def sweep(situation, acceleration):
-    future = situation.shared(time_to_collision._whole_future)
-    who = time_to_collision._who_may_be_met(situation, acceleration, future)
-    return time_to_collision._sweep(situation, acceleration, future, who)
+def sweep(motions, acceleration):
+    future = motions.cached(time_to_collision._whole_future)
+    who = time_to_collision._who_may_be_met(motions, acceleration, future)
+    return time_to_collision._sweep(motions, acceleration, future, who)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_first_contacts(seed):
-    situation = crowd(seed)
-    ours = touching.first_overlaps(situation.shared(ego_boxes), situation.size, situation.shared(others))
-    assert np.array_equal(ours, reference.first_contacts(situation))
+    motions = crowd(seed)
+    ours = touching.first_overlaps(motions.cached(ego_boxes), motions.size, motions.cached(agent_boxes))
+    assert np.array_equal(ours, reference.first_contacts(motions))
     assert (ours > 0).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_clearance(seed):
-    situation = crowd(seed)
-    ignored = np.random.default_rng(seed).random((situation.count, len(situation.traffic.ids))) < 0.2
-    ours, theirs = touching.clearance(situation, ignored), reference.clearance(situation, ignored)
+    motions = crowd(seed)
+    ignored = np.random.default_rng(seed).random((motions.count, len(motions.traffic.ids))) < 0.2
+    ours, theirs = touching.clearance(motions, ignored), reference.clearance(motions, ignored)
     assert np.abs(ours - theirs).max() < 1e-9
     assert (ours < 0).any()
-    assert (ours == touching.CLEARANCE).any()
+    assert (ours == touching.CLEARANCE_LIMIT_M).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_times_to_collision(seed, accelerated):
-    situation, rng = crowd(seed), np.random.default_rng(seed)
-    acceleration = rng.uniform(-5, 3, situation.speed.shape) if accelerated else np.zeros(situation.speed.shape)
-    ours = sweep(situation, acceleration)
-    theirs = reference.sweep(situation, acceleration, time_to_collision._until(situation))
+    motions, rng = crowd(seed), np.random.default_rng(seed)
+    acceleration = rng.uniform(-5, 3, motions.speed.shape) if accelerated else np.zeros(motions.speed.shape)
+    ours = sweep(motions, acceleration)
+    theirs = reference.sweep(motions, acceleration, time_to_collision._until(motions))
     assert np.array_equal(ours[0].after, theirs[0])
     sooner = theirs[1] < theirs[0]  # only then it is asked for
     assert np.array_equal(ours[1].after[sooner], theirs[1][sooner])
@@ -106,42 +107,42 @@ def test_times_to_collision(seed, accelerated):
 @pytest.mark.parametrize("steps", [65, 5])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_pdm_score_alone_is_the_verdicts(seed, steps):
-    situation = crowd(seed, motions=40, count=4, steps=steps)
-    whole = judge(situation, CORE_RULES).scores["pdms"].value
-    alone = pdm_score(replace(situation, _shared={}))
+    motions = crowd(seed, motions=40, count=4, steps=steps)
+    whole = judge(motions, CORE_RULES).scores["pdms"].value
+    alone = pdm_score(replace(motions, cache=ResultCache()))
     assert np.array_equal(alone, whole)
     assert (whole == 0.0).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_responsibilities(seed):
-    situation = crowd(seed)
-    margins, asked = responsibility.gaps_and_response(situation)
-    expected = reference.gaps_and_response(situation)
+    motions = crowd(seed)
+    margins, asked = responsibility.gaps_and_response(motions)
+    expected = reference.gaps_and_response(motions)
     assert np.abs(margins - expected[0]).max() < 1e-9
     assert np.array_equal(asked, expected[1])
     assert (asked < 0).any()
     assert (margins < 0).any()
-    for k in range(situation.count):
-        each, asks = responsibility.with_each(situation, k)
+    for k in range(motions.count):
+        each, asks = responsibility.with_each(motions, k)
         assert np.abs(np.minimum(each.min(axis=0), responsibility.FURTHEST) - margins[k]).max() < 1e-9
         assert np.array_equal(asks.min(axis=0), asked[k])
 
 
-def hold(situation, rng):
+def hold(motions, rng):
     """All loops over pairs to the reference."""
-    there = situation.shared(others)
-    first = touching.first_overlaps(situation.shared(ego_boxes), situation.size, there)
-    assert np.array_equal(first, reference.first_contacts(situation))
+    there = motions.cached(agent_boxes)
+    first = touching.first_overlaps(motions.cached(ego_boxes), motions.size, there)
+    assert np.array_equal(first, reference.first_contacts(motions))
     ignored = rng.random(first.shape) < 0.2
-    assert np.abs(touching.clearance(situation, ignored) - reference.clearance(situation, ignored)).max() < 1e-9
-    margins, asked = responsibility.gaps_and_response(situation)
-    expected = reference.gaps_and_response(situation)
+    assert np.abs(touching.clearance(motions, ignored) - reference.clearance(motions, ignored)).max() < 1e-9
+    margins, asked = responsibility.gaps_and_response(motions)
+    expected = reference.gaps_and_response(motions)
     assert np.allclose(margins, expected[0], rtol=1e-12, atol=1e-9)
     assert np.array_equal(asked, expected[1])
-    for acceleration in (np.zeros(situation.speed.shape), rng.uniform(-5, 3, situation.speed.shape)):
-        ours = sweep(situation, acceleration)
-        theirs = reference.sweep(situation, acceleration, time_to_collision._until(situation))
+    for acceleration in (np.zeros(motions.speed.shape), rng.uniform(-5, 3, motions.speed.shape)):
+        ours = sweep(motions, acceleration)
+        theirs = reference.sweep(motions, acceleration, time_to_collision._until(motions))
         assert np.array_equal(ours[0].after, theirs[0])
         sooner = theirs[1] < theirs[0]
         assert np.array_equal(ours[1].after[sooner], theirs[1][sooner])
@@ -158,11 +159,9 @@ def test_any_number_of_people_and_steps(motions, count, steps):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_motions_that_no_car_makes(seed):
     """In reverse, spinning, at once somewhere else, faster than sound, seen now and then: the bounds hold for all."""
-    situation, rng = crowd(seed, motions=8, count=40), np.random.default_rng(seed)
-    steps, traffic = len(situation.times), situation.traffic
-    pose, theirs, velocity, speed = (
-        np.array(x) for x in (situation.pose, traffic.pose, traffic.velocity, situation.speed)
-    )
+    motions, rng = crowd(seed, motions=8, count=40), np.random.default_rng(seed)
+    steps, traffic = len(motions.times), motions.traffic
+    pose, theirs, velocity, speed = (np.array(x) for x in (motions.pose, traffic.pose, traffic.velocity, motions.speed))
     speed[:3] *= -1.0
     speed[1, ::5] *= 40.0
     pose[2, :, 2] += 2.0 * np.arange(steps)
@@ -172,27 +171,28 @@ def test_motions_that_no_car_makes(seed):
     theirs[leap, :2] += rng.uniform(-40, 40, (leap.sum(), 2))
     velocity[10:20] *= rng.choice([-1.0, 0.0, 30.0], (10, 1, 1))
     traffic = replace(traffic, pose=theirs, velocity=velocity, valid=rng.random((40, steps)) < 0.7)
-    first = hold(replace(situation, pose=pose, speed=speed, traffic=traffic, _shared={}), rng)
+    first = hold(replace(motions, pose=pose, speed=speed, traffic=traffic, cache=ResultCache()), rng)
     assert (first > 0).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_who_cuts_in_meets_one_who_brakes(seed):
     """Those who would pass behind an ego that keeps its speed, or before it: what the ego does counts."""
-    situation, rng = crowd(seed, motions=4, count=8), np.random.default_rng(seed)
-    steps, traffic = len(situation.times), situation.traffic
+    motions, rng = crowd(seed, motions=4, count=8), np.random.default_rng(seed)
+    steps, traffic = len(motions.times), motions.traffic
     pose, theirs = np.zeros((4, steps, 3)), np.zeros((8, steps, 3))
-    pose[..., 0] = 10.0 * situation.times + rng.uniform(-2, 2, (4, 1))
+    pose[..., 0] = 10.0 * motions.times + rng.uniform(-2, 2, (4, 1))
     velocity = np.repeat(rng.uniform([4, -6], [14, -1], (8, 1, 2)), steps, axis=1)
-    theirs[..., :2] = rng.uniform([-14, 4], [14, 16], (8, 1, 2)) + situation.times[:, None] * velocity
+    theirs[..., :2] = rng.uniform([-14, 4], [14, 16], (8, 1, 2)) + motions.times[:, None] * velocity
     theirs[..., 2] = np.arctan2(velocity[..., 1], velocity[..., 0])
     traffic = replace(traffic, pose=theirs, velocity=velocity, valid=np.ones((8, steps), bool))
-    situation = replace(situation, pose=pose, speed=np.full((4, steps), 10.0), traffic=traffic, _shared={})
-    situation._shared[time_to_collision._until] = until = np.full((4, 8), steps, np.int32)  # everybody counts
+    motions = replace(motions, pose=pose, speed=np.full((4, steps), 10.0), traffic=traffic)
+    until = np.full((4, 8), steps, np.int32)  # all agents count
+    motions = replace(motions, cache=ResultCache({time_to_collision._until: until}))
     found = []
     for acceleration in (-4.0, 0.0, 3.0):
-        ours = sweep(situation, np.full((4, steps), acceleration))
-        expected = reference.sweep(situation, np.full((4, steps), acceleration), until)
+        ours = sweep(motions, np.full((4, steps), acceleration))
+        expected = reference.sweep(motions, np.full((4, steps), acceleration), until)
         assert np.array_equal(ours[0].after, expected[0])
         sooner = expected[1] < expected[0]
         assert np.array_equal(ours[1].after[sooner], expected[1][sooner])
@@ -266,8 +266,8 @@ def test_route_field_is_the_projection():
 @pytest.mark.parametrize("seed", range(3))
 def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
     """Who drives beside the ego at its very speed can meet it after 10^12 s: no index is made of that."""
-    situation, rng = crowd(seed, motions=6, count=16), np.random.default_rng(seed)
-    steps, traffic = len(situation.times), situation.traffic
+    motions, rng = crowd(seed, motions=6, count=16), np.random.default_rng(seed)
+    steps, traffic = len(motions.times), motions.traffic
     heading = rng.uniform(-3, 3)
     way = 0.1 * 10.0 * np.arange(steps)[:, None] * np.array([np.cos(heading), np.sin(heading)])
     pose = np.zeros((6, steps, 3))
@@ -277,25 +277,25 @@ def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
     tiny = np.array([0.0, 1e-14, -1e-13, 1e-10, -1e-300])[rng.integers(0, 5, (16, 1, 1))]
     velocity = 10.0 * np.array([np.cos(heading), np.sin(heading)]) + np.zeros((16, steps, 2)) + tiny
     others_ = replace(traffic, pose=theirs, velocity=velocity, valid=np.ones((16, steps), bool))
-    situation = replace(situation, pose=pose, speed=np.full((6, steps), 10.0), traffic=others_, _shared={})
-    ours = sweep(situation, np.zeros((6, steps)))
-    theirs_ = reference.sweep(situation, np.zeros((6, steps)), time_to_collision._until(situation))
+    motions = replace(motions, pose=pose, speed=np.full((6, steps), 10.0), traffic=others_, cache=ResultCache())
+    ours = sweep(motions, np.zeros((6, steps)))
+    theirs_ = reference.sweep(motions, np.zeros((6, steps)), time_to_collision._until(motions))
     assert np.array_equal(ours[0].after, theirs_[0])
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_whoever_is_in_the_way_on_the_route(seed):
     """Everybody asked, near and far, is nobody left out."""
-    situation, rng = crowd(seed, motions=1, count=40), np.random.default_rng(seed)
-    path, traffic, last = situation.scene.route.path[:, :2].astype(np.float64), situation.traffic, 64
+    motions, rng = crowd(seed, motions=1, count=40), np.random.default_rng(seed)
+    path, traffic, last = motions.scene.route.path[:, :2].astype(np.float64), motions.traffic, 64
     on_route = path[rng.integers(0, len(path), 40)] + rng.normal(0, [[1.5], [30.0], [1e4], [1e9]] * 10, (40, 2))
     traffic.pose[:, last, :2], traffic.pose[:, 0, :2] = on_route, on_route - rng.uniform(0, 20, (40, 1))
-    field, start = route_lookup(situation.scene.route), rng.uniform(0, 60)
+    field, start = route_lookup(motions.scene.route), rng.uniform(0, 60)
     at_end, now = (field.match(traffic.pose[:, t, :2]) for t in (last, 0))
     there = traffic.valid[:, last] & traffic.valid[:, 0] & (now.s > start)
-    there &= at_end.distance < 0.5 * (situation.size[1] + traffic.size[:, 1])
-    gap = at_end.s - start - 0.5 * (situation.size[0] + traffic.size[:, 0]) - progress.STANDSTILL_GAP
-    assert progress._behind_others(situation, field, start) == gap[there].min(initial=np.inf)
+    there &= at_end.distance < 0.5 * (motions.size[1] + traffic.size[:, 1])
+    gap = at_end.s - start - 0.5 * (motions.size[0] + traffic.size[:, 0]) - progress.STANDSTILL_GAP
+    assert progress._behind_others(motions, field, start) == gap[there].min(initial=np.inf)
     assert there.any()
 
 

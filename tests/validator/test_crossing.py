@@ -96,13 +96,13 @@ def test_the_formula_is_the_public_one():
 
 
 def test_staleness():
-    situation = SimpleNamespace(times=0.1 * np.arange(5))
-    silent = sensor_staleness(SimpleNamespace(observation_age=None), situation)
+    motions = SimpleNamespace(times=0.1 * np.arange(5))
+    silent = sensor_staleness(SimpleNamespace(observation_age=None), motions)
     assert not silent.valid[0]
-    fresh = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.1, 0.2, 0], np.float32)), situation)
+    fresh = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.1, 0.2, 0], np.float32)), motions)
     assert (fresh.value[0], fresh.violated[0]) == (1.0, False)
     assert fresh.margin[0] == pytest.approx(0.0, abs=1e-6)
-    late = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.3, 0.4, 0], np.float32)), situation)
+    late = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.3, 0.4, 0], np.float32)), motions)
     assert late.value[0] == 0.5
     assert late.violation_time[0] == pytest.approx(0.1)
     assert late.margin[0] == pytest.approx(-0.2, abs=1e-6)

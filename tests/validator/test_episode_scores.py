@@ -60,7 +60,7 @@ def test_without_a_recorded_ego_there_is_nothing_to_filter_by(make):
 
 
 def test_a_rule_that_raises_for_the_recorded_ego_forgives_nothing(make):
-    def broken(situation):
+    def broken(motions):
         raise ZeroDivisionError("no")
 
     verdict = score_episode(log_of(make, make.scene()), rules={**RULES, "lane_keeping": (broken, "m")})
@@ -229,8 +229,8 @@ def test_scores_are_made_when_asked_for_and_survive_json(make, monkeypatch):
         raise ZeroDivisionError("no")
 
     made = []
-    real = episode_scores.human_situation
-    monkeypatch.setattr(episode_scores, "human_situation", lambda *args: made.append(1) or real(*args))
+    real = episode_scores.recorded_motions
+    monkeypatch.setattr(episode_scores, "recorded_motions", lambda *args: made.append(1) or real(*args))
     monkeypatch.setitem(episode_scores.MAKE, "bench2drive", broken)
     verdict = score_episode(log_of(make, make.scene()))
     assert verdict.scores["pdms"].value[0] > 0.3

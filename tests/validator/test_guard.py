@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alpamayo.guard.guard import FALLBACK, Guard
 from alpamayo.guard.outcomes import Motions, braked, danger
 from alpamayo.validator.motions import plans_in_world
-from alpamayo.validator.packed import packed_others
+from alpamayo.validator.packed import pack_boxes
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.scene import Category, Lane, RoadMap, Route
 from alpamayo_sim.errors import InputError
@@ -258,7 +258,7 @@ def test_never_worse_than_braking(make, seed):
     ends = danger(
         Motions(np.concatenate([pose, brake]), np.concatenate([speeds, slow]), size),
         traffic,
-        packed_others(traffic, 65),
+        pack_boxes(traffic, 65),
         guard.area,
         floor,
     )

@@ -229,7 +229,7 @@ def test_what_cannot_be_judged_is_not_applicable(make):
 
 
 def test_a_rule_that_raises_is_a_failure(make):
-    def broken(situation):
+    def broken(motions):
         raise ZeroDivisionError("nothing to divide")
 
     world = make.scene()

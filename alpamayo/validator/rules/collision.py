@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.validator.contacts import CLEARANCE, ContactKind, Contacts, clearance, contacts
+from alpamayo.validator.contacts import CLEARANCE_LIMIT_M, ContactKind, Contacts, clearance, contacts
 from alpamayo.validator.lane_occupancy import lane_occupancy
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.verdict import Reasons, RuleResult
@@ -20,85 +20,85 @@ HOW = {
 }
 
 
-def at_fault_collision(situation: MotionBatch) -> RuleResult:
+def at_fault_collision(motions: MotionBatch) -> RuleResult:
     """No contact that the ego is to blame for: 1, 0 with a road user, 0.5 with a prop (NAVSIM's NC).
 
     At fault are contacts of the ego's front, with someone who stands, and of its side while it reaches over its
     lane or leaves the road. Not at fault: an ego that stands, a contact from behind, those who overlap from the
     start; whoever made such a contact is not looked at again. The margin is the least clearance (m) to all
-    others, at most ``CLEARANCE``.
+    others, at most ``CLEARANCE_LIMIT_M``.
     """
-    touched, fault = situation.shared(contacts), situation.shared(at_fault)
-    margins = clearance(situation, ignored(situation))
+    touched, fault = motions.cached(contacts), motions.cached(at_fault)
+    margins = clearance(motions, ignored(motions))
     return RuleResult(
         name="at_fault_collision",
         unit="m",
-        value=situation.shared(blameless),
+        value=motions.cached(collision_value),
         margin=margins.min(axis=1),
-        valid=np.ones(situation.count, bool),
-        violation_time=first_contact(situation, touched, fault),
-        reasons=_reasons(situation, touched, fault, margins),
+        valid=np.ones(motions.count, bool),
+        violation_time=first_contact(motions, touched, fault),
+        reasons=_reasons(motions, touched, fault, margins),
         margins=margins,
     )
 
 
-def blameless(situation: MotionBatch) -> Float64[Array, " k"]:
+def collision_value(motions: MotionBatch) -> Float64[Array, " k"]:
     """The value of ``at_fault_collision``."""
-    touched, fault = situation.shared(contacts), situation.shared(at_fault)
-    static = is_static(situation.traffic.category)
-    value = np.ones(situation.count)
+    touched, fault = motions.cached(contacts), motions.cached(at_fault)
+    static = is_static(motions.traffic.category)
+    value = np.ones(motions.count)
     np.minimum.at(value, touched.k[fault], np.where(static[touched.a[fault]], STATIC_VALUE, 0.0))
     return value
 
 
-def at_fault(situation: MotionBatch) -> Bool[Array, " n"]:
-    """Which of the situation's ``contacts`` the ego is to blame for.
+def at_fault(motions: MotionBatch) -> Bool[Array, " n"]:
+    """Which of the motions's ``contacts`` the ego is to blame for.
 
     Without lanes nobody can tell whose lane it was, and a contact of the side counts against the ego.
     """
-    touched = situation.shared(contacts)
+    touched = motions.cached(contacts)
     fault = (touched.kind == ContactKind.ACTIVE_FRONT) | (touched.kind == ContactKind.STOPPED_OTHER)
     side = np.flatnonzero(touched.kind == ContactKind.ACTIVE_LATERAL)
     if not len(side):
         return fault
-    where = lane_occupancy(situation, situation.pose[touched.k[side], touched.t[side]])
-    known = bool(situation.scene.road_map.lanes)
+    where = lane_occupancy(motions, motions.pose[touched.k[side], touched.t[side]])
+    known = bool(motions.scene.road_map.lanes)
     fault[side] = where.several_lanes | where.off_road | (not known)
     return fault
 
 
-def ignored(situation: MotionBatch) -> Bool[Array, "k a"]:
+def ignored(motions: MotionBatch) -> Bool[Array, "k a"]:
     """Whom each motion does not count: who overlaps from the start, and whose contact was not the ego's fault."""
-    touched, fault = situation.shared(contacts), situation.shared(at_fault)
+    touched, fault = motions.cached(contacts), motions.cached(at_fault)
     out = touched.overlapping.copy()
     out[touched.k[~fault], touched.a[~fault]] = True
     return out
 
 
-def first_contact(situation: MotionBatch, touched: Contacts, chosen: Array) -> Float64[Array, " k"]:
+def first_contact(motions: MotionBatch, touched: Contacts, chosen: Array) -> Float64[Array, " k"]:
     """Time (s) of each motion's first contact among the ``chosen``, NaN where there is none."""
-    first = np.full(situation.count, np.inf)
-    np.minimum.at(first, touched.k[chosen], situation.times[touched.t[chosen]])
+    first = np.full(motions.count, np.inf)
+    np.minimum.at(first, touched.k[chosen], motions.times[touched.t[chosen]])
     return np.where(np.isfinite(first), first, np.nan)
 
 
-def _reasons(situation: MotionBatch, touched: Contacts, fault: Array, margins: Array) -> Reasons:
+def _reasons(motions: MotionBatch, touched: Contacts, fault: Array, margins: Array) -> Reasons:
     least = margins.min(axis=1)
 
     def say(k: int) -> str:
         rows = np.flatnonzero(touched.k == k)
         if len(rows):
-            return "; ".join(_contact(situation, touched, int(row), bool(fault[row])) for row in rows)
-        if least[k] < CLEARANCE:
+            return "; ".join(_contact(motions, touched, int(row), bool(fault[row])) for row in rows)
+        if least[k] < CLEARANCE_LIMIT_M:
             return f"nearest other is {least[k]:.2f} m away"
-        return f"nobody within {CLEARANCE:.0f} m"
+        return f"nobody within {CLEARANCE_LIMIT_M:.0f} m"
 
-    return Reasons(situation.count, say)
+    return Reasons(motions.count, say)
 
 
-def _contact(situation: MotionBatch, touched: Contacts, row: int, blame: bool) -> str:
+def _contact(motions: MotionBatch, touched: Contacts, row: int, blame: bool) -> str:
     k, t, a = int(touched.k[row]), int(touched.t[row]), int(touched.a[row])
-    what = Category(int(situation.traffic.category[a])).name.lower()
-    how = HOW[ContactKind(int(touched.kind[row]))].format(f"{what} {situation.traffic.ids[a]!r}")
-    text = f"{how} at {situation.times[t]:.1f} s and {abs(situation.speed[k, t]):.1f} m/s"
+    what = Category(int(motions.traffic.category[a])).name.lower()
+    how = HOW[ContactKind(int(touched.kind[row]))].format(f"{what} {motions.traffic.ids[a]!r}")
+    text = f"{how} at {motions.times[t]:.1f} s and {abs(motions.speed[k, t]):.1f} m/s"
     return text if blame else f"{text} (not at fault)"

@@ -12,29 +12,29 @@ from alpamayo_sim.geometry import oriented
 Array = np.ndarray
 
 
-def comfort_rule(situation: MotionBatch) -> RuleResult:
+def comfort_rule(motions: MotionBatch) -> RuleResult:
     """All six comfort bounds hold at all times: 1, else 0 (NAVSIM's HC; see ``alpamayo.metrics.comfort``).
 
     The past takes part in the filters but is not judged. The margin is the part of the tightest bound that is
     left, 1 at rest and 0 at the bound.
     """
-    past, (count, steps) = situation.history.shape[1], situation.pose.shape[:2]
+    past, (count, steps) = motions.history.shape[1], motions.pose.shape[:2]
     if past + steps < FEWEST:
         return not_applicable("comfort", "of the bound", count, f"fewer than {FEWEST} poses")
-    ego = situation.shared(ego_boxes)
+    ego = motions.cached(ego_boxes)
 
     def part(rows: slice) -> Float64[Array, "n t"]:
-        boxes = np.concatenate([oriented(situation.history[rows]), ego[rows]], axis=1)
-        heading = np.concatenate([situation.history[rows, :, 2], situation.pose[rows, :, 2]], axis=1)
-        return least_margins(boxes, heading, situation.dt)[:, past:]
+        boxes = np.concatenate([oriented(motions.history[rows]), ego[rows]], axis=1)
+        heading = np.concatenate([motions.history[rows, :, 2], motions.pose[rows, :, 2]], axis=1)
+        return least_margins(boxes, heading, motions.dt)[:, past:]
 
     margins = by_rows(part, (count, steps))
     margin = margins.min(axis=1)
-    when = first_time(margins <= 0.0, situation.times)
+    when = first_time(margins <= 0.0, motions.times)
 
     def say(k: int) -> str:
-        pose = np.concatenate([situation.history[k], situation.pose[k]])
-        result = comfort(pose[:, :2], pose[:, 2], situation.dt)
+        pose = np.concatenate([motions.history[k], motions.pose[k]])
+        result = comfort(pose[:, :2], pose[:, 2], motions.dt)
         name = min(result.margins, key=lambda name: float(result.margins[name][past:].min()))
         peak = float(result.series[name][past + int(result.margins[name][past:].argmin())])
         text = f"{name.replace('_', ' ')} {peak:.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"

@@ -11,37 +11,37 @@ Array = np.ndarray
 FURTHEST = 5.0  # m; more room than this is not told apart
 
 
-def drivable_area(situation: MotionBatch, *, allowed: float = 0.0, name: str = "drivable_area") -> RuleResult:
+def drivable_area(motions: MotionBatch, *, allowed: float = 0.0, name: str = "drivable_area") -> RuleResult:
     """Every corner of the box is in the drivable area at all times (NAVSIM's DAC): 1, else 0.
 
     The margin is the least distance (m) of a corner to the border, positive inside. ``allowed`` (m) is how far
     a corner may be outside; nuPlan's DAC allows 0.3 m.
     """
-    if not situation.area.known:
-        return not_applicable(name, "m", situation.count, "the map has no drivable area")
-    margins = situation.shared(corner_margins) + allowed
+    if not motions.area.known:
+        return not_applicable(name, "m", motions.count, "the map has no drivable area")
+    margins = motions.cached(corner_margins) + allowed
     margin = margins.min(axis=1)
-    when = first_time(margins < 0.0, situation.times)
-    reasons = Reasons(situation.count, lambda k: _reason(float(when[k]), float(margin[k]), allowed))
+    when = first_time(margins < 0.0, motions.times)
+    reasons = Reasons(motions.count, lambda k: _reason(float(when[k]), float(margin[k]), allowed))
     value = (margin >= 0.0).astype(np.float64)
-    return RuleResult(name, "m", value, margin, np.ones(situation.count, bool), when, reasons, margins)
+    return RuleResult(name, "m", value, margin, np.ones(motions.count, bool), when, reasons, margins)
 
 
-def drivable_area_tolerant(situation: MotionBatch) -> RuleResult:
+def drivable_area_tolerant(motions: MotionBatch) -> RuleResult:
     """The drivable area as nuPlan has it: a corner may be up to 0.3 m outside."""
-    return drivable_area(situation, allowed=0.3, name="drivable_area_nuplan")
+    return drivable_area(motions, allowed=0.3, name="drivable_area_nuplan")
 
 
-def inside(situation: MotionBatch) -> Float64[Array, " k"]:
+def drivable_area_value(motions: MotionBatch) -> Float64[Array, " k"]:
     """The value of ``drivable_area``, NaN where there is none."""
-    if not situation.area.known:
-        return np.full(situation.count, np.nan)
-    return (situation.shared(corner_margins).min(axis=1) >= 0.0).astype(np.float64)
+    if not motions.area.known:
+        return np.full(motions.count, np.nan)
+    return (motions.cached(corner_margins).min(axis=1) >= 0.0).astype(np.float64)
 
 
-def corner_margins(situation: MotionBatch) -> Float64[Array, "k t"]:
+def corner_margins(motions: MotionBatch) -> Float64[Array, "k t"]:
     """Distance (m) of the outermost corner of the ego's box to the border, positive inside, at most ``FURTHEST``."""
-    return situation.area.box_margin(situation.shared(ego_boxes), situation.size, FURTHEST)
+    return motions.area.box_margin(motions.cached(ego_boxes), motions.size, FURTHEST)
 
 
 def _reason(at: float, margin: float, allowed: float) -> str:

@@ -47,9 +47,9 @@ def extended_comfort(
     }
 
 
-def extended_comfort_rule(episode: "Episode", situation: MotionBatch) -> RuleResult:
+def extended_comfort_rule(episode: "Episode", motions: MotionBatch) -> RuleResult:
     """Part of the pairs of driven plans, half a second apart, that agree (NAVSIM's EC of each pair is 0 or 1)."""
-    name, plans, times = "extended_comfort", episode.executed, situation.times
+    name, plans, times = "extended_comfort", episode.executed, motions.times
     poses, dt = episode.ego_pose[: episode.steps], episode.dt
     if len(plans) <= FRAME or abs(dt - 0.1) > 1e-6:
         return not_applicable(name, "of the bound", 1, "fewer than two plans half a second apart")

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo.validator.motions import MotionBatch
-from alpamayo.validator.rules.collision import blameless
-from alpamayo.validator.rules.drivable_area import inside
+from alpamayo.validator.rules.collision import collision_value
+from alpamayo.validator.rules.drivable_area import drivable_area_value
 from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
 from alpamayo_sim.geometry import arc_length, project
 from alpamayo_sim.map.lane_lookup import LaneLookup, lane_lookup, route_lookup
@@ -18,47 +18,47 @@ UNKNOWN_LIMIT = 13.9  # m/s
 STANDSTILL_GAP = 2.0  # m
 
 
-def progress(situation: MotionBatch) -> RuleResult:
+def progress(motions: MotionBatch) -> RuleResult:
     """Metres gained along the route, as a part of what was possible (NAVSIM's EP).
 
-    Possible is the most of: ``situation.reference`` or else ``free_progress``, and the best of the alternatives
+    Possible is the most of: ``motions.reference`` or else ``free_progress``, and the best of the alternatives
     that neither collides nor leaves the road. Where that is not more than 5 m the value is 1. The margin (m) is
     what was gained beyond a fifth of it.
     """
-    if situation.scene.route is None:
-        return not_applicable("progress", "m", situation.count, "the scene has no route")
-    gained = situation.shared(gained_along_route)
-    possible = situation.reference if situation.reference is not None else free_progress(situation)
-    if situation.compare:
-        possible = max(possible, float((gained * _multiplier(situation)).max()))
-    value = np.clip(gained / possible, 0.0, 1.0) if possible > SHORT else np.ones(situation.count)
-    reasons = Reasons(situation.count, lambda k: f"{gained[k]:.1f} m along the route of {possible:.1f} m possible")
-    nan = np.full(situation.count, np.nan)
-    valid = np.ones(situation.count, bool)
+    if motions.scene.route is None:
+        return not_applicable("progress", "m", motions.count, "the scene has no route")
+    gained = motions.cached(gained_along_route)
+    possible = motions.reference if motions.reference is not None else free_progress(motions)
+    if motions.compare:
+        possible = max(possible, float((gained * _multiplier(motions)).max()))
+    value = np.clip(gained / possible, 0.0, 1.0) if possible > SHORT else np.ones(motions.count)
+    reasons = Reasons(motions.count, lambda k: f"{gained[k]:.1f} m along the route of {possible:.1f} m possible")
+    nan = np.full(motions.count, np.nan)
+    valid = np.ones(motions.count, bool)
     return RuleResult("progress", "m", value, gained - MAKING * possible, valid, nan, reasons)
 
 
-def gained_along_route(situation: MotionBatch) -> Float64[Array, " k"]:
+def gained_along_route(motions: MotionBatch) -> Float64[Array, " k"]:
     """Arc length (m) of the route between the first and last pose of each motion, never negative."""
-    first, last = situation.shared(route_ends)
+    first, last = motions.cached(route_ends)
     return np.clip(last - first, 0.0, None)
 
 
-def route_ends(situation: MotionBatch) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
+def route_ends(motions: MotionBatch) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
     """Arc lengths (m) of the route at the first and at the last pose of each motion."""
-    route = situation.scene.route
+    route = motions.scene.route
     assert route is not None
-    s = route_lookup(route).match(np.concatenate([situation.pose[:, 0, :2], situation.pose[:, -1, :2]])).s
-    return s[: situation.count], s[situation.count :]
+    s = route_lookup(route).match(np.concatenate([motions.pose[:, 0, :2], motions.pose[:, -1, :2]])).s
+    return s[: motions.count], s[motions.count :]
 
 
-def making_progress(situation: MotionBatch) -> RuleResult:
+def making_progress(motions: MotionBatch) -> RuleResult:
     """At least a fifth of the possible progress: 1, else 0 (nuPlan's). The margin is what was gained beyond it (m)."""
-    whole = situation.shared(progress)
+    whole = motions.cached(progress)
     if not whole.valid.any():
-        return not_applicable("making_progress", "m", situation.count, whole.reasons[0])
+        return not_applicable("making_progress", "m", motions.count, whole.reasons[0])
     value = (whole.value >= MAKING).astype(np.float64)
-    when = np.where(value < 1.0, situation.times[-1], np.nan)
+    when = np.where(value < 1.0, motions.times[-1], np.nan)
     return RuleResult("making_progress", "m", value, whole.margin, whole.valid, when, whole.reasons)
 
 
@@ -77,41 +77,41 @@ def near_path(path: Array, xy: Float64[Array, "n 2"]) -> tuple[int, Float64[Arra
     return first, path[first:last].astype(np.float64)
 
 
-def free_progress(situation: MotionBatch) -> float:
+def free_progress(motions: MotionBatch) -> float:
     """How far (m) a good driver would get: at 2 m/s² to the speed limit, no further than behind who is in the way.
 
     In the way are those whose box is on the ego's corridor of the route at the last time. Where no limit is known
     it is 13.9 m/s (50 km/h), or the speed that the ego has if that is more.
     """
-    route = situation.scene.route
+    route = motions.scene.route
     assert route is not None
-    duration = float(situation.times[-1])
-    speed = float(situation.speed[:, 0].max())
-    target = max(_limit(situation), 0.1)
+    duration = float(motions.times[-1])
+    speed = float(motions.speed[:, 0].max())
+    target = max(_limit(motions), 0.1)
     ramp = min(abs(target - speed) / ACCELERATION, duration)
     sign = np.sign(target - speed)
     free = speed * duration + sign * ACCELERATION * ramp * (duration - 0.5 * ramp)
     field = route_lookup(route)
-    start = float(situation.shared(route_ends)[0][0])
+    start = float(motions.cached(route_ends)[0][0])
     remaining = field.length - start
-    return max(0.0, min(free, remaining, _behind_others(situation, field, start)))
+    return max(0.0, min(free, remaining, _behind_others(motions, field, start)))
 
 
-def _limit(situation: MotionBatch) -> float:
-    lanes = situation.scene.road_map.lanes
+def _limit(motions: MotionBatch) -> float:
+    lanes = motions.scene.road_map.lanes
     if lanes:
-        match = lane_lookup(situation.index).match(situation.pose[:1, 0, :2], situation.pose[:1, 0, 2])
+        match = lane_lookup(motions.index).match(motions.pose[:1, 0, :2], motions.pose[:1, 0, 2])
         limit = lanes[int(match.index[0])].speed_limit if match.index[0] >= 0 else None
         if limit is not None:
             return limit
-    return max(UNKNOWN_LIMIT, float(situation.speed[:, 0].max()))
+    return max(UNKNOWN_LIMIT, float(motions.speed[:, 0].max()))
 
 
-def _behind_others(situation: MotionBatch, field: LaneLookup, start: float) -> float:
+def _behind_others(motions: MotionBatch, field: LaneLookup, start: float) -> float:
     """Progress (m) at which the ego is right behind the nearest other who is on its route at the end."""
-    traffic, last, path = situation.traffic, len(situation.times) - 1, field.points
+    traffic, last, path = motions.traffic, len(motions.times) - 1, field.points
     there, end = traffic.valid[:, last] & traffic.valid[:, 0], traffic.pose[:, last, :2]
-    reach = 0.5 * (situation.size[1] + traffic.size[:, 1])
+    reach = 0.5 * (motions.size[1] + traffic.size[:, 1])
     beside = np.maximum(path.min(axis=0) - end, end - path.max(axis=0)).max(axis=1)
     near = np.flatnonzero(there & (beside <= reach))
     if not len(near):
@@ -119,11 +119,11 @@ def _behind_others(situation: MotionBatch, field: LaneLookup, start: float) -> f
     match = field.match(np.concatenate([end[near], traffic.pose[near, 0, :2]]))
     s, now = match.s[: len(near)], match.s[len(near) :]
     in_way = (match.distance[: len(near)] < reach[near]) & (now > start)
-    gap = s - start - 0.5 * (situation.size[0] + traffic.size[near, 0]) - STANDSTILL_GAP
+    gap = s - start - 0.5 * (motions.size[0] + traffic.size[near, 0]) - STANDSTILL_GAP
     return float(gap[in_way].min(initial=np.inf))
 
 
-def _multiplier(situation: MotionBatch) -> Float64[Array, " k"]:
+def _multiplier(motions: MotionBatch) -> Float64[Array, " k"]:
     """No at-fault collision times drivable area, where that is known."""
-    area = situation.shared(inside)
-    return situation.shared(blameless) * np.where(np.isnan(area), 1.0, area)
+    area = motions.cached(drivable_area_value)
+    return motions.cached(collision_value) * np.where(np.isnan(area), 1.0, area)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64
 
 from alpamayo.metrics import rss
 from alpamayo.validator.motions import MotionBatch
-from alpamayo.validator.packed import ego_boxes, others
+from alpamayo.validator.packed import agent_boxes, ego_boxes
 from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.rules.rss import STANDS, TOLERANCE, lasts
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
@@ -30,7 +30,7 @@ class Crossing:
     ahead: Bool[Array, "k t"]
 
 
-def rss_intersection(situation: MotionBatch) -> RuleResult:
+def rss_intersection(motions: MotionBatch) -> RuleResult:
     """RSS at crossings (definition 17): no unsafe crossing without braking at ``brake_min`` after the response time.
 
     Both go straight on; ways that cross at less than 30 degrees are left to ``rss``. Nobody is taken to have
@@ -38,25 +38,25 @@ def rss_intersection(situation: MotionBatch) -> RuleResult:
     crossing already has to leave it, not to brake. The margin (m) is the larger of both distances to the crossing
     less the way to a stop. Props never cross. Not applicable where nobody crosses the ego's way.
     """
-    name, shape = "rss_intersection", situation.speed.shape
+    name, shape = "rss_intersection", motions.speed.shape
     margins, worst, whom = np.full(shape, FURTHEST), np.full(shape, np.inf), np.full(shape, -1)
-    met = np.zeros(situation.count, bool)
-    along = situation.shared(motion)[0]
-    for a in np.flatnonzero(~is_static(situation.traffic.category)):
-        where = crossing(situation, int(a))
+    met = np.zeros(motions.count, bool)
+    along = motions.cached(motion)[0]
+    for a in np.flatnonzero(~is_static(motions.traffic.category)):
+        where = crossing(motions, int(a))
         if not where.ahead.any():
             continue
-        cross, margin, danger = _with_other(situation, int(a), where)
+        cross, margin, danger = _with_other(motions, int(a), where)
         met |= cross.any(axis=1)
         margins = np.where(cross, np.minimum(margins, margin), margins)
         worse = danger & (margin < worst)
         worst[worse], whom[worse] = margin[worse], a
     if not met.any():
-        return not_applicable(name, "m", situation.count, "nobody crosses the ego's way")
+        return not_applicable(name, "m", motions.count, "nobody crosses the ego's way")
     unsafe = whom >= 0
-    late = lasts(unsafe, round(rss.EGO.response_time / situation.dt))
-    broken = late & (along > TOLERANCE - rss.EGO.brake_min) & (np.abs(situation.speed) > STANDS)
-    when = first_time(broken, situation.times)
+    late = lasts(unsafe, round(rss.EGO.response_time / motions.dt))
+    broken = late & (along > TOLERANCE - rss.EGO.brake_min) & (np.abs(motions.speed) > STANDS)
+    when = first_time(broken, motions.times)
     margins = np.where(broken, np.minimum(margins, -1e-3), np.maximum(margins, 0.0))
     least, value = margins.min(axis=1), np.where(met, np.isnan(when).astype(np.float64), np.nan)
 
@@ -64,22 +64,22 @@ def rss_intersection(situation: MotionBatch) -> RuleResult:
         if not met[k]:
             return "nobody crosses the ego's way"
         if np.isfinite(when[k]):
-            who = situation.traffic.ids[whom[k, round(when[k] / situation.dt)]]
+            who = motions.traffic.ids[whom[k, round(when[k] / motions.dt)]]
             return f"does not brake for {who!r}, who crosses its way, at {when[k]:.1f} s"
         return (
             "unsafe crossings are answered" if unsafe[k].any() else f"crossings are safe, by {least[k]:.1f} m or more"
         )
 
     when, least = np.where(met, when, np.nan), np.where(met, least, np.nan)
-    return RuleResult(name, "m", value, least, met, when, Reasons(situation.count, say), margins)
+    return RuleResult(name, "m", value, least, met, when, Reasons(motions.count, say), margins)
 
 
 def _with_other(
-    situation: MotionBatch, a: int, x: Crossing
+    motions: MotionBatch, a: int, x: Crossing
 ) -> tuple[Bool[Array, "k t"], Float64[Array, "k t"], Bool[Array, "k t"]]:
     """Where one other has a crossing with the ego ahead, the margin (m), and where it is unsafe for the ego."""
-    v = np.abs(situation.speed)
-    v_other = np.hypot(*np.moveaxis(situation.traffic.velocity[a, : v.shape[1]], -1, 0))
+    v = np.abs(motions.speed)
+    v_other = np.hypot(*np.moveaxis(motions.traffic.velocity[a, : v.shape[1]], -1, 0))
     v_other = np.broadcast_to(v_other, v.shape)
     stops = [
         enter - rss.stopping_distance(u, response_time=p.response_time, accel_max=p.accel_max, brake=p.brake_min)
@@ -93,10 +93,10 @@ def _with_other(
     return x.ahead, margin, x.ahead & ~safe & (x.enter > 0.0)
 
 
-def crossing(situation: MotionBatch, a: int) -> Crossing:
+def crossing(motions: MotionBatch, a: int) -> Crossing:
     """Where the straight ways of the ego and one other cross, at each time."""
-    ego, there = situation.shared(ego_boxes), situation.shared(others)
-    box, half, own = there.boxes[a], there.halves[a], 0.5 * situation.size
+    ego, there = motions.cached(ego_boxes), motions.cached(agent_boxes)
+    box, half, own = there.boxes[a], there.halves[a], 0.5 * motions.size
     sine = ego[..., 2] * box[:, 3] - ego[..., 3] * box[:, 2]
     cosine = np.abs(ego[..., 2] * box[:, 2] + ego[..., 3] * box[:, 3])
     steep = np.abs(sine) > np.sin(LEAST_ANGLE)

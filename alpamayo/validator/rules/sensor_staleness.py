@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 OLDEST = 0.2  # s; two frames at 10 Hz
 
 
-def sensor_staleness(episode: "Episode", situation: MotionBatch) -> RuleResult:
+def sensor_staleness(episode: "Episode", motions: MotionBatch) -> RuleResult:
     """Part of the decisions for which no camera's newest frame was older than 0.2 s.
 
     The margin (s) is 0.2 s less the age of the oldest. Not applicable for a driver without cameras, and for a record
@@ -22,11 +22,11 @@ def sensor_staleness(episode: "Episode", situation: MotionBatch) -> RuleResult:
     name, ages = "sensor_staleness", episode.observation_age
     if ages is None or not len(ages):
         return not_applicable(name, "s", 1, "the record says nothing of the age of what the driver saw")
-    margins = np.full(len(situation.times), np.nan)
+    margins = np.full(len(motions.times), np.nan)
     margins[: len(ages)] = OLDEST - ages.astype(np.float64)
     stale = margins < -1e-6
     value = np.array([1.0 - stale.sum() / len(ages)])
-    when = first_time(stale[None], situation.times)
+    when = first_time(stale[None], motions.times)
     text = f"the oldest frame was {float(ages.max()):.1f} s old"
     if stale.any():
         text += f"; {int(stale.sum())} of {len(ages)} decisions were made from frames older than {OLDEST} s"

@@ -28,24 +28,24 @@ class Approach:
     crosses: Bool[Array, "k t"]
 
 
-def red_light(situation: MotionBatch) -> RuleResult:
+def red_light(motions: MotionBatch) -> RuleResult:
     """The front does not cross the stop line of a lane whose signal is red: 1, else 0 (NAVSIM's TLC).
 
     Where a signal's lanes have no stop line, the start of the lane is the line. The margin (m) is the least distance
     before a red line; after crossing it is how far behind it the front is, negative.
     """
-    name, count = "red_light", situation.count
-    if not situation.scene.signals or situation.signals is None:
+    name, count = "red_light", motions.count
+    if not motions.scene.signals or motions.signals is None:
         return not_applicable(name, "m", count, "there are no signals")
-    lines = situation.shared(_red_lines)
+    lines = motions.cached(_red_lines)
     if not lines:
         return not_applicable(name, "m", count, "no signal has a stop line or a lane on the map")
-    margins = np.full(situation.pose.shape[:2], FURTHEST)
+    margins = np.full(motions.pose.shape[:2], FURTHEST)
     for line, red in lines:
-        rows = _near(situation, line, FURTHEST)
-        margins[rows] = np.minimum(margins[rows], _red_margins(approach(situation, line, rows), red))
+        rows = _near(motions, line, FURTHEST)
+        margins[rows] = np.minimum(margins[rows], _red_margins(approach(motions, line, rows), red))
     margin = margins.min(axis=1)
-    when = first_time(margins < 0.0, situation.times)
+    when = first_time(margins < 0.0, motions.times)
 
     def say(k: int) -> str:
         if margin[k] < 0.0:
@@ -57,25 +57,25 @@ def red_light(situation: MotionBatch) -> RuleResult:
     return RuleResult(name, "m", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
-def stop_line(situation: MotionBatch) -> RuleResult:
+def stop_line(motions: MotionBatch) -> RuleResult:
     """The ego stands (under 0.5 m/s) within 4 m before a stop line without signals, before it crosses it: 1, else 0.
 
     The margin (m/s) is 0.5 m/s less the least speed within those 4 m, of the worst line crossed.
     """
-    name, count = "stop_line", situation.count
-    lines = situation.shared(_stop_lines)
+    name, count = "stop_line", motions.count
+    lines = motions.cached(_stop_lines)
     if not lines:
         return not_applicable(name, "m/s", count, "there are no stop lines without signals")
-    margins = np.full(situation.pose.shape[:2], STANDS)
+    margins = np.full(motions.pose.shape[:2], STANDS)
     for line in lines:
-        rows = _near(situation, line, BEFORE)
-        near = approach(situation, line, rows)
+        rows = _near(motions, line, BEFORE)
+        near = approach(motions, line, rows)
         stops = near.beside & (near.before >= 0.0) & (near.before < BEFORE)
-        least = np.minimum.accumulate(np.where(stops, np.abs(situation.speed[rows]), np.inf), axis=1)
+        least = np.minimum.accumulate(np.where(stops, np.abs(motions.speed[rows]), np.inf), axis=1)
         broken = STANDS - np.minimum(least, FURTHEST)
         margins[rows] = np.where(near.crosses, np.minimum(margins[rows], broken), margins[rows])
     margin = margins.min(axis=1)
-    when = first_time(margins < 0.0, situation.times)
+    when = first_time(margins < 0.0, motions.times)
 
     def say(k: int) -> str:
         if margin[k] < 0.0:
@@ -86,43 +86,43 @@ def stop_line(situation: MotionBatch) -> RuleResult:
     return RuleResult(name, "m/s", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
 
 
-def red_crossings(situation: MotionBatch) -> Bool[Array, "k t"]:
+def red_crossings(motions: MotionBatch) -> Bool[Array, "k t"]:
     """Times at which a front bumper crosses a line that is red."""
-    out = np.zeros(situation.pose.shape[:2], bool)
-    for line, red in situation.shared(_red_lines):
-        rows = _near(situation, line, FURTHEST)
-        out[rows] |= approach(situation, line, rows).crosses & red
+    out = np.zeros(motions.pose.shape[:2], bool)
+    for line, red in motions.cached(_red_lines):
+        rows = _near(motions, line, FURTHEST)
+        out[rows] |= approach(motions, line, rows).crosses & red
     return out
 
 
-def _red_lines(situation: MotionBatch) -> list[tuple[Line, Bool[Array, " t"]]]:
+def _red_lines(motions: MotionBatch) -> list[tuple[Line, Bool[Array, " t"]]]:
     """The lines of all signals, and when each is red."""
-    if situation.signals is None:
+    if motions.signals is None:
         return []
     return [
-        (line, situation.signals[:, i] == SignalState.RED)
-        for i, signal in enumerate(situation.scene.signals)
-        for line in _lines(situation, signal.lane_ids)
+        (line, motions.signals[:, i] == SignalState.RED)
+        for i, signal in enumerate(motions.scene.signals)
+        for line in _lines(motions, signal.lane_ids)
     ]
 
 
-def _stop_lines(situation: MotionBatch) -> list[Line]:
+def _stop_lines(motions: MotionBatch) -> list[Line]:
     """The stop lines of lanes without signals."""
-    signalled = {lane for signal in situation.scene.signals for lane in signal.lane_ids}
+    signalled = {lane for signal in motions.scene.signals for lane in signal.lane_ids}
     return [
-        _oriented(situation, line)
-        for line in situation.scene.road_map.stop_lines
+        _oriented(motions, line)
+        for line in motions.scene.road_map.stop_lines
         if line.lane_ids and not signalled.intersection(line.lane_ids) and _has_extent(line)
     ]
 
 
-def approach(situation: MotionBatch, line: Line, rows: Int64[Array, " k"]) -> Approach:
+def approach(motions: MotionBatch, line: Line, rows: Int64[Array, " k"]) -> Approach:
     """The front bumpers of some of the motions and one stop line."""
     (start, end), way = line
-    ego = situation.shared(ego_boxes)[rows]
+    ego = motions.cached(ego_boxes)[rows]
     along = end - start
     length = max(float(np.linalg.norm(along)), 1e-6)
-    x, y = _noses(ego, situation.size) - start[:, None, None]
+    x, y = _noses(ego, motions.size) - start[:, None, None]
     before = -(x * way[0] + y * way[1])
     place = (x * along[0] + y * along[1]) / length
     aligned = ego[..., 2] * way[0] + ego[..., 3] * way[1] > 0.5
@@ -140,18 +140,18 @@ def _noses(ego: Float64[Array, "n t 4"], size: Float64[Array, "2"]) -> Float64[A
     return nose
 
 
-def _spans(situation: MotionBatch) -> tuple[Float64[Array, "k 2"], Float64[Array, "k 2"]]:
+def _spans(motions: MotionBatch) -> tuple[Float64[Array, "k 2"], Float64[Array, "k 2"]]:
     """Low and high corners of the upright rectangles around each motion's front bumpers."""
-    low, high = np.empty((2, situation.count, 2))
-    for rows in blocks(situation.count):
-        nose = _noses(situation.shared(ego_boxes)[rows], situation.size)
+    low, high = np.empty((2, motions.count, 2))
+    for rows in blocks(motions.count):
+        nose = _noses(motions.cached(ego_boxes)[rows], motions.size)
         low[rows], high[rows] = nose.min(axis=2).T, nose.max(axis=2).T
     return low, high
 
 
-def _near(situation: MotionBatch, line: Line, reach: float) -> Int64[Array, " n"]:
+def _near(motions: MotionBatch, line: Line, reach: float) -> Int64[Array, " n"]:
     """Motions whose front may come within ``reach`` (m) of a line at all."""
-    low, high = situation.shared(_spans)
+    low, high = motions.cached(_spans)
     ends = line[0]
     apart = np.maximum(low - ends.max(axis=0), ends.min(axis=0) - high).max(axis=1)
     return np.flatnonzero(apart <= reach + REACH)
@@ -164,12 +164,12 @@ def _red_margins(near: Approach, red: Bool[Array, " t"]) -> Float64[Array, "k t"
     return np.where(broken, np.minimum(near.before, -1e-3), ahead)
 
 
-def _lines(situation: MotionBatch, lane_ids: tuple[str, ...]) -> list[Line]:
+def _lines(motions: MotionBatch, lane_ids: tuple[str, ...]) -> list[Line]:
     """Segments and ways across them of the stop lines of lanes, or of the starts of these lanes."""
-    road_map, wanted = situation.scene.road_map, set(lane_ids)
+    road_map, wanted = motions.scene.road_map, set(lane_ids)
     lines = [line for line in road_map.stop_lines if wanted.intersection(line.lane_ids) and _has_extent(line)]
     if lines:
-        return [_oriented(situation, line) for line in lines]
+        return [_oriented(motions, line) for line in lines]
     out = []
     for name in lane_ids:
         if name in road_map.lane_by_id:
@@ -182,9 +182,9 @@ def _lines(situation: MotionBatch, lane_ids: tuple[str, ...]) -> list[Line]:
     return out
 
 
-def _oriented(situation: MotionBatch, line: StopLine) -> Line:
+def _oriented(motions: MotionBatch, line: StopLine) -> Line:
     """Ends of a stop line and the way its lanes go across it."""
-    by_id = situation.scene.road_map.lane_by_id
+    by_id = motions.scene.road_map.lane_by_id
     ends = line.line[[0, -1], :2].astype(np.float64)
     along = ends[1] - ends[0]
     way = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
