@@ -18,7 +18,7 @@ import numpy as np
 
 from alpamayo.guard.guard import Guard
 from alpamayo.metrics import rss, stl
-from alpamayo.validator import RULES, DrivableArea, score_plans
+from alpamayo.validator import RULES, score_plans
 from alpamayo_datasets import open_log
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
@@ -115,10 +115,12 @@ def some_plans(count: int, speed: float, rng: np.random.Generator) -> Array:
 def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
     """All rules on ``count`` plans over their 6.4 s, warm."""
     truth = a_truth(scene, STEP, OTHERS, rng)
-    plans, area = some_plans(count, max(truth.ego_speed, 8.0), rng), DrivableArea(MapIndex(scene.road_map))
+    plans, index = some_plans(count, max(truth.ego_speed, 8.0), rng), MapIndex(scene.road_map)
 
     def work() -> object:
-        verdict = score_plans(scene, plans, 0.0, truth=truth, area=area, horizon=PLAN_DT * PLAN_STEPS, rules=RULES)
+        verdict = score_plans(
+            scene, plans, 0.0, truth=truth, map_index=index, horizon=PLAN_DT * PLAN_STEPS, rules=RULES
+        )
         return dict(verdict.scores)
 
     seconds = cpu_seconds(work, 3)

@@ -56,8 +56,7 @@ def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
     there = type(traffic)(ids=traffic.ids, category=traffic.category, size=traffic.size, **cut)
     situation = MotionBatch(
         scene=whole.scene,
-        index=whole.index,
-        area=whole.area,
+        map_index=whole.map_index,
         times=whole.times[:count],
         pose=pose[:, :count],
         speed=speed[:, :count],

@@ -33,9 +33,7 @@ from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, from_frame, interpolate, oriented, polyline_headings, to_frame, wrap_angle
-from alpamayo_sim.map.drivable_area import DrivableArea
-from alpamayo_sim.map.index import index_of
-from alpamayo_sim.map.lane_lookup import lane_lookup, route_lookup
+from alpamayo_sim.map.index import index_of, route_index
 from alpamayo_sim.prediction.lane_following import LaneForecaster
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
 from alpamayo_sim.warp_runtime import wp
@@ -134,8 +132,8 @@ class Guard:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.area = DrivableArea(index_of(scene.road_map))
-        self.forecaster = LaneForecaster(self.area.index)
+        self.map_index = index_of(scene.road_map)
+        self.forecaster = LaneForecaster(self.map_index)
         self.grip = min(DECELERATIONS[-1], scene.environment.friction * GRAVITY)
         self.stops = StopPlanner(self.grip)
         self.acceleration = 0.0  # of the ego (m/s²), from its speeds at the last two checks
@@ -146,9 +144,10 @@ class Guard:
         self._route_margins: Float64[Array, " n"] | None = None
         if scene.route is not None:
             self._route = _spaced(scene.route.path)
-            if self.area.known:
-                self.area.prepare(self._route[1][::4, :2], CORRIDOR, WIDE)
-                self._route_margins = corner_margins(self.area, self._route[1], scene.ego.size[:2].astype(np.float64))
+            area = self.map_index.drivable_area
+            if area.is_defined:
+                area.prepare(self._route[1][::4, :2], CORRIDOR, WIDE)
+                self._route_margins = corner_margins(area, self._route[1], scene.ego.size[:2].astype(np.float64))
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -164,9 +163,9 @@ class Guard:
         places = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
         if self._route is not None:
             places = np.concatenate([places, self._route[1][:ROUTE_LOOK:20, :2]])
-            route_lookup(self.scene.route).prepare(places, WIDE)
+            route_index(self.scene.route).prepare_lanes(places, WIDE)
         if self.scene.road_map.lanes:
-            lane_lookup(self.area.index).prepare(places, AROUND)
+            self.map_index.prepare_lanes(places, AROUND)
             self.forecaster.prepare(places, AROUND)
 
     def check(self, decision: Decision, truth: GroundTruth) -> GuardResult:
@@ -207,10 +206,11 @@ class Guard:
 
     def floor(self, truth: GroundTruth) -> float:
         """How far outside of the road (m, negative) a corner may be: as far as the ego or its route is already."""
-        if not self.area.known:
+        area = self.map_index.drivable_area
+        if not area.is_defined:
             return -np.inf
         size = truth.ego_size[:2].astype(np.float64)
-        floor = min(0.0, float(corner_margins(self.area, truth.ego_pose[None].astype(np.float64), size)[0]))
+        floor = min(0.0, float(corner_margins(area, truth.ego_pose[None].astype(np.float64), size)[0]))
         if self._route is not None:
             assert self._route_margins is not None
             here = self._route_s(truth)
@@ -283,6 +283,7 @@ class _Watch:
         self.guard, self.decision, self.truth, self.traffic = guard, decision, truth, traffic
         self.others = pack_boxes(traffic, len(TIMES))
         self.size = truth.ego_size[:2].astype(np.float64)
+        self.area = guard.map_index.drivable_area
         self.floor = guard.floor(truth)
         plans = decision.plans.astype(np.float64)
         self.pose, self.speed = plans_in_world(plans, truth.ego_pose.astype(np.float64), truth.ego_speed)
@@ -291,7 +292,7 @@ class _Watch:
 
     def of(self, pose: Array, speed: Array) -> Danger:
         """What would become of motions."""
-        return danger(Motions(pose, speed, self.size), self.traffic, self.others, self.guard.area, self.floor)
+        return danger(Motions(pose, speed, self.size), self.traffic, self.others, self.area, self.floor)
 
     def _outlook(self) -> tuple[Danger, Bool[Array, " k"], str]:
         """What would become of the candidates, which leave room, and who may cross the way of the driver's choice.
@@ -308,7 +309,7 @@ class _Watch:
             standoff=np.repeat([0.0, STANDOFF, 0.0], [count, count, 1]),
             haste=np.repeat([0.0, HASTE], [2 * count, 1]),
         )
-        found = danger(motions, self.traffic, self.others, self.guard.area, self.floor)
+        found = danger(motions, self.traffic, self.others, self.area, self.floor)
         crosses = found.contact[-1] <= HASTE_TIME and found.contact[-1] < found.contact[self.decision.chosen]
         who = self.traffic.ids[found.whom[-1]] if crosses else ""
         return found.take(slice(count)), found.take(slice(count, 2 * count)).clean, who
@@ -321,7 +322,7 @@ class _Watch:
     def _situation(self, plans: Float32[Array, "k 64 4"]) -> MotionBatch:
         now = self.truth.step * self.guard.scene.dt
         return plans_motions(
-            self.guard.scene, plans, now, truth=self.truth, forecast=self.traffic, area=self.guard.area
+            self.guard.scene, plans, now, truth=self.truth, forecast=self.traffic, map_index=self.guard.map_index
         )
 
     def choose(self) -> _Choice:
@@ -369,7 +370,7 @@ class _Watch:
         xy = from_frame(to_frame(held.pose[:, :2], held.pose[0]), here)
         pose = np.column_stack([xy, held.pose[:, 2] + math.remainder(here[2] - held.pose[0, 2], math.tau)])
         motion = Motions(pose[None], held.speed[None], self.size, doubt=BESIDE if held.around else (0.0, 0.0))
-        return held if danger(motion, self.traffic, self.others, self.guard.area, self.floor).clean[0] else None
+        return held if danger(motion, self.traffic, self.others, self.area, self.floor).clean[0] else None
 
     def _later(self, k: int) -> bool:
         """Whether it is time enough to decide later."""

@@ -158,9 +158,9 @@ def corner_margins(area: DrivableArea, pose: Array, size: Array) -> Float64[Arra
 
 
 def _off_road(motions: Motions, area: DrivableArea, floor: float) -> Float64[Array, " n"]:
-    if not area.known:
+    if not area.is_defined:
         return np.full(len(motions.pose), np.inf)
-    first = area.first_outside(motions.boxes, motions.size, floor)
+    first = area.first_step_outside(motions.boxes, motions.size, -floor)
     return np.where(first >= 0, TIMES[first], np.inf)
 
 

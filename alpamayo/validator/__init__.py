@@ -8,14 +8,12 @@ from alpamayo.validator.judge import CORE_RULES, RULES, judge, score_episode, sc
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.scores import Rated
 from alpamayo.validator.verdict import RuleResult, Score, Verdict, verdict_from_json
-from alpamayo_sim.map.drivable_area import DrivableArea
 from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
 
 __all__ = [
     "CORE_RULES",
     "RULES",
     "AgentTrajectories",
-    "DrivableArea",
     "MotionBatch",
     "Rated",
     "RuleResult",

@@ -20,7 +20,7 @@ from alpamayo_sim.datatypes.decision import PLAN_DT
 from alpamayo_sim.datatypes.scene import Category, is_static
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
-from alpamayo_sim.map.lane_lookup import route_lookup
+from alpamayo_sim.map.index import route_index
 from alpamayo_sim.prediction.trajectories import recorded
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def bench2drive(record: Record) -> Score:
     scenario, route = episode.scenario, episode.scenario.scene.route
     if route is None:
         return _none(name, "the scene has no route")
-    along = route_lookup(route).match(motions.pose[0, :, :2]).s
+    along = route_index(route).match_lanes(motions.pose[0, :, :2]).s
     to_go = scenario.goal.distance - along[0]
     if not to_go > 0.0:
         return _none(name, "the goal is not ahead of where the ego starts")

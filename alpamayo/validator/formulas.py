@@ -30,7 +30,7 @@ from alpamayo.validator.rules.kinematics import motion
 from alpamayo.validator.rules.lanes import lane_matches
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.map.lane_lookup import route_lookup
+from alpamayo_sim.map.index import route_index
 
 Array = np.ndarray
 Series = Float64[Array, "k t"] | None
@@ -74,7 +74,7 @@ def _clearance(motions: MotionBatch) -> Series:
 
 
 def _road_margin(motions: MotionBatch) -> Series:
-    return motions.cached(corner_margins) if motions.area.known else None
+    return motions.cached(corner_margins) if motions.map_index.drivable_area.is_defined else None
 
 
 def _lane_offset(motions: MotionBatch) -> Series:
@@ -87,7 +87,7 @@ def _route(motions: MotionBatch, name: str) -> Series:
     if motions.scene.route is None:
         return None
     poses = motions.pose.reshape(-1, 3)
-    match = route_lookup(motions.scene.route).match(poses[:, :2], poses[:, 2])
+    match = route_index(motions.scene.route).match_lanes(poses[:, :2], poses[:, 2])
     return np.asarray(getattr(match, name)).reshape(motions.speed.shape)
 
 

@@ -32,8 +32,7 @@ from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
-from alpamayo_sim.map.drivable_area import DrivableArea
-from alpamayo_sim.map.index import index_of
+from alpamayo_sim.map.index import MapIndex, index_of
 from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def score_plans(
     history: Float[Array, "h 4"] | None = None,
     horizon: float = HORIZON,
     reference: float | None = None,
-    area: DrivableArea | None = None,
+    map_index: MapIndex | None = None,
     rules: Mapping[str, tuple[Rule, str]] = RULES,
 ) -> Verdict:
     """Judge K plans before they are driven.
@@ -102,7 +101,7 @@ def score_plans(
             without ``truth`` the recorded one; with it, a past as steady as can be.
         horizon: how much of the plans is judged (s); NAVSIM's 4 s unless told, 6.4 s is all.
         reference: progress (m) that a good driver would make in that time; see ``rules.progress``.
-        area: the scene's drivable field, where the caller keeps one.
+        map_index: the index of the scene's map. Default: the one that all callers share.
         rules: which rules to apply, by name, with their units.
 
     Raises:
@@ -118,7 +117,7 @@ def score_plans(
         history=history,
         horizon=horizon,
         reference=reference,
-        area=area,
+        map_index=map_index,
     )
     return judge(motions, rules)
 
@@ -133,7 +132,7 @@ def plans_motions(
     history: Float[Array, "h 4"] | None = None,
     horizon: float = HORIZON,
     reference: float | None = None,
-    area: DrivableArea | None = None,
+    map_index: MapIndex | None = None,
 ) -> MotionBatch:
     """Plans as the rules see them; the arguments and what they raise are those of ``score_plans``."""
     plans = checked_plans(plans)
@@ -146,11 +145,9 @@ def plans_motions(
     if forecast is None:
         forecast = recorded(scene, step, PLAN_STEPS + 1) if truth is None else constant_velocity(truth)
     world, speeds = plans_in_world(plans, pose, speed)
-    area = area or DrivableArea(index_of(scene.road_map))
     return MotionBatch(
         scene=scene,
-        index=area.index,
-        area=area,
+        map_index=map_index or index_of(scene.road_map),
         times=PLAN_DT * np.arange(steps),
         pose=world[:, :steps],
         speed=speeds[:, :steps],
@@ -166,7 +163,7 @@ def plans_motions(
 def score_episode(
     episode: "Episode",
     *,
-    area: DrivableArea | None = None,
+    map_index: MapIndex | None = None,
     rules: Mapping[str, tuple[Rule, str]] = RULES,
     rated: Sequence[scores.Rated] = (),
 ) -> Verdict:
@@ -179,7 +176,7 @@ def score_episode(
     Raises:
         InputError: the episode has no steps, or none of that number was rated.
     """
-    motions = episode_motions(episode, area)
+    motions = episode_motions(episode, map_index)
     of_episode = {name: (partial(rule, episode), unit) for name, (rule, unit) in EPISODE_RULES.items()}
     verdict = judge(motions, {**rules, **of_episode})
 
@@ -200,17 +197,15 @@ def judge(motions: MotionBatch, rules: Mapping[str, tuple[Rule, str]] = RULES) -
     return Verdict(times=motions.times, rules=results, scores=scores.scores_of(results))
 
 
-def episode_motions(episode: "Episode", area: DrivableArea | None = None) -> MotionBatch:
+def episode_motions(episode: "Episode", map_index: MapIndex | None = None) -> MotionBatch:
     """An episode as the rules see it: one motion, with what the others really did."""
     if len(episode.ego_pose) < 2:
         raise InputError("the episode has no steps, so there is nothing to judge")
     scene = episode.scenario.scene
-    area = area or DrivableArea(index_of(scene.road_map))
     pose, speed = episode.ego_pose.astype(np.float64)[None], episode.ego_speed.astype(np.float64)[None]
     return MotionBatch(
         scene=scene,
-        index=area.index,
-        area=area,
+        map_index=map_index or index_of(scene.road_map),
         times=episode.dt * np.arange(len(episode.ego_pose)),
         pose=pose,
         speed=speed,

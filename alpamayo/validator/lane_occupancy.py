@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float64
 
 from alpamayo.validator.motions import MotionBatch
 from alpamayo_sim.geometry import oriented
-from alpamayo_sim.map.lane_lookup import lane_lookup, lane_overhang
 
 Array = np.ndarray
 LANE_TOLERANCE = 0.05  # m
@@ -27,11 +26,11 @@ def lane_occupancy(motions: MotionBatch, pose: Float64[Array, "n 3"]) -> LaneOcc
     count = len(pose)
     lanes = motions.scene.road_map.lanes
     several = crossing = off_road = np.zeros(count, bool)
-    if count and motions.area.known:
-        off_road = motions.area.box_margin(oriented(pose[:, None]), motions.size, 0.0)[:, 0] < 0.0
+    map_index = motions.map_index
+    if count and map_index.drivable_area.is_defined:
+        off_road = map_index.drivable_area.box_margin(oriented(pose[:, None]), motions.size, 0.0)[:, 0] < 0.0
     if count and lanes:
-        field = lane_lookup(motions.index)
-        match = field.match(pose[:, :2], pose[:, 2])
-        several = lane_overhang(motions.index, match, pose, motions.size) > LANE_TOLERANCE
-        crossing = field.in_intersection[match.index] & (match.index >= 0)
+        match = map_index.match_lanes(pose[:, :2], pose[:, 2])
+        several = map_index.lane_overhang(match, pose, motions.size) > LANE_TOLERANCE
+        crossing = map_index.lane_in_intersection[match.index] & (match.index >= 0)
     return LaneOccupancy(several, off_road, crossing)

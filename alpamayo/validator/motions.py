@@ -12,7 +12,6 @@ from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import wrap_angle
-from alpamayo_sim.map.drivable_area import DrivableArea
 from alpamayo_sim.map.index import MapIndex
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
 
@@ -62,8 +61,7 @@ class MotionBatch:
     """
 
     scene: Scene
-    index: MapIndex
-    area: DrivableArea
+    map_index: MapIndex
     times: Float64[Array, " t"]
     pose: Float64[Array, "k t 3"]
     speed: Float64[Array, "k t"]

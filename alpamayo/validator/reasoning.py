@@ -17,7 +17,7 @@ from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, 
 from alpamayo_sim.datatypes.rig import Camera, Rig
 from alpamayo_sim.datatypes.scene import Category, Route
 from alpamayo_sim.geometry import box_corners, from_frame, segment_gap, to_frame
-from alpamayo_sim.map.lane_lookup import route_lookup
+from alpamayo_sim.map.index import route_index
 
 if TYPE_CHECKING:
     from alpamayo.episode import Episode
@@ -88,7 +88,7 @@ def meta_actions(
     else:
         xy = np.concatenate([poses[:, None, :2], from_frame(plans[..., :2], poses[:, None])], axis=1)
         headings = (heading + poses[:, 2:]).ravel()
-        shift = route_lookup(route).match(xy.reshape(-1, 2), headings).offset.reshape(heading.shape)
+        shift = route_index(route).match_lanes(xy.reshape(-1, 2), headings).offset.reshape(heading.shape)
     change = shift - shift[:, :1]
     furthest = np.take_along_axis(change, np.argmax(np.abs(change), axis=1)[:, None], axis=1)[:, 0]
     acceleration = (plans[:, SOON - 1, 3] - speeds) / (0.1 * SOON)

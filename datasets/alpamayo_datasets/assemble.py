@@ -90,7 +90,7 @@ def assemble(
         raise InputError(f"{where}: the ego {ego_id!r} is not among the {len(tracks)} tracks, or never valid")
     origin = np.round(ego.position[np.argmax(ego.valid)])
     road_map = _road_map(raw_map, origin)
-    index_of(road_map).unite()
+    index_of(road_map).drivable_area.unite()
     seen = [track for track in tracks if track.valid.any()]
     standing = [track for track in seen if _stands(track)]
     made = tuple(_track(track, origin) for track in seen if track not in standing)

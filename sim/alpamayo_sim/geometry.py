@@ -176,9 +176,19 @@ def _corner_distance(x: Number, y: Number, c: Number, s: Number, half: Array, ha
 
 
 def oriented(pose: Float64[Array, "n t 3"]) -> Float64[Array, "n t 4"]:
-    """Poses as x, y, cosine and sine of the heading."""
+    """Return poses (x, y, heading) as x, y, cosine and sine of the heading."""
     out = np.empty((*pose.shape[:2], 4))
     out[..., :2] = pose[..., :2]
     np.cos(pose[..., 2], out=out[..., 2])
     np.sin(pose[..., 2], out=out[..., 3])
     return out
+
+
+def oriented_corners(boxes: Float64[Array, "n 4"], size: Float64[Array, "2"]) -> Float64[Array, "n 4 2"]:
+    """Return the corners (m) of boxes given as in ``oriented``, all of one ``size`` (length, width).
+
+    Order: front left, front right, rear right, rear left.
+    """
+    half = 0.5 * size
+    ahead, left = half[0] * boxes[:, None, 2:], half[1] * np.stack([-boxes[:, None, 3], boxes[:, None, 2]], axis=-1)
+    return boxes[:, None, :2] + np.concatenate([ahead + left, ahead - left, -ahead - left, -ahead + left], axis=1)

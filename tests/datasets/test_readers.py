@@ -16,7 +16,7 @@ from alpamayo_sim.engine.packing.map_blocks import pack_map
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
 from alpamayo_sim.io.scene_file import load_scene, save_scene
-from alpamayo_sim.map import index as map_index
+from alpamayo_sim.map import border
 
 Write = Callable[[Any, str], Path]
 
@@ -113,7 +113,7 @@ def test_the_ground_is_united_once_by_the_reader(
         scenarionet["map_features"][name] = {"type": "ROAD_LINE_SOLID_SINGLE_WHITE", "polyline": line}
     scene = open_log(write(scenarionet, "log.pkl"))
     assert len(scene.road_map.drivable_areas) == 2
-    monkeypatch.setattr(map_index, "_union", None)
+    monkeypatch.setattr(border, "_union", None)
     borders = pack_map(scene.road_map).blocks["borders"]
     assert np.linalg.norm(borders["step"], axis=1).sum() == pytest.approx(2 * (140.02 + 12), abs=1e-2)
 

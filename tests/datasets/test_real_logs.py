@@ -57,7 +57,7 @@ def test_the_ego_drives_on_drivable_ground_and_near_its_lane(scene: Scene) -> No
     index = MapIndex(scene.road_map)
     pose = np.concatenate([scene.ego.position[:, :2], scene.ego.heading[:, None]], axis=1)[scene.ego.valid]
     corners = box_corners(pose.astype(np.float64), scene.ego.size[:2].astype(np.float64))
-    assert index.drivable_margin(corners.reshape(-1, 2)).min() > 0.3
+    assert index.drivable_area.margin(corners.reshape(-1, 2)).min() > 0.3
     match = index.nearest_lane(pose[:, :2].astype(np.float64), pose[:, 2].astype(np.float64))
     assert np.abs(match.offset).max() < 2.0
 
@@ -71,7 +71,7 @@ def test_moving_vehicles_are_on_the_left_of_road_edges(scene: Scene) -> None:
         if t.category in cars and np.hypot(*t.velocity[t.valid].T).max() > 3
     ]
     places = np.concatenate(moving).astype(np.float64)
-    assert index.in_drivable(places).mean() > 0.9
+    assert index.drivable_area.contains(places).mean() > 0.9
 
 
 def test_the_ground_is_under_the_wheels(scene: Scene) -> None:

@@ -196,7 +196,7 @@ def test_off_road_agrees_with_the_map_index(seed: int, edges: bool) -> None:
     world = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
     corners = box_corners(world.ego_pose.astype(float), np.tile([4.8, 2.0], (20, 1)))
     index = MapIndex(road_map)
-    margin = index.drivable_margin(corners.reshape(-1, 2)).reshape(20, 4).min(axis=1)
+    margin = index.drivable_area.margin(corners.reshape(-1, 2)).reshape(20, 4).min(axis=1)
     near = np.abs(margin) < 4.0
     np.testing.assert_allclose(world.drivable_margin[near], margin[near], atol=1e-3)
     sure = np.abs(margin) > 1e-3

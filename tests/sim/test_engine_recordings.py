@@ -46,7 +46,7 @@ def test_the_margin_is_the_map_indexs_all_over_the_map(recorded: Scenario) -> No
     for _ in range(300):
         world.step(np.array([[rng.uniform(-2, 4), rng.uniform(-0.1, 0.1)]]))
         corners = box_corners(world.ego_pose.astype(float), sizes)[0]
-        margin = index.drivable_margin(corners).min()
+        margin = index.drivable_area.margin(corners).min()
         if abs(margin) < 4.0:
             assert world.drivable_margin[0] == pytest.approx(margin, abs=2e-3)
             compared += 1

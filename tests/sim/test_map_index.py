@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from alpamayo_sim.datatypes.scene import Lane, LineKind, RoadLine, RoadMap
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.map.index import MapIndex, MapLineKind
+from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.map.polylines import MapLineKind
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -101,8 +102,8 @@ def test_margin_of_one_area_is_shapelys(seed: int) -> None:
     expected = [
         shapely.Point(p).distance(polygon.boundary) * (1 if polygon.covers(shapely.Point(p)) else -1) for p in xy
     ]
-    np.testing.assert_allclose(index.drivable_margin(xy), expected, atol=1e-6)
-    assert (index.in_drivable(xy) == (np.array(expected) >= 0)).all()
+    np.testing.assert_allclose(index.drivable_area.margin(xy), expected, atol=1e-6)
+    assert (index.drivable_area.contains(xy) == (np.array(expected) >= 0)).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -116,8 +117,8 @@ def test_edges_with_the_road_at_left_say_the_same_as_the_area(seed: int) -> None
     closed = np.concatenate([ring, ring[:1]])
     edges = (closed[:5], closed[4:])  # two edges that meet end to end
     xy = rng.uniform(-40, 40, (50, 2))
-    by_area = MapIndex(RoadMap(drivable_areas=(ring,))).drivable_margin(xy)
-    by_edges = MapIndex(RoadMap(road_edges=edges)).drivable_margin(xy)
+    by_area = MapIndex(RoadMap(drivable_areas=(ring,))).drivable_area.margin(xy)
+    by_edges = MapIndex(RoadMap(road_edges=edges)).drivable_area.margin(xy)
     np.testing.assert_allclose(by_edges, by_area, atol=1e-6)
 
 
@@ -131,9 +132,9 @@ def test_margin_of_a_union(seed: int) -> None:
     area = shapely.union_all([shapely.make_valid(shapely.Polygon(ring[:, :2])) for ring in rings])
     sign = np.where(shapely.contains_xy(area, xy), 1.0, -1.0)
     expected = sign * shapely.distance(area.boundary, shapely.points(xy))
-    margin = index.drivable_margin(xy)
+    margin = index.drivable_area.margin(xy)
     assert (np.sign(margin) == sign)[np.abs(expected) > 0.11].all()
-    wide = index.drivable_margin(xy) >= expected - 1e-6  # closing gaps only ever adds ground
+    wide = index.drivable_area.margin(xy) >= expected - 1e-6  # closing gaps only ever adds ground
     assert wide.all()
 
 
@@ -141,20 +142,20 @@ def test_a_gap_between_two_areas_is_closed() -> None:
     left = np.array([[0, 0, 0], [10, 0, 0], [10, 10, 0], [0, 10, 0]], np.float32)
     right = left + np.array([10.05, 0, 0], np.float32)
     index = MapIndex(RoadMap(drivable_areas=(left, right)))
-    assert index.drivable_margin(np.array([[10.02, 5.0]]))[0] == pytest.approx(5.0, abs=1e-3)
+    assert index.drivable_area.margin(np.array([[10.02, 5.0]]))[0] == pytest.approx(5.0, abs=1e-3)
 
 
 def test_lanes_stand_in_for_the_area() -> None:
     index = MapIndex(RoadMap(lanes=(straight("a", 0.0), straight("b", 3.5))))
-    margin = index.drivable_margin(np.array([[50.0, 0.0], [50.0, -1.70], [50.0, -2.0], [50.0, 1.75]]))
+    margin = index.drivable_area.margin(np.array([[50.0, 0.0], [50.0, -1.70], [50.0, -2.0], [50.0, 1.75]]))
     np.testing.assert_allclose(margin, [1.75, 0.05, -0.25, 3.5], atol=1e-5)
 
 
 def test_no_drivable_area() -> None:
     index = MapIndex(RoadMap())
-    assert not index.has_drivable
+    assert not index.drivable_area.is_defined
     with pytest.raises(InputError, match="no drivable area"):
-        index.in_drivable(np.zeros((1, 2)))
+        index.drivable_area.contains(np.zeros((1, 2)))
 
 
 @settings(max_examples=30, deadline=None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alpamayo.guard.pdm import pdm_score
-from alpamayo.validator import AgentTrajectories, DrivableArea, MotionBatch
+from alpamayo.validator import AgentTrajectories, MotionBatch
 from alpamayo.validator import contacts as touching
 from alpamayo.validator.judge import CORE_RULES, judge
 from alpamayo.validator.motions import ResultCache
@@ -15,8 +15,8 @@ from alpamayo.validator.rules import progress, time_to_collision
 from alpamayo.validator.rules import rss as responsibility
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.geometry import box_corners, oriented
-from alpamayo_sim.map.index import HEADING_COST, MapIndex
-from alpamayo_sim.map.lane_lookup import LaneLookup, lane_lookup, route_lookup
+from alpamayo_sim.map.index import MapIndex, route_index
+from alpamayo_sim.map.lane_tree import HEADING_COST_M
 
 from . import reference
 
@@ -32,6 +32,12 @@ def wander(rng, count, steps, spread, fast):
     velocity = speed[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
     xy = rng.uniform(-spread, spread, (count, 1, 2)) + np.cumsum(0.1 * velocity, axis=1)
     return np.concatenate([xy, heading[..., None]], axis=-1), velocity, speed
+
+
+def grid_margin(index, xy):
+    """The margin of points as boxes without a size, which the grid answers and not the tree."""
+    boxes = np.column_stack([xy, np.ones(len(xy)), np.zeros(len(xy))])
+    return index.drivable_area.box_margin(boxes, np.zeros(2), np.inf)
 
 
 def crowd(seed, motions=12, count=24, steps=65):
@@ -55,8 +61,7 @@ def crowd(seed, motions=12, count=24, steps=65):
     )
     return MotionBatch(
         scene=scene,
-        index=index,
-        area=DrivableArea(index),
+        map_index=index,
         times=0.1 * np.arange(steps),
         pose=pose,
         speed=speed,
@@ -201,7 +206,7 @@ def test_who_cuts_in_meets_one_who_brakes(seed):
     assert (found[2] < found[1]).any()
 
 
-def test_fields_are_the_index():
+def test_grids_agree_with_trees():
     rng = np.random.default_rng(0)
     for family in ("cut-in", "red-light-runner"):
         scene = make_scenario(family, 1).scene
@@ -210,11 +215,11 @@ def test_fields_are_the_index():
         xy = path[rng.integers(0, len(path), 4000)] + rng.normal(0, 12, (4000, 2))
         xy[:20] += 500.0  # off the grid
         heading = rng.uniform(-9, 9, len(xy))
-        assert np.abs(DrivableArea(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
+        assert np.abs(grid_margin(index, xy) - index.drivable_area.margin(xy)).max() < 1e-9
         for headings in (heading, None):
-            ours, theirs = lane_lookup(index).match(xy, headings), index.nearest_lane(xy, headings)
+            ours, theirs = index.match_lanes(xy, headings), index.nearest_lane(xy, headings)
             turns = 0.0 if headings is None else np.cos(heading - ours.heading) - np.cos(heading - theirs.heading)
-            assert np.abs(ours.distance - theirs.distance - HEADING_COST * turns).max() < 1e-9
+            assert np.abs(ours.distance - theirs.distance - HEADING_COST_M * turns).max() < 1e-9
             same = ours.index == theirs.index  # lanes that part from one point are equally near before it
             assert same.mean() > 0.95
             for name in ("s", "offset", "heading"):
@@ -227,38 +232,38 @@ def test_few_questions_and_then_many_have_the_same_answers():
     xy = scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (3000, 2))
     heading = rng.uniform(-np.pi, np.pi, len(xy))
     index = MapIndex(scene.road_map)
-    lanes, area, few = LaneLookup(index), DrivableArea(index), slice(0, 60)
-    asked = lanes.match(xy[few], heading[few]), area.margin(xy[few])
-    whole = lanes.match(xy, heading), area.margin(xy)
-    again = lanes.match(xy[few], heading[few]), area.margin(xy[few])
+    few = slice(0, 60)
+    asked = index.match_lanes(xy[few], heading[few]), grid_margin(index, xy[few])
+    whole = index.match_lanes(xy, heading), grid_margin(index, xy)
+    again = index.match_lanes(xy[few], heading[few]), grid_margin(index, xy[few])
     for answers in (asked, again):
         for name in answers[0].__dataclass_fields__:
             assert np.array_equal(getattr(answers[0], name), getattr(whole[0], name)[few])
         assert np.array_equal(answers[1], whole[1][few])
     expected = index.nearest_lane(xy, heading)
     assert np.abs(whole[0].distance - expected.distance).max() < 1e-9
-    assert np.abs(whole[1] - index.drivable_margin(xy)).max() < 1e-9
+    assert np.abs(whole[1] - index.drivable_area.margin(xy)).max() < 1e-9
 
 
 def test_few_and_many_questions_in_turn_take_no_more_room():
     scene, rng = make_scenario("red-light-runner", 0).scene, np.random.default_rng(0)
-    lanes = LaneLookup(MapIndex(scene.road_map))
+    index = MapIndex(scene.road_map)
     few, many = (scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (count, 2)) for count in (60, 3000))
     taken = []
     for _ in range(4):
-        lanes.match(few)
-        lanes.match(many)
-        taken.append(lanes._grid._used)
+        index.match_lanes(few)
+        index.match_lanes(many)
+        taken.append(index._lane_lookup._grid._used)
     assert taken[1:] == taken[1:2] * 3
 
 
-def test_route_field_is_the_projection():
+def test_route_index_is_the_projection():
     from alpamayo_sim.geometry import project
 
     scene, rng = make_scenario("cut-in", 3).scene, np.random.default_rng(0)
     xy = scene.route.path[rng.integers(0, len(scene.route.path), 500), :2] + rng.normal(0, 5, (500, 2))
     s, offset = project(scene.route.path, xy)
-    match = route_lookup(scene.route).match(xy)
+    match = route_index(scene.route).match_lanes(xy)
     assert np.abs(np.abs(match.offset) - np.abs(offset)).max() < 1e-6
     assert np.median(np.abs(match.s - s)) < 1e-6
 
@@ -290,12 +295,12 @@ def test_whoever_is_in_the_way_on_the_route(seed):
     path, traffic, last = motions.scene.route.path[:, :2].astype(np.float64), motions.traffic, 64
     on_route = path[rng.integers(0, len(path), 40)] + rng.normal(0, [[1.5], [30.0], [1e4], [1e9]] * 10, (40, 2))
     traffic.pose[:, last, :2], traffic.pose[:, 0, :2] = on_route, on_route - rng.uniform(0, 20, (40, 1))
-    field, start = route_lookup(motions.scene.route), rng.uniform(0, 60)
-    at_end, now = (field.match(traffic.pose[:, t, :2]) for t in (last, 0))
+    on_route, start = route_index(motions.scene.route), rng.uniform(0, 60)
+    at_end, now = (on_route.match_lanes(traffic.pose[:, t, :2]) for t in (last, 0))
     there = traffic.valid[:, last] & traffic.valid[:, 0] & (now.s > start)
     there &= at_end.distance < 0.5 * (motions.size[1] + traffic.size[:, 1])
     gap = at_end.s - start - 0.5 * (motions.size[0] + traffic.size[:, 0]) - progress.STANDSTILL_GAP
-    assert progress._behind_others(motions, field, start) == gap[there].min(initial=np.inf)
+    assert progress._behind_others(motions, on_route, start) == gap[there].min(initial=np.inf)
     assert there.any()
 
 
@@ -303,8 +308,8 @@ def test_places_out_of_this_world_are_far_and_no_more():
     scene = make_scenario("cut-in", 0).scene
     index = MapIndex(scene.road_map)
     xy = np.array([[1e12, 0.0], [0.0, -1e12], [3e9, 3e9], [-5e9, 1.0], [1e15, 1e15]])
-    assert np.allclose(DrivableArea(index).margin(xy), index.drivable_margin(xy))
-    assert np.allclose(lane_lookup(index).match(xy).distance, index.nearest_lane(xy).distance)
+    assert np.allclose(grid_margin(index, xy), index.drivable_area.margin(xy))
+    assert np.allclose(index.match_lanes(xy).distance, index.nearest_lane(xy).distance)
 
 
 @pytest.mark.parametrize("family", ["cut-in", "red-light-runner"])
@@ -315,9 +320,12 @@ def test_first_step_outside_of_the_road(family):
     pose[..., :2] += scene.ego.position[0, :2]
     pose[:5, 30:, :2] += 1e6  # off the grid
     boxes, size = oriented(pose), np.array([4.8, 2.0])
-    for floor in (0.0, -0.3, -2.0):
-        outside = index.drivable_margin(box_corners(pose, size).reshape(-1, 2)).reshape(200, 65, 4).min(axis=2) < floor
+    for tolerance in (0.0, 0.3, 2.0):
+        outside = (
+            index.drivable_area.margin(box_corners(pose, size).reshape(-1, 2)).reshape(200, 65, 4).min(axis=2)
+            < -tolerance
+        )
         expected = np.where(outside.any(axis=1), outside.argmax(axis=1), -1)
-        assert np.array_equal(DrivableArea(index).first_outside(boxes, size, floor), expected)
+        assert np.array_equal(index.drivable_area.first_step_outside(boxes, size, tolerance), expected)
         assert (expected > 0).any()
     assert (expected == -1).any()

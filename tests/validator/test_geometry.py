@@ -6,13 +6,12 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.validator import DrivableArea
 from alpamayo_datasets import open_log
 from alpamayo_sim.datatypes.scene import Lane, RoadMap
 from alpamayo_sim.geometry import box_corners, box_distance, box_separation, oriented, segment_gap
 from alpamayo_sim.map import segment_grid as grid
+from alpamayo_sim.map.drivable_area import DrivableArea
 from alpamayo_sim.map.index import MapIndex
-from alpamayo_sim.map.lane_lookup import LaneLookup
 
 
 def random_boxes(rng, n, spread):
@@ -64,7 +63,7 @@ def test_segments_meet_boxes_as_in_shapely():
     assert np.array_equal(segment_gap(start, end, pose, size) <= 0.0, meet)
 
 
-def test_margin_of_the_field_is_the_index(make):
+def test_margin_of_the_grid_is_that_of_the_tree(make):
     rng = np.random.default_rng(3)
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     rough = (30 + 6 * np.sin(5 * angle) + rng.uniform(-2, 2, 60))[:, None] * np.column_stack(
@@ -72,23 +71,29 @@ def test_margin_of_the_field_is_the_index(make):
     )
     index = MapIndex(RoadMap(drivable_areas=(make.line(*rough), make.line((-60, -4), (60, -4), (60, 4), (-60, 4)))))
     xy = rng.uniform(-80, 80, (20000, 2))
-    assert np.abs(DrivableArea(index).margin(xy) - index.drivable_margin(xy)).max() < 1e-9
+    assert np.abs(grid_margin(index, xy) - index.drivable_area.margin(xy)).max() < 1e-9
+
+
+def grid_margin(index, xy):
+    """The margin of points as boxes without a size, which the grid answers and not the tree."""
+    boxes = np.column_stack([xy, np.ones(len(xy)), np.zeros(len(xy))])
+    return index.drivable_area.box_margin(boxes, np.zeros(2), np.inf)
 
 
 def margins_agree(index, xy, boxes, size):
-    """The field says of points and boxes what the index says of points, whichever cells are known before."""
-    field, corners = DrivableArea(index), box_corners(boxes, size)
-    expected = index.drivable_margin(xy)
-    assert np.abs(field.margin(xy) - expected).max() < 1e-9
-    least = index.drivable_margin(corners.reshape(-1, 2)).reshape(*corners.shape[:-1]).min(axis=-1)
+    """The grid gives the tree's margins of points and boxes, whatever cells are filled before."""
+    area, corners = index.drivable_area, box_corners(boxes, size)
+    expected = area.margin(xy)
+    assert np.abs(grid_margin(index, xy) - expected).max() < 1e-9
+    least = area.margin(corners.reshape(-1, 2)).reshape(*corners.shape[:-1]).min(axis=-1)
     poses = oriented(boxes)
     for furthest in (0.0, 5.0, 1e6):
-        assert np.abs(field.box_margin(poses, size, furthest) - np.minimum(least, furthest)).max() < 1e-9
-    for floor in (0.0, -0.3, -5.0):
-        outside = least < floor
+        assert np.abs(area.box_margin(poses, size, furthest) - np.minimum(least, furthest)).max() < 1e-9
+    for tolerance in (0.0, 0.3, 5.0):
+        outside = least < -tolerance
         first = np.where(outside.any(axis=1), outside.argmax(axis=1), -1)
-        assert np.array_equal(DrivableArea(index).first_outside(poses, size, floor), first)
-        assert np.array_equal(field.first_outside(poses, size, floor), first)
+        assert np.array_equal(DrivableArea(index.road_map).first_step_outside(poses, size, tolerance), first)
+        assert np.array_equal(area.first_step_outside(poses, size, tolerance), first)
     return expected
 
 
@@ -140,7 +145,7 @@ def test_recorded_borders(realdata):
 
 def test_margin_where_very_many_borders_are_equally_near(make, monkeypatch):
     """More candidates in a cell than there is room for at first, and more in all."""
-    monkeypatch.setattr(grid, "BATCHES", 4)
+    monkeypatch.setattr(grid, "INITIAL_BATCHES", 4)
     rng, angle = np.random.default_rng(0), np.linspace(0, 2 * np.pi, 300, endpoint=False)
     ring = 20.0 * np.column_stack([np.cos(angle), np.sin(angle)])
     index = MapIndex(RoadMap(road_edges=(make.line(*ring, ring[0]),)))
@@ -148,5 +153,5 @@ def test_margin_where_very_many_borders_are_equally_near(make, monkeypatch):
     margin = margins_agree(index, rng.normal(0, 8.0, (4000, 2)), boxes, np.array([4.8, 2.0]))
     assert margin.max() > 19.0
     assert margin.min() < 0.0
-    field = LaneLookup(MapIndex(RoadMap(lanes=(Lane("ring", make.line(*ring, ring[0]), np.ones(301, np.float32)),))))
-    assert np.allclose(field.match(np.zeros((1, 2))).distance, index.drivable_margin(np.zeros((1, 2))))
+    lanes = MapIndex(RoadMap(lanes=(Lane("ring", make.line(*ring, ring[0]), np.ones(301, np.float32)),)))
+    assert np.allclose(lanes.match_lanes(np.zeros((1, 2))).distance, index.drivable_area.margin(np.zeros((1, 2))))

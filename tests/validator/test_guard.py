@@ -259,7 +259,7 @@ def test_never_worse_than_braking(make, seed):
         Motions(np.concatenate([pose, brake]), np.concatenate([speeds, slow]), size),
         traffic,
         pack_boxes(traffic, 65),
-        guard.area,
+        guard.map_index.drivable_area,
         floor,
     )
     assert ends.severity[0] <= ends.severity[1:].min() + 1e-3

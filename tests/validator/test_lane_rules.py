@@ -9,7 +9,6 @@ from alpamayo.validator import score_plans
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.scene import Lane, RoadMap, Signal, SignalState, StopLine
 from alpamayo_sim.map.index import MapIndex
-from alpamayo_sim.map.lane_lookup import LaneLookup
 
 
 def rule(make, world, plan, name, **kwargs):
@@ -27,13 +26,13 @@ def with_line(make, world, x, states=None, lane="own"):
 
 
 @pytest.mark.parametrize("family", ["red-light-runner", "cut-in"])
-def test_the_field_finds_the_lanes_of_the_index(family):
+def test_the_grid_finds_the_lanes_of_the_tree(family):
     road_map = make_scenario(family, 1).scene.road_map
     index, rng = MapIndex(road_map), np.random.default_rng(0)
     points = np.concatenate([lane.centreline[:, :2] for lane in road_map.lanes]).astype(float)
     xy = points[rng.integers(0, len(points), 3000)] + rng.normal(0, 4.0, (3000, 2))
     heading = rng.uniform(-7, 7, 3000)
-    ours, theirs = LaneLookup(index).match(xy, heading), index.nearest_lane(xy, heading)
+    ours, theirs = index.match_lanes(xy, heading), index.nearest_lane(xy, heading)
     same = ours.index == theirs.index
     assert np.mean(same) > 0.999  # equal costs but for the last bit may go either way
     for name in ("s", "offset", "heading", "distance"):

@@ -17,7 +17,7 @@ def drivable_area(motions: MotionBatch, *, allowed: float = 0.0, name: str = "dr
     The margin is the least distance (m) of a corner to the border, positive inside. ``allowed`` (m) is how far
     a corner may be outside; nuPlan's DAC allows 0.3 m.
     """
-    if not motions.area.known:
+    if not motions.map_index.drivable_area.is_defined:
         return not_applicable(name, "m", motions.count, "the map has no drivable area")
     margins = motions.cached(corner_margins) + allowed
     margin = margins.min(axis=1)
@@ -34,14 +34,15 @@ def drivable_area_tolerant(motions: MotionBatch) -> RuleResult:
 
 def drivable_area_value(motions: MotionBatch) -> Float64[Array, " k"]:
     """The value of ``drivable_area``, NaN where there is none."""
-    if not motions.area.known:
+    if not motions.map_index.drivable_area.is_defined:
         return np.full(motions.count, np.nan)
     return (motions.cached(corner_margins).min(axis=1) >= 0.0).astype(np.float64)
 
 
 def corner_margins(motions: MotionBatch) -> Float64[Array, "k t"]:
     """Distance (m) of the outermost corner of the ego's box to the border, positive inside, at most ``FURTHEST``."""
-    return motions.area.box_margin(motions.cached(ego_boxes), motions.size, FURTHEST)
+    area = motions.map_index.drivable_area
+    return area.box_margin(motions.cached(ego_boxes), motions.size, FURTHEST)
 
 
 def _reason(at: float, margin: float, allowed: float) -> str:

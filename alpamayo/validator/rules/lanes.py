@@ -9,8 +9,8 @@ from alpamayo.validator.motions import MotionBatch, by_rows, differences
 from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.datatypes.scene import LaneKind
-from alpamayo_sim.map.index import LaneMatch
-from alpamayo_sim.map.lane_lookup import lane_lookup, lane_width, route_lookup
+from alpamayo_sim.map.index import route_index
+from alpamayo_sim.map.lane_tree import LaneMatch
 
 Array = np.ndarray
 WINDOW = 1.0  # s
@@ -29,7 +29,7 @@ def has_lanes(motions: MotionBatch) -> bool:
 
 def lane_matches(motions: MotionBatch) -> LaneMatch:
     """The lane of each pose, flat: motion by motion, time by time."""
-    return lane_lookup(motions.index).match_boxes(motions.cached(ego_boxes).reshape(-1, 4))
+    return motions.map_index.match_boxes(motions.cached(ego_boxes).reshape(-1, 4))
 
 
 def driving_direction(motions: MotionBatch) -> RuleResult:
@@ -116,8 +116,10 @@ def _off_middle(motions: MotionBatch) -> Float64[Array, "k t"]:
     shape, route = motions.pose.shape[:2], motions.scene.route
     if route is None:
         return np.abs(motions.cached(lane_matches).offset).reshape(shape)
-    field, ego = route_lookup(route), motions.cached(ego_boxes)
-    return by_rows(lambda rows: np.abs(field.match_boxes(ego[rows].reshape(-1, 4)).offset).reshape(-1, shape[1]), shape)
+    on_route, ego = route_index(route), motions.cached(ego_boxes)
+    return by_rows(
+        lambda rows: np.abs(on_route.match_boxes(ego[rows].reshape(-1, 4)).offset).reshape(-1, shape[1]), shape
+    )
 
 
 def speed_limit(motions: MotionBatch) -> RuleResult:
@@ -173,7 +175,7 @@ def _on_lanes(motions: MotionBatch) -> Callable[[slice], Bool[Array, "n t"]]:
         pose = motions.pose[rows].reshape(-1, 3)
         first = rows.start * steps
         here = LaneMatch(*(getattr(match, name)[first : first + len(pose)] for name in match.__dataclass_fields__))
-        inside = here.distance <= 0.5 * lane_width(motions.index, here)
+        inside = here.distance <= 0.5 * motions.map_index.lane_width(here)
         turn = np.cos(here.heading - pose[:, 2]) > 0.0
         allowed = crossing[here.index] | (right[here.index] & turn)
         return (inside & allowed & (here.index >= 0)).reshape(-1, steps)
@@ -191,7 +193,7 @@ def route_lanes(motions: MotionBatch) -> frozenset[str]:
     if not named:
         path = scene.route.path[:, :2].astype(np.float64)
         step = np.diff(path, axis=0)
-        match = motions.index.nearest_lane(path[:-1], np.arctan2(step[:, 1], step[:, 0]), 2.0)
+        match = motions.map_index.nearest_lane(path[:-1], np.arctan2(step[:, 1], step[:, 0]), 2.0)
         named = [lanes[i].id for i in np.unique(match.index[match.index >= 0])]
     beside = [
         other

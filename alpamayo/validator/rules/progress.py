@@ -8,7 +8,7 @@ from alpamayo.validator.rules.collision import collision_value
 from alpamayo.validator.rules.drivable_area import drivable_area_value
 from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
 from alpamayo_sim.geometry import arc_length, project
-from alpamayo_sim.map.lane_lookup import LaneLookup, lane_lookup, route_lookup
+from alpamayo_sim.map.index import MapIndex, route_index
 
 Array = np.ndarray
 SHORT = 5.0  # m; NAVSIM: where nobody gets further, everybody gets full marks
@@ -48,7 +48,7 @@ def route_ends(motions: MotionBatch) -> tuple[Float64[Array, " k"], Float64[Arra
     """Arc lengths (m) of the route at the first and at the last pose of each motion."""
     route = motions.scene.route
     assert route is not None
-    s = route_lookup(route).match(np.concatenate([motions.pose[:, 0, :2], motions.pose[:, -1, :2]])).s
+    s = route_index(route).match_lanes(np.concatenate([motions.pose[:, 0, :2], motions.pose[:, -1, :2]])).s
     return s[: motions.count], s[motions.count :]
 
 
@@ -91,32 +91,32 @@ def free_progress(motions: MotionBatch) -> float:
     ramp = min(abs(target - speed) / ACCELERATION, duration)
     sign = np.sign(target - speed)
     free = speed * duration + sign * ACCELERATION * ramp * (duration - 0.5 * ramp)
-    field = route_lookup(route)
+    on_route = route_index(route)
     start = float(motions.cached(route_ends)[0][0])
-    remaining = field.length - start
-    return max(0.0, min(free, remaining, _behind_others(motions, field, start)))
+    remaining = float(on_route.lane_length[0]) - start
+    return max(0.0, min(free, remaining, _behind_others(motions, on_route, start)))
 
 
 def _limit(motions: MotionBatch) -> float:
     lanes = motions.scene.road_map.lanes
     if lanes:
-        match = lane_lookup(motions.index).match(motions.pose[:1, 0, :2], motions.pose[:1, 0, 2])
+        match = motions.map_index.match_lanes(motions.pose[:1, 0, :2], motions.pose[:1, 0, 2])
         limit = lanes[int(match.index[0])].speed_limit if match.index[0] >= 0 else None
         if limit is not None:
             return limit
     return max(UNKNOWN_LIMIT, float(motions.speed[:, 0].max()))
 
 
-def _behind_others(motions: MotionBatch, field: LaneLookup, start: float) -> float:
+def _behind_others(motions: MotionBatch, on_route: MapIndex, start: float) -> float:
     """Progress (m) at which the ego is right behind the nearest other who is on its route at the end."""
-    traffic, last, path = motions.traffic, len(motions.times) - 1, field.points
+    traffic, last, path = motions.traffic, len(motions.times) - 1, on_route.arrays.points[:, :2]
     there, end = traffic.valid[:, last] & traffic.valid[:, 0], traffic.pose[:, last, :2]
     reach = 0.5 * (motions.size[1] + traffic.size[:, 1])
     beside = np.maximum(path.min(axis=0) - end, end - path.max(axis=0)).max(axis=1)
     near = np.flatnonzero(there & (beside <= reach))
     if not len(near):
         return np.inf
-    match = field.match(np.concatenate([end[near], traffic.pose[near, 0, :2]]))
+    match = on_route.match_lanes(np.concatenate([end[near], traffic.pose[near, 0, :2]]))
     s, now = match.s[: len(near)], match.s[len(near) :]
     in_way = (match.distance[: len(near)] < reach[near]) & (now > start)
     gap = s - start - 0.5 * (motions.size[0] + traffic.size[near, 0]) - STANDSTILL_GAP

@@ -64,7 +64,7 @@ def meetings(motions: MotionBatch, acceleration: Float64[Array, "k t"], future: 
     future = motions.cached(_whole_future) if future is None else future
     ahead, beside = _sweep(motions, acceleration, future, _who_may_be_met(motions, acceleration, future))
     k, t = np.nonzero(beside.after < ahead.after)
-    if len(k) and (motions.scene.road_map.lanes or motions.area.known):
+    if len(k) and (motions.scene.road_map.lanes or motions.map_index.drivable_area.is_defined):
         where = lane_occupancy(motions, motions.pose[k, t])
         anyone = where.several_lanes | where.off_road | where.in_intersection
         k, t = k[anyone], t[anyone]

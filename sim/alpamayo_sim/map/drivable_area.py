@@ -1,128 +1,154 @@
-"""Distance to the border of the drivable area for very many points, exact, from a grid of candidates."""
+"""Distance to the border of the drivable area, for points and for boxes."""
 
-from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int32
+import shapely
+from jaxtyping import Bool, Float, Float64, Int32
+from shapely.geometry.base import BaseGeometry
 
-from alpamayo_sim.map.index import JOINED, MapIndex
-from alpamayo_sim.map.segment_grid import MANY, TILE, SegmentGrid, around, shared
-from alpamayo_sim.warp_runtime import wp
+from alpamayo_sim.datatypes.scene import RoadMap
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import oriented_corners
+from alpamayo_sim.map.border import (
+    Border,
+    border_of,
+    border_sides,
+    drivable_polygon,
+    normals_where_certain,
+    polygon_rings,
+)
+from alpamayo_sim.map.polylines import checked_points
+
+if TYPE_CHECKING:
+    from alpamayo_sim.map.border_grid import BorderGrid
 
 Array = np.ndarray
 
 
 class DrivableArea:
-    """Signed distance (m) to the border of the drivable area, positive inside, as ``MapIndex.drivable_margin``."""
+    """The drivable area of a map, with signed distances (m) to its border, positive inside.
 
-    def __init__(self, index: MapIndex) -> None:
-        self.index = index
-        self.known = index.has_drivable
+    It is the union of ``drivable_areas`` where the map has any; else the ground at the left of ``road_edges``; else
+    the union of the lanes' strips. A map with none of the three has no drivable area. Gaps of less than 0.1 m
+    between the polygons of a union are closed.
 
-    def margin(self, xy: Float64[Array, "n 2"]) -> Float64[Array, " n"]:
-        """Distance (m) of each point to the border, positive inside."""
-        from alpamayo_sim.map.kernels import border_margins
+    ``margin`` and ``contains`` search a tree: no preparation, for questions that are asked once. The methods for
+    boxes answer from a grid that remembers its cells: for the many poses of plans. Both give the same distances.
+    """
 
-        xy = np.ascontiguousarray(xy, np.float64)
-        margin = np.full(len(xy), np.nan)
-        self._launch(border_margins, [xy, margin], margin, lambda rows: xy[rows])
-        outside = np.isnan(margin)
-        if outside.any():
-            margin[outside] = self.index.drivable_margin(xy[outside])
-        return margin
+    def __init__(self, road_map: RoadMap) -> None:
+        self._road_map = road_map
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether the map has a drivable area."""
+        return self.border is not None
+
+    def unite(self) -> None:
+        """Unite the polygons now rather than at the first question, which is the costly part."""
+        _ = self.border
+
+    @cached_property
+    def polygon(self) -> BaseGeometry | None:
+        """The area as one (multi-)polygon; None where only road edges describe it, or nothing does."""
+        return drivable_polygon(self._road_map)
+
+    @cached_property
+    def border_lines(self) -> list[Float64[Array, "_ 2"]]:
+        """The border as lines that have the road at their left: rings of the polygon, or road edges."""
+        if self.polygon is None:
+            return [edge[:, :2].astype(np.float64) for edge in self._road_map.road_edges]
+        return polygon_rings(self.polygon)
+
+    @cached_property
+    def border(self) -> Border | None:
+        """The border as segments; None where the map has no drivable area."""
+        return border_of(self.border_lines)
+
+    def contains(self, xy: Float[Array, "n 2"]) -> Bool[Array, " n"]:
+        """Return whether each point lies in the drivable area; the border belongs to it.
+
+        Raises:
+            InputError: The map has no drivable area, or a point is not finite.
+        """
+        return self.margin(xy) >= 0.0
+
+    def margin(self, xy: Float[Array, "n 2"]) -> Float64[Array, " n"]:
+        """Return the distance (m) of each point to the border, positive inside.
+
+        Raises:
+            InputError: The map has no drivable area, or a point is not finite.
+        """
+        xy = checked_points(xy)
+        border = self._border_or_raise()
+        if not len(xy):
+            return np.zeros(0)
+        points = shapely.points(xy)
+        rows, segments = self._tree.query_nearest(points, all_matches=True)
+        distance, inside = border_sides(border, xy[rows], segments)
+        order = np.lexsort((segments, -np.abs(inside), distance, rows))
+        best = order[np.searchsorted(rows[order], np.arange(len(xy)))]
+        if self.polygon is not None:
+            return np.where(shapely.intersects_xy(self.polygon, xy), distance[best], -distance[best])
+        return np.where(inside[best] >= 0.0, distance[best], -distance[best])
 
     def box_margin(
-        self, pose: Float64[Array, "... 4"], size: Float64[Array, "2"], furthest: float
+        self, boxes: Float64[Array, "... 4"], size: Float64[Array, "2"], max_margin: float
     ) -> Float64[Array, "..."]:
-        """Least distance (m) of the corners of boxes to the border, at most ``furthest``.
+        """Return the least distance (m) of the corners of boxes to the border, at most ``max_margin`` (m).
 
-        Poses are x, y, cosine and sine of the heading.
+        ``boxes`` are x, y, cosine and sine of the heading (``geometry.oriented``), ``size`` length and width (m).
+
+        Raises:
+            InputError: The map has no drivable area.
         """
-        from alpamayo_sim.map.kernels import box_margins
+        flat = np.ascontiguousarray(boxes.reshape(-1, 4))
+        margin = self._grid.box_margin(flat, size, max_margin)
+        unknown = np.isnan(margin)
+        if unknown.any():
+            corners = oriented_corners(flat[unknown], size).reshape(-1, 2)
+            margin[unknown] = np.minimum(self.margin(corners).reshape(-1, 4).min(axis=1), max_margin)
+        return margin.reshape(boxes.shape[:-1])
 
-        flat, half = np.ascontiguousarray(pose.reshape(-1, 4)), 0.5 * size
-        margin = np.full(len(flat), np.nan)
-
-        def corners(rows: Array) -> Array:
-            return _corners(flat[rows], half).reshape(-1, 2)
-
-        self._launch(box_margins, [flat, wp.vec2d(*half), furthest, margin], margin, corners)
-        outside = np.isnan(margin)
-        if outside.any():
-            there = self.index.drivable_margin(corners(outside)).reshape(-1, 4).min(axis=1)
-            margin[outside] = np.minimum(there, furthest)
-        return margin.reshape(pose.shape[:-1])
-
-    def first_outside(
-        self, pose: Float64[Array, "n t 4"], size: Float64[Array, "2"], floor: float
+    def first_step_outside(
+        self, boxes: Float64[Array, "n t 4"], size: Float64[Array, "2"], off_road_tolerance: float
     ) -> Int32[Array, " n"]:
-        """First step of each motion at which a corner's margin is under ``floor`` (m, not positive); -1 is never."""
-        from alpamayo_sim.map.kernels import first_steps_outside
+        """Return the first step of each motion with a corner more than a tolerance (m) off the road; -1 is never.
 
-        pose, first = np.ascontiguousarray(pose), np.empty(len(pose), np.int32)
-        inputs = [self._grid.struct, self._border, pose, wp.vec2d(*(0.5 * size)), floor, first]
-        wp.launch(first_steps_outside, dim=len(pose), inputs=inputs, device="cpu")
+        ``off_road_tolerance`` must not be negative. The other arguments are those of ``box_margin``.
+
+        Raises:
+            InputError: The map has no drivable area.
+        """
+        boxes = np.ascontiguousarray(boxes)
+        first = self._grid.first_step_outside(boxes, size, off_road_tolerance)
         rows = np.flatnonzero(first < -1)
         if len(rows):
-            outside = self.box_margin(pose[rows], size, 0.0) < floor
+            outside = self.box_margin(boxes[rows], size, 0.0) < -off_road_tolerance
             first[rows] = np.where(outside.any(axis=1), np.argmax(outside, axis=1), -1)
         return first
 
-    def prepare(self, path: Float64[Array, "n 2"], reach: float, wide: float) -> None:
-        """Work out what is within ``reach`` (m) of a path now, and for few questions what is within ``wide`` (m)."""
-        self._fill(around(path, reach, 1.0), MANY + 1)
-        self._grid.fill_roughly(around(path, wide, TILE), TILE)
+    def prepare(self, path: Float64[Array, "n 2"], exact_m: float, coarse_m: float) -> None:
+        """Fill the grid now: exactly within ``exact_m`` of a path, coarsely within ``coarse_m``."""
+        self._grid.prepare(path, exact_m, coarse_m)
 
-    def _fill(self, xy: Float64[Array, "n 2"], count: int) -> bool:
-        """Work out those cells of points that are not known, for ``count`` questions; whether there were any."""
-        from alpamayo_sim.map.kernels import cell_sides
-
-        if count <= MANY:
-            return len(self._grid.fill_roughly(xy, TILE)) > 0
-        cells = self._grid.fill(xy)
-        wp.launch(cell_sides, dim=len(cells), inputs=[self._grid.struct, self._border, cells], device="cpu")
-        return len(cells) > 0
-
-    def _launch(self, kernel: object, inputs: list[object], margin: Array, points: Callable[[Array], Array]) -> None:
-        """Run a kernel; where it meets cells that are not known yet, fill them and run it again."""
-        if len(margin) > MANY:
-            self._grid.forget_rough()
-        while True:
-            wp.launch(kernel, dim=len(margin), inputs=[self._grid.struct, self._border, *inputs], device="cpu")
-            unknown = np.isnan(margin)
-            if not unknown.any() or not self._fill(points(unknown), len(margin)):
-                return
+    def _border_or_raise(self) -> Border:
+        if self.border is None:
+            raise InputError("the road map has no drivable areas, road edges or lanes: it has no drivable area")
+        return self.border
 
     @cached_property
-    def _grid(self) -> SegmentGrid:
-        border = self.index.border
-        assert border is not None
-        return SegmentGrid(border.start, border.end)
+    def _tree(self) -> shapely.STRtree:
+        border = self._border_or_raise()
+        return shapely.STRtree(shapely.linestrings(np.stack([border.start, border.end], axis=1)))
 
     @cached_property
-    def _border(self) -> object:
-        """The border as ``kernels.grids.Border``."""
-        from alpamayo_sim.map.kernels import Border
+    def _grid(self) -> "BorderGrid":
+        from alpamayo_sim.map.border_grid import BorderGrid
 
-        border = Border()
-        border.normal_start, border.normal_end = (shared(normals, wp.vec2d) for normals in self._normals())
-        border.sides = shared(np.zeros(self._grid.cells, np.int8), wp.int8)
-        return border
-
-    def _normals(self) -> tuple[Array, Array]:
-        """The border's, NaN in corners where polygons touch: there only the polygons know what is inside."""
-        border = self.index.border
-        assert border is not None
-        start, end = border.normal_start.copy(), border.normal_end.copy()
-        if self.index.drivable_polygon is not None:
-            ends = np.round(np.concatenate([border.start, border.end]) / JOINED)
-            _, vertex, count = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
-            touching = (count != 2)[vertex.ravel()].reshape(2, -1)
-            start[touching[0]], end[touching[1]] = np.nan, np.nan
-        return start, end
-
-
-def _corners(pose: Float64[Array, "n 4"], half: Float64[Array, "2"]) -> Float64[Array, "n 4 2"]:
-    ahead, left = half[0] * pose[:, None, 2:], half[1] * np.stack([-pose[:, None, 3], pose[:, None, 2]], axis=-1)
-    return pose[:, None, :2] + np.concatenate([ahead + left, ahead - left, -ahead - left, -ahead + left], axis=1)
+        border = self._border_or_raise()
+        if self.polygon is None:
+            return BorderGrid(border, border.normal_start, border.normal_end)
+        return BorderGrid(border, *normals_where_certain(border))

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""The nearest segments of a map: borders and lanes, from a grid of candidates."""
+"""Warp loops over a grid of candidate segments: nearest lanes and margins to the border."""
 
 from alpamayo_sim.warp_runtime import wp
 
@@ -8,10 +8,10 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 ZERO = wp.constant(wp.float64(0.0))
 HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
-TINY = wp.constant(wp.float64(1.0e-12))
-WIDEST = wp.constant(wp.float64(1.4142135623731))  # of a square
-SLACK = wp.constant(wp.float64(1.0e-9))  # m
-BATCH = wp.constant(8)
+MIN_POSITIVE = wp.constant(wp.float64(1.0e-12))
+DIAGONAL = wp.constant(wp.float64(1.4142135623731))  # of a unit square
+EPSILON = wp.constant(wp.float64(1.0e-9))  # m
+BATCH_SIZE = wp.constant(8)
 OUTSIDE = wp.constant(-2)
 UNKNOWN = wp.constant(-1)
 
@@ -20,10 +20,11 @@ UNKNOWN = wp.constant(-1)
 class Grid:
     """Cells of a map, each with the segments that can be nearest somewhere in it, in batches of eight.
 
-    A cell has ``count`` batches of ``candidates``, -1 where not yet known, the last filled up with one of them; its
-    middle is ``nearest`` (m) to the next of them. Segments have a ``start``, a ``step`` to their end, the ``inverse``
-    of its squared length, a ``way`` (the step's direction) and a ``group``. ``batches`` are the same for the native
-    loops: of each batch eight x and eight y of the starts, then of the steps, inverses, x and y of the ways, numbers.
+    A cell has ``count`` batches of ``candidates`` (-1 where not known yet); repeats of one candidate fill up the last
+    batch. ``nearest`` (m) is the distance of the cell's middle to the nearest of them. Segments have a ``start``, a
+    ``step`` to their end, the ``inverse`` of its squared length, its ``direction`` (unit vector) and a ``group``.
+    ``batches`` repeat that for the native loops. Each holds eight values of: x and y of the starts, x and y of the
+    steps, inverses, x and y of the directions, numbers of the segments.
     """
 
     low: wp.vec2d
@@ -38,17 +39,17 @@ class Grid:
     start: wp.array[wp.vec2d]
     step: wp.array[wp.vec2d]
     inverse: wp.array[wp.float64]
-    way: wp.array[wp.vec2d]
+    direction: wp.array[wp.vec2d]
     group: wp.array[wp.int32]
 
 
 @wp.func
 def cell_of(grid: Grid, x: wp.float64, y: wp.float64) -> wp.int32:
-    """Number of the cell of a point, -2 outside of the grid."""
+    """Return the number of the cell of a point; -2 is off the grid."""
     column = wp.floor((x - grid.low[0]) / grid.cell)
     row = wp.floor((y - grid.low[1]) / grid.cell)
     cell = wp.int32(-2)
-    # a far place is told from a near one before anything becomes an integer
+    # compare as floats: a far point would overflow an integer
     if column >= ZERO and row >= ZERO and column < wp.float64(grid.columns) and row < wp.float64(grid.rows):
         cell = wp.int32(column) * grid.rows + wp.int32(row)
     return cell
@@ -56,7 +57,7 @@ def cell_of(grid: Grid, x: wp.float64, y: wp.float64) -> wp.int32:
 
 @wp.func
 def off_middle(grid: Grid, x: wp.float64, y: wp.float64) -> wp.float64:
-    """Distance of a point from the middle of its cell."""
+    """Return the distance of a point from the middle of its cell."""
     column = (x - grid.low[0]) / grid.cell
     row = (y - grid.low[1]) / grid.cell
     dx = column - wp.floor(column) - HALF
@@ -66,7 +67,7 @@ def off_middle(grid: Grid, x: wp.float64, y: wp.float64) -> wp.float64:
 
 @wp.func
 def part_of(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
-    """Which part of a segment is nearest to a point."""
+    """Return the fraction along a segment that is nearest to a point."""
     step = grid.step[segment]
     start = grid.start[segment]
     part = ((x - start[0]) * step[0] + (y - start[1]) * step[1]) * grid.inverse[segment]
@@ -75,7 +76,7 @@ def part_of(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.f
 
 @wp.func
 def squared_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
-    """Squared distance of a point to a segment."""
+    """Return the squared distance of a point to a segment."""
     part = part_of(grid, segment, x, y)
     dx = x - grid.start[segment][0] - part * grid.step[segment][0]
     dy = y - grid.start[segment][1] - part * grid.step[segment][1]
@@ -84,13 +85,13 @@ def squared_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> w
 
 @wp.func
 def distance_to(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
-    """Distance of a point to a segment."""
+    """Return the distance of a point to a segment."""
     return wp.sqrt(squared_to(grid, segment, x, y))
 
 
 @wp.func
 def cell_middle(grid: Grid, cell: wp.int32) -> wp.vec2d:
-    """Middle of a cell."""
+    """Return the middle of a cell."""
     column = wp.float64(cell // grid.rows)
     row = wp.float64(cell % grid.rows)
     return wp.vec2d(grid.low[0] + (column + HALF) * grid.cell, grid.low[1] + (row + HALF) * grid.cell)
@@ -98,7 +99,7 @@ def cell_middle(grid: Grid, cell: wp.int32) -> wp.vec2d:
 
 @wp.func
 def corner_distances(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64) -> wp.vec4d:
-    """Distances of the corners of the cell around a middle to a segment."""
+    """Return the distances of a segment to the corners of the cell with this middle."""
     h = HALF * grid.cell
     return wp.vec4d(
         distance_to(grid, segment, x - h, y - h),
@@ -109,15 +110,16 @@ def corner_distances(grid: Grid, segment: wp.int32, x: wp.float64, y: wp.float64
 
 
 @wp.func
-def further_everywhere(grid: Grid, segment: wp.int32, middle: wp.vec2d, corners: wp.vec4d, by: wp.float64) -> wp.bool:
-    """Whether a segment is further than another by more than ``by`` in the whole cell around a middle.
+def farther_everywhere(grid: Grid, segment: wp.int32, middle: wp.vec2d, corners: wp.vec4d, by: wp.float64) -> wp.bool:
+    """Return whether a segment is farther than another one by more than ``by`` in the whole cell.
 
-    The distance to a segment is convex: over the cell it is nowhere under its tangent in the middle, and the
-    other's, ``corners`` at the cell's corners, less that tangent is largest in a corner.
+    The other segment has the distances ``corners`` to the cell's corners. The distance to a segment is convex. So it
+    is nowhere below its tangent in the middle of the cell, and the other distance minus that tangent is largest in a
+    corner.
     """
     away = middle - grid.start[segment] - part_of(grid, segment, middle[0], middle[1]) * grid.step[segment]
     d = wp.length(away)
-    scale = wp.where(d > ZERO, HALF * grid.cell / wp.max(d, TINY), ZERO)
+    scale = wp.where(d > ZERO, HALF * grid.cell / wp.max(d, MIN_POSITIVE), ZERO)
     ux = scale * away[0]
     uy = scale * away[1]
     out = d - ux - uy > corners[0] + by and d + ux - uy > corners[1] + by
@@ -125,12 +127,12 @@ def further_everywhere(grid: Grid, segment: wp.int32, middle: wp.vec2d, corners:
 
 
 @wp.func
-def dearer_everywhere(
+def costlier_everywhere(
     grid: Grid, segment: wp.int32, than: wp.int32, middle: wp.vec2d, corners: wp.vec4d, turn_cost: wp.float64
 ) -> wp.bool:
-    """``further_everywhere`` by more than what the turn between both segments can cost."""
-    by = turn_cost * wp.length(grid.way[segment] - grid.way[than]) + SLACK
-    return further_everywhere(grid, segment, middle, corners, by)
+    """Return whether a segment is farther by more than the turn between both segments can cost."""
+    by = turn_cost * wp.length(grid.direction[segment] - grid.direction[than]) + EPSILON
+    return farther_everywhere(grid, segment, middle, corners, by)
 
 
 @wp.kernel
@@ -144,11 +146,11 @@ def cell_candidates(
     counts: wp.array[wp.int32],
     candidates: wp.array2d[wp.int32],
 ):
-    """Which of the listed segments can be the cheapest somewhere in a cell, and how many, filled up to whole batches.
+    """Find the listed segments that can be the cheapest somewhere in a cell, filled up to whole batches.
 
-    Left out is one that is further in the whole cell, by more than what the turn between both can cost, than the
-    nearest of all to its middle or the nearest of its group. A list has each group on end. A row of ``candidates`` is
-    whole if it has room for ``counts`` of them.
+    A segment is left out if another one is cheaper in the whole cell: the nearest of all to the cell's middle, or
+    the nearest of its group. In a list the segments of a group follow one another. A row of ``candidates`` is complete
+    if it has room for ``counts`` of them.
     """
     i = wp.tid()
     middle = cell_middle(grid, cells[i])
@@ -164,8 +166,8 @@ def cell_candidates(
             least = wp.float64(d)
             nearest = wp.int32(listed[j])
     corners = corner_distances(grid, nearest, x, y)
-    # whoever is further than this from the middle is dearer everywhere
-    reach = wp.sqrt(least) + WIDEST * grid.cell + wp.float64(2.0) * turn_cost + SLACK
+    # segments beyond this radius cannot be the cheapest anywhere in the cell
+    reach = wp.sqrt(least) + DIAGONAL * grid.cell + wp.float64(2.0) * turn_cost + EPSILON
     reach = reach * reach
     kept = wp.int32(0)
     j = wp.int32(begin)
@@ -186,13 +188,13 @@ def cell_candidates(
             for m in range(j, after):
                 segment = listed[m]
                 d = squared_to(grid, segment, x, y)
-                dear = d > reach or dearer_everywhere(grid, segment, nearest, middle, corners, turn_cost)
-                if not dear and not dearer_everywhere(grid, segment, best, middle, corners_of_group, turn_cost):
+                excluded = d > reach or costlier_everywhere(grid, segment, nearest, middle, corners, turn_cost)
+                if not excluded and not costlier_everywhere(grid, segment, best, middle, corners_of_group, turn_cost):
                     if kept < candidates.shape[1]:
                         candidates[i, kept] = segment
                     kept += 1
         j = wp.int32(after)
-    while kept % BATCH != 0:
+    while kept % BATCH_SIZE != 0:
         if kept < candidates.shape[1]:
             candidates[i, kept] = nearest
         kept += 1
@@ -202,7 +204,7 @@ def cell_candidates(
 
 @wp.struct
 class Lanes:
-    """What the segments of a grid are parts of: lane, arc length at their start; their length and heading."""
+    """The segments' lanes: number of the lane, arc length at the segment's start, its length and heading."""
 
     number: wp.array[wp.int64]
     s: wp.array[wp.float64]
@@ -238,7 +240,7 @@ class Lanes:
 def cheapest(
     batches: wp.array[wp.float64], first: wp.int32, count: wp.int32, pose: wp.vec4d, cost: wp.float64
 ) -> wp.int32:
-    """Candidate whose distance plus ``cost`` * (1 - cosine of the turn to it) is least; of equals the first segment."""
+    """Return the segment of least distance plus ``cost`` * (1 - cosine of the turn to it); ties go to the first."""
     ...
 
 
@@ -262,7 +264,7 @@ def cheapest(
 def least_squared(
     batches: wp.array[wp.float64], first: wp.int32, count: wp.int32, at_x: wp.float64, at_y: wp.float64
 ) -> wp.float64:
-    """Squared distance of a point to the nearest candidate."""
+    """Return the squared distance of a point to the nearest candidate."""
     ...
 
 
@@ -275,10 +277,10 @@ def nearest_lanes(
     number: wp.array[wp.int64],
     match: wp.array2d[wp.float64],
 ):
-    """Lane whose segment is the cheapest for each pose: its distance plus ``cost`` * (1 - cosine of the turn to it).
+    """Find the lane of the cheapest segment of each pose: its distance plus ``cost`` * (1 - cosine of the turn to it).
 
     Poses are x, y, cosine and sine of the heading. The rows of ``match`` are the arc length and offset on the lane, its
-    heading there and the distance to it. The lane is -1 where the cell is not known, -2 off the grid.
+    heading there and the distance to it. The lane is -1 where the cell is not known yet, -2 off the grid.
     """
     i = wp.tid()
     x = poses[i][0]
@@ -294,8 +296,8 @@ def nearest_lanes(
         dx = x - grid.start[best][0] - part * grid.step[best][0]
         dy = y - grid.start[best][1] - part * grid.step[best][1]
         away = wp.sqrt(dx * dx + dy * dy)
-        way = grid.way[best]
-        left = way[0] * (y - grid.start[best][1]) - way[1] * (x - grid.start[best][0])
+        direction = grid.direction[best]
+        left = direction[0] * (y - grid.start[best][1]) - direction[1] * (x - grid.start[best][0])
         number[i] = lanes.number[best]
         match[0, i] = lanes.s[best] + part * lanes.length[best]
         match[1, i] = wp.where(left == ZERO, ZERO, wp.sign(left) * away)
@@ -305,9 +307,9 @@ def nearest_lanes(
 
 @wp.struct
 class Border:
-    """What belongs to a grid of border segments: the normals of their ends, and the side that each cell is on.
+    """The normals at the ends of border segments, and the side of the border that each cell is on.
 
-    Normals are NaN where it is not known what is inside; sides are as ``cell_sides`` says, 0 where it has not yet.
+    Normals are NaN where they do not tell the inside. ``cell_sides`` sets the sides; before that they are 0.
     """
 
     normal_start: wp.array[wp.vec2d]
@@ -317,7 +319,7 @@ class Border:
 
 @wp.func
 def normal_of(grid: Grid, border: Border, segment: wp.int32, part: wp.float64) -> wp.vec2d:
-    """Normal of a border at the foot of a point: a segment's own, or the sum of both in a corner."""
+    """Return the normal of a border at the foot of a point: the segment's own, or the sum of both in a vertex."""
     out = wp.vec2d(-grid.step[segment][1], grid.step[segment][0])
     if part <= ZERO:
         out = wp.vec2d(border.normal_start[segment])
@@ -328,11 +330,11 @@ def normal_of(grid: Grid, border: Border, segment: wp.int32, part: wp.float64) -
 
 @wp.func
 def border_margin(grid: Grid, border: Border, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
-    """Distance to the nearest border segment, positive at its left; NaN in a corner whose normal is not known."""
+    """Return the distance to the nearest border segment, positive at its left; NaN in a vertex without a normal."""
     least = wp.float64(1.0e300)
     sure = wp.float64(-1.0)
     side = wp.float64(0.0)
-    for j in range(BATCH * grid.first[cell], BATCH * (grid.first[cell] + grid.count[cell])):
+    for j in range(BATCH_SIZE * grid.first[cell], BATCH_SIZE * (grid.first[cell] + grid.count[cell])):
         segment = grid.candidates[j]
         part = part_of(grid, segment, x, y)
         step = grid.step[segment]
@@ -352,10 +354,10 @@ def border_margin(grid: Grid, border: Border, cell: wp.int32, x: wp.float64, y: 
 
 @wp.kernel
 def cell_sides(grid: Grid, border: Border, cells: wp.array[wp.int32]):
-    """On which side of the border the whole of a cell is: 1 inside, -1 outside, 0 both or not known.
+    """Set the side of the border that a whole cell is on: 1 inside, -1 outside, 0 both or not certain.
 
-    A cell is on one side where it is so of each candidate: of its line where any foot can be on it, and of the
-    normals of those of its ends that can be a foot.
+    A cell is on one side if this is true for each candidate: for its line where a foot can be on it, and for the
+    normal of each end that can be a foot.
     """
     i = wp.tid()
     cell = cells[i]
@@ -363,13 +365,13 @@ def cell_sides(grid: Grid, border: Border, cells: wp.array[wp.int32]):
     h = HALF * grid.cell
     inside = wp.bool(True)
     outside = wp.bool(True)
-    for j in range(BATCH * grid.first[cell], BATCH * (grid.first[cell] + grid.count[cell])):
+    for j in range(BATCH_SIZE * grid.first[cell], BATCH_SIZE * (grid.first[cell] + grid.count[cell])):
         segment = grid.candidates[j]
         step = grid.step[segment]
         away = middle - grid.start[segment]
         part = wp.dot(away, step) * grid.inverse[segment]
         more = h * (wp.abs(step[0]) + wp.abs(step[1])) * grid.inverse[segment]
-        more += SLACK * (ONE + wp.abs(part) + more)
+        more += EPSILON * (ONE + wp.abs(part) + more)
         for k in range(3):
             normal = wp.vec2d(-step[1], step[0])
             there = part + more >= ZERO and part - more <= ONE
@@ -382,7 +384,7 @@ def cell_sides(grid: Grid, border: Border, cells: wp.array[wp.int32]):
                 away = away - step
             if there:
                 left = wp.dot(away, normal)
-                room = h * (wp.abs(normal[0]) + wp.abs(normal[1])) + SLACK * wp.length(normal)
+                room = h * (wp.abs(normal[0]) + wp.abs(normal[1])) + EPSILON * wp.length(normal)
                 inside = inside and left > room
                 outside = outside and left < -room
     side = wp.int8(0)
@@ -395,7 +397,7 @@ def cell_sides(grid: Grid, border: Border, cells: wp.array[wp.int32]):
 
 @wp.func
 def margin_at(grid: Grid, border: Border, cell: wp.int32, x: wp.float64, y: wp.float64) -> wp.float64:
-    """``border_margin``; where a whole cell is on one side, only the distance is worked out."""
+    """Return the margin as ``border_margin``; where a whole cell is on one side, only the distance is computed."""
     if border.sides[cell] == wp.int8(0):
         return border_margin(grid, border, cell, x, y)
     squared = least_squared(grid.batches, grid.first[cell], grid.count[cell], x, y)
@@ -404,20 +406,10 @@ def margin_at(grid: Grid, border: Border, cell: wp.int32, x: wp.float64, y: wp.f
 
 @wp.func
 def corner_of(pose: wp.vec4d, half: wp.vec2d, corner: wp.int32) -> wp.vec2d:
-    """Corner of a box: front left, front right, rear right, rear left."""
+    """Return a corner of a box: front left, front right, rear right, rear left."""
     ahead = wp.where(corner < 2, half[0], -half[0])
     left = wp.where(corner == 0 or corner == 3, half[1], -half[1])
     return wp.vec2d(pose[0] + pose[2] * ahead - pose[3] * left, pose[1] + pose[3] * ahead + pose[2] * left)
-
-
-@wp.kernel
-def border_margins(grid: Grid, border: Border, points: wp.array[wp.vec2d], margins: wp.array[wp.float64]):
-    """Signed distance of each point to the border; NaN where its cell or the side is not known, or off the grid."""
-    i = wp.tid()
-    cell = cell_of(grid, points[i][0], points[i][1])
-    margins[i] = wp.float64(wp.nan)
-    if cell >= 0 and grid.count[cell] >= 0:
-        margins[i] = margin_at(grid, border, cell, points[i][0], points[i][1])
 
 
 @wp.kernel
@@ -426,16 +418,16 @@ def box_margins(
     border: Border,
     poses: wp.array[wp.vec4d],
     half: wp.vec2d,
-    furthest: wp.float64,
+    max_margin: wp.float64,
     margins: wp.array[wp.float64],
 ):
-    """Least signed distance of a box's corners to the border, at most ``furthest``; NaN as ``border_margins``.
+    """Compute the least signed distance of a box's corners to the border, at most ``max_margin``.
 
-    A corner in a cell that is inside as a whole is not looked at where the cell is known to be further than the
-    corners before.
+    It is NaN where a corner's cell or side is not known, or off the grid. A corner in a cell that is wholly inside is
+    skipped where the cell is farther from the border than the corners before.
     """
     i = wp.tid()
-    least = wp.float64(furthest)
+    least = wp.float64(max_margin)
     known = wp.bool(True)
     for corner in range(4):
         at = corner_of(poses[i], half, corner)
@@ -455,10 +447,10 @@ def first_steps_outside(
     border: Border,
     poses: wp.array2d[wp.vec4d],
     half: wp.vec2d,
-    floor: wp.float64,
+    off_road_tolerance: wp.float64,
     steps: wp.array[wp.int32],
 ):
-    """First step at which a corner's margin is under ``floor``, which is not positive; -1 never, -2 not known."""
+    """Find the first step with a corner more than ``off_road_tolerance`` off the road; -1 never, -2 not known."""
     i = wp.tid()
     found = wp.int32(-1)
     for t in range(poses.shape[1]):
@@ -471,7 +463,7 @@ def first_steps_outside(
                 margin = margin_at(grid, border, cell, at[0], at[1])
                 if wp.isnan(margin):
                     found = wp.int32(-2)
-                elif margin < floor and found == -1:
+                elif margin < -off_road_tolerance and found == -1:
                     found = wp.int32(t)
         if found != -1:
             break

@@ -14,8 +14,7 @@ from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.scene import Category, is_static
 from alpamayo_sim.geometry import wrap_angle
 from alpamayo_sim.map.index import MapIndex
-from alpamayo_sim.map.lane_lookup import LaneLookup, lane_lookup, lane_width
-from alpamayo_sim.map.segment_grid import shared
+from alpamayo_sim.map.segment_grid import warp_view
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
 from alpamayo_sim.warp_runtime import wp
 
@@ -105,8 +104,8 @@ class LaneForecaster:
             none = np.zeros(0, np.int64)
             return _Along(none, none, none.astype(bool), none.astype(bool), *np.zeros((4, 0)))
         xy, heading = np.tile(pose[rows, :2], (2, 1)), np.concatenate([pose[rows, 2], pose[rows, 2] + np.pi])
-        both = self._lanes.match(xy, heading)  # as they drive, and as if they drove the other way
-        half, off = 0.5 * lane_width(self.index, both), np.abs(both.offset)
+        both = self.index.match_lanes(xy, heading)  # as they drive, and as if they drove the other way
+        half, off = 0.5 * self.index.lane_width(both), np.abs(both.offset)
         turn = np.asarray(wrap_angle(heading - both.heading))
         along = (both.index >= 0) & (np.abs(turn) < ALIGNED)
         inside = along & (off < half)
@@ -119,7 +118,7 @@ class LaneForecaster:
             rows=rows[kept],
             lane=lane,
             against=against,
-            doubtful=self._lanes.in_intersection[lane] | (np.abs(turn) > np.deg2rad(10.0)),
+            doubtful=self.index.lane_in_intersection[lane] | (np.abs(turn) > np.deg2rad(10.0)),
             s=both.s[choice],
             offset=np.where(against, -both.offset[choice], both.offset[choice]),
             heading=both.heading[choice] + np.pi * against,
@@ -187,10 +186,6 @@ class LaneForecaster:
         return points[::-1] if against else points, length
 
     @cached_property
-    def _lanes(self) -> LaneLookup:
-        return lane_lookup(self.index)
-
-    @cached_property
     def _connections(self) -> tuple[list[list[int]], list[list[int]]]:
         """Lanes that go on from each lane, and those that lead to it."""
         lanes = self.index.road_map.lanes
@@ -244,6 +239,7 @@ class Paths:
         self._rows: dict[tuple[int, bool], int] = {}
         self._first, self.own = np.zeros(1, np.int32), np.zeros(0)
         self._s, self._points = np.zeros(0), np.zeros((0, 3))
+        self.struct = self._make_struct()
 
     def row(self, key: tuple[int, bool], make: Callable[[int, bool], Path]) -> int:
         """The number of a path, which is made if it is not there yet."""
@@ -264,16 +260,15 @@ class Paths:
             more = max(2 * points - len(self._s), 0)
             self._s = np.concatenate([self._s, np.zeros(more)])
             self._points = np.concatenate([self._points, np.zeros((more, 3))])
-            self.__dict__.pop("struct", None)
+            self.struct = self._make_struct()
 
-    @cached_property
-    def struct(self) -> Any:
-        """All of them as ``kernels.forecasts.Paths``; it shares its memory with this."""
+    def _make_struct(self) -> Any:
+        """Return all paths as ``prediction.kernels.Paths``; it shares its memory with this object."""
         from alpamayo_sim.prediction import kernels as forecasts
 
         paths = forecasts.Paths()
-        paths.first, paths.s = shared(self._first, wp.int32), shared(self._s, wp.float64)
-        paths.points = shared(self._points, wp.vec3d)
+        paths.first, paths.s = warp_view(self._first, wp.int32), warp_view(self._s, wp.float64)
+        paths.points = warp_view(self._points, wp.vec3d)
         return paths
 
 

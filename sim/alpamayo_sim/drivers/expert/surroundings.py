@@ -78,9 +78,9 @@ def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
 
 def _free_width(xy: Array, shape: tuple[int, int], d: Array, index: MapIndex) -> tuple[Array, Array]:
     """How far the drivable ground around the route reaches to the left and to the right."""
-    if not index.has_drivable:
+    if not index.drivable_area.is_defined:
         return np.full(shape[0], SIDE), np.full(shape[0], -SIDE)
-    free = index.in_drivable(xy).reshape(shape)
+    free = index.drivable_area.contains(xy).reshape(shape)
     middle = shape[1] // 2
     ahead = np.cumprod(free[:, middle:], axis=1).sum(axis=1)
     behind = np.cumprod(free[:, middle::-1], axis=1).sum(axis=1)

@@ -24,7 +24,7 @@ BINS = wp.constant(64)  # of distances up to that
 MOST = wp.constant(NEARBY)
 Histogram = wp.types.vector(length=64, dtype=wp.int32)
 HALF_DIAGONAL = wp.constant(0.7072)  # of a cell of size 1
-HEADING_COST = wp.constant(2.0)  # m; as in ``map_index``
+HEADING_COST = wp.constant(2.0)  # m; as in ``map.lane_tree``
 SLACK = wp.constant(1.0e-3)  # m
 
 

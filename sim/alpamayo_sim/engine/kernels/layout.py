@@ -283,7 +283,7 @@ class StopRow:
 
 @wp.struct
 class BorderRow:
-    """A segment of the drivable area's border with the normals of its two vertices (see ``map_index.Border``)."""
+    """A segment of the drivable area's border with the normals of its two vertices (see ``map.border.Border``)."""
 
     start: wp.vec2
     step: wp.vec2  # from start to end

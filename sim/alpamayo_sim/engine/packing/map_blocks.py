@@ -10,7 +10,9 @@ from jaxtyping import Float32, Float64, Int
 from alpamayo_sim.datatypes.scene import Lane, RoadMap, Scene, StopLine
 from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.packing.thinning import thinned
-from alpamayo_sim.map.index import Border, MapIndex, MapLineKind, border_of, index_of
+from alpamayo_sim.map.border import Border, border_of
+from alpamayo_sim.map.index import MapIndex, index_of
+from alpamayo_sim.map.polylines import MapLineKind
 
 Array = np.ndarray
 BORDER_CELL = 4.0  # m
@@ -84,7 +86,7 @@ def grid_over(points: Float32[Array, "n 2"], size: float, capacity: int, beyond:
 
 def border_rows(index: MapIndex) -> Array:
     """The border of the drivable area without points that lie within a millimetre of a straight line."""
-    lines = [line for line in index.border_lines if len(line) > 1]
+    lines = [line for line in index.drivable_area.border_lines if len(line) > 1]
     border = border_of(thinned(lines, BORDER_FLATNESS)) if lines else None
     return _border_rows(border) if border is not None else layout.empty_rows(layout.BorderRow)
 
