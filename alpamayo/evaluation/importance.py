@@ -28,7 +28,7 @@ from alpamayo.progress import Progress
 from alpamayo.provenance import code_version
 from alpamayo.runs import check_writable, write_json
 from alpamayo_scenarios.families import get_family
-from alpamayo_scenarios.suite import FIRST_EVALUATION_SEED
+from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED, SuiteEntry
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
@@ -96,7 +96,7 @@ def failure_probability(
     reasons: dict[str, str] = {}
 
     def drive(rows: Int[Array, " n"], what: str) -> list[Outcome]:
-        tasks = [task_of(driver, family, int(seeds[i]), out, guard, checkpoint) for i in rows]
+        tasks = [task_of(driver, SuiteEntry(family, drawn[i], int(seeds[i])), out, guard, checkpoint) for i in rows]
         return _outcomes(tasks, workers, what, progress, reasons)
 
     found = sample(drive, pool, episodes, np.random.default_rng(seed))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,9 @@ from alpamayo.parallel import in_order
 from alpamayo.progress import Progress
 from alpamayo.provenance import code_version, file_digest
 from alpamayo.runs import check_writable, write_json, write_run
-from alpamayo_scenarios.families import make_scenario
-from alpamayo_scenarios.suite import get_suite
+from alpamayo_scenarios.suites import Suite, SuiteEntry, get_suite
 
-SUITE = "longtail-600"  # its first 60 are the suite longtail-60
+SUITE = "long-tail-6"
 CONFIDENCE = 0.95
 AFTER_STOP = "driven after the stop rule had its answer"
 
@@ -30,15 +29,24 @@ class Task:
 
     driver: str
     guarded: bool
-    family: str
-    seed: int
+    entry: SuiteEntry
     name: str
     out: Path
     checkpoint: Path | None = None
 
     @property
+    def family(self) -> str:
+        """The scenario's family."""
+        return self.entry.family
+
+    @property
+    def seed(self) -> int:
+        """The scenario's seed."""
+        return self.entry.seed
+
+    @property
     def folder(self) -> Path:
-        """Where its record goes."""
+        """The folder of its record."""
         return self.out / self.name
 
 
@@ -55,7 +63,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Drive ``episodes`` scenarios with each driver; episodes that ``out`` already holds are not driven again.
 
-    They are the first of the suite ``longtail-600``: the families in turn, with seeds that training never uses.
+    They are the first of the suite ``long-tail-6``: six families in turn, with seeds that training never uses.
     A driver that raises is excluded from that scenario and listed with the reason; the rates "if excluded runs had
     failed" stand beside the others. ``out`` is what ``alpamayo validate`` takes: a record for each run, and
     ``suite.json``, which says which runs there should be.
@@ -80,10 +88,11 @@ def evaluate(
     rule = None if stop_when is None else parse(stop_when)
     for name in drivers:
         make_driver(name, checkpoint if name == "tiny" else None)
-    tasks = {name: list(_tasks(name, episodes, out, guard, checkpoint)) for name in drivers}
+    suite = get_suite(SUITE).first(episodes)
+    tasks = {name: [task_of(name, entry, out, guard, checkpoint) for entry in suite.entries] for name in drivers}
     check_writable(out)
     everything = [task for some in tasks.values() for task in some]
-    _list(out, everything, {}, drivers, episodes, stop_when)
+    _list(out, everything, {}, drivers, suite, stop_when)
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     excluded: list[dict[str, str]] = []
@@ -97,9 +106,10 @@ def evaluate(
         left_out |= {row["run"]: row["reason"] for row in failed}
         results.append(compare(name, driven, len(failed)) | ({} if watch is None else {"claim": watch.as_json()}))
     kept = [task for task in everything if task.folder.exists() or task.name in left_out]
-    _list(out, kept, left_out, drivers, episodes, stop_when)
+    _list(out, kept, left_out, drivers, suite, stop_when)
     result = {
-        "suite": SUITE,
+        "suite": suite.name,
+        "suite_digest": suite.digest,
         "episodes": episodes,
         "confidence": CONFIDENCE,
         "code_version": code_version(),
@@ -149,13 +159,18 @@ def _list(
     tasks: Sequence[Task],
     left_out: Mapping[str, str],
     drivers: Sequence[str],
-    episodes: int,
+    suite: Suite,
     stop_when: str | None,
 ) -> None:
     """Write which runs there should be; those of other drivers that the folder lists already stay."""
     mine = {task.name.partition("/")[0] for task in tasks}
     before = manifest.read(out) or manifest.Manifest({}, ())
-    about = {"suite": f"{SUITE}[:{episodes}]", "drivers": list(drivers), "stop_when": stop_when}
+    about = {
+        "suite": suite.name,
+        "suite_digest": suite.digest,
+        "drivers": list(drivers),
+        "stop_when": stop_when,
+    }
     others = [name for name in before.runs if name.partition("/")[0] not in mine]
     kept = {name: reason for name, reason in before.left_out.items() if name.partition("/")[0] not in mine}
     if others:
@@ -192,16 +207,11 @@ def _mean(rows: Sequence[Mapping[str, Any]], name: str, best: float = 1.0) -> di
     return mean([row[name] for row in known], [row["scenario"] for row in known], CONFIDENCE, best)
 
 
-def _tasks(name: str, episodes: int, out: Path, guard: bool | None, checkpoint: Path | None) -> Iterator[Task]:
-    for family, seed in get_suite(SUITE).first(episodes).entries:
-        yield task_of(name, family, seed, out, guard, checkpoint)
-
-
-def task_of(name: str, family: str, seed: int, out: Path, guard: bool | None, checkpoint: Path | None) -> Task:
-    """A scenario for a driver, with the guard's default and the folder of its record."""
+def task_of(name: str, entry: SuiteEntry, out: Path, guard: bool | None, checkpoint: Path | None) -> Task:
+    """Return the task of a driver on a scenario, with the guard's default and the folder of its record."""
     guarded = guarded_by_default(name) if guard is None else guard
-    folder = f"{name.replace(':', '.')}{'+guard' if guarded else ''}/{family}-{seed:05d}"
-    return Task(name, guarded, family, seed, folder, out, checkpoint if name == "tiny" else None)
+    folder = f"{name.replace(':', '.')}{'+guard' if guarded else ''}/{entry.family}-{entry.seed:05d}"
+    return Task(name, guarded, entry, folder, out, checkpoint if name == "tiny" else None)
 
 
 def run_task(task: Task) -> dict[str, Any]:
@@ -211,6 +221,7 @@ def run_task(task: Task) -> dict[str, Any]:
         "name": task.driver,
         "code_version": code_version(),
         "checkpoint": file_digest(weights) if weights else "",
+        "parameters": dict(task.entry.parameters),
     }
     done = _finished(task, key)
     if done is not None:
@@ -219,11 +230,11 @@ def run_task(task: Task) -> dict[str, Any]:
     from alpamayo.validator import score_episode
 
     driver = make_driver(task.driver, task.checkpoint)
-    episode = drive(make_scenario(task.family, task.seed), driver, seed=task.seed, guard=task.guarded)
+    episode = drive(task.entry.make(), driver, seed=task.seed, guard=task.guarded)
     return write_run(episode, score_episode(episode), task.folder, extra=key)
 
 
-def _finished(task: Task, key: dict[str, str]) -> dict[str, Any] | None:
+def _finished(task: Task, key: Mapping[str, Any]) -> dict[str, Any] | None:
     """The row of an earlier run of the same task by the same code and weights."""
     path = task.folder / "summary.json"
     if not path.is_file():

@@ -18,7 +18,8 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     console = Console()
     most = max((row["n"] + row["excluded"] for row in result["drivers"]), default=0)
     names = [row["driver"] for row in result["drivers"]]
-    table = narrow_table(HEADS, f"{most} scenarios a driver, 95 % intervals", names)
+    suite = f"{result['suite']} ({result['suite_digest'][:12]})"
+    table = narrow_table(HEADS, f"{suite}: {most} scenarios a driver, 95 % intervals", names)
     for row in result["drivers"]:
         if not row["n"]:
             continue

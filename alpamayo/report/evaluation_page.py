@@ -56,7 +56,8 @@ def page(evidence: "Evidence") -> str:
 
 def _title(document: Document) -> str:
     suite = document["suite"]
-    return ", ".join(document["drivers"]) + (f" on {suite['suite']}" if suite and "suite" in suite else "")
+    digest = f" ({suite['suite_digest'][:12]})" if suite and "suite_digest" in suite else ""
+    return ", ".join(document["drivers"]) + (f" on {suite['suite']}{digest}" if suite and "suite" in suite else "")
 
 
 def _header(document: Document, title: str) -> str:

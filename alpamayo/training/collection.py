@@ -19,7 +19,7 @@ import numpy as np
 from alpamayo.guard.guard import Guard
 from alpamayo.progress import Progress
 from alpamayo.training.shards import LABEL_EVERY, Shard, compress
-from alpamayo_scenarios.suite import FIRST_EVALUATION_SEED
+from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation

@@ -1,11 +1,10 @@
 """Long-tail families and the roads that they happen on."""
 
 from alpamayo_scenarios.families import FAMILIES, Family, Parameter, family_names, get_family, make_scenario
-from alpamayo_scenarios.suite import SUITES, Suite, get_suite
+from alpamayo_scenarios.suites import Suite, get_suite, suite_names
 
 __all__ = [
     "FAMILIES",
-    "SUITES",
     "Family",
     "Parameter",
     "Suite",
@@ -13,4 +12,5 @@ __all__ = [
     "get_family",
     "get_suite",
     "make_scenario",
+    "suite_names",
 ]

@@ -7,6 +7,7 @@ import pytest
 from alpamayo.evaluation import evaluate, manifest, suite_run
 from alpamayo.evaluation import validation as evidence
 from alpamayo.evaluation.stopping import Watch, parse
+from alpamayo_scenarios import get_suite
 from alpamayo_sim.errors import InputError
 
 
@@ -70,6 +71,9 @@ def test_evaluation_stops_when_the_claim_is_shown_or_refuted(tmp_path, monkeypat
     listed = manifest.read(tmp_path)
     assert list(listed.runs) == driven
     assert listed.left_out == {}
+    suite = get_suite("long-tail-6").first(300)
+    assert (result["suite"], result["suite_digest"]) == (suite.name, suite.digest)
+    assert (listed.about["suite"], listed.about["suite_digest"]) == (suite.name, suite.digest)
     (pair,) = result["comparisons"]
     assert pair["n"] == idm["n"]
     assert pair["figures"]["at_fault_collision"]["difference"] == -1.0
