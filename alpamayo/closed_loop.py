@@ -59,7 +59,7 @@ def drive(
         with clock("driver"):
             decision = driver.act(observation)
         with clock("guard"):
-            outcome = watch.check(decision, world.truth(0)) if watch else None
+            outcome = watch.check(decision, world[0].ground_truth()) if watch else None
         plan = decision.plans[decision.chosen] if outcome is None else outcome.plan
         with clock("world"):
             world.step(world.track(plan[None]), replay_ego=replay)
@@ -69,17 +69,17 @@ def drive(
         record.state(world)
         if on_step:
             on_step(step + 1, scenario.steps)
-        if world.arrived[0] or (not replay[0] and _crashed(world)):
+        if world.egos.arrived[0, 0] or (not replay[0] and _crashed(world)):
             break
-    return record.episode(driver, seed, guard, bool(world.arrived[0]))
+    return record.episode(driver, seed, guard, bool(world.egos.arrived[0, 0]))
 
 
 def _crashed(world: WorldBatch) -> bool:
     """Whether the ego touches something that did not come at it from behind."""
-    if not world.collided[0]:
+    if not world.egos.collided[0, 0]:
         return False
-    pose, agents = world.ego_pose[0], world.agents(0)
-    for contact in world.collisions(0):
+    pose, agents = world.egos.pose[0, 0], world[0].agents()
+    for contact in world[0].collisions():
         offset = agents.pose[contact.agent, :2] - pose[:2]
         bearing = math.atan2(offset[1], offset[0]) - pose[2]
         if abs(math.remainder(bearing, 2.0 * math.pi)) < FROM_BEHIND:
@@ -98,13 +98,13 @@ class _Senses:
         self.frames = FrameBuffer(needs.rig, needs.frames, seed=seed) if needs.rig else None
 
     def observe(self) -> Observation:
-        observation = self.world.observe(0)
+        observation = self.world[0].observe()
         if self.renderer and self.frames:
-            images = self.renderer.draw(self.world.truth(0), float(self.world.ego_curvature[0]))
+            images = self.renderer.draw(self.world[0].ground_truth(), float(self.world.egos.curvature[0, 0]))
             self.frames.push(images.rgb)
             observation = replace(observation, cameras=self.frames.frames())
         if self.needs.truth:
-            observation = replace(observation, truth=self.world.truth(0))
+            observation = replace(observation, truth=self.world[0].ground_truth())
         return observation
 
 
@@ -126,8 +126,8 @@ class _Recorder:
 
     def __init__(self, world: WorldBatch) -> None:
         self.scenario = world.scenarios[0]
-        self.agents = world.agents(0)
-        self.ego_size = world.truth(0).ego_size
+        self.agents = world[0].agents()
+        self.ego_size = world[0].ground_truth().ego_size
         self.states: dict[str, list[Array]] = {}
         self.decisions: list[Decision] = []
         self.executed: list[Array] = []
@@ -139,13 +139,13 @@ class _Recorder:
         self.state(world)
 
     def state(self, world: WorldBatch) -> None:
-        agents, truth = world.agents(0), world.truth(0)
+        agents, truth = world[0].agents(), world[0].ground_truth()
         now = {
-            "ego_pose": world.ego_pose[0],
-            "ego_speed": world.ego_speed[0],
-            "ego_acceleration": world.ego_acceleration[0],
-            "ego_curvature": world.ego_curvature[0],
-            "progress": world.progress[0],
+            "ego_pose": world.egos.pose[0, 0],
+            "ego_speed": world.egos.speed[0, 0],
+            "ego_acceleration": world.egos.acceleration[0, 0],
+            "ego_curvature": world.egos.curvature[0, 0],
+            "progress": world.egos.progress[0, 0],
             "agent_pose": agents.pose,
             "agent_velocity": agents.velocity,
             "agent_valid": agents.valid,

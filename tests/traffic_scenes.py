@@ -90,9 +90,9 @@ def crossroads(seed: int, control: str, each: int = 4) -> Scenario:
     return traffic(road_map, tracks, traffic_vehicles, signals=signals)
 
 
-def overlapping(world: WorldBatch, w: int = 0) -> list[tuple[str, str]]:
+def overlapping(batch: WorldBatch, w: int = 0) -> list[tuple[str, str]]:
     """Pairs of agents whose boxes overlap now."""
-    agents = world.agents(w)
+    agents = batch[w].agents()
     there = np.flatnonzero(agents.valid)
     pose, size = agents.pose[there].astype(float), agents.size[there, :2].astype(float)
     depth = box_separation(pose[:, None], size[:, None], pose[None], size[None])

@@ -186,12 +186,12 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     pilot = _Pilot(scenario.scene, rng, trained)
     columns = _Columns()
     for step in range(scenario.steps):
-        truth = world.truth(0)
+        truth = world[0].ground_truth()
         images = renderer.draw(truth)
         buffer.push(images.rgb)
         columns.images.append(compress(np.moveaxis(images.rgb, -1, 1)))
         if step % LABEL_EVERY == 0:
-            observation = world.observe(0)
+            observation = world[0].observe()
             decision = expert.act(replace(observation, truth=truth))
             patches = label_patches(images, truth)
             row = _row(observation, decision) | {f"patch_{f.name}": getattr(patches, f.name) for f in fields(patches)}
@@ -199,7 +199,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
             plan = pilot.plan(replace(observation, cameras=buffer.frames()), decision, truth)
             controls = world.track(plan[None])
         world.step(pilot.push(controls, truth.ego_speed))
-        if world.arrived[0] or world.collided[0]:
+        if world.egos.arrived[0, 0] or world.egos.collided[0, 0]:
             break
     return _shard(columns, rig)
 

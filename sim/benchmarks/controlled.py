@@ -31,29 +31,29 @@ class Ours:
 
     def __init__(self, log: Path, copies: int, device: str) -> None:
         scenario = with_egos(scenario_of_log(open_log(log)))
-        self.world = WorldBatch([scenario] * copies, device=device)
+        self.batch = WorldBatch([scenario] * copies, device=device)
         self.steps_at_most = scenario.steps
-        self.controlled, self.objects = self.world.egos.count, len(scenario.scene.tracks)
+        self.controlled, self.objects = self.batch.egos.count, len(scenario.scene.tracks)
         rng = np.random.default_rng(0)
         shape = (CHUNK, copies, self.controlled, 2)
         self.controls = (rng.uniform(-1.0, 1.0, shape) * [4.0, 0.1]).astype(np.float32)
-        self.graph = self.world.capture()
-        self.inputs = wp.to_torch(self.world.device_inputs["controls"])
+        self.graph = self.batch.capture()
+        self.inputs = wp.to_torch(self.batch.device_inputs["controls"])
 
     def steps(self, observe: bool) -> None:
         """A chunk of steps with random actions."""
         for controls in self.controls:
-            if self.world.step_index[0] >= self.steps_at_most:
-                self.world.reset()
-            self.world.step(controls)
+            if self.batch.step_index[0] >= self.steps_at_most:
+                self.batch.reset()
+            self.batch.step(controls)
             if observe:
-                self.world.vector_view()
+                self.batch.vector_view()
 
     def graph_steps(self) -> None:
         """The same with the captured graph of a step and its observations, controls as a torch policy writes them."""
         for controls in self.controls:
-            if self.world.step_index[0] >= self.steps_at_most:
-                self.world.reset()
+            if self.batch.step_index[0] >= self.steps_at_most:
+                self.batch.reset()
             self.inputs[:] = torch.from_numpy(controls)
             wp.capture_launch(self.graph)
 

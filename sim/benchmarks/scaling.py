@@ -77,17 +77,17 @@ def main() -> None:
     for name, scenario in cases.items():
         for count in arguments.worlds:
             before = resident()
-            world = WorldBatch([scenario] * count, device=device)
-            controls = np.tile(np.array([0.1, 0.0], np.float32), (*world.egos.present.shape, 1))
+            batch = WorldBatch([scenario] * count, device=device)
+            controls = np.tile(np.array([0.1, 0.0], np.float32), (*batch.egos.present.shape, 1))
 
-            def step(world: WorldBatch = world, controls: np.ndarray = controls) -> None:
-                if world.step_index[0] >= STEPS - 1:
-                    world.reset()
-                world.step(controls)
+            def step(batch: WorldBatch = batch, controls: np.ndarray = controls) -> None:
+                if batch.step_index[0] >= STEPS - 1:
+                    batch.reset()
+                batch.step(controls)
 
-            def see(world: WorldBatch = world, step: Callable[[], None] = step) -> None:
+            def see(batch: WorldBatch = batch, step: Callable[[], None] = step) -> None:
                 step()
-                world.vector_view()
+                batch.vector_view()
 
             works = {"step": step, "step + 1917 floats": see}
             for what, seconds in cpu_seconds(works, max(5, 400 // count)).items():
@@ -97,7 +97,7 @@ def main() -> None:
             case = f"{device} {name}, {count} worlds x 64 agents"
             report("scaling", f"{case}, memory of the worlds and their observations", resident() - before, "MiB")
             report("scaling", f"{case}, memory of the process", resident(), "MiB")
-            del world, step, see, works
+            del batch, step, see, works
 
 
 if __name__ == "__main__":

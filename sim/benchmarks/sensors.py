@@ -107,13 +107,13 @@ def cameras() -> None:
 def lidars() -> None:
     """Processor time of one turn."""
     scenario, mesh, lidar = road(only_cars=True), street_mesh(), spinning_64()
-    world = WorldBatch([scenario])
+    batch = WorldBatch([scenario])
     static = o3d.t.geometry.RaycastingScene()
     shape = o3d.core.Tensor(mesh.points), o3d.core.Tensor(mesh.triangles.astype(np.uint32))
     static.add_triangles(*shape)
     rays = np.concatenate([np.broadcast_to(lidar.position, lidar.rays.shape), lidar.rays], axis=-1)
     tensor = o3d.core.Tensor(np.ascontiguousarray(rays + np.array([0, -1.75, 0, 0, 0, 0]), np.float32))
-    agents = world.agents(0)
+    agents = batch[0].agents()
     looks = scene_looks(scenario.scene, agents.ids, agents.category, agents.size)
     rows = np.flatnonzero(looks.table.owner > 0).astype(np.int32)
 
@@ -127,10 +127,10 @@ def lidars() -> None:
     works = {
         "Open3D alone, mesh only": lambda: static.cast_rays(tensor, nthreads=1),
         "Open3D rebuilt, mesh and cars": rebuilt,
-        "ours, backend open3d": WorldLidar(world, lidar, mesh=mesh, backend="open3d").launch,
-        "ours, backend warp": WorldLidar(world, lidar, mesh=mesh).launch,
-        "ours, drawn world, backend warp": WorldLidar(world, lidar).launch,
-        "ours, drawn world, without noise": WorldLidar(world, dataclasses.replace(lidar, range_noise=0.0)).launch,
+        "ours, backend open3d": WorldLidar(batch, lidar, mesh=mesh, backend="open3d").launch,
+        "ours, backend warp": WorldLidar(batch, lidar, mesh=mesh).launch,
+        "ours, drawn world, backend warp": WorldLidar(batch, lidar).launch,
+        "ours, drawn world, without noise": WorldLidar(batch, dataclasses.replace(lidar, range_noise=0.0)).launch,
     }
     seconds = cpu_seconds(works)
     alone = seconds["Open3D alone, mesh only"]

@@ -24,11 +24,11 @@ def acting(manoeuvres: tuple[Manoeuvre, ...], **values: object) -> Scenario:
 
 def run(made: Scenario, steps: int, acceleration: float = 0.0) -> np.ndarray:
     """x, y, heading, speed, valid of the first other agent after each step."""
-    world, rows = WorldBatch([made]), []
+    batch, rows = WorldBatch([made]), []
     for _ in range(steps):
-        world.step(np.array([[acceleration, 0.0]]))
-        pose, velocity = world.agents(0).pose[0], world.agents(0).velocity[0]
-        rows.append([*pose, np.hypot(*velocity), world.agents(0).valid[0]])
+        batch.step(np.array([[acceleration, 0.0]]))
+        pose, velocity = batch[0].agents().pose[0], batch[0].agents().velocity[0]
+        rows.append([*pose, np.hypot(*velocity), batch[0].agents().valid[0]])
     return np.array(rows)
 
 
@@ -64,13 +64,13 @@ def test_an_actor_turns_off_to_another_path() -> None:
 def test_a_door_opens_into_the_way() -> None:
     car = moving("car", x=30.0, y=3.2, speed=0.0)
     leaf, script = door(car, left=False, trigger=Trigger(TriggerKind.EGO_DISTANCE, 15.0, (30.0, 3.2)))
-    world = WorldBatch([scenario(leaf, car, scripts=[script])])
-    shut = world.agents(0).pose[0].copy()
+    batch = WorldBatch([scenario(leaf, car, scripts=[script])])
+    shut = batch[0].agents().pose[0].copy()
     assert abs(shut[1] - 3.2) + 0.45 <= 1.0 + 1e-5  # within the car's box
     for _ in range(28):
-        world.step(np.zeros((1, 2)))
-    assert world.agents(0).pose[0, 1] == pytest.approx(shut[1] - 0.9, abs=0.02)
-    assert [contact.id for contact in world.first_contacts(0)] in ([], ["car-door"])
+        batch.step(np.zeros((1, 2)))
+    assert batch[0].agents().pose[0, 1] == pytest.approx(shut[1] - 0.9, abs=0.02)
+    assert [contact.id for contact in batch[0].first_contacts()] in ([], ["car-door"])
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,12 @@ def on_foot(**values: object) -> tuple[Track, Walker]:
 
 def walks(ego: Track, steps: int, controls: tuple[float, float] = (0.0, 0.0), **values: object) -> np.ndarray:
     track, made = on_foot(**values)
-    world = WorldBatch([dataclasses.replace(scenario(track, ego=ego), walkers=(made,))])
+    batch = WorldBatch([dataclasses.replace(scenario(track, ego=ego), walkers=(made,))])
     rows = []
     for _ in range(steps):
-        world.step(np.array([controls]))
-        pose, velocity = world.agents(0).pose[0], world.agents(0).velocity[0]
-        rows.append([pose[1], np.hypot(*velocity), world.ego_pose[0, 0]])
+        batch.step(np.array([controls]))
+        pose, velocity = batch[0].agents().pose[0], batch[0].agents().velocity[0]
+        rows.append([pose[1], np.hypot(*velocity), batch.egos.pose[0, 0, 0]])
     return np.array(rows)
 
 
@@ -175,34 +175,34 @@ def recorded(reactive: bool) -> Scenario:
 
 
 def test_a_recording_is_repeated_while_the_ego_keeps_to_it() -> None:
-    world, plain = WorldBatch([recorded(True)]), WorldBatch([recorded(False)])
+    batch, plain = WorldBatch([recorded(True)]), WorldBatch([recorded(False)])
     for _ in range(100):
-        world.step(np.zeros((1, 2)))
+        batch.step(np.zeros((1, 2)))
         plain.step(np.zeros((1, 2)))
-        assert (world.agents(0).pose == plain.agents(0).pose).all()
-        assert (world.agents(0).velocity == plain.agents(0).velocity).all()
+        assert (batch[0].agents().pose == plain[0].agents().pose).all()
+        assert (batch[0].agents().velocity == plain[0].agents().velocity).all()
 
 
 def test_who_is_behind_a_braking_ego_brakes_and_the_other_does_not() -> None:
-    world, plain = WorldBatch([recorded(True)]), WorldBatch([recorded(False)])
+    batch, plain = WorldBatch([recorded(True)]), WorldBatch([recorded(False)])
     for _ in range(110):
-        world.step(np.array([[-4.0, 0.0]]))
+        batch.step(np.array([[-4.0, 0.0]]))
         plain.step(np.array([[-4.0, 0.0]]))
-        assert not world.collided[0]
-    behind, beside = world.agents(0).pose
-    assert np.hypot(*world.agents(0).velocity[0]) < 0.1
-    assert behind[0] + 2.4 < world.ego_pose[0, 0] - 2.4
+        assert not batch.egos.collided[0, 0]
+    behind, beside = batch[0].agents().pose
+    assert np.hypot(*batch[0].agents().velocity[0]) < 0.1
+    assert behind[0] + 2.4 < batch.egos.pose[0, 0, 0] - 2.4
     assert beside[0] == pytest.approx(-25.0 + 110.0, abs=1e-3)
-    assert plain.first_contacts(0)  # without reacting it drives into the ego
+    assert plain[0].first_contacts()  # without reacting it drives into the ego
 
 
 def test_who_has_reacted_goes_on_once_the_way_is_free() -> None:
-    world = WorldBatch([recorded(True)])
+    batch = WorldBatch([recorded(True)])
     for k in range(119):
-        world.step(np.array([[-4.0 if k < 20 else 3.0, 0.0]]))
-        assert not world.collided[0]
-    assert np.hypot(*world.agents(0).velocity[0]) > 8.0
-    assert world.agents(0).pose[0, 0] < -25.0 + 118.0  # never ahead of its recording
+        batch.step(np.array([[-4.0 if k < 20 else 3.0, 0.0]]))
+        assert not batch.egos.collided[0, 0]
+    assert np.hypot(*batch[0].agents().velocity[0]) > 8.0
+    assert batch[0].agents().pose[0, 0] < -25.0 + 118.0  # never ahead of its recording
 
 
 def test_walkers_and_reactive_recordings_are_plain_data(tmp_path: object) -> None:

@@ -60,13 +60,13 @@ def test_flow_is_how_far_projected_points_move(rig):
     for c, camera in enumerate(rig.cameras):
         v, u = np.nonzero(np.isfinite(images.depth[c]))
         point = camera.position + images.depth[c][v, u][:, None] * camera.rays[v, u]
-        world = np.column_stack([from_frame(point[:, :2], POSE), point[:, 2]]).astype(np.float64)
+        points = np.column_stack([from_frame(point[:, :2], POSE), point[:, 2]]).astype(np.float64)
         owner = images.instance[c][v, u]
         for k in np.unique(owner[owner >= 0]):
             mine = owner == k
-            local = to_frame(world[mine, :2], before.pose[k].astype(np.float64))
-            world[mine, :2] = from_frame(local, after.pose[k].astype(np.float64))
-        now = np.column_stack([to_frame(world[:, :2], later.astype(np.float64)), world[:, 2]])
+            local = to_frame(points[mine, :2], before.pose[k].astype(np.float64))
+            points[mine, :2] = from_frame(local, after.pose[k].astype(np.float64))
+        now = np.column_stack([to_frame(points[:, :2], later.astype(np.float64)), points[:, 2]])
         pixels, inside = camera.project(now)
         assert np.array_equal(flow.valid[c][v, u], inside) or np.mean(flow.valid[c][v, u] != inside) < 1e-3
         good = inside & flow.valid[c][v, u]
@@ -211,10 +211,10 @@ NOISY = with_imaging(front_rig(64, 36), noise=0.03, dirt=0.1, readout=0.02)
 
 
 def stepped(scenarios, seed=1, rig=NOISY):
-    world = WorldBatch(scenarios)
-    cameras = WorldCameras(world, rig, seed=seed)
+    batch = WorldBatch(scenarios)
+    cameras = WorldCameras(batch, rig, seed=seed)
     for _ in range(2):
-        world.step(np.tile(np.array([0.5, 0.01], np.float32), (len(scenarios), 1)))
+        batch.step(np.tile(np.array([0.5, 0.01], np.float32), (len(scenarios), 1)))
     return cameras.render()
 
 
@@ -253,14 +253,14 @@ def test_threads_and_processes_do_not_matter():
 
 def test_worlds_see_what_a_renderer_sees():
     made = dataclasses.replace(drive(0), scene=dataclasses.replace(drive(0).scene, environment=Environment()))
-    world = WorldBatch([made, made])
-    world.step(np.zeros((2, 2), np.float32))
-    cameras = WorldCameras(world, FRONT)
-    images, truth = cameras.render(), world.truth(1)
+    batch = WorldBatch([made, made])
+    batch.step(np.zeros((2, 2), np.float32))
+    cameras = WorldCameras(batch, FRONT)
+    images, truth = cameras.render(), batch[1].ground_truth()
     single = CameraRenderer(made.scene, FRONT).render(truth.ego_pose, truth.agents, truth.signals)
     for name in ("rgb", "depth", "semantic", "instance"):
         assert np.array_equal(getattr(images, name)[1], getattr(single, name))
-    world.step(np.zeros((2, 2), np.float32))
+    batch.step(np.zeros((2, 2), np.float32))
     flow = cameras.flow()
     assert flow.pixels.shape == (2, 1, 64, 96, 2)
     assert np.abs(flow.pixels).max() > 1.0
@@ -270,12 +270,12 @@ def test_worlds_see_what_a_renderer_sees():
 
 def test_a_rolling_shutter_knows_the_egos_motion():
     made = drive(0, rain=0.0)
-    world, rig = WorldBatch([made]), with_imaging(FRONT, readout=0.05)
+    batch, rig = WorldBatch([made]), with_imaging(FRONT, readout=0.05)
     for _ in range(3):
-        world.step(np.array([[1.0, 0.02]], np.float32))
-    truth, rate = world.truth(0), float(world.ego_curvature[0])
+        batch.step(np.array([[1.0, 0.02]], np.float32))
+    truth, rate = batch[0].ground_truth(), float(batch.egos.curvature[0, 0])
     assert rate > 0.0
-    images, single = WorldCameras(world, rig).render(), CameraRenderer(made.scene, rig).draw(truth, rate)
+    images, single = WorldCameras(batch, rig).render(), CameraRenderer(made.scene, rig).draw(truth, rate)
     assert np.array_equal(images.instance[0], single.instance)
     assert np.allclose(images.depth[0], single.depth, rtol=1e-4)
     assert not np.array_equal(single.depth, CameraRenderer(made.scene, FRONT).draw(truth).depth)
@@ -290,19 +290,19 @@ def test_images_reach_torch_without_a_copy():
     assert rgb.shape == (1, 64, 96, 3)
     assert rgb.dtype == torch.uint8
     assert rgb.any()
-    cameras.world.step(np.zeros((1, 2), np.float32))
+    cameras.batch.step(np.zeros((1, 2), np.float32))
     cameras.launch()
     assert not torch.equal(rgb, first)
 
 
 def test_a_captured_graph_draws_what_a_launch_draws():
-    world = WorldBatch([drive(0, rain=0.0)])
-    cameras, lidar = WorldCameras(world, FRONT), WorldLidar(world, spinning_32(columns=200))
+    batch = WorldBatch([drive(0, rain=0.0)])
+    cameras, lidar = WorldCameras(batch, FRONT), WorldLidar(batch, spinning_32(columns=200))
     first = cameras.render().rgb, lidar.scan().range
-    with wp.ScopedCapture(device=world.device) as capture:
+    with wp.ScopedCapture(device=batch.device) as capture:
         cameras.launch()
         lidar.launch()
-    world.step(np.zeros((1, 2), np.float32))
+    batch.step(np.zeros((1, 2), np.float32))
     wp.capture_launch(capture.graph)
     drawn = cameras.device_arrays["rgb"].numpy().copy(), lidar.device_arrays["range"].numpy().copy()
     expected = cameras.render().rgb[0], lidar.scan().range

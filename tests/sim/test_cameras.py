@@ -33,14 +33,14 @@ def boxes(count, seed=0):
 def raycast(made, pose):
     """Range by Open3D for the same boxes and a ground plane."""
     o3d = pytest.importorskip("open3d")
-    world = o3d.t.geometry.RaycastingScene()
+    caster = o3d.t.geometry.RaycastingScene()
     for p in made.props:
         length, width, height = (float(v) for v in p.size)
         mesh = o3d.geometry.TriangleMesh.create_box(length, width, height)
         mesh.translate((-0.5 * length, -0.5 * width, 0.0))
         mesh.rotate(mesh.get_rotation_matrix_from_xyz((0, 0, float(p.heading))), center=(0, 0, 0))
         mesh.translate([float(v) for v in p.position])
-        world.add_triangles(o3d.t.geometry.TriangleMesh.from_legacy(mesh))
+        caster.add_triangles(o3d.t.geometry.TriangleMesh.from_legacy(mesh))
     c, s = np.cos(pose[2]), np.sin(pose[2])
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     ranges = []
@@ -48,7 +48,7 @@ def raycast(made, pose):
         directions = camera.rays.astype(np.float64) @ turn.T
         eye = np.broadcast_to(turn @ camera.position + [pose[0], pose[1], 0.0], directions.shape)
         rays = np.concatenate([eye, directions], axis=-1).astype(np.float32)
-        hit = world.cast_rays(o3d.core.Tensor(rays))["t_hit"].numpy()
+        hit = caster.cast_rays(o3d.core.Tensor(rays))["t_hit"].numpy()
         plane = np.where(directions[..., 2] < 0, -eye[..., 2] / np.minimum(directions[..., 2], -1e-9), np.inf)
         ranges.append(np.minimum(hit, plane))
     return np.stack(ranges)

@@ -23,16 +23,16 @@ from alpamayo_sim.warp_runtime import wp
 STILL = np.zeros((1, 2))
 
 
-def drive(world: WorldBatch, controls: tuple[float, float], steps: int) -> None:
+def drive(batch: WorldBatch, controls: tuple[float, float], steps: int) -> None:
     for _ in range(steps):
-        world.step(np.tile(controls, (world.num_worlds, 1)))
+        batch.step(np.tile(controls, (batch.num_worlds, 1)))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-4.0, 2.0), st.floats(-0.05, 0.05), st.integers(1, 60))
 def test_the_ego_drives_the_analytic_arc(acceleration: float, curvature: float, steps: int) -> None:
-    world = WorldBatch([scenario(friction=1.5)])
-    drive(world, (acceleration, curvature), steps)
+    batch = WorldBatch([scenario(friction=1.5)])
+    drive(batch, (acceleration, curvature), steps)
     t = 0.1 * steps
     if acceleration < 0:
         t = min(t, -10.0 / acceleration)
@@ -42,53 +42,53 @@ def test_the_ego_drives_the_analytic_arc(acceleration: float, curvature: float, 
         return
     chord = s * np.sinc(0.5 * curvature * s / np.pi)
     expected = chord * np.array([np.cos(0.5 * curvature * s), np.sin(0.5 * curvature * s)])
-    np.testing.assert_allclose(world.ego_pose[0, :2], expected, atol=2e-3)
-    assert world.ego_speed[0] == pytest.approx(max(10.0 + acceleration * 0.1 * steps, 0.0), abs=1e-4)
-    turned = world.ego_pose[0, 2] - curvature * s
+    np.testing.assert_allclose(batch.egos.pose[0, 0, :2], expected, atol=2e-3)
+    assert batch.egos.speed[0, 0] == pytest.approx(max(10.0 + acceleration * 0.1 * steps, 0.0), abs=1e-4)
+    turned = batch.egos.pose[0, 0, 2] - curvature * s
     assert np.cos(turned) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_ego_stops_and_does_not_go_back() -> None:
-    world = WorldBatch([scenario()])
-    drive(world, (-5.0, 0.1), 40)
-    stopped = world.ego_pose.copy()
+    batch = WorldBatch([scenario()])
+    drive(batch, (-5.0, 0.1), 40)
+    stopped = batch.egos.pose[:, 0].copy()
     assert stopped[0, :2] @ stopped[0, :2] < 10.0**2  # v²/2a = 10 m along the arc
-    drive(world, (-5.0, 0.1), 10)
-    assert (world.ego_pose == stopped).all()
-    assert world.ego_speed[0] == 0.0
+    drive(batch, (-5.0, 0.1), 10)
+    assert (batch.egos.pose[:, 0] == stopped).all()
+    assert batch.egos.speed[0, 0] == 0.0
 
 
 def test_controls_are_clamped_as_documented() -> None:
-    world = WorldBatch([scenario(friction=1.0), scenario(friction=0.2)])
-    world.step(np.full((2, 2), 1e6))
-    np.testing.assert_allclose(world.ego_acceleration, [4.0, 0.2 * 9.81], rtol=1e-4)
+    batch = WorldBatch([scenario(friction=1.0), scenario(friction=0.2)])
+    batch.step(np.full((2, 2), 1e6))
+    np.testing.assert_allclose(batch.egos.acceleration[:, 0], [4.0, 0.2 * 9.81], rtol=1e-4)
     fastest = 10.0 + 0.1 * np.array([4.0, 0.2 * 9.81])
-    np.testing.assert_allclose(world.ego_curvature * fastest**2, [9.81, 0.2 * 9.81], rtol=1e-4)
-    world.reset()
-    world.step(np.full((2, 2), -1e6))
-    np.testing.assert_allclose(world.ego_acceleration, [-9.0, -0.2 * 9.81], rtol=1e-4)
+    np.testing.assert_allclose(batch.egos.curvature[:, 0] * fastest**2, [9.81, 0.2 * 9.81], rtol=1e-4)
+    batch.reset()
+    batch.step(np.full((2, 2), -1e6))
+    np.testing.assert_allclose(batch.egos.acceleration[:, 0], [-9.0, -0.2 * 9.81], rtol=1e-4)
     slow = WorldBatch([scenario(ego=moving("ego", speed=1.0))])
     slow.step(np.array([[0.0, 9.0]]))
-    assert slow.ego_curvature[0] == pytest.approx(0.25)
+    assert slow.egos.curvature[0, 0] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_control_that_is_not_finite_is_named(bad: float) -> None:
-    world = WorldBatch([scenario()] * 3)
+    batch = WorldBatch([scenario()] * 3)
     controls = np.zeros((3, 2))
     controls[1, 0] = bad
-    before = world.ego_pose.copy()
+    before = batch.egos.pose[:, 0].copy()
     with pytest.raises(InputError, match="controls of world 1"):
-        world.step(controls)
-    assert (world.ego_pose == before).all()
+        batch.step(controls)
+    assert (batch.egos.pose[:, 0] == before).all()
     with pytest.raises(InputError, match=r"controls has shape \(2,\)"):
-        world.step(np.zeros(2))
+        batch.step(np.zeros(2))
     plans = np.zeros((3, 64, 4))
     plans[2, 5, 1] = bad
     with pytest.raises(InputError, match="plans of world 2"):
-        world.track(plans)
+        batch.track(plans)
     with pytest.raises(InputError, match="replay_ego"):
-        world.step(np.zeros((3, 2)), replay_ego=np.zeros(3))
+        batch.step(np.zeros((3, 2)), replay_ego=np.zeros(3))
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:
@@ -126,21 +126,21 @@ def test_the_recording_is_repeated_exactly() -> None:
     rng = np.random.default_rng(5)
     tracks = [random_track(f"t{k}", rng) for k in range(7)]
     ego = random_track("ego", rng)
-    world = WorldBatch([scenario(*tracks, ego=ego)])
+    batch = WorldBatch([scenario(*tracks, ego=ego)])
     replay = np.ones(1, bool)
     for step in range(75):
-        assert world.step_index[0] == step
+        assert batch.step_index[0] == step
         if step < 60 and ego.valid[step]:
-            assert (world.ego_pose[0, :2] == ego.position[step, :2]).all()
-            assert world.ego_pose[0, 2] == ego.heading[step]
+            assert (batch.egos.pose[0, 0, :2] == ego.position[step, :2]).all()
+            assert batch.egos.pose[0, 0, 2] == ego.heading[step]
         for k, track in enumerate(tracks):
             there = step < 60 and track.valid[step]
-            assert world.agent_valid[0, k] == there
+            assert batch.valid[0, 1 + k] == there
             if there:
-                assert (world.agent_pose[0, k, :2] == track.position[step, :2]).all()
-                assert (world.agent_velocity[0, k] == track.velocity[step]).all()
-        world.step(STILL, replay_ego=replay)
-    assert world.ego_speed[0] == 0.0
+                assert (batch.pose[0, 1 + k, :2] == track.position[step, :2]).all()
+                assert (batch.velocity[0, 1 + k] == track.velocity[step]).all()
+        batch.step(STILL, replay_ego=replay)
+    assert batch.egos.speed[0, 0] == 0.0
 
 
 @settings(max_examples=30, deadline=None)
@@ -154,22 +154,22 @@ def test_contacts_are_shapelys(seed: int) -> None:
         Prop(f"p{k}", Category.DEBRIS, np.array([*pose[k, :2], 0], np.float32), float(pose[k, 2]), size[k])
         for k in range(count)
     ]
-    world = WorldBatch([scenario(props=props, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
-    ego = shapely.Polygon(box_corners(world.ego_pose[0].astype(float), np.array([4.8, 2.0])))
+    batch = WorldBatch([scenario(props=props, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
+    ego = shapely.Polygon(box_corners(batch.egos.pose[0, 0].astype(float), np.array([4.8, 2.0])))
     boxes = [shapely.Polygon(box_corners(pose[k].astype(float), size[k, :2].astype(float))) for k in range(count)]
-    found = {contact.agent: contact for contact in world.collisions(0)}
+    found = {contact.agent: contact for contact in batch[0].collisions()}
     for k, box in enumerate(boxes):
         clear = ego.distance(box) > 1e-4 or ego.intersection(box).area > 1e-4
         if clear:
             assert (k in found) == ego.intersects(box)
-    assert world.collided[0] == bool(found)
+    assert batch.egos.collided[0, 0] == bool(found)
 
 
 def test_a_contact_says_where_and_how_hard() -> None:
-    world = WorldBatch([scenario(moving("lead", x=6.0, speed=5.0))])
-    assert not world.collided[0]
-    drive(world, (0.0, 0.0), 3)
-    (contact,) = world.collisions(0)
+    batch = WorldBatch([scenario(moving("lead", x=6.0, speed=5.0))])
+    assert not batch.egos.collided[0, 0]
+    drive(batch, (0.0, 0.0), 3)
+    (contact,) = batch[0].collisions()
     assert (contact.id, contact.ego_side, contact.agent_side) == ("lead", Side.FRONT, Side.REAR)
     assert contact.relative_speed == pytest.approx(5.0, abs=1e-4)
     assert contact.closing_speed == pytest.approx(5.0, abs=1e-4)
@@ -177,8 +177,8 @@ def test_a_contact_says_where_and_how_hard() -> None:
     assert contact.point[0] == pytest.approx(3.0 + 2.4 - 0.15, abs=1e-3)
     parted = WorldBatch([scenario(moving("beside", y=3.0, speed=10.0))])
     drive(parted, (0.0, 0.0), 5)
-    assert not parted.collided[0]
-    assert parted.collisions(0) == []
+    assert not parted.egos.collided[0, 0]
+    assert parted[0].collisions() == []
 
 
 @settings(max_examples=25, deadline=None)
@@ -193,57 +193,63 @@ def test_off_road_agrees_with_the_map_index(seed: int, edges: bool) -> None:
     egos = [
         moving("ego", x=rng.uniform(-25, 25), y=rng.uniform(-25, 25), heading=rng.uniform(-3, 3)) for _ in range(20)
     ]
-    world = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
-    corners = box_corners(world.ego_pose.astype(float), np.tile([4.8, 2.0], (20, 1)))
+    batch = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
+    corners = box_corners(batch.egos.pose[:, 0].astype(float), np.tile([4.8, 2.0], (20, 1)))
     index = MapIndex(road_map)
     margin = index.drivable_area.margin(corners.reshape(-1, 2)).reshape(20, 4).min(axis=1)
     near = np.abs(margin) < 4.0
-    np.testing.assert_allclose(world.drivable_margin[near], margin[near], atol=1e-3)
+    np.testing.assert_allclose(batch.egos.drivable_margin[near, 0], margin[near], atol=1e-3)
     sure = np.abs(margin) > 1e-3
     in_grid = np.abs(corners).max(axis=(1, 2)) < np.abs(ring).max() + 3.0
     checked = sure & (near | in_grid)
-    assert (world.off_road[checked] == (margin < 0)[checked]).all()
-    assert world.has_drivable.all()
+    assert (batch.egos.off_road[checked, 0] == (margin < 0)[checked]).all()
+    assert all(view.has_drivable_area for view in batch)
 
 
 def test_a_map_without_ground_is_never_left() -> None:
-    world = WorldBatch([scenario(road_map=RoadMap())])
-    drive(world, (0.0, 0.1), 20)
-    assert not world.has_drivable[0]
-    assert not world.off_road[0]
+    batch = WorldBatch([scenario(road_map=RoadMap())])
+    drive(batch, (0.0, 0.1), 20)
+    assert not batch[0].has_drivable_area
+    assert not batch.egos.off_road[0, 0]
 
 
 def test_progress_does_not_jump_where_the_route_crosses_itself() -> None:
     eight = line((0, 0), (40, 0), (80, 0), (80, 40), (40, 40), (40, 0), (40, -40))
-    world = WorldBatch([scenario(route=Route(eight), road_map=RoadMap(), goal=240.0)])
+    batch = WorldBatch([scenario(route=Route(eight), road_map=RoadMap(), goal=240.0)])
     seen = []
     for _ in range(70):
-        world.step(STILL)
-        seen.append(float(world.progress[0]))
+        batch.step(STILL)
+        seen.append(float(batch.egos.progress[0, 0]))
     np.testing.assert_allclose(seen, np.arange(1, 71), atol=1e-3)
-    assert not world.arrived[0]
+    assert not batch.egos.arrived[0, 0]
 
 
 def test_progress_offset_and_arrival() -> None:
-    world = WorldBatch([scenario(goal=5.0, ego=moving("ego", y=1.0))])
-    drive(world, (0.0, 0.0), 4)
-    assert world.lateral_offset[0] == pytest.approx(1.0)
-    assert world.progress[0] == pytest.approx(4.0, abs=1e-4)
-    assert not world.arrived[0]
-    drive(world, (0.0, 0.0), 1)
-    assert world.arrived[0]
+    batch = WorldBatch([scenario(goal=5.0, ego=moving("ego", y=1.0))])
+    drive(batch, (0.0, 0.0), 4)
+    assert batch.egos.lateral_offset[0, 0] == pytest.approx(1.0)
+    assert batch.egos.progress[0, 0] == pytest.approx(4.0, abs=1e-4)
+    assert not batch.egos.arrived[0, 0]
+    drive(batch, (0.0, 0.0), 1)
+    assert batch.egos.arrived[0, 0]
 
 
 def busy(rng: np.random.Generator) -> list[Track]:
     return [random_track(f"t{k}", rng) for k in range(int(rng.integers(1, 9)))]
 
 
-def state_of(world: WorldBatch, w: int) -> list[bytes]:
-    n = len(world.agents(w).ids)
-    agents = [array[w, :n] for array in (world.agent_pose, world.agent_velocity, world.agent_valid)]
+def state_of(batch: WorldBatch, w: int) -> list[bytes]:
+    n = len(batch[w].agents().ids)
+    agents = [array[w, :n] for array in (batch.pose[:, 1:], batch.velocity[:, 1:], batch.valid[:, 1:])]
     ego = [
         array[w]
-        for array in (world.ego_pose, world.ego_speed, world.progress, world.drivable_margin, world.lateral_offset)
+        for array in (
+            batch.egos.pose[:, 0],
+            batch.egos.speed[:, 0],
+            batch.egos.progress[:, 0],
+            batch.egos.drivable_margin[:, 0],
+            batch.egos.lateral_offset[:, 0],
+        )
     ]
     return [np.asarray(array).tobytes() for array in (*agents, *ego)]
 
@@ -258,8 +264,8 @@ def test_a_world_has_the_same_bits_alone_and_in_any_batch() -> None:
     for step in range(40):
         together.step(controls[step])
         backwards.step(np.tile(controls[step, ::-1], (2, 1)))
-        for w, world in enumerate(alone):
-            world.step(controls[step, w : w + 1])
+        for w, batch in enumerate(alone):
+            batch.step(controls[step, w : w + 1])
     for w in range(5):
         assert (
             state_of(together, w) == state_of(alone[w], 0) == state_of(backwards, 4 - w) == state_of(backwards, 9 - w)
@@ -272,14 +278,14 @@ import numpy as np
 from test_engine import busy, scenario, state_of
 from alpamayo_sim.engine import WorldBatch
 rng = np.random.default_rng(int(sys.argv[1]))
-world = WorldBatch([scenario(*busy(rng)) for _ in range(4)])
+batch = WorldBatch([scenario(*busy(rng)) for _ in range(4)])
 digest = hashlib.sha256()
 for _ in range(50):
-    world.step(rng.normal(0.0, [2.0, 0.05], (4, 2)))
+    batch.step(rng.normal(0.0, [2.0, 0.05], (4, 2)))
     for w in range(4):
-        for part in state_of(world, w):
+        for part in state_of(batch, w):
             digest.update(part)
-    digest.update(world.vectors().tobytes())
+    digest.update(batch.vectors().tobytes())
 print(digest.hexdigest())
 """
 
@@ -303,7 +309,7 @@ def test_other_processes_give_the_same_bits() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["step", "lanes", "assess", "tracker", "vectors"])
+@pytest.mark.parametrize("name", ["step", "lane_positions", "ego_evaluation", "tracker", "vector_observation"])
 def test_the_kernels_compile_for_a_gpu_without_one(name: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"alpamayo_sim.engine.kernels.{name}")
     files = wp.compile_aot_module(module, arch=90, module_dir=tmp_path)
@@ -311,85 +317,85 @@ def test_the_kernels_compile_for_a_gpu_without_one(name: str, tmp_path: Path) ->
 
 
 def test_the_debug_switch_finds_what_is_not_finite() -> None:
-    world = WorldBatch([scenario()] * 2, debug=True)
-    world.step(np.zeros((2, 2)))
-    world._arrays["progress"].numpy()[1] = np.nan
+    batch = WorldBatch([scenario()] * 2, debug=True)
+    batch.step(np.zeros((2, 2)))
+    batch._arrays["progress"].numpy()[1] = np.nan
     with pytest.raises(FloatingPointError, match="progress of world 1"):
-        world.step(np.zeros((2, 2)), active=np.zeros(2, bool))
+        batch.step(np.zeros((2, 2)), active=np.zeros(2, bool))
 
 
 def test_a_snapshot_branches_and_returns() -> None:
     rng = np.random.default_rng(9)
     scenarios = [scenario(*busy(rng)) for _ in range(3)]
-    world = WorldBatch(scenarios)
-    drive(world, (1.0, 0.01), 10)
-    saved = world.snapshot()
-    drive(world, (-3.0, 0.0), 10)
-    braked = [state_of(world, w) for w in range(3)]
-    world.restore(saved)
-    drive(world, (2.0, 0.05), 10)
-    assert [state_of(world, w) for w in range(3)] != braked
+    batch = WorldBatch(scenarios)
+    drive(batch, (1.0, 0.01), 10)
+    saved = batch.snapshot()
+    drive(batch, (-3.0, 0.0), 10)
+    braked = [state_of(batch, w) for w in range(3)]
+    batch.restore(saved)
+    drive(batch, (2.0, 0.05), 10)
+    assert [state_of(batch, w) for w in range(3)] != braked
     other = WorldBatch([scenario()] * 3)  # smaller, and of other scenarios
-    for again in (world, other):
+    for again in (batch, other):
         again.restore(saved)
         drive(again, (-3.0, 0.0), 10)
         assert [state_of(again, w) for w in range(3)] == braked
-    assert other.observe(1).history.tobytes() == world.observe(1).history.tobytes()
+    assert other[1].observe().history.tobytes() == batch[1].observe().history.tobytes()
     with pytest.raises(InputError, match="3 worlds"):
         WorldBatch([scenario()]).restore(saved)
 
 
 def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
-    world = WorldBatch([scenario(moving("a", x=30.0))] * 3)
-    drive(world, (0.0, 0.0), 5)
-    world.reset(np.array([False, True, False]))
-    assert world.step_index.tolist() == [5, 0, 5]
-    world.step(np.zeros((3, 2)), active=np.array([True, True, False]))
-    assert world.step_index.tolist() == [6, 1, 5]
+    batch = WorldBatch([scenario(moving("a", x=30.0))] * 3)
+    drive(batch, (0.0, 0.0), 5)
+    batch.reset(np.array([False, True, False]))
+    assert batch.step_index.tolist() == [5, 0, 5]
+    batch.step(np.zeros((3, 2)), active=np.array([True, True, False]))
+    assert batch.step_index.tolist() == [6, 1, 5]
     crowd = scenario(*busy(np.random.default_rng(3)), moving("more"), moving("and more"))
-    before = state_of(world, 0)
-    world.assign([1], [crowd])
-    assert world.scenarios[1] is crowd
-    assert world.step_index.tolist() == [6, 0, 5]
-    assert state_of(world, 0) == before
-    assert len(world.agents(1).ids) > len(world.agents(0).ids) == 1
-    assert not world.agent_valid[0, 1:].any()
+    before = state_of(batch, 0)
+    batch.assign([1], [crowd])
+    assert batch.scenarios[1] is crowd
+    assert batch.step_index.tolist() == [6, 0, 5]
+    assert state_of(batch, 0) == before
+    assert len(batch[1].agents().ids) > len(batch[0].agents().ids) == 1
+    assert not batch.valid[0, 2:].any()
     with pytest.raises(InputError, match="0 to 2"):
-        world.assign([3], [crowd])
+        batch.assign([3], [crowd])
 
 
 def test_replaced_scenarios_do_not_pile_up() -> None:
-    world = WorldBatch([scenario()])
+    batch = WorldBatch([scenario()])
     for k in range(60):
-        world.assign([0], [scenario(moving("a", x=30.0 + k, steps=5000), ego=moving("ego", steps=5000))])
-        world.step(STILL)
-        assert world.agent_pose[0, 0, 0] == pytest.approx(31.0 + k)
-    assert len(world._store.packed) < 60
+        batch.assign([0], [scenario(moving("a", x=30.0 + k, steps=5000), ego=moving("ego", steps=5000))])
+        batch.step(STILL)
+        assert batch.pose[0, 1, 0] == pytest.approx(31.0 + k)
+    assert len(batch._store.packed) < 60
 
 
 def test_what_the_driver_is_told() -> None:
-    world = WorldBatch([scenario(moving("a", x=30.0))])
-    first = world.observe(0)
+    batch = WorldBatch([scenario(moving("a", x=30.0))])
+    first = batch[0].observe()
     np.testing.assert_allclose(first.history[:, 0], np.arange(-15.0, 1.0), atol=1e-5)
     np.testing.assert_allclose(first.route[:, 0], 4.0 * np.arange(32), atol=1e-4)
     assert (first.time, first.speed, first.speed_limit, first.navigation) == (0.0, 10.0, 14.0, "go straight on")
-    drive(world, (0.0, 0.02), 20)
-    later = world.observe(0)
+    drive(batch, (0.0, 0.02), 20)
+    later = batch[0].observe()
     assert later.time == pytest.approx(2.0)
     assert later.curvature == pytest.approx(0.02)
     assert (later.history[-1, :3] == 0.0).all()
     assert np.hypot(*later.history[0, :2]) == pytest.approx(15.0, abs=0.1)
     assert later.history[0, 2] == pytest.approx(-0.3, abs=1e-3)
-    drive(world, (0.0, -0.02), 40)
-    assert world.observe(0).navigation == "then stop"
+    drive(batch, (0.0, -0.02), 40)
+    assert batch[0].observe().navigation == "then stop"
 
 
 def test_the_truth_is_a_copy() -> None:
-    world = WorldBatch([scenario(moving("a", x=30.0), props=[cone("c", 50.0, 0.0)])])
-    truth = world.truth(0)
-    drive(world, (0.0, 0.0), 3)
+    batch = WorldBatch([scenario(moving("a", x=30.0), props=[cone("c", 50.0, 0.0)])])
+    truth = batch[0].ground_truth()
+    drive(batch, (0.0, 0.0), 3)
     assert (truth.step, truth.ego_pose[0], truth.agents.ids) == (0, 0.0, ("a", "c"))
-    assert world.truth(0).agents.pose[0, 0] == pytest.approx(33.0)
+    assert batch[0].ground_truth().agents.pose[0, 0] == pytest.approx(33.0)
     assert truth.agents.category.tolist() == [Category.VEHICLE, Category.CONE]
     with pytest.raises(ValueError, match="read-only"):
-        world.ego_pose[0, 0] = 1.0
+        batch.egos.pose[0, 0, 0] = 1.0

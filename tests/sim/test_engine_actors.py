@@ -18,13 +18,13 @@ def acting(script: Script, **values: object) -> Scenario:
     return scenario(moving("actor", x=float(x), y=float(y)), scripts=[script], **values)  # type: ignore[arg-type]
 
 
-def run(world: WorldBatch, steps: int, acceleration: float = 0.0) -> np.ndarray:
+def run(batch: WorldBatch, steps: int, acceleration: float = 0.0) -> np.ndarray:
     """x, y, heading, speed along the heading, valid of the first agent after each step."""
     rows = []
     for _ in range(steps):
-        world.step(np.tile([acceleration, 0.0], (world.num_worlds, 1)))
-        pose, velocity = world.agent_pose[0, 0], world.agent_velocity[0, 0]
-        rows.append([*pose, np.hypot(*velocity), world.agent_valid[0, 0]])
+        batch.step(np.tile([acceleration, 0.0], (batch.num_worlds, 1)))
+        pose, velocity = batch.pose[0, 1], batch.velocity[0, 1]
+        rows.append([*pose, np.hypot(*velocity), batch.valid[0, 1]])
     return np.array(rows)
 
 
@@ -108,11 +108,11 @@ def test_manoeuvres_wait_for_their_turn() -> None:
 
 
 def test_whoever_passes_the_end_of_its_path_is_gone() -> None:
-    world = WorldBatch([acting(Script("actor", line((20, 3.5), (25, 3.5)), 10.0))])
-    rows = run(world, 10)
+    batch = WorldBatch([acting(Script("actor", line((20, 3.5), (25, 3.5)), 10.0))])
+    rows = run(batch, 10)
     assert rows[:, 4].tolist() == [1] * 5 + [0] * 5
-    world.reset()
-    assert world.agent_valid[0, 0]
+    batch.reset()
+    assert batch.valid[0, 1]
 
 
 def test_whoever_stops_before_the_end_stays() -> None:
@@ -124,7 +124,7 @@ def test_whoever_stops_before_the_end_stays() -> None:
 
 def test_a_follower_keeps_the_equilibrium_gap() -> None:
     follower = Script("actor", line((0, 0), (1000, 0)), 10.0, yields=True)
-    world = WorldBatch(
+    batch = WorldBatch(
         [
             scenario(
                 moving("actor", steps=800),
@@ -134,14 +134,14 @@ def test_a_follower_keeps_the_equilibrium_gap() -> None:
             )
         ]
     )
-    run(world, 790)
-    gap = world.agent_pose[0, 1, 0] - world.agent_pose[0, 0, 0] - 4.8
+    run(batch, 790)
+    gap = batch.pose[0, 2, 0] - batch.pose[0, 1, 0] - 4.8
     assert gap == pytest.approx((2.0 + 1.5 * 8.0) / np.sqrt(1.0 - 0.8**4), rel=2e-3)
-    assert np.hypot(*world.agent_velocity[0, 0]) == pytest.approx(8.0, abs=1e-2)
+    assert np.hypot(*batch.velocity[0, 1]) == pytest.approx(8.0, abs=1e-2)
 
 
 def test_a_free_follower_drives_at_its_speed() -> None:
-    world = WorldBatch(
+    batch = WorldBatch(
         [
             scenario(
                 moving("actor"),
@@ -150,7 +150,7 @@ def test_a_free_follower_drives_at_its_speed() -> None:
             )
         ]
     )
-    assert run(world, 100)[-1, 3] == pytest.approx(12.0, abs=1e-3)
+    assert run(batch, 100)[-1, 3] == pytest.approx(12.0, abs=1e-3)
 
 
 def test_a_follower_stops_behind_the_ego_and_behind_a_prop_round_a_bend() -> None:
@@ -188,8 +188,8 @@ def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
         near = points[rng.integers(41)] + rng.normal(0.0, 4.0, 2)
         size = (float(rng.uniform(0.5, 8.0)), float(rng.uniform(0.5, 2.5)), 1.5)
         others.append(moving(f"t{k}", *near, speed=rng.uniform(0, 12), heading=rng.uniform(-3, 3), size=size))
-    world = WorldBatch([scenario(moving("actor"), *others, scripts=[Script("actor", path, 9.0, yields=True)])])
-    agents = world.agents(0)
+    batch = WorldBatch([scenario(moving("actor"), *others, scripts=[Script("actor", path, 9.0, yields=True)])])
+    agents = batch[0].agents()
     assert np.allclose(agents.pose[0, :2], path[0, :2], atol=1e-3)
     leaders = [(1e6, 0.0)]
     for k in range(1, 21):
@@ -206,17 +206,17 @@ def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
         if clear < 0.0 and 0.0 < s < 80.0:
             leaders.append((s - 0.5 * (4.8 + length * c + width * n), float(agents.velocity[k] @ along)))
     gap, ahead = min(leaders)
-    world.step(np.zeros((1, 2)))
+    batch.step(np.zeros((1, 2)))
     expected = idm(9.0, 9.0, gap, 9.0 - ahead)
-    gained = (np.hypot(*world.agent_velocity[0, 0]) - 9.0) / 0.1
+    gained = (np.hypot(*batch.velocity[0, 1]) - 9.0) / 0.1
     assert gained == pytest.approx(expected, abs=0.05, rel=0.01)
 
 
 def test_a_follower_ignores_who_is_beside_and_behind() -> None:
     script = Script("actor", line((0, 0), (900, 0)), 10.0, yields=True)
     others = [moving("beside", x=30.0, y=3.5, speed=0.0), moving("behind", x=-8.0, speed=10.0)]
-    world = WorldBatch([scenario(moving("actor"), *others, scripts=[script], ego=moving("ego", y=-20.0))])
-    assert run(world, 50)[:, 3] == pytest.approx(10.0, abs=1e-3)
+    batch = WorldBatch([scenario(moving("actor"), *others, scripts=[script], ego=moving("ego", y=-20.0))])
+    assert run(batch, 50)[:, 3] == pytest.approx(10.0, abs=1e-3)
 
 
 def test_a_follower_obeys_its_signal_and_only_that() -> None:
@@ -236,7 +236,7 @@ def test_a_follower_obeys_its_signal_and_only_that() -> None:
     assert held[-1] > 60.0  # green holds beyond its recording
     other = front("lane 1", (50.0, 3.5))
     assert other[60] > 60.0
-    truth = WorldBatch([acting(script, signals=[Signal("l", np.zeros(3, np.float32), states, ())])]).truth(0)
+    truth = WorldBatch([acting(script, signals=[Signal("l", np.zeros(3, np.float32), states, ())])])[0].ground_truth()
     assert truth.signals.tolist() == [SignalState.RED]
 
 
@@ -261,12 +261,12 @@ def seen_from(plan: np.ndarray, pose: np.ndarray) -> np.ndarray:
     return np.column_stack([to_frame(ahead[:, :2], pose), wrap_angle(ahead[:, 2] - pose[:, 2]), ahead[:, 3]])
 
 
-def tracking_error(plan: np.ndarray, world: WorldBatch, steps: int) -> np.ndarray:
+def tracking_error(plan: np.ndarray, batch: WorldBatch, steps: int) -> np.ndarray:
     """Distance (m) to the plan's waypoint of the same time, while following it open loop."""
     errors = []
     for k in range(steps):
-        world.step(world.track(seen_from(plan[k:], world.ego_pose[0])[None]))
-        errors.append(np.hypot(*(world.ego_pose[0, :2] - plan[k, :2])))
+        batch.step(batch.track(seen_from(plan[k:], batch.egos.pose[0, 0])[None]))
+        errors.append(np.hypot(*(batch.egos.pose[0, 0, :2] - plan[k, :2])))
     return np.array(errors)
 
 
@@ -284,8 +284,8 @@ def smooth_profile(rng: np.random.Generator, steps: int, speed: float) -> np.nda
 def test_the_tracker_follows_a_feasible_plan_to_ten_centimetres(seed: int, speed: float) -> None:
     rng = np.random.default_rng(seed)
     plan = plan_of(smooth_profile(rng, 128, speed), speed)
-    world = WorldBatch([scenario(ego=moving("ego", speed=speed), friction=1.2)])
-    assert tracking_error(plan, world, 64).max() < 0.10
+    batch = WorldBatch([scenario(ego=moving("ego", speed=speed), friction=1.2)])
+    assert tracking_error(plan, batch, 64).max() < 0.10
 
 
 @settings(max_examples=20, deadline=None)
@@ -293,41 +293,41 @@ def test_the_tracker_follows_a_feasible_plan_to_ten_centimetres(seed: int, speed
 def test_the_tracker_comes_back_to_a_plan_beside_it(offset: float, heading: float, speed: float) -> None:
     x = 0.1 * speed * np.arange(1, 129)
     plan = np.column_stack([x, np.full(128, offset), np.zeros(128), np.full(128, speed)])
-    world = WorldBatch([scenario(ego=moving("ego", speed=speed, heading=heading), friction=1.2)])
-    assert tracking_error(plan, world, 64)[-1] < 0.05 + 0.1 * abs(offset)
+    batch = WorldBatch([scenario(ego=moving("ego", speed=speed, heading=heading), friction=1.2)])
+    assert tracking_error(plan, batch, 64)[-1] < 0.05 + 0.1 * abs(offset)
 
 
 def test_the_tracker_stops_for_good_where_the_plan_stops() -> None:
     plan = plan_of(np.tile([-3.0, 0.02], (64, 1)), 9.0)
-    world = WorldBatch([scenario(ego=moving("ego", speed=9.0))])
-    assert tracking_error(plan, world, 64).max() < 0.10
-    stopped = world.ego_pose.copy()
+    batch = WorldBatch([scenario(ego=moving("ego", speed=9.0))])
+    assert tracking_error(plan, batch, 64).max() < 0.10
+    stopped = batch.egos.pose[:, 0].copy()
     for _ in range(30):
-        world.step(world.track(seen_from(plan[-1:], world.ego_pose[0])[None]))
-    assert (world.ego_pose == stopped).all()
-    assert world.ego_speed[0] == 0.0
+        batch.step(batch.track(seen_from(plan[-1:], batch.egos.pose[0, 0])[None]))
+    assert (batch.egos.pose[:, 0] == stopped).all()
+    assert batch.egos.speed[0, 0] == 0.0
 
 
 def test_the_tracker_starts_from_a_standstill() -> None:
     plan = plan_of(np.tile([1.5, 0.05], (128, 1)), 0.0)
-    world = WorldBatch([scenario(ego=moving("ego", speed=0.0))])
-    assert tracking_error(plan, world, 60).max() < 0.10
+    batch = WorldBatch([scenario(ego=moving("ego", speed=0.0))])
+    assert tracking_error(plan, batch, 60).max() < 0.10
 
 
 def test_a_plan_replanned_each_step_is_driven_as_planned() -> None:
-    world = WorldBatch([scenario(ego=moving("ego", speed=8.0))])
+    batch = WorldBatch([scenario(ego=moving("ego", speed=8.0))])
     for _ in range(30):
-        expected = plan_of(np.tile([-1.0, 0.03], (64, 1)), float(world.ego_speed[0]))
-        goal = from_frame(expected[:1, :2], world.ego_pose.astype(float))[0]
-        world.step(world.track(expected[None]))
-        assert np.hypot(*(world.ego_pose[0, :2] - goal)) < 0.01
+        expected = plan_of(np.tile([-1.0, 0.03], (64, 1)), float(batch.egos.speed[0, 0]))
+        goal = from_frame(expected[:1, :2], batch.egos.pose[:, 0].astype(float))[0]
+        batch.step(batch.track(expected[None]))
+        assert np.hypot(*(batch.egos.pose[0, 0, :2] - goal)) < 0.01
 
 
 def test_a_pedestrian_crosses_and_is_hit() -> None:
     path = line((30, -6), (30, 8))
     walker = moving("actor", x=30.0, y=-6.0, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN)
     go = Manoeuvre(Trigger(TriggerKind.EGO_ARRIVAL, 2.4, (30.0, 0.0)), speed=2.5, acceleration=5.0)
-    world = WorldBatch([scenario(walker, scripts=[Script("actor", path, 0.0, manoeuvres=(go,))])])
-    run(world, 28)
-    assert world.collided[0]
-    assert world.collisions(0)[0].category == Category.PEDESTRIAN
+    batch = WorldBatch([scenario(walker, scripts=[Script("actor", path, 0.0, manoeuvres=(go,))])])
+    run(batch, 28)
+    assert batch.egos.collided[0, 0]
+    assert batch[0].collisions()[0].category == Category.PEDESTRIAN

@@ -19,21 +19,21 @@ def between(track: Track, first: int, last: int) -> Track:
 
 
 def test_a_track_is_there_from_its_first_to_its_last_valid_step() -> None:
-    world = WorldBatch([scenario(between(moving("late", x=30.0), 20, 40))], debug=True)
+    batch = WorldBatch([scenario(between(moving("late", x=30.0), 20, 40))], debug=True)
     there = []
     for _ in range(70):
-        there.append(bool(world.agent_valid[0, 0]))
-        world.step(np.zeros((1, 2)))
+        there.append(bool(batch.valid[0, 1]))
+        batch.step(np.zeros((1, 2)))
     assert np.flatnonzero(there).tolist() == list(range(20, 40))
 
 
 def test_an_ego_that_comes_late_and_leaves_early_stands_where_it_is_known() -> None:
-    world = WorldBatch([scenario(ego=between(moving("ego"), 5, 30))], debug=True)
-    assert world.ego_pose[0, 0] == 5.0
+    batch = WorldBatch([scenario(ego=between(moving("ego"), 5, 30))], debug=True)
+    assert batch.egos.pose[0, 0, 0] == 5.0
     for _ in range(70):
-        world.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
-    assert world.ego_pose[0, 0] == 29.0
-    assert world.ego_speed[0] == 0.0
+        batch.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
+    assert batch.egos.pose[0, 0, 0] == 29.0
+    assert batch.egos.speed[0, 0] == 0.0
 
 
 @pytest.mark.parametrize("size", [(0.0, 1.0, 1.0), (-1.0, 1.0, 1.0), (np.nan, 1.0, 1.0)])
@@ -43,39 +43,39 @@ def test_a_box_without_a_size_is_refused(size: tuple[float, float, float]) -> No
 
 
 def test_the_smallest_box_is_met_like_any_other() -> None:
-    world = WorldBatch([scenario(moving("a", x=1.0, size=(1e-6, 1e-6, 1e-6)))], debug=True)
-    assert world.collided[0]
-    assert np.isfinite(world.vectors()).all()
+    batch = WorldBatch([scenario(moving("a", x=1.0, size=(1e-6, 1e-6, 1e-6)))], debug=True)
+    assert batch.egos.collided[0, 0]
+    assert np.isfinite(batch.vectors()).all()
 
 
 def test_a_map_without_anything() -> None:
-    world = WorldBatch([scenario(moving("a", x=30.0), road_map=RoadMap())], debug=True)
+    batch = WorldBatch([scenario(moving("a", x=30.0), road_map=RoadMap())], debug=True)
     for _ in range(10):
-        world.step(np.array([[1e30, -1e30]]))
-    assert world.egos.lane[0, 0] == -1
-    assert not (world.egos.wrong_way.any())
-    assert not (world.egos.off_road.any())
-    assert not (world.egos.red_lights.any())
-    assert np.isfinite(world.vectors()).all()
+        batch.step(np.array([[1e30, -1e30]]))
+    assert batch.egos.lane[0, 0] == -1
+    assert not (batch.egos.wrong_way.any())
+    assert not (batch.egos.off_road.any())
+    assert not (batch.egos.red_lights.any())
+    assert np.isfinite(batch.vectors()).all()
 
 
 def test_off_the_map_everything_stays_finite() -> None:
     away = scenario(ego=moving("ego", x=5e4, y=-5e4, speed=30.0))
-    world = WorldBatch([away], debug=True)
+    batch = WorldBatch([away], debug=True)
     for _ in range(20):
-        world.step(np.array([[4.0, 0.01]]))
-    assert world.egos.lane[0, 0] == -1
-    assert world.drivable_margin[0] == -4.0
-    rows = world.vectors()
+        batch.step(np.array([[4.0, 0.01]]))
+    assert batch.egos.lane[0, 0] == -1
+    assert batch.egos.drivable_margin[0, 0] == -4.0
+    rows = batch.vectors()
     assert np.isfinite(rows).all()
     assert np.abs(rows).max() <= 1.0
 
 
 def test_a_batch_grows_with_what_it_is_given() -> None:
-    world = WorldBatch([scenario()] * 2, debug=True)
+    batch = WorldBatch([scenario()] * 2, debug=True)
     crowd = scenario(*(moving(f"car {k}", x=20.0 + 10.0 * k) for k in range(300)))
-    world.assign([1], [crowd])
+    batch.assign([1], [crowd])
     for _ in range(3):
-        world.step(np.zeros((2, 2)))
-    assert len(world.agents(1).ids) == 300
-    assert world.vectors(63, 10).shape[1] == 12 + 64 + 7 * 73
+        batch.step(np.zeros((2, 2)))
+    assert len(batch[1].agents().ids) == 300
+    assert batch.vectors(63, 10).shape[1] == 12 + 64 + 7 * 73

@@ -13,10 +13,10 @@ from alpamayo_sim.geometry import box_separation
 
 
 def first(*others: Track, steps: int = 40, **values: object) -> Contact:
-    world = WorldBatch([scenario(*others, **values)])  # type: ignore[arg-type]
+    batch = WorldBatch([scenario(*others, **values)])  # type: ignore[arg-type]
     for _ in range(steps):
-        world.step(np.zeros((1, 2)))
-    (contact,) = world.first_contacts(0)
+        batch.step(np.zeros((1, 2)))
+    (contact,) = batch[0].first_contacts()
     return contact
 
 
@@ -73,17 +73,17 @@ def test_who_has_no_car_round_himself_is_hurt_by_the_closing_speed() -> None:
 
 
 def test_every_pair_is_kept_and_the_first_contact_alone() -> None:
-    world = WorldBatch(
+    batch = WorldBatch(
         [scenario(moving("a", x=10.0, speed=0.0), moving("b", x=20.0, speed=0.0), props=[cone("c", 5.0, 0.5)])]
     )
     for _ in range(40):
-        world.step(np.zeros((1, 2)))
-    contacts = world.first_contacts(0)
+        batch.step(np.zeros((1, 2)))
+    contacts = batch[0].first_contacts()
     assert [contact.id for contact in contacts] == ["c", "a", "b"]
     assert [contact.time for contact in contacts] == pytest.approx([0.24, 0.52, 1.52], abs=2e-4)
-    assert world.collisions(0) == []
-    world.reset()
-    assert world.first_contacts(0) == []
+    assert batch[0].collisions() == []
+    batch.reset()
+    assert batch[0].first_contacts() == []
 
 
 def test_who_overlaps_from_the_start_or_appears_inside() -> None:
@@ -103,10 +103,10 @@ def test_the_boxes_just_touch_at_the_first_contact(bearing: float) -> None:
     away = np.array([np.cos(bearing), np.sin(bearing)])
     meet = 20.0 * away  # both reach about the origin of the ego's path after 2 s
     other = moving("o", x=20.0 + meet[0], y=meet[1], speed=10.0, heading=float(bearing + np.pi))
-    world = WorldBatch([scenario(other, ego=moving("ego", speed=10.0))])
+    batch = WorldBatch([scenario(other, ego=moving("ego", speed=10.0))])
     for _ in range(40):
-        world.step(np.zeros((1, 2)))
-    for contact in world.first_contacts(0):
+        batch.step(np.zeros((1, 2)))
+    for contact in batch[0].first_contacts():
         assert contact.depth < 0.05
         ego = np.array([[10.0 * contact.time, 0.0, 0.0]])
         way = 20.0 - 10.0 * contact.time

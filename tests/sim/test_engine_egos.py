@@ -23,15 +23,15 @@ def platoon(count: int = 3) -> Scenario:
 def test_all_moving_vehicles_can_be_driven() -> None:
     shared = with_egos(platoon())
     assert [ego.track_id for ego in shared.egos] == ["car 0", "car 1", "car 2"]
-    world = WorldBatch([shared])
-    assert world.egos.count == 4
+    batch = WorldBatch([shared])
+    assert batch.egos.count == 4
     controls = np.array([[[0.0, 0.0], [-2.0, 0.0], [1.0, 0.0], [0.0, 0.02]]])
     for _ in range(10):
-        world.step(controls)
-    np.testing.assert_allclose(world.egos.speed[0], [10.0, 8.0, 11.0, 10.0], atol=1e-5)
-    np.testing.assert_allclose(world.egos.pose[0, :3, 0], [10.0, 29.0, 50.5], atol=1e-4)
-    assert world.egos.pose[0, 3, 2] == pytest.approx(0.2, abs=1e-5)
-    np.testing.assert_allclose(world.egos.progress[0, :3], [10.0, 9.0, 10.5], atol=1e-3)
+        batch.step(controls)
+    np.testing.assert_allclose(batch.egos.speed[0], [10.0, 8.0, 11.0, 10.0], atol=1e-5)
+    np.testing.assert_allclose(batch.egos.pose[0, :3, 0], [10.0, 29.0, 50.5], atol=1e-4)
+    assert batch.egos.pose[0, 3, 2] == pytest.approx(0.2, abs=1e-5)
+    np.testing.assert_allclose(batch.egos.progress[0, :3], [10.0, 9.0, 10.5], atol=1e-3)
 
 
 def test_an_ego_drives_and_sees_as_it_would_alone_while_the_others_keep_to_their_recordings() -> None:
@@ -45,7 +45,7 @@ def test_an_ego_drives_and_sees_as_it_would_alone_while_the_others_keep_to_their
         alone = WorldBatch([dataclasses.replace(shared, scene=scene, egos=())])
         for _ in range(30):
             alone.step(np.zeros((1, 2)))
-        np.testing.assert_array_equal(alone.ego_pose[0], together.egos.pose[0, e])
+        np.testing.assert_array_equal(alone.egos.pose[0, 0], together.egos.pose[0, e])
         seen, wanted = alone.vectors()[0, 76:104], together.vectors()[0, e, 76:104]
         order = (np.lexsort(rows.reshape(4, 7).T) for rows in (seen, wanted))
         rows = (rows.reshape(4, 7)[k] for rows, k in zip((seen, wanted), order, strict=True))
@@ -53,45 +53,45 @@ def test_an_ego_drives_and_sees_as_it_would_alone_while_the_others_keep_to_their
 
 
 def test_both_egos_of_a_contact_know_it() -> None:
-    world = WorldBatch([with_egos(platoon(1))])
+    batch = WorldBatch([with_egos(platoon(1))])
     for _ in range(20):
-        world.step(np.array([[[4.0, 0.0], [-4.0, 0.0]]]))
-    assert world.egos.collided[0].tolist() == [True, True]
-    (mine,), (theirs,) = world.first_contacts(0, 0), world.first_contacts(0, 1)
+        batch.step(np.array([[[4.0, 0.0], [-4.0, 0.0]]]))
+    assert batch.egos.collided[0].tolist() == [True, True]
+    (mine,), (theirs,) = batch[0].first_contacts(0), batch[0].first_contacts(1)
     assert (mine.id, theirs.id) == ("car 0", "ego")
     assert mine.time == theirs.time
     assert mine.point == pytest.approx(theirs.point, abs=1e-3)
     assert (mine.ego_side, mine.agent_side) == (theirs.agent_side, theirs.ego_side)
     assert mine.ego_delta_v == pytest.approx(theirs.agent_delta_v, abs=1e-4)
-    assert world.agents(0, 1).ids == ("ego", "parked")
-    assert world.truth(0, 1).ego_pose.tolist() == world.egos.pose[0, 1].tolist()
+    assert batch[0].agents(1).ids == ("ego", "parked")
+    assert batch[0].ground_truth(1).ego_pose.tolist() == batch.egos.pose[0, 1].tolist()
 
 
 def test_worlds_of_one_and_of_many_egos_share_a_batch() -> None:
-    world = WorldBatch([platoon(), with_egos(platoon())])
-    assert world.egos.present.tolist() == [[True, False, False, False], [True] * 4]
-    assert world.vectors().shape[:2] == (2, 4)
+    batch = WorldBatch([platoon(), with_egos(platoon())])
+    assert batch.egos.present.tolist() == [[True, False, False, False], [True] * 4]
+    assert batch.vectors().shape[:2] == (2, 4)
     with pytest.raises(InputError, match=r"controls has shape \(2, 2\), must be \(2, 4, 2\)"):
-        world.step(np.zeros((2, 2)))
+        batch.step(np.zeros((2, 2)))
     with pytest.raises(InputError, match="controls of world 1, ego 2"):
-        world.step(np.where(np.arange(16).reshape(2, 4, 2) == 12, np.nan, 0.0))
-    saved = world.snapshot()
-    world.step(np.ones((2, 4, 2)) * [1.0, 0.01])
-    there = world.egos.pose.copy()
-    world.restore(saved)
-    world.step(np.ones((2, 4, 2)) * [1.0, 0.01])
-    np.testing.assert_array_equal(world.egos.pose, there)
-    world.assign([1], [platoon()])
-    assert world.egos.present.tolist() == [[True, False, False, False]] * 2
-    assert (world.egos.progress[1, 1:] == 0.0).all()
+        batch.step(np.where(np.arange(16).reshape(2, 4, 2) == 12, np.nan, 0.0))
+    saved = batch.snapshot()
+    batch.step(np.ones((2, 4, 2)) * [1.0, 0.01])
+    there = batch.egos.pose.copy()
+    batch.restore(saved)
+    batch.step(np.ones((2, 4, 2)) * [1.0, 0.01])
+    np.testing.assert_array_equal(batch.egos.pose, there)
+    batch.assign([1], [platoon()])
+    assert batch.egos.present.tolist() == [[True, False, False, False]] * 2
+    assert (batch.egos.progress[1, 1:] == 0.0).all()
 
 
 def test_egos_repeat_their_recordings_where_told() -> None:
-    world = WorldBatch([with_egos(platoon())])
+    batch = WorldBatch([with_egos(platoon())])
     told = np.array([[True, False, True, False]])
     for _ in range(10):
-        world.step(np.full((1, 4, 2), [-5.0, 0.0]), replay_ego=told)
-    np.testing.assert_allclose(world.egos.speed[0], [10.0, 5.0, 10.0, 5.0], atol=1e-5)
+        batch.step(np.full((1, 4, 2), [-5.0, 0.0]), replay_ego=told)
+    np.testing.assert_allclose(batch.egos.speed[0], [10.0, 5.0, 10.0, 5.0], atol=1e-5)
 
 
 def test_who_cannot_be_an_ego_is_named() -> None:
@@ -108,23 +108,23 @@ def test_who_cannot_be_an_ego_is_named() -> None:
 
 
 def test_torch_shares_state_observations_and_controls() -> None:
-    world, other = WorldBatch([with_egos(platoon())] * 2), WorldBatch([with_egos(platoon())] * 2)
-    pose = wp.to_torch(world.device_arrays["pose"])
-    rows = world.vector_tensor()
-    assert pose.data_ptr() == world.device_arrays["pose"].ptr
-    wp.to_torch(world.device_inputs["controls"])[:] = torch.tensor([2.0, 0.01])
+    batch, other = WorldBatch([with_egos(platoon())] * 2), WorldBatch([with_egos(platoon())] * 2)
+    pose = wp.to_torch(batch.device_arrays["pose"])
+    rows = batch.vector_tensor()
+    assert pose.data_ptr() == batch.device_arrays["pose"].ptr
+    wp.to_torch(batch.device_inputs["controls"])[:] = torch.tensor([2.0, 0.01])
     for _ in range(5):
-        world.step_on_device()
+        batch.step_on_device()
         other.step(np.full((2, 4, 2), [2.0, 0.01]))
     assert (pose[:, :4].numpy() == other.egos.pose).all()
-    assert world.vector_tensor().data_ptr() == rows.data_ptr()
+    assert batch.vector_tensor().data_ptr() == rows.data_ptr()
     assert (rows.numpy() == other.vectors()).all()
 
 
-def roll_out(world: WorldBatch, controls: np.ndarray) -> bytes:
+def roll_out(batch: WorldBatch, controls: np.ndarray) -> bytes:
     for step in controls:
-        world.step(step)
-    return world.egos.pose.tobytes() + world.egos.time_to_collision.tobytes() + world.vectors().tobytes()
+        batch.step(step)
+    return batch.egos.pose.tobytes() + batch.egos.time_to_collision.tobytes() + batch.vectors().tobytes()
 
 
 def test_worlds_on_threads_of_their_own_have_the_same_bits() -> None:
@@ -150,16 +150,16 @@ def test_the_order_of_the_egos_does_not_matter() -> None:
 
 
 def test_a_captured_graph_is_a_step_and_its_observations() -> None:
-    world, other = WorldBatch([with_egos(platoon())] * 2), WorldBatch([with_egos(platoon())] * 2)
-    world.step(np.zeros((2, 4, 2)))
+    batch, other = WorldBatch([with_egos(platoon())] * 2), WorldBatch([with_egos(platoon())] * 2)
+    batch.step(np.zeros((2, 4, 2)))
     other.step(np.zeros((2, 4, 2)))
-    graph = world.capture(8, 20)
-    assert world.step_index.tolist() == [1, 1]
-    rows, controls = world.vector_tensor(8, 20), wp.to_torch(world.device_inputs["controls"])
+    graph = batch.capture(8, 20)
+    assert batch.step_index.tolist() == [1, 1]
+    rows, controls = batch.vector_tensor(8, 20), wp.to_torch(batch.device_inputs["controls"])
     for k in range(10):
         controls[:] = torch.tensor([2.0, 0.003 * k])
         wp.capture_launch(graph)
         other.step(np.full((2, 4, 2), [2.0, 0.003 * k]))
-    assert (world.egos.pose == other.egos.pose).all()
-    assert (world.egos.progress == other.egos.progress).all()
+    assert (batch.egos.pose == other.egos.pose).all()
+    assert (batch.egos.progress == other.egos.progress).all()
     assert (rows.numpy() == other.vectors(8, 20)).all()

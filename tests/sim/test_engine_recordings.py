@@ -21,34 +21,34 @@ def recorded(request: pytest.FixtureRequest) -> Scenario:
 
 
 def test_a_recording_is_repeated_and_arrives(recorded: Scenario) -> None:
-    world, scene = WorldBatch([recorded]), recorded.scene
+    batch, scene = WorldBatch([recorded]), recorded.scene
     others = [track for track in scene.tracks if track.id != scene.ego_id]
     for step in range(recorded.steps + 1):
         if scene.ego.valid[step]:
-            np.testing.assert_allclose(world.ego_pose[0, :2], scene.ego.position[step, :2], atol=1e-3)
+            np.testing.assert_allclose(batch.egos.pose[0, 0, :2], scene.ego.position[step, :2], atol=1e-3)
         for k, track in enumerate(others):
-            assert world.agent_valid[0, k] == track.valid[step]
+            assert batch.valid[0, 1 + k] == track.valid[step]
             if track.valid[step]:
-                np.testing.assert_allclose(world.agent_pose[0, k, :2], track.position[step, :2], atol=1e-3)
+                np.testing.assert_allclose(batch.pose[0, 1 + k, :2], track.position[step, :2], atol=1e-3)
         if step < recorded.steps:
-            world.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
-        assert not world.collided[0]
-    assert world.arrived[0]
-    assert world.first_contacts(0) == []
+            batch.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
+        assert not batch.egos.collided[0, 0]
+    assert batch.egos.arrived[0, 0]
+    assert batch[0].first_contacts() == []
 
 
 def test_the_margin_is_the_map_indexs_all_over_the_map(recorded: Scenario) -> None:
-    world = WorldBatch([recorded])
-    index = world.map_index(0)
+    batch = WorldBatch([recorded])
+    index = batch[0].map_index
     rng = np.random.default_rng(0)
     sizes = recorded.scene.ego.size[None, :2].astype(float)
     compared = 0
     for _ in range(300):
-        world.step(np.array([[rng.uniform(-2, 4), rng.uniform(-0.1, 0.1)]]))
-        corners = box_corners(world.ego_pose.astype(float), sizes)[0]
+        batch.step(np.array([[rng.uniform(-2, 4), rng.uniform(-0.1, 0.1)]]))
+        corners = box_corners(batch.egos.pose[:, 0].astype(float), sizes)[0]
         margin = index.drivable_area.margin(corners).min()
         if abs(margin) < 4.0:
-            assert world.drivable_margin[0] == pytest.approx(margin, abs=2e-3)
+            assert batch.egos.drivable_margin[0, 0] == pytest.approx(margin, abs=2e-3)
             compared += 1
     assert compared > 30
 
@@ -65,15 +65,15 @@ def test_a_recording_as_an_environment(recorded: Scenario) -> None:
 def test_nobody_reacts_to_an_ego_that_keeps_to_its_recording(recorded: Scenario) -> None:
     plain, reactive = WorldBatch([recorded]), WorldBatch([scenario_of_log(recorded.scene, reactive=True)])
     for _ in range(recorded.steps):
-        for world in (plain, reactive):
-            world.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
-        assert (plain.agent_pose == reactive.agent_pose).all()
+        for batch in (plain, reactive):
+            batch.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
+        assert (plain.pose[:, 1:] == reactive.pose[:, 1:]).all()
 
 
 def test_nobody_drives_into_an_ego_that_brakes(recorded: Scenario) -> None:
     plain, reactive = WorldBatch([recorded]), WorldBatch([scenario_of_log(recorded.scene, reactive=True)])
     for _ in range(recorded.steps):
-        for world in (plain, reactive):
-            world.step(np.array([[-3.0, 0.0]]))
-    assert plain.first_contacts(0)
-    assert reactive.first_contacts(0) == []
+        for batch in (plain, reactive):
+            batch.step(np.array([[-3.0, 0.0]]))
+    assert plain[0].first_contacts()
+    assert reactive[0].first_contacts() == []

@@ -36,25 +36,25 @@ def test_the_lane_is_the_map_indexs(seed: int, count: int) -> None:
     egos = [
         moving("ego", x=rng.uniform(-40, 40), y=rng.uniform(-40, 40), heading=rng.uniform(-3, 3)) for _ in range(30)
     ]
-    world = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
+    batch = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
     index = MapIndex(road_map)
-    pose = world.ego_pose.astype(float)
+    pose = batch.egos.pose[:, 0].astype(float)
     match = index.nearest_lane(pose[:, :2], pose[:, 2], max_distance=3.0)
     # lanes lose points within a centimetre of a straight line: the choice can differ where two are as near
     cost = match.distance + 2.0 * (1.0 - np.cos(pose[:, 2] - match.heading))
-    again = _cost_of(index, pose, world.egos.lane[:, 0])
+    again = _cost_of(index, pose, batch.egos.lane[:, 0])
     sure = np.abs(match.distance - 3.0) > 0.02
-    assert ((world.egos.lane[:, 0] >= 0) == (match.index >= 0))[sure].all()
+    assert ((batch.egos.lane[:, 0] >= 0) == (match.index >= 0))[sure].all()
     there = sure & (match.index >= 0)
     assert (again[there] < cost[there] + 0.15).all()
-    same = there & (world.egos.lane[:, 0] == match.index)
-    np.testing.assert_allclose(np.abs(world.egos.lane_offset[same, 0]), match.distance[same], atol=0.05)
+    same = there & (batch.egos.lane[:, 0] == match.index)
+    np.testing.assert_allclose(np.abs(batch.egos.lane_offset[same, 0]), match.distance[same], atol=0.05)
     limits = np.array([lane.speed_limit or 0.0 for lane in road_map.lanes], np.float32)
-    assert (world.egos.speed_limit[same, 0] == limits[match.index[same]]).all()
+    assert (batch.egos.speed_limit[same, 0] == limits[match.index[same]]).all()
     half = np.array([0.5 * lane.width[0] for lane in road_map.lanes])[match.index]
     clear = same & (np.abs(match.distance - half) > 0.05) & (np.abs(np.cos(pose[:, 2] - match.heading)) > 0.1)
     wrong = (match.distance < half) & (np.cos(pose[:, 2] - match.heading) < 0.0)
-    assert (world.egos.wrong_way[clear, 0] == wrong[clear]).all()
+    assert (batch.egos.wrong_way[clear, 0] == wrong[clear]).all()
 
 
 def _cost_of(index: MapIndex, pose: np.ndarray, lane: np.ndarray) -> np.ndarray:
@@ -69,12 +69,12 @@ def _cost_of(index: MapIndex, pose: np.ndarray, lane: np.ndarray) -> np.ndarray:
 
 
 def test_wrong_way_overspeed_and_off_route() -> None:
-    world = WorldBatch(
+    batch = WorldBatch(
         [scenario(ego=moving("ego", heading=np.pi, speed=20.0)), scenario(ego=moving("ego", speed=20.0))]
     )
-    assert world.egos.wrong_way[:, 0].tolist() == [True, False]
-    np.testing.assert_allclose(world.egos.overspeed[:, 0], 6.0, atol=1e-5)
-    assert not world.egos.off_route.any()
+    assert batch.egos.wrong_way[:, 0].tolist() == [True, False]
+    np.testing.assert_allclose(batch.egos.overspeed[:, 0], 6.0, atol=1e-5)
+    assert not batch.egos.off_route.any()
     aside = WorldBatch([scenario(ego=moving("ego", y=8.0))])
     assert aside.egos.off_route[0, 0]
     assert aside.egos.lane[0, 0] == -1
@@ -90,11 +90,11 @@ def test_a_red_light_is_counted_when_the_front_comes_over_the_line() -> None:
     road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
     for state, counted in ((SignalState.RED, 1), (SignalState.GREEN, 0), (SignalState.YELLOW, 0)):
         lights = (lamp(state),)
-        world = WorldBatch([scenario(road_map=road_map, signals=lights)])
+        batch = WorldBatch([scenario(road_map=road_map, signals=lights)])
         seen = []
         for _ in range(40):
-            world.step(np.zeros((1, 2)))
-            seen.append(int(world.egos.red_lights[0, 0]))
+            batch.step(np.zeros((1, 2)))
+            seen.append(int(batch.egos.red_lights[0, 0]))
         assert seen[-1] == counted
         if counted:  # the front is 2.4 m ahead of the middle and 1 m further each step
             assert seen.index(1) == 27
@@ -104,10 +104,10 @@ def test_against_the_stop_lines_way_nothing_is_counted() -> None:
     stop = StopLine("stop", line((-30.0, 1.75), (-30.0, -1.75)), ("lane 0",))
     road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
     lights = (lamp(SignalState.RED),)
-    world = WorldBatch([scenario(road_map=road_map, signals=lights, ego=moving("ego", heading=np.pi))])
+    batch = WorldBatch([scenario(road_map=road_map, signals=lights, ego=moving("ego", heading=np.pi))])
     for _ in range(50):
-        world.step(np.zeros((1, 2)))
-    assert world.egos.red_lights[0, 0] == 0
+        batch.step(np.zeros((1, 2)))
+    assert batch.egos.red_lights[0, 0] == 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -123,8 +123,8 @@ def test_time_to_collision_is_when_shapelys_boxes_first_meet(seed: int) -> None:
         size=tuple(rng.uniform(0.5, 8.0, 3)),
     )
     ego = moving("ego", speed=float(rng.uniform(0, 20)), heading=float(rng.uniform(-3, 3)))
-    world = WorldBatch([scenario(other, ego=ego)])
-    time = float(world.egos.time_to_collision[0, 0])
+    batch = WorldBatch([scenario(other, ego=ego)])
+    time = float(batch.egos.time_to_collision[0, 0])
     gap = lambda t: _box(ego, t).distance(_box(other, t))  # noqa: E731
     if time < 5.0:
         assert gap(time) < 0.02
@@ -142,12 +142,12 @@ def test_more_agents_than_one_run_of_bits_are_all_met() -> None:
     cars = [moving(f"car {k}", x=-20.0 * (k + 1), speed=0.0) for k in range(70)]
     cars[68] = moving("ahead", x=12.4, speed=5.0)
     cars[40] = moving("touching", x=4.0, speed=10.0)
-    world = WorldBatch([scenario(*cars)])
-    assert world.egos.time_to_collision[0, 0] == 0.0
-    assert [contact.agent for contact in world.collisions(0)] == [40]
+    batch = WorldBatch([scenario(*cars)])
+    assert batch.egos.time_to_collision[0, 0] == 0.0
+    assert [contact.agent for contact in batch[0].collisions()] == [40]
     cars[40] = moving("away", x=4.0, y=40.0)
-    world = WorldBatch([scenario(*cars)])
-    assert world.egos.time_to_collision[0, 0] == pytest.approx((12.4 - 4.8) / 5.0, abs=1e-4)
+    batch = WorldBatch([scenario(*cars)])
+    assert batch.egos.time_to_collision[0, 0] == pytest.approx((12.4 - 4.8) / 5.0, abs=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
@@ -177,13 +177,13 @@ def test_contacts_in_the_step_are_shapelys_for_ten_thousand_pairs() -> None:
             for k in range(count)
         ]
         ego = moving("ego", speed=0.0, heading=float(rng.uniform(-3, 3)), steps=2)
-        world = WorldBatch([scenario(*cars, ego=ego)])
-        mine = shapely.Polygon(box_corners(world.ego_pose[0].astype(float), np.array([4.8, 2.0])))
+        batch = WorldBatch([scenario(*cars, ego=ego)])
+        mine = shapely.Polygon(box_corners(batch.egos.pose[0, 0].astype(float), np.array([4.8, 2.0])))
         theirs = shapely.polygons(
-            box_corners(world.agent_pose[0].astype(float), world.agents(0).size[:, :2].astype(float))
+            box_corners(batch.pose[0, 1:].astype(float), batch[0].agents().size[:, :2].astype(float))
         )
         touching = np.zeros(count, bool)
-        touching[[contact.agent for contact in world.collisions(0)]] = True
+        touching[[contact.agent for contact in batch[0].collisions()]] = True
         overlap = shapely.area(shapely.intersection(mine, theirs))
         sure = (shapely.distance(mine, theirs) > 1e-4) | (overlap > 1e-4)
         assert (touching == shapely.intersects(mine, theirs))[sure].all()

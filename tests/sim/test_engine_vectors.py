@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alpamayo_sim.datatypes.scene import LineKind, RoadLine, RoadMap
 from alpamayo_sim.engine import WorldBatch
-from alpamayo_sim.engine.kernels.vectors import vector_size
+from alpamayo_sim.engine.kernels.vector_observation import vector_size
 from alpamayo_sim.engine.packing.map_blocks import pack_map
 from alpamayo_sim.geometry import to_frame
 
@@ -31,19 +31,19 @@ def crowd(rng: np.random.Generator, count: int) -> WorldBatch:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_agents_are_the_nearest_in_the_ego_frame(seed: int, wanted: int) -> None:
-    world = crowd(np.random.default_rng(seed), 30)
-    world.step(np.zeros((1, 2)))
-    rows = world.vectors(wanted, 0)[0, 76:].reshape(wanted, 7)
+    batch = crowd(np.random.default_rng(seed), 30)
+    batch.step(np.zeros((1, 2)))
+    rows = batch.vectors(wanted, 0)[0, 76:].reshape(wanted, 7)
     there = rows[np.hypot(rows[:, 2], rows[:, 3]) > 0.5]
-    agents = world.agents(0)
-    distance = np.hypot(*(agents.pose[:, :2] - world.ego_pose[0, :2]).T)
+    agents = batch[0].agents()
+    distance = np.hypot(*(agents.pose[:, :2] - batch.egos.pose[0, 0, :2]).T)
     within = np.flatnonzero(distance < 100.0)
     assert len(there) == min(wanted, len(within))
     limit = np.sort(distance[within])[len(there) - 1] if len(there) else 0.0
     for row in there:
-        xy = to_frame(agents.pose[:, :2].astype(float), world.ego_pose.astype(float)) / 100.0
+        xy = to_frame(agents.pose[:, :2].astype(float), batch.egos.pose[:, 0].astype(float)) / 100.0
         k = int(np.argmin(np.hypot(*(xy - row[:2]).T)))
-        turn = agents.pose[k, 2] - world.ego_pose[0, 2]
+        turn = agents.pose[k, 2] - batch.egos.pose[0, 0, 2]
         speed = np.hypot(*agents.velocity[k])
         expected = [*xy[k], np.cos(turn), np.sin(turn), speed / 40, *agents.size[k, :2] / 20]
         np.testing.assert_allclose(row, expected, atol=1e-5)
@@ -51,29 +51,29 @@ def test_agents_are_the_nearest_in_the_ego_frame(seed: int, wanted: int) -> None
 
 
 def test_the_ego_and_the_route_are_as_documented() -> None:
-    world = WorldBatch([scenario(moving("a", x=50.0), friction=0.6)])
+    batch = WorldBatch([scenario(moving("a", x=50.0), friction=0.6)])
     for _ in range(10):
-        world.step(np.array([[1.0, 0.02]]))
-    row = world.vectors(0, 0)[0]
+        batch.step(np.array([[1.0, 0.02]]))
+    row = batch.vectors(0, 0)[0]
     assert row.shape == (vector_size(0, 0),)
-    speed, heading = 11.0, float(world.ego_pose[0, 2])
-    margin = float(world.drivable_margin[0])
+    speed, heading = 11.0, float(batch.egos.pose[0, 0, 2])
+    margin = float(batch.egos.drivable_margin[0, 0])
     expected = [
         speed / 40,
         1.0 / 9.0,
         0.08,
-        float(world.lateral_offset[0]) / 10,
+        float(batch.egos.lateral_offset[0, 0]) / 10,
         np.cos(heading),
         np.sin(heading),
         margin / 4,
         14.0 / 40,
-        (100.0 - float(world.progress[0])) / 500,
+        (100.0 - float(batch.egos.progress[0, 0])) / 500,
         9.0 / 60,
         0.4,
         0.0,
     ]
     np.testing.assert_allclose(row[:12], expected, atol=1e-5)
-    np.testing.assert_allclose(row[12:].reshape(32, 2), world.observe(0).route / 128, atol=1e-5)
+    np.testing.assert_allclose(row[12:].reshape(32, 2), batch[0].observe().route / 128, atol=1e-5)
 
 
 def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
@@ -96,8 +96,8 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
 
 
 def test_a_map_and_a_crowd_that_are_empty() -> None:
-    world = WorldBatch([scenario(road_map=RoadMap())])
-    row = world.vectors()[0]
+    batch = WorldBatch([scenario(road_map=RoadMap())])
+    row = batch.vectors()[0]
     assert (row[76:] == 0.0).all()
     assert np.isfinite(row).all()
 
@@ -113,10 +113,10 @@ def test_the_pieces_are_those_nearest_to_the_middle_of_the_cell(seed: int, wante
     rng = np.random.default_rng(seed)
     edges = tuple(np.cumsum(rng.normal(0, 6.0, (12, 3)) * [1, 1, 0], axis=0).astype(np.float32) for _ in range(10))
     ego = moving("ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3)))
-    world = WorldBatch([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
-    rows = world.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
-    middles = pack_map(world.scenarios[0].scene.road_map).blocks["pieces"][:, :2].astype(float)
-    corner, pose = middles.min(axis=0), world.ego_pose[0].astype(float)
+    batch = WorldBatch([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
+    rows = batch.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
+    middles = pack_map(batch.scenarios[0].scene.road_map).blocks["pieces"][:, :2].astype(float)
+    corner, pose = middles.min(axis=0), batch.egos.pose[0, 0].astype(float)
     cells = (middles.max(axis=0) - corner) // 8.0
     middle = corner + 8.0 * (np.clip((pose[:2] - corner) // 8.0, 0, cells) + 0.5)
     distance = np.hypot(*(middles - middle).T)

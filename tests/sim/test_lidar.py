@@ -57,14 +57,14 @@ def test_a_wall_is_the_plane():
     assert len(scan.points()) == np.isfinite(scan.range).sum()
 
 
-def judge(world, lidar, w, agent):
+def judge(batch, lidar, w, agent):
     """Range and instance by Open3D for the same parts as triangles and a ground plane."""
     o3d = pytest.importorskip("open3d")
-    scene, agents = world.scenarios[w].scene, world.agents(w)
+    scene, agents = batch.scenarios[w].scene, batch[w].agents()
     looks = scene_looks(scene, agents.ids, agents.category, agents.size)
     owner = looks.table.owner
     rows = np.flatnonzero(owner != agent)
-    poses = np.concatenate([world.ego_pose[w][None], agents.pose])
+    poses = np.concatenate([batch.egos.pose[w, 0][None], agents.pose])
     pose = np.where(owner[rows, None] >= 0, poses[np.maximum(owner[rows], 0)], looks.fixed[rows])
     points, triangles = part_triangles(looks, rows, pose)
     caster = o3d.t.geometry.RaycastingScene()
@@ -88,15 +88,15 @@ def judge(world, lidar, w, agent):
 @pytest.mark.parametrize("place", ["town", "street"])
 def test_returns_are_open3ds(place, backend):
     made = Scenario(street(), Goal(100.0, 10.0)) if place == "street" else town()
-    world = WorldBatch([made, made])
+    batch = WorldBatch([made, made])
     lidar = dataclasses.replace(spinning_32(columns=600), range_noise=0.0, reach=1e4)
     observers = [(0, 0), (1, 2)]
-    scanner = WorldLidar(world, lidar, observers=observers, backend=backend)
+    scanner = WorldLidar(batch, lidar, observers=observers, backend=backend)
     for _ in range(2):
-        world.step(np.tile(np.array([1.0, 0.02], np.float32), (2, 1)))
+        batch.step(np.tile(np.array([1.0, 0.02], np.float32), (2, 1)))
         scan = scanner.scan()
         for o, (w, agent) in enumerate(observers):
-            expected, instance = judge(world, lidar, w, agent)
+            expected, instance = judge(batch, lidar, w, agent)
             near = np.isfinite(expected)
             apart = np.abs(np.where(near, expected, 0.0) - np.where(np.isfinite(scan.range[o]), scan.range[o], 0.0))
             wrong = (apart > 0.01) | (instance != scan.instance[o])
@@ -106,10 +106,10 @@ def test_returns_are_open3ds(place, backend):
 
 
 def test_both_backends_give_the_same_echoes():
-    world = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
-    world.step(np.array([[1.0, 0.02]], np.float32))  # off the grid that the houses' edges stand on
+    batch = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
+    batch.step(np.array([[1.0, 0.02]], np.float32))  # off the grid that the houses' edges stand on
     lidar = dataclasses.replace(spinning_32(columns=600), dropout=0.1, reach=1e4)
-    one, other = (WorldLidar(world, lidar, backend=backend).scan() for backend in ("warp", "open3d"))
+    one, other = (WorldLidar(batch, lidar, backend=backend).scan() for backend in ("warp", "open3d"))
     both = np.isfinite(one.range) & np.isfinite(other.range)
     same = both & (one.instance == other.instance)
     assert same.sum() > 0.999 * both.sum()
@@ -118,7 +118,7 @@ def test_both_backends_give_the_same_echoes():
     assert np.mean(np.abs(one.intensity[same] - other.intensity[same]) > 2e-3) < 5e-4
     assert np.array_equal(one.semantic[same], other.semantic[same])
     with pytest.raises(InputError, match="unknown lidar backend"):
-        WorldLidar(world, lidar, backend="embree")
+        WorldLidar(batch, lidar, backend="embree")
 
 
 def test_rings_and_reach():
@@ -170,22 +170,22 @@ def test_the_batch_does_not_matter():
 
 
 def test_scans_follow_the_world():
-    world = WorldBatch([town(0), town(1)])
-    scanner = WorldLidar(world, BARE)
+    batch = WorldBatch([town(0), town(1)])
+    scanner = WorldLidar(batch, BARE)
     first = scanner.scan()
-    world.step(np.zeros((2, 2), np.float32))
+    batch.step(np.zeros((2, 2), np.float32))
     assert not np.array_equal(first.range, scanner.scan().range)
-    world.assign([0, 1], [town(1, count=40), town(0)])
+    batch.assign([0, 1], [town(1, count=40), town(0)])
     again = scanner.scan()
     assert again.range[1].tobytes() == first.range[0].tobytes()
     assert again.range[0].tobytes() != first.range[1].tobytes()
 
 
 def test_markings_are_brighter_than_asphalt():
-    world = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
+    batch = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
     lidar = dataclasses.replace(BARE, elevations=np.deg2rad(np.linspace(-30, -8, 40)).astype(np.float32))
-    scan = WorldLidar(world, lidar, markings=True).scan()
-    plain = WorldLidar(world, lidar).scan()
+    scan = WorldLidar(batch, lidar, markings=True).scan()
+    plain = WorldLidar(batch, lidar).scan()
     assert np.array_equal(scan.range, plain.range)
     classes = set(np.unique(scan.semantic).tolist())
     assert classes >= {Semantic.ROAD, Semantic.LANE_MARKING, Semantic.SIDEWALK, Semantic.TERRAIN}
@@ -196,14 +196,14 @@ def test_markings_are_brighter_than_asphalt():
 
 
 def test_another_agent_may_look():
-    world = WorldBatch([scenario(moving("lead", 20.0, 0.0))])
-    scan = WorldLidar(world, BARE, observers=[(0, 0), (0, 1)]).scan()
+    batch = WorldBatch([scenario(moving("lead", 20.0, 0.0))])
+    scan = WorldLidar(batch, BARE, observers=[(0, 0), (0, 1)]).scan()
     ahead, behind = scan.instance[0][:, 0], scan.instance[1][:, BARE.columns // 2]
     assert np.any(ahead == 0)
     assert np.any(np.isfinite(scan.range[1][:, BARE.columns // 2]) & (behind != -1))
     assert not np.any(scan.instance[1] == 0)  # it does not see itself
     with pytest.raises(InputError, match="no agent 7"):
-        WorldLidar(world, BARE, observers=[(0, 7)])
+        WorldLidar(batch, BARE, observers=[(0, 7)])
 
 
 @pytest.mark.parametrize("wrong", [{"columns": 1}, {"max_range": 0.5}, {"dropout": 1.5}, {"reach": 0.0}])

@@ -72,16 +72,16 @@ def test_a_file_takes_the_place_of_the_world(tmp_path, ending):
     else:
         assert o3d.io.write_triangle_mesh(str(path), hall())
     mesh = load_mesh(path)
-    world = WorldBatch([scenario(moving("car", 12.0, 0.0, speed=0.0))])
+    batch = WorldBatch([scenario(moving("car", 12.0, 0.0, speed=0.0))])
     wall = np.where(LIDAR.rays[..., 0] > 0, (25.0 - LIDAR.position[0]) / np.maximum(LIDAR.rays[..., 0], 1e-9), np.inf)
     floor = np.where(LIDAR.rays[..., 2] < 0, LIDAR.position[2] / np.maximum(-LIDAR.rays[..., 2], 1e-9), np.inf)
     expected = np.minimum(wall, floor)
     for backend in ("warp", "open3d"):
-        scan = WorldLidar(world, LIDAR, mesh=mesh, backend=backend).scan()
+        scan = WorldLidar(batch, LIDAR, mesh=mesh, backend=backend).scan()
         seen = (scan.instance[0] == -1) & np.isfinite(scan.range[0])
         assert np.allclose(scan.range[0][seen], expected[seen], atol=2e-3)
         assert np.any(scan.instance[0] == 0)
-    images = WorldCameras(world, RIG, mesh=mesh).render()
+    images = WorldCameras(batch, RIG, mesh=mesh).render()
     assert np.any(images.instance == 0)
     shown = images.semantic[0, 0] == Semantic.OTHER
     rays = RIG.cameras[0].rays

@@ -19,8 +19,8 @@ EXACT = dataclasses.replace(
 WALKER = {"size": (0.6, 0.6, 1.8), "category": Category.PEDESTRIAN}
 
 
-def scan(world, radar=EXACT, **arguments):
-    return WorldRadar(world, radar, **arguments).scan()[0]
+def scan(batch, radar=EXACT, **arguments):
+    return WorldRadar(batch, radar, **arguments).scan()[0]
 
 
 def test_range_azimuth_and_doppler_of_a_car():
@@ -41,13 +41,13 @@ def test_range_azimuth_and_doppler_of_a_car():
 
 
 def test_velocity_is_how_the_range_changes():
-    world = WorldBatch([scenario(moving("crossing", 40.0, -15.0, speed=8.0, heading=1.9))])
+    batch = WorldBatch([scenario(moving("crossing", 40.0, -15.0, speed=8.0, heading=1.9))])
     controls = np.array([[0.0, 0.02]], np.float32)
-    world.step(controls)
+    batch.step(controls)
     ranges, velocities = [], []
     for _ in range(5):
-        world.step(controls)
-        found = scan(world)
+        batch.step(controls)
+        found = scan(batch)
         ranges.append(found.range[found.instance == 0][0])
         velocities.append(found.velocity[found.instance == 0][0])
     change = np.diff(ranges) / 0.1
@@ -73,8 +73,8 @@ def test_detection_follows_the_radar_equation():
     seen = {}
     for distance in (60.0, 100.0, 150.0):
         car = moving("car", distance, 0.0, speed=10.0, size=(1.0, 4.0, 1.5))
-        world = WorldBatch([scenario(car)])
-        seen[distance] = np.mean([len(scan(world, radar, seed=k).range) for k in range(300)])
+        batch = WorldBatch([scenario(car)])
+        seen[distance] = np.mean([len(scan(batch, radar, seed=k).range) for k in range(300)])
     for distance, share in seen.items():  # Swerling I: P(strength > threshold) = exp(-threshold / mean)
         assert abs(share - np.exp(-(((distance - 0.5 - 2.3) / 100.0) ** 4))) < 0.09
 
@@ -83,8 +83,8 @@ def test_near_ones_merge_and_noise_has_its_spread():
     crowd = [
         moving(f"p{k}", 30.0 + 0.05 * k, 0.1 * k, size=(0.3, 0.3, 1.7), category=Category.PEDESTRIAN) for k in range(4)
     ]
-    world = WorldBatch([scenario(*crowd)])
-    assert len(scan(world, dataclasses.replace(EXACT, cell=(0.5, 0.05))).range) == 1
+    batch = WorldBatch([scenario(*crowd)])
+    assert len(scan(batch, dataclasses.replace(EXACT, cell=(0.5, 0.05))).range) == 1
     radar = dataclasses.replace(EXACT, range_noise=0.2)
     alone = WorldBatch([scenario(moving("car", 40.0, 0.0))])
     ranges = [scan(alone, radar, seed=k).range[0] for k in range(300)]

@@ -27,31 +27,31 @@ Array = np.ndarray
 LIMIT = 13.9
 
 
-def observe(world: WorldBatch) -> Observation:
-    return dataclasses.replace(world.observe(0), truth=world.truth(0))
+def observe(batch: WorldBatch) -> Observation:
+    return dataclasses.replace(batch[0].observe(), truth=batch[0].ground_truth())
 
 
 def run(name, made, seconds=12.0, scripts=()):
     """Drive a scene; the poses and speeds [n, 4], the decisions, and whether it collided."""
-    world = WorldBatch([Scenario(made, Goal(400.0, seconds), tuple(scripts))])
+    batch = WorldBatch([Scenario(made, Goal(400.0, seconds), tuple(scripts))])
     driver = get_driver(name)
     driver.reset(made, np.random.default_rng(0))
     states, decisions = [], []
     for _ in range(round(seconds / 0.1)):
-        decision = driver.act(observe(world))
+        decision = driver.act(observe(batch))
         decisions.append(decision)
-        states.append([*world.ego_pose[0], world.ego_speed[0]])
-        world.step(world.track(decision.plans[decision.chosen][None]))
-        if world.collided[0]:
+        states.append([*batch.egos.pose[0, 0], batch.egos.speed[0, 0]])
+        batch.step(batch.track(decision.plans[decision.chosen][None]))
+        if batch.egos.collided[0, 0]:
             return np.array(states), decisions, True
     return np.array(states), decisions, False
 
 
 def first(name, made):
-    world = WorldBatch([Scenario(made, Goal(400.0, 10.0))])
+    batch = WorldBatch([Scenario(made, Goal(400.0, 10.0))])
     driver = get_driver(name)
     driver.reset(made, np.random.default_rng(0))
-    return driver.act(observe(world))
+    return driver.act(observe(batch))
 
 
 def red_light_scene(state=SignalState.RED, x=60.0):
@@ -75,9 +75,9 @@ def test_needs_route_and_truth(name):
     with pytest.raises(InputError, match="no route"):
         driver.reset(dataclasses.replace(scene(), route=None), np.random.default_rng(0))
     driver.reset(scene(), np.random.default_rng(0))
-    world = WorldBatch([Scenario(scene(), Goal(100.0, 10.0))])
+    batch = WorldBatch([Scenario(scene(), Goal(100.0, 10.0))])
     with pytest.raises(InputError, match="truth"):
-        driver.act(world.observe(0))
+        driver.act(batch[0].observe())
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCE_DRIVERS))
@@ -244,8 +244,8 @@ def test_expert_names_only_what_it_can_see():
     truck = track("truck", Category.TRUCK, 30.0, -5.2)
     hidden = track("hidden", Category.PEDESTRIAN, 45.0, -7.0)
     made = scene(tracks=(truck, hidden))
-    world = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
-    truth = world.truth(0)
+    batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
+    truth = batch[0].ground_truth()
     assert visible(truth, np.array([0, 1])).tolist() == [True, False]
 
 
@@ -257,8 +257,8 @@ def test_forecast_keeps_lanes_and_finishes_lane_changes():
             track("wrong-way", Category.VEHICLE, 90.0, -1.75, heading=np.pi, speed=8.0),
         )
     )
-    world = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
-    found = forecast(world.truth(0), np.arange(3), MapIndex(made.road_map), Memory())
+    batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
+    found = forecast(batch[0].ground_truth(), np.arange(3), MapIndex(made.road_map), Memory())
     assert np.allclose(found.pose[0, :, 1], -5.25, atol=0.05)
     assert found.pose[1, -1, 1] == pytest.approx(-1.75, abs=0.1)
     assert np.allclose(found.pose[2, :, 1], -1.75, atol=0.05)
@@ -295,12 +295,12 @@ def test_scripts_are_not_peeked_at():
     path = np.stack([np.linspace(30, 290, 50), np.full(50, -1.75), np.zeros(50)], axis=-1).astype(np.float32)
     decisions = []
     for speed in (0.0, 8.0):
-        world = WorldBatch([Scenario(made, Goal(100.0, 10.0), (Script("lead", path, speed),))])
+        batch = WorldBatch([Scenario(made, Goal(100.0, 10.0), (Script("lead", path, speed),))])
         driver = get_driver("expert")
         driver.reset(made, np.random.default_rng(0))
-        truth = dataclasses.replace(world.truth(0), agents=world.truth(0).agents)
+        truth = dataclasses.replace(batch[0].ground_truth(), agents=batch[0].ground_truth().agents)
         velocity = np.array([[8.0, 0.0]], np.float32)
         agents = dataclasses.replace(truth.agents, velocity=velocity)
         truth = dataclasses.replace(truth, agents=agents)
-        decisions.append(driver.act(dataclasses.replace(world.observe(0), truth=truth)))
+        decisions.append(driver.act(dataclasses.replace(batch[0].observe(), truth=truth)))
     assert decisions[0].plans.tobytes() == decisions[1].plans.tobytes()

@@ -22,13 +22,13 @@ from alpamayo_sim.errors import InputError
 LENGTH = 4.8
 
 
-def step(world: WorldBatch, steps: int = 1) -> None:
+def step(batch: WorldBatch, steps: int = 1) -> None:
     for _ in range(steps):
-        world.step(np.zeros((world.num_worlds, 2)))
+        batch.step(np.zeros((batch.num_worlds, 2)))
 
 
-def speeds(world: WorldBatch) -> np.ndarray:
-    return np.hypot(*world.agent_velocity[0].T)
+def speeds(batch: WorldBatch) -> np.ndarray:
+    return np.hypot(*batch.velocity[0, 1:].T)
 
 
 def idm(speed: float, wanted: float, gap: float, ahead: float) -> float:
@@ -42,18 +42,18 @@ def idm(speed: float, wanted: float, gap: float, ahead: float) -> float:
 def test_the_equilibrium_gap_is_that_of_the_formula(ahead: float) -> None:
     tracks = [moving(name, x=x, speed=ahead, steps=1000) for name, x in (("follower", 10.0), ("lead", 70.0))]
     ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=1000)
-    world = WorldBatch([traffic(highway(1, 20000.0), tracks, [TrafficVehicle("follower", 20.0)], ego=ego)])
-    step(world, 990)
-    gap = world.agent_pose[0, 1, 0] - world.agent_pose[0, 0, 0] - LENGTH
+    batch = WorldBatch([traffic(highway(1, 20000.0), tracks, [TrafficVehicle("follower", 20.0)], ego=ego)])
+    step(batch, 990)
+    gap = batch.pose[0, 2, 0] - batch.pose[0, 1, 0] - LENGTH
     assert gap == pytest.approx((2.0 + 1.5 * ahead) / np.sqrt(1.0 - (ahead / 20.0) ** 4), rel=2e-3)
 
 
 def test_a_free_traffic_vehicle_takes_the_limit_if_that_is_lower() -> None:
     tracks = [moving("wants 20", x=10.0, speed=15.0), moving("wants more", x=10.0, y=3.5, speed=15.0)]
     traffic_vehicles = [TrafficVehicle("wants 20", 20.0), TrafficVehicle("wants more", changes_lanes=False)]
-    world = WorldBatch([traffic(highway(2), tracks, traffic_vehicles)])
-    step(world, 300)
-    assert speeds(world) == pytest.approx([20.0, 30.0], abs=0.1)
+    batch = WorldBatch([traffic(highway(2), tracks, traffic_vehicles)])
+    step(batch, 300)
+    assert speeds(batch) == pytest.approx([20.0, 30.0], abs=0.1)
 
 
 def mobil(x: dict[str, float], v: dict[str, float], politeness: float, wanted: float = 25.0) -> float:
@@ -91,10 +91,10 @@ def changes(x: dict[str, float], v: dict[str, float], politeness: float) -> bool
     made = traffic(
         highway(2), [*tracks, *filler, me], [*traffic_vehicles, TrafficVehicle("me", 25.0, politeness=politeness)]
     )
-    world = WorldBatch([made])
-    assert world.agents(0).ids[15] == "me"
-    step(world)
-    return bool(world.array("lane")[0, 16] == 1)
+    batch = WorldBatch([made])
+    assert batch[0].agents().ids[15] == "me"
+    step(batch)
+    return bool(batch.array("lane")[0, 16] == 1)
 
 
 def test_mobil_on_a_case_that_was_computed_by_hand() -> None:
@@ -124,34 +124,34 @@ def test_mobil_decides_as_the_formula(seed: int, politeness: float) -> None:
 
 def test_a_lane_change_is_smooth_and_ends_in_the_middle() -> None:
     tracks = [moving("me", x=100.0, speed=20.0), moving("slow", x=140.0, speed=8.0)]
-    world = WorldBatch(
+    batch = WorldBatch(
         [traffic(highway(2), tracks, [TrafficVehicle("me", 25.0), TrafficVehicle("slow", 8.0, changes_lanes=False)])]
     )
     rows = []
     for _ in range(120):
-        step(world)
-        rows.append(world.agent_pose[0, 0].copy())
+        step(batch)
+        rows.append(batch.pose[0, 1].copy())
     y = np.array(rows)[:, 1]
     assert y[-1] == pytest.approx(3.5, abs=1e-4)
     assert (np.diff(y) > -1e-4).all()
     assert np.abs(np.diff(y, 2)).max() < 0.03  # the quintic's peak: 5.77 * 3.5 m / (3 s)² * (0.1 s)²
-    assert rows[-1][0] > world.agent_pose[0, 1, 0]  # overtaken
+    assert rows[-1][0] > batch.pose[0, 2, 0]  # overtaken
 
 
 def test_hysteresis_keeps_from_changing_for_nothing() -> None:
     tracks = [moving(f"m{k}", x=100.0 + 60.0 * (k // 2), y=3.5 * (k % 2), speed=20.0) for k in range(8)]
-    world = WorldBatch([traffic(highway(2), tracks, [TrafficVehicle(f"m{k}", 20.0) for k in range(8)])])
-    lanes = world.array("lane")[0, 1:9].copy()
+    batch = WorldBatch([traffic(highway(2), tracks, [TrafficVehicle(f"m{k}", 20.0) for k in range(8)])])
+    lanes = batch.array("lane")[0, 1:9].copy()
     for _ in range(200):
-        step(world)
-        assert (world.array("lane")[0, 1:9] == lanes).all()
+        step(batch)
+        assert (batch.array("lane")[0, 1:9] == lanes).all()
 
 
 def test_keeping_right_is_a_matter_of_bias() -> None:
     traffic_vehicle = TrafficVehicle("m", 20.0, right_bias=0.3)
-    world = WorldBatch([traffic(highway(2), [moving("m", x=100.0, y=3.5, speed=20.0)], [traffic_vehicle])])
-    step(world, 60)
-    assert world.agent_pose[0, 0, 1] == pytest.approx(0.0, abs=1e-3)
+    batch = WorldBatch([traffic(highway(2), [moving("m", x=100.0, y=3.5, speed=20.0)], [traffic_vehicle])])
+    step(batch, 60)
+    assert batch.pose[0, 1, 1] == pytest.approx(0.0, abs=1e-3)
 
 
 def ramp() -> RoadMap:
@@ -168,12 +168,12 @@ def ramp() -> RoadMap:
 def test_whose_lane_ends_changes_in_time() -> None:
     tracks = [moving(f"ramp-{k}", x=20.0 + 30 * k, speed=20.0) for k in range(4)]
     tracks += [moving(f"main-{k}", x=25.0 + 35 * k, y=3.5, speed=20.0) for k in range(6)]
-    world = WorldBatch([traffic(ramp(), tracks, [TrafficVehicle(t.id, 20.0) for t in tracks])])
+    batch = WorldBatch([traffic(ramp(), tracks, [TrafficVehicle(t.id, 20.0) for t in tracks])])
     for _ in range(500):
-        step(world)
-        assert overlapping(world) == []
-    assert (world.agent_pose[0, world.agent_valid[0], 0] > 400.0).all()
-    assert world.agent_valid[0].sum() >= 1
+        step(batch)
+        assert overlapping(batch) == []
+    assert (batch.pose[0, 1:][batch.valid[0, 1:], 0] > 400.0).all()
+    assert batch.valid[0, 1:].sum() >= 1
 
 
 def test_lanes_that_run_together_zip() -> None:
@@ -190,12 +190,12 @@ def test_lanes_that_run_together_zip() -> None:
         for k in range(5)
     ]
     traffic_vehicles = [TrafficVehicle(t.id, 15.0, lane_id=t.id[:-2]) for t in tracks]
-    world = WorldBatch([traffic(road_map, tracks, traffic_vehicles)])
+    batch = WorldBatch([traffic(road_map, tracks, traffic_vehicles)])
     order = []
     for _ in range(500):
-        step(world)
-        assert overlapping(world) == []
-        for k in np.flatnonzero(world.agent_pose[0, :, 0] > 210.0):
+        step(batch)
+        assert overlapping(batch) == []
+        for k in np.flatnonzero(batch.pose[0, 1:, 0] > 210.0):
             if k not in order:
                 order.append(k)
     sides = [k // 5 for k in order]
@@ -205,21 +205,21 @@ def test_lanes_that_run_together_zip() -> None:
 
 @pytest.mark.parametrize("control", ["signals", "none", "two signs", "four signs"])
 def test_nobody_meets_at_a_crossroads_and_all_get_through(control: str) -> None:
-    world = WorldBatch([crossroads(seed, control) for seed in range(3)])
+    batch = WorldBatch([crossroads(seed, control) for seed in range(3)])
     for k in range(1500):
-        step(world)
+        step(batch)
         if k % 3 == 0:
-            assert [overlapping(world, w) for w in range(3)] == [[], [], []]
-    assert world.agent_valid.sum() == 0
+            assert [overlapping(batch, w) for w in range(3)] == [[], [], []]
+    assert batch.valid[:, 1:].sum() == 0
 
 
 def test_who_comes_from_the_stop_sign_lets_the_others_pass() -> None:
     made = crossroads(1, "two signs", each=1)
-    world = WorldBatch([made])
+    batch = WorldBatch([made])
     first: dict[str, int] = {}
     for k in range(700):
-        step(world)
-        for name, pose in zip(world.agents(0).ids, world.agent_pose[0], strict=True):
+        step(batch)
+        for name, pose in zip(batch[0].agents().ids, batch.pose[0, 1:], strict=True):
             if np.abs(pose[:2]).max() < 10.0:
                 first.setdefault(name[:-2], k)
     assert max(first["west"], first["east"]) < min(first["south"], first["north"])
@@ -239,11 +239,11 @@ def one_lane(states: list[int] | None, sign: bool = False, crosswalk: bool = Fal
 
 
 def fronts(made: Scenario, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    world = WorldBatch([made])
+    batch = WorldBatch([made])
     rows = []
     for _ in range(steps):
-        step(world)
-        rows.append((world.agent_pose[0, 0, 0] + 0.5 * LENGTH, speeds(world)[0]))
+        step(batch)
+        rows.append((batch.pose[0, 1, 0] + 0.5 * LENGTH, speeds(batch)[0]))
     x, v = np.array(rows).T
     return x, v
 
@@ -280,14 +280,14 @@ def walker(start: float, speed: float) -> dict[str, object]:
 
 def test_people_on_a_crosswalk_are_let_pass() -> None:
     made = one_lane(None, crosswalk=True, **walker(-16.0, 1.2))
-    world = WorldBatch([made])
+    batch = WorldBatch([made])
     slowest = np.inf
     for _ in range(400):
-        step(world)
-        front, person = world.agent_pose[0, 0, 0] + 0.5 * LENGTH, world.agent_pose[0, 1]
-        if world.agent_valid[0, 1] and -5.9 < person[1] < 2.0:
+        step(batch)
+        front, person = batch.pose[0, 1, 0] + 0.5 * LENGTH, batch.pose[0, 2]
+        if batch.valid[0, 2] and -5.9 < person[1] < 2.0:
             assert front < 203.0
-            slowest = min(slowest, float(speeds(world)[0]))
+            slowest = min(slowest, float(speeds(batch)[0]))
     assert slowest < 3.0
     assert front > 230.0
 
@@ -304,17 +304,17 @@ def test_bends_are_taken_at_their_speed() -> None:
         type(straight_lane("x", (0, 0), (1, 0)))("bend", bend, np.full(30, 3.5, np.float32), successors=("out",)),
         straight_lane("out", (220, 20), (220, 500)),
     )
-    world = WorldBatch([traffic(RoadMap(lanes=lanes), [moving("m", x=20.0, speed=20.0)], [TrafficVehicle("m", 20.0)])])
+    batch = WorldBatch([traffic(RoadMap(lanes=lanes), [moving("m", x=20.0, speed=20.0)], [TrafficVehicle("m", 20.0)])])
     fastest, hardest = 0.0, 0.0
     for _ in range(250):
-        before = speeds(world)[0]
-        step(world)
-        hardest = max(hardest, float(before - speeds(world)[0]) / 0.1)
-        if world.agent_pose[0, 0, 0] > 201.0 and world.agent_pose[0, 0, 1] < 19.0:
-            fastest = max(fastest, float(speeds(world)[0]))
+        before = speeds(batch)[0]
+        step(batch)
+        hardest = max(hardest, float(before - speeds(batch)[0]) / 0.1)
+        if batch.pose[0, 1, 0] > 201.0 and batch.pose[0, 1, 1] < 19.0:
+            fastest = max(fastest, float(speeds(batch)[0]))
     assert fastest**2 / 20.0 < 2.5 * 1.15
     assert hardest < 3.5
-    assert speeds(world)[0] > 12.0
+    assert speeds(batch)[0] > 12.0
 
 
 def test_traffic_vehicles_see_the_ego_props_and_people() -> None:
@@ -323,36 +323,36 @@ def test_traffic_vehicles_see_the_ego_props_and_people() -> None:
     road_map = highway(3)
     traffic_vehicles = [TrafficVehicle(f"m{k}", 15.0, changes_lanes=False) for k in range(3)]
     ego = moving("ego", x=150.0, y=0.3, speed=0.0, steps=400)
-    world = WorldBatch(
+    batch = WorldBatch(
         [traffic(road_map, [*tracks, person], traffic_vehicles, ego=ego, props=(cone("c", 150.0, 3.0),))]
     )
-    step(world, 300)
-    front = world.agent_pose[0, :3, 0] + 0.5 * LENGTH
-    assert speeds(world)[:3] == pytest.approx(0.0, abs=0.05)
+    step(batch, 300)
+    front = batch.pose[0, 1:4, 0] + 0.5 * LENGTH
+    assert speeds(batch)[:3] == pytest.approx(0.0, abs=0.05)
     np.testing.assert_allclose(front, [150 - 2.4 - 2.0, 150 - 0.2 - 2.0, 150 - 0.3 - 2.0], atol=0.6)
 
 
 def test_turns_are_decided_by_the_seed() -> None:
     def ends(seed: int) -> tuple[float, float]:
         made = crossroads(seed, "none", each=1)
-        world = WorldBatch([made])
+        batch = WorldBatch([made])
         last = {}
         for _ in range(700):
-            step(world)
-            last |= {k: tuple(world.agent_pose[0, k, :2].round(0)) for k in np.flatnonzero(world.agent_valid[0])}
+            step(batch)
+            last |= {k: tuple(batch.pose[0, 1 + k, :2].round(0)) for k in np.flatnonzero(batch.valid[0, 1:])}
         return last[0]
 
     assert ends(0) == ends(0)
     assert len({ends(seed) for seed in range(8)}) == 3  # straight on, left and right
 
 
-def digest_of(world: WorldBatch, steps: int) -> str:
+def digest_of(batch: WorldBatch, steps: int) -> str:
     total = hashlib.sha256()
     rng = np.random.default_rng(0)
     controls = rng.normal(0.0, 1.0, (steps, 2)) * [1.0, 0.002]
     for k in range(steps):
-        world.step(np.tile(controls[k], (world.num_worlds, 1)))
-        agents = world.agents(0)
+        batch.step(np.tile(controls[k], (batch.num_worlds, 1)))
+        agents = batch[0].agents()
         total.update(agents.pose.tobytes() + agents.velocity.tobytes() + agents.valid.tobytes())
     return total.hexdigest()
 
@@ -370,14 +370,14 @@ def test_traffic_is_the_same_in_any_batch_and_after_a_restore() -> None:
     made = crowded()
     alone = digest_of(WorldBatch([made]), 150)
     assert digest_of(WorldBatch([made, crossroads(0, "signals"), crowded()]), 150) == alone
-    world = WorldBatch([made])
-    saved = world.snapshot()
-    digest_of(world, 40)
-    world.restore(saved)
-    assert digest_of(world, 150) == alone
-    world.assign([0], [crossroads(1, "none")])
-    world.assign([0], [made])
-    assert digest_of(world, 150) == alone
+    batch = WorldBatch([made])
+    saved = batch.snapshot()
+    digest_of(batch, 40)
+    batch.restore(saved)
+    assert digest_of(batch, 150) == alone
+    batch.assign([0], [crossroads(1, "none")])
+    batch.assign([0], [made])
+    assert digest_of(batch, 150) == alone
 
 
 @pytest.mark.slow
@@ -415,11 +415,11 @@ def test_tracks_that_come_late_and_go_early_are_met_as_long_as_they_are_there() 
     late = type(late)(**{**late.__dict__, "valid": (np.arange(400) >= 20) & (np.arange(400) < 200)})
     tracks = [moving("m", x=60.0, speed=10.0, steps=400), late]
     ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=400)
-    world = WorldBatch([traffic(highway(1), tracks, [TrafficVehicle("m", 10.0)], ego=ego)])
-    step(world, 15)
-    assert speeds(world)[0] == pytest.approx(10.0, abs=1e-3)
-    step(world, 180)
-    assert speeds(world)[0] < 0.05
-    assert world.agent_pose[0, 0, 0] < 150.0 - LENGTH
-    step(world, 100)
-    assert world.agent_pose[0, 0, 0] > 170.0
+    batch = WorldBatch([traffic(highway(1), tracks, [TrafficVehicle("m", 10.0)], ego=ego)])
+    step(batch, 15)
+    assert speeds(batch)[0] == pytest.approx(10.0, abs=1e-3)
+    step(batch, 180)
+    assert speeds(batch)[0] < 0.05
+    assert batch.pose[0, 1, 0] < 150.0 - LENGTH
+    step(batch, 100)
+    assert batch.pose[0, 1, 0] > 170.0

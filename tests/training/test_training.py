@@ -251,7 +251,7 @@ def test_rigs_vary_a_little() -> None:
 def test_patches_know_what_they_show() -> None:
     scenario = make_scenario("debris", 5)
     world, rig = WorldBatch([scenario]), default_rig(160, 96)
-    truth = world.truth(0)
+    truth = world[0].ground_truth()
     images = CameraRenderer(scenario.scene, rig).render(truth.ego_pose, truth.agents, truth.signals)
     table = label_patches(images, truth)
     assert table.kind.shape == (4, 6, 10)

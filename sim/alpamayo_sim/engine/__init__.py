@@ -3,5 +3,6 @@
 from alpamayo_sim.engine.contacts import Contact, Severity, Side
 from alpamayo_sim.engine.egos import Egos
 from alpamayo_sim.engine.world_batch import WorldBatch, WorldState
+from alpamayo_sim.engine.world_view import WorldView
 
-__all__ = ["Contact", "Egos", "Severity", "Side", "WorldBatch", "WorldState"]
+__all__ = ["Contact", "Egos", "Severity", "Side", "WorldBatch", "WorldState", "WorldView"]

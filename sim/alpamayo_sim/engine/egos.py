@@ -57,7 +57,7 @@ class Egos:
         Clamped to +-4 m; +4 m where no area is known. Exact up to float32: it agrees with ``MapIndex`` to a
         millimetre within the map, and beyond 4 m outside it is the nearest known point's.
         """
-        return self._view("margin")
+        return self._view("drivable_margin")
 
     @property
     def off_road(self) -> Bool[Array, "worlds egos"]:

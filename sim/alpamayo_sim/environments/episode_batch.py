@@ -186,7 +186,7 @@ class EpisodeBatch:
         """A bird's-eye picture of a world."""
         from alpamayo_sim.sensors.birdseye import BirdsEye
 
-        truth = self.running.truth(w)
+        truth = self.running[w].ground_truth()
         if w not in self._pictures or self._pictures[w][0] is not truth.scene:
             self._pictures[w] = truth.scene, BirdsEye(truth.scene)
         height, width = RENDER_SIZE

@@ -13,7 +13,7 @@ from alpamayo_sim.datatypes.lidar import Lidar, spinning_32, spinning_64
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.rig_presets import rig_by_name
 from alpamayo_sim.engine import WorldBatch
-from alpamayo_sim.engine.kernels.vectors import PIECES, vector_size
+from alpamayo_sim.engine.kernels.vector_observation import PIECES, vector_size
 from alpamayo_sim.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class ObservationConfig:
 class ObservationBuilder:
     """The senses of the egos of all worlds. A copy or a pickle makes its sensors anew."""
 
-    def __init__(self, world: WorldBatch, settings: ObservationConfig) -> None:
-        self.world = world
+    def __init__(self, batch: WorldBatch, settings: ObservationConfig) -> None:
+        self.batch = batch
         self.settings = settings
 
     def observe(self) -> Observations:
@@ -92,7 +92,7 @@ class ObservationBuilder:
         return made[self.settings.observation] if isinstance(self.settings.observation, str) else made
 
     def _vector(self) -> Float32[Array, "worlds n"]:
-        return self.world.vectors(self.settings.agents, self.settings.pieces)
+        return self.batch.vectors(self.settings.agents, self.settings.pieces)
 
     def _camera(self) -> UInt8[Array, "worlds cameras height width 3"]:
         rgb: Array = self._cameras.render().rgb
@@ -108,16 +108,16 @@ class ObservationBuilder:
     def _cameras(self) -> "WorldCameras":
         from alpamayo_sim.sensors import WorldCameras
 
-        return WorldCameras(self.world, self.settings.make_rig(), seed=self.settings.sensor_seed)
+        return WorldCameras(self.batch, self.settings.make_rig(), seed=self.settings.sensor_seed)
 
     @cached_property
     def _scanner(self) -> "WorldLidar":
         from alpamayo_sim.sensors import WorldLidar
 
-        return WorldLidar(self.world, self.settings.make_lidar(), seed=self.settings.sensor_seed)
+        return WorldLidar(self.batch, self.settings.make_lidar(), seed=self.settings.sensor_seed)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"world": self.world, "settings": self.settings}
+        return {"batch": self.batch, "settings": self.settings}
 
 
 def of_world(observations: Observations, w: int) -> Observations:

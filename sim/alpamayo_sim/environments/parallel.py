@@ -183,7 +183,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         return {agent: rows[self._row(agent)].copy() for agent in agents}
 
     def _infos(self, agents: list[str]) -> dict[str, dict[str, Any]]:
-        infos, ids = infos_of(self._world.egos), self._world.ego_ids(0)
+        infos, ids = infos_of(self._world.egos), self._world[0].ego_ids
         return {
             agent: {name: values[0, self._row(agent)].item() for name, values in infos.items()}
             | {"track_id": ids[self._row(agent)]}

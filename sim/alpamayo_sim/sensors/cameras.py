@@ -160,16 +160,16 @@ class WorldCameras:
 
     def __init__(
         self,
-        world: WorldBatch,
+        batch: WorldBatch,
         rig: Rig,
         *,
         seed: int = 0,
         observers: Sequence[tuple[int, int]] | None = None,
         mesh: StaticMesh | None = None,
     ) -> None:
-        self.world, self.rig = world, rig
-        self._observers = Observers(world, observers, seed, "cameras")
-        self._bank = CameraBank(rig, len(self._observers.pairs), world.device, mesh)
+        self.batch, self.rig = batch, rig
+        self._observers = Observers(batch, observers, seed, "cameras")
+        self._bank = CameraBank(rig, len(self._observers.pairs), batch.device, mesh)
 
     def render(self) -> CameraImages:
         """Images of all observers, now. The arrays are the caller's own."""
@@ -187,13 +187,13 @@ class WorldCameras:
             self._bank.watch(watches, self._observers.scenes)
         if self.rig.imaging.readout > 0.0:
             self._bank.turn_rate.assign(self._observers.turn_rates())
-        self._bank.render(self.world.device_arrays, remember)
+        self._bank.render(self.batch.device_arrays, remember)
 
     def flow(self) -> Flow:
         """Flow from the last ``render`` or ``launch`` to now. Call it after a step and before the next render."""
         if not self._bank.remembers:
             raise InputError("flow: render the earlier moment first")
-        return _flow(self._bank, self.world.device_arrays, (len(self._observers.pairs),))
+        return _flow(self._bank, self.batch.device_arrays, (len(self._observers.pairs),))
 
     @property
     def device_arrays(self) -> dict[str, wp.array]:

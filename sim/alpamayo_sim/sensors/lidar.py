@@ -87,7 +87,7 @@ class WorldLidar:
 
     def __init__(
         self,
-        world: WorldBatch,
+        batch: WorldBatch,
         lidar: Lidar,
         *,
         seed: int = 0,
@@ -98,19 +98,19 @@ class WorldLidar:
     ) -> None:
         if backend not in ("warp", "open3d"):
             raise unknown_name("lidar backend", backend, ("warp", "open3d"))
-        if backend == "open3d" and world.device != "cpu":
-            raise InputError(f"lidar: the backend 'open3d' needs a world on the CPU, this one is on {world.device}")
-        self.world, self.lidar, self._mesh = world, lidar, mesh
-        self._observers = Observers(world, observers, seed, lidar.name)
+        if backend == "open3d" and batch.device != "cpu":
+            raise InputError(f"lidar: the backend 'open3d' needs a batch on the CPU, this one is on {batch.device}")
+        self.batch, self.lidar, self._mesh = batch, lidar, mesh
+        self._observers = Observers(batch, observers, seed, lidar.name)
         count = len(self._observers.pairs)
         self._markings = markings and mesh is None
-        self._grounds = GroundTable(world.device, [])
+        self._grounds = GroundTable(batch.device, [])
         self._open3d = Open3DCaster(lidar, mesh, count) if backend == "open3d" else None
         moving_only = mesh is not None or self._open3d is not None
-        self._sight = Sight(lidar.rays[None], lidar.position[None], _tile(lidar), world.device, moving_only)
+        self._sight = Sight(lidar.rays[None], lidar.position[None], _tile(lidar), batch.device, moving_only)
         self._beam = _beam(lidar)
         shape = (count, *lidar.rays.shape[:2])
-        with wp.ScopedDevice(world.device):
+        with wp.ScopedDevice(batch.device):
             self._echoes = kernel.Echoes()
             self._echoes.range = wp.zeros(shape, dtype=wp.float32)
             self._echoes.intensity = wp.zeros(shape, dtype=wp.float32)
@@ -137,10 +137,10 @@ class WorldLidar:
                 self._open3d.watch(watches)
             around = [scene.environment for scene in self._observers.scenes]
             if self._markings:
-                self._grounds = GroundTable(self.world.device, self._observers.scenes)
+                self._grounds = GroundTable(self.batch.device, self._observers.scenes)
             self._extinction.assign(np.array([extinction(each) for each in around], np.float32))
             self._rain.assign(np.array([each.rain for each in around], np.float32))
-        state = self.world.device_arrays
+        state = self.batch.device_arrays
         self._sight.look(state, self._suns, self._still)
         if self._open3d:
             self._open3d.cast(state["pose"], self._sight.looks, self._sight.observers, self._echoes)
@@ -154,15 +154,15 @@ class WorldLidar:
 
     def _scan(self, step: wp.array) -> None:
         sight = self._sight
-        run = sight.tile[1] if self.world.device == "cpu" else 1  # shots of a thread
+        run = sight.tile[1] if self.batch.device == "cpu" else 1  # shots of a thread
         view = [sight.rays, sight.eyes, run, *sight.tile, sight.columns, sight.tiles_per_sensor, sight.observers, step]
-        mesh = self._mesh.on(self.world.device).id if self._mesh else wp.uint64(0)
+        mesh = self._mesh.on(self.batch.device).id if self._mesh else wp.uint64(0)
         static = [int(self._mesh is None), mesh, self._open3d is not None, self._markings, self._grounds.array]
         parts = [sight.looks, sight.parts, sight.bounds, sight.tiles]
         air = [self._beam, self._reflectivity, self._extinction, self._rain]
         observers, rings, columns = self._echoes.range.shape
         grid, inputs = (observers, rings, -(-columns // run)), [*view, *static, *parts, *air, self._echoes]
-        wp.launch(kernel.scan, dim=grid, inputs=inputs, device=self.world.device)
+        wp.launch(kernel.scan, dim=grid, inputs=inputs, device=self.batch.device)
 
 
 def extinction(environment: Environment) -> float:

@@ -28,23 +28,23 @@ class Observers:
         name: of the sensor, so that two of them do not share their noise.
     """
 
-    def __init__(self, world: WorldBatch, pairs: Sequence[tuple[int, int]] | None, seed: int, name: str) -> None:
-        self.world = world
-        self.pairs = [(w, 0) for w in range(world.num_worlds)] if pairs is None else list(pairs)
+    def __init__(self, batch: WorldBatch, pairs: Sequence[tuple[int, int]] | None, seed: int, name: str) -> None:
+        self.batch = batch
+        self.pairs = [(w, 0) for w in range(batch.num_worlds)] if pairs is None else list(pairs)
         self._seed, self._name = seed, name
         self._scenarios: tuple[Scenario, ...] = ()
         self._looks: dict[int, tuple[Scenario, Looks]] = {}
         for w, agent in self.pairs:
-            if not (0 <= w < world.num_worlds and 0 <= agent <= len(world.agents(w).ids)):
+            if not (0 <= w < batch.num_worlds and 0 <= agent <= len(batch[w].agents().ids)):
                 raise InputError(f"{name}: there is no agent {agent} in world {w}")
         if not self.pairs:
             raise InputError(f"{name}: needs at least one observer")
 
     def changed(self) -> list[Watch] | None:
         """The watches where the worlds run other scenarios than at the last call, else None."""
-        if self.world.scenarios == self._scenarios:
+        if self.batch.scenarios == self._scenarios:
             return None
-        self._scenarios = self.world.scenarios
+        self._scenarios = self.batch.scenarios
         used = {id(scenario) for scenario in self._scenarios}
         self._looks = {key: kept for key, kept in self._looks.items() if key in used}
         numbers = ground_numbers(self.scenes)
@@ -53,17 +53,17 @@ class Observers:
     @property
     def scenes(self) -> list[Scene]:
         """The scene around each observer."""
-        return [self.world.scenarios[w].scene for w, _ in self.pairs]
+        return [self.batch.scenarios[w].scene for w, _ in self.pairs]
 
     def turn_rates(self) -> Float32[Array, " observers"]:
         """Yaw rate (rad/s) of each observer: of egos their own; other agents are taken not to turn."""
-        rates = self.world.egos.speed * self.world.egos.curvature
+        rates = self.batch.egos.speed * self.batch.egos.curvature
         return np.array([rates[w, a] if a < rates.shape[1] else 0.0 for w, a in self.pairs], np.float32)
 
     def _watch(self, w: int, agent: int, ground: int) -> Watch:
         scenario = self._scenarios[w]
         if id(scenario) not in self._looks:
-            agents = self.world.agents(w)
+            agents = self.batch[w].agents()
             looks = scene_looks(scenario.scene, agents.ids, agents.category, agents.size)
             self._looks[id(scenario)] = scenario, looks
         return Watch(w, agent, self._looks[id(scenario)][1], noise_key(self._seed, self._name, scenario, agent), ground)

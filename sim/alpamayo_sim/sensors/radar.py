@@ -68,10 +68,10 @@ class WorldRadar:
     """A radar on the egos of all worlds, or on any agents; arguments as of ``WorldLidar``."""
 
     def __init__(
-        self, world: WorldBatch, radar: Radar, *, seed: int = 0, observers: Sequence[tuple[int, int]] | None = None
+        self, batch: WorldBatch, radar: Radar, *, seed: int = 0, observers: Sequence[tuple[int, int]] | None = None
     ) -> None:
-        self.world, self.radar, self._seed = world, radar, seed
-        self._observers = Observers(world, observers, seed, radar.name)
+        self.batch, self.radar, self._seed = batch, radar, seed
+        self._observers = Observers(batch, observers, seed, radar.name)
 
     def scan(self) -> list[RadarScan]:
         """One scan of each observer, now."""
@@ -79,27 +79,27 @@ class WorldRadar:
         return [self._scan(w, agent, float(rates[o])) for o, (w, agent) in enumerate(self._observers.pairs)]
 
     def _scan(self, w: int, agent: int, turn_rate: float) -> RadarScan:
-        world = self.world
-        everybody = _with_ego(world, w)
+        batch = self.batch
+        everybody = _with_ego(batch, w)
         others = np.arange(len(everybody.ids)) != agent
         pose, velocity = everybody.pose[agent], everybody.velocity[agent]
-        key = noise_key(self._seed, self.radar.name, world.scenarios[w], agent)
-        luck = np.random.Generator(np.random.Philox(key=key, counter=[int(world.step_index[w]), 0, 0, 0]))
+        key = noise_key(self._seed, self.radar.name, batch.scenarios[w], agent)
+        luck = np.random.Generator(np.random.Philox(key=key, counter=[int(batch.step_index[w]), 0, 0, 0]))
         valid = everybody.valid & others
         rows = np.arange(len(others)) - 1
         instance = np.where(rows < 0, EGO_INSTANCE, rows).astype(np.int32)
         return detect(self.radar, everybody, valid, instance, pose, velocity, turn_rate, luck)
 
 
-def _with_ego(world: WorldBatch, w: int) -> Agents:
+def _with_ego(batch: WorldBatch, w: int) -> Agents:
     """Everybody in a world, the ego first."""
-    agents, ego = world.agents(w), world.scenarios[w].scene.ego
-    heading = float(world.ego_pose[w, 2])
-    velocity = float(world.ego_speed[w]) * np.array([math.cos(heading), math.sin(heading)], np.float32)
+    agents, ego = batch[w].agents(), batch.scenarios[w].scene.ego
+    heading = float(batch.egos.pose[w, 0, 2])
+    velocity = float(batch.egos.speed[w, 0]) * np.array([math.cos(heading), math.sin(heading)], np.float32)
     return Agents(
         ids=(ego.id, *agents.ids),
         category=np.concatenate([np.array([ego.category], np.int8), agents.category]),
-        pose=np.concatenate([world.ego_pose[w][None], agents.pose]),
+        pose=np.concatenate([batch.egos.pose[w, 0][None], agents.pose]),
         velocity=np.concatenate([velocity[None], agents.velocity]).astype(np.float32),
         size=np.concatenate([ego.size[None], agents.size]),
         valid=np.concatenate([[True], agents.valid]),

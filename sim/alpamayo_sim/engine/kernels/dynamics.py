@@ -1,12 +1,13 @@
 # mypy: ignore-errors
 """How an ego moves: actuators, then a kinematic or a dynamic bicycle, over one substep.
 
-Pure functions over ``Motion``; ``drive_ego`` reads it from the state and writes it back. The settings and their
+Pure functions over ``Motion``; ``step_ego`` reads it from the state and writes it back. The settings and their
 sources are in ``alpamayo_sim.datatypes.dynamics.Dynamics``.
 """
 
-from alpamayo_sim.engine.kernels.layout import Fixed, Slot, State, VehicleRow
+from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot, VehicleRow
 from alpamayo_sim.engine.kernels.paths import along_arc, wrapped
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 GRAVITY = wp.constant(9.81)
@@ -40,7 +41,9 @@ def arc_length_of(speed: wp.float32, acceleration: wp.float32, dt: wp.float32) -
 
 
 @wp.func
-def lagged(now: wp.float32, command: wp.float32, lag: wp.float32, rate: wp.float32, dt: wp.float32) -> wp.vec2:
+def actuator_response(
+    now: wp.float32, command: wp.float32, lag: wp.float32, rate: wp.float32, dt: wp.float32
+) -> wp.vec2:
     """An actuator over ``dt``: its mean and its value at the end.
 
     With a lag alone or a rate limit alone the mean is exact, so that it does not depend on the substeps.
@@ -155,7 +158,7 @@ def dynamic(
 
 
 @wp.func
-def moved(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.float32, dt: wp.float32):
+def integrate(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.float32, dt: wp.float32):
     """The ego after ``dt`` under a control (acceleration m/s², curvature 1/m)."""
     grip = friction * GRAVITY
     wanted = wp.clamp(control[0], -MAX_DECELERATION, MAX_ACCELERATION)
@@ -165,8 +168,10 @@ def moved(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.float3
     if car.has_actuators == 0 and car.is_dynamic == 0:
         held.actuators = wp.vec2(acceleration, 0.0)
         return kinematic(held, acceleration, bend, grip, dt)
-    pedal = lagged(motion.actuators[0], wanted, car.acceleration_lag, car.jerk_limit, dt)
-    wheel = lagged(motion.actuators[1], wp.atan(car.wheelbase * bend), car.steering_lag, car.steering_rate, dt)
+    pedal = actuator_response(motion.actuators[0], wanted, car.acceleration_lag, car.jerk_limit, dt)
+    wheel = actuator_response(
+        motion.actuators[1], wp.atan(car.wheelbase * bend), car.steering_lag, car.steering_rate, dt
+    )
     held.actuators = wp.vec2(pedal[1], wheel[1])
     acceleration = wp.clamp(pedal[0], -grip, grip)
     if car.is_dynamic != 0:
@@ -175,15 +180,15 @@ def moved(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.float3
 
 
 @wp.func
-def drive_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, control: wp.vec2):
+def step_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, control: wp.vec2):
     """An ego over one substep."""
     motion = Motion()
     motion.pose = state.pose[w, e]
     motion.speed = state.speed[w, e]
     motion.slip = state.slip[w, e]
     motion.actuators = state.actuators[w, e]
-    car = fixed.vehicles[slot.vehicle_row]
-    after = moved(car, motion, control, slot.friction, slot.tick)
+    car = buffers.vehicles[slot.vehicle_row]
+    after = integrate(car, motion, control, slot.friction, slot.substep_dt)
     direction = wp.vec2(wp.cos(after.pose[2]), wp.sin(after.pose[2]))
     state.pose[w, e] = after.pose
     state.direction[w, e] = direction
@@ -191,7 +196,7 @@ def drive_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, 
     if car.is_dynamic != 0:
         state.velocity[w, e] = velocity_of(after.pose[2], after.speed, after.slip)
     state.speed[w, e] = after.speed
-    state.acceleration[w, e] = (after.speed - motion.speed) / slot.tick
+    state.acceleration[w, e] = (after.speed - motion.speed) / slot.substep_dt
     state.curvature[w, e] = after.curvature
     state.slip[w, e] = after.slip
     state.actuators[w, e] = after.actuators

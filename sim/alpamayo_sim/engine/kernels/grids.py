@@ -8,7 +8,16 @@ Two threads that make the same list at once write the same. Loops over many rows
 ``range`` costs more than their work.
 """
 
-from alpamayo_sim.engine.kernels.layout import LANE_REACH, MARGIN_RANGE, NEARBY, BorderRow, CentreRow, Fixed, Grid, Slot
+from alpamayo_sim.engine.kernels.layout import (
+    LANE_REACH,
+    MARGIN_RANGE,
+    NEARBY,
+    BorderRow,
+    CentreRow,
+    Grid,
+    ScenarioBuffers,
+    ScenarioSlot,
+)
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -19,7 +28,7 @@ FAR_OUTSIDE = wp.constant(-3)
 
 RANGE = wp.constant(MARGIN_RANGE)
 REACH = wp.constant(LANE_REACH)
-SIGHT = wp.constant(100.0)  # m; what is further away is not observed
+OBSERVATION_RANGE_M = wp.constant(100.0)  # m; what is further away is not observed
 BINS = wp.constant(64)  # of distances up to that
 MOST = wp.constant(NEARBY)
 Histogram = wp.types.vector(length=64, dtype=wp.int32)
@@ -72,13 +81,13 @@ def side_of(row: BorderRow, gap: wp.vec3) -> wp.float32:
 
 
 @wp.func
-def nearest_border(fixed: Fixed, slot: Slot, point: wp.vec2) -> wp.int32:
+def nearest_border(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2) -> wp.int32:
     """The border segment nearest to a point, of all."""
     nearest = wp.float32(1.0e12)
     found = wp.int32(0)
     i = wp.int32(0)
     while i < slot.borders:
-        gap = from_border(fixed.borders[slot.border_row + i], point)
+        gap = from_border(buffers.borders[slot.border_row + i], point)
         squared = gap[0] * gap[0] + gap[1] * gap[1]
         if squared < nearest:
             nearest = squared
@@ -88,14 +97,16 @@ def nearest_border(fixed: Fixed, slot: Slot, point: wp.vec2) -> wp.int32:
 
 
 @wp.func
-def nearest_listed_border(fixed: Fixed, slot: Slot, first: wp.int32, count: wp.int32, point: wp.vec2) -> wp.int32:
+def nearest_listed_border(
+    buffers: ScenarioBuffers, slot: ScenarioSlot, first: wp.int32, count: wp.int32, point: wp.vec2
+) -> wp.int32:
     """The border segment nearest to a point, of a list."""
     nearest = wp.float32(1.0e12)
     found = wp.int32(0)
     i = wp.int32(first)
     while i < first + count:
-        segment = fixed.lists[i]
-        gap = from_border(fixed.borders[slot.border_row + segment], point)
+        segment = buffers.lists[i]
+        gap = from_border(buffers.borders[slot.border_row + segment], point)
         squared = gap[0] * gap[0] + gap[1] * gap[1]
         if squared < nearest:
             nearest = squared
@@ -105,7 +116,7 @@ def nearest_listed_border(fixed: Fixed, slot: Slot, first: wp.int32, count: wp.i
 
 
 @wp.func
-def list_border(fixed: Fixed, slot: Slot, cell: wp.int32):
+def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     """Make a cell's list of border segments.
 
     One that is the nearest to a point of the cell, and within ``RANGE`` of it, is no further from the middle than
@@ -114,28 +125,28 @@ def list_border(fixed: Fixed, slot: Slot, cell: wp.int32):
     grid = slot.border_grid
     middle = middle_of(grid, cell)
     half = HALF_DIAGONAL * grid.size
-    nearest = fixed.borders[slot.border_row + nearest_border(fixed, slot, middle)]
+    nearest = buffers.borders[slot.border_row + nearest_border(buffers, slot, middle)]
     gap = from_border(nearest, middle)
     distance = wp.length(wp.vec2(gap[0], gap[1]))
     if distance > RANGE + half:
-        fixed.cells[grid.cell_row + cell] = wp.where(side_of(nearest, gap) < 0.0, FAR_OUTSIDE, FAR_INSIDE)
+        buffers.cells[grid.cell_row + cell] = wp.where(side_of(nearest, gap) < 0.0, FAR_OUTSIDE, FAR_INSIDE)
         return
     reach = wp.min(RANGE + half, distance + 2.0 * half) + SLACK
     first = grid.list_row + cell * grid.capacity
     count = wp.int32(0)
     i = wp.int32(0)
     while i < slot.borders:
-        gap = from_border(fixed.borders[slot.border_row + i], middle)
+        gap = from_border(buffers.borders[slot.border_row + i], middle)
         if gap[0] * gap[0] + gap[1] * gap[1] <= reach * reach:
             if count < grid.capacity:
-                fixed.lists[first + count] = i
+                buffers.lists[first + count] = i
             count += 1
         i += 1
-    fixed.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
+    buffers.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
 
 
 @wp.func
-def drivable_margin(fixed: Fixed, slot: Slot, point: wp.vec2) -> wp.float32:
+def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2) -> wp.float32:
     """Signed distance (m) to the drivable area's border, clamped to +-4 m; +4 m where no area is known.
 
     Outside the grid, which reaches 4 m beyond the border, the margin is that of the nearest point of the grid.
@@ -144,16 +155,16 @@ def drivable_margin(fixed: Fixed, slot: Slot, point: wp.vec2) -> wp.float32:
         return RANGE
     grid = slot.border_grid
     cell = cell_of(grid, point)
-    listed = fixed.cells[grid.cell_row + cell]
+    listed = buffers.cells[grid.cell_row + cell]
     if listed <= FAR_INSIDE:
         return wp.where(listed == FAR_INSIDE, RANGE, -RANGE)
     place = within(grid, point)
     segment = wp.int32(0)
     if listed > 0:
-        segment = nearest_listed_border(fixed, slot, grid.list_row + cell * grid.capacity, listed - 1, place)
+        segment = nearest_listed_border(buffers, slot, grid.list_row + cell * grid.capacity, listed - 1, place)
     else:
-        segment = nearest_border(fixed, slot, place)
-    row = fixed.borders[slot.border_row + segment]
+        segment = nearest_border(buffers, slot, place)
+    row = buffers.borders[slot.border_row + segment]
     gap = from_border(row, place)
     distance = wp.min(wp.sqrt(gap[0] * gap[0] + gap[1] * gap[1]), RANGE)
     return wp.where(side_of(row, gap) < 0.0, -distance, distance)
@@ -171,7 +182,7 @@ def from_lane(row: CentreRow, point: wp.vec2) -> wp.vec2:
 
 
 @wp.func
-def list_lanes(fixed: Fixed, slot: Slot, cell: wp.int32):
+def list_lanes(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     """Make a cell's list of the lane segments that come within ``REACH`` of it."""
     grid = slot.centre_grid
     middle = middle_of(grid, cell)
@@ -180,23 +191,23 @@ def list_lanes(fixed: Fixed, slot: Slot, cell: wp.int32):
     count = wp.int32(0)
     i = wp.int32(0)
     while i < slot.centres:
-        away = from_lane(fixed.centres[slot.centre_row + i], middle)
+        away = from_lane(buffers.centres[slot.centre_row + i], middle)
         if wp.abs(away[0]) <= reach:
             if count < grid.capacity:
-                fixed.lists[first + count] = i
+                buffers.lists[first + count] = i
             count += 1
         i += 1
-    fixed.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
+    buffers.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
 
 
 @wp.func
-def lane_at(fixed: Fixed, slot: Slot, point: wp.vec2, direction: wp.vec2) -> wp.int32:
+def lane_at(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direction: wp.vec2) -> wp.int32:
     """The lane segment nearest to a point, where going against it counts as 4 m; -1 if none is within ``REACH``."""
     if slot.centres == 0:
         return -1
     grid = slot.centre_grid
     cell = cell_of(grid, point)
-    listed = fixed.cells[grid.cell_row + cell]
+    listed = buffers.cells[grid.cell_row + cell]
     first = grid.list_row + cell * grid.capacity
     count = wp.where(listed == ALL, slot.centres, listed - 1)
     least = wp.float32(1.0e6)
@@ -205,8 +216,8 @@ def lane_at(fixed: Fixed, slot: Slot, point: wp.vec2, direction: wp.vec2) -> wp.
     while i < count:
         segment = i
         if listed != ALL:
-            segment = fixed.lists[first + i]
-        row = fixed.centres[slot.centre_row + segment]
+            segment = buffers.lists[first + i]
+        row = buffers.centres[slot.centre_row + segment]
         distance = wp.abs(from_lane(row, point)[0])
         cost = distance + HEADING_COST * (1.0 - wp.dot(row.along, direction))
         if distance <= REACH and cost < least:
@@ -218,20 +229,20 @@ def lane_at(fixed: Fixed, slot: Slot, point: wp.vec2, direction: wp.vec2) -> wp.
 
 @wp.func
 def bin_of(distance: wp.float32) -> wp.int32:
-    """Bin of a distance (m) below ``SIGHT``."""
-    return wp.min(wp.int32(distance * wp.float32(BINS) / SIGHT), BINS - 1)
+    """Bin of a distance (m) below ``OBSERVATION_RANGE_M``."""
+    return wp.min(wp.int32(distance * wp.float32(BINS) / OBSERVATION_RANGE_M), BINS - 1)
 
 
 @wp.func
-def list_pieces(fixed: Fixed, slot: Slot, cell: wp.int32):
+def list_pieces(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     """Make a cell's list: the pieces nearest to its middle by a counting sort of their distances."""
     middle = middle_of(slot.piece_grid, cell)
     counts = Histogram()
     k = wp.int32(0)
     while k < slot.pieces:
-        piece = fixed.pieces[slot.piece_row + k]
+        piece = buffers.pieces[slot.piece_row + k]
         distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
-        if distance < SIGHT:
+        if distance < OBSERVATION_RANGE_M:
             counts[bin_of(distance)] += 1
         k += 1
     starts = Histogram()
@@ -242,13 +253,13 @@ def list_pieces(fixed: Fixed, slot: Slot, cell: wp.int32):
     first = slot.piece_grid.list_row + cell * MOST
     k = wp.int32(0)
     while k < slot.pieces:
-        piece = fixed.pieces[slot.piece_row + k]
+        piece = buffers.pieces[slot.piece_row + k]
         distance = wp.length(wp.vec2(piece[0], piece[1]) - middle)
-        if distance < SIGHT:
+        if distance < OBSERVATION_RANGE_M:
             b = bin_of(distance)
             place = starts[b]
             starts[b] = place + 1
             if place < MOST:
-                fixed.lists[first + place] = k
+                buffers.lists[first + place] = k
         k += 1
-    fixed.cells[slot.piece_grid.cell_row + cell] = 1 + wp.min(total, MOST)
+    buffers.cells[slot.piece_grid.cell_row + cell] = 1 + wp.min(total, MOST)

@@ -1,10 +1,9 @@
 # mypy: disable-error-code="untyped-decorator,valid-type"
-"""How the engine lays out its data on the device: what does not change in an episode, and what does.
+"""Layout of the constant data on the device: Warp structs, and the blocks of arrays that hold them.
 
-Everything of fixed data that a scenario needs lies in blocks of flat arrays (``Fixed``); a world points to its
-scenario's ``Slot``, which holds the first rows of the blocks. What moves lies in arrays over [world, agent],
-what is known of each ego over [world, ego], and of an ego and an agent over [world, ego, agent] (``State``). The first
-agents of a world are its egos.
+All constant data of scenarios and maps lies in blocks of flat arrays (``ScenarioBuffers``). A world points to the
+``ScenarioSlot`` of its scenario, which holds the first row of the scenario in each block. Data that changes is in
+``state.State``. The first agents of a world are its egos.
 """
 
 import enum
@@ -16,12 +15,13 @@ import numpy as np
 from alpamayo_sim.warp_runtime import wp
 
 HISTORY = 16
-SEEN_SPEED, SEEN_LENGTH = 40.0, 20.0  # m/s and m; what these are 1 in an observation
-NOWHERE = 1.0e6  # m; where agents are that are not there
+FEATURE_SPEED, FEATURE_LENGTH = 40.0, 20.0  # m/s and m; what these are 1 in an observation
+ABSENT_POSITION_M = 1.0e6  # m; where agents are that are not there
 PIECE = 8.0  # m; map lines are cut to pieces of this length for observations
 NEARBY = 200  # map pieces that the observation can hold
 MARGIN_RANGE = 4.0  # m; the drivable margin is exact up to here and clamped beyond
 TTC_HORIZON = 5.0  # s; nobody looks further ahead for collisions
+LANE_CELL_M = 8.0  # cell size of the grid that finds the lanes near a position
 LANE_REACH = 3.0  # m; whoever is further from all lanes is on none
 
 
@@ -38,6 +38,23 @@ class Mode(enum.IntEnum):
     REACTIVE = 7
 
 
+class Priority(enum.IntEnum):
+    """Priority of a lane where it meets another lane (``ConflictRow``)."""
+
+    GOES_FIRST = 0
+    YIELDS = 1
+    IN_TURN = 2  # the vehicle that has waited longer goes first
+    ZIPPER = 3  # the lanes merge: the vehicle that is nearer to the merge goes first
+    PARTING = 4  # the lanes diverge: a vehicle follows the one ahead until the lanes are apart
+
+
+class Control(enum.IntEnum):
+    """Control at the stop line of a lane; signals are their index, from 0 on."""
+
+    NONE = -2
+    STOP_SIGN = -1
+
+
 @wp.struct
 class Grid:
     """Square cells over a map, each with a list of what is near it, which kernels make when it is first needed."""
@@ -52,7 +69,7 @@ class Grid:
 
 
 @wp.struct
-class Slot:
+class ScenarioSlot:
     """One scenario: first rows of its blocks, and the numbers that hold for all of it."""
 
     agents: wp.int32
@@ -83,7 +100,7 @@ class Slot:
     piece_grid: Grid
     duration_steps: wp.int32
     dt: wp.float32
-    tick: wp.float32  # s of one substep
+    substep_dt: wp.float32  # s of one substep
     friction: wp.float32
     lanes: wp.int32
     lane_row: wp.int32
@@ -243,10 +260,10 @@ class LaneRow:
 
 @wp.struct
 class ConflictRow:
-    """Where a lane meets another one: from where to where (m) on either, and who gives way (``GivesWay``)."""
+    """Where a lane meets another one: from where to where (m) on either, and who gives way (``Priority``)."""
 
     other: wp.int32
-    gives_way: wp.int32
+    priority: wp.int32
     merges: wp.int32  # whether both lead to the same lane
     start: wp.float32
     end: wp.float32
@@ -319,7 +336,7 @@ class GateRow:
     start: wp.vec2
     along: wp.vec2  # unit vector
     length: wp.float32
-    way: wp.vec2
+    direction: wp.vec2
     signal: wp.int32
 
 
@@ -327,10 +344,10 @@ Features = wp.types.vector(length=8, dtype=wp.float32)  # of one row of an obser
 
 
 @wp.struct
-class Fixed:
+class ScenarioBuffers:
     """All fixed data: the slots, which world uses which, and the blocks."""
 
-    slots: wp.array[Slot]
+    slots: wp.array[ScenarioSlot]
     slot_of: wp.array[wp.int32]
     agents: wp.array[Agent]
     egos: wp.array[EgoRow]
@@ -342,7 +359,7 @@ class Fixed:
     vehicles: wp.array[VehicleRow]
     signals: wp.array[wp.int32]
     routes: wp.array[wp.vec4]  # x, y, heading, arc length
-    ways: wp.array[wp.vec2]  # unit vector along the segment that begins at each point of the routes
+    route_directions: wp.array[wp.vec2]  # unit vector along the segment that begins at each point of the routes
     gates: wp.array[GateRow]
     borders: wp.array[BorderRow]
     centres: wp.array[CentreRow]
@@ -363,81 +380,6 @@ class Fixed:
     lane_lists: wp.array[wp.vec2i]  # lane and segment, by lane
 
 
-@wp.struct
-class State:
-    """All that changes: by world, by ego, by ego and agent, by agent."""
-
-    step: wp.array[wp.int32]
-    now: wp.array[wp.int32]  # the step that ``advance`` goes to and ``assess`` makes the present one
-    straddling: wp.array[wp.int32]  # how many agents are on more lanes than one
-
-    acceleration: wp.array2d[wp.float32]
-    curvature: wp.array2d[wp.float32]
-    slip: wp.array2d[wp.vec2]  # lateral velocity (m/s) and yaw rate (rad/s)
-    actuators: wp.array2d[wp.vec2]  # acceleration (m/s²) and steering angle (rad) that the car has reached
-    progress: wp.array2d[wp.float32]
-    route_s: wp.array2d[wp.float32]
-    route_segment: wp.array2d[wp.int32]
-    lateral_offset: wp.array2d[wp.float32]
-    margin: wp.array2d[wp.float32]
-    collided: wp.array2d[wp.bool]
-    arrived: wp.array2d[wp.bool]
-    time_to_collision: wp.array2d[wp.float32]
-    ego_lane: wp.array2d[wp.int32]
-    lane_offset: wp.array2d[wp.float32]
-    speed_limit: wp.array2d[wp.float32]
-    wrong_way: wp.array2d[wp.bool]
-    red_lights: wp.array2d[wp.int32]
-    history: wp.array3d[wp.vec4]
-
-    touched: wp.array3d[wp.int32]  # step of the last contact; -1 where there was none
-    hit_time: wp.array3d[wp.float32]  # of the first contact; -1 where there was none
-    hit_pose: wp.array3d[wp.vec3]
-    hit_velocity: wp.array3d[wp.vec2]
-    hit_ego: wp.array3d[wp.vec3]
-    hit_ego_velocity: wp.array3d[wp.vec2]
-
-    pose: wp.array2d[wp.vec3]
-    direction: wp.array2d[wp.vec2]  # cos and sin of the heading
-    velocity: wp.array2d[wp.vec2]
-    valid: wp.array2d[wp.bool]
-    seen: wp.array2d[Features]  # x, y, cos, sin, speed / 40, length / 20, width / 20, radius; see ``show``
-    before: wp.array2d[wp.vec3]
-    speed: wp.array2d[wp.float32]
-    command: wp.array2d[wp.float32]
-    path_s: wp.array2d[wp.float32]
-    next_manoeuvre: wp.array2d[wp.int32]
-    manoeuvre_at: wp.array2d[wp.float32]  # s; when the last manoeuvre began
-    path_row: wp.array2d[wp.int32]  # the path that it is on
-    path_points: wp.array2d[wp.int32]
-    phase: wp.array2d[wp.int32]  # of a walker (``pedestrians``); 1 for a reactive one that has left its recording
-    target_speed: wp.array2d[wp.float32]
-    target_rate: wp.array2d[wp.float32]
-    lateral: wp.array2d[wp.float32]
-    lateral_rate: wp.array2d[wp.float32]
-    shift_start: wp.array2d[wp.float32]
-    shift_duration: wp.array2d[wp.float32]
-    shift_from: wp.array2d[wp.float32]
-    shift_rate: wp.array2d[wp.float32]
-    shift_to: wp.array2d[wp.float32]
-    lane: wp.array2d[wp.int32]  # of a traffic vehicle
-    lane_from: wp.array2d[wp.int32]  # the lane that it is leaving, -1 for none
-    lane_behind: wp.array2d[wp.int32]  # the lane that it came from, -1 for none
-    changed_at: wp.array2d[wp.float32]  # s; when it last began to change lanes
-    waiting: wp.array2d[wp.float32]  # s; since it stood, until it is under way again
-    stopped_at: wp.array2d[wp.int32]  # the lane at whose stop sign it has stopped
-    spot_lanes: wp.array2d[wp.vec4i]  # the lanes that an agent is on, the one it follows first; -1 for none
-    spot_s: wp.array2d[wp.vec4]  # and where on them
-    spot_half: wp.array2d[wp.float32]  # half of its extent along the first
-    spot_speed: wp.array2d[wp.float32]  # speed (m/s) along the first
-    row_agent: wp.array2d[wp.int32]  # all agents by the lane that they follow and the place on it
-    row_lane: wp.array2d[wp.int32]
-    row_s: wp.array2d[wp.float32]
-    rank: wp.array2d[wp.int32]  # where an agent is in that order
-    straddlers: wp.array2d[wp.int32]  # those that are on more lanes than one
-    on_crosswalk: wp.array2d[wp.int32]  # the crosswalk that a pedestrian is on, -1 for none
-
-
 SCENARIO_BLOCKS = {
     "agents": Agent,
     "egos": EgoRow,
@@ -449,7 +391,7 @@ SCENARIO_BLOCKS = {
     "vehicles": VehicleRow,
     "signals": wp.int32,
     "routes": wp.vec4,
-    "ways": wp.vec2,
+    "route_directions": wp.vec2,
     "gates": GateRow,
     "traffic_vehicles": TrafficVehicleRow,
     "walkers": WalkerRow,
@@ -468,7 +410,7 @@ GRAPH_BLOCKS = {
     "lane_cells": CellRow,
     "lane_lists": wp.vec2i,
 }
-BLOCKS = {"slots": Slot, **SCENARIO_BLOCKS, **MAP_BLOCKS, **GRID_BLOCKS, **GRAPH_BLOCKS}
+BLOCKS = {"slots": ScenarioSlot, **SCENARIO_BLOCKS, **MAP_BLOCKS, **GRID_BLOCKS, **GRAPH_BLOCKS}
 FIRST_ROW = {  # the field of a slot that holds a block's first row
     "agents": "agent_row",
     "logs": "log_row",
@@ -480,7 +422,7 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "vehicles": "vehicle_row",
     "signals": "signal_row",
     "routes": "route_row",
-    "ways": "route_row",
+    "route_directions": "route_row",
     "gates": "gate_row",
     "borders": "border_row",
     "centres": "centre_row",
@@ -511,74 +453,3 @@ def _numpy_dtype(dtype: Any) -> Any:
         return np.dtype(dtype.numpy_dtype())
     one = wp.zeros(1, dtype=dtype, device="cpu").numpy()
     return np.dtype((one.dtype, one.shape[1:]))
-
-
-WORLD_ARRAYS = (("step", wp.int32), ("now", wp.int32), ("straddling", wp.int32))
-EGO_ARRAYS = (
-    ("acceleration", wp.float32),
-    ("curvature", wp.float32),
-    ("slip", wp.vec2),
-    ("actuators", wp.vec2),
-    ("progress", wp.float32),
-    ("route_s", wp.float32),
-    ("route_segment", wp.int32),
-    ("lateral_offset", wp.float32),
-    ("margin", wp.float32),
-    ("collided", wp.bool),
-    ("arrived", wp.bool),
-    ("time_to_collision", wp.float32),
-    ("ego_lane", wp.int32),
-    ("lane_offset", wp.float32),
-    ("speed_limit", wp.float32),
-    ("wrong_way", wp.bool),
-    ("red_lights", wp.int32),
-)
-PAIR_ARRAYS = (
-    ("touched", wp.int32),
-    ("hit_time", wp.float32),
-    ("hit_pose", wp.vec3),
-    ("hit_velocity", wp.vec2),
-    ("hit_ego", wp.vec3),
-    ("hit_ego_velocity", wp.vec2),
-)
-AGENT_ARRAYS = (
-    ("pose", wp.vec3),
-    ("direction", wp.vec2),
-    ("velocity", wp.vec2),
-    ("valid", wp.bool),
-    ("seen", Features),
-    ("before", wp.vec3),
-    ("speed", wp.float32),
-    ("command", wp.float32),
-    ("path_s", wp.float32),
-    ("next_manoeuvre", wp.int32),
-    ("manoeuvre_at", wp.float32),
-    ("path_row", wp.int32),
-    ("path_points", wp.int32),
-    ("phase", wp.int32),
-    ("target_speed", wp.float32),
-    ("target_rate", wp.float32),
-    ("lateral", wp.float32),
-    ("lateral_rate", wp.float32),
-    ("shift_start", wp.float32),
-    ("shift_duration", wp.float32),
-    ("shift_from", wp.float32),
-    ("shift_rate", wp.float32),
-    ("shift_to", wp.float32),
-    ("lane", wp.int32),
-    ("lane_from", wp.int32),
-    ("lane_behind", wp.int32),
-    ("changed_at", wp.float32),
-    ("waiting", wp.float32),
-    ("stopped_at", wp.int32),
-    ("spot_lanes", wp.vec4i),
-    ("spot_s", wp.vec4),
-    ("spot_half", wp.float32),
-    ("spot_speed", wp.float32),
-    ("row_agent", wp.int32),
-    ("row_lane", wp.int32),
-    ("row_s", wp.float32),
-    ("rank", wp.int32),
-    ("straddlers", wp.int32),
-    ("on_crosswalk", wp.int32),
-)

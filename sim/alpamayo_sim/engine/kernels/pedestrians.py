@@ -4,8 +4,9 @@
 import enum
 
 from alpamayo_sim.datatypes.scene import Category
-from alpamayo_sim.engine.kernels.layout import Fixed, Slot, State, WalkerRow
+from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot, WalkerRow
 from alpamayo_sim.engine.kernels.paths import path_at
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 STANDS = wp.constant(0.5)  # m/s; a vehicle that is slower lets one pass
@@ -23,14 +24,14 @@ class Phase(enum.IntEnum):
 
 
 @wp.func
-def is_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, b: wp.int32) -> wp.bool:
+def is_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, b: wp.int32) -> wp.bool:
     """Whether an agent is there and on wheels."""
-    category = fixed.agents[slot.agent_row + b].category
+    category = buffers.agents[slot.agent_row + b].category
     return state.valid[w, b] and category >= int(Category.VEHICLE) and category <= int(Category.CYCLIST)
 
 
 @wp.func
-def seen_from(state: State, w: wp.int32, b: wp.int32, point: wp.vec2) -> wp.vec2:
+def in_frame_of(state: State, w: wp.int32, b: wp.int32, point: wp.vec2) -> wp.vec2:
     """A point (m) in the frame of an agent: forward, left."""
     away = wp.vec2(point[0] - state.pose[w, b][0], point[1] - state.pose[w, b][1])
     along = state.direction[w, b]
@@ -38,15 +39,21 @@ def seen_from(state: State, w: wp.int32, b: wp.int32, point: wp.vec2) -> wp.vec2
 
 
 @wp.func
-def gap_is_long(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, row: WalkerRow, middle: wp.vec2
+def gap_is_acceptable(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    a: wp.int32,
+    row: WalkerRow,
+    middle: wp.vec2,
 ) -> wp.bool:
     """Whether no vehicle comes over the crossing within the critical gap."""
     critical = row.width / row.speed + row.start_up
     for b in range(slot.agents):
-        if b != a and is_vehicle(fixed, state, slot, w, b):
-            at = seen_from(state, w, b, middle)
-            half = 0.5 * fixed.agents[slot.agent_row + b].length
+        if b != a and is_vehicle(buffers, state, slot, w, b):
+            at = in_frame_of(state, w, b, middle)
+            half = 0.5 * buffers.agents[slot.agent_row + b].length
             on_way = wp.abs(at[1]) < 0.5 * row.width + 1.0 and at[0] > -half
             if on_way and state.speed[w, b] > STANDS and at[0] - half < critical * state.speed[w, b]:
                 return False
@@ -56,21 +63,21 @@ def gap_is_long(
 
 
 @wp.func
-def in_danger(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, row: WalkerRow, along: wp.vec2
+def conflicts_of_walker(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, row: WalkerRow, along: wp.vec2
 ) -> wp.vec2:
     """Whether one is in the way of a vehicle that will be there soon (first), or would step into it (second)."""
     run = wp.float32(0.0)
     stay = wp.float32(0.0)
     here = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
-    own = 0.5 * fixed.agents[slot.agent_row + a].width
+    own = 0.5 * buffers.agents[slot.agent_row + a].width
     for b in range(slot.agents):
-        if b != a and is_vehicle(fixed, state, slot, w, b) and state.speed[w, b] > STANDS:
-            at = seen_from(state, w, b, here)
+        if b != a and is_vehicle(buffers, state, slot, w, b) and state.speed[w, b] > STANDS:
+            at = in_frame_of(state, w, b, here)
             turned = state.direction[w, b]
             sideways = turned[0] * along[1] - turned[1] * along[0]
-            half = 0.5 * fixed.agents[slot.agent_row + b].width + own + BESIDE
-            arrives = (at[0] - 0.5 * fixed.agents[slot.agent_row + b].length - own) / state.speed[w, b]
+            half = 0.5 * buffers.agents[slot.agent_row + b].width + own + BESIDE
+            arrives = (at[0] - 0.5 * buffers.agents[slot.agent_row + b].length - own) / state.speed[w, b]
             pace = wp.abs(sideways) * row.speed
             ahead = at[0] > 0.0 and arrives < CLOSE and pace > 0.1
             to_enter = (-wp.sign(sideways) * at[1] - half) / wp.max(pace, 0.1)
@@ -84,29 +91,29 @@ def in_danger(
 
 
 @wp.func
-def step_out(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def plan_walker(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """What a walker does in the coming substep: phase and acceleration."""
-    row = fixed.walkers[slot.walker_row + fixed.agents[slot.agent_row + a].walker]
+    row = buffers.walkers[slot.walker_row + buffers.agents[slot.agent_row + a].walker]
     first = slot.path_row + state.path_row[w, a]
     s = state.path_s[w, a]
     wanted = row.speed
     if row.kerb >= 0.0 and state.next_manoeuvre[w, a] == 0:
         left = wp.max(row.kerb - s, 0.0)
         state.phase[w, a] = wp.where(left < 0.05, int(Phase.WAITS), int(Phase.WALKS))
-        on = path_at(fixed.paths, first, state.path_points[w, a], row.kerb + 0.5 * row.width)
+        on = path_at(buffers.paths, first, state.path_points[w, a], row.kerb + 0.5 * row.width)
         wanted = wp.min(row.speed, wp.sqrt(row.acceleration * left))
-        if left < 1.0 and gap_is_long(fixed, state, slot, w, a, row, wp.vec2(on[0], on[1])):
+        if left < 1.0 and gap_is_acceptable(buffers, state, slot, w, a, row, wp.vec2(on[0], on[1])):
             wanted = row.speed
             state.next_manoeuvre[w, a] = 1
     elif row.kerb >= 0.0 and s < row.kerb + row.width:
         state.phase[w, a] = int(Phase.CROSSES)
-        on = path_at(fixed.paths, first, state.path_points[w, a], s)
-        danger = in_danger(fixed, state, slot, w, a, row, wp.vec2(wp.cos(on[2]), wp.sin(on[2])))
+        on = path_at(buffers.paths, first, state.path_points[w, a], s)
+        danger = conflicts_of_walker(buffers, state, slot, w, a, row, wp.vec2(wp.cos(on[2]), wp.sin(on[2])))
         if danger[0] > 0.0:
             wanted = row.run_speed
         elif danger[1] > 0.0 and row.hesitates != 0:
             wanted = wp.float32(0.0)
     else:
         state.phase[w, a] = int(Phase.WALKS)
-    change = (wanted - state.speed[w, a]) / slot.tick
-    state.command[w, a] = wp.clamp(change, -row.acceleration, row.acceleration)
+    change = (wanted - state.speed[w, a]) / slot.substep_dt
+    state.commanded_acceleration[w, a] = wp.clamp(change, -row.acceleration, row.acceleration)

@@ -1,9 +1,10 @@
 # mypy: ignore-errors
 """Road users that repeat their recording, for ever or as long as it is possible."""
 
-from alpamayo_sim.engine.kernels.layout import Fixed, LogRow, Mode, Slot, State
+from alpamayo_sim.engine.kernels.car_following import default_idm, idm, leader_on_path, red_on_path
+from alpamayo_sim.engine.kernels.layout import LogRow, Mode, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.paths import between
-from alpamayo_sim.engine.kernels.traffic import idm, leader_on_path, red_on_path, usual_style
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 ELSEWHERE = wp.constant(1.0)  # m from its recorded place that make an ego be elsewhere
@@ -12,22 +13,24 @@ SOON = wp.constant(15.0)  # m ahead on the path whose recorded speeds are wanted
 
 
 @wp.func
-def log_of(fixed: Fixed, slot: Slot, a: wp.int32, step: wp.int32) -> wp.int32:
+def log_of(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32, step: wp.int32) -> wp.int32:
     """Row of an agent's recording."""
-    return slot.log_row + fixed.agents[slot.agent_row + a].log_row + step
+    return slot.log_row + buffers.agents[slot.agent_row + a].log_row + step
 
 
 @wp.func
-def logged_at(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, substep: wp.int32) -> LogRow:
+def logged_at(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
+) -> LogRow:
     """A road user's recording after so many substeps of the step that has begun: between two rows if need be.
 
     Where one of the two is not valid the nearer one in time holds, where the recording is over the last one.
     """
     step = wp.min(state.step[w], slot.steps - 1)
-    row = fixed.logs[log_of(fixed, slot, a, step)]
+    row = buffers.logs[log_of(buffers, slot, a, step)]
     share = wp.float32(substep) / wp.float32(slot.substeps)
     if step + 1 < slot.steps:
-        later = fixed.logs[log_of(fixed, slot, a, step + 1)]
+        later = buffers.logs[log_of(buffers, slot, a, step + 1)]
         if substep == slot.substeps:
             return later
         if row.valid != 0 and later.valid != 0 and share > 0.0:
@@ -41,17 +44,17 @@ def logged_at(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, 
 
 
 @wp.func
-def recorded_controls(fixed: Fixed, slot: Slot, e: wp.int32, step: wp.int32) -> wp.vec2:
+def logged_controls(buffers: ScenarioBuffers, slot: ScenarioSlot, e: wp.int32, step: wp.int32) -> wp.vec2:
     """Acceleration and curvature that led an ego to a step of its recording."""
-    return fixed.controls[slot.control_row + fixed.egos[slot.ego_row + e].control_row + step]
+    return buffers.controls[slot.control_row + buffers.egos[slot.ego_row + e].control_row + step]
 
 
 @wp.func
-def replay_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, substep: wp.int32):
+def replay_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, substep: wp.int32):
     """An ego as recorded; beyond the recording it stands where that ends."""
-    row = logged_at(fixed, state, slot, w, e, substep)
+    row = logged_at(buffers, state, slot, w, e, substep)
     speed = wp.length(row.velocity)
-    controls = recorded_controls(fixed, slot, e, wp.min(state.step[w] + 1, slot.steps - 1))
+    controls = logged_controls(buffers, slot, e, wp.min(state.step[w] + 1, slot.steps - 1))
     if state.step[w] + 1 >= slot.steps:
         speed = wp.float32(0.0)
         row.velocity = wp.vec2(0.0, 0.0)
@@ -62,17 +65,19 @@ def replay_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32,
     state.speed[w, e] = speed
     state.acceleration[w, e] = controls[0]
     state.curvature[w, e] = controls[1]
-    car = fixed.vehicles[slot.vehicle_row]
+    car = buffers.vehicles[slot.vehicle_row]
     state.slip[w, e] = wp.vec2(0.0, speed * controls[1])
     state.actuators[w, e] = wp.vec2(controls[0], wp.atan(car.wheelbase * controls[1]))
 
 
 @wp.func
-def replay_agent(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, substep: wp.int32):
+def replay_agent(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
+):
     """An agent as recorded; it is absent where its row is not valid and beyond the recording."""
     state.valid[w, a] = False
     over = state.step[w] + 1 >= slot.steps and substep > 0
-    row = logged_at(fixed, state, slot, w, a, substep)
+    row = logged_at(buffers, state, slot, w, a, substep)
     if row.valid != 0 and not over:
         state.valid[w, a] = True
         state.pose[w, a] = row.pose
@@ -82,11 +87,11 @@ def replay_agent(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int3
 
 
 @wp.func
-def is_elsewhere(fixed: Fixed, state: State, slot: Slot, w: wp.int32, b: wp.int32) -> wp.bool:
+def deviates_from_log(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, b: wp.int32) -> wp.bool:
     """Whether somebody is not where the recording has him: an ego that went off, or who has been made to react."""
-    mode = fixed.agents[slot.agent_row + b].mode
+    mode = buffers.agents[slot.agent_row + b].mode
     if mode == int(Mode.EGO):
-        row = logged_at(fixed, state, slot, w, b, 0)
+        row = logged_at(buffers, state, slot, w, b, 0)
         away = wp.vec2(row.pose[0] - state.pose[w, b][0], row.pose[1] - state.pose[w, b][1])
         return wp.length(away) > ELSEWHERE
     if mode == int(Mode.REACTIVE):
@@ -95,40 +100,44 @@ def is_elsewhere(fixed: Fixed, state: State, slot: Slot, w: wp.int32, b: wp.int3
 
 
 @wp.func
-def react(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, substep: wp.int32):
+def plan_reactive(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
+):
     """Leave the recording when somebody who is elsewhere makes one brake for him; from then on drive by IDM.
 
     One that has left it wants the fastest that it was recorded at over the next metres, and does not come earlier to
     a place than recorded. It counts as elsewhere (``phase``) from its next move on.
     """
-    style = usual_style()
+    style = default_idm()
     speed = state.speed[w, a]
     step = wp.min(state.step[w], slot.steps - 1)
-    leader = leader_on_path(fixed, state, slot, w, a)
+    leader = leader_on_path(buffers, state, slot, w, a)
     b = wp.int32(leader[2])
     if state.phase[w, a] == 0 and b >= 0 and step + 1 < slot.steps:
-        later = fixed.logs[log_of(fixed, slot, a, step + 1)]
+        later = buffers.logs[log_of(buffers, slot, a, step + 1)]
         logged = (wp.length(later.velocity) - speed) / slot.dt
         needed = idm(style, speed, wp.max(speed, 1.0), leader[0], speed - leader[1])
-        if needed < wp.min(logged, 0.0) - PRESSED and is_elsewhere(fixed, state, slot, w, b):
+        if needed < wp.min(logged, 0.0) - PRESSED and deviates_from_log(buffers, state, slot, w, b):
             state.next_manoeuvre[w, a] = 1
     if state.next_manoeuvre[w, a] == 1:
         wanted = wp.float32(2.0)
-        own = fixed.logs[log_of(fixed, slot, a, step)]
+        own = buffers.logs[log_of(buffers, slot, a, step)]
         ahead = state.path_s[w, a] + SOON
         for k in range(slot.steps):
-            row = fixed.logs[log_of(fixed, slot, a, k)]
+            row = buffers.logs[log_of(buffers, slot, a, k)]
             if row.valid != 0 and row.s >= state.path_s[w, a] and row.s <= ahead:
                 wanted = wp.max(wanted, wp.length(row.velocity))
         wants = idm(style, speed, wanted, leader[0], speed - leader[1])
-        wants = wp.min(wants, idm(style, speed, wanted, red_on_path(fixed, state, slot, w, a), speed))
+        wants = wp.min(wants, idm(style, speed, wanted, red_on_path(buffers, state, slot, w, a), speed))
         if own.valid != 0 and own.s < state.path_s[w, a] + 0.1:
             wants = wp.min(wants, (wp.length(own.velocity) - speed) / slot.dt)
-        state.command[w, a] = wants
+        state.commanded_acceleration[w, a] = wants
 
 
 @wp.func
-def replay_reactive(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, substep: wp.int32):
+def replay_reactive(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
+):
     """As recorded, with the place on the path kept."""
-    replay_agent(fixed, state, slot, w, a, substep)
-    state.path_s[w, a] = logged_at(fixed, state, slot, w, a, substep).s
+    replay_agent(buffers, state, slot, w, a, substep)
+    state.path_s[w, a] = logged_at(buffers, state, slot, w, a, substep).s

@@ -2,27 +2,34 @@
 """Scripted actors: triggers, manoeuvres, and the way along a path with a lateral offset."""
 
 from alpamayo_sim.datatypes.scenario import TriggerKind
+from alpamayo_sim.engine.kernels.car_following import default_idm, idm, leader_on_path, red_on_path
 from alpamayo_sim.engine.kernels.dynamics import arc_length_of
-from alpamayo_sim.engine.kernels.layout import Fixed, ManoeuvreRow, Mode, Slot, State
+from alpamayo_sim.engine.kernels.layout import ManoeuvreRow, Mode, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.paths import foot_on, path_at, wrapped
-from alpamayo_sim.engine.kernels.traffic import idm, leader_on_path, red_on_path, usual_style
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 
 @wp.func
-def fired(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, row: ManoeuvreRow, time: wp.float32
+def is_triggered(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    a: wp.int32,
+    row: ManoeuvreRow,
+    time: wp.float32,
 ) -> wp.bool:
     """Whether a manoeuvre's trigger holds now."""
     pose = state.pose[w, a]
     ego = state.pose[w, 0]
     to_ego = wp.vec2(ego[0] - pose[0], ego[1] - pose[1])
     away = wp.vec2(ego[0], ego[1]) - row.point
-    lengths = 0.5 * (fixed.agents[slot.agent_row + a].length + fixed.agents[slot.agent_row].length)
+    lengths = 0.5 * (buffers.agents[slot.agent_row + a].length + buffers.agents[slot.agent_row].length)
     if row.kind == int(TriggerKind.TIME):
         return time >= row.value - 1.0e-4
     if row.kind == int(TriggerKind.AFTER):
-        return time >= state.manoeuvre_at[w, a] + row.value - 1.0e-4
+        return time >= state.manoeuvre_time[w, a] + row.value - 1.0e-4
     if row.kind == int(TriggerKind.EGO_DISTANCE):
         return wp.length(away) <= row.value
     if row.kind == int(TriggerKind.EGO_ARRIVAL):
@@ -56,16 +63,18 @@ def shift_to(state: State, w: wp.int32, a: wp.int32, time: wp.float32, duration:
 
 
 @wp.func
-def turn_off(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, row: ManoeuvreRow):
+def switch_path(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, row: ManoeuvreRow
+):
     """Take another path from the place on it that is nearest, with the offset that it now has from there."""
     pose = state.pose[w, a]
     first = slot.path_row + row.path_row
     best = wp.vec3(0.0, 0.0, 1.0e6)
     for i in range(row.path_points - 1):
-        foot = foot_on(fixed.paths, first + i, wp.vec2(pose[0], pose[1]), 0.0)
+        foot = foot_on(buffers.paths, first + i, wp.vec2(pose[0], pose[1]), 0.0)
         if foot[2] < best[2]:
             best = foot
-    on = path_at(fixed.paths, first, row.path_points, best[0])
+    on = path_at(buffers.paths, first, row.path_points, best[0])
     v = state.velocity[w, a]
     state.path_row[w, a] = row.path_row
     state.path_points[w, a] = row.path_points
@@ -75,20 +84,22 @@ def turn_off(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, r
 
 
 @wp.func
-def begin_manoeuvres(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+def start_triggered_manoeuvres(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, time: wp.float32
+):
     """Start the manoeuvres whose turn it is and whose trigger holds."""
-    me = fixed.agents[slot.agent_row + a]
+    me = buffers.agents[slot.agent_row + a]
     turn = state.next_manoeuvre[w, a]
     waiting = wp.bool(True)
     while turn < me.manoeuvres and waiting:
-        row = fixed.manoeuvres[slot.manoeuvre_row + me.manoeuvre_row + turn]
-        if fired(fixed, state, slot, w, a, row, time):
-            state.manoeuvre_at[w, a] = time
+        row = buffers.manoeuvres[slot.manoeuvre_row + me.manoeuvre_row + turn]
+        if is_triggered(buffers, state, slot, w, a, row, time):
+            state.manoeuvre_time[w, a] = time
             if row.has_speed != 0:
                 state.target_speed[w, a] = row.speed
                 state.target_rate[w, a] = row.acceleration
             if row.path_points > 0:
-                turn_off(fixed, state, slot, w, a, row)
+                switch_path(buffers, state, slot, w, a, row)
                 shift_to(state, w, a, time, row.duration, 0.0)
             if row.has_lateral != 0:
                 shift_to(state, w, a, time, row.duration, row.lateral)
@@ -99,19 +110,21 @@ def begin_manoeuvres(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.
 
 
 @wp.func
-def wanted_acceleration(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.float32:
+def scripted_acceleration(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32
+) -> wp.float32:
     """Towards the target speed at the manoeuvre's rate; a follower also keeps its distance."""
     speed = state.speed[w, a]
     target = state.target_speed[w, a]
     rate = state.target_rate[w, a]
-    told = wp.clamp((target - speed) / slot.tick, -rate, rate)
-    if fixed.agents[slot.agent_row + a].mode == int(Mode.SCRIPT):
+    told = wp.clamp((target - speed) / slot.substep_dt, -rate, rate)
+    if buffers.agents[slot.agent_row + a].mode == int(Mode.SCRIPT):
         return told
-    style = usual_style()
-    leader = leader_on_path(fixed, state, slot, w, a)
+    style = default_idm()
+    leader = leader_on_path(buffers, state, slot, w, a)
     followed = wp.min(
         idm(style, speed, target, leader[0], speed - leader[1]),
-        idm(style, speed, target, red_on_path(fixed, state, slot, w, a), speed),
+        idm(style, speed, target, red_on_path(buffers, state, slot, w, a), speed),
     )
     if target < speed:
         return wp.min(followed, told)
@@ -158,23 +171,25 @@ def set_on_path(state: State, w: wp.int32, a: wp.int32, on: wp.vec3):
 
 
 @wp.func
-def place_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def place_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """A scripted actor at its arc length."""
     first = slot.path_row + state.path_row[w, a]
-    set_on_path(state, w, a, path_at(fixed.paths, first, state.path_points[w, a], state.path_s[w, a]))
+    set_on_path(state, w, a, path_at(buffers.paths, first, state.path_points[w, a], state.path_s[w, a]))
 
 
 @wp.func
-def follow_script(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+def follow_script(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, time: wp.float32
+):
     """One step along the path; whoever drives past its end is gone, whoever stops there stays."""
     speed = state.speed[w, a]
-    acceleration = state.command[w, a]
-    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.tick)
-    speed = wp.max(speed + acceleration * slot.tick, 0.0)
-    end = fixed.paths[slot.path_row + state.path_row[w, a] + state.path_points[w, a] - 1][3]
+    acceleration = state.commanded_acceleration[w, a]
+    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.substep_dt)
+    speed = wp.max(speed + acceleration * slot.substep_dt, 0.0)
+    end = buffers.paths[slot.path_row + state.path_row[w, a] + state.path_points[w, a] - 1][3]
     if s > end and speed > 0.0:
         state.valid[w, a] = False
     state.speed[w, a] = speed
     state.path_s[w, a] = wp.min(s, end)
     shift_sideways(state, w, a, time)
-    place_on_path(fixed, state, slot, w, a)
+    place_on_path(buffers, state, slot, w, a)

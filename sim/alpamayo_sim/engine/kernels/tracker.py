@@ -8,8 +8,9 @@ time over 0.5 s, and in arc length over the way of 0.7 s but at least 2 m.
 """
 
 from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE, MAX_DECELERATION
-from alpamayo_sim.engine.kernels.layout import Fixed, State
+from alpamayo_sim.engine.kernels.layout import ScenarioBuffers
 from alpamayo_sim.engine.kernels.paths import wrapped
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -37,10 +38,10 @@ def powers(x: wp.float32) -> wp.vec3:
 
 
 @wp.kernel
-def track(fixed: Fixed, state: State, plans: wp.array3d[wp.vec4], controls: wp.array2d[wp.vec2]):
+def track(buffers: ScenarioBuffers, state: State, plans: wp.array3d[wp.vec4], controls: wp.array2d[wp.vec2]):
     """Controls (acceleration m/s², curvature 1/m) that follow each ego's plan over the next step."""
     w, e = wp.tid()
-    dt = fixed.slots[fixed.slot_of[w]].dt
+    dt = buffers.slots[buffers.slot_of[w]].dt
     speed = state.speed[w, e]
     first = plans[w, e, 0]
     half = 0.5 * wrapped(first[2])

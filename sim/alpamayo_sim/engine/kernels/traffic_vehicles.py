@@ -1,25 +1,26 @@
 # mypy: ignore-errors
 """Traffic vehicles: the intelligent driver model along the lanes, MOBIL across them.
 
-``think_of_changing`` (in ``change_lanes``) and ``steer_traffic_vehicle`` (in ``steer``) decide from the lane positions
-of all; ``move_traffic_vehicle`` (in ``move``) moves one from its own row alone.
+``consider_lane_change`` (in ``plan_lane_changes``) and ``plan_traffic_vehicle`` (in ``plan_traffic``) decide from the
+lane positions of all agents; ``move_traffic_vehicle`` (in ``step_traffic``) moves a vehicle from its own row alone.
 """
 
+from alpamayo_sim.engine.kernels.car_following import IdmParameters, default_idm, idm
 from alpamayo_sim.engine.kernels.dynamics import arc_length_of
-from alpamayo_sim.engine.kernels.lanes import (
-    NOBODY,
-    beside_on,
+from alpamayo_sim.engine.kernels.lane_positions import (
+    NO_GAP_M,
     follower_on_lanes,
     lane_of,
     leader_on_lanes,
     next_lane,
-    own_spot,
+    s_on_neighbour,
+    write_own_lanes,
 )
-from alpamayo_sim.engine.kernels.layout import Fixed, Slot, State, TrafficVehicleRow
+from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot, TrafficVehicleRow
 from alpamayo_sim.engine.kernels.paths import path_at
-from alpamayo_sim.engine.kernels.right_of_way import STOPPED, look_ahead, note_stop
+from alpamayo_sim.engine.kernels.right_of_way import STOPPED, register_stop, restrictions_ahead
 from alpamayo_sim.engine.kernels.scripts import set_on_path, shift_sideways
-from alpamayo_sim.engine.kernels.traffic import Style, idm, usual_style
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 CHANGE = wp.constant(3.0)  # s that a lane change takes
@@ -35,15 +36,15 @@ NEVER = wp.constant(-1.0e6)  # m/s²; the gain of what is not safe
 
 
 @wp.func
-def traffic_vehicle_of(fixed: Fixed, slot: Slot, a: wp.int32) -> TrafficVehicleRow:
+def traffic_vehicle_of(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32) -> TrafficVehicleRow:
     """A traffic vehicle's row."""
-    return fixed.traffic_vehicles[slot.traffic_vehicle_row + fixed.agents[slot.agent_row + a].traffic_vehicle]
+    return buffers.traffic_vehicles[slot.traffic_vehicle_row + buffers.agents[slot.agent_row + a].traffic_vehicle]
 
 
 @wp.func
-def style_of(row: TrafficVehicleRow) -> Style:
+def idm_parameters_of(row: TrafficVehicleRow) -> IdmParameters:
     """A traffic vehicle's parameters of the intelligent driver model."""
-    style = Style()
+    style = IdmParameters()
     style.acceleration = row.acceleration
     style.deceleration = row.deceleration
     style.headway = row.headway
@@ -52,76 +53,98 @@ def style_of(row: TrafficVehicleRow) -> Style:
 
 
 @wp.func
-def following(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, b: wp.int32, lane: wp.int32, gap: wp.float32, ahead: wp.float32
+def idm_behind(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    b: wp.int32,
+    lane: wp.int32,
+    gap: wp.float32,
+    ahead: wp.float32,
 ) -> wp.float32:
     """Acceleration of an agent on a lane behind a leader; other agents than traffic vehicles want their own speed."""
-    speed = wp.max(state.spot_speed[w, b], 0.0)
-    style = usual_style()
+    speed = wp.max(state.lane_speed[w, b], 0.0)
+    style = default_idm()
     wanted = speed
-    traffic_vehicle = fixed.agents[slot.agent_row + b].traffic_vehicle
+    traffic_vehicle = buffers.agents[slot.agent_row + b].traffic_vehicle
     if traffic_vehicle >= 0:
-        row = fixed.traffic_vehicles[slot.traffic_vehicle_row + traffic_vehicle]
-        style = style_of(row)
-        wanted = wp.min(row.wanted_speed, lane_of(fixed, slot, lane).limit)
+        row = buffers.traffic_vehicles[slot.traffic_vehicle_row + traffic_vehicle]
+        style = idm_parameters_of(row)
+        wanted = wp.min(row.wanted_speed, lane_of(buffers, slot, lane).limit)
     return idm(style, speed, wanted, gap, speed - ahead)
 
 
 @wp.func
-def gain_of(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, side: wp.int32, bias: wp.float32, must: wp.bool
+def mobil_gain(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    a: wp.int32,
+    side: wp.int32,
+    bias: wp.float32,
+    must: wp.bool,
 ) -> wp.float32:
     """MOBIL's incentive (m/s²) to change to a lane, less the threshold and the bias; ``NEVER`` if it is not safe.
 
     Kesting, Treiber and Helbing 2007, equations 2 and 3; who must leave its lane asks for safety alone.
     """
-    row = traffic_vehicle_of(fixed, slot, a)
+    row = traffic_vehicle_of(buffers, slot, a)
     lane = state.lane[w, a]
     s = state.path_s[w, a]
     speed = state.speed[w, a]
-    length = fixed.agents[slot.agent_row + a].length
-    there = beside_on(fixed, slot, lane, s, side)
-    leader = leader_on_lanes(fixed, state, slot, w, a, side, there)
-    follower = follower_on_lanes(fixed, state, slot, w, a, side, there)
+    length = buffers.agents[slot.agent_row + a].length
+    there = s_on_neighbour(buffers, slot, lane, s, side)
+    leader = leader_on_lanes(buffers, state, slot, w, a, side, there)
+    follower = follower_on_lanes(buffers, state, slot, w, a, side, there)
     if leader[0] < 0.0 or follower[0] < 0.0:
         return NEVER
-    mine = following(fixed, state, slot, w, a, side, leader[0], leader[1])
+    mine = idm_behind(buffers, state, slot, w, a, side, leader[0], leader[1])
     if mine < -row.safe_deceleration:
         return NEVER
     others = wp.float32(0.0)
     b = wp.int32(follower[1])
     if b >= 0:
-        imposed = following(fixed, state, slot, w, b, side, follower[0], speed)
+        imposed = idm_behind(buffers, state, slot, w, b, side, follower[0], speed)
         if imposed < -row.safe_deceleration:
             return NEVER
-        before = following(fixed, state, slot, w, b, side, leader[0] + length + follower[0], leader[1])
+        before = idm_behind(buffers, state, slot, w, b, side, leader[0] + length + follower[0], leader[1])
         others += imposed - before
     if must:
         return mine + 2.0 * row.safe_deceleration
-    now = leader_on_lanes(fixed, state, slot, w, a, lane, s)
-    behind = follower_on_lanes(fixed, state, slot, w, a, lane, s)
+    now = leader_on_lanes(buffers, state, slot, w, a, lane, s)
+    behind = follower_on_lanes(buffers, state, slot, w, a, lane, s)
     b = wp.int32(behind[1])
     if b >= 0 and row.politeness > 0.0:
-        before = following(fixed, state, slot, w, b, lane, behind[0], speed)
-        others += following(fixed, state, slot, w, b, lane, now[0] + length + behind[0], now[1]) - before
-    gain = mine - following(fixed, state, slot, w, a, lane, now[0], now[1])
+        before = idm_behind(buffers, state, slot, w, b, lane, behind[0], speed)
+        others += idm_behind(buffers, state, slot, w, b, lane, now[0] + length + behind[0], now[1]) - before
+    gain = mine - idm_behind(buffers, state, slot, w, a, lane, now[0], now[1])
     return gain + row.politeness * others - row.threshold - bias
 
 
 @wp.func
-def begin_change(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, side: wp.int32, time: wp.float32):
+def start_lane_change(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    a: wp.int32,
+    side: wp.int32,
+    time: wp.float32,
+):
     """Count as on the other lane from now on, and shift over to it."""
     lane = state.lane[w, a]
-    s = beside_on(fixed, slot, lane, state.path_s[w, a], side)
-    to = lane_of(fixed, slot, side)
+    s = s_on_neighbour(buffers, slot, lane, state.path_s[w, a], side)
+    to = lane_of(buffers, slot, side)
     here = state.pose[w, a]
-    on = path_at(fixed.lane_paths, slot.lane_path_row + to.path_row, to.points, s)
+    on = path_at(buffers.lane_paths, slot.lane_path_row + to.path_row, to.points, s)
     across = wp.cos(on[2]) * (here[1] - on[1]) - wp.sin(on[2]) * (here[0] - on[0])
     state.lane[w, a] = side
-    state.lane_from[w, a] = lane
-    state.lane_behind[w, a] = -1
+    state.departed_lane[w, a] = lane
+    state.previous_lane[w, a] = -1
     state.path_s[w, a] = s
-    state.changed_at[w, a] = time
+    state.lane_change_time[w, a] = time
     state.lateral[w, a] = across
     state.shift_start[w, a] = time
     state.shift_duration[w, a] = CHANGE
@@ -131,43 +154,52 @@ def begin_change(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int3
 
 
 @wp.func
-def try_side(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, side: wp.int32, bias: wp.float32, must: wp.bool
+def lane_change_gain(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    a: wp.int32,
+    side: wp.int32,
+    bias: wp.float32,
+    must: wp.bool,
 ) -> wp.float32:
     """What a change to a lane would gain; ``NEVER`` if there is none, or none that goes on for who has to leave."""
     if side < 0:
         return NEVER
-    if must and lane_of(fixed, slot, side).successors == 0:
+    if must and lane_of(buffers, slot, side).successors == 0:
         return NEVER
-    return gain_of(fixed, state, slot, w, a, side, bias, must)
+    return mobil_gain(buffers, state, slot, w, a, side, bias, must)
 
 
 @wp.func
-def think_of_changing(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+def consider_lane_change(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, time: wp.float32
+):
     """Change to the better of the two lanes beside, if one is worth it; who meets somebody there comes back."""
     lane = state.lane[w, a]
-    since = time - state.changed_at[w, a]
-    if state.lane_from[w, a] >= 0:
-        leader = leader_on_lanes(fixed, state, slot, w, a, lane, state.path_s[w, a])
-        back = state.lane_from[w, a]
+    since = time - state.lane_change_time[w, a]
+    if state.departed_lane[w, a] >= 0:
+        leader = leader_on_lanes(buffers, state, slot, w, a, lane, state.path_s[w, a])
+        back = state.departed_lane[w, a]
         if leader[0] < 0.0 and since < 0.5 * CHANGE:
-            own = lane_of(fixed, slot, lane)
+            own = lane_of(buffers, slot, lane)
             if back == own.left or back == own.right:
-                begin_change(fixed, state, slot, w, a, back, time)
+                start_lane_change(buffers, state, slot, w, a, back, time)
         return
-    row = traffic_vehicle_of(fixed, slot, a)
-    here = lane_of(fixed, slot, lane)
+    row = traffic_vehicle_of(buffers, slot, a)
+    here = lane_of(buffers, slot, lane)
     if (row.changes_lanes == 0 or since < SETTLED or state.speed[w, a] < MOVING) and here.ends == 0:
         return
     must = here.ends != 0 and here.length - state.path_s[w, a] < ENDING
-    to_left = try_side(fixed, state, slot, w, a, here.left, row.right_bias, must)
-    to_right = try_side(fixed, state, slot, w, a, here.right, -row.right_bias, must)
+    to_left = lane_change_gain(buffers, state, slot, w, a, here.left, row.right_bias, must)
+    to_right = lane_change_gain(buffers, state, slot, w, a, here.right, -row.right_bias, must)
     if wp.max(to_left, to_right) > 0.0:
-        begin_change(fixed, state, slot, w, a, wp.where(to_left >= to_right, here.left, here.right), time)
+        start_lane_change(buffers, state, slot, w, a, wp.where(to_left >= to_right, here.left, here.right), time)
 
 
 @wp.func
-def is_turn(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
+def is_due(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
     """Whether those traffic vehicles think of changing now whose number is ``turn`` modulo ``TURNS``."""
     phase = wp.float32((turn * 7) % TURNS) / wp.float32(TURNS)
     now = wp.floor(time / THINKING + phase + 1.0e-4)
@@ -175,89 +207,91 @@ def is_turn(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
 
 
 @wp.func
-def steer_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def plan_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """Acceleration for the coming substep."""
-    row = traffic_vehicle_of(fixed, slot, a)
+    row = traffic_vehicle_of(buffers, slot, a)
     lane = state.lane[w, a]
     s = state.path_s[w, a]
     speed = state.speed[w, a]
-    style = style_of(row)
-    wanted = wp.min(row.wanted_speed, lane_of(fixed, slot, lane).limit)
-    leader = leader_on_lanes(fixed, state, slot, w, a, lane, s)
+    style = idm_parameters_of(row)
+    wanted = wp.min(row.wanted_speed, lane_of(buffers, slot, lane).limit)
+    leader = leader_on_lanes(buffers, state, slot, w, a, lane, s)
     wants = idm(style, speed, wanted, leader[0], speed - leader[1])
-    leaving = state.lane_from[w, a]
+    leaving = state.departed_lane[w, a]
     if leaving >= 0:
-        old = leader_on_lanes(fixed, state, slot, w, a, leaving, beside_on(fixed, slot, lane, s, leaving))
+        old = leader_on_lanes(buffers, state, slot, w, a, leaving, s_on_neighbour(buffers, slot, lane, s, leaving))
         wants = wp.min(wants, idm(style, speed, wanted, old[0], speed - old[1]))
-    ahead = look_ahead(fixed, state, slot, w, a)
-    if ahead.stop < NOBODY:
+    ahead = restrictions_ahead(buffers, state, slot, w, a)
+    if ahead.stop < NO_GAP_M:
         held = idm(style, speed, wanted, ahead.stop + style.gap - 1.0, speed)
         if ahead.stop < 2.0 and speed < 0.5:
-            held = -speed / slot.tick
+            held = -speed / slot.substep_dt
         wants = wp.min(wants, held)
-    if ahead.merge[0] < NOBODY:
+    if ahead.merge[0] < NO_GAP_M:
         merging = idm(style, speed, wanted, ahead.merge[0], speed - ahead.merge[1])
         if ahead.merge[2] > NEAR:
             merging = wp.max(merging, -GENTLE)
         wants = wp.min(wants, merging)
     if ahead.acceleration < -0.5 * style.deceleration:
         wants = wp.min(wants, ahead.acceleration)
-    state.command[w, a] = wants
+    state.commanded_acceleration[w, a] = wants
 
 
 @wp.func
-def set_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def set_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """Pose and velocity from the place on the lane."""
-    row = lane_of(fixed, slot, state.lane[w, a])
-    on = path_at(fixed.lane_paths, slot.lane_path_row + row.path_row, row.points, state.path_s[w, a])
+    row = lane_of(buffers, slot, state.lane[w, a])
+    on = path_at(buffers.lane_paths, slot.lane_path_row + row.path_row, row.points, state.path_s[w, a])
     set_on_path(state, w, a, on)
 
 
 @wp.func
-def move_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, time: wp.float32):
+def move_traffic_vehicle(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, time: wp.float32
+):
     """One substep along the lane and on to the next; who comes to the end of the map is gone."""
     speed = state.speed[w, a]
-    acceleration = state.command[w, a]
-    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.tick)
-    speed = wp.max(speed + acceleration * slot.tick, 0.0)
+    acceleration = state.commanded_acceleration[w, a]
+    s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.substep_dt)
+    speed = wp.max(speed + acceleration * slot.substep_dt, 0.0)
     lane = state.lane[w, a]
-    length = lane_of(fixed, slot, lane).length
+    length = lane_of(buffers, slot, lane).length
     while lane >= 0 and s > length:
         s -= length
-        state.lane_behind[w, a] = lane
-        lane = next_lane(fixed, slot, a, lane)
-        if state.lane_from[w, a] >= 0:
-            state.lane_from[w, a] = next_lane(fixed, slot, a, state.lane_from[w, a])
+        state.previous_lane[w, a] = lane
+        lane = next_lane(buffers, slot, a, lane)
+        if state.departed_lane[w, a] >= 0:
+            state.departed_lane[w, a] = next_lane(buffers, slot, a, state.departed_lane[w, a])
         if lane >= 0:
-            length = lane_of(fixed, slot, lane).length
+            length = lane_of(buffers, slot, lane).length
     if lane < 0:
         state.valid[w, a] = False
         return
-    if time >= state.changed_at[w, a] + CHANGE:
-        state.lane_from[w, a] = -1
+    if time >= state.lane_change_time[w, a] + CHANGE:
+        state.departed_lane[w, a] = -1
     state.lane[w, a] = lane
     state.path_s[w, a] = s
     state.speed[w, a] = speed
     if speed > UNDER_WAY:
-        state.waiting[w, a] = 0.0
-    elif speed < STOPPED or state.waiting[w, a] > 0.0:
-        state.waiting[w, a] += slot.tick
-    note_stop(fixed, state, slot, w, a, lane, s)
+        state.waiting_time[w, a] = 0.0
+    elif speed < STOPPED or state.waiting_time[w, a] > 0.0:
+        state.waiting_time[w, a] += slot.substep_dt
+    register_stop(buffers, state, slot, w, a, lane, s)
     shift_sideways(state, w, a, time)
-    set_traffic_vehicle(fixed, state, slot, w, a)
-    own_spot(fixed, state, slot, w, a)
+    set_traffic_vehicle(buffers, state, slot, w, a)
+    write_own_lanes(buffers, state, slot, w, a)
 
 
 @wp.func
-def start_traffic_vehicle(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def start_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """Where and as fast as its track starts, on its way to the middle of its lane."""
-    row = traffic_vehicle_of(fixed, slot, a)
+    row = traffic_vehicle_of(buffers, slot, a)
     state.valid[w, a] = True
     state.lane[w, a] = row.lane
     state.path_s[w, a] = row.s
-    state.speed[w, a] = fixed.agents[slot.agent_row + a].speed
+    state.speed[w, a] = buffers.agents[slot.agent_row + a].speed
     state.lateral[w, a] = row.lateral
     state.shift_from[w, a] = row.lateral
     state.shift_duration[w, a] = CHANGE
-    set_traffic_vehicle(fixed, state, slot, w, a)
-    own_spot(fixed, state, slot, w, a)
+    set_traffic_vehicle(buffers, state, slot, w, a)
+    write_own_lanes(buffers, state, slot, w, a)

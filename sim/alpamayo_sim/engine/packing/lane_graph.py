@@ -4,7 +4,6 @@ Lanes keep their order. Beside its path, its neighbours and what it leads to, a 
 (``ConflictRow``) and who has to give way there, where it crosses a crosswalk, and where its stop line is.
 """
 
-import enum
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from alpamayo_sim.datatypes.scene import Lane, LaneKind, RoadMap, Scene
 from alpamayo_sim.engine.kernels import layout
+from alpamayo_sim.engine.kernels.layout import LANE_CELL_M, Control, Priority
 from alpamayo_sim.engine.packing.polylines import path_rows
 from alpamayo_sim.geometry import project
 
@@ -28,27 +28,9 @@ TOUCH = 0.5  # m of overlap that make a conflict
 COMFORT = 2.5  # m/s² of lateral acceleration that a bend is taken with
 BEND = 6.0  # m over which a bend's curvature is measured
 TURN = 0.5  # rad that make a lane a turn
-CELL = 8.0  # m of the grid that finds the lanes near a place
 REACH = 6.0  # m from a lane's centreline to the furthest cells that list it
 UNLIMITED = 50.0  # m/s where no limit is known
 TRAFFIC_KINDS = frozenset({LaneKind.DRIVING, LaneKind.BUS, LaneKind.BICYCLE})
-
-
-class GivesWay(enum.IntEnum):
-    """Who goes first where two lanes meet."""
-
-    NO = 0
-    YES = 1
-    IN_TURN = 2  # whoever has waited longer
-    ZIPPER = 3  # lanes that run together: whoever is nearer to where they do
-    PARTING = 4  # lanes that begin together: one follows the other until they are apart
-
-
-class Control(enum.IntEnum):
-    """What holds at a lane's stop line; a signal is its index from 0 on."""
-
-    NONE = -2
-    STOP_SIGN = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +168,7 @@ class _Builder:
             merges = bool({*self.successors[one]} & {*self.successors[other]})
             for a, b, mine, others in ((one, other, here, there), (other, one, there, here)):
                 row = {"other": b, "start": mine[0], "end": mine[1], "other_start": others[0], "other_end": others[1]}
-                found[a].append({**row, "gives_way": int(self._gives_way(a, b)), "merges": merges})
+                found[a].append({**row, "priority": int(self._gives_way(a, b)), "merges": merges})
         return found
 
     def _meeting(self) -> Iterator[tuple[int, int]]:
@@ -215,22 +197,22 @@ class _Builder:
     def _parting(self, k: int, other: int) -> bool:
         return bool({*self.predecessors[k]} & {*self.predecessors[other]})
 
-    def _gives_way(self, one: int, other: int) -> GivesWay:
+    def _gives_way(self, one: int, other: int) -> Priority:
         """Turns across the others' way, then right before left; lanes that run together zip. Signs come on top."""
         if self._parting(one, other):
-            return GivesWay.PARTING
+            return Priority.PARTING
         merging = {*self.successors[one]} & {*self.successors[other]}
         enter_one, enter_other = self.paths[one][0, 2], self.paths[other][0, 2]
         across = math.remainder(float(enter_other) - float(enter_one), math.tau)
         if merging and abs(across) < TURN:
-            return GivesWay.ZIPPER
+            return Priority.ZIPPER
         turns = self._turn(one), self._turn(other)
         opposite = abs(across) > 2.4
         if opposite and turns[0] != turns[1]:
-            return GivesWay.YES if turns[0] > turns[1] else GivesWay.NO
+            return Priority.YIELDS if turns[0] > turns[1] else Priority.GOES_FIRST
         if opposite or abs(across) < 0.75:
-            return GivesWay.IN_TURN
-        return GivesWay.YES if across > 0.0 else GivesWay.NO
+            return Priority.IN_TURN
+        return Priority.YIELDS if across > 0.0 else Priority.GOES_FIRST
 
     def _turn(self, k: int) -> int:
         """0 straight on, 1 to the right, 2 to the left."""
@@ -255,7 +237,7 @@ class _Builder:
             return layout.empty_rows(layout.CellRow), np.zeros((0, 2), np.int32), (0, 0), (0.0, 0.0)
         points = np.concatenate([self.paths[k][:, :2] for k in used]).astype(np.float64)
         corner = points.min(axis=0) - REACH
-        nx, ny = (1 + int(n) for n in (points.max(axis=0) + REACH - corner) // CELL)
+        nx, ny = (1 + int(n) for n in (points.max(axis=0) + REACH - corner) // LANE_CELL_M)
         entries = {(*_cell(xy, corner, nx), k, i) for k in used for i, xy in _near(self.paths[k])}
         table = np.array(sorted((cell, k, i) for cell, k, i in entries), np.int32)
         cells = layout.empty_rows(layout.CellRow, nx * ny)
@@ -266,7 +248,7 @@ class _Builder:
 
 def _crosses(conflict: dict[str, float]) -> bool:
     """Whether a conflict is one of paths that cross, not of lanes that one follows the other on."""
-    return conflict["gives_way"] not in (GivesWay.ZIPPER, GivesWay.PARTING)
+    return conflict["priority"] not in (Priority.ZIPPER, Priority.PARTING)
 
 
 def _span(line: shapely.LineString, part: BaseGeometry) -> tuple[float, float]:
@@ -277,7 +259,7 @@ def _span(line: shapely.LineString, part: BaseGeometry) -> tuple[float, float]:
 
 
 def _cell(xy: Array, corner: Array, nx: int) -> tuple[int]:
-    x, y = ((xy - corner) // CELL).astype(int)
+    x, y = ((xy - corner) // LANE_CELL_M).astype(int)
     return (int(y * nx + x),)
 
 
@@ -285,7 +267,7 @@ def _near(path: Float32[Array, "n 4"]) -> Iterator[tuple[int, Array]]:
     """Points about each segment of a path, dense enough to meet every cell within ``REACH``."""
     ring = np.array([(x, y) for x in (-REACH, 0.0, REACH) for y in (-REACH, 0.0, REACH)])
     for i, (a, b) in enumerate(pairwise(path[:, :2].astype(np.float64))):
-        count = 2 + int(np.linalg.norm(b - a) // (0.5 * CELL))
+        count = 2 + int(np.linalg.norm(b - a) // (0.5 * LANE_CELL_M))
         for t in np.linspace(0.0, 1.0, count):
             yield from ((i, a + t * (b - a) + away) for away in ring)
 

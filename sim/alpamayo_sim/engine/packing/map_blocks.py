@@ -163,7 +163,7 @@ def gate_rows(scene: Scene) -> Array:
         step = line[1] - line[0]
         row["length"] = np.linalg.norm(step)
         row["start"], row["along"] = line[0], step / max(float(row["length"]), 1e-6)
-        row["way"], row["signal"] = way, number
+        row["direction"], row["signal"] = way, number
     return rows
 
 

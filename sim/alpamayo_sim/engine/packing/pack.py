@@ -99,7 +99,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
             "gates": len(gates),
             "dt": scene.dt,
             "substeps": scenario.dynamics.substeps,
-            "tick": scene.dt / scenario.dynamics.substeps,
+            "substep_dt": scene.dt / scenario.dynamics.substeps,
             "friction": scene.environment.friction,
             "duration_steps": scenario.steps,
         },
@@ -150,7 +150,7 @@ def _add_ego(blocks: _Blocks, scene: Scene, track: Track, ego: Ego) -> None:
     row["control_row"] = blocks.add("controls", controls)
     row["route_row"] = blocks.add("routes", route)
     step = np.diff(route[:, :2].astype(np.float64), axis=0, append=2.0 * route[-1:, :2] - route[-2:-1, :2])
-    blocks.add("ways", (step / np.linalg.norm(step, axis=1, keepdims=True)).astype(np.float32))
+    blocks.add("route_directions", (step / np.linalg.norm(step, axis=1, keepdims=True)).astype(np.float32))
     row["route_points"], row["goal"] = len(route), ego.distance
     blocks.add("egos", row)
 

@@ -26,7 +26,7 @@ class Store:
     def __init__(self, device: str) -> None:
         self.device = device
         self.generation = 0
-        self.fixed = layout.Fixed()
+        self.buffers = layout.ScenarioBuffers()
         self._clear()
 
     def use(self, scenarios: Sequence[Scenario]) -> list[int]:
@@ -47,15 +47,15 @@ class Store:
         self._maps: dict[int, tuple[PackedMap, dict[str, int], dict[str, dict[str, Any]]]] = {}
         self._used = dict.fromkeys(layout.BLOCKS, 0)
         for name, dtype in layout.BLOCKS.items():
-            if getattr(self.fixed, name, None) is None:
-                setattr(self.fixed, name, wp.zeros(1, dtype=dtype, device=self.device))
+            if getattr(self.buffers, name, None) is None:
+                setattr(self.buffers, name, wp.zeros(1, dtype=dtype, device=self.device))
 
     @property
     def _used_rows(self) -> int:
         return sum(self._used[name] for name in layout.SCENARIO_BLOCKS)
 
     def _add(self, packed: Packed) -> int:
-        row = layout.empty_rows(layout.Slot, 1)
+        row = layout.empty_rows(layout.ScenarioSlot, 1)
         for name, value in packed.numbers.items():
             row[name] = value
         first_rows = self._append_all(packed.blocks)
@@ -101,7 +101,7 @@ class Store:
         cells = self._room("cells", count)
         lists = self._room("lists", sum(grid.cells * grid.capacity for grid in grids.values()))
         if count:
-            self.fixed.cells[cells : cells + count].zero_()
+            self.buffers.cells[cells : cells + count].zero_()
         placed = {}
         for name, grid in grids.items():
             placed[name] = {**dataclasses.asdict(grid), "cell_row": cells, "list_row": lists}
@@ -114,20 +114,20 @@ class Store:
     def _append(self, name: str, rows: Array) -> int:
         first = self._room(name, len(rows))
         if len(rows):
-            block = getattr(self.fixed, name)
+            block = getattr(self.buffers, name)
             wp.copy(block, wp.array(rows, dtype=block.dtype, device="cpu"), dest_offset=first, count=len(rows))
         return first
 
     def _room(self, name: str, count: int) -> int:
         """Make room for so many rows; gives the first."""
         first = self._used[name]
-        block = getattr(self.fixed, name)
+        block = getattr(self.buffers, name)
         if first + count > block.shape[0]:
             size = max(first + count, 2 * block.shape[0])
             larger = wp.empty(size, dtype=block.dtype, device=self.device)
             if first:
                 wp.copy(larger, block, count=first)
-            setattr(self.fixed, name, larger)
+            setattr(self.buffers, name, larger)
             self.generation += 1
         self._used[name] = first + count
         return first

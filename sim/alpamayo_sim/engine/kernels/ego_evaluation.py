@@ -1,10 +1,19 @@
 # mypy: ignore-errors
 """What the state means for each ego: contacts, time to collision, drivable margin, rules, progress, history."""
 
-from alpamayo_sim.engine.kernels.boxes import record_hit, time_to_overlap
+from alpamayo_sim.engine.kernels.box_contacts import record_hit, time_to_overlap
+from alpamayo_sim.engine.kernels.ego_rules import count_red_lights, update_lane
 from alpamayo_sim.engine.kernels.grids import cell_of, drivable_margin, list_border, list_lanes, list_pieces
-from alpamayo_sim.engine.kernels.layout import HISTORY, SEEN_LENGTH, TTC_HORIZON, Agent, Features, Fixed, Slot, State
-from alpamayo_sim.engine.kernels.rules import count_red_lights, find_lane
+from alpamayo_sim.engine.kernels.layout import (
+    FEATURE_LENGTH,
+    HISTORY,
+    TTC_HORIZON,
+    Agent,
+    Features,
+    ScenarioBuffers,
+    ScenarioSlot,
+)
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -12,7 +21,7 @@ wp.set_module_options({"enable_backward": False})
 ARRIVAL_TOLERANCE = wp.constant(0.1)
 POSES = wp.constant(HISTORY)
 HORIZON = wp.constant(TTC_HORIZON)
-LENGTHS = wp.constant(SEEN_LENGTH)
+LENGTHS = wp.constant(FEATURE_LENGTH)
 
 
 @wp.func
@@ -26,70 +35,78 @@ def corner_of(state: State, w: wp.int32, e: wp.int32, length: wp.float32, width:
 
 
 @wp.kernel
-def prepare(fixed: Fixed, state: State, active: wp.array[wp.bool]):
+def fill_grid_cells(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool]):
     """Make the lists of the cells that ``assess`` and observations will look at and that are not there yet."""
     w, e = wp.tid()
-    slot = fixed.slots[fixed.slot_of[w]]
+    slot = buffers.slots[buffers.slot_of[w]]
     if e >= slot.egos or not active[w]:
         return
-    me = fixed.agents[slot.agent_row + e]
+    me = buffers.agents[slot.agent_row + e]
     if slot.borders > 0:
         k = wp.int32(0)
         while k < 4:
             cell = cell_of(slot.border_grid, corner_of(state, w, e, me.length, me.width, k))
-            if fixed.cells[slot.border_grid.cell_row + cell] == 0:
-                list_border(fixed, slot, cell)
+            if buffers.cells[slot.border_grid.cell_row + cell] == 0:
+                list_border(buffers, slot, cell)
             k += 1
     place = wp.vec2(state.pose[w, e][0], state.pose[w, e][1])
     if slot.centres > 0:
         cell = cell_of(slot.centre_grid, place)
-        if fixed.cells[slot.centre_grid.cell_row + cell] == 0:
-            list_lanes(fixed, slot, cell)
+        if buffers.cells[slot.centre_grid.cell_row + cell] == 0:
+            list_lanes(buffers, slot, cell)
     if slot.pieces > 0:
         cell = cell_of(slot.piece_grid, place)
-        if fixed.cells[slot.piece_grid.cell_row + cell] == 0:
-            list_pieces(fixed, slot, cell)
+        if buffers.cells[slot.piece_grid.cell_row + cell] == 0:
+            list_pieces(buffers, slot, cell)
 
 
 @wp.func
-def worst_corner(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, me: Agent) -> wp.float32:
+def least_corner_margin(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, me: Agent
+) -> wp.float32:
     """Least drivable margin (m) of the four corners of an ego's box."""
     least = wp.float32(1.0e6)
     k = wp.int32(0)
     while k < 4:
-        least = wp.min(least, drivable_margin(fixed, slot, corner_of(state, w, e, me.length, me.width, k)))
+        least = wp.min(least, drivable_margin(buffers, slot, corner_of(state, w, e, me.length, me.width, k)))
         k += 1
     return least
 
 
 @wp.func
-def foot_on_route(fixed: Fixed, i: wp.int32, point: wp.vec2) -> wp.vec3:
+def foot_on_route(buffers: ScenarioBuffers, i: wp.int32, point: wp.vec2) -> wp.vec3:
     """Foot of a point on a segment of a route: arc length, a number with the sign of the offset, squared distance."""
-    a = fixed.routes[i]
-    along = fixed.ways[i]
+    a = buffers.routes[i]
+    along = buffers.route_directions[i]
     away = wp.vec2(point[0] - a[0], point[1] - a[1])
-    t = wp.clamp(wp.dot(away, along), 0.0, fixed.routes[i + 1][3] - a[3])
+    t = wp.clamp(wp.dot(away, along), 0.0, buffers.routes[i + 1][3] - a[3])
     gap = away - t * along
     return wp.vec3(a[3] + t, along[0] * away[1] - along[1] * away[0], wp.dot(gap, gap))
 
 
 @wp.func
 def project_on_route(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, back: wp.float32, ahead: wp.float32
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    e: wp.int32,
+    back: wp.float32,
+    ahead: wp.float32,
 ):
     """Foot of an ego on its route within a window about the last one, so that crossing parts do not attract it."""
-    ego = fixed.egos[slot.ego_row + e]
+    ego = buffers.egos[slot.ego_row + e]
     first = slot.route_row + ego.route_row
     last = first + ego.route_points - 1
     point = wp.vec2(state.pose[w, e][0], state.pose[w, e][1])
     s = state.route_s[w, e]
     i = wp.int32(first + state.route_segment[w, e])
-    while i > first and fixed.routes[i][3] > s - back:
+    while i > first and buffers.routes[i][3] > s - back:
         i -= 1
     best = wp.vec3(s, 0.0, 1.0e12)
     found = wp.int32(i)
-    while i < last and fixed.routes[i][3] <= s + ahead:
-        foot = foot_on_route(fixed, i, point)
+    while i < last and buffers.routes[i][3] <= s + ahead:
+        foot = foot_on_route(buffers, i, point)
         if foot[2] < best[2]:
             best = foot
             found = i
@@ -100,9 +117,9 @@ def project_on_route(
 
 
 @wp.func
-def start_on_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
+def project_first_on_route(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
     """First projection: the nearest part of the whole route, where going the other way costs up to 10 m."""
-    ego = fixed.egos[slot.ego_row + e]
+    ego = buffers.egos[slot.ego_row + e]
     first = slot.route_row + ego.route_row
     pose = state.pose[w, e]
     point = wp.vec2(pose[0], pose[1])
@@ -111,8 +128,8 @@ def start_on_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.in
     found = wp.int32(0)
     i = wp.int32(0)
     while i < ego.route_points - 1:
-        foot = foot_on_route(fixed, first + i, point)
-        cost = wp.sqrt(foot[2]) + 5.0 * (1.0 - wp.dot(fixed.ways[first + i], state.direction[w, e]))
+        foot = foot_on_route(buffers, first + i, point)
+        cost = wp.sqrt(foot[2]) + 5.0 * (1.0 - wp.dot(buffers.route_directions[first + i], state.direction[w, e]))
         if cost < least:
             least = cost
             best = foot
@@ -125,10 +142,12 @@ def start_on_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.in
 
 
 @wp.func
-def meet(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, a: wp.int32) -> wp.float32:
+def check_contact(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, a: wp.int32
+) -> wp.float32:
     """Time (s) to the collision of an ego with an agent; a contact is noted."""
-    me = state.seen[w, e]
-    other = state.seen[w, a]
+    me = state.features[w, e]
+    other = state.features[w, a]
     time = time_to_overlap(
         wp.vec2(other[0] - me[0], other[1] - me[1]),
         state.velocity[w, a] - state.velocity[w, e],
@@ -138,11 +157,11 @@ def meet(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, a: wp
         LENGTHS * wp.vec2(other[5], other[6]),
     )
     if time == 0.0:
-        now = state.now[w]
+        now = state.next_step[w]
         state.collided[w, e] = True
-        state.touched[w, e, a] = now
-        if state.hit_time[w, e, a] < 0.0:
-            record_hit(fixed, state, slot, w, e, a, wp.float32(now) * slot.dt)
+        state.last_contact_step[w, e, a] = now
+        if state.contact_time[w, e, a] < 0.0:
+            record_hit(buffers, state, slot, w, e, a, wp.float32(now) * slot.dt)
     return time
 
 
@@ -162,7 +181,7 @@ def meet(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, a: wp
     }
     return near;
 """)
-def near_agents(
+def circles_near(
     me: Features,
     velocity: wp.vec2,
     seen: wp.array[Features],
@@ -176,7 +195,7 @@ def near_agents(
 
 
 @wp.func
-def find_contacts(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
+def update_contacts(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
     """Contacts now, and the time to the first of those that come if everybody keeps the velocity.
 
     Two boxes are looked at if the circles about them overlap now, or will before the first collision known so far.
@@ -186,13 +205,13 @@ def find_contacts(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int
     first = wp.int32(0)
     while first < slot.agents:
         count = wp.min(slot.agents - first, 32)
-        near = near_agents(
-            state.seen[w, e], state.velocity[w, e], state.seen[w], state.velocity[w], first, count, least
+        near = circles_near(
+            state.features[w, e], state.velocity[w, e], state.features[w], state.velocity[w], first, count, least
         )
         a = wp.int32(first)
         while near != wp.uint32(0):
             if (near & wp.uint32(1)) != wp.uint32(0) and a != e:
-                least = wp.min(least, meet(fixed, state, slot, w, e, a))
+                least = wp.min(least, check_contact(buffers, state, slot, w, e, a))
             near = near >> wp.uint32(1)
             a += 1
         first += count
@@ -200,24 +219,24 @@ def find_contacts(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int
 
 
 @wp.kernel
-def assess(fixed: Fixed, state: State, active: wp.array[wp.bool]):
+def evaluate_egos(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool]):
     """What the state means for each ego."""
     w, e = wp.tid()
-    slot = fixed.slots[fixed.slot_of[w]]
+    slot = buffers.slots[buffers.slot_of[w]]
     if e >= slot.egos or not active[w]:
         return
-    me = fixed.agents[slot.agent_row + e]
+    me = buffers.agents[slot.agent_row + e]
     pose = state.pose[w, e]
-    now = state.now[w]
+    now = state.next_step[w]
     if e == 0:
         state.step[w] = now
-    find_contacts(fixed, state, slot, w, e)
-    find_lane(fixed, state, slot, w, e)
+    update_contacts(buffers, state, slot, w, e)
+    update_lane(buffers, state, slot, w, e)
     state.history[w, e, now % POSES] = wp.vec4(pose[0], pose[1], pose[2], state.speed[w, e])
-    state.margin[w, e] = worst_corner(fixed, state, slot, w, e, me)
+    state.drivable_margin[w, e] = least_corner_margin(buffers, state, slot, w, e, me)
     if now > 0:
-        count_red_lights(fixed, state, slot, w, e, me.length)
-        project_on_route(fixed, state, slot, w, e, 10.0, 20.0 + 2.0 * state.speed[w, e] * slot.dt)
+        count_red_lights(buffers, state, slot, w, e, me.length)
+        project_on_route(buffers, state, slot, w, e, 10.0, 20.0 + 2.0 * state.speed[w, e] * slot.dt)
     progress = wp.max(state.progress[w, e], state.route_s[w, e])
     state.progress[w, e] = progress
-    state.arrived[w, e] = progress >= fixed.egos[slot.ego_row + e].goal - ARRIVAL_TOLERANCE
+    state.arrived[w, e] = progress >= buffers.egos[slot.ego_row + e].goal - ARRIVAL_TOLERANCE

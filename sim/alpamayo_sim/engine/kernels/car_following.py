@@ -2,8 +2,9 @@
 """How the simulated road users follow each other: the intelligent driver model and who is ahead on a path."""
 
 from alpamayo_sim.datatypes.scene import SignalState
-from alpamayo_sim.engine.kernels.layout import Fixed, Slot, State
+from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 IDM_HARDEST = wp.constant(8.0)
@@ -12,7 +13,7 @@ IDM_SIDE = wp.constant(0.2)
 
 
 @wp.struct
-class Style:
+class IdmParameters:
     """The intelligent driver model's parameters: m/s², m/s², s, m."""
 
     acceleration: wp.float32
@@ -22,9 +23,9 @@ class Style:
 
 
 @wp.func
-def usual_style() -> Style:
+def default_idm() -> IdmParameters:
     """The parameters of Treiber, Hennecke and Helbing 2000, a bit livelier."""
-    style = Style()
+    style = IdmParameters()
     style.acceleration = wp.float32(1.5)
     style.deceleration = wp.float32(2.0)
     style.headway = wp.float32(1.5)
@@ -33,7 +34,9 @@ def usual_style() -> Style:
 
 
 @wp.func
-def idm(style: Style, speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.float32) -> wp.float32:
+def idm(
+    style: IdmParameters, speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.float32
+) -> wp.float32:
     """Acceleration (m/s²) of the intelligent driver model; ``closing`` is own speed less the leader's.
 
     Too fast for what is wanted it brakes no harder than comfortable, and never harder than ``IDM_HARDEST``.
@@ -100,30 +103,30 @@ def nearest_segment(
 
 
 @wp.func
-def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.vec3:
+def leader_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32) -> wp.vec3:
     """Gap (m) to the nearest box ahead within the agent's swept width, its speed along the path, its number (or -1)."""
-    me = fixed.agents[slot.agent_row + a]
+    me = buffers.agents[slot.agent_row + a]
     first = slot.path_row + state.path_row[w, a]
     last = first + state.path_points[w, a] - 1
     s = state.path_s[w, a]
-    start = segment_at(fixed.paths, first, state.path_points[w, a], s)
+    start = segment_at(buffers.paths, first, state.path_points[w, a], s)
     here = state.pose[w, a]
     along_me = state.direction[w, a]
-    corridor = bounds_ahead(fixed.paths, first + start, last, s + IDM_HORIZON, here, along_me)
+    corridor = bounds_ahead(buffers.paths, first + start, last, s + IDM_HORIZON, here, along_me)
     best = wp.vec3(1.0e6, 0.0, -1.0)
     for b in range(slot.agents):
         pose = state.pose[w, b]
-        other = fixed.agents[slot.agent_row + b]
+        other = buffers.agents[slot.agent_row + b]
         reach = 0.5 * (me.width + other.length + other.width) + wp.abs(state.lateral[w, a]) + IDM_SIDE
         far = best[0] + 0.5 * (me.length + other.length + other.width) + reach + wp.abs(state.lateral[w, a])
         apart = wp.vec2(pose[0] - here[0], pose[1] - here[1])
         could = b != a and state.valid[w, b] and wp.dot(apart, apart) < far * far
         if could and is_near(corridor, along_me, apart, reach):
             point = wp.vec2(pose[0], pose[1])
-            found = nearest_segment(fixed.paths, first + start, last, s, point)
-            foot = foot_on(fixed.paths, found, point, s)
-            step = fixed.paths[found + 1] - fixed.paths[found]
-            length = fixed.paths[found + 1][3] - fixed.paths[found][3]
+            found = nearest_segment(buffers.paths, first + start, last, s, point)
+            foot = foot_on(buffers.paths, found, point, s)
+            step = buffers.paths[found + 1] - buffers.paths[found]
+            length = buffers.paths[found + 1][3] - buffers.paths[found][3]
             along = wp.vec2(step[0] / length, step[1] / length)
             turned = state.direction[w, b]
             c = wp.abs(turned[0] * along[0] + turned[1] * along[1])
@@ -137,17 +140,17 @@ def leader_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.in
 
 
 @wp.func
-def red_on_path(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.float32:
+def red_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32) -> wp.float32:
     """Gap (m) to the nearest stop line ahead whose signal shows red, or yellow that can still be obeyed."""
-    me = fixed.agents[slot.agent_row + a]
+    me = buffers.agents[slot.agent_row + a]
     if state.path_row[w, a] != me.path_row:
         return 1.0e6
     front = state.path_s[w, a] + 0.5 * me.length
     step = wp.min(state.step[w], slot.signal_steps - 1)
     best = wp.float32(1.0e6)
     for k in range(me.stops):
-        stop = fixed.stops[slot.stop_row + me.stop_row + k]
-        shown = fixed.signals[slot.signal_row + stop.signal * slot.signal_steps + step]
+        stop = buffers.stops[slot.stop_row + me.stop_row + k]
+        shown = buffers.signals[slot.signal_row + stop.signal * slot.signal_steps + step]
         gap = stop.s - front
         braking = state.speed[w, a] * state.speed[w, a] / (2.0 * wp.max(gap, 0.1))
         obeyed = shown == int(SignalState.RED) or (shown == int(SignalState.YELLOW) and braking < 3.0)

@@ -4,49 +4,50 @@
 
 Everybody has a *spot*: up to four lanes with the place on each, the lane that it follows first. A traffic vehicle knows
 its own (its lane, the one that it is leaving or entering, the one that its tail is still on); others are located by
-the grid of the lane graph. Spots are written by ``advance`` and ``line_up`` and read
-by ``change_lanes`` and ``decide``.
+the grid of the lane graph. Spots are written by ``advance`` and ``sort_along_lanes`` and read
+by ``plan_lane_changes`` and ``decide``.
 """
 
 from alpamayo_sim.datatypes.scene import Category
-from alpamayo_sim.engine.kernels.layout import Fixed, LaneRow, Mode, Slot, State
+from alpamayo_sim.engine.kernels.layout import LANE_CELL_M, LaneRow, Mode, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 HORIZON = wp.constant(120.0)  # m; nobody further ahead matters
 HOPS = wp.constant(8)  # lanes that one looks through
 BESIDE = wp.constant(1.2)  # m; half a car and what it keeps at its sides
-CELL = wp.constant(8.0)  # m; lane_graph.CELL
-NOBODY = wp.constant(1.0e6)  # m; the gap where there is nobody
+CELL = wp.constant(LANE_CELL_M)
+NO_GAP_M = wp.constant(1.0e6)  # m; the gap where there is nobody
 
 
 @wp.func
-def lane_of(fixed: Fixed, slot: Slot, lane: wp.int32) -> LaneRow:
+def lane_of(buffers: ScenarioBuffers, slot: ScenarioSlot, lane: wp.int32) -> LaneRow:
     """A lane's row."""
-    return fixed.lanes[slot.lane_row + lane]
+    return buffers.lanes[slot.lane_row + lane]
 
 
 @wp.func
-def next_lane(fixed: Fixed, slot: Slot, a: wp.int32, lane: wp.int32) -> wp.int32:
+def next_lane(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32, lane: wp.int32) -> wp.int32:
     """Where an agent goes at the end of a lane: a turn by chance that its seed decides once for all; -1 for an end.
 
     It does not depend on when or by whom it is asked. Who is no traffic vehicle is taken to have seed 0.
     """
-    row = lane_of(fixed, slot, lane)
+    row = lane_of(buffers, slot, lane)
     if row.successors == 0:
         return -1
     turn = wp.int32(0)
     if row.successors > 1:
-        traffic_vehicle = fixed.agents[slot.agent_row + a].traffic_vehicle
+        traffic_vehicle = buffers.agents[slot.agent_row + a].traffic_vehicle
         seed = wp.int32(0)
         if traffic_vehicle >= 0:
-            seed = fixed.traffic_vehicles[slot.traffic_vehicle_row + traffic_vehicle].seed
+            seed = buffers.traffic_vehicles[slot.traffic_vehicle_row + traffic_vehicle].seed
         turn = wp.randi(wp.rand_init(seed, lane), 0, row.successors)
-    return fixed.lane_links[slot.link_row + row.successor_row + turn]
+    return buffers.lane_links[slot.link_row + row.successor_row + turn]
 
 
 @wp.func
-def place_on(lanes: wp.vec4i, s: wp.vec4, lane: wp.int32) -> wp.float32:
+def s_on_lane(lanes: wp.vec4i, s: wp.vec4, lane: wp.int32) -> wp.float32:
     """Where a spot is on a lane; -1e6 where it is not on it."""
     if lanes[0] == lane:
         return s[0]
@@ -56,7 +57,7 @@ def place_on(lanes: wp.vec4i, s: wp.vec4, lane: wp.int32) -> wp.float32:
         return s[2]
     if lanes[3] == lane:
         return s[3]
-    return -NOBODY
+    return -NO_GAP_M
 
 
 @wp.func
@@ -70,16 +71,16 @@ def before(lane: wp.int32, s: wp.float32, b: wp.int32, other_lane: wp.int32, oth
 
 
 @wp.func
-def row_of(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.int32:
+def row_of(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.int32:
     """The first row that does not come before an agent that would be at a place of a lane."""
-    low = state.rank[w, a]
-    if state.row_lane[w, low] == lane and state.row_s[w, low] == s:
+    low = state.order_rank[w, a]
+    if state.order_lane[w, low] == lane and state.order_s[w, low] == s:
         return low
     low = wp.int32(0)
     high = wp.int32(slot.agents)
     while low < high:
         middle = (low + high) / 2
-        if before(state.row_lane[w, middle], state.row_s[w, middle], state.row_agent[w, middle], lane, s, a):
+        if before(state.order_lane[w, middle], state.order_s[w, middle], state.order_agent[w, middle], lane, s, a):
             low = middle + 1
         else:
             high = middle
@@ -87,20 +88,20 @@ def row_of(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s
 
 
 @wp.func
-def first_after(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
+def first_after(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
     """Of all on a lane the nearest one at or after ``s``: its number (-1: nobody) and how far (m) it is."""
     who = wp.int32(-1)
-    best = wp.float32(NOBODY)
+    best = wp.float32(NO_GAP_M)
     k = row_of(state, slot, w, a, lane, s)
     if k < slot.agents:
-        k += wp.where(state.row_agent[w, k] == a, 1, 0)
+        k += wp.where(state.order_agent[w, k] == a, 1, 0)
     if k < slot.agents:
-        if state.row_lane[w, k] == lane:
-            best = state.row_s[w, k] - s
-            who = state.row_agent[w, k]
-    for i in range(state.straddling[w]):
-        b = state.straddlers[w, i]
-        away = place_on(state.spot_lanes[w, b], state.spot_s[w, b], lane) - s
+        if state.order_lane[w, k] == lane:
+            best = state.order_s[w, k] - s
+            who = state.order_agent[w, k]
+    for i in range(state.multi_lane_count[w]):
+        b = state.multi_lane_agents[w, i]
+        away = s_on_lane(state.lane_indices[w, b], state.lane_s[w, b], lane) - s
         if away >= 0.0 and (away < best or (away == best and b < who)) and (away > 0.0 or b > a) and b != a:
             best = away
             who = b
@@ -108,20 +109,20 @@ def first_after(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int
 
 
 @wp.func
-def last_before(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
+def last_before(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
     """Of all on a lane the nearest one at or before ``s``: its number (-1: nobody) and how far (m) it is."""
     who = wp.int32(-1)
-    best = wp.float32(NOBODY)
+    best = wp.float32(NO_GAP_M)
     k = row_of(state, slot, w, a, lane, s) - 1
     if k >= 0:
-        k -= wp.where(state.row_agent[w, k] == a, 1, 0)
+        k -= wp.where(state.order_agent[w, k] == a, 1, 0)
     if k >= 0:
-        if state.row_lane[w, k] == lane:
-            best = s - state.row_s[w, k]
-            who = state.row_agent[w, k]
-    for i in range(state.straddling[w]):
-        b = state.straddlers[w, i]
-        away = s - place_on(state.spot_lanes[w, b], state.spot_s[w, b], lane)
+        if state.order_lane[w, k] == lane:
+            best = s - state.order_s[w, k]
+            who = state.order_agent[w, k]
+    for i in range(state.multi_lane_count[w]):
+        b = state.multi_lane_agents[w, i]
+        away = s - s_on_lane(state.lane_indices[w, b], state.lane_s[w, b], lane)
         if away >= 0.0 and (away < best or (away == best and b > who)) and (away > 0.0 or b < a) and b != a:
             best = away
             who = b
@@ -130,112 +131,120 @@ def last_before(state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int
 
 @wp.func
 def leader_on_lanes(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
 ) -> wp.vec3:
     """Gap (m) to the nearest box ahead on a lane and those that follow it, its speed, its number (-1: nobody)."""
-    row = lane_of(fixed, slot, lane)
+    row = lane_of(buffers, slot, lane)
     found = first_after(state, slot, w, a, lane, s)
     offset = row.length - s
     at = wp.int32(lane)
     hops = wp.int32(1)
     while found[0] < 0.0 and offset < HORIZON and hops < HOPS and at >= 0:
-        at = next_lane(fixed, slot, a, at)
+        at = next_lane(buffers, slot, a, at)
         if at >= 0:
             found = first_after(state, slot, w, a, at, 0.0)
             found = wp.vec2(found[0], found[1] + offset)
-            offset += lane_of(fixed, slot, at).length
+            offset += lane_of(buffers, slot, at).length
             hops += 1
     b = wp.int32(found[0])
     if b < 0 or found[1] > HORIZON:
-        return wp.vec3(NOBODY, 0.0, -1.0)
-    half = 0.5 * fixed.agents[slot.agent_row + a].length
-    return wp.vec3(found[1] - half - state.spot_half[w, b], state.spot_speed[w, b], found[0])
+        return wp.vec3(NO_GAP_M, 0.0, -1.0)
+    half = 0.5 * buffers.agents[slot.agent_row + a].length
+    return wp.vec3(found[1] - half - state.lane_half_length[w, b], state.lane_speed[w, b], found[0])
 
 
 @wp.func
-def way_to_lane(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, b: wp.int32, lane: wp.int32, reach: wp.float32
+def distance_to_lane(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    b: wp.int32,
+    lane: wp.int32,
+    reach: wp.float32,
 ) -> wp.float32:
-    """How far (m) an agent has to the start of a lane that it is coming to, within ``reach``; else ``NOBODY``."""
-    at = state.spot_lanes[w, b][0]
+    """How far (m) an agent has to the start of a lane that it is coming to, within ``reach``; else ``NO_GAP_M``."""
+    at = state.lane_indices[w, b][0]
     if at < 0:
-        return NOBODY
-    away = lane_of(fixed, slot, at).length - state.spot_s[w, b][0]
+        return NO_GAP_M
+    away = lane_of(buffers, slot, at).length - state.lane_s[w, b][0]
     hops = wp.int32(0)
     while away < reach and hops < HOPS:
-        at = next_lane(fixed, slot, b, at)
+        at = next_lane(buffers, slot, b, at)
         if at < 0:
-            return NOBODY
+            return NO_GAP_M
         if at == lane:
             return away
-        away += lane_of(fixed, slot, at).length
+        away += lane_of(buffers, slot, at).length
         hops += 1
-    return NOBODY
+    return NO_GAP_M
 
 
 @wp.func
 def follower_on_lanes(
-    fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
 ) -> wp.vec2:
     """Who comes next behind ``s`` on a lane or on its way to it: gap (m) to this agent's tail, number (-1: nobody)."""
     found = last_before(state, slot, w, a, lane, s)
     who = wp.int32(found[0])
     best = found[1]
-    if who < 0 and s < HORIZON and lane_of(fixed, slot, lane).predecessors > 0:
+    if who < 0 and s < HORIZON and lane_of(buffers, slot, lane).predecessors > 0:
         for b in range(slot.agents):
             if b != a:
-                away = s + way_to_lane(fixed, state, slot, w, b, lane, HORIZON - s)
+                away = s + distance_to_lane(buffers, state, slot, w, b, lane, HORIZON - s)
                 if away < best:
                     best = away
                     who = b
     if who < 0 or best > HORIZON:
-        return wp.vec2(NOBODY, -1.0)
-    half = 0.5 * fixed.agents[slot.agent_row + a].length
-    return wp.vec2(best - half - state.spot_half[w, who], wp.float32(who))
+        return wp.vec2(NO_GAP_M, -1.0)
+    half = 0.5 * buffers.agents[slot.agent_row + a].length
+    return wp.vec2(best - half - state.lane_half_length[w, who], wp.float32(who))
 
 
 @wp.func
-def beside_on(fixed: Fixed, slot: Slot, lane: wp.int32, s: wp.float32, other: wp.int32) -> wp.float32:
+def s_on_neighbour(
+    buffers: ScenarioBuffers, slot: ScenarioSlot, lane: wp.int32, s: wp.float32, other: wp.int32
+) -> wp.float32:
     """The place on a neighbouring lane that is beside ``s`` on a lane."""
-    row = lane_of(fixed, slot, lane)
-    to = lane_of(fixed, slot, other)
+    row = lane_of(buffers, slot, lane)
+    to = lane_of(buffers, slot, other)
     first = slot.lane_path_row + row.path_row
-    i = first + segment_at(fixed.lane_paths, first, row.points, s)
-    a = fixed.lane_paths[i]
-    b = fixed.lane_paths[i + 1]
+    i = first + segment_at(buffers.lane_paths, first, row.points, s)
+    a = buffers.lane_paths[i]
+    b = buffers.lane_paths[i + 1]
     on = a + (b - a) * ((s - a[3]) / (b[3] - a[3]))
     point = wp.vec2(on[0], on[1])
-    best = wp.vec3(0.0, 0.0, NOBODY)
+    best = wp.vec3(0.0, 0.0, NO_GAP_M)
     for k in range(to.points - 1):
-        foot = foot_on(fixed.lane_paths, slot.lane_path_row + to.path_row + k, point, 0.0)
+        foot = foot_on(buffers.lane_paths, slot.lane_path_row + to.path_row + k, point, 0.0)
         if foot[2] < best[2]:
             best = foot
     return best[0]
 
 
 @wp.func
-def own_spot(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def write_own_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """Write a traffic vehicle's spot from its own lanes."""
     lane = state.lane[w, a]
     s = state.path_s[w, a]
-    half = 0.5 * fixed.agents[slot.agent_row + a].length
-    lanes = wp.vec4i(lane, state.lane_from[w, a], -1, -1)
+    half = 0.5 * buffers.agents[slot.agent_row + a].length
+    lanes = wp.vec4i(lane, state.departed_lane[w, a], -1, -1)
     places = wp.vec4(s, s, 0.0, 0.0)
     if lanes[1] >= 0:
-        share = lane_of(fixed, slot, lanes[1]).length / lane_of(fixed, slot, lane).length
+        share = lane_of(buffers, slot, lanes[1]).length / lane_of(buffers, slot, lane).length
         places = wp.vec4(s, s * share, 0.0, 0.0)
-    behind = state.lane_behind[w, a]
+    behind = state.previous_lane[w, a]
     if behind >= 0 and s < half:
         lanes = wp.vec4i(lanes[0], lanes[1], behind, -1)
-        places = wp.vec4(places[0], places[1], s + lane_of(fixed, slot, behind).length, 0.0)
-    state.spot_lanes[w, a] = lanes
-    state.spot_s[w, a] = places
-    state.spot_half[w, a] = half
-    state.spot_speed[w, a] = state.speed[w, a]
+        places = wp.vec4(places[0], places[1], s + lane_of(buffers, slot, behind).length, 0.0)
+    state.lane_indices[w, a] = lanes
+    state.lane_s[w, a] = places
+    state.lane_half_length[w, a] = half
+    state.lane_speed[w, a] = state.speed[w, a]
 
 
 @wp.func
-def kept(lanes: wp.vec4i, places: wp.vec4, costs: wp.vec4, lane: wp.int32, s: wp.float32, cost: wp.float32):
+def with_lane(lanes: wp.vec4i, places: wp.vec4, costs: wp.vec4, lane: wp.int32, s: wp.float32, cost: wp.float32):
     """A spot's lanes with one more, cheapest first; the dearest of five is dropped."""
     for k in range(4):
         if cost < costs[k]:
@@ -252,38 +261,38 @@ def kept(lanes: wp.vec4i, places: wp.vec4, costs: wp.vec4, lane: wp.int32, s: wp
 
 
 @wp.func
-def find_spot(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
+def locate_on_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """Write the spot of who is no traffic vehicle: the lanes that its box reaches into, by distance and direction."""
-    me = fixed.agents[slot.agent_row + a]
+    me = buffers.agents[slot.agent_row + a]
     pose = state.pose[w, a]
     lanes = wp.vec4i(-1, -1, -1, -1)
     places = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    costs = wp.vec4(NOBODY, NOBODY, NOBODY, NOBODY)
+    costs = wp.vec4(NO_GAP_M, NO_GAP_M, NO_GAP_M, NO_GAP_M)
     x = wp.int32(wp.floor((pose[0] - slot.lane_corner[0]) / CELL))
     y = wp.int32(wp.floor((pose[1] - slot.lane_corner[1]) / CELL))
     half = 0.5 * me.length
     speed = state.speed[w, a]
     if state.valid[w, a] and x >= 0 and y >= 0 and x < slot.lane_cells_x and y < slot.lane_cells_y:
-        cell = fixed.lane_cells[slot.lane_cell_row + y * slot.lane_cells_x + x]
+        cell = buffers.lane_cells[slot.lane_cell_row + y * slot.lane_cells_x + x]
         k = wp.int32(0)
         while k < cell.count:
-            entry = fixed.lane_lists[slot.lane_list_row + cell.first + k]
+            entry = buffers.lane_lists[slot.lane_list_row + cell.first + k]
             lane = entry[0]
-            first = slot.lane_path_row + lane_of(fixed, slot, lane).path_row
-            best = wp.vec3(0.0, 0.0, NOBODY)
+            first = slot.lane_path_row + lane_of(buffers, slot, lane).path_row
+            best = wp.vec3(0.0, 0.0, NO_GAP_M)
             nearest = wp.int32(first)
             going = wp.bool(True)
             while going:
-                foot = foot_on(fixed.lane_paths, first + entry[1], wp.vec2(pose[0], pose[1]), 0.0)
+                foot = foot_on(buffers.lane_paths, first + entry[1], wp.vec2(pose[0], pose[1]), 0.0)
                 if foot[2] < best[2]:
                     best = foot
                     nearest = first + entry[1]
                 k += 1
                 going = k < cell.count
                 if going:
-                    entry = fixed.lane_lists[slot.lane_list_row + cell.first + k]
+                    entry = buffers.lane_lists[slot.lane_list_row + cell.first + k]
                     going = entry[0] == lane
-            step = fixed.lane_paths[nearest + 1] - fixed.lane_paths[nearest]
+            step = buffers.lane_paths[nearest + 1] - buffers.lane_paths[nearest]
             along = wp.normalize(wp.vec2(step[0], step[1]))
             c = wp.dot(state.direction[w, a], along)
             n = wp.sqrt(wp.max(1.0 - c * c, 0.0))
@@ -292,22 +301,22 @@ def find_spot(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32):
                 if cost < costs[0]:
                     half = 0.5 * (me.length * wp.abs(c) + me.width * n)
                     speed = wp.dot(state.velocity[w, a], along)
-                lanes, places, costs = kept(lanes, places, costs, lane, best[0], cost)
-    state.spot_lanes[w, a] = lanes
-    state.spot_s[w, a] = places
-    state.spot_half[w, a] = half
-    state.spot_speed[w, a] = speed
+                lanes, places, costs = with_lane(lanes, places, costs, lane, best[0], cost)
+    state.lane_indices[w, a] = lanes
+    state.lane_s[w, a] = places
+    state.lane_half_length[w, a] = half
+    state.lane_speed[w, a] = speed
     state.on_crosswalk[w, a] = -1
     if state.valid[w, a] and (me.category == int(Category.PEDESTRIAN) or me.category == int(Category.CYCLIST)):
-        state.on_crosswalk[w, a] = crosswalk_of(fixed, state, slot, w, a)
+        state.on_crosswalk[w, a] = crosswalk_of(buffers, state, slot, w, a)
 
 
 @wp.func
-def crosswalk_of(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int32) -> wp.int32:
+def crosswalk_of(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32) -> wp.int32:
     """The crosswalk that somebody is on or will be within a second, or waits at; -1 for none."""
     here = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
     for k in range(slot.crosswalks):
-        row = fixed.crosswalks[slot.crosswalk_row + k]
+        row = buffers.crosswalks[slot.crosswalk_row + k]
         for soon in range(2):
             away = here + wp.float32(soon) * state.velocity[w, a] - row.middle
             along = wp.dot(away, row.along)
@@ -318,41 +327,41 @@ def crosswalk_of(fixed: Fixed, state: State, slot: Slot, w: wp.int32, a: wp.int3
 
 
 @wp.kernel
-def line_up(fixed: Fixed, state: State, active: wp.array[wp.bool], substep: wp.int32):
+def sort_along_lanes(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], substep: wp.int32):
     """Find the spots of all but the traffic vehicles, then sort all along the lanes, where there is a lane graph.
 
     The order hardly changes from one substep to the next, so that insertion is quick.
     """
     w = wp.tid()
-    slot = fixed.slots[fixed.slot_of[w]]
+    slot = buffers.slots[buffers.slot_of[w]]
     if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
         return
     for a in range(slot.agents):
-        if fixed.agents[slot.agent_row + a].mode != int(Mode.TRAFFIC_VEHICLE) or not state.valid[w, a]:
-            find_spot(fixed, state, slot, w, a)
+        if buffers.agents[slot.agent_row + a].mode != int(Mode.TRAFFIC_VEHICLE) or not state.valid[w, a]:
+            locate_on_lanes(buffers, state, slot, w, a)
     straddling = wp.int32(0)
     for k in range(slot.agents):
-        b = state.row_agent[w, k]
-        lanes = state.spot_lanes[w, b]
+        b = state.order_agent[w, k]
+        lanes = state.lane_indices[w, b]
         lane = lanes[0]
-        s = state.spot_s[w, b][0]
+        s = state.lane_s[w, b][0]
         i = wp.int32(k)
         going = wp.bool(k > 0)
         while going:
-            going = before(lane, s, b, state.row_lane[w, i - 1], state.row_s[w, i - 1], state.row_agent[w, i - 1])
+            going = before(lane, s, b, state.order_lane[w, i - 1], state.order_s[w, i - 1], state.order_agent[w, i - 1])
             if going:
-                state.row_lane[w, i] = state.row_lane[w, i - 1]
-                state.row_s[w, i] = state.row_s[w, i - 1]
-                state.row_agent[w, i] = state.row_agent[w, i - 1]
+                state.order_lane[w, i] = state.order_lane[w, i - 1]
+                state.order_s[w, i] = state.order_s[w, i - 1]
+                state.order_agent[w, i] = state.order_agent[w, i - 1]
                 i -= 1
                 going = i > 0
-        state.row_lane[w, i] = lane
-        state.row_s[w, i] = s
-        state.row_agent[w, i] = b
+        state.order_lane[w, i] = lane
+        state.order_s[w, i] = s
+        state.order_agent[w, i] = b
     for k in range(slot.agents):
-        b = state.row_agent[w, k]
-        state.rank[w, b] = k
-        if state.spot_lanes[w, b][1] >= 0 or state.spot_lanes[w, b][2] >= 0:
-            state.straddlers[w, straddling] = b
+        b = state.order_agent[w, k]
+        state.order_rank[w, b] = k
+        if state.lane_indices[w, b][1] >= 0 or state.lane_indices[w, b][2] >= 0:
+            state.multi_lane_agents[w, straddling] = b
             straddling += 1
-    state.straddling[w] = straddling
+    state.multi_lane_count[w] = straddling

@@ -27,8 +27,9 @@ from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.observation import ROUTE_POINTS, ROUTE_SPACING
 from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE, MAX_DECELERATION
-from alpamayo_sim.engine.kernels.grids import BINS, MOST, RANGE, SIGHT, Histogram, bin_of, cell_of
-from alpamayo_sim.engine.kernels.layout import NEARBY, Features, Fixed, Slot, State
+from alpamayo_sim.engine.kernels.grids import BINS, MOST, OBSERVATION_RANGE_M, RANGE, Histogram, bin_of, cell_of
+from alpamayo_sim.engine.kernels.layout import NEARBY, Features, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -100,10 +101,12 @@ def last_bin(counts: Histogram, wanted: wp.int32) -> wp.vec2i:
 
 
 @wp.func
-def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]):
+def write_ego(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]
+):
     """The ego's features."""
-    ego = fixed.egos[slot.ego_row + e]
-    along = fixed.ways[slot.route_row + ego.route_row + state.route_segment[w, e]]
+    ego = buffers.egos[slot.ego_row + e]
+    along = buffers.route_directions[slot.route_row + ego.route_row + state.route_segment[w, e]]
     c = state.direction[w, e][0]
     s = state.direction[w, e][1]
     left = wp.float32(slot.duration_steps - state.step[w]) * slot.dt
@@ -113,7 +116,7 @@ def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, 
     out[w, e, 3] = unit(state.lateral_offset[w, e] / 10.0)
     out[w, e, 4] = unit(along[0] * c + along[1] * s)
     out[w, e, 5] = unit(along[0] * s - along[1] * c)
-    out[w, e, 6] = unit(state.margin[w, e] / RANGE)
+    out[w, e, 6] = unit(state.drivable_margin[w, e] / RANGE)
     out[w, e, 7] = unit(state.speed_limit[w, e] / 40.0)
     out[w, e, 8] = unit((ego.goal - state.progress[w, e]) / 500.0)
     out[w, e, 9] = unit(left / 60.0)
@@ -122,23 +125,25 @@ def write_ego(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, 
 
 
 @wp.func
-def write_route(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]):
+def write_route(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]
+):
     """The route's points."""
-    ego = fixed.egos[slot.ego_row + e]
+    ego = buffers.egos[slot.ego_row + e]
     first = slot.route_row + ego.route_row
     last = first + ego.route_points - 2
     pose = state.pose[w, e]
     c = state.direction[w, e][0] / 128.0
     s = state.direction[w, e][1] / 128.0
     i = wp.int32(first + state.route_segment[w, e])
-    end = fixed.routes[last + 1][3]
+    end = buffers.routes[last + 1][3]
     way = wp.float32(state.route_s[w, e])
     k = wp.int32(0)
     while k < POINTS:
-        while i < last and fixed.routes[i + 1][3] < way:
+        while i < last and buffers.routes[i + 1][3] < way:
             i += 1
-        a = fixed.routes[i]
-        along = fixed.ways[i]
+        a = buffers.routes[i]
+        along = buffers.route_directions[i]
         ahead = wp.min(way, end) - a[3]
         dx = a[0] + ahead * along[0] - pose[0]
         dy = a[1] + ahead * along[1] - pose[1]
@@ -191,12 +196,12 @@ def write_rows(
 @wp.func
 def distance_bin(state: State, w: wp.int32, e: wp.int32, a: wp.int32) -> wp.int32:
     """Bin of an agent's distance from an ego; ``BINS`` where it is out of reach or the ego itself."""
-    me = state.seen[w, e]
-    other = state.seen[w, a]
+    me = state.features[w, e]
+    other = state.features[w, a]
     dx = other[0] - me[0]
     dy = other[1] - me[1]
     squared = dx * dx + dy * dy
-    if squared >= SIGHT * SIGHT or a == e:
+    if squared >= OBSERVATION_RANGE_M * OBSERVATION_RANGE_M or a == e:
         return BINS
     return bin_of(wp.sqrt(squared))
 
@@ -247,15 +252,15 @@ def choose_agents(
     state: State, w: wp.int32, e: wp.int32, agents: wp.int32, wanted: wp.int32, chosen: wp.array[wp.int32]
 ) -> wp.int32:
     """The agents in reach, or the ``wanted`` nearest of them, in the world's order; gives how many there are."""
-    count = agents_in_reach(state.seen[w], agents, e, SIGHT, chosen)
+    count = agents_in_reach(state.features[w], agents, e, OBSERVATION_RANGE_M, chosen)
     if count > wanted:
         keep_nearest(state, w, e, chosen, count, wanted)
     return wp.min(count, wanted)
 
 
 @wp.kernel
-def describe(
-    fixed: Fixed,
+def write_observations(
+    buffers: ScenarioBuffers,
     state: State,
     agents: wp.int32,
     pieces: wp.int32,
@@ -265,26 +270,26 @@ def describe(
 ):
     """Write each ego's row."""
     w, e = wp.tid()
-    slot = fixed.slots[fixed.slot_of[w]]
+    slot = buffers.slots[buffers.slot_of[w]]
     if e >= slot.egos:
         return
-    write_ego(fixed, state, slot, w, e, out)
-    write_route(fixed, state, slot, w, e, out)
+    write_ego(buffers, state, slot, w, e, out)
+    write_route(buffers, state, slot, w, e, out)
     pose = state.pose[w, e]
     c = state.direction[w, e][0]
     s = state.direction[w, e][1]
-    x = (c * pose[0] + s * pose[1]) / SIGHT
-    y = (c * pose[1] - s * pose[0]) / SIGHT
-    along = wp.vec4(c / SIGHT, c / SIGHT, c, c)
-    across = wp.vec4(s / SIGHT, -s / SIGHT, s, -s)
+    x = (c * pose[0] + s * pose[1]) / OBSERVATION_RANGE_M
+    y = (c * pose[1] - s * pose[0]) / OBSERVATION_RANGE_M
+    along = wp.vec4(c / OBSERVATION_RANGE_M, c / OBSERVATION_RANGE_M, c, c)
+    across = wp.vec4(s / OBSERVATION_RANGE_M, -s / OBSERVATION_RANGE_M, s, -s)
     shift = wp.vec4(-x, -y, 0.0, 0.0)
     count = choose_agents(state, w, e, slot.agents, agents, chosen[w, e])
-    write_rows(state.seen[w], 0, chosen[w, e], 0, count, agents, along, across, shift, features[w, e], 0)
+    write_rows(state.features[w], 0, chosen[w, e], 0, count, agents, along, across, shift, features[w, e], 0)
     count = wp.int32(0)
     listed = wp.int32(0)
     if slot.pieces > 0:
         cell = cell_of(slot.piece_grid, wp.vec2(pose[0], pose[1]))
         listed = slot.piece_grid.list_row + cell * MOST
-        count = wp.min(fixed.cells[slot.piece_grid.cell_row + cell] - 1, pieces)
+        count = wp.min(buffers.cells[slot.piece_grid.cell_row + cell] - 1, pieces)
     base = slot.piece_row
-    write_rows(fixed.pieces, base, fixed.lists, listed, count, pieces, along, across, shift, features[w, e], agents)
+    write_rows(buffers.pieces, base, buffers.lists, listed, count, pieces, along, across, shift, features[w, e], agents)

@@ -1,8 +1,9 @@
 # mypy: ignore-errors
 """Oriented boxes: whether two overlap, when within a step they first touch, when they will at this rate."""
 
-from alpamayo_sim.engine.kernels.layout import TTC_HORIZON, Fixed, Slot, State
+from alpamayo_sim.engine.kernels.layout import TTC_HORIZON, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.paths import between
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 HORIZON = wp.constant(TTC_HORIZON)
@@ -35,27 +36,29 @@ def overlap(
 
 
 @wp.func
-def record_hit(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, a: wp.int32, time: wp.float32):
+def record_hit(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, a: wp.int32, time: wp.float32
+):
     """Find the moment within the step at which two boxes first touch, to a thousandth of it, and keep it."""
-    me = fixed.agents[slot.agent_row + a]
-    ego = fixed.agents[slot.agent_row + e]
+    me = buffers.agents[slot.agent_row + a]
+    ego = buffers.agents[slot.agent_row + e]
     low = wp.float32(0.0)
     high = wp.float32(1.0)
     halvings = wp.int32(0)
     while halvings < 10:
         halvings += 1
         middle = 0.5 * (low + high)
-        mine = between(state.before[w, a], state.pose[w, a], middle)
-        egos = between(state.before[w, e], state.pose[w, e], middle)
+        mine = between(state.previous_pose[w, a], state.pose[w, a], middle)
+        egos = between(state.previous_pose[w, e], state.pose[w, e], middle)
         if overlap(egos, ego.length, ego.width, mine, me.length, me.width):
             high = middle
         else:
             low = middle
-    state.hit_time[w, e, a] = wp.max(time - slot.dt * (1.0 - high), 0.0)
-    state.hit_pose[w, e, a] = between(state.before[w, a], state.pose[w, a], high)
-    state.hit_velocity[w, e, a] = state.velocity[w, a]
-    state.hit_ego[w, e, a] = between(state.before[w, e], state.pose[w, e], high)
-    state.hit_ego_velocity[w, e, a] = state.velocity[w, e]
+    state.contact_time[w, e, a] = wp.max(time - slot.dt * (1.0 - high), 0.0)
+    state.contact_pose[w, e, a] = between(state.previous_pose[w, a], state.pose[w, a], high)
+    state.contact_velocity[w, e, a] = state.velocity[w, a]
+    state.contact_ego_pose[w, e, a] = between(state.previous_pose[w, e], state.pose[w, e], high)
+    state.contact_ego_velocity[w, e, a] = state.velocity[w, e]
 
 
 @wp.func

@@ -3,7 +3,8 @@
 
 from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.engine.kernels.grids import from_lane, lane_at
-from alpamayo_sim.engine.kernels.layout import Fixed, GateRow, Slot, State
+from alpamayo_sim.engine.kernels.layout import GateRow, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -13,18 +14,18 @@ ALONG = wp.constant(0.5)  # cosine; whoever goes more across than this does not 
 
 
 @wp.func
-def find_lane(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
+def update_lane(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
     """The lane of an ego, its speed limit, and whether the ego is on it the wrong way."""
     pose = state.pose[w, e]
     direction = state.direction[w, e]
     point = wp.vec2(pose[0], pose[1])
-    segment = lane_at(fixed, slot, point, direction)
+    segment = lane_at(buffers, slot, point, direction)
     lane = wp.int32(-1)
     offset = wp.float32(0.0)
     limit = wp.float32(0.0)
     wrong = wp.bool(False)
     if segment >= 0:
-        row = fixed.centres[slot.centre_row + segment]
+        row = buffers.centres[slot.centre_row + segment]
         lane = row.lane
         offset = from_lane(row, point)[0]
         limit = row.limit
@@ -38,26 +39,28 @@ def find_lane(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32):
 @wp.func
 def crosses(gate: GateRow, before: wp.vec2, now: wp.vec2, direction: wp.vec2) -> wp.bool:
     """Whether the front comes over a line from one step to the next, in the line's way."""
-    if wp.dot(before - gate.start, gate.way) >= 0.0 or wp.dot(now - gate.start, gate.way) < 0.0:
+    if wp.dot(before - gate.start, gate.direction) >= 0.0 or wp.dot(now - gate.start, gate.direction) < 0.0:
         return False
     place = wp.dot(now - gate.start, gate.along)
-    return place > -BESIDE and place < gate.length + BESIDE and wp.dot(direction, gate.way) > ALONG
+    return place > -BESIDE and place < gate.length + BESIDE and wp.dot(direction, gate.direction) > ALONG
 
 
 @wp.func
-def count_red_lights(fixed: Fixed, state: State, slot: Slot, w: wp.int32, e: wp.int32, length: wp.float32):
+def count_red_lights(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, length: wp.float32
+):
     """Count the red lights at which the front bumper crosses the line in the step that ends now."""
-    step = wp.min(state.now[w], slot.signal_steps - 1)
+    step = wp.min(state.next_step[w], slot.signal_steps - 1)
     pose = state.pose[w, e]
     direction = state.direction[w, e]
-    past = state.before[w, e]
+    past = state.previous_pose[w, e]
     turned = wp.vec2(wp.cos(past[2]), wp.sin(past[2]))
     before = wp.vec2(past[0], past[1]) + 0.5 * length * turned
     now = wp.vec2(pose[0], pose[1]) + 0.5 * length * direction
     i = wp.int32(0)
     while i < slot.gates:
-        gate = fixed.gates[slot.gate_row + i]
-        shown = fixed.signals[slot.signal_row + gate.signal * slot.signal_steps + step]
+        gate = buffers.gates[slot.gate_row + i]
+        shown = buffers.signals[slot.signal_row + gate.signal * slot.signal_steps + step]
         if shown == int(SignalState.RED) and crosses(gate, before, now, direction):
             state.red_lights[w, e] = state.red_lights[w, e] + 1
         i += 1
