@@ -18,7 +18,7 @@ import numpy as np
 
 from alpamayo.guard.guard import Guard
 from alpamayo.metrics import rss, stl
-from alpamayo.validator import RULES, score_plans
+from alpamayo.validator import PLAN_RULES, score_plans
 from alpamayo_datasets import open_log
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
@@ -119,13 +119,15 @@ def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
 
     def work() -> object:
         verdict = score_plans(
-            scene, plans, 0.0, truth=truth, map_index=index, horizon=PLAN_DT * PLAN_STEPS, rules=RULES
+            scene, plans, 0.0, truth=truth, map_index=index, horizon=PLAN_DT * PLAN_STEPS, rules=PLAN_RULES
         )
         return dict(verdict.scores)
 
     seconds = cpu_seconds(work, 3)
     report(
-        f"{scene.id}: {count} plans of 64 steps, {OTHERS} road users, {len(RULES)} rules", count / seconds, "plans/s"
+        f"{scene.id}: {count} plans of 64 steps, {OTHERS} road users, {len(PLAN_RULES)} rules",
+        count / seconds,
+        "plans/s",
     )
 
 

@@ -19,7 +19,7 @@ from alpamayo.evaluation.statistics import (
     ratio_bootstrap,
     rule_of_three,
 )
-from alpamayo.validator.scores import BEST
+from alpamayo.validator.scores import SCORE_MAXIMUM
 
 Array = np.ndarray
 Run = Mapping[str, Any]
@@ -86,7 +86,7 @@ def comparisons(
     failed: Mapping[str, Callable[[Run], bool | None]],
     scored: Mapping[str, Callable[[Run], float | None]],
     key: Callable[[Run], Any],
-    best: Mapping[str, float] = BEST,
+    best: Mapping[str, float] = SCORE_MAXIMUM,
 ) -> list[dict[str, Any]]:
     """Each two drivers on the scenarios that both drove: McNemar for failures, sign flips for scores.
 
@@ -173,7 +173,7 @@ def _score(name: str, runs: Sequence[Run], clusters: Sequence[str], confidence: 
         values = [score["parts"][part] for score, _ in there if score["parts"][part] is not None]
         parts[part] = {"value": float(np.mean(values)) if values else None, "n": len(values)}
     valued = [score for score, _ in there if score["value"] is not None]
-    figure = mean([value for value, _ in known], [c for _, c in known], confidence, BEST.get(name, 1.0))
+    figure = mean([value for value, _ in known], [c for _, c in known], confidence, SCORE_MAXIMUM.get(name, 1.0))
     return figure | {
         "parts": parts,
         "missing": missing_parts(valued),

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from alpamayo.episode import Episode
-from alpamayo.validator.judge import RULES, episode_motions, judge
+from alpamayo.validator.judge import episode_motions, judge
 from alpamayo.validator.motions import MotionBatch, mirrored_history, plans_in_world
+from alpamayo.validator.rules import RULES
 from alpamayo.validator.verdict import Verdict
 
 RECENT = 2.0  # s before a collision in which a guard should have done something

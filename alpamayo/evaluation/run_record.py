@@ -19,7 +19,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import digest
 
 FILES = ("episode.json", "episode.npz")
-HARD = ("at_fault_collision", "drivable_area", "red_light", "stop_line", "kinematics")
+HARD = tuple(name for name, rule in RULES.items() if rule.hard)
 """The rules whose breach is a failure: those that gate the project's score, and the stop line."""
 
 INCIDENTS = ("at_fault_collision", "drivable_area")

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int32
 
 from alpamayo.validator.contacts import REAR_AXLE
 from alpamayo.validator.packed import AgentBoxes
-from alpamayo.validator.rules.drivable_area import FURTHEST
+from alpamayo.validator.rules.drivable_area import ROAD_MARGIN_LIMIT_M
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.geometry import oriented
 from alpamayo_sim.map.drivable_area import DrivableArea
@@ -153,8 +153,8 @@ def free_ways(
 
 
 def corner_margins(area: DrivableArea, pose: Array, size: Array) -> Float64[Array, "..."]:
-    """Least distance (m) of the corners of boxes to the border of the road, positive inside, at most ``FURTHEST``."""
-    return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, FURTHEST).reshape(pose.shape[:-1])
+    """Least distance (m) of the corners of boxes to the border of the road, positive inside, at most 5 m."""
+    return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, ROAD_MARGIN_LIMIT_M).reshape(pose.shape[:-1])
 
 
 def _off_road(motions: Motions, area: DrivableArea, floor: float) -> Float64[Array, " n"]:

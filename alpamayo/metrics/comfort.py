@@ -18,7 +18,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "yaw_acceleration": (-1.93, 1.93),  # rad/s²
     "yaw_rate": (-0.95, 0.95),  # rad/s
 }
-FEWEST = 5
+MIN_SAMPLES = 5
 EDGE = 5  # samples that a second difference at an end is made of
 
 
@@ -82,10 +82,10 @@ def _series(xy: Array, cosine: Array, sine: Array, heading: Array, dt: float) ->
 
 
 def _check(xy: Array, heading: Array, dt: float) -> None:
-    if xy.shape != (*heading.shape, 2) or heading.shape[-1] < FEWEST:
+    if xy.shape != (*heading.shape, 2) or heading.shape[-1] < MIN_SAMPLES:
         raise InputError(
             f"comfort: positions have shape {xy.shape}, headings {heading.shape}; "
-            f"must be [..., t, 2] and [..., t] with t >= {FEWEST}"
+            f"must be [..., t, 2] and [..., t] with t >= {MIN_SAMPLES}"
         )
     if not dt > 0.0:
         raise InputError(f"comfort: dt is {dt} s, must be positive")

@@ -10,7 +10,7 @@ import numpy as np
 
 from alpamayo.episode import Episode
 from alpamayo.validator import Verdict
-from alpamayo.validator.scores import BEST, TITLES
+from alpamayo.validator.scores import SCORE_MAXIMUM, TITLES
 from alpamayo.validator.verdict import RuleResult
 from alpamayo_sim.datatypes.scene import Category, LineKind, RoadMap
 from alpamayo_sim.geometry import from_frame
@@ -215,7 +215,7 @@ def _scores(verdict: Verdict) -> list[tuple[str, float | None, str]]:
 
 
 def _out_of(name: str) -> str:
-    return f" of {BEST[name]:g}" if name in BEST else ""
+    return f" of {SCORE_MAXIMUM[name]:g}" if name in SCORE_MAXIMUM else ""
 
 
 def _parameters(episode: Episode) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from alpamayo.report.html import (
     without,
     words,
 )
-from alpamayo.validator.scores import BEST, TITLES
+from alpamayo.validator.scores import SCORE_MAXIMUM, TITLES
 
 if TYPE_CHECKING:
     from alpamayo.evaluation.rescoring import Evidence
@@ -113,7 +113,7 @@ def _score(scores: Document, name: str) -> Raw:
         return Raw("n/a")
     row = scores[name]
     lacks = f'<span class="n">{cell(without(row))}</span>' if row["missing"] else ""
-    return Raw(score(row, BEST.get(name, 1.0)).text + lacks)
+    return Raw(score(row, SCORE_MAXIMUM.get(name, 1.0)).text + lacks)
 
 
 def _suite(document: Document) -> str:

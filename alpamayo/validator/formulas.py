@@ -1,12 +1,12 @@
-"""Rules of one's own: a name and one formula of signal temporal logic over the signals below.
+"""User rules: a name and one formula of signal temporal logic over the signals below.
 
 ``always(clearance > 1.0 or speed < 0.5)`` is a rule: on the command line ``--rule room="always(...)"``, in a file
 ``room = "always(...)"`` (TOML, or JSON with the same keys), in Python ``formula_rule("room", "always(...)")``. It is
-judged like the built-in ones: value 1 where it is kept and else 0, the margin is its robustness (in the units of the
-comparison), the first violation is the first time at which what has to hold always does not.
+judged like the built-in rules. The value is 1 where the formula holds, else 0. The margin is its robustness, in the
+units of the comparison. For ``always(p)`` the first violation is the first time at which p does not hold.
 
-A formula without temporal operators has to hold at all times. Signals that a scene does not have (a lane offset
-without lanes) make the rule not applicable.
+A formula without temporal operators has to hold at all times. A signal that the scene lacks (a lane offset without
+lanes) makes the rule not applicable.
 """
 
 import json
@@ -20,13 +20,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo.metrics import stl
-from alpamayo.metrics.comfort import FEWEST, comfort
+from alpamayo.metrics.comfort import MIN_SAMPLES, comfort
 from alpamayo.validator.contacts import clearance
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.packed import agent_boxes, ego_boxes
-from alpamayo.validator.rules.collision import ignored
+from alpamayo.validator.rule import Rule
+from alpamayo.validator.rules import RULES
+from alpamayo.validator.rules.collision import ignored_agents
 from alpamayo.validator.rules.drivable_area import corner_margins
-from alpamayo.validator.rules.kinematics import motion
+from alpamayo.validator.rules.kinematics import motion_quantities
 from alpamayo.validator.rules.lanes import lane_matches
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.errors import InputError, unknown_name
@@ -35,26 +37,27 @@ from alpamayo_sim.map.index import route_index
 Array = np.ndarray
 Series = Float64[Array, "k t"] | None
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-MOST = 200  # rules of one file
-LARGEST = 1_000_000  # bytes of one file
+MAX_RULES_PER_FILE = 200
+MAX_FILE_BYTES = 1_000_000
+UNIT = "robustness"
 
 
 @dataclass(frozen=True)
 class Signal:
-    """A series over the verdict's times that formulas may name; ``None`` where the scene does not have it."""
+    """A series over the verdict's times that formulas may use; ``series`` returns None where the scene lacks it."""
 
     unit: str
-    what: str
+    description: str
     series: Callable[[MotionBatch], Series]
 
 
 def _quantity(name: str) -> Callable[[MotionBatch], Series]:
-    """One of the six quantities of comfort, filtered as there."""
+    """Return a function for one of the six quantities of comfort, filtered as there."""
 
     def series(motions: MotionBatch) -> Series:
         past = motions.history.shape[1]
         pose = np.concatenate([motions.history, motions.pose], axis=1)
-        if pose.shape[1] < FEWEST:
+        if pose.shape[1] < MIN_SAMPLES:
             return None
         return comfort(pose[..., :2], pose[..., 2], motions.dt).series[name][:, past:]
 
@@ -66,11 +69,11 @@ def _time(motions: MotionBatch) -> Series:
 
 
 def _curvature(motions: MotionBatch) -> Series:
-    return motions.cached(motion)[3]
+    return motions.cached(motion_quantities)[3]
 
 
 def _clearance(motions: MotionBatch) -> Series:
-    return clearance(motions, motions.cached(ignored))
+    return clearance(motions, motions.cached(ignored_agents))
 
 
 def _road_margin(motions: MotionBatch) -> Series:
@@ -106,16 +109,16 @@ def _speed_limit(motions: MotionBatch) -> Series:
 
 
 def _gap(motions: MotionBatch) -> Series:
-    """Room to the next other whose box is straight ahead, in the width of the ego's."""
-    ego, there = motions.cached(ego_boxes), motions.cached(agent_boxes)
+    """Compute the distance to the next agent straight ahead, within the width of the ego."""
+    ego, agents = motions.cached(ego_boxes), motions.cached(agent_boxes)
     gap = np.full(motions.speed.shape, np.inf)
-    for box, half, valid in zip(there.boxes, there.halves, there.valid, strict=True):
+    for box, half, valid in zip(agents.boxes, agents.halves, agents.valid, strict=True):
         dx, dy = box[:, 0] - ego[..., 0], box[:, 1] - ego[..., 1]
         c, s = (ego[..., 2] * box[:, 2] + ego[..., 3] * box[:, 3]), (ego[..., 2] * box[:, 3] - ego[..., 3] * box[:, 2])
         ahead, left = ego[..., 2] * dx + ego[..., 3] * dy, ego[..., 2] * dy - ego[..., 3] * dx
         side = np.abs(left) - 0.5 * motions.size[1] - half[0] * np.abs(s) - half[1] * np.abs(c)
-        room = ahead - 0.5 * motions.size[0] - half[0] * np.abs(c) - half[1] * np.abs(s)
-        gap = np.where(valid & (side < 0.0) & (ahead > 0.0), np.minimum(gap, room), gap)
+        distance = ahead - 0.5 * motions.size[0] - half[0] * np.abs(c) - half[1] * np.abs(s)
+        gap = np.where(valid & (side < 0.0) & (ahead > 0.0), np.minimum(gap, distance), gap)
     return gap
 
 
@@ -138,68 +141,67 @@ SIGNALS: Mapping[str, Signal] = {
     "speed_limit": Signal("m/s", "of the lane", _speed_limit),
 }
 
-Rule = Callable[[MotionBatch], RuleResult]
 
-
-def formula_rule(name: str, formula: str) -> tuple[Rule, str]:
-    """A rule made of a formula, and its unit, as ``score_plans`` and ``score_episode`` take them in ``rules``.
+def formula_rule(name: str, formula: str) -> Rule:
+    """Return a rule made of a formula, as ``score_plans`` and ``score_episode`` take it in ``rules``.
 
     Raises:
-        InputError: a name that is none, a formula that is none or that names a signal that there is not.
+        InputError: the name is not valid, the formula cannot be parsed, or it uses an unknown signal.
     """
     if not NAME.fullmatch(name):
-        raise InputError(f"rule {name[:80]!r}: a name is a letter and then at most 63 letters, digits, - and _")
+        raise InputError(f"rule {name[:80]!r}: a name is a letter, then at most 63 letters, digits, - and _")
     parsed = stl.parse(formula)
     for signal in sorted(parsed.signals):
         if signal not in SIGNALS:
             raise unknown_name(f"signal in rule {name!r}:", signal, SIGNALS)
-    unit = "robustness"
-    return (lambda motions: _judged(motions, name, unit, parsed)), unit
+    return Rule(name, UNIT, summary=formula, source="user", evaluate=lambda motions: _evaluate(motions, parsed))
 
 
 def parse_rule(text: str) -> tuple[str, str]:
-    """Name and formula of ``NAME=FORMULA``. Raises ``InputError`` where it is not of that form."""
+    """Split ``NAME=FORMULA`` into name and formula.
+
+    Raises:
+        InputError: the text is not of that form.
+    """
     name, equals, formula = text.partition("=")
     if not equals or not formula.strip():
         raise InputError(f"rule {text[:80]!r}: must be NAME=FORMULA, such as room=always(clearance > 0.5)")
     return name.strip(), formula.strip()
 
 
-def rules_from(formulas: Mapping[str, str] | Sequence[tuple[str, str]]) -> dict[str, tuple[Rule, str]]:
-    """Rules of names and formulas, for ``score_plans`` and ``score_episode``: ``rules={**RULES, **rules_from(...)}``.
+def rules_from(formulas: Mapping[str, str] | Sequence[tuple[str, str]]) -> dict[str, Rule]:
+    """Return rules of names and formulas; use them as ``score_episode(..., rules={**RULES, **rules_from(...)})``.
 
     Raises:
-        InputError: as ``formula_rule``; a name that is a built-in rule's, or used twice.
+        InputError: as ``formula_rule``; or a name is that of a built-in rule, or is used twice.
     """
-    from alpamayo.validator.judge import EPISODE_RULES, RULES
-
     pairs = list(formulas.items()) if isinstance(formulas, Mapping) else formulas
-    out: dict[str, tuple[Rule, str]] = {}
+    out: dict[str, Rule] = {}
     for name, formula in pairs:
-        if name in RULES or name in EPISODE_RULES or name in out:
-            raise InputError(f"rule {name!r}: there is a rule of that name already")
+        if name in RULES or name in out:
+            raise InputError(f"rule {name!r}: a rule of that name exists already")
         out[name] = formula_rule(name, formula)
     return out
 
 
 def load_formulas(path: Path) -> dict[str, str]:
-    """Names and formulas of a TOML or JSON file.
+    """Read names and formulas from a TOML or JSON file.
 
     Raises:
-        InputError: a file that cannot be read, is not of that form, or has a rule that is none.
+        InputError: the file cannot be read, is not of that form, or has an invalid rule.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: has more than {LARGEST} bytes")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: has more than {MAX_FILE_BYTES} bytes")
         text = path.read_text(encoding="utf-8")
         document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from error
-    good = isinstance(document, dict) and all(isinstance(formula, str) for formula in document.values())
-    if not good or not 0 < len(document) <= MOST:
-        raise InputError(f'{path}: must have 1 to {MOST} lines of the form name = "formula"')
+        raise InputError(f"{path}: is not valid {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from error
+    is_table = isinstance(document, dict) and all(isinstance(formula, str) for formula in document.values())
+    if not is_table or not 0 < len(document) <= MAX_RULES_PER_FILE:
+        raise InputError(f'{path}: must have 1 to {MAX_RULES_PER_FILE} lines of the form name = "formula"')
     try:
         rules_from(document)
     except InputError as error:
@@ -208,7 +210,7 @@ def load_formulas(path: Path) -> dict[str, str]:
 
 
 def given_formulas(texts: Sequence[str], files: Sequence[Path] = ()) -> dict[str, str]:
-    """Names and formulas of ``NAME=FORMULA`` texts and of files, all checked; a name may be used once.
+    """Return the checked names and formulas of ``NAME=FORMULA`` texts and of files; a name may be used once.
 
     Raises:
         InputError: as ``rules_from`` and ``load_formulas``.
@@ -218,12 +220,12 @@ def given_formulas(texts: Sequence[str], files: Sequence[Path] = ()) -> dict[str
     return dict(pairs)
 
 
-def _judged(motions: MotionBatch, name: str, unit: str, formula: stl.Formula) -> RuleResult:
+def _evaluate(motions: MotionBatch, formula: stl.Formula) -> RuleResult:
     signals: dict[str, Array] = {}
     for signal in sorted(formula.signals):
         series = SIGNALS[signal].series(motions)
         if series is None or np.isnan(series).any():
-            return not_applicable(name, unit, motions.count, f"the scene has no {signal.replace('_', ' ')}")
+            return not_applicable(motions.count, f"the scene has no {signal.replace('_', ' ')}")
         signals[signal] = series
     margins = stl.evaluated(formula, formula.each or formula.evaluate, signals, motions.dt)
     margins = np.broadcast_to(margins, motions.speed.shape)
@@ -231,11 +233,11 @@ def _judged(motions: MotionBatch, name: str, unit: str, formula: stl.Formula) ->
     broken = margins < 0.0 if formula.each else np.repeat(margins[:, :1] < 0.0, margins.shape[1], axis=1)
     when = first_time(broken, motions.times)
 
-    def say(k: int) -> str:
+    def describe(k: int) -> str:
         if np.isfinite(when[k]):
-            return f"{formula.text} is broken by {-margin[k]:.2f}, first at {when[k]:.1f} s"
-        return f"{formula.text} is kept by {margin[k]:.2f}"
+            return f"{formula.text} is violated by {-margin[k]:.2f}, first at {when[k]:.1f} s"
+        return f"{formula.text} holds by {margin[k]:.2f}"
 
     value = (margin >= 0.0).astype(np.float64)
     valid = np.ones(motions.count, bool)
-    return RuleResult(name, unit, value, margin, valid, when, Reasons(motions.count, say), margins)
+    return RuleResult(value, margin, valid, when, Reasons(motions.count, describe), margins)

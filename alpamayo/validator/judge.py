@@ -1,32 +1,21 @@
-"""Plans or an episode in, verdict out."""
+"""Judge plans or an episode: the input becomes a motion batch, the rules give a verdict."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Float64
 
+from alpamayo.episode import Episode
 from alpamayo.validator import scores
 from alpamayo.validator.episode_scores import with_episode_scores
 from alpamayo.validator.motions import MotionBatch, checked_plans, mirrored_history, plans_in_world, track_history
-from alpamayo.validator.reasoning import UNIT, reasoning_rule
-from alpamayo.validator.rules.collision import at_fault_collision
-from alpamayo.validator.rules.comfort import comfort_rule
-from alpamayo.validator.rules.drivable_area import drivable_area, drivable_area_tolerant
-from alpamayo.validator.rules.extended_comfort import extended_comfort_rule
-from alpamayo.validator.rules.kinematics import kinematics
-from alpamayo.validator.rules.lanes import driving_direction, lane_keeping, speed_limit
-from alpamayo.validator.rules.progress import making_progress, progress, route_position
-from alpamayo.validator.rules.rss import responsibility
-from alpamayo.validator.rules.rss_intersection import rss_intersection
-from alpamayo.validator.rules.sensor_staleness import sensor_staleness
-from alpamayo.validator.rules.signals import red_light, stop_line
-from alpamayo.validator.rules.time_to_collision import time_to_collision, time_to_collision_accelerated
-from alpamayo.validator.verdict import RuleResult, Verdict, failed
+from alpamayo.validator.rule import Rule
+from alpamayo.validator.rules import PLAN_RULES, RULES
+from alpamayo.validator.rules.progress import route_position
+from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
@@ -35,44 +24,15 @@ from alpamayo_sim.geometry import from_frame
 from alpamayo_sim.map.index import MapIndex, index_of
 from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
 
-if TYPE_CHECKING:
-    from alpamayo.episode import Episode
-
 Array = np.ndarray
-Rule = Callable[[MotionBatch], RuleResult]
-HORIZON = 4.0  # s; NAVSIM's
+PLAN_HORIZON_S = 4.0
+"""NAVSIM's."""
+MIN_PLAN_POSES = 5
+"""The shortest horizon, 0.4 s, has this many poses."""
+TIME_STEP_TOLERANCE_S = 1e-6
 
-RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
-    {
-        "at_fault_collision": (at_fault_collision, "m"),
-        "drivable_area": (drivable_area, "m"),
-        "time_to_collision": (time_to_collision, "s"),
-        "progress": (progress, "m"),
-        "comfort": (comfort_rule, "of the bound"),
-        "driving_direction": (driving_direction, "m"),
-        "red_light": (red_light, "m"),
-        "stop_line": (stop_line, "m/s"),
-        "speed_limit": (speed_limit, "m/s"),
-        "lane_keeping": (lane_keeping, "m"),
-        "making_progress": (making_progress, "m"),
-        "kinematics": (kinematics, "m/s²"),
-        "rss": (responsibility, "m"),
-        "drivable_area_nuplan": (drivable_area_tolerant, "m"),
-        "time_to_collision_accelerated": (time_to_collision_accelerated, "s"),
-    }
-)
-EPISODE_RULES: Mapping[str, tuple[Callable[["Episode", MotionBatch], RuleResult], str]] = MappingProxyType(
-    {
-        "reasoning": (reasoning_rule, UNIT),
-        "extended_comfort": (extended_comfort_rule, "of the bound"),
-        "rss_intersection": (lambda episode, motions: rss_intersection(motions), "m"),
-        "sensor_staleness": (sensor_staleness, "s"),
-    }
-)
-"""Rules of an episode alone: what the driver said and saw, and what costs too much for thousands of plans."""
-CORE_RULES: Mapping[str, tuple[Rule, str]] = MappingProxyType(
-    {name: RULES[name] for name in (*scores.PDMS_GATES, *scores.PDMS_WEIGHTS)}
-)
+CORE_RULES: Mapping[str, Rule] = MappingProxyType({name: RULES[name] for name in scores.PDMS.parts})
+"""The rules of the PDM score."""
 
 
 def score_plans(
@@ -83,30 +43,30 @@ def score_plans(
     truth: GroundTruth | None = None,
     forecast: AgentTrajectories | None = None,
     history: Float[Array, "h 4"] | None = None,
-    horizon: float = HORIZON,
+    horizon: float = PLAN_HORIZON_S,
     reference: float | None = None,
     map_index: MapIndex | None = None,
-    rules: Mapping[str, tuple[Rule, str]] = RULES,
+    rules: Mapping[str, Rule] = PLAN_RULES,
 ) -> Verdict:
     """Judge K plans before they are driven.
 
     Args:
-        scene: the world.
+        scene: the scene.
         plans: x, y, heading, speed every 0.1 s in the ego frame at ``t``.
-        t: time (s) of the scene that the plans start at; with ``truth`` it is the truth's own that counts.
-        truth: the present state. Without it the ego is where the scene's track has it at ``t``.
-        forecast: what the others will do, 65 poses or more from now on. Default: with ``truth``, that everybody
-            goes on at the present velocity; without, the scene's own recording.
-        history: the ego's past in the ego frame, the last being now, as ``Observation.history`` has it. Default:
-            without ``truth`` the recorded one; with it, a past as steady as can be.
-        horizon: how much of the plans is judged (s); NAVSIM's 4 s unless told, 6.4 s is all.
-        reference: progress (m) that a good driver would make in that time; see ``rules.progress``.
+        t: time (s) of the scene at which the plans start; ``truth`` has its own time, which is then used.
+        truth: the present state. Default: the scene's track of the ego at ``t``.
+        forecast: the future of the other agents, 65 poses or more from now on. Default: with ``truth``, constant
+            velocity; without it, the scene's recording.
+        history: the ego's past in the ego frame, as ``Observation.history``; the last pose is the present. Default:
+            without ``truth`` the recorded past; with it, one pose that continues the plan backwards.
+        horizon: the judged part of the plans (s); the whole plan is 6.4 s.
+        reference: progress (m) of a good driver in that time; see ``rules.progress``.
         map_index: the index of the scene's map. Default: the one that all callers share.
-        rules: which rules to apply, by name, with their units.
+        rules: the rules to apply, by name; rules for episodes only are skipped.
 
     Raises:
-        InputError: plans of another shape, a time outside of the scene, a horizon not in [0.4, 6.4], and whatever
-            is not finite: plans, the truth's ego, the reference.
+        InputError: plans of another shape, a time outside the scene, a horizon outside [0.4, 6.4], or values that are
+            not finite: plans, the truth's ego, the reference.
     """
     motions = plans_motions(
         scene,
@@ -119,7 +79,7 @@ def score_plans(
         reference=reference,
         map_index=map_index,
     )
-    return judge(motions, rules)
+    return judge(motions, {name: rule for name, rule in rules.items() if not rule.episode_only})
 
 
 def plans_motions(
@@ -130,14 +90,14 @@ def plans_motions(
     truth: GroundTruth | None = None,
     forecast: AgentTrajectories | None = None,
     history: Float[Array, "h 4"] | None = None,
-    horizon: float = HORIZON,
+    horizon: float = PLAN_HORIZON_S,
     reference: float | None = None,
     map_index: MapIndex | None = None,
 ) -> MotionBatch:
-    """Plans as the rules see them; the arguments and what they raise are those of ``score_plans``."""
+    """Return plans as the rules take them; arguments and errors are those of ``score_plans``."""
     plans = checked_plans(plans)
     steps = round(horizon / PLAN_DT) + 1 if math.isfinite(horizon) else 0
-    if not 5 <= steps <= PLAN_STEPS + 1:
+    if not MIN_PLAN_POSES <= steps <= PLAN_STEPS + 1:
         raise InputError(f"horizon is {horizon} s, must be in [0.4, {PLAN_STEPS * PLAN_DT}]")
     if reference is not None and not math.isfinite(reference):
         raise InputError(f"reference is {reference} m, must be finite")
@@ -161,46 +121,41 @@ def plans_motions(
 
 
 def score_episode(
-    episode: "Episode",
+    episode: Episode,
     *,
     map_index: MapIndex | None = None,
-    rules: Mapping[str, tuple[Rule, str]] = RULES,
+    rules: Mapping[str, Rule] = RULES,
     rated: Sequence[scores.Rated] = (),
 ) -> Verdict:
-    """Judge what the ego really did in a closed loop; K is 1.
+    """Judge what the ego did in a closed loop; K is 1.
 
     Progress is measured against the scenario's certificate where it has one, else against the recorded ego of a
-    log, else against the goal. ``rated`` are trajectories that people rated at some of its decisions, for
-    ``rater_feedback``.
+    log, else against the goal.
+
+    Args:
+        episode: the record.
+        map_index: the index of the scene's map. Default: the one that all callers share.
+        rules: the rules to apply, by name.
+        rated: trajectories that people rated at decisions of the episode, for ``rater_feedback``.
 
     Raises:
-        InputError: the episode has no steps, or none of that number was rated.
+        InputError: the episode has no steps, or a rated step is not in the episode.
     """
     motions = episode_motions(episode, map_index)
-    of_episode = {name: (partial(rule, episode), unit) for name, (rule, unit) in EPISODE_RULES.items()}
-    verdict = judge(motions, {**rules, **of_episode})
-
-    def of_human(human: MotionBatch, names: Iterable[str]) -> Mapping[str, RuleResult]:
-        return judge(human, {name: rules[name] for name in names if name in rules}).rules
-
-    return replace(verdict, scores=with_episode_scores(verdict, episode, motions, of_human, rated))
+    verdict = judge(motions, rules)
+    return replace(verdict, scores=with_episode_scores(verdict, motions, rules, rated))
 
 
-def judge(motions: MotionBatch, rules: Mapping[str, tuple[Rule, str]] = RULES) -> Verdict:
-    """Apply rules; one that raises is failed in the verdict, with the exception as its reason."""
-    results = {}
-    for name, (rule, unit) in rules.items():
-        try:
-            results[name] = motions.cached(rule)
-        except Exception as error:
-            results[name] = failed(name, unit, motions.count, error)
+def judge(motions: MotionBatch, rules: Mapping[str, Rule] = RULES) -> Verdict:
+    """Apply rules; a rule that raises is failed in the verdict, with the exception as its reason."""
+    results = {name: rule.judge(motions) for name, rule in rules.items()}
     return Verdict(times=motions.times, rules=results, scores=scores.scores_of(results))
 
 
-def episode_motions(episode: "Episode", map_index: MapIndex | None = None) -> MotionBatch:
-    """An episode as the rules see it: one motion, with what the others really did."""
+def episode_motions(episode: Episode, map_index: MapIndex | None = None) -> MotionBatch:
+    """Return an episode as the rules take it: one motion, and the other agents as they moved."""
     if len(episode.ego_pose) < 2:
-        raise InputError("the episode has no steps, so there is nothing to judge")
+        raise InputError("the episode has no steps, nothing can be judged")
     scene = episode.scenario.scene
     pose, speed = episode.ego_pose.astype(np.float64)[None], episode.ego_speed.astype(np.float64)[None]
     return MotionBatch(
@@ -215,11 +170,12 @@ def episode_motions(episode: "Episode", map_index: MapIndex | None = None) -> Mo
         reference=episode_reference(episode),
         signals=episode.signals,
         compare=False,
+        episode=episode,
     )
 
 
-def episode_traffic(episode: "Episode") -> AgentTrajectories:
-    """Everybody else of an episode."""
+def episode_traffic(episode: Episode) -> AgentTrajectories:
+    """Return the trajectories of the other agents of an episode."""
     return AgentTrajectories(
         ids=episode.agent_ids,
         category=episode.agent_category,
@@ -230,8 +186,8 @@ def episode_traffic(episode: "Episode") -> AgentTrajectories:
     )
 
 
-def episode_reference(episode: "Episode") -> float | None:
-    """Progress (m) that a good driver makes in this scenario: certificate, recording, or all the way to the goal."""
+def episode_reference(episode: Episode) -> float | None:
+    """Return the progress (m) of a good driver in a scenario: its certificate, recording, or distance to the goal."""
     scenario = episode.scenario
     scene = scenario.scene
     if scene.route is None:
@@ -251,15 +207,15 @@ def episode_reference(episode: "Episode") -> float | None:
 def _ego(
     scene: Scene, t: float, truth: GroundTruth | None
 ) -> tuple[int, Float64[Array, "3"], float, Float64[Array, "2"]]:
-    """Step, pose, speed and size of the ego at the time of the plans."""
+    """Return step, pose, speed and size of the ego at the time of the plans."""
     if truth is not None:
         size, pose = np.asarray(truth.ego_size, np.float64)[:2], np.asarray(truth.ego_pose, np.float64)
         if not np.isfinite([*size, *pose, truth.ego_speed]).all():
             raise InputError(f"truth: the ego's pose {pose}, speed {truth.ego_speed} and size {size} must be finite")
         return truth.step, pose, float(truth.ego_speed), size
-    if abs(scene.dt - PLAN_DT) > 1e-6:
+    if abs(scene.dt - PLAN_DT) > TIME_STEP_TOLERANCE_S:
         raise InputError(
-            f"scene {scene.id!r} has steps of {scene.dt} s; plans have {PLAN_DT} s: give the truth and a forecast"
+            f"scene {scene.id!r} has steps of {scene.dt} s, plans {PLAN_DT} s: pass the truth and a forecast"
         )
     step, ego = round(t / scene.dt) if math.isfinite(t) else -1, scene.ego
     if not 0 <= step < scene.steps or not ego.valid[step]:
@@ -269,7 +225,7 @@ def _ego(
 
 
 def _signals(scene: Scene, step: int, steps: int) -> Array | None:
-    """What the signals show at the plans' times from ``step`` on, as the scene has it; its last state after its end."""
+    """Return the signals' states at the plans' times from ``step`` on; after the scene's end the last state."""
     if not scene.signals or not all(len(signal.states) for signal in scene.signals):
         return None
     at = step + np.floor(PLAN_DT * np.arange(steps) / scene.dt + 1e-6).astype(int)
@@ -279,6 +235,7 @@ def _signals(scene: Scene, step: int, steps: int) -> Array | None:
 def _history(
     scene: Scene, step: int, pose: Array, world: Array, speeds: Array, truth: GroundTruth | None, history: Array | None
 ) -> Float64[Array, "k h 3"]:
+    """Return the poses before the plans: those given, the recorded ones, or one that continues the plan backwards."""
     count = len(world)
     if history is not None:
         past = np.asarray(history, np.float64)[:-1]

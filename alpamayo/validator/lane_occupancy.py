@@ -1,4 +1,4 @@
-"""Where on the map the ego's box is: in one lane or several, on the road, in an intersection."""
+"""Where the ego's box is on the map: in one lane or several, off the road, in an intersection."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,13 @@ from alpamayo.validator.motions import MotionBatch
 from alpamayo_sim.geometry import oriented
 
 Array = np.ndarray
-LANE_TOLERANCE = 0.05  # m
+LANE_TOLERANCE_M = 0.05
+"""A box may reach this far over its lane and still be in it alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class LaneOccupancy:
-    """Of n poses of the ego: does its box reach over its lane, leave the road, stand in an intersection?"""
+    """For n poses of the ego: whether its box overlaps several lanes, is off the road, is in an intersection."""
 
     several_lanes: Bool[Array, " n"]
     off_road: Bool[Array, " n"]
@@ -22,15 +23,15 @@ class LaneOccupancy:
 
 
 def lane_occupancy(motions: MotionBatch, pose: Float64[Array, "n 3"]) -> LaneOccupancy:
-    """Where the ego's box is at each pose; on a map without lanes (drivable area) all of that kind is False."""
+    """Compute the occupancy of poses; without lanes (a drivable area) on the map, all flags of that kind are False."""
     count = len(pose)
     lanes = motions.scene.road_map.lanes
-    several = crossing = off_road = np.zeros(count, bool)
+    several = in_intersection = off_road = np.zeros(count, bool)
     map_index = motions.map_index
     if count and map_index.drivable_area.is_defined:
         off_road = map_index.drivable_area.box_margin(oriented(pose[:, None]), motions.size, 0.0)[:, 0] < 0.0
     if count and lanes:
         match = map_index.match_lanes(pose[:, :2], pose[:, 2])
-        several = map_index.lane_overhang(match, pose, motions.size) > LANE_TOLERANCE
-        crossing = map_index.lane_in_intersection[match.index] & (match.index >= 0)
-    return LaneOccupancy(several, off_road, crossing)
+        several = map_index.lane_overhang(match, pose, motions.size) > LANE_TOLERANCE_M
+        in_intersection = map_index.lane_in_intersection[match.index] & (match.index >= 0)
+    return LaneOccupancy(several, off_road, in_intersection)

@@ -1,4 +1,4 @@
-"""What the rules look at: K motions of the ego among everybody else, sampled at the same times."""
+"""The input of the rules: K motions of the ego and the other agents, sampled at the same times."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float, Float64, Int8
 
+from alpamayo.episode import Episode
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
@@ -17,7 +18,8 @@ from alpamayo_sim.prediction.trajectories import AgentTrajectories
 
 Array = np.ndarray
 Result = TypeVar("Result")
-ROWS = 256  # motions that are looked at together where there are many
+BLOCK_ROWS = 256
+"""Many motions are processed in blocks of this many, so that intermediate results stay in the processor's cache."""
 
 
 class ResultCache:
@@ -45,8 +47,7 @@ class MotionBatch:
 
     Attributes:
         scene: the scene.
-        index: look-ups on the scene's map.
-        area: the drivable area of the map.
+        map_index: look-ups on the scene's map.
         times: s, from 0, one every ``dt``.
         pose: x, y, heading of the box centre in the world.
         speed: m/s.
@@ -57,6 +58,7 @@ class MotionBatch:
         reference: progress (m) of a good driver; None: ``rules.progress.free_progress``.
         signals: state of each of the scene's signals at each time.
         compare: the K motions are alternatives: the best of them is a reference for progress too.
+        episode: the record that the motion comes from; None for plans.
         cache: results of functions of this batch that several rules need.
     """
 
@@ -72,6 +74,7 @@ class MotionBatch:
     reference: float | None = None
     signals: Int8[Array, "t signals"] | None = None
     compare: bool = True
+    episode: Episode | None = None
     cache: ResultCache = field(default_factory=ResultCache, repr=False)
 
     @property
@@ -89,19 +92,30 @@ class MotionBatch:
         return self.cache.get(compute, self)
 
     def moved_speed(self, k: Array, t: Array) -> Float64[Array, " n"]:
-        """Speed (m/s) of steps: that reported or that at which the box moved, whichever is more."""
+        """Return the larger of the reported speed (m/s) and the speed at which the box moved, for given steps."""
         step = self.pose[k, t, :2] - self.pose[k, np.maximum(t - 1, 0), :2]
         return np.maximum(np.abs(self.speed[k, t]), np.hypot(step[:, 0], step[:, 1]) / self.dt)
 
 
+def episode_of(motions: MotionBatch) -> Episode:
+    """Return the record that the motion comes from.
+
+    Raises:
+        InputError: the motions are plans.
+    """
+    if motions.episode is None:
+        raise InputError("this rule judges episodes, not plans")
+    return motions.episode
+
+
 def blocks(count: int) -> Iterator[slice]:
-    """Rows of K, a few at a time: what is worked out of them in between stays in the processor's cache."""
-    for first in range(0, count, ROWS):
-        yield slice(first, min(first + ROWS, count))
+    """Yield the rows 0 to ``count`` in blocks of ``BLOCK_ROWS``."""
+    for first in range(0, count, BLOCK_ROWS):
+        yield slice(first, min(first + BLOCK_ROWS, count))
 
 
 def by_rows(compute: Callable[[slice], Any], shape: tuple[int, ...]) -> Float64[Array, "... k t"]:
-    """What ``compute`` says of each block of the K rows."""
+    """Put together the results of ``compute`` for all blocks of the K rows."""
     out = np.empty(shape)
     for rows in blocks(shape[-2]):
         out[..., rows, :] = compute(rows)
@@ -109,7 +123,7 @@ def by_rows(compute: Callable[[slice], Any], shape: tuple[int, ...]) -> Float64[
 
 
 def differences(values: Float64[Array, "n t d"]) -> Float64[Array, "n t d"]:
-    """What each time has more than the one before; 0 at the first."""
+    """Compute the difference of each time from the one before; 0 at the first time."""
     out = np.zeros_like(values)
     np.subtract(values[:, 1:], values[:, :-1], out=out[:, 1:])
     return out
@@ -118,7 +132,7 @@ def differences(values: Float64[Array, "n t d"]) -> Float64[Array, "n t d"]:
 def plans_in_world(
     plans: Float[Array, "k 64 4"], pose: Float64[Array, "3"], speed: float
 ) -> tuple[Float64[Array, "k 65 3"], Float64[Array, "k 65"]]:
-    """Poses and speeds of plans of the ego frame in the world, with the present state in front."""
+    """Transform plans from the ego frame to the world, with the present state in front."""
     count, steps = plans.shape[:2]
     world, speeds = np.empty((count, steps + 1, 3)), np.empty((count, steps + 1))
     world[:, 0], speeds[:, 0] = pose, speed
@@ -131,7 +145,7 @@ def plans_in_world(
 
 
 def checked_plans(plans: Array) -> Float[Array, "k 64 4"]:
-    """Plans as an array.
+    """Return plans as an array of floats.
 
     Raises:
         InputError: not [K >= 1, 64, 4], or not finite.
@@ -145,12 +159,12 @@ def checked_plans(plans: Array) -> Float[Array, "k 64 4"]:
         )
     bad = ~np.isfinite(array).all(axis=(1, 2))
     if bad.any():
-        raise InputError(f"plans {np.flatnonzero(bad)[:8].tolist()} have values that are not finite")
+        raise InputError(f"plans {np.flatnonzero(bad)[:8].tolist()} must be finite")
     return array
 
 
 def mirrored_history(pose: Float64[Array, "k t 3"], speed: Float64[Array, " k"], dt: float) -> Float64[Array, "k 1 3"]:
-    """The one pose before the first where none is known: as fast as now, turning as the motion does next."""
+    """Return one pose before the first where none is known: at the present speed, with the turn of the first step."""
     heading = pose[:, 0, 2] - wrap_angle(pose[:, 1, 2] - pose[:, 0, 2])
     middle = 0.5 * (heading + pose[:, 0, 2])
     step = dt * speed[:, None] * np.stack([np.cos(middle), np.sin(middle)], axis=-1)
@@ -158,7 +172,7 @@ def mirrored_history(pose: Float64[Array, "k t 3"], speed: Float64[Array, " k"],
 
 
 def track_history(scene: Scene, step: int, steps: int = 15) -> Float64[Array, "1 h 3"]:
-    """Recorded poses of the ego before ``step``, as far back as they are valid without a gap."""
+    """Return the recorded poses of the ego before ``step``, as far back as they are valid without a gap."""
     ego = scene.ego
     first = step
     while first > 0 and step - first < steps and ego.valid[first - 1]:
@@ -168,5 +182,5 @@ def track_history(scene: Scene, step: int, steps: int = 15) -> Float64[Array, "1
 
 
 def close_heading(heading: Float64[Array, "..."], to: Float64[Array, "..."]) -> Float64[Array, "..."]:
-    """The same headings (rad), by whole turns as near as can be to others."""
+    """Shift headings (rad) by whole turns so that they are nearest to others."""
     return to + wrap_angle(np.asarray(heading - to))

@@ -1,8 +1,10 @@
-"""Scores made of the rules' values, from one record; each keeps the parts that it was made of.
+"""Scores as functions of the rules' values; each keeps the parts it was made of.
 
-Parts may be named as the rules are (``at_fault_collision``), as NAVSIM's tables do (``no_at_fault_collisions``) or by
-its letters (``NC``). A part that is missing or NaN is left out of a formula with its weight, and where no part is
-left the score is NaN: nothing is ever perfect because it was not looked at. An unknown name is an ``InputError``.
+Parts may have the names of the rules (``at_fault_collision``), of NAVSIM's tables (``no_at_fault_collisions``) or of
+its abbreviations (``NC``); a rule's ``aliases`` declare them. A part that is missing or NaN is left out of a formula
+together with its weight. Without any part the score is NaN: a score is never perfect because nothing was judged. An
+unknown name is an ``InputError``. Scores that need more of a record than the rules' values are in
+``alpamayo.validator.episode_scores``.
 """
 
 import math
@@ -12,64 +14,92 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
+from alpamayo.validator.rules import RULES
 from alpamayo.validator.verdict import RuleResult, Score, Scores
 from alpamayo_sim.errors import InputError, unknown_name
 
 Array = np.ndarray
 Parts = Mapping[str, Float[Array, "..."] | float]
 
-ALIASES: dict[str, tuple[str, ...]] = {
-    "at_fault_collision": ("nc", "no_at_fault_collision", "no_at_fault_collisions"),
-    "drivable_area": ("dac", "drivable_area_compliance"),
-    "driving_direction": ("ddc", "driving_direction_compliance"),
-    "red_light": ("tlc", "traffic_light_compliance"),
-    "progress": ("ep", "ego_progress"),
-    "time_to_collision": ("ttc", "time_to_collision_within_bound"),
-    "lane_keeping": ("lk",),
-    "comfort": ("c", "hc", "history_comfort"),
-    "extended_comfort": ("ec", "two_frame_extended_comfort"),
-    "making_progress": ("mp", "ego_is_making_progress"),
-    "speed_limit": ("sc", "speed_limit_compliance"),
-    "drivable_area_nuplan": (),
-    "stop_line": (),
-    "kinematics": (),
-    "rss": (),
-    "reasoning": (),
-}
-NAMES = {alias: name for name, aliases in ALIASES.items() for alias in (name, *aliases)}
+PART_NAMES = {alias: rule.name for rule in RULES.values() for alias in (rule.name, *rule.aliases)}
+"""Names of score parts -> the rule."""
 
-PDMS_GATES = ("at_fault_collision", "drivable_area")
-PDMS_WEIGHTS = {"progress": 5.0, "time_to_collision": 5.0, "comfort": 2.0}
-EPDMS_GATES = ("at_fault_collision", "drivable_area", "driving_direction", "red_light")
-EPDMS_WEIGHTS = {
-    "progress": 5.0,
-    "time_to_collision": 5.0,
-    "lane_keeping": 2.0,
-    "comfort": 2.0,
-    "extended_comfort": 2.0,
-}
-NUPLAN_GATES = ("at_fault_collision", "drivable_area_nuplan", "making_progress", "driving_direction")
-NUPLAN_WEIGHTS = {"progress": 5.0, "time_to_collision": 5.0, "speed_limit": 4.0, "comfort": 2.0}
-ALPAMAYO_GATES = ("at_fault_collision", "drivable_area", "red_light", "kinematics")
-ALPAMAYO_WEIGHTS = {
-    "progress": 5.0,
-    "time_to_collision": 5.0,
-    "rss": 2.0,
-    "driving_direction": 2.0,  # no gate: in the long tail the way past an obstacle may be the oncoming lane
-    "lane_keeping": 1.0,
-    "speed_limit": 2.0,
-    "comfort": 2.0,
-    "reasoning": 2.0,
-}
-FORMULAS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
-    "pdms": (PDMS_GATES, PDMS_WEIGHTS),
-    "epdms": (EPDMS_GATES, EPDMS_WEIGHTS),
-    "nuplan_cls": (NUPLAN_GATES, NUPLAN_WEIGHTS),
-    "alpamayo_score": (ALPAMAYO_GATES, ALPAMAYO_WEIGHTS),
-}
-OF_ONE_RECORD = ("epdms_filtered", "alpasim_scene_score", "bench2drive", "rater_feedback")
-"""Scores that need more than the rules' values; see ``alpamayo.validator.episode_scores``."""
-BEST = {"bench2drive": 100.0, "rater_feedback": 10.0}
+
+@dataclass(frozen=True)
+class GatedMean:
+    """A formula: the product of the gates times the weighted mean of the other parts; all parts are rules."""
+
+    gates: tuple[str, ...]
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.parts if name not in RULES]
+        if unknown:
+            raise unknown_name("rule in a score", unknown[0], RULES)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The rules that the formula needs."""
+        return (*self.gates, *self.weights)
+
+    @property
+    def text(self) -> str:
+        """The formula in one line."""
+        inner = " + ".join(f"{share:g} {name}" for name, share in self.weights.items())
+        return f"{' * '.join(self.gates)} * ({inner}) / {sum(self.weights.values()):g}"
+
+    def value(self, parts: Parts) -> Float[Array, "..."]:
+        """Compute the score from the parts, by the rules' names; missing and NaN parts are left out."""
+        values = {name: np.asarray(parts.get(name, np.nan), np.float64) for name in self.parts}
+        shape = np.broadcast_shapes(*(value.shape for value in values.values()))
+        product, total, weight = np.ones(shape), np.zeros(shape), np.zeros(shape)
+        for name in self.gates:
+            product = product * np.where(np.isnan(values[name]), 1.0, values[name])
+        for name, share in self.weights.items():
+            known = ~np.isnan(values[name])
+            total = total + np.where(known, share * values[name], 0.0)
+            weight = weight + share * known
+        any_gate = np.any([~np.isnan(np.broadcast_to(values[name], shape)) for name in self.gates], axis=0)
+        mean = np.divide(total, weight, out=np.ones(shape), where=weight > 0.0)
+        return np.where((weight > 0.0) | any_gate, product * mean, np.nan)
+
+
+PDMS = GatedMean(
+    gates=("at_fault_collision", "drivable_area"),
+    weights={"progress": 5.0, "time_to_collision": 5.0, "comfort": 2.0},
+)
+EPDMS = GatedMean(
+    gates=("at_fault_collision", "drivable_area", "driving_direction", "red_light"),
+    weights={
+        "progress": 5.0,
+        "time_to_collision": 5.0,
+        "lane_keeping": 2.0,
+        "comfort": 2.0,
+        "extended_comfort": 2.0,
+    },
+)
+NUPLAN = GatedMean(
+    gates=("at_fault_collision", "drivable_area_nuplan", "making_progress", "driving_direction"),
+    weights={"progress": 5.0, "time_to_collision": 5.0, "speed_limit": 4.0, "comfort": 2.0},
+)
+ALPAMAYO = GatedMean(
+    gates=("at_fault_collision", "drivable_area", "red_light", "kinematics"),
+    weights={
+        "progress": 5.0,
+        "time_to_collision": 5.0,
+        "rss": 2.0,
+        "driving_direction": 2.0,  # no gate: in the long tail the path past an obstacle may be in the oncoming lane
+        "lane_keeping": 1.0,
+        "speed_limit": 2.0,
+        "comfort": 2.0,
+        "reasoning": 2.0,
+    },
+)
+FORMULAS: Mapping[str, GatedMean] = {"pdms": PDMS, "epdms": EPDMS, "nuplan_cls": NUPLAN, "alpamayo_score": ALPAMAYO}
+"""Scores that are made of the rules' values alone."""
+EPISODE_SCORES = ("epdms_filtered", "alpasim_scene_score", "bench2drive", "rater_feedback")
+"""Scores of an episode's record; see ``alpamayo.validator.episode_scores``."""
+SCORE_MAXIMUM = {"bench2drive": 100.0, "rater_feedback": 10.0}
 """The best value of the scores that are not in [0, 1]."""
 TITLES = {
     "pdms": "PDM score",
@@ -81,7 +111,7 @@ TITLES = {
     "bench2drive": "Bench2Drive driving score",
     "rater_feedback": "rater feedback score",
 }
-"""The scores' names for people."""
+"""The scores' titles in reports."""
 BENCH2DRIVE_FACTORS = {
     "collision_pedestrian": 0.5,
     "collision_vehicle": 0.6,
@@ -90,31 +120,31 @@ BENCH2DRIVE_FACTORS = {
     "stop_sign": 0.8,
     "scenario_timeout": 0.7,
     "yield_emergency": 0.7,
-    "min_speed": 1.0,  # is counted and costs nothing
+    "min_speed": 1.0,  # counted, without a penalty
 }
 
 
 def pdms(parts: Parts) -> Float[Array, "..."]:
-    """PDM score of NAVSIM v1: NC * DAC * (5 EP + 5 TTC + 2 C) / 12, parts in [0, 1].
+    """Compute the PDM score of NAVSIM v1: NC * DAC * (5 EP + 5 TTC + 2 C) / 12, parts in [0, 1].
 
     Source: Dauner et al., "NAVSIM", 2024; navsim's pdm_scorer.py.
     """
-    return gated_mean(named(parts), PDMS_GATES, PDMS_WEIGHTS)
+    return PDMS.value(named(parts))
 
 
 def epdms(parts: Parts, human: Parts | None = None) -> Float[Array, "..."]:
-    """Extended PDM score of NAVSIM v2: NC * DAC * DDC * TLC * (5 EP + 5 TTC + 2 LK + 2 HC + 2 EC) / 16.
+    """Compute the extended PDM score of NAVSIM v2: NC * DAC * DDC * TLC * (5 EP + 5 TTC + 2 LK + 2 HC + 2 EC) / 16.
 
-    With ``human`` a part counts as 1 where the human driver of the same scene has exactly 0 in it, and the score is
-    made of the parts after that (NAVSIM's product went stale there, issue 151). NAVSIM filters original scenes
-    only, not the synthetic second stage. Publish it together with the unfiltered one.
+    With ``human``, a part counts as 1 where the human driver of the same scene has exactly 0 in it. The score is made
+    of the filtered parts (NAVSIM's product did not follow the filter, issue 151). NAVSIM filters original scenes only,
+    not the synthetic second stage. Publish the filtered score together with the unfiltered one.
     """
     values = named(parts)
-    return gated_mean(values if human is None else filtered(values, named(human)), EPDMS_GATES, EPDMS_WEIGHTS)
+    return EPDMS.value(values if human is None else filtered(values, named(human)))
 
 
 def filtered(parts: Parts, human: Parts) -> dict[str, Array]:
-    """Parts with a 1 wherever the human has exactly 0; a part that did not apply stays so."""
+    """Return the parts with a 1 wherever the human has exactly 0; a part that does not apply stays NaN."""
     agent, person = named(parts), named(human)
     out = {}
     for name, value in agent.items():
@@ -126,38 +156,37 @@ def filtered(parts: Parts, human: Parts) -> dict[str, Array]:
 def two_stage(
     first: float, followups: Float[Array, " n"], distances: Float[Array, " n"], *, variance: float = 0.1
 ) -> float:
-    """NAVSIM v2's aggregation: the first stage's score times the weighted mean of the follow-up scenes'.
+    """Compute NAVSIM v2's aggregate: the first stage's score times the weighted mean of the follow-up scenes' scores.
 
-    Weights are exp(-d² / (2 * 0.1)), d (m) from where the first stage ended to where the follow-up starts; equal
-    where all of them vanish.
+    Weights are exp(-d² / (2 * variance)), with d (m) the distance from the end of the first stage to the start of the
+    follow-up. They are equal where all of them vanish.
 
     Raises:
-        InputError: no follow-ups, or not as many distances.
+        InputError: no follow-ups, or another number of distances.
     """
-    scores, away = np.asarray(followups, np.float64), np.asarray(distances, np.float64)
-    if scores.ndim != 1 or not len(scores) or scores.shape != away.shape:
-        raise InputError(f"two stages: {scores.shape} scores and {away.shape} distances, must be [n >= 1] both")
-    weights = np.exp(-(away**2) / (2.0 * variance))
+    scores, far = np.asarray(followups, np.float64), np.asarray(distances, np.float64)
+    if scores.ndim != 1 or not len(scores) or scores.shape != far.shape:
+        raise InputError(f"two stages: {scores.shape} scores and {far.shape} distances, both must be [n >= 1]")
+    weights = np.exp(-(far**2) / (2.0 * variance))
     if weights.sum() < 1e-12:
         weights = np.ones(len(scores))
     return float(first * (weights * scores).sum() / weights.sum())
 
 
 def nuplan_cls(parts: Parts) -> Float[Array, "..."]:
-    """NuPlan's closed-loop score: NC * DAC * MP * DDC * (5 progress + 5 TTC + 4 speed + 2 comfort) / 16.
+    """Compute nuPlan's closed-loop score: NC * DAC * MP * DDC * (5 progress + 5 TTC + 4 speed + 2 comfort) / 16.
 
-    DAC is nuPlan's, which lets a corner be 0.3 m outside (``drivable_area_nuplan``); the strict one where that is not
-    among the parts.
+    DAC is nuPlan's, with a tolerance of 0.3 m (``drivable_area_nuplan``); without that part it is the strict one.
     """
     values = named(parts)
     if "drivable_area" in values:
         values.setdefault("drivable_area_nuplan", values["drivable_area"])
-    return gated_mean(values, NUPLAN_GATES, NUPLAN_WEIGHTS)
+    return NUPLAN.value(values)
 
 
 def alpamayo_score(parts: Parts) -> Float[Array, "..."]:
-    """The project's own score: four gates and eight weighted parts, among them RSS and the reasoning's truth."""
-    return gated_mean(named(parts), ALPAMAYO_GATES, ALPAMAYO_WEIGHTS)
+    """Compute the project's own score: four gates and eight weighted parts, RSS and the reasoning among them."""
+    return ALPAMAYO.value(named(parts))
 
 
 def alpasim_scene_score(
@@ -167,9 +196,9 @@ def alpasim_scene_score(
     progress: float | Array,
     dist_to_gt_location: float | Array,
 ) -> Float[Array, "..."]:
-    """AlpaSim's score of a scene: 0 after an at-fault collision or off the road, else by progress.
+    """Compute AlpaSim's score of a scene: 0 after an at-fault collision or off the road, else by progress.
 
-    1 where the ego never was 5 m or more from where the recorded one was, else min(progress / 0.8, 1).
+    It is 1 where the ego was always less than 5 m from the recorded ego, else min(progress / 0.8, 1).
     """
     bad = np.asarray(collision_at_fault, bool) | np.asarray(offroad, bool)
     far = np.minimum(np.clip(np.asarray(progress, np.float64), 0.0, 1.0) / 0.8, 1.0)
@@ -178,9 +207,14 @@ def alpasim_scene_score(
 
 @dataclass(frozen=True, eq=False)
 class Rated:
-    """What people rated at one decision of an episode: trajectories, in the ego frame of that ``step``, and labels.
+    """Trajectories that people rated at one decision of an episode.
 
-    Positions (m) are every 1 / ``frequency`` s, the first at that time, for 5 s or more; labels are 0 to 10.
+    Attributes:
+        trajectories: positions (m) in the ego frame of that step, every 1 / ``frequency`` s, the first at that time,
+            for 5 s or more.
+        labels: ratings, 0 to 10.
+        step: the decision.
+        frequency: Hz.
     """
 
     trajectories: Float[Array, "r t 2"]
@@ -208,12 +242,12 @@ def rater_feedback(
     frequency: float = 4.0,
     probabilities: Float[Array, "..."] | None = None,
 ) -> float:
-    """Rater feedback score of WOD-E2E, 0 to 10: how near a prediction comes to what people rated well.
+    """Compute the rater feedback score of WOD-E2E, 0 to 10: how near a prediction is to well-rated trajectories.
 
     At 3 and 5 s the deviation from each rated trajectory, along and across its direction, is divided by the
     thresholds 4.0 and 1.0 m (3 s), 7.2 and 1.8 m (5 s), times clip(0.5 + 0.5 (v0 - 1.4) / 9.6, 0.5, 1). With q the
-    larger of both the score is the best label * 0.1^max(q - 1, 0), the mean of both times; at least 4 where no
-    rated trajectory has q <= 1 at both times. Several predictions count by their probabilities.
+    larger quotient, the score is the best label * 0.1^max(q - 1, 0), averaged over both times. It is at least 4 where
+    no rated trajectory has q <= 1 at both times. Several predictions count by their probabilities.
 
     Args:
         prediction: positions in the ego frame at t0, the first at 1 / frequency; or several of them.
@@ -221,12 +255,12 @@ def rater_feedback(
         labels: their scores, 0 to 10.
         initial_speed: of the ego at t0 (m/s).
         frequency: of the positions (Hz).
-        probabilities: of several predictions; equal unless given.
+        probabilities: of several predictions. Default: equal.
 
     Raises:
-        InputError: fewer than 5 s, shapes that do not fit, no rated trajectory.
+        InputError: less than 5 s, shapes that do not fit, no rated trajectory.
 
-    Source: waymo-open-dataset, metrics/python/rater_feedback_utils.py; NAVSIM-like averages are not a part of it.
+    Source: waymo-open-dataset, metrics/python/rater_feedback_utils.py.
     """
     plan, rated = np.asarray(prediction, np.float64), np.asarray(raters, np.float64)
     plan = plan.reshape(-1, *plan.shape[-2:])
@@ -250,13 +284,14 @@ def rater_feedback(
 
 
 def bench2drive(route_completion: float, infractions: Mapping[str, int], outside_lane: float = 0.0) -> float:
-    """Driving score of the CARLA leaderboard and Bench2Drive, 0 to 100.
+    """Compute the driving score of the CARLA leaderboard and Bench2Drive, 0 to 100.
 
-    Route completion (per cent) times the product of 0.5 for each pedestrian hit, 0.6 vehicle, 0.65 static, 0.7 red
-    light, 0.8 stop sign, 0.7 timeout, 0.7 emergency vehicle, and one minus the part of the route outside of lanes.
+    Route completion (per cent), times 0.5 for each collision with a pedestrian, 0.6 with a vehicle, 0.65 with a static
+    object, 0.7 for each red light, 0.8 stop sign, 0.7 timeout, 0.7 emergency vehicle, times one minus the part of the
+    route outside lanes.
 
     Raises:
-        InputError: an unknown infraction, a negative count, a part outside of its range.
+        InputError: an unknown infraction, a negative count, a value outside its range.
     """
     counts = _infractions(infractions)
     if not 0.0 <= route_completion <= 100.0 or not 0.0 <= outside_lane <= 1.0:
@@ -268,7 +303,7 @@ def bench2drive(route_completion: float, infractions: Mapping[str, int], outside
 
 
 def bench2drive_success(route_completion: float, infractions: Mapping[str, int], outside_lane: float = 0.0) -> bool:
-    """Success: the whole route and no infraction; a minimum-speed infraction does not count.
+    """Tell whether the route is complete without an infraction; a minimum-speed infraction does not count.
 
     Raises:
         InputError: an unknown infraction, or a negative count.
@@ -287,64 +322,42 @@ def _infractions(infractions: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def named(parts: Parts) -> dict[str, Array]:
-    """Parts by their rules' names.
+    """Return parts by their rules' names.
 
     Raises:
-        InputError: an unknown name, or a value outside of [0, 1].
+        InputError: an unknown name, or a value outside [0, 1].
     """
     out: dict[str, Array] = {}
     for key, value in parts.items():
-        name = NAMES.get(key.lower())
+        name = PART_NAMES.get(key.lower())
         if name is None:
-            raise unknown_name("part", key.lower(), NAMES)
+            raise unknown_name("part", key.lower(), PART_NAMES)
         array = np.asarray(value, np.float64)
         if np.any((array < 0.0) | (array > 1.0)):
-            raise InputError(f"part {key!r} has values outside of [0, 1]")
+            raise InputError(f"part {key!r} has values outside [0, 1]")
         out[name] = array
     return out
 
 
-def gated_mean(parts: Parts, gates: tuple[str, ...], weights: Mapping[str, float]) -> Float[Array, "..."]:
-    """Product of the gates times the weighted mean of the rest, over the parts that are there and not NaN."""
-    values = {name: np.asarray(parts.get(name, np.nan), np.float64) for name in (*gates, *weights)}
-    shape = np.broadcast_shapes(*(value.shape for value in values.values()))
-    product, total, weight = np.ones(shape), np.zeros(shape), np.zeros(shape)
-    for name in gates:
-        product = product * np.where(np.isnan(values[name]), 1.0, values[name])
-    for name, share in weights.items():
-        there = ~np.isnan(values[name])
-        total = total + np.where(there, share * values[name], 0.0)
-        weight = weight + share * there
-    any_gate = np.any([~np.isnan(np.broadcast_to(values[name], shape)) for name in gates], axis=0)
-    mean = np.divide(total, weight, out=np.ones(shape), where=weight > 0.0)
-    return np.where((weight > 0.0) | any_gate, product * mean, np.nan)
-
-
 def scores_of(rules: Mapping[str, RuleResult]) -> Scores:
-    """All formulas, if at least the collision and the progress parts were looked at."""
-    known = set(PDMS_GATES) | set(PDMS_WEIGHTS) <= set(rules)
-    return Scores(tuple(FORMULAS) if known else (), lambda name: score_of(rules, name, *FORMULAS[name]))
+    """Return the scores of all ``FORMULAS``; none if the rules lack a part of the PDM score."""
+    complete = set(PDMS.parts) <= set(rules)
+    return Scores(tuple(FORMULAS) if complete else (), lambda name: score_of(rules, name, FORMULAS[name]))
 
 
-def score_of(rules: Mapping[str, RuleResult], name: str, gates: tuple[str, ...], weights: Mapping[str, float]) -> Score:
-    """A gated mean of rules as a ``Score``, with its parts and what was missing of them."""
-    names = (*gates, *weights)
+def score_of(rules: Mapping[str, RuleResult], name: str, formula: GatedMean) -> Score:
+    """Return a gated mean of rules as a ``Score``, with its parts and the missing ones."""
+    names = formula.parts
     count = len(next(iter(rules.values())).value)
-    nothing = np.full(count, np.nan)
-    parts = {part: _value(rules[part]) if part in rules else nothing for part in names}
+    unknown = np.full(count, np.nan)
+    parts = {part: _value(rules[part]) if part in rules else unknown for part in names}
     absent = np.zeros(count, np.int64)  # a bit for each part
     for i, values in enumerate(parts.values()):
         absent |= np.isnan(values).astype(np.int64) << i
     kinds = absent.tolist()
-    said = {kind: tuple(name for i, name in enumerate(names) if kind >> i & 1) for kind in set(kinds)}
-    missing = tuple(said[kind] for kind in kinds)
-    return Score(name, np.asarray(gated_mean(parts, gates, weights)), parts, missing, formula(gates, weights))
-
-
-def formula(gates: tuple[str, ...], weights: Mapping[str, float]) -> str:
-    """The formula of a gated mean in one line."""
-    inner = " + ".join(f"{share:g} {name}" for name, share in weights.items())
-    return f"{' * '.join(gates)} * ({inner}) / {sum(weights.values()):g}"
+    absent_names = {kind: tuple(name for i, name in enumerate(names) if kind >> i & 1) for kind in set(kinds)}
+    missing = tuple(absent_names[kind] for kind in kinds)
+    return Score(name, np.asarray(formula.value(parts)), parts, missing, formula.text)
 
 
 def _value(rule: RuleResult) -> Float64[Array, " k"]:
@@ -352,7 +365,7 @@ def _value(rule: RuleResult) -> Float64[Array, " k"]:
 
 
 def _directions(rated: Array) -> Float64[Array, "r t 2"]:
-    """Unit direction of each rated trajectory at each time; that before where it stands, forward at the start."""
+    """Compute the unit direction of each rated trajectory at each time; without motion the last one, first forward."""
     step = np.diff(np.concatenate([np.zeros((len(rated), 1, 2)), rated], axis=1), axis=1)
     length = np.linalg.norm(step, axis=-1)
     out = np.empty_like(step)

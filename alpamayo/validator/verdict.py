@@ -1,4 +1,4 @@
-"""What the validator says: plain data, every sub-score with its margin, and no figure without its parts."""
+"""The validator's results: plain data; every sub-score has its margin, and every score its parts."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,26 +9,28 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 Array = np.ndarray
+VIOLATION_MARGIN = 1e-3
+"""A violation has at most minus this as its margin, also where its distance is not negative."""
 
 
 class Reasons(Sequence[str]):
-    """A reason for each of ``count`` motions, put in words when it is asked for: of thousands few are ever read."""
+    """A reason for each of ``count`` motions; its text is made when it is read, since few of thousands are read."""
 
-    def __init__(self, count: int, say: Callable[[int], str]) -> None:
-        self._count, self._say = count, say
+    def __init__(self, count: int, describe: Callable[[int], str]) -> None:
+        self._count, self._describe = count, describe
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, k: Any) -> Any:
         if isinstance(k, slice):
-            return tuple(self._say(i) for i in range(*k.indices(self._count)))
+            return tuple(self._describe(i) for i in range(*k.indices(self._count)))
         if not -self._count <= k < self._count:
             raise IndexError(k)
-        return self._say(int(k) % self._count)
+        return self._describe(int(k) % self._count)
 
     def __iter__(self) -> Iterator[str]:
-        return (self._say(k) for k in range(self._count))
+        return (self._describe(k) for k in range(self._count))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -39,16 +41,20 @@ class Reasons(Sequence[str]):
 
 @dataclass(frozen=True, eq=False)
 class RuleResult:
-    """What one rule says of K motions of the ego.
+    """The result of one rule for K motions of the ego.
 
-    ``value`` is the rule's sub-score in [0, 1], 1 is best, NaN where ``valid`` is False: the rule does not apply.
-    ``margin`` is in ``unit`` and positive is safe; ``margins`` is the same at each of the verdict's times, where
-    the rule has one. ``violation_time`` (s, on the verdict's clock) is NaN where nothing was violated. ``error``
-    is the exception of a rule that raised; it then counts as failed.
+    Attributes:
+        value: sub-score in [0, 1], 1 is best; NaN where the rule does not apply.
+        margin: in ``unit``, positive is safe.
+        valid: whether the rule applies.
+        violation_time: time (s) of the first violation on the verdict's clock, NaN without a violation.
+        reasons: one sentence for each motion.
+        margins: the margin at each of the verdict's times, where the rule has one.
+        error: the exception of a rule that raised; the rule then counts as failed.
+        name: the rule's name; ``Rule.judge`` fills it in.
+        unit: the rule's unit; ``Rule.judge`` fills it in.
     """
 
-    name: str
-    unit: str
     value: Float64[Array, " k"]
     margin: Float64[Array, " k"]
     valid: Bool[Array, " k"]
@@ -56,20 +62,28 @@ class RuleResult:
     reasons: Sequence[str]
     margins: Float64[Array, "k t"] | None = None
     error: str = ""
+    name: str = ""
+    unit: str = ""
 
     @property
     def violated(self) -> Bool[Array, " k"]:
-        """Where the rule applies and has been broken: it has a time of first violation, or it raised."""
+        """Whether the rule applies and is broken: it has a time of first violation, or it raised."""
         return self.valid & (np.isfinite(self.violation_time) | bool(self.error))
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """A score made of rules: ``parts`` are the values it was computed from, ``missing`` did not apply.
+    """A score made of the values of rules.
 
-    A missing part is left out of the formula with its weight, for each of the K motions on its own; ``value`` is
-    NaN where nothing applied. ``parts`` keep NaN where they did not apply. ``notes`` of an episode's score say what
-    was counted and when, or why it does not apply.
+    A missing part is left out of the formula together with its weight, for each of the K motions on its own.
+
+    Attributes:
+        name: key of the score.
+        value: NaN where no part applies.
+        parts: the values it was computed from, NaN where they do not apply.
+        missing: for each motion the names of the parts that do not apply.
+        formula: in one line.
+        notes: of an episode's score: what was counted and when, or why it does not apply.
     """
 
     name: str
@@ -81,7 +95,7 @@ class Score:
 
 
 class Scores(Mapping[str, Score]):
-    """Scores by name, each worked out when it is first asked for."""
+    """Scores by name; each is computed when it is read first."""
 
     def __init__(self, names: Sequence[str], make: Callable[[str], Score]) -> None:
         self._names, self._make = tuple(names), make
@@ -109,7 +123,7 @@ class Scores(Mapping[str, Score]):
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What the validator says of K plans or of one episode (then K is 1). ``times`` (s) are of the timelines."""
+    """The results for K plans or for one episode (K is 1). ``times`` (s) are those of the timelines."""
 
     times: Float64[Array, " t"]
     rules: dict[str, RuleResult] = field(default_factory=dict)
@@ -117,11 +131,11 @@ class Verdict:
 
     @property
     def count(self) -> int:
-        """K, the number of plans or episodes that are judged."""
+        """K, the number of judged plans or episodes."""
         return len(next(iter(self.rules.values())).value) if self.rules else 0
 
     def table(self, k: int = 0) -> list[dict[str, Any]]:
-        """One row a rule for motion ``k``; numbers are None where the rule does not apply or has none."""
+        """Return one row for each rule, of motion ``k``; numbers are None where there is none."""
         return [
             {
                 "rule": rule.name,
@@ -136,13 +150,13 @@ class Verdict:
         ]
 
     def timeline(self, k: int = 0) -> dict[str, list[float | None]]:
-        """Margin of each rule that has one at each of ``times``, of motion ``k``."""
+        """Return the margin at each of ``times`` for each rule that has one, of motion ``k``."""
         return {
             name: [_number(x) for x in rule.margins[k]] for name, rule in self.rules.items() if rule.margins is not None
         }
 
     def to_json(self, *, timelines: bool = True) -> dict[str, Any]:
-        """The verdict as JSON values; NaN is null. ``verdict_from_json`` is the inverse."""
+        """Return the verdict as JSON values; NaN is null. ``verdict_from_json`` is the inverse."""
         return {
             "times": [_number(t) for t in self.times],
             "rules": {name: _rule_json(rule, timelines) for name, rule in self.rules.items()},
@@ -151,28 +165,28 @@ class Verdict:
 
 
 def verdict_from_json(document: dict[str, Any]) -> Verdict:
-    """Read what ``Verdict.to_json`` wrote."""
+    """Return the verdict of JSON values that ``Verdict.to_json`` made."""
     rules = {name: _rule_from_json(name, rule) for name, rule in document["rules"].items()}
     scores = {name: _score_from_json(name, score) for name, score in document["scores"].items()}
     return Verdict(times=_array(document["times"]), rules=rules, scores=scores)
 
 
-def not_applicable(name: str, unit: str, count: int, reason: str) -> RuleResult:
-    """The result of a rule that cannot be evaluated on any of ``count`` motions."""
+def not_applicable(count: int, reason: str) -> RuleResult:
+    """Return the result of a rule that cannot be evaluated on any of ``count`` motions."""
     nan = np.full(count, np.nan)
-    return RuleResult(name, unit, nan, nan.copy(), np.zeros(count, bool), nan.copy(), (reason,) * count)
+    return RuleResult(nan, nan.copy(), np.zeros(count, bool), nan.copy(), (reason,) * count)
 
 
-def failed(name: str, unit: str, count: int, error: Exception) -> RuleResult:
-    """The result of a rule that raised: it applies and is failed, and says why."""
+def failed(count: int, error: Exception) -> RuleResult:
+    """Return the result of a rule that raised: it applies, it is failed, and the reason is the exception."""
     text = f"{type(error).__name__}: {error}"
     nan = np.full(count, np.nan)
-    reasons = (f"the rule itself failed: {text}",) * count
-    return RuleResult(name, unit, np.zeros(count), nan, np.ones(count, bool), nan.copy(), reasons, error=text)
+    reasons = (f"the rule raised an exception: {text}",) * count
+    return RuleResult(np.zeros(count), nan, np.ones(count, bool), nan.copy(), reasons, error=text)
 
 
 def first_time(violated: Bool[Array, "k t"], times: Float64[Array, " t"]) -> Float64[Array, " k"]:
-    """Time (s) of the first violation of each row, NaN where there is none."""
+    """Return the time (s) of the first violation of each row, NaN where there is none."""
     return np.where(violated.any(axis=1), times[np.argmax(violated, axis=1)], np.nan)
 
 

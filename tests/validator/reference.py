@@ -4,9 +4,9 @@ import numpy as np
 
 from alpamayo.metrics import rss
 from alpamayo.validator.contacts import BEHIND, CLEARANCE_LIMIT_M, REAR_AXLE
-from alpamayo.validator.rules.rss import FURTHEST, _sideways_of_one
-from alpamayo.validator.rules.rss import STANDS as RSS_STANDS
-from alpamayo.validator.rules.time_to_collision import HORIZON, SPACING, STANDS
+from alpamayo.validator.rules.rss import RSS_MARGIN_LIMIT_M, lateral_travel
+from alpamayo.validator.rules.rss import STOPPED_MPS as RSS_STOPPED_MPS
+from alpamayo.validator.rules.time_to_collision import HORIZON_S, SAMPLE_SPACING_S, STOPPED_MPS
 from alpamayo_sim.geometry import box_distance, box_separation
 
 
@@ -33,8 +33,8 @@ def clearance(motions, ignored):
 def sweep(motions, acceleration, until):
     """Times to the first meetings [k, t] with those ahead and with those beside; ``until`` [k, a] who counts."""
     dt, (count, steps) = motions.dt, motions.pose.shape[:2]
-    spacing = round(SPACING / dt)
-    offsets = spacing * np.arange(round(HORIZON / (spacing * dt)) + 1)
+    spacing = round(SAMPLE_SPACING_S / dt)
+    offsets = spacing * np.arange(round(HORIZON_S / (spacing * dt)) + 1)
     traffic = motions.traffic.extended(steps + int(offsets[-1]), dt)
     pose, speed = motions.pose, motions.speed
     c, s = np.cos(pose[..., 2]), np.sin(pose[..., 2])
@@ -47,7 +47,7 @@ def sweep(motions, acceleration, until):
             return np.abs(np.arctan2(c * off[..., 1] - s * off[..., 0], c * off[..., 0] + s * off[..., 1]))
 
         now = np.arange(steps)
-        counts = (now < until[:, a, None]) & (np.abs(speed) >= STANDS)
+        counts = (now < until[:, a, None]) & (np.abs(speed) >= STOPPED_MPS)
         counts &= ~((angle(traffic.pose[a, :steps, :2]) > BEHIND) & traffic.valid[a, :steps])
         met = np.full((count, steps), np.inf)
         turned = np.full((count, steps), np.pi)
@@ -82,11 +82,11 @@ def gaps_and_response(motions):
     speed = np.broadcast_to(np.abs(motions.speed)[:, None], gap.shape)
     ego_behind, ego_left = ahead > 0.0, left < 0.0
     danger = rss.assess(gap, side_gap, speed, v_along, np.zeros_like(gap), v_right, ego_behind, ego_left)
-    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STANDS
-    still = _sideways_of_one(rss.EGO) + rss.EGO.fluctuation
+    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STOPPED_MPS
+    still = lateral_travel(rss.EGO) + rss.EGO.fluctuation
     lateral = np.where(stands, side_gap - still, danger.lateral)
     danger = rss.RssMargins(np.where(there, danger.longitudinal, np.inf), np.where(there, lateral, np.inf))
     facing = (v_along < 0.0) & ego_behind
     asked = rss.proper_response(danger, ego_left=ego_left, facing=facing, ego_behind=ego_behind).longitudinal_max
-    margins = np.minimum(danger.margin.min(axis=1, initial=FURTHEST), FURTHEST)
+    margins = np.minimum(danger.margin.min(axis=1, initial=RSS_MARGIN_LIMIT_M), RSS_MARGIN_LIMIT_M)
     return margins, asked.min(axis=1, initial=rss.EGO.accel_max)

@@ -73,7 +73,7 @@ def crowd(seed, motions=12, count=24, steps=65):
 
 def sweep(motions, acceleration):
     future = motions.cached(time_to_collision._whole_future)
-    who = time_to_collision._who_may_be_met(motions, acceleration, future)
+    who = time_to_collision._candidate_agents(motions, acceleration, future)
     return time_to_collision._sweep(motions, acceleration, future, who)
 
 
@@ -102,9 +102,9 @@ def test_times_to_collision(seed, accelerated):
     acceleration = rng.uniform(-5, 3, motions.speed.shape) if accelerated else np.zeros(motions.speed.shape)
     ours = sweep(motions, acceleration)
     theirs = reference.sweep(motions, acceleration, time_to_collision._until(motions))
-    assert np.array_equal(ours[0].after, theirs[0])
+    assert np.array_equal(ours[0].time, theirs[0])
     sooner = theirs[1] < theirs[0]  # only then it is asked for
-    assert np.array_equal(ours[1].after[sooner], theirs[1][sooner])
+    assert np.array_equal(ours[1].time[sooner], theirs[1][sooner])
     assert sooner.any()
     assert np.isfinite(theirs[0]).any()
 
@@ -129,8 +129,8 @@ def test_responsibilities(seed):
     assert (asked < 0).any()
     assert (margins < 0).any()
     for k in range(motions.count):
-        each, asks = responsibility.with_each(motions, k)
-        assert np.abs(np.minimum(each.min(axis=0), responsibility.FURTHEST) - margins[k]).max() < 1e-9
+        each, asks = responsibility.agent_gaps_and_response(motions, k)
+        assert np.abs(np.minimum(each.min(axis=0), responsibility.RSS_MARGIN_LIMIT_M) - margins[k]).max() < 1e-9
         assert np.array_equal(asks.min(axis=0), asked[k])
 
 
@@ -148,9 +148,9 @@ def hold(motions, rng):
     for acceleration in (np.zeros(motions.speed.shape), rng.uniform(-5, 3, motions.speed.shape)):
         ours = sweep(motions, acceleration)
         theirs = reference.sweep(motions, acceleration, time_to_collision._until(motions))
-        assert np.array_equal(ours[0].after, theirs[0])
+        assert np.array_equal(ours[0].time, theirs[0])
         sooner = theirs[1] < theirs[0]
-        assert np.array_equal(ours[1].after[sooner], theirs[1][sooner])
+        assert np.array_equal(ours[1].time[sooner], theirs[1][sooner])
     return first
 
 
@@ -198,9 +198,9 @@ def test_who_cuts_in_meets_one_who_brakes(seed):
     for acceleration in (-4.0, 0.0, 3.0):
         ours = sweep(motions, np.full((4, steps), acceleration))
         expected = reference.sweep(motions, np.full((4, steps), acceleration), until)
-        assert np.array_equal(ours[0].after, expected[0])
+        assert np.array_equal(ours[0].time, expected[0])
         sooner = expected[1] < expected[0]
-        assert np.array_equal(ours[1].after[sooner], expected[1][sooner])
+        assert np.array_equal(ours[1].time[sooner], expected[1][sooner])
         found.append(np.minimum(*expected))
     assert (found[0] < found[1]).any()
     assert (found[2] < found[1]).any()
@@ -285,7 +285,7 @@ def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
     motions = replace(motions, pose=pose, speed=np.full((6, steps), 10.0), traffic=others_, cache=ResultCache())
     ours = sweep(motions, np.zeros((6, steps)))
     theirs_ = reference.sweep(motions, np.zeros((6, steps)), time_to_collision._until(motions))
-    assert np.array_equal(ours[0].after, theirs_[0])
+    assert np.array_equal(ours[0].time, theirs_[0])
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -299,8 +299,8 @@ def test_whoever_is_in_the_way_on_the_route(seed):
     at_end, now = (on_route.match_lanes(traffic.pose[:, t, :2]) for t in (last, 0))
     there = traffic.valid[:, last] & traffic.valid[:, 0] & (now.s > start)
     there &= at_end.distance < 0.5 * (motions.size[1] + traffic.size[:, 1])
-    gap = at_end.s - start - 0.5 * (motions.size[0] + traffic.size[:, 0]) - progress.STANDSTILL_GAP
-    assert progress._behind_others(motions, on_route, start) == gap[there].min(initial=np.inf)
+    gap = at_end.s - start - 0.5 * (motions.size[0] + traffic.size[:, 0]) - progress.STANDSTILL_GAP_M
+    assert progress._progress_behind_agents(motions, on_route, start) == gap[there].min(initial=np.inf)
     assert there.any()
 
 

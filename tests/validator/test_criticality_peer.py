@@ -26,23 +26,23 @@ SPEEDING_UP = (25.0, 20.0, 2.0, 15.0, 0.0)
 LEAD_SPEEDS_UP = (10.0, 20.0, 0.0, 15.0, 1.0)
 
 
-def motion(motions):
+def motion(state):
     """Gap, speeds and both ways driven at each step; nobody comes to rest within the 8 s."""
-    gap, v_ego, a_ego, v_lead, a_lead = motions
+    gap, v_ego, a_ego, v_lead, a_lead = state
     t = DT * np.arange(STEPS)
     ego, lead = v_ego * t + 0.5 * a_ego * t**2, v_lead * t + 0.5 * a_lead * t**2
     return gap + lead - ego, v_ego + a_ego * t, v_lead + a_lead * t, ego, lead
 
 
-def poses(motions):
-    _, _, _, ego, lead = motion(motions)
+def poses(state):
+    _, _, _, ego, lead = motion(state)
     still = np.zeros(STEPS)
-    ahead = motions[0] + BOX[0] + lead
+    ahead = state[0] + BOX[0] + lead
     return np.column_stack([ego, still, still]), np.column_stack([ahead, still, still])
 
 
 @pytest.mark.parametrize(
-    ("motions", "peer"),
+    ("state", "peer"),
     [
         (CLOSING, 3.0),
         (SLOWLY, 6.67),
@@ -56,22 +56,22 @@ def poses(motions):
         (LEAD_SPEEDS_UP, 2.76),
     ],
 )
-def test_ttc_is_the_peers(motions, peer):
-    gap, v_ego, a_ego, v_lead, a_lead = motions
+def test_ttc_is_the_peers(state, peer):
+    gap, v_ego, a_ego, v_lead, a_lead = state
     assert criticality.ttc(gap, v_ego, v_lead, a_ego, a_lead) == pytest.approx(peer, abs=CENTI)
 
 
 @pytest.mark.parametrize(
-    ("motions", "peer"),
+    ("state", "peer"),
     [(CLOSING, 1.6), (SLOWLY, 1.4), (FAST, 1.7), (SAME_SPEED, 1.3), (OPENING, 2.1), (STANDING, 1.7)],
 )
-def test_headway_is_the_peers(motions, peer):
+def test_headway_is_the_peers(state, peer):
     """Theirs is the first step at which the ego's front is past the place, so up to a step later than ours."""
-    assert 0.0 < peer - criticality.thw(motions[0], motions[1]) < DT + 1e-9
+    assert 0.0 < peer - criticality.thw(state[0], state[1]) < DT + 1e-9
 
 
 @pytest.mark.parametrize(
-    ("motions", "required", "threat"),
+    ("state", "required", "threat"),
     [
         (CLOSING, -1.67, 0.1452),
         (SLOWLY, -0.22, 0.0191),
@@ -82,17 +82,17 @@ def test_headway_is_the_peers(motions, peer):
         (LEAD_SPEEDS_UP, -0.25, 0.0217),
     ],
 )
-def test_braking_required_is_the_peers(motions, required, threat):
+def test_braking_required_is_the_peers(state, required, threat):
     """Their threat number is made of the rounded acceleration and rounded again, at 0.0001."""
-    gap, v_ego, _, v_lead, a_lead = motions
+    gap, v_ego, _, v_lead, a_lead = state
     ours = criticality.longitudinal_acceleration_required(gap, v_ego, v_lead, a_lead)
     assert ours == pytest.approx(required, abs=CENTI)
     assert criticality.btn(gap, v_ego, v_lead, a_lead) == pytest.approx(threat, abs=CENTI / criticality.BRAKE + 5e-5)
 
 
-@pytest.mark.parametrize(("motions", "peer"), [(CLOSING, 15.0), (FAST, 15.0), (SAME_SPEED, 0.0), (STANDING, 23.44)])
-def test_deceleration_to_safety_time_is_the_peers(motions, peer):
-    gap, v_ego, _, v_lead, _ = motions
+@pytest.mark.parametrize(("state", "peer"), [(CLOSING, 15.0), (FAST, 15.0), (SAME_SPEED, 0.0), (STANDING, 23.44)])
+def test_deceleration_to_safety_time_is_the_peers(state, peer):
+    gap, v_ego, _, v_lead, _ = state
     assert criticality.dst(gap, v_ego, v_lead) == pytest.approx(peer, abs=CENTI)
 
 
@@ -114,7 +114,7 @@ def test_delta_v_of_who_stands_is_the_peers():
 
 
 @pytest.mark.parametrize(
-    ("motions", "peer"),
+    ("state", "peer"),
     [
         (CLOSING, 1.3),
         (SLOWLY, 1.2),
@@ -126,16 +126,16 @@ def test_delta_v_of_who_stands_is_the_peers():
         (SPEEDING_UP, 1.3),
     ],
 )
-def test_wttc_is_the_peers(motions, peer):
+def test_wttc_is_the_peers(state, peer):
     """Rounded to 0.1 s; its circles are about the middle third of each car."""
-    gap, v_ego, _, v_lead, _ = motions
+    gap, v_ego, _, v_lead, _ = state
     apart, velocity = np.array([gap + BOX[0], 0.0]), np.array([v_lead - v_ego, 0.0])
     radius = 2.0 * np.hypot(BOX[0] / 6.0, BOX[1] / 2.0)
     assert criticality.wttc(apart, velocity, radius) == pytest.approx(peer, abs=0.05 + 1e-4)
 
 
 @pytest.mark.parametrize(
-    ("motions", "distance", "time"),
+    ("state", "distance", "time"),
     [
         (CLOSING, 0.0, 3.0),
         (SLOWLY, 0.0, 6.7),
@@ -148,15 +148,15 @@ def test_wttc_is_the_peers(motions, peer):
         (LEAD_SPEEDS_UP, 0.0, 2.8),
     ],
 )
-def test_closest_encounter_is_the_peers(motions, distance, time):
+def test_closest_encounter_is_the_peers(state, distance, time):
     """Theirs has 0 for any overlap; a touch at a step itself is of that step or the next, by the last bit."""
-    ego, lead = poses(motions)
+    ego, lead = poses(state)
     assert max(criticality.dce(ego, BOX, lead, BOX), 0.0) == pytest.approx(distance, abs=CENTI)
     assert criticality.ttce(ego, BOX, lead, BOX, DT) == pytest.approx(time, abs=DT + 1e-9)
 
 
 @pytest.mark.parametrize(
-    ("motions", "exposed", "integrated"),
+    ("state", "exposed", "integrated"),
     [
         (CLOSING, 2.0, 1.9),
         (SLOWLY, 2.0, 1.96),
@@ -169,20 +169,20 @@ def test_closest_encounter_is_the_peers(motions, distance, time):
         (SPEEDING_UP, 2.0, 1.92),
     ],
 )
-def test_exposure_is_the_peers(motions, exposed, integrated):
+def test_exposure_is_the_peers(state, exposed, integrated):
     """Up to the crash, as theirs sees none after it; whether a TTC of just 2 s counts is decided by the last bit."""
-    gap, v_ego, v_lead, _, _ = motion(motions)
-    times = np.where(gap > 1e-3, criticality.ttc(gap, v_ego, v_lead, motions[2], motions[4]), np.inf)
+    gap, v_ego, v_lead, _, _ = motion(state)
+    times = np.where(gap > 1e-3, criticality.ttc(gap, v_ego, v_lead, state[2], state[4]), np.inf)
     assert criticality.tet(times, DT) == pytest.approx(exposed, abs=DT + 1e-9)
     assert criticality.tit(times, DT) == pytest.approx(integrated, abs=CENTI * exposed + 5e-5)
 
 
 @pytest.mark.parametrize(
-    ("motions", "peer"),
+    ("state", "peer"),
     [(CLOSING, 0.06985), (SLOWLY, 0.02092), (FAST, 0.06985), (SAME_SPEED, 0.0), (STANDING, 0.17656)],
 )
-def test_crash_potential_is_the_peers(motions, peer):
+def test_crash_potential_is_the_peers(state, peer):
     """Up to the crash; theirs rounds each deceleration, which moves the probability by at most its density of 0.29."""
-    gap, v_ego, v_lead, _, _ = motion(motions)
+    gap, v_ego, v_lead, _, _ = motion(state)
     required = np.where(gap > 1e-3, criticality.drac(gap, v_ego, v_lead), 0.0)
     assert criticality.cpi(required, DT) == pytest.approx(peer, abs=0.29 * CENTI)

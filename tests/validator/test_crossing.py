@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from alpamayo.metrics import rss
 from alpamayo.validator import RULES, score_plans
-from alpamayo.validator.rules.rss_intersection import crossing, rss_intersection
+from alpamayo.validator.rules.rss_intersection import crossing
 from alpamayo.validator.rules.sensor_staleness import sensor_staleness
 from alpamayo_sim.datatypes.scene import Category
 
-RULE = {"rss_intersection": (rss_intersection, "m")}
+RULE = {"rss_intersection": replace(RULES["rss_intersection"], episode_only=False)}
 
 
 def judged(make, world, plan):
@@ -41,7 +41,8 @@ def test_driving_on_at_one_who_crosses_is_a_violation(make):
     assert through.margin[0] < 0.0
     assert through.violation_time[0] > 1.0  # the response time is over
     assert (
-        through.reasons[0] == f"does not brake for 'crosser', who crosses its way, at {through.violation_time[0]:.1f} s"
+        through.reasons[0]
+        == f"does not brake for 'crosser', which crosses its path, at {through.violation_time[0]:.1f} s"
     )
     brakes = judged(make, world, make.plan(10.0, -4.2))
     assert brakes.value[0] == 1.0
@@ -72,8 +73,8 @@ def test_the_crossing_is_where_the_boxes_lanes_cross(angle, sign, away):
     other = np.array([away - 30 * np.cos(heading), -30 * np.sin(heading), heading])
     boxes = lambda p: np.array([[[p[0], p[1], np.cos(p[2]), np.sin(p[2])]]])  # noqa: E731
     there = SimpleNamespace(boxes=boxes(other), halves=np.array([[2.2, 0.9]]), valid=np.ones((1, 1), bool))
-    shared = lambda what: boxes(pose[0, 0]) if what.__name__ == "ego_boxes" else there  # noqa: E731
-    found = crossing(SimpleNamespace(shared=shared, size=np.array([4.8, 2.0])), 0)
+    cached = lambda what: boxes(pose[0, 0]) if what.__name__ == "ego_boxes" else there  # noqa: E731
+    found = crossing(SimpleNamespace(cached=cached, size=np.array([4.8, 2.0])), 0)
     if abs(np.sin(heading)) <= 0.5:
         assert not found.ahead[0, 0]
         return
@@ -96,13 +97,16 @@ def test_the_formula_is_the_public_one():
 
 
 def test_staleness():
-    motions = SimpleNamespace(times=0.1 * np.arange(5))
-    silent = sensor_staleness(SimpleNamespace(observation_age=None), motions)
+    def judged_ages(ages):
+        times = 0.1 * np.arange(5)
+        return sensor_staleness(SimpleNamespace(times=times, episode=SimpleNamespace(observation_age=ages)))
+
+    silent = judged_ages(None)
     assert not silent.valid[0]
-    fresh = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.1, 0.2, 0], np.float32)), motions)
+    fresh = judged_ages(np.array([0, 0.1, 0.2, 0], np.float32))
     assert (fresh.value[0], fresh.violated[0]) == (1.0, False)
     assert fresh.margin[0] == pytest.approx(0.0, abs=1e-6)
-    late = sensor_staleness(SimpleNamespace(observation_age=np.array([0, 0.3, 0.4, 0], np.float32)), motions)
+    late = judged_ages(np.array([0, 0.3, 0.4, 0], np.float32))
     assert late.value[0] == 0.5
     assert late.violation_time[0] == pytest.approx(0.1)
     assert late.margin[0] == pytest.approx(-0.2, abs=1e-6)

@@ -17,7 +17,7 @@ from alpamayo.validator import RULES, score_episode, scores
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "validator").glob("*.md")}
-HELPERS = {"filtered", "named", "gated_mean", "scores_of", "score_of", "formula"}
+HELPERS = {"filtered", "named", "scores_of", "score_of"}
 
 
 def public(module):

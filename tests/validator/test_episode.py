@@ -22,7 +22,7 @@ def test_an_uneventful_drive(make):
     assert verdict.rules["extended_comfort"].value[0] == 1.0
     assert verdict.rules["reasoning"].value[0] == 1.0
     assert 0.5 < verdict.scores["pdms"].value[0] <= 1.0  # 30 of the 100 m of the goal
-    assert set(verdict.scores) == set(scores.FORMULAS) | set(scores.OF_ONE_RECORD)
+    assert set(verdict.scores) == set(scores.FORMULAS) | set(scores.EPISODE_SCORES)
 
 
 def test_the_collision_of_an_episode(make):
@@ -65,7 +65,7 @@ def test_naming_what_is_not_there_has_a_negative_margin(make, component):
     assert result.value[0] == 0.0
     assert result.violated[0]
     assert result.margin[0] < 0.0
-    assert "a component" in result.reasons[0]
+    assert "a named component" in result.reasons[0]
     seen = replace(KEEP, components=(car(20.0, 3.5, id="van"),))
     assert score_episode(episode_of(make, world, steps=5, says=seen)).rules["reasoning"].margin[0] > 0.0
 

@@ -48,7 +48,7 @@ def test_without_a_recorded_ego_there_is_nothing_to_filter_by(make):
     scene = replace(log.scenario.scene, tracks=(gone,))
     for episode, why in (
         (episode_of(make, make.scene()), "generated"),
-        (replace(log, scenario=replace(log.scenario, scene=scene)), "not there at all times"),
+        (replace(log, scenario=replace(log.scenario, scene=scene)), "not present at all times"),
     ):
         verdict = score_episode(episode)
         assert verdict.scores["epdms"].value[0] > 0.5
@@ -63,7 +63,9 @@ def test_a_rule_that_raises_for_the_recorded_ego_forgives_nothing(make):
     def broken(motions):
         raise ZeroDivisionError("no")
 
-    verdict = score_episode(log_of(make, make.scene()), rules={**RULES, "lane_keeping": (broken, "m")})
+    verdict = score_episode(
+        log_of(make, make.scene()), rules={**RULES, "lane_keeping": replace(RULES["lane_keeping"], evaluate=broken)}
+    )
     found = verdict.scores["epdms_filtered"]
     assert found.parts["lane_keeping"][0] == 0.0
     assert found.value[0] == verdict.scores["epdms"].value[0]
@@ -88,7 +90,7 @@ def test_alpasims_fault_is_any_contact_but_of_the_rear(make):
     struck = verdict.scores["alpasim_scene_score"]
     assert verdict.rules["at_fault_collision"].value[0] == 1.0  # ours: it stood
     assert (struck.value[0], struck.parts["collision_at_fault"][0]) == (0.0, 1.0)
-    assert struck.notes == ("front or side meets vehicle 'oncoming' at 1.6 s",)
+    assert struck.notes == ("front or side contact with vehicle 'oncoming' at 1.6 s",)
 
 
 def test_alpasims_score_off_the_road_and_where_no_road_is_known(make):
@@ -231,12 +233,12 @@ def test_scores_are_made_when_asked_for_and_survive_json(make, monkeypatch):
     made = []
     real = episode_scores.recorded_motions
     monkeypatch.setattr(episode_scores, "recorded_motions", lambda *args: made.append(1) or real(*args))
-    monkeypatch.setitem(episode_scores.MAKE, "bench2drive", broken)
+    monkeypatch.setitem(episode_scores.COMPUTE, "bench2drive", broken)
     verdict = score_episode(log_of(make, make.scene()))
     assert verdict.scores["pdms"].value[0] > 0.3
     assert made == []
     again = verdict_from_json(verdict.to_json()).scores
     assert made == [1]
     assert np.isnan(again["bench2drive"].value[0])
-    assert again["bench2drive"].notes == ("the score itself failed: ZeroDivisionError: no",)
+    assert again["bench2drive"].notes == ("the score raised an exception: ZeroDivisionError: no",)
     assert again["rater_feedback"].notes == verdict.scores["rater_feedback"].notes

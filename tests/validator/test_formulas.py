@@ -135,6 +135,6 @@ def test_names_may_hold_an_equals_sign_in_the_formula():
 def test_the_page_lists_all_signals_and_its_rules_are_rules():
     page = (Path(__file__).parents[2] / "docs" / "validator" / "formulas.md").read_text(encoding="utf-8")
     for name, signal in SIGNALS.items():
-        assert f"| `{name}` | {signal.unit} | {signal.what} |" in page
+        assert f"| `{name}` | {signal.unit} | {signal.description} |" in page
     example = page.split("```toml\n")[1].split("```")[0]
     assert set(rules_from(tomllib.loads(example))) == {"room", "headway", "recovers"}

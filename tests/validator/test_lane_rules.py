@@ -132,12 +132,12 @@ def test_kinematics(make):
     assert "m/s² of 9.3 m/s², first" in bend.reasons[0]
     tight = rule(make, make.scene(speed=2.0), make.plan(2.0, curvature=0.5), "kinematics")
     assert tight.value[0] == 0.0
-    assert tight.reasons[0] == "turns at 0.50 1/m of 0.25 1/m, first at 0.0 s"
+    assert tight.reasons[0] == "curvature 0.50 1/m, allowed 0.25 1/m, first at 0.0 s"
     back = make.plan(3.0)
     back[:, 0] *= -1
     reverse = rule(make, make.scene(speed=3.0), back, "kinematics")
     assert reverse.value[0] == 0.0
-    assert reverse.reasons[0] == "goes backwards at 3.0 m/s, first at 0.1 s"
+    assert reverse.reasons[0] == "drives backwards at 3.0 m/s, first at 0.1 s"
     ice = replace(make.scene(), environment=replace(make.scene().environment, friction=0.2))
     assert rule(make, ice, make.plan(10.0, -4.0), "kinematics").value[0] == 0.0
 
@@ -152,7 +152,7 @@ def test_rss(make):
     assert tails.violation_time[0] == pytest.approx(1.1, abs=0.11)
     answers = rule(make, lead, make.plan(10.0, -4.5), "rss")
     assert answers.value[0] == 1.0
-    assert "answered" in answers.reasons[0]
+    assert "proper response" in answers.reasons[0]
     behind = make.scene(make.track("tailgater", -8.0, 0.0, speed=10.0))
     assert rule(make, behind, make.plan(10.0), "rss").value[0] == 1.0
 
@@ -179,7 +179,7 @@ def test_tolerant_drivable_area(make):
     assert tolerant.value.tolist() == [1.0, 1.0, 0.0]
     assert np.allclose(tolerant.margin, strict.margin + 0.3)
     assert tolerant.reasons[0] == strict.reasons[0] == "0.75 m to the edge of the drivable area"
-    assert tolerant.reasons[1] == f"up to {-strict.margin[1]:.2f} m outside of the drivable area, 0.3 m are allowed"
+    assert tolerant.reasons[1] == f"up to {-strict.margin[1]:.2f} m outside the drivable area, 0.3 m are allowed"
     assert tolerant.reasons[2].endswith(f"by up to {-strict.margin[2]:.2f} m")
     assert np.all((verdict.scores["nuplan_cls"].value > 0.0) == [True, True, False])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpamayo.evaluation import statistics
-from alpamayo.validator import scores
+from alpamayo.validator import RULES, scores
 from alpamayo_sim.errors import InputError
 
 PERFECT = dict.fromkeys(("NC", "DAC", "DDC", "TLC", "EP", "TTC", "LK", "HC", "EC"), 1.0)
@@ -196,5 +196,5 @@ def test_bench2drive():
 
 
 def test_aliases_are_not_used_twice():
-    names = list(itertools.chain.from_iterable((name, *aliases) for name, aliases in scores.ALIASES.items()))
+    names = list(itertools.chain.from_iterable((rule.name, *rule.aliases) for rule in RULES.values()))
     assert len(names) == len(set(names))

@@ -1,4 +1,4 @@
-"""Rules of the lane: the right one, its middle, its speed."""
+"""Rules of the lane: driving direction, lane keeping, speed limit."""
 
 from collections.abc import Callable
 
@@ -7,45 +7,48 @@ from jaxtyping import Bool, Float64
 
 from alpamayo.validator.motions import MotionBatch, by_rows, differences
 from alpamayo.validator.packed import ego_boxes
+from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
-from alpamayo_sim.datatypes.scene import LaneKind
+from alpamayo_sim.datatypes.scene import Lane, LaneKind
 from alpamayo_sim.map.index import route_index
 from alpamayo_sim.map.lane_tree import LaneMatch
 
 Array = np.ndarray
-WINDOW = 1.0  # s
-FEW, MANY = 2.0, 6.0  # m in the window: NAVSIM's and nuPlan's bounds of driving direction
-KEEPING = 0.5  # m
-KEEPING_TIME = 2.0  # s
-OVERSPEED = 2.23  # m/s; nuPlan's
-AGAINST = 0.5 * np.pi
-FURTHEST = 20.0  # m
+OFF_ROUTE_WINDOW_S = 1.0
+MINOR_OFF_ROUTE_M, MAJOR_OFF_ROUTE_M = 2.0, 6.0
+"""Distance off the route's lanes within the window: below the first the value is 1, below the second 0.5."""
+MAX_CENTRE_OFFSET_M = 0.5
+MAX_OFF_CENTRE_TIME_S = 2.0
+MAX_OVERSPEED_MPS = 2.23
+"""The value is 0 at this mean overspeed (nuPlan)."""
+ROUTE_MATCH_RADIUS_M = 2.0
+"""Lanes within this distance of a route's path belong to a route that names no lanes."""
 
 
 def has_lanes(motions: MotionBatch) -> bool:
-    """Whether the map has a lane at all that is more than a point."""
+    """Tell whether the map has a lane that is more than a point."""
     return any(np.ptp(lane.centreline[:, :2], axis=0).any() for lane in motions.scene.road_map.lanes)
 
 
 def lane_matches(motions: MotionBatch) -> LaneMatch:
-    """The lane of each pose, flat: motion by motion, time by time."""
+    """Match each pose to its lane, flat: motion by motion, time by time."""
     return motions.map_index.match_boxes(motions.cached(ego_boxes).reshape(-1, 4))
 
 
 def driving_direction(motions: MotionBatch) -> RuleResult:
-    """Metres driven off the lanes of the route in any second: under 2 m 1, under 6 m 0.5, else 0 (NAVSIM's DDC).
+    """Judge the distance driven off the route's lanes in any second: under 2 m 1, under 6 m 0.5, else 0.
 
-    Off is a centre on no lane of the route and on no lane of an intersection. A route that names no lanes has those
-    that its path runs along. Without a route, off is a centre on no lane that goes within 90 degrees of the ego's
-    way. The margin is what is left (m) of the first 2 m.
+    The ego is off the route where its centre is on no lane of the route and on no lane of an intersection. A route
+    that names no lanes has the lanes along its path. Without a route, the ego is off where its centre is on no lane
+    whose direction is within 90 degrees of its heading. The margin is 2 m less that distance (m).
     """
-    name, count = "driving_direction", motions.count
+    count = motions.count
     if not has_lanes(motions):
-        return not_applicable(name, "m", count, "the map has no lanes")
-    steps, on_lanes = round(WINDOW / motions.dt), _on_lanes(motions)
+        return not_applicable(count, "the map has no lanes")
+    steps, on_lanes = round(OFF_ROUTE_WINDOW_S / motions.dt), _on_lanes(motions)
 
     def driven_off(rows: slice) -> Float64[Array, "n t"]:
-        """Metres in the second before each time."""
+        """Compute the metres driven off the lanes in the second before each time."""
         step = differences(motions.pose[rows])
         off = np.where(on_lanes(rows), 0.0, np.hypot(step[..., 0], step[..., 1]))
         total = np.cumsum(off, axis=1)
@@ -54,21 +57,22 @@ def driving_direction(motions: MotionBatch) -> RuleResult:
         return window
 
     margins = by_rows(driven_off, motions.pose.shape[:2])
-    worst, when = margins.max(axis=1), first_time(margins >= FEW, motions.times)
-    np.subtract(FEW, margins, out=margins)
-    value = np.where(worst < FEW, 1.0, np.where(worst < MANY, 0.5, 0.0))
+    worst, when = margins.max(axis=1), first_time(margins >= MINOR_OFF_ROUTE_M, motions.times)
+    np.subtract(MINOR_OFF_ROUTE_M, margins, out=margins)
+    value = np.where(worst < MINOR_OFF_ROUTE_M, 1.0, np.where(worst < MAJOR_OFF_ROUTE_M, 0.5, 0.0))
 
-    def say(k: int) -> str:
-        if worst[k] >= FEW:
-            return f"{worst[k]:.1f} m in a second off the lanes of the route, first over {FEW:.0f} m at {when[k]:.1f} s"
+    def describe(k: int) -> str:
+        if worst[k] >= MINOR_OFF_ROUTE_M:
+            first = f"first over {MINOR_OFF_ROUTE_M:.0f} m at {when[k]:.1f} s"
+            return f"{worst[k]:.1f} m in a second off the lanes of the route, {first}"
         return f"at most {worst[k]:.1f} m in a second off the lanes of the route"
 
-    reasons = Reasons(count, say)
-    return RuleResult(name, "m", value, FEW - worst, np.ones(count, bool), when, reasons, margins)
+    margin = MINOR_OFF_ROUTE_M - worst
+    return RuleResult(value, margin, np.ones(count, bool), when, Reasons(count, describe), margins)
 
 
 def outside_lanes(motions: MotionBatch) -> tuple[Float64[Array, " k"], Float64[Array, " k"]]:
-    """Metres that each centre drives off the lanes of the route, as ``driving_direction`` has them, and in all."""
+    """Compute the distance (m) driven off the route's lanes, as in ``driving_direction``, and the whole distance."""
     rows = slice(0, motions.count)
     step = differences(motions.pose)
     moved = np.hypot(step[..., 0], step[..., 1])
@@ -76,86 +80,89 @@ def outside_lanes(motions: MotionBatch) -> tuple[Float64[Array, " k"], Float64[A
 
 
 def lane_keeping(motions: MotionBatch) -> RuleResult:
-    """Not more than 0.5 m from the middle for 2 s on end: 1, else 0 (NAVSIM's LK); intersections are not counted.
+    """Judge whether the ego is more than 0.5 m off the centre for 2 s without a break: 0, else 1.
 
-    The middle is the route's, or without a route that of the nearest lane. The margin is 0.5 m less the least
-    distance over the worst 2 s.
+    Times in intersections are skipped. The centre is the route's, or without a route that of the nearest lane. The
+    margin is 0.5 m less the least offset over the worst 2 s.
     """
-    name, count = "lane_keeping", motions.count
+    count = motions.count
     scene = motions.scene
     if not has_lanes(motions):
-        return not_applicable(name, "m", count, "the map has no lanes")
+        return not_applicable(count, "the map has no lanes")
     match = motions.cached(lane_matches)
-    crossing = _of_lanes(motions, [lane.in_intersection for lane in scene.road_map.lanes], match)
-    away = _off_middle(motions)
-    steps = round(KEEPING_TIME / motions.dt)
-    margins = np.full(away.shape, KEEPING)
-    if away.shape[1] >= steps:
-        through = crossing.any(axis=1)
-        margins[~through, steps - 1 :] = KEEPING - _least_of_windows(away[~through], steps)
-        # where there are intersections, their steps are moved to the end of each row, so that windows go over them
-        order = np.argsort(crossing[through], axis=1, kind="stable")
-        kept = np.take_along_axis(np.where(crossing, 0.0, away)[through], order, axis=1)
-        part = margins[through]
-        np.put_along_axis(part, order[:, steps - 1 :], KEEPING - _least_of_windows(kept, steps), axis=1)
-        margins[through] = part
+    in_intersection = _of_lanes(motions, [lane.in_intersection for lane in scene.road_map.lanes], match)
+    offset = _centre_offset(motions)
+    steps = round(MAX_OFF_CENTRE_TIME_S / motions.dt)
+    margins = np.full(offset.shape, MAX_CENTRE_OFFSET_M)
+    if offset.shape[1] >= steps:
+        crosses = in_intersection.any(axis=1)
+        margins[~crosses, steps - 1 :] = MAX_CENTRE_OFFSET_M - _window_minimum(offset[~crosses], steps)
+        # Steps in intersections move to the end of their row, so that windows skip them.
+        order = np.argsort(in_intersection[crosses], axis=1, kind="stable")
+        kept = np.take_along_axis(np.where(in_intersection, 0.0, offset)[crosses], order, axis=1)
+        part = margins[crosses]
+        np.put_along_axis(part, order[:, steps - 1 :], MAX_CENTRE_OFFSET_M - _window_minimum(kept, steps), axis=1)
+        margins[crosses] = part
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, motions.times)
 
-    def say(k: int) -> str:
+    def describe(k: int) -> str:
+        duration = f"for {MAX_OFF_CENTRE_TIME_S:.0f} s"
         if margin[k] < 0.0:
-            return f"{KEEPING - margin[k]:.2f} m or more off the middle for {KEEPING_TIME:.0f} s until {when[k]:.1f} s"
-        return f"never off the middle by more than {KEEPING} m for {KEEPING_TIME:.0f} s"
+            return f"{MAX_CENTRE_OFFSET_M - margin[k]:.2f} m or more off the centre {duration} until {when[k]:.1f} s"
+        return f"never more than {MAX_CENTRE_OFFSET_M} m off the centre {duration}"
 
     value = (margin >= 0.0).astype(np.float64)
-    return RuleResult(name, "m", value, margin, np.ones(count, bool), when, Reasons(count, say), margins)
+    return RuleResult(value, margin, np.ones(count, bool), when, Reasons(count, describe), margins)
 
 
-def _off_middle(motions: MotionBatch) -> Float64[Array, "k t"]:
-    """Distance (m) of each centre to the middle of the route, or without a route to that of its lane."""
+def _centre_offset(motions: MotionBatch) -> Float64[Array, "k t"]:
+    """Compute the distance (m) of the ego's centre to the route, or without a route to the centre of its lane."""
     shape, route = motions.pose.shape[:2], motions.scene.route
     if route is None:
         return np.abs(motions.cached(lane_matches).offset).reshape(shape)
     on_route, ego = route_index(route), motions.cached(ego_boxes)
-    return by_rows(
-        lambda rows: np.abs(on_route.match_boxes(ego[rows].reshape(-1, 4)).offset).reshape(-1, shape[1]), shape
-    )
+
+    def part(rows: slice) -> Float64[Array, "n t"]:
+        return np.abs(on_route.match_boxes(ego[rows].reshape(-1, 4)).offset).reshape(-1, shape[1])
+
+    return by_rows(part, shape)
 
 
 def speed_limit(motions: MotionBatch) -> RuleResult:
-    """How much too fast and for how long: max(0, 1 - sum of overspeed * dt / (2.23 m/s * duration)) (nuPlan's).
+    """Judge overspeed by amount and duration: max(0, 1 - sum of overspeed * dt / (2.23 m/s * duration)).
 
-    The margin (m/s) is the limit of the lane less the speed; times on lanes without a known limit do not count.
+    The margin (m/s) is the limit of the lane less the speed. Times on lanes without a known limit do not count.
     """
-    name, count = "speed_limit", motions.count
+    count = motions.count
     lanes = motions.scene.road_map.lanes
     limits = np.array([np.nan if lane.speed_limit is None else lane.speed_limit for lane in lanes])
     if not has_lanes(motions) or np.isnan(limits).all():
-        return not_applicable(name, "m/s", count, "no lane has a known speed limit")
+        return not_applicable(count, "no lane has a known speed limit")
     match = motions.cached(lane_matches)
     limit = np.where(match.index >= 0, limits[match.index], np.nan).reshape(count, -1)
     margins = limit - np.abs(motions.speed)
     known = ~np.isnan(margins)
     over = np.where(known, np.maximum(-margins, 0.0), 0.0)
     duration = max(float(motions.times[-1]), motions.dt)
-    value = np.maximum(0.0, 1.0 - over.sum(axis=1) * motions.dt / (OVERSPEED * duration))
+    value = np.maximum(0.0, 1.0 - over.sum(axis=1) * motions.dt / (MAX_OVERSPEED_MPS * duration))
     valid = known.any(axis=1)
     least = np.where(valid, np.where(known, margins, np.inf).min(axis=1), np.nan)
     when = first_time(known & (margins < 0.0), motions.times)
 
-    def say(k: int) -> str:
+    def describe(k: int) -> str:
         if not valid[k]:
-            return "no limit is known where it drives"
+            return "no speed limit is known on its lanes"
         if least[k] < 0.0:
-            return f"up to {-least[k]:.1f} m/s too fast, first at {when[k]:.1f} s"
-        return f"at least {least[k]:.1f} m/s under the limit"
+            return f"up to {-least[k]:.1f} m/s over the limit, first at {when[k]:.1f} s"
+        return f"at least {least[k]:.1f} m/s below the limit"
 
     value = np.where(valid, value, np.nan)
-    return RuleResult(name, "m/s", value, least, valid, when, Reasons(count, say), margins)
+    return RuleResult(value, least, valid, when, Reasons(count, describe), margins)
 
 
-def _least_of_windows(values: Array, steps: int) -> Float64[Array, "k windows"]:
-    """Least value of each window of ``steps`` values along the rows, put together from windows of powers of two."""
+def _window_minimum(values: Array, steps: int) -> Float64[Array, "k windows"]:
+    """Compute the minimum of each window of ``steps`` values along the rows, from windows of powers of two."""
     width, least = 1, values
     while 2 * width <= steps:
         least = np.minimum(least[:, :-width], least[:, width:])
@@ -165,26 +172,32 @@ def _least_of_windows(values: Array, steps: int) -> Float64[Array, "k windows"]:
 
 
 def _on_lanes(motions: MotionBatch) -> Callable[[slice], Bool[Array, "n t"]]:
-    """Whether each centre of some motions is on a lane where the ego may be: of the route, or of an intersection."""
+    """Return a function that tells, for rows of motions, whether the ego's centre is on an allowed lane.
+
+    Allowed are the lanes of the route in their direction, and all lanes of intersections.
+    """
     match, lanes, route = motions.cached(lane_matches), motions.scene.road_map.lanes, route_lanes(motions)
     steps = motions.pose.shape[1]
-    crossing = np.array([lane.in_intersection for lane in lanes])
-    right = np.array([not route or lane.id in route for lane in lanes])
+    in_intersection = np.array([lane.in_intersection for lane in lanes])
+    on_route = np.array([not route or lane.id in route for lane in lanes])
 
     def part(rows: slice) -> Bool[Array, "n t"]:
         pose = motions.pose[rows].reshape(-1, 3)
         first = rows.start * steps
         here = LaneMatch(*(getattr(match, name)[first : first + len(pose)] for name in match.__dataclass_fields__))
         inside = here.distance <= 0.5 * motions.map_index.lane_width(here)
-        turn = np.cos(here.heading - pose[:, 2]) > 0.0
-        allowed = crossing[here.index] | (right[here.index] & turn)
+        same_direction = np.cos(here.heading - pose[:, 2]) > 0.0
+        allowed = in_intersection[here.index] | (on_route[here.index] & same_direction)
         return (inside & allowed & (here.index >= 0)).reshape(-1, steps)
 
     return part
 
 
 def route_lanes(motions: MotionBatch) -> frozenset[str]:
-    """Lanes of the route: those it names and their neighbours that go the same way, or those its path runs along."""
+    """Return the ids of the route's lanes and of their neighbours in the same direction.
+
+    A route that names no lanes has the lanes along its path.
+    """
     scene = motions.scene
     if scene.route is None:
         return frozenset()
@@ -193,23 +206,51 @@ def route_lanes(motions: MotionBatch) -> frozenset[str]:
     if not named:
         path = scene.route.path[:, :2].astype(np.float64)
         step = np.diff(path, axis=0)
-        match = motions.map_index.nearest_lane(path[:-1], np.arctan2(step[:, 1], step[:, 0]), 2.0)
+        match = motions.map_index.nearest_lane(path[:-1], np.arctan2(step[:, 1], step[:, 0]), ROUTE_MATCH_RADIUS_M)
         named = [lanes[i].id for i in np.unique(match.index[match.index >= 0])]
-    beside = [
+    neighbours = [
         other
         for name in named
         for other in (*by_id[name].left_neighbours, *by_id[name].right_neighbours)
-        if other in by_id and by_id[other].kind == LaneKind.DRIVING and _same_way(by_id[name], by_id[other])
+        if other in by_id and by_id[other].kind == LaneKind.DRIVING and _same_direction(by_id[name], by_id[other])
     ]
-    return frozenset((*named, *beside))
+    return frozenset((*named, *neighbours))
 
 
-def _same_way(a: object, b: object) -> bool:
-    """Whether two neighbouring lanes go within 90 degrees of each other."""
-    ways = [lane.centreline[-1, :2] - lane.centreline[0, :2] for lane in (a, b)]  # type: ignore[attr-defined]
-    return bool(ways[0] @ ways[1] > 0.0)
+def _same_direction(a: Lane, b: Lane) -> bool:
+    """Tell whether the directions of two neighbouring lanes are within 90 degrees of each other."""
+    directions = [lane.centreline[-1, :2] - lane.centreline[0, :2] for lane in (a, b)]
+    return bool(directions[0] @ directions[1] > 0.0)
 
 
 def _of_lanes(motions: MotionBatch, flags: list[bool], match: LaneMatch) -> Bool[Array, "k t"]:
     found = np.array(flags)[match.index] & (match.index >= 0)
     return found.reshape(motions.count, -1)
+
+
+RULES = (
+    Rule(
+        name="driving_direction",
+        unit="m",
+        summary="The ego drives less than 2 m in any second off the lanes of the route, intersections excluded.",
+        source="NAVSIM DDC",
+        evaluate=driving_direction,
+        aliases=("ddc", "driving_direction_compliance"),
+    ),
+    Rule(
+        name="speed_limit",
+        unit="m/s",
+        summary="The ego keeps to the speed limit of its lane.",
+        source="nuPlan",
+        evaluate=speed_limit,
+        aliases=("sc", "speed_limit_compliance"),
+    ),
+    Rule(
+        name="lane_keeping",
+        unit="m",
+        summary="The ego is never more than 0.5 m off the centre for 2 s, intersections excluded.",
+        source="NAVSIM LK",
+        evaluate=lane_keeping,
+        aliases=("lk",),
+    ),
+)

@@ -1,4 +1,4 @@
-"""RSS where ways cross: nobody is in the crossing while the other is, or one of both can still stop before it."""
+"""RSS where paths cross: both are never in the crossing together, or one of both can still stop before it."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,31 @@ from jaxtyping import Bool, Float64
 from alpamayo.metrics import rss
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.packed import agent_boxes, ego_boxes
-from alpamayo.validator.rules.kinematics import motion
-from alpamayo.validator.rules.rss import STANDS, TOLERANCE, lasts
-from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
+from alpamayo.validator.rule import Rule
+from alpamayo.validator.rules.kinematics import motion_quantities
+from alpamayo.validator.rules.rss import RESPONSE_TOLERANCE_MPS2, STOPPED_MPS, exceeds_duration
+from alpamayo.validator.verdict import VIOLATION_MARGIN, Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.datatypes.scene import is_static
 
 Array = np.ndarray
-LOOK = 100.0  # m; a crossing further ahead is not looked at
-LEAST_ANGLE = np.deg2rad(30.0)
-FURTHEST = 20.0  # m; a larger margin is not told apart
+LOOK_AHEAD_M = 100.0
+"""Crossings further ahead are ignored."""
+MIN_CROSSING_ANGLE_RAD = np.deg2rad(30.0)
+CROSSING_MARGIN_LIMIT_M = 20.0
+"""Margins are computed up to this."""
 
 
 @dataclass(frozen=True, eq=False)
 class Crossing:
-    """Distances (m) of the ego and an other to the place where their straight ways cross, and who has one ahead."""
+    """Where the straight paths of the ego and one agent cross.
+
+    Attributes:
+        enter: distance (m) of the ego to the crossing, negative inside.
+        leave: distance (m) until the ego has left it.
+        enter_other: as ``enter``, of the agent.
+        leave_other: as ``leave``, of the agent.
+        ahead: whether both have the crossing ahead.
+    """
 
     enter: Float64[Array, "k t"]
     leave: Float64[Array, "k t"]
@@ -31,53 +42,55 @@ class Crossing:
 
 
 def rss_intersection(motions: MotionBatch) -> RuleResult:
-    """RSS at crossings (definition 17): no unsafe crossing without braking at ``brake_min`` after the response time.
+    """Judge RSS at crossings (definition 17): at an unsafe crossing the ego brakes at ``brake_min``: 1, else 0.
 
-    Both go straight on; ways that cross at less than 30 degrees are left to ``rss``. Nobody is taken to have
-    priority, so it is safe while either can stop before the crossing; see ``rss.intersection_safe``. Who is in the
-    crossing already has to leave it, not to brake. The margin (m) is the larger of both distances to the crossing
-    less the way to a stop. Props never cross. Not applicable where nobody crosses the ego's way.
+    Both continue straight on; paths that cross at less than 30 degrees are left to ``rss``. No priority is assumed, so
+    a crossing is safe while either can stop before it; see ``rss.intersection_safe``. The ego has one response time
+    before it has to brake. An ego inside the crossing has to leave it, not to brake. The margin (m) is the larger of
+    both distances to the crossing less the stopping distance. Props never cross. Not applicable where no path crosses
+    the ego's.
     """
-    name, shape = "rss_intersection", motions.speed.shape
-    margins, worst, whom = np.full(shape, FURTHEST), np.full(shape, np.inf), np.full(shape, -1)
-    met = np.zeros(motions.count, bool)
-    along = motions.cached(motion)[0]
+    shape = motions.speed.shape
+    margins, worst, agent = np.full(shape, CROSSING_MARGIN_LIMIT_M), np.full(shape, np.inf), np.full(shape, -1)
+    crossed = np.zeros(motions.count, bool)
+    acceleration = motions.cached(motion_quantities)[0]
     for a in np.flatnonzero(~is_static(motions.traffic.category)):
         where = crossing(motions, int(a))
         if not where.ahead.any():
             continue
-        cross, margin, danger = _with_other(motions, int(a), where)
-        met |= cross.any(axis=1)
+        cross, margin, danger = _with_agent(motions, int(a), where)
+        crossed |= cross.any(axis=1)
         margins = np.where(cross, np.minimum(margins, margin), margins)
         worse = danger & (margin < worst)
-        worst[worse], whom[worse] = margin[worse], a
-    if not met.any():
-        return not_applicable(name, "m", motions.count, "nobody crosses the ego's way")
-    unsafe = whom >= 0
-    late = lasts(unsafe, round(rss.EGO.response_time / motions.dt))
-    broken = late & (along > TOLERANCE - rss.EGO.brake_min) & (np.abs(motions.speed) > STANDS)
+        worst[worse], agent[worse] = margin[worse], a
+    if not crossed.any():
+        return not_applicable(motions.count, "no agent crosses the ego's path")
+    unsafe = agent >= 0
+    late = exceeds_duration(unsafe, round(rss.EGO.response_time / motions.dt))
+    brakes_too_little = acceleration > RESPONSE_TOLERANCE_MPS2 - rss.EGO.brake_min
+    broken = late & brakes_too_little & (np.abs(motions.speed) > STOPPED_MPS)
     when = first_time(broken, motions.times)
-    margins = np.where(broken, np.minimum(margins, -1e-3), np.maximum(margins, 0.0))
-    least, value = margins.min(axis=1), np.where(met, np.isnan(when).astype(np.float64), np.nan)
+    margins = np.where(broken, np.minimum(margins, -VIOLATION_MARGIN), np.maximum(margins, 0.0))
+    least, value = margins.min(axis=1), np.where(crossed, np.isnan(when).astype(np.float64), np.nan)
 
-    def say(k: int) -> str:
-        if not met[k]:
-            return "nobody crosses the ego's way"
+    def describe(k: int) -> str:
+        if not crossed[k]:
+            return "no agent crosses the ego's path"
         if np.isfinite(when[k]):
-            who = motions.traffic.ids[whom[k, round(when[k] / motions.dt)]]
-            return f"does not brake for {who!r}, who crosses its way, at {when[k]:.1f} s"
-        return (
-            "unsafe crossings are answered" if unsafe[k].any() else f"crossings are safe, by {least[k]:.1f} m or more"
-        )
+            name = motions.traffic.ids[agent[k, round(when[k] / motions.dt)]]
+            return f"does not brake for {name!r}, which crosses its path, at {when[k]:.1f} s"
+        if unsafe[k].any():
+            return "proper response at all unsafe crossings"
+        return f"crossings are safe by {least[k]:.1f} m or more"
 
-    when, least = np.where(met, when, np.nan), np.where(met, least, np.nan)
-    return RuleResult(name, "m", value, least, met, when, Reasons(motions.count, say), margins)
+    when, least = np.where(crossed, when, np.nan), np.where(crossed, least, np.nan)
+    return RuleResult(value, least, crossed, when, Reasons(motions.count, describe), margins)
 
 
-def _with_other(
+def _with_agent(
     motions: MotionBatch, a: int, x: Crossing
 ) -> tuple[Bool[Array, "k t"], Float64[Array, "k t"], Bool[Array, "k t"]]:
-    """Where one other has a crossing with the ego ahead, the margin (m), and where it is unsafe for the ego."""
+    """Tell where one agent has a crossing with the ego ahead, the margin (m), and where it is unsafe for the ego."""
     v = np.abs(motions.speed)
     v_other = np.hypot(*np.moveaxis(motions.traffic.velocity[a, : v.shape[1]], -1, 0))
     v_other = np.broadcast_to(v_other, v.shape)
@@ -89,23 +102,37 @@ def _with_other(
         v, v_other, enter_1=x.enter, leave_1=x.leave, enter_2=x.enter_other, leave_2=x.leave_other
     )
     margin = np.maximum(*stops)
-    margin = np.where(safe, np.maximum(margin, 0.0), np.minimum(margin, -1e-3))
+    margin = np.where(safe, np.maximum(margin, 0.0), np.minimum(margin, -VIOLATION_MARGIN))
     return x.ahead, margin, x.ahead & ~safe & (x.enter > 0.0)
 
 
 def crossing(motions: MotionBatch, a: int) -> Crossing:
-    """Where the straight ways of the ego and one other cross, at each time."""
-    ego, there = motions.cached(ego_boxes), motions.cached(agent_boxes)
-    box, half, own = there.boxes[a], there.halves[a], 0.5 * motions.size
+    """Compute where the straight paths of the ego and one agent cross, at each time."""
+    ego, agents = motions.cached(ego_boxes), motions.cached(agent_boxes)
+    box, half, own = agents.boxes[a], agents.halves[a], 0.5 * motions.size
     sine = ego[..., 2] * box[:, 3] - ego[..., 3] * box[:, 2]
     cosine = np.abs(ego[..., 2] * box[:, 2] + ego[..., 3] * box[:, 3])
-    steep = np.abs(sine) > np.sin(LEAST_ANGLE)
+    steep = np.abs(sine) > np.sin(MIN_CROSSING_ANGLE_RAD)
     sine = np.where(steep, sine, 1.0)
     dx, dy = box[:, 0] - ego[..., 0], box[:, 1] - ego[..., 1]
-    way = (dx * box[:, 3] - dy * box[:, 2]) / sine
-    way_other = (dx * ego[..., 3] - dy * ego[..., 2]) / sine
-    room = own[0] + (half[1] + own[1] * cosine) / np.abs(sine)
-    room_other = half[0] + (own[1] + half[1] * cosine) / np.abs(sine)
-    ahead = steep & there.valid[a] & (way + room > 0.0) & (way_other + room_other > 0.0)
-    ahead &= (way - room < LOOK) & (way_other - room_other < LOOK)
-    return Crossing(way - room, way + room, way_other - room_other, way_other + room_other, ahead)
+    distance = (dx * box[:, 3] - dy * box[:, 2]) / sine
+    distance_other = (dx * ego[..., 3] - dy * ego[..., 2]) / sine
+    reach = own[0] + (half[1] + own[1] * cosine) / np.abs(sine)
+    reach_other = half[0] + (own[1] + half[1] * cosine) / np.abs(sine)
+    ahead = steep & agents.valid[a] & (distance + reach > 0.0) & (distance_other + reach_other > 0.0)
+    ahead &= (distance - reach < LOOK_AHEAD_M) & (distance_other - reach_other < LOOK_AHEAD_M)
+    return Crossing(
+        distance - reach, distance + reach, distance_other - reach_other, distance_other + reach_other, ahead
+    )
+
+
+RULES = (
+    Rule(
+        name="rss_intersection",
+        unit="m",
+        summary="The ego brakes at every crossing of paths that RSS calls unsafe.",
+        source="RSS at crossings, definition 17; ad-rss-lib",
+        evaluate=rss_intersection,
+        episode_only=True,
+    ),
+)

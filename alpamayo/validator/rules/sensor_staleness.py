@@ -1,33 +1,43 @@
-"""Sensor staleness: how old was what the driver saw when it decided?"""
-
-from typing import TYPE_CHECKING
+"""Sensor staleness: how old the camera frames of each decision were."""
 
 import numpy as np
 
-from alpamayo.validator.motions import MotionBatch
+from alpamayo.validator.motions import MotionBatch, episode_of
+from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
 
-if TYPE_CHECKING:
-    from alpamayo.episode import Episode
+MAX_FRAME_AGE_S = 0.2
+"""Two frames at 10 Hz."""
+AGE_TOLERANCE_S = 1e-6
 
-OLDEST = 0.2  # s; two frames at 10 Hz
 
+def sensor_staleness(motions: MotionBatch) -> RuleResult:
+    """Compute the share of decisions for which each camera's newest frame was at most 0.2 s old.
 
-def sensor_staleness(episode: "Episode", motions: MotionBatch) -> RuleResult:
-    """Part of the decisions for which no camera's newest frame was older than 0.2 s.
-
-    The margin (s) is 0.2 s less the age of the oldest. Not applicable for a driver without cameras, and for a record
-    that does not say how old the frames were.
+    The margin (s) is 0.2 s less the age of the oldest frame. Not applicable to a driver without cameras, and to a
+    record without frame ages.
     """
-    name, ages = "sensor_staleness", episode.observation_age
+    ages = episode_of(motions).observation_age
     if ages is None or not len(ages):
-        return not_applicable(name, "s", 1, "the record says nothing of the age of what the driver saw")
+        return not_applicable(1, "the record has no age of the driver's observations")
     margins = np.full(len(motions.times), np.nan)
-    margins[: len(ages)] = OLDEST - ages.astype(np.float64)
-    stale = margins < -1e-6
+    margins[: len(ages)] = MAX_FRAME_AGE_S - ages.astype(np.float64)
+    stale = margins < -AGE_TOLERANCE_S
     value = np.array([1.0 - stale.sum() / len(ages)])
     when = first_time(stale[None], motions.times)
     text = f"the oldest frame was {float(ages.max()):.1f} s old"
     if stale.any():
-        text += f"; {int(stale.sum())} of {len(ages)} decisions were made from frames older than {OLDEST} s"
-    return RuleResult(name, "s", value, np.array([np.nanmin(margins)]), np.ones(1, bool), when, (text,), margins[None])
+        text += f"; {int(stale.sum())} of {len(ages)} decisions used frames older than {MAX_FRAME_AGE_S} s"
+    return RuleResult(value, np.array([np.nanmin(margins)]), np.ones(1, bool), when, (text,), margins[None])
+
+
+RULES = (
+    Rule(
+        name="sensor_staleness",
+        unit="s",
+        summary="Every decision uses camera frames that are at most 0.2 s old.",
+        source="ours",
+        evaluate=sensor_staleness,
+        episode_only=True,
+    ),
+)
