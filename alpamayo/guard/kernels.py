@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Whom each of many motions meets first, as a guard asks."""
+"""Warp kernels of the guard: first contacts of many motions, blocked poses of paths, poses along paths."""
 
 import math
 
@@ -21,32 +21,33 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 ZERO = wp.constant(wp.float64(0.0))
 HALF = wp.constant(wp.float64(0.5))
 ONE = wp.constant(wp.float64(1.0))
-SHORT = wp.constant(wp.float64(1.0e-9))
-TURN = wp.constant(wp.float64(2.0 * math.pi))
+MIN_LENGTH_M = wp.constant(wp.float64(1.0e-9))
+FULL_TURN_RAD = wp.constant(wp.float64(2.0 * math.pi))
 COS_CROSSING = wp.constant(wp.float64(math.cos(math.radians(30.0))))
 COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
 STEPS_PER_BLOCK = wp.constant(BLOCK_STEPS)
-LONG, TIGHT, PAST = wp.constant(wp.uint8(0)), wp.constant(wp.uint8(1)), wp.constant(wp.uint8(2))
+# What is known of a pair: apart at first, within the margins at first, or no longer relevant.
+APART, WITHIN_MARGINS, SETTLED = wp.constant(wp.uint8(0)), wp.constant(wp.uint8(1)), wp.constant(wp.uint8(2))
 
 
 @wp.func
 def moved_ahead(pose: wp.vec4d, by: wp.float64) -> wp.vec4d:
-    """A box moved along its heading."""
+    """Move a box along its heading."""
     return wp.vec4d(pose[0] + by * pose[2], pose[1] + by * pose[3], pose[2], pose[3])
 
 
 @wp.func
-def moves(others: wp.array2d[wp.vec4d], a: wp.int32, t: wp.int32) -> wp.bool:
-    """Whether somebody is elsewhere than at the first step."""
+def has_moved(others: wp.array2d[wp.vec4d], a: wp.int32, t: wp.int32) -> wp.bool:
+    """Return whether an agent has left its first position."""
     return t > 0 and wp.length_sq(position(others[a, t]) - position(others[a, 0])) > ZERO
 
 
 @wp.kernel
-def meetings_to_avoid(
+def first_avoidable_contacts(
     ego: wp.array2d[wp.vec4d],
     half: wp.vec2d,
     rear: wp.float64,
-    sizes: wp.array[wp.vec4d],
+    margins: wp.array[wp.vec4d],
     until: wp.float64,
     dt: wp.float64,
     others: wp.array2d[wp.vec4d],
@@ -56,31 +57,41 @@ def meetings_to_avoid(
     state: wp.array2d[wp.uint8],
     met: wp.array2d[wp.int32],
 ):
-    """First step at which each motion overlaps somebody who is not behind it, and who that is; left as is if never.
+    """Find the first step and the agent of each motion's first contact that is not from behind.
 
-    Of ``sizes`` [k] the first is how much longer in front the box of motion k is, the next two by how much the half
-    lengths and widths of others are larger; the last is an acceleration, at which those who cross its way may get
-    further than they should or less far ``until`` a time. Who overlaps the box itself at the first step does not
-    count; against who overlaps all that the box itself counts, as they are. A pair whose first overlap is from behind
-    does not count later either. ``rear`` is how far the rear axle, from which directions are seen, is behind the
-    centre; ``bounds`` [blocks, 4, a] are upright rectangles around the other's boxes in a block. ``state`` [k, a] is
-    room for what is known of a pair, zero at first.
+    Pairs whose boxes overlap at the first step are ignored. Pairs that overlap at the first step only because of the
+    margins are tested without margins. A pair whose first overlap is from behind is ignored afterwards.
+
+    Args:
+        ego: boxes of the motions, [k, t].
+        half: half length and width of the ego.
+        rear: distance of the rear axle, from which directions are measured, behind the centre.
+        margins: for each motion the length added in front of the ego, the half length and half width added to
+            agents, and the acceleration by which crossing agents may deviate from their prediction.
+        until: the time for which that deviation grows.
+        dt: the time step.
+        others: boxes of the agents, [a, t].
+        halves: their half lengths and widths.
+        valid: whether each agent is present.
+        bounds: rectangles around each agent's boxes in a block of steps, [blocks, 4, a].
+        state: scratch memory of the pairs, [k, a]; zero at first.
+        met: the steps and agents found; unchanged for motions without a contact.
     """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
-    ahead = HALF * sizes[k][0]
-    wider = wp.vec2d(sizes[k][1], sizes[k][2])
+    ahead = HALF * margins[k][0]
+    wider = wp.vec2d(margins[k][1], margins[k][2])
     long_half = wp.vec2d(half[0] + ahead, half[1])
-    # a circle about the box without its standoff that the longer one is in too
-    furthest = HALF * sizes[k][3] * until * until
-    radius = wp.length(half) + sizes[k][0] + wp.length(wider) + furthest
+    # a circle around the box without the front clearance that contains the longer box too
+    deviation = HALF * margins[k][3] * until * until
+    radius = wp.length(half) + margins[k][0] + wp.length(wider) + deviation
     for a in range(others.shape[0]):
         reach = radius + wp.length(halves[a])
         if valid[a, 0] != wp.uint8(0) and wp.length_sq(position(others[a, 0]) - position(ego[k, 0])) < reach * reach:
             if box_separation(ego[k, 0], half, others[a, 0], halves[a]) < ZERO:
-                state[k, a] = PAST
+                state[k, a] = SETTLED
             elif box_separation(moved_ahead(ego[k, 0], ahead), long_half, others[a, 0], halves[a] + wider) < ZERO:
-                state[k, a] = TIGHT
+                state[k, a] = WITHIN_MARGINS
     block = wp.int32(0)
     found = wp.int32(-1)
     while found < 0 and block < bounds.shape[0]:
@@ -95,21 +106,21 @@ def meetings_to_avoid(
                 near = near & (near - ONE_BIT)
                 reach = radius + wp.length(halves[a])
                 t = wp.int32(begin)
-                while t < end and state[k, a] != PAST:
+                while t < end and state[k, a] != SETTLED:
                     away = position(others[a, t]) - position(ego[k, t])
                     if valid[a, t] != wp.uint8(0) and wp.length_sq(away) < reach * reach:
                         gap = wp.float64(0.0)
-                        if state[k, a] == TIGHT:
+                        if state[k, a] == WITHIN_MARGINS:
                             gap = box_separation(ego[k, t], half, others[a, t], halves[a])
                         else:
-                            its = halves[a] + wider
+                            half_a = halves[a] + wider
                             along = ego[k, t][2] * others[a, t][2] + ego[k, t][3] * others[a, t][3]
-                            if wp.abs(along) < COS_CROSSING and moves(others, a, t):
+                            if wp.abs(along) < COS_CROSSING and has_moved(others, a, t):
                                 time = wp.min(wp.float64(t) * dt, until)
-                                its[0] = its[0] + HALF * sizes[k][3] * time * time
-                            gap = box_separation(moved_ahead(ego[k, t], ahead), long_half, others[a, t], its)
+                                half_a[0] = half_a[0] + HALF * margins[k][3] * time * time
+                            gap = box_separation(moved_ahead(ego[k, t], ahead), long_half, others[a, t], half_a)
                         if gap < ZERO:
-                            state[k, a] = PAST
+                            state[k, a] = SETTLED
                             if t < first and cosine_to(ego[k, t], rear, others[a, t]) >= COS_BEHIND:
                                 first = wp.int32(t)
                                 found = wp.int32(a)
@@ -121,37 +132,37 @@ def meetings_to_avoid(
 
 
 @wp.kernel
-def first_blocked(
-    places: wp.array2d[wp.vec4d],
+def first_blocked_poses(
+    path: wp.array2d[wp.vec4d],
     half: wp.vec2d,
     rear: wp.float64,
-    rooms: wp.array[wp.float64],
+    clearances: wp.array[wp.float64],
     others: wp.array2d[wp.vec4d],
     halves: wp.array[wp.vec2d],
     valid: wp.array2d[wp.uint8],
     bounds: wp.array3d[wp.float64],
     first: wp.array3d[wp.int32],
 ):
-    """First of the places on each path at which a box overlaps somebody at each step; their number if there is none.
+    """Find the first pose of each path at which a box overlaps an agent at each step; the path's length if none.
 
-    The box is longer at both ends by each of the ``rooms``. Who is behind the first position at the first step does not
-    count.
+    The box is longer at both ends by each of the ``clearances``. Agents behind the first pose at the first step are
+    ignored.
     """
     p, r, t = wp.tid()
-    box = wp.vec2d(half[0] + rooms[r], half[1])
+    box = wp.vec2d(half[0] + clearances[r], half[1])
     radius = wp.length(box)
-    found = wp.int32(places.shape[1])
-    around = centre_bounds(places[p], 0, found)
+    found = wp.int32(path.shape[1])
+    around = centre_bounds(path[p], 0, found)
     for word in range((others.shape[0] + 63) // 64):
         near = near_mask(around, radius, bounds, t / STEPS_PER_BLOCK, 64 * word)
         while near != NO_BITS:
             a = 64 * word + lowest_bit(near)
             near = near & (near - ONE_BIT)
-            if valid[a, t] != wp.uint8(0) and cosine_to(places[p, 0], rear, others[a, 0]) >= COS_BEHIND:
+            if valid[a, t] != wp.uint8(0) and cosine_to(path[p, 0], rear, others[a, 0]) >= COS_BEHIND:
                 reach = radius + wp.length(halves[a])
                 for i in range(found):
-                    close = wp.length_sq(position(others[a, t]) - position(places[p, i])) < reach * reach
-                    if close and box_separation(places[p, i], box, others[a, t], halves[a]) < ZERO:
+                    close = wp.length_sq(position(others[a, t]) - position(path[p, i])) < reach * reach
+                    if close and box_separation(path[p, i], box, others[a, t], halves[a]) < ZERO:
                         found = wp.int32(i)
                         break
     first[p, r, t] = found
@@ -160,20 +171,22 @@ def first_blocked(
 @wp.kernel
 def poses_along(
     poses: wp.array2d[wp.vec3d],
-    way: wp.array2d[wp.float64],
+    distance: wp.array2d[wp.float64],
     s: wp.array2d[wp.float64],
     out: wp.array2d[wp.vec3d],
 ):
-    """Poses at the arc lengths ``s`` of paths whose poses are at the arc lengths ``way``, held at both ends."""
+    """Interpolate poses at arc lengths ``s`` of paths with poses at ``distance``; clamp at both ends."""
     i = wp.tid()
     at = wp.int32(0)
-    last = wp.int32(way.shape[1]) - 2
+    last = wp.int32(distance.shape[1]) - 2
     for j in range(s.shape[1]):
-        while at < last and way[i, at + 1] <= s[i, j]:
+        while at < last and distance[i, at + 1] <= s[i, j]:
             at += 1
-        while at > 0 and way[i, at] > s[i, j]:
+        while at > 0 and distance[i, at] > s[i, j]:
             at -= 1
-        part = wp.clamp((s[i, j] - way[i, at]) / wp.max(way[i, at + 1] - way[i, at], SHORT), ZERO, ONE)
+        part = wp.clamp(
+            (s[i, j] - distance[i, at]) / wp.max(distance[i, at + 1] - distance[i, at], MIN_LENGTH_M), ZERO, ONE
+        )
         step = poses[i, at + 1] - poses[i, at]
-        step[2] = step[2] - TURN * wp.floor((step[2] + HALF * TURN) / TURN)
+        step[2] = step[2] - FULL_TURN_RAD * wp.floor((step[2] + HALF * FULL_TURN_RAD) / FULL_TURN_RAD)
         out[i, j] = poses[i, at] + part * step

@@ -1,4 +1,4 @@
-"""Minimal-risk manoeuvres: a stop on a given path, by a small quadratic programme over the jerk, and ways around."""
+"""Minimal-risk manoeuvres: planned stops on a path (a quadratic programme over the jerk), braking and evasions."""
 
 import math
 from dataclasses import dataclass
@@ -9,28 +9,25 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import sparse
 
+from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.outcomes import arc_lengths, braked
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 
 Array = np.ndarray
 STEPS = PLAN_STEPS // 2
-H = 2.0 * PLAN_DT  # s; the jerk changes every other step of a plan
-T = H * np.arange(1, STEPS + 1)
-JERK = 12.65  # m/s³; of the careful and competent driver of UN R157
-TIME, SMOOTH, GENTLE = 0.02, 0.02, 1.0  # weights of v², jerk² and a²
-SLACK = 0.05  # m, m/s, m/s²
-AT_REST = 0.02  # m/s
-ASIDE = (1.0, 2.0, 3.0, 4.0)  # m
-ASIDE_RATES = (1.0, 3.0, 5.0)  # m/s²
-ASIDE_ACCELERATION = 3.0  # m/s²; across
-BEND = 0.16  # 1/m; of the tightest turn
-SETTINGS = {
+STEP_S = 2.0 * PLAN_DT  # the jerk changes at every other step of a plan
+STEP_TIMES = STEP_S * np.arange(1, STEPS + 1)
+SPEED_WEIGHT, JERK_WEIGHT, ACCELERATION_WEIGHT = 0.02, 0.02, 1.0  # of v², jerk² and a² in the cost
+BOUND_TOLERANCE = 0.05  # m, m/s and m/s²; the error of the solver that is accepted
+STANDING_M_S = 0.05  # below this speed the ego stays where it is
+AT_REST_M_S = 0.02
+SOLVER_SETTINGS = {
     "verbose": False,
     "eps_abs": 1e-3,
     "eps_rel": 1e-4,
     "max_iter": 300,
     "check_termination": 10,
-    "adaptive_rho_interval": 50,  # by count, not by the clock: the same input gives the same plan
+    "adaptive_rho_interval": 50,  # counted in iterations, not in seconds: equal inputs give equal plans
     "polishing": False,
     "warm_starting": True,
 }
@@ -38,147 +35,179 @@ SETTINGS = {
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """Way (m) and speed (m/s) along the path at the 65 times of a plan, and the hardest deceleration (m/s²)."""
+    """A stop along a path at the 65 times of a plan: distance (m), speed (m/s), greatest deceleration (m/s²)."""
 
-    way: Float64[Array, "65"]
+    distance: Float64[Array, "65"]
     speed: Float64[Array, "65"]
-    hardest: float
+    greatest_deceleration: float
 
 
 class StopPlanner:
-    """Plans stops; one a drive, since each solution is where the next one starts from.
+    """Plans stops along a path.
 
-    Minimised are a², jerk² and, a little, v² over 6.4 s, with exact dynamics of piecewise constant jerk, |jerk| up
-    to 12.65 m/s³, -``grip`` <= a, no reverse, rest at the end, and a way that stays before a limit at each time.
+    Each solution is the starting point of the next, so each drive has a planner of its own. The cost is a², jerk²
+    and, with a small weight, v² over 6.4 s, subject to the exact dynamics of piecewise constant jerk, bounded jerk
+    and deceleration, no reversing, standstill at the end, and a limit of the distance at each time.
+
+    Args:
+        deceleration_limit: the greatest deceleration (m/s²).
+        jerk_limit: the greatest jerk (m/s³).
     """
 
-    def __init__(self, grip: float) -> None:
-        self._grip = grip
-        self._solver.update(q=np.zeros(STEPS))  # set up now, not at the first emergency
+    def __init__(self, deceleration_limit: float, jerk_limit: float) -> None:
+        self._deceleration, self._jerk = deceleration_limit, jerk_limit
+        self._solver.update(q=np.zeros(STEPS))  # set it up now, not at the first emergency
 
     def plan(self, speed: float, acceleration: float, limit: Float64[Array, "65"]) -> Stop | None:
-        """A stop from a speed (m/s) and acceleration (m/s²); None where there is none within the bounds.
+        """Plan a stop.
 
-        ``limit`` is how far (m) along the path one may be at each time; infinite where nobody is in the way.
+        Args:
+            speed: the present speed (m/s).
+            acceleration: the present acceleration (m/s²).
+            limit: the greatest distance (m) along the path at each time; infinite where the path is free.
+
+        Returns:
+            The stop; None if there is none within the bounds.
         """
-        if speed < 0.05:
+        if speed < STANDING_M_S:
             return Stop(np.zeros(PLAN_STEPS + 1), np.zeros(PLAN_STEPS + 1), 0.0)
-        a = float(np.clip(acceleration, -self._grip, self._grip))
-        if np.any(_shortest(speed, a, self._grip) > limit[2::2] + 1e-6):
+        a = float(np.clip(acceleration, -self._deceleration, self._deceleration))
+        if np.any(_shortest(speed, a, self._deceleration, self._jerk) > limit[2::2] + 1e-6):
             return None
         free = _coasting(speed, a)
         low, high = self._bounds(a, free, limit)
         if np.any(low > high):
             return None
-        cost = 2.0 * (TIME * free[1] @ self._reach[1] + GENTLE * free[2] @ self._reach[2])
+        cost = 2.0 * (SPEED_WEIGHT * free[1] @ self._response[1] + ACCELERATION_WEIGHT * free[2] @ self._response[2])
         self._solver.update(q=cost, l=low, u=high)
         jerk = self._solver.solve(raise_error=False).x
         if jerk is None or not np.isfinite(jerk).all():
             return None
-        stop = _driven(jerk, speed, a)
-        # judged by what comes of it, whether or not the solver calls itself done
-        fits = np.all(stop.way <= limit + SLACK) and stop.speed[-1] <= SLACK and stop.hardest <= self._grip + SLACK
-        return stop if fits else None
+        stop = _integrated(jerk, speed, a, self._jerk)
+        # accepted by its result, whether or not the solver reports convergence
+        ends = np.all(stop.distance <= limit + BOUND_TOLERANCE) and stop.speed[-1] <= BOUND_TOLERANCE
+        return stop if ends and stop.greatest_deceleration <= self._deceleration + BOUND_TOLERANCE else None
 
     def _bounds(self, acceleration: float, free: tuple[Array, Array, Array], limit: Array) -> tuple[Array, Array]:
-        """Bounds of what the jerk has to add to the way, the speed and the acceleration, and of the jerk itself."""
-        none, jerk = np.full(STEPS, np.inf), np.full(STEPS, JERK)
-        rest = np.where(T[-1] > T, np.inf, 0.0)
-        rising = np.maximum(acceleration - JERK * T, 0.0)
-        low = [-none, -free[1], -self._grip - free[2], -jerk]
+        """Return the bounds of what the jerk adds to distance, speed and acceleration, and of the jerk."""
+        none, jerk = np.full(STEPS, np.inf), np.full(STEPS, self._jerk)
+        rest = np.where(STEP_TIMES[-1] > STEP_TIMES, np.inf, 0.0)
+        rising = np.maximum(acceleration - self._jerk * STEP_TIMES, 0.0)
+        low = [-none, -free[1], -self._deceleration - free[2], -jerk]
         high = [limit[2::2] - free[0], rest - free[1], rising - free[2], jerk]
         return np.concatenate(low), np.concatenate(high)
 
     @cached_property
-    def _reach(self) -> tuple[Array, Array, Array]:
-        """What a jerk of 1 in each interval adds to way, speed and acceleration at each time; exact."""
-        begin = T - H
-        whole = np.clip(T[:, None] - begin, 0.0, None)  # time since the interval began
-        after = np.clip(T[:, None] - T, 0.0, None)  # time since it ended
-        return (whole**3 - after**3) / 6.0, (whole**2 - after**2) / 2.0, whole - after
+    def _response(self) -> tuple[Array, Array, Array]:
+        """Distance, speed and acceleration at each time due to a jerk of 1 in each interval; exact."""
+        begin = STEP_TIMES - STEP_S
+        since_begin = np.clip(STEP_TIMES[:, None] - begin, 0.0, None)
+        since_end = np.clip(STEP_TIMES[:, None] - STEP_TIMES, 0.0, None)
+        return (since_begin**3 - since_end**3) / 6.0, (since_begin**2 - since_end**2) / 2.0, since_begin - since_end
 
     @cached_property
     def _solver(self) -> Any:
-        """The programme in the jerks of 32 intervals."""
+        """The quadratic programme in the jerks of 32 intervals."""
         import osqp
 
-        _, speed, acceleration = self._reach
-        cost = TIME * speed.T @ speed + GENTLE * acceleration.T @ acceleration + SMOOTH * np.eye(STEPS)
-        rows = sparse.csc_matrix(np.concatenate([*self._reach, np.eye(STEPS)]))
-        wide = np.full(rows.shape[0], np.inf)
+        _, speed, acceleration = self._response
+        cost = SPEED_WEIGHT * speed.T @ speed + ACCELERATION_WEIGHT * acceleration.T @ acceleration
+        cost = cost + JERK_WEIGHT * np.eye(STEPS)
+        rows = sparse.csc_matrix(np.concatenate([*self._response, np.eye(STEPS)]))
+        unbounded = np.full(rows.shape[0], np.inf)
         solver = osqp.OSQP()
-        solver.setup(sparse.triu(2.0 * cost, format="csc"), np.zeros(STEPS), rows, -wide, wide, **SETTINGS)
+        triangle = sparse.triu(2.0 * cost, format="csc")
+        solver.setup(triangle, np.zeros(STEPS), rows, -unbounded, unbounded, **SOLVER_SETTINGS)
         return solver
 
 
 @lru_cache(maxsize=1)
 def _coasting(speed: float, acceleration: float) -> tuple[Array, Array, Array]:
-    """Way, speed and acceleration at each time without any jerk."""
-    return speed * T + 0.5 * acceleration * T**2, speed + acceleration * T, np.full(STEPS, acceleration)
+    """Compute distance, speed and acceleration at each time without jerk."""
+    t = STEP_TIMES
+    return speed * t + 0.5 * acceleration * t**2, speed + acceleration * t, np.full(STEPS, acceleration)
 
 
 @lru_cache(maxsize=1)
-def _shortest(speed: float, acceleration: float, grip: float) -> Float64[Array, "32"]:
-    """The least way (m) at each time, the brakes on as fast and as hard as may be; infinite without rest."""
-    onset = (acceleration + grip) / JERK
-    rising = np.minimum(T, onset)
-    v = speed + acceleration * rising - 0.5 * JERK * rising**2 - grip * (T - rising)
+def _shortest(speed: float, acceleration: float, deceleration: float, jerk: float) -> Float64[Array, "32"]:
+    """Compute the least distance (m) at each time, braking as soon and as hard as allowed; infinite without rest."""
+    t = STEP_TIMES
+    onset = (acceleration + deceleration) / jerk
+    rising = np.minimum(t, onset)
+    v = speed + acceleration * rising - 0.5 * jerk * rising**2 - deceleration * (t - rising)
     if v[-1] > 0.0:
         return np.full(STEPS, np.inf)
-    way = speed * rising + 0.5 * acceleration * rising**2 - JERK * rising**3 / 6.0
-    then = speed + acceleration * rising - 0.5 * JERK * rising**2
-    way += then * (T - rising) - 0.5 * grip * (T - rising) ** 2
-    return np.maximum.accumulate(np.maximum(way, 0.0))
+    distance = speed * rising + 0.5 * acceleration * rising**2 - jerk * rising**3 / 6.0
+    after_onset = speed + acceleration * rising - 0.5 * jerk * rising**2
+    distance += after_onset * (t - rising) - 0.5 * deceleration * (t - rising) ** 2
+    return np.maximum.accumulate(np.maximum(distance, 0.0))
 
 
-def _driven(jerk: Array, speed: float, acceleration: float) -> Stop:
-    """What comes of jerks in each step of a plan; rest is rest."""
-    u = np.repeat(np.clip(jerk, -JERK, JERK), 2)
+def _integrated(jerk: Array, speed: float, acceleration: float, jerk_limit: float) -> Stop:
+    """Integrate jerks over the steps of a plan; the ego stays where it comes to rest."""
+    u = np.repeat(np.clip(jerk, -jerk_limit, jerk_limit), 2)
     a = acceleration + PLAN_DT * np.concatenate([[0.0], np.cumsum(u)])
     v = speed + np.concatenate([[0.0], np.cumsum(a[:-1] * PLAN_DT + 0.5 * u * PLAN_DT**2)])
     ahead = v[:-1] * PLAN_DT + 0.5 * a[:-1] * PLAN_DT**2 + u * PLAN_DT**3 / 6.0
-    way = np.concatenate([[0.0], np.cumsum(np.maximum(ahead, 0.0))])
-    rests = v[1:] <= AT_REST
+    distance = np.concatenate([[0.0], np.cumsum(np.maximum(ahead, 0.0))])
+    rests = v[1:] <= AT_REST_M_S
     last = int(np.argmax(rests)) if rests.any() else PLAN_STEPS
-    v[last + 1 :], way[last + 1 :] = 0.0, way[min(last + 1, PLAN_STEPS)]
-    return Stop(way, v, max(0.0, -float(a[: last + 1].min())))
+    v[last + 1 :], distance[last + 1 :] = 0.0, distance[min(last + 1, PLAN_STEPS)]
+    return Stop(distance, v, max(0.0, -float(a[: last + 1].min())))
 
 
 @dataclass(frozen=True, eq=False)
-class Slowed:
-    """Plans that brake at a ``rate`` (m/s²) down to rest: poses and speeds at the 65 times of a plan."""
+class BrakingPlans:
+    """Plans that brake at a ``deceleration`` (m/s²) to standstill: poses and speeds at the 65 times of a plan."""
 
     pose: Float64[Array, "n 65 3"]
     speed: Float64[Array, "n 65"]
-    rate: Float64[Array, " n"]
+    deceleration: Float64[Array, " n"]
 
 
 @dataclass(frozen=True, eq=False)
-class Swerves(Slowed):
-    """Such plans that go ``aside`` (m, positive to the left) of a path; the mildest come first."""
+class EvasivePlans(BrakingPlans):
+    """Braking plans that move to a lateral ``offset`` (m, positive to the left) of a path; the mildest come first."""
 
-    aside: Float64[Array, " n"]
+    offset: Float64[Array, " n"]
 
 
-def swerves(path: Float64[Array, "65 3"], speed: float, grip: float) -> Swerves:
-    """Ways that leave a path by up to 4 m to either side, braking as they go, and stay beside it.
+def braking_plans(
+    paths: Float64[Array, "p 65 3"], speed: float, deceleration_limit: float, config: GuardConfig
+) -> BrakingPlans:
+    """Make plans that brake along each path from ``speed`` (m/s), gentle ones first."""
+    levels = sorted({min(level, deceleration_limit) for level in config.braking_levels_m_s2})
+    pose = np.tile(paths, (len(levels), 1, 1))
+    deceleration = np.repeat(levels, len(paths))
+    speeds = np.full(pose.shape[:2], speed)
+    return BrakingPlans(*braked(pose, speeds, deceleration, 0.0), deceleration)
 
-    ``path`` are poses that are driven at ``speed`` (m/s); ``grip`` (m/s²) is what the road allows. The offset is
-    a quintic of the way whose greatest acceleration across (5.77 v² / length² a metre) is 3 m/s² or half of the
-    grip, and whose greatest curvature is 0.16 1/m.
+
+def evasive_plans(
+    path: Float64[Array, "65 3"], speed: float, deceleration_limit: float, config: GuardConfig
+) -> EvasivePlans:
+    """Make plans that leave a path to either side, brake at the same time, and stay at their offset.
+
+    The offset is a quintic of the distance. Its greatest lateral acceleration (5.77 v² / length² for each metre) is
+    that of ``config`` or half of the friction limit, its greatest curvature that of ``config``.
+
+    Args:
+        path: poses driven at ``speed``.
+        speed: the present speed (m/s).
+        deceleration_limit: the acceleration (m/s²) that friction allows.
+        config: the thresholds.
     """
-    across = min(ASIDE_ACCELERATION, 0.5 * grip)
-    along = math.sqrt(grip**2 - across**2)
-    aside, rate = (
-        x.ravel() for x in np.meshgrid([s * y for y in ASIDE for s in (1.0, -1.0)], ASIDE_RATES, indexing="ij")
-    )
-    rate = np.minimum(rate, along)
-    bend = min(BEND, across / max(speed, 0.1) ** 2)
-    length = np.sqrt(10.0 / math.sqrt(3.0) * np.abs(aside) / bend)[:, None]
-    way = arc_lengths(path[None])
-    u = np.clip(way / length, 0.0, 1.0)
-    offset = aside[:, None] * u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
-    slope = aside[:, None] * 30.0 * u**2 * (1.0 - u) ** 2 / length
+    lateral = min(config.evasion_lateral_acceleration_m_s2, 0.5 * deceleration_limit)
+    longitudinal = math.sqrt(deceleration_limit**2 - lateral**2)
+    offsets = [side * offset for offset in config.evasion_offsets_m for side in (1.0, -1.0)]
+    grid = np.meshgrid(offsets, config.evasion_decelerations_m_s2, indexing="ij")
+    end, deceleration = (values.ravel() for values in grid)
+    deceleration = np.minimum(deceleration, longitudinal)
+    curvature = min(config.evasion_curvature_1_m, lateral / max(speed, 0.1) ** 2)
+    length = np.sqrt(10.0 / math.sqrt(3.0) * np.abs(end) / curvature)[:, None]
+    u = np.clip(arc_lengths(path[None]) / length, 0.0, 1.0)
+    offset = end[:, None] * u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
+    slope = end[:, None] * 30.0 * u**2 * (1.0 - u) ** 2 / length
     c, s = np.cos(path[:, 2]), np.sin(path[:, 2])
     pose = np.stack([path[:, 0] - offset * s, path[:, 1] + offset * c, path[:, 2] + np.arctan(slope)], axis=-1)
-    return Swerves(*braked(pose, np.full(offset.shape, speed), rate, 0.0), rate, aside)
+    return EvasivePlans(*braked(pose, np.full(offset.shape, speed), deceleration, 0.0), deceleration, end)

@@ -1,4 +1,4 @@
-"""The quick question that a guard asks: whom does each of many motions meet first, and when does it leave the road?"""
+"""What happens if the ego follows each of many motions: first contact, impact speed, road departure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,159 +17,192 @@ from alpamayo_sim.prediction.trajectories import AgentTrajectories
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-HASTE_TIME = 2.5  # s
-TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)
+TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)  # s; of the poses of a plan, the first one is now
 
 
 @dataclass(frozen=True, eq=False)
-class Motions:
-    """N motions of the ego over the 65 times of a plan, in the world.
+class CandidateMotions:
+    """N motions of the ego over the 65 times of a plan, in world coordinates.
 
-    The box of each is ``size`` (length, width), longer by its ``standoff`` (m) in front; to it the others are longer
-    and wider by its ``doubt`` (m), and those who cross its way (at more than 30 degrees) may have come further or less
-    far than they should, as if they sped up or braked at its ``haste`` (m/s²) for up to 2.5 s.
+    Attributes:
+        pose: x, y (m) and heading (rad) of the centre of the box.
+        speed: speed (m/s).
+        size: length and width (m) of the ego.
+        front_clearance: the length (m) added to the front of the box of each motion.
+        size_margin: the length and width (m) added to the agents for each motion.
+        speed_uncertainty: the acceleration (m/s²) by which agents that cross a motion at more than 30 degrees may
+            deviate from their prediction; their boxes grow in length accordingly.
+        uncertainty_s: the time (s) for which that deviation grows.
     """
 
     pose: Float64[Array, "n 65 3"]
     speed: Float64[Array, "n 65"]
     size: Float64[Array, "2"]
-    standoff: Float64[Array, " n"] | float = 0.0
-    doubt: Float64[Array, "n 2"] | tuple[float, float] = (0.0, 0.0)
-    haste: Float64[Array, " n"] | float = 0.0
+    front_clearance: Float64[Array, " n"] | float = 0.0
+    size_margin: Float64[Array, "n 2"] | tuple[float, float] = (0.0, 0.0)
+    speed_uncertainty: Float64[Array, " n"] | float = 0.0
+    uncertainty_s: float = 0.0
 
     @cached_property
     def boxes(self) -> Float64[Array, "n 65 4"]:
-        """Centre, cosine and sine of the heading."""
+        """Centre (m), cosine and sine of the heading."""
         return oriented(self.pose)
 
 
 @dataclass(frozen=True, eq=False)
-class Danger:
-    """What would become of N motions.
+class MotionOutcomes:
+    """The outcomes of N motions.
 
-    First contact (s, inf is none), the relative speed then (m/s), with whom (row of the traffic, -1 is nobody),
-    and the first time that a corner is off the road (s, inf is never).
+    Attributes:
+        contact_time: the time (s) of the first contact; infinite without one.
+        impact_speed: the relative speed (m/s) at that contact.
+        agent_index: the row of the agent in the prediction; -1 without a contact.
+        off_road_time: the time (s) at which a corner first leaves the road; infinite if it never does.
     """
 
-    contact: Float64[Array, " n"]
-    impact: Float64[Array, " n"]
-    whom: Array
-    off_road: Float64[Array, " n"]
+    contact_time: Float64[Array, " n"]
+    impact_speed: Float64[Array, " n"]
+    agent_index: Int32[Array, " n"]
+    off_road_time: Float64[Array, " n"]
 
     @property
-    def clean(self) -> Bool[Array, " n"]:
-        """No contact and no leaving of the road at all."""
-        return np.isinf(self.contact) & np.isinf(self.off_road)
+    def is_clean(self) -> Bool[Array, " n"]:
+        """Whether a motion has no contact and stays on the road."""
+        return np.isinf(self.contact_time) & np.isinf(self.off_road_time)
 
     @property
     def severity(self) -> Float64[Array, " n"]:
-        """How badly each ends: contacts by their speed, then leaving the road; the sooner the worse."""
-        met = np.isfinite(self.contact)
-        soon = np.exp(-np.where(met, self.contact, 0.0) / 4.0)
-        off = np.where(np.isfinite(self.off_road), 1.0 / (1.0 + np.minimum(self.off_road, 1e3)), 0.0)
-        return np.where(met, 10.0 + self.impact * soon, 0.0) + off
+        """Rank motions by harm: contacts by impact speed, then road departures; earlier is worse."""
+        has_contact = np.isfinite(self.contact_time)
+        urgency = np.exp(-np.where(has_contact, self.contact_time, 0.0) / 4.0)
+        departs = np.isfinite(self.off_road_time)
+        departure = np.where(departs, 1.0 / (1.0 + np.minimum(self.off_road_time, 1e3)), 0.0)
+        return np.where(has_contact, 10.0 + self.impact_speed * urgency, 0.0) + departure
 
-    def take(self, rows: slice) -> "Danger":
-        """Of some of the motions."""
-        return Danger(self.contact[rows], self.impact[rows], self.whom[rows], self.off_road[rows])
+    def take(self, rows: slice) -> "MotionOutcomes":
+        """Select some of the motions."""
+        arrays = self.contact_time, self.impact_speed, self.agent_index, self.off_road_time
+        return MotionOutcomes(*(array[rows] for array in arrays))
 
 
-def danger(motions: Motions, traffic: AgentTrajectories, there: AgentBoxes, area: DrivableArea, floor: float) -> Danger:
-    """First contact that does not come from behind, and first time further off the road than ``floor`` (m, negative).
+def motion_outcomes(
+    motions: CandidateMotions,
+    prediction: AgentTrajectories,
+    boxes: AgentBoxes,
+    area: DrivableArea,
+    off_road_tolerance: float,
+) -> MotionOutcomes:
+    """Compute first contacts that are not from behind, and first road departures.
 
-    Whoever overlaps the box without its standoff from the start is not looked at: that contact cannot be avoided
-    any more. Someone who is in the standoff from the start does count only once it comes nearer than that.
-    ``there`` are the boxes of the ``traffic``.
+    An agent that overlaps the ego itself at the start is ignored: that contact can no longer be avoided. An agent
+    that is already within the front clearance counts only if it overlaps the ego itself later.
+
+    Args:
+        motions: the motions of the ego.
+        prediction: the predicted agents.
+        boxes: the same agents as boxes.
+        area: the drivable area.
+        off_road_tolerance: the distance (m) outside the drivable area from which a corner is off the road.
     """
     count = len(motions.pose)
-    when, whom = first_meetings(motions, there)
-    met = np.flatnonzero(whom >= 0)
-    t, a = when[met], whom[met]
-    contact, impact = np.full(count, np.inf), np.zeros(count)
-    contact[met] = TIMES[t]
-    own = motions.speed[met, t][:, None] * motions.boxes[met, t, 2:]
-    impact[met] = np.linalg.norm(own - traffic.velocity[a, t], axis=-1)
-    return Danger(contact, impact, whom, _off_road(motions, area, floor))
+    step, agent = first_contacts(motions, boxes)
+    rows = np.flatnonzero(agent >= 0)
+    t, a = step[rows], agent[rows]
+    contact_time, impact_speed = np.full(count, np.inf), np.zeros(count)
+    contact_time[rows] = TIMES[t]
+    ego_velocity = motions.speed[rows, t][:, None] * motions.boxes[rows, t, 2:]
+    impact_speed[rows] = np.linalg.norm(ego_velocity - prediction.velocity[a, t], axis=-1)
+    return MotionOutcomes(contact_time, impact_speed, agent, _off_road_times(motions, area, off_road_tolerance))
 
 
-def first_meetings(motions: Motions, there: AgentBoxes) -> tuple[Int32[Array, " n"], Int32[Array, " n"]]:
-    """Step of the first contact of each motion that ``danger`` tells of, and with whom; -1 where there is none."""
-    from alpamayo.guard.kernels import meetings_to_avoid
+def first_contacts(motions: CandidateMotions, boxes: AgentBoxes) -> tuple[Int32[Array, " n"], Int32[Array, " n"]]:
+    """Find the step and the agent of each motion's first contact; -1 without one."""
+    from alpamayo.guard.kernels import first_avoidable_contacts
 
     count = len(motions.pose)
-    sizes = np.empty((count, 4))
-    sizes[:, 0], sizes[:, 1:3], sizes[:, 3] = motions.standoff, 0.5 * np.asarray(motions.doubt), motions.haste
-    met, known = np.full((2, count), -1, np.int32), np.zeros((count, len(there.boxes)), np.uint8)
+    margins = np.empty((count, 4))
+    margins[:, 0], margins[:, 1:3] = motions.front_clearance, 0.5 * np.asarray(motions.size_margin)
+    margins[:, 3] = motions.speed_uncertainty
+    found, pair_state = np.full((2, count), -1, np.int32), np.zeros((count, len(boxes.boxes)), np.uint8)
     half, rear = wp.vec2d(*(0.5 * motions.size)), float(REAR_AXLE * motions.size[0])
-    inputs = [motions.boxes, half, rear, sizes, HASTE_TIME, PLAN_DT, *there.inputs, known, met]
-    wp.launch(meetings_to_avoid, dim=count, inputs=inputs, device="cpu")
-    return met[0], met[1]
+    inputs = [motions.boxes, half, rear, margins, motions.uncertainty_s, PLAN_DT, *boxes.inputs, pair_state, found]
+    wp.launch(first_avoidable_contacts, dim=count, inputs=inputs, device="cpu")
+    return found[0], found[1]
 
 
-def braked(
-    pose: Float64[Array, "n 65 3"], speed: Float64[Array, "n 65"], rate: Float64[Array, " n"], delay: float
-) -> tuple[Float64[Array, "n 65 3"], Float64[Array, "n 65"]]:
-    """The same paths, driven as given for ``delay`` (s), then braked at ``rate`` (m/s²) to rest; held at their end."""
-    way = arc_lengths(pose)
-    held = round(delay / PLAN_DT)
-    first = speed[:, held : held + 1]
-    t = np.maximum(TIMES - TIMES[held], 0.0)
-    lasting = np.minimum(t, first / rate[:, None])
-    s = way[:, held : held + 1] + first * lasting - 0.5 * rate[:, None] * lasting**2
-    slow = np.maximum(first - rate[:, None] * t, 0.0)
-    s[:, : held + 1], slow[:, : held + 1] = way[:, : held + 1], speed[:, : held + 1]
-    beyond = s >= way[:, -1:]
-    return along(pose, way, s), np.where(beyond, 0.0, slow)
-
-
-def arc_lengths(pose: Float64[Array, "n 65 3"]) -> Float64[Array, "n 65"]:
-    """Way (m) that each motion has come at each time."""
-    step = np.diff(pose[..., :2], axis=1)
-    way = np.zeros(pose.shape[:2])
-    np.cumsum(np.hypot(step[..., 0], step[..., 1]), axis=1, out=way[:, 1:])
-    return way
-
-
-def free_ways(
+def free_distances(
     paths: Float64[Array, "p n 3"],
     s: Float64[Array, "p n"],
     size: Float64[Array, "2"],
-    rooms: Sequence[float],
-    there: AgentBoxes,
+    clearances: Sequence[float],
+    boxes: AgentBoxes,
 ) -> Float64[Array, "p r 65"]:
-    """How far (m) along paths a box may be at each time before it meets someone; infinite where it meets nobody.
+    """Compute how far (m) a box may be along each path at each time before it touches an agent.
 
-    ``paths`` are the poses at the arc lengths ``s``; who is behind the first of them does not count. The box keeps
-    each of the ``rooms`` (m) before and behind it.
+    Args:
+        paths: poses along each path.
+        s: their arc lengths (m).
+        size: length and width (m) of the box.
+        clearances: the gaps (m) that the box keeps in front and behind, one result for each.
+        boxes: the agents. Agents behind the first pose are ignored.
+
+    Returns:
+        The distances (m), infinite where no agent is on the path.
     """
-    from alpamayo.guard.kernels import first_blocked
+    from alpamayo.guard.kernels import first_blocked_poses
 
-    first = np.empty((len(paths), len(rooms), len(TIMES)), np.int32)
+    first = np.empty((len(paths), len(clearances), len(TIMES)), np.int32)
     half, rear = wp.vec2d(*(0.5 * size)), float(REAR_AXLE * size[0])
-    inputs = [oriented(paths), half, rear, np.array(rooms), *there.inputs, first]
-    wp.launch(first_blocked, dim=first.shape, inputs=inputs, device="cpu")
+    inputs = [oriented(paths), half, rear, np.array(clearances), *boxes.inputs, first]
+    wp.launch(first_blocked_poses, dim=first.shape, inputs=inputs, device="cpu")
     ends = np.concatenate([np.zeros((len(s), 1)), s[:, :-1], np.full((len(s), 1), np.inf)], axis=1)
     return np.take_along_axis(ends[:, None], first, axis=2)
 
 
-def corner_margins(area: DrivableArea, pose: Array, size: Array) -> Float64[Array, "..."]:
-    """Least distance (m) of the corners of boxes to the border of the road, positive inside, at most 5 m."""
-    return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, ROAD_MARGIN_LIMIT_M).reshape(pose.shape[:-1])
+def braked(
+    pose: Float64[Array, "n 65 3"], speed: Float64[Array, "n 65"], deceleration: Float64[Array, " n"], delay: float
+) -> tuple[Float64[Array, "n 65 3"], Float64[Array, "n 65"]]:
+    """Follow motions for ``delay`` (s), then brake along the same paths at ``deceleration`` (m/s²) to standstill."""
+    distance = arc_lengths(pose)
+    start = round(delay / PLAN_DT)
+    initial = speed[:, start : start + 1]
+    t = np.maximum(TIMES - TIMES[start], 0.0)
+    braking_time = np.minimum(t, initial / deceleration[:, None])
+    s = distance[:, start : start + 1] + initial * braking_time - 0.5 * deceleration[:, None] * braking_time**2
+    slower = np.maximum(initial - deceleration[:, None] * t, 0.0)
+    s[:, : start + 1], slower[:, : start + 1] = distance[:, : start + 1], speed[:, : start + 1]
+    beyond_end = s >= distance[:, -1:]
+    return poses_at(pose, distance, s), np.where(beyond_end, 0.0, slower)
 
 
-def _off_road(motions: Motions, area: DrivableArea, floor: float) -> Float64[Array, " n"]:
-    if not area.is_defined:
-        return np.full(len(motions.pose), np.inf)
-    first = area.first_step_outside(motions.boxes, motions.size, -floor)
-    return np.where(first >= 0, TIMES[first], np.inf)
+def arc_lengths(pose: Float64[Array, "n 65 3"]) -> Float64[Array, "n 65"]:
+    """Compute the distance (m) that each motion has covered at each time."""
+    step = np.diff(pose[..., :2], axis=1)
+    distance = np.zeros(pose.shape[:2])
+    np.cumsum(np.hypot(step[..., 0], step[..., 1]), axis=1, out=distance[:, 1:])
+    return distance
 
 
-def along(
-    pose: Float64[Array, "n m 3"], way: Float64[Array, "n m"], s: Float64[Array, "n t"]
+def poses_at(
+    pose: Float64[Array, "n m 3"], distance: Float64[Array, "n m"], s: Float64[Array, "n t"]
 ) -> Float64[Array, "n t 3"]:
-    """Poses at the arc lengths ``s`` of each path with the arc lengths ``way``, held at both ends."""
+    """Interpolate poses at arc lengths ``s`` of paths with poses at ``distance`` (m); clamp at both ends."""
     from alpamayo.guard.kernels import poses_along
 
     out = np.empty((*s.shape, 3))
-    wp.launch(poses_along, dim=len(pose), inputs=[pose, way, s, out], device="cpu")
+    wp.launch(poses_along, dim=len(pose), inputs=[pose, distance, s, out], device="cpu")
     return out
+
+
+def corner_margins(
+    area: DrivableArea, pose: Float64[Array, "... 3"], size: Float64[Array, "2"]
+) -> Float64[Array, "..."]:
+    """Compute the least signed distance (m, positive inside) of box corners to the border, at most 5 m."""
+    return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, ROAD_MARGIN_LIMIT_M).reshape(pose.shape[:-1])
+
+
+def _off_road_times(motions: CandidateMotions, area: DrivableArea, tolerance: float) -> Float64[Array, " n"]:
+    if not area.is_defined:
+        return np.full(len(motions.pose), np.inf)
+    first = area.first_step_outside(motions.boxes, motions.size, tolerance)
+    return np.where(first >= 0, TIMES[first], np.inf)

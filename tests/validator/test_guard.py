@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo.guard.guard import FALLBACK, Guard
-from alpamayo.guard.outcomes import Motions, braked, danger
+from alpamayo.guard.choice import FALLBACK
+from alpamayo.guard.guard import Guard
+from alpamayo.guard.outcomes import CandidateMotions, braked, motion_outcomes
 from alpamayo.validator.motions import plans_in_world
 from alpamayo.validator.packed import pack_boxes
 from alpamayo_sim.datatypes.decision import Decision
@@ -189,7 +190,7 @@ def test_it_does_not_waver(make):
     later = replace(make.truth(world, 1), ego_pose=pose)
     second = guard.check(decision(make.plan(10.0), make.plan(10.0, lateral=-3.0)), later)
     assert second.index == FALLBACK
-    assert "plan before" in second.reason
+    assert "previous plan" in second.reason
     assert second.plan[20:30, 1].mean() > 1.5
 
 
@@ -250,17 +251,17 @@ def test_never_worse_than_braking(make, seed):
     result = guard.check(decision(*plans), truth)
     if not result.intervened:
         return
-    traffic = Guard(world)._forecast(truth)
+    traffic = Guard(world)._predict(truth)
     pose, speeds = plans_in_world(np.stack([result.plan]).astype(float), truth.ego_pose.astype(float), speed)
     own = plans_in_world(np.stack([plans[0]] * 4).astype(float), truth.ego_pose.astype(float), speed)
     brake, slow = braked(own[0], np.full((4, 65), speed), np.array([2.0, 4.0, 6.0, 8.0]), 0.0)
-    size, floor = truth.ego_size[:2].astype(float), guard.floor(truth)
-    ends = danger(
-        Motions(np.concatenate([pose, brake]), np.concatenate([speeds, slow]), size),
+    size, tolerance = truth.ego_size[:2].astype(float), guard.off_road_tolerance(truth)
+    ends = motion_outcomes(
+        CandidateMotions(np.concatenate([pose, brake]), np.concatenate([speeds, slow]), size),
         traffic,
         pack_boxes(traffic, 65),
         guard.map_index.drivable_area,
-        floor,
+        tolerance,
     )
     assert ends.severity[0] <= ends.severity[1:].min() + 1e-3
 

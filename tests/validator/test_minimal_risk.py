@@ -5,10 +5,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alpamayo.guard.minimal_risk import JERK, StopPlanner, swerves
+from alpamayo.guard.config import GuardConfig
+from alpamayo.guard.minimal_risk import StopPlanner, evasive_plans
 from alpamayo_sim.datatypes.decision import PLAN_DT
 
 GRIP = 8.0
+CONFIG = GuardConfig()
+JERK = CONFIG.jerk_limit_m_s3
 FREE = np.full(65, np.inf)
 
 
@@ -16,7 +19,7 @@ FREE = np.full(65, np.inf)
 @example(22.0, 0.0, 60.0)
 @given(st.floats(0.3, 25.0), st.floats(-3.0, 2.0), st.floats(1.0, 90.0))
 def test_a_stop_keeps_its_bounds(speed, acceleration, room):
-    stop = StopPlanner(GRIP).plan(speed, acceleration, np.full(65, room))
+    stop = StopPlanner(GRIP, JERK).plan(speed, acceleration, np.full(65, room))
     onset = (acceleration + GRIP) / JERK
     least = speed * onset + 0.5 * acceleration * onset**2 - JERK * onset**3 / 6
     then = max(speed + acceleration * onset - 0.5 * JERK * onset**2, 0.0)
@@ -24,19 +27,21 @@ def test_a_stop_keeps_its_bounds(speed, acceleration, room):
     if stop is None:
         assert possible > 0.8 * room or speed < 2.0, (possible, room)
         return
-    assert stop.way[-1] <= room + 0.05
+    assert stop.distance[-1] <= room + 0.05
     assert stop.speed[-1] == pytest.approx(0.0, abs=0.05)
-    assert np.all(np.diff(stop.way) >= 0.0)
+    assert np.all(np.diff(stop.distance) >= 0.0)
     assert np.all(stop.speed >= 0.0)
-    assert stop.hardest <= GRIP + 0.05
+    assert stop.greatest_deceleration <= GRIP + 0.05
     moving = stop.speed[:-2] > 0.1
     jerk = np.diff(stop.speed, 2)[moving[: len(stop.speed) - 2]] / 0.01
     assert np.abs(jerk[1:]).max(initial=0.0) <= JERK + 0.5
 
 
 def test_it_is_as_gentle_as_room_allows():
-    planner = StopPlanner(GRIP)
-    hardest = [planner.plan(10.0, 0.0, np.full(65, room)).hardest for room in (40.0, 25.0, 18.0, 14.0, 11.5)]
+    planner = StopPlanner(GRIP, JERK)
+    hardest = [
+        planner.plan(10.0, 0.0, np.full(65, room)).greatest_deceleration for room in (40.0, 25.0, 18.0, 14.0, 11.5)
+    ]
     assert hardest == sorted(hardest)
     assert hardest[0] < 2.0
     # 10 m/s in 14 m: no stop asks for less than v² / 2s, and that one has no ramps
@@ -44,23 +49,23 @@ def test_it_is_as_gentle_as_room_allows():
 
 
 def test_there_is_none_where_there_is_none():
-    planner = StopPlanner(GRIP)
+    planner = StopPlanner(GRIP, JERK)
     assert planner.plan(10.0, 0.0, np.full(65, 6.0)) is None  # v² / 2g is 6.25 m
     assert planner.plan(60.0, 0.0, FREE) is None  # no rest within 6.4 s
     late = FREE.copy()
     late[50:] = 12.0
-    assert planner.plan(10.0, 0.0, late).way[-1] <= 12.05
+    assert planner.plan(10.0, 0.0, late).distance[-1] <= 12.05
 
 
 def test_standing_stays_standing():
-    stop = StopPlanner(GRIP).plan(0.0, 0.0, FREE)
-    assert stop.way.max() == stop.speed.max() == 0.0
+    stop = StopPlanner(GRIP, JERK).plan(0.0, 0.0, FREE)
+    assert stop.distance.max() == stop.speed.max() == 0.0
 
 
 def test_the_same_drive_gives_the_same_stops():
     def drive():
-        planner = StopPlanner(GRIP)
-        return [planner.plan(10.0 - 0.1 * i, 0.0, np.full(65, 20.0 - i)).way for i in range(8)]
+        planner = StopPlanner(GRIP, JERK)
+        return [planner.plan(10.0 - 0.1 * i, 0.0, np.full(65, 20.0 - i)).distance for i in range(8)]
 
     assert np.array_equal(drive(), drive())
 
@@ -68,14 +73,14 @@ def test_the_same_drive_gives_the_same_stops():
 @pytest.mark.parametrize("speed", [2.0, 8.0, 20.0])
 def test_a_way_around_can_be_driven_and_stays_beside(speed):
     t = PLAN_DT * np.arange(65)
-    ways = swerves(np.column_stack([speed * t, 0 * t, 0 * t]), speed, GRIP)
-    assert set(np.sign(ways.aside)) == {1.0, -1.0}
+    ways = evasive_plans(np.column_stack([speed * t, 0 * t, 0 * t]), speed, GRIP, CONFIG)
+    assert set(np.sign(ways.offset)) == {1.0, -1.0}
     step = np.diff(ways.pose, axis=1)
     way = np.hypot(step[..., 0], step[..., 1])
     bend = np.divide(step[..., 2], way, out=np.zeros_like(way), where=way > 0.05)
     assert np.abs(bend).max() < 0.18
     assert np.abs(bend * ways.speed[:, 1:] ** 2).max() < 3.3
     assert np.all(ways.speed[:, :2] == pytest.approx(speed, abs=0.6))
-    end = ways.pose[:, -1, 1] / ways.aside
+    end = ways.pose[:, -1, 1] / ways.offset
     assert np.all((end > 0.0) & (end < 1.0 + 1e-6))
     assert end[way.sum(axis=1) > 40.0] == pytest.approx(1.0)

@@ -1,0 +1,99 @@
+"""The thresholds of the guard."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
+
+PLAN_END_S = PLAN_DT * PLAN_STEPS
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """The thresholds of the guard; an episode records the ones it was driven with.
+
+    Attributes:
+        imminent_contact_s: a contact or road departure sooner than this is never left to a later decision.
+        braking_delay_s: the time for which a plan is driven before the guard would have to brake.
+        comfortable_deceleration_m_s2: the deceleration of the braking that must remain possible after a plan.
+        braking_levels_m_s2: the decelerations of the guard's braking plans, gentle ones first.
+        friction_tolerance_m_s2: the acceleration beyond the friction limit that a noisy plan may ask for.
+        feasibility_horizon_s: the first part of a plan, which must respect the friction limit.
+        feasibility_window_s: the time over which accelerations of a plan are averaged.
+        off_road_tolerance_m: the distance a corner may be outside the drivable area (nuPlan's value).
+        front_clearance_m: the gap kept in front of the ego where possible, so that it can drive on afterwards.
+        least_front_clearance_m: the gap kept in front of a planned stop if ``front_clearance_m`` is impossible.
+        path_samples: the number of poses on a path that are tested for being blocked.
+        candidate_size_margin_m: the length and width added to agents if several candidates are safe.
+        evasion_size_margin_m: the length and width added to agents to keep driving an evasion.
+        evasion_clearance_m: the lateral gap beyond which an evasion does not get better.
+        crossing_uncertainty_m_s2: the acceleration by which a crossing agent may deviate from its prediction.
+        crossing_uncertainty_s: the time for which that deviation grows.
+        route_lookahead_m: the part of the route ahead whose own road departures are tolerated.
+        route_offset_limit_m: the distance from the route beyond which the guard does not plan along it.
+        route_heading_limit_rad: the heading error beyond which the guard does not plan along the route.
+        route_return_least_m: the shortest distance in which the ego returns to its route.
+        route_return_s: the time in which the ego returns to its route at higher speeds.
+        route_corridor_m: the half width around the route in which the border of the road is looked up.
+        prepared_route_m: the length of route whose surroundings are looked up before the first decision.
+        prepared_border_m: the distance from it within which borders of the road are prepared.
+        prepared_lanes_m: the distance from it within which lanes are prepared.
+        ego_acceleration_m_s2: the greatest acceleration that a driver is assumed to plan.
+        agent_range_margin_m: the distance added to the reach of the ego and an agent to find relevant agents.
+        greatest_deceleration_m_s2: the limit of a measured deceleration of an agent.
+        least_deceleration_m_s2: the deceleration of an agent below which it counts as none.
+        held_plan_tolerance_m: the position error plus speed error (1 m/s as 1 m) that discards the previous plan.
+        stopped_lookahead_s: the time after a plan in which no agent should run into the stopped ego.
+        stopped_lookahead_step_s: the time step of that test.
+        jerk_limit_m_s3: the greatest jerk of a planned stop (careful and competent driver of UN R157).
+        evasion_offsets_m: the lateral offsets of evasions, to either side.
+        evasion_decelerations_m_s2: the decelerations during evasions.
+        evasion_lateral_acceleration_m_s2: the greatest lateral acceleration of an evasion.
+        evasion_curvature_1_m: the greatest curvature of an evasion.
+    """
+
+    imminent_contact_s: float = 1.5
+    braking_delay_s: float = 0.3
+    comfortable_deceleration_m_s2: float = 4.0
+    braking_levels_m_s2: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
+    friction_tolerance_m_s2: float = 1.0
+    feasibility_horizon_s: float = 2.0
+    feasibility_window_s: float = 0.3
+    off_road_tolerance_m: float = 0.3
+    front_clearance_m: float = 2.0
+    least_front_clearance_m: float = 0.3
+    path_samples: int = 48
+    candidate_size_margin_m: tuple[float, float] = (2.0, 0.6)
+    evasion_size_margin_m: tuple[float, float] = (0.0, 0.4)
+    evasion_clearance_m: float = 1.0
+    crossing_uncertainty_m_s2: float = 1.5
+    crossing_uncertainty_s: float = 2.5
+    route_lookahead_m: float = 60.0
+    route_offset_limit_m: float = 6.0
+    route_heading_limit_rad: float = 1.0
+    route_return_least_m: float = 10.0
+    route_return_s: float = 2.5
+    route_corridor_m: float = 16.0
+    prepared_route_m: float = 200.0
+    prepared_border_m: float = 40.0
+    prepared_lanes_m: float = 100.0
+    ego_acceleration_m_s2: float = 3.0
+    agent_range_margin_m: float = 10.0
+    greatest_deceleration_m_s2: float = 9.0
+    least_deceleration_m_s2: float = 0.5
+    held_plan_tolerance_m: float = 1.0
+    stopped_lookahead_s: float = 10.0
+    stopped_lookahead_step_s: float = 0.4
+    jerk_limit_m_s3: float = 12.65
+    evasion_offsets_m: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
+    evasion_decelerations_m_s2: tuple[float, ...] = (1.0, 3.0, 5.0)
+    evasion_lateral_acceleration_m_s2: float = 3.0
+    evasion_curvature_1_m: float = 0.16
+
+    @property
+    def stopped_times(self) -> Float64[np.ndarray, " t"]:
+        """Times (s) from now at which a stopped ego is tested for being run into."""
+        count = round(self.stopped_lookahead_s / self.stopped_lookahead_step_s) + 1
+        return PLAN_END_S + self.stopped_lookahead_step_s * np.arange(count)
