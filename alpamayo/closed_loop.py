@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from alpamayo.episode import Episode
+from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.guard import Guard
 from alpamayo.provenance import code_version
+from alpamayo_sim.constants import FROM_BEHIND_RAD
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Driver, Needs
 from alpamayo_sim.datatypes.observation import Observation
@@ -20,7 +22,6 @@ from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
 
 Array = np.ndarray
-FROM_BEHIND = math.radians(150.0)
 
 
 def drive(
@@ -71,7 +72,7 @@ def drive(
             on_step(step + 1, scenario.steps)
         if world.egos.arrived[0, 0] or (not replay[0] and _crashed(world)):
             break
-    return record.episode(driver, seed, guard, bool(world.egos.arrived[0, 0]))
+    return record.episode(driver, seed, watch.config if watch else None, bool(world.egos.arrived[0, 0]))
 
 
 def _crashed(world: WorldBatch) -> bool:
@@ -82,7 +83,7 @@ def _crashed(world: WorldBatch) -> bool:
     for contact in world[0].collisions():
         offset = agents.pose[contact.agent, :2] - pose[:2]
         bearing = math.atan2(offset[1], offset[0]) - pose[2]
-        if abs(math.remainder(bearing, 2.0 * math.pi)) < FROM_BEHIND:
+        if abs(math.remainder(bearing, 2.0 * math.pi)) < FROM_BEHIND_RAD:
             return True
     return False
 
@@ -169,14 +170,15 @@ class _Recorder:
             self.rig = cameras.rig
             self.ages.append(float(-cameras.times[:, -1].min()))
 
-    def episode(self, driver: Driver, seed: int, guarded: bool, arrived: bool) -> Episode:
+    def episode(self, driver: Driver, seed: int, config: GuardConfig | None, arrived: bool) -> Episode:
         k = max(len(decision.weights) for decision in self.decisions)
         padded = [_padded(decision, k) for decision in self.decisions]
         return Episode(
             scenario=self.scenario,
             driver=driver.name,
             seed=seed,
-            guarded=guarded,
+            guarded=config is not None,
+            guard_config=config.record() if config else None,
             ego_size=self.ego_size,
             agent_ids=self.agents.ids,
             agent_category=np.array(self.agents.category),

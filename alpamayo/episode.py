@@ -29,6 +29,7 @@ class Episode:
     and take no part in any score. ``code_version`` and ``model``, the SHA-256 of the driver's weights (empty for a
     driver without), say what made it. ``rig`` are the cameras that the driver looked through, ``observation_age`` (s)
     how old the newest frame of the worst of them was at each decision; None for a driver without.
+    ``guard_config`` are the thresholds of the guard by name, None for a drive without; most have one value.
     """
 
     scenario: Scenario
@@ -59,6 +60,7 @@ class Episode:
     code_version: str = ""
     model: str = ""
     rig: Rig | None = None
+    guard_config: dict[str, tuple[float, ...]] | None = None
     observation_age: Float32[Array, " t"] | None = None
     timings: dict[str, Float32[Array, " t"]] = field(default_factory=dict)
 

@@ -39,6 +39,7 @@ from alpamayo.validator.judge import CORE_RULES, judge, plans_motions
 from alpamayo.validator.motions import MotionBatch, plans_in_world
 from alpamayo.validator.packed import AgentBoxes, pack_boxes
 from alpamayo.validator.verdict import Verdict
+from alpamayo_sim.constants import GRAVITY_M_S2
 from alpamayo_sim.datatypes.decision import PLAN_DT, Decision
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.geometry import from_frame, oriented, to_frame, wrap_angle
@@ -47,7 +48,6 @@ from alpamayo_sim.prediction.lane_following import LaneForecaster
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
 
 Array = np.ndarray
-GRAVITY_M_S2 = 9.81
 PLACES = ("on the driver's path", "in its lane")  # of planned stops
 
 
@@ -98,7 +98,7 @@ class Assessment:
         self.pose, self.speed = plans_in_world(plans, pose, truth.ego_speed)
 
     def candidates(self) -> Outcomes:
-        """Evaluate the driver's candidates, each as it is and braked after a delay; the choice also with uncertainty."""
+        """Evaluate the candidates as they are and braked after a delay, and the choice with uncertain agents."""
         config, count, chosen = self.config, len(self.pose), self.decision.chosen
         deceleration = np.full(count, min(config.comfortable_deceleration_m_s2, self._deceleration_limit))
         braked_pose, braked_speed = braked(self.pose, self.speed, deceleration, config.braking_delay_s)

@@ -1,6 +1,6 @@
 """The thresholds of the guard."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float64
@@ -91,6 +91,10 @@ class GuardConfig:
     evasion_decelerations_m_s2: tuple[float, ...] = (1.0, 3.0, 5.0)
     evasion_lateral_acceleration_m_s2: float = 3.0
     evasion_curvature_1_m: float = 0.16
+
+    def record(self) -> dict[str, tuple[float, ...]]:
+        """Return all thresholds by name as the record of an episode holds them, each as one or more numbers."""
+        return {name: value if isinstance(value, tuple) else (float(value),) for name, value in asdict(self).items()}
 
     @property
     def stopped_times(self) -> Float64[np.ndarray, " t"]:

@@ -7,13 +7,14 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from alpamayo.guard.assessment import GRAVITY_M_S2, Assessment
+from alpamayo.guard.assessment import Assessment
 from alpamayo.guard.choice import FALLBACK, Choice, Request, choose
 from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.minimal_risk import StopPlanner
 from alpamayo.guard.outcomes import TIMES, corner_margins
 from alpamayo.guard.route import RoutePath
 from alpamayo.validator.verdict import Verdict
+from alpamayo_sim.constants import GRAVITY_M_S2
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.scene import Scene

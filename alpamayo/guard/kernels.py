@@ -13,7 +13,7 @@ from alpamayo.validator.kernels.boxes import (
     position,
 )
 from alpamayo.validator.kernels.layout import BLOCK_STEPS
-from alpamayo.validator.kernels.time_to_collision import cosine_to
+from alpamayo.validator.kernels.time_to_collision import COS_BEHIND, cosine_to
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
@@ -24,7 +24,6 @@ ONE = wp.constant(wp.float64(1.0))
 MIN_LENGTH_M = wp.constant(wp.float64(1.0e-9))
 FULL_TURN_RAD = wp.constant(wp.float64(2.0 * math.pi))
 COS_CROSSING = wp.constant(wp.float64(math.cos(math.radians(30.0))))
-COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
 STEPS_PER_BLOCK = wp.constant(BLOCK_STEPS)
 # What is known of a pair: apart at first, within the margins at first, or no longer relevant.
 APART, WITHIN_MARGINS, SETTLED = wp.constant(wp.uint8(0)), wp.constant(wp.uint8(1)), wp.constant(wp.uint8(2))

@@ -12,7 +12,7 @@ from alpamayo.episode import Episode
 from alpamayo.validator import Verdict
 from alpamayo.validator.scores import SCORE_MAXIMUM, TITLES
 from alpamayo.validator.verdict import RuleResult
-from alpamayo_sim.datatypes.scene import Category, LineKind, RoadMap
+from alpamayo_sim.datatypes.scene import STATIC, Category, LineKind, RoadMap
 from alpamayo_sim.geometry import from_frame
 
 Array = np.ndarray
@@ -31,7 +31,6 @@ COLOURS = {
     Category.BUILDING: "#aab2ad",
     Category.VEGETATION: "#7fae73",
 }
-STATIC = (Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING, Category.VEGETATION)
 INDENT = "\u2003"  # an em of space
 # What counts as comfortable for a margin's colour, by its unit.
 COMFORTABLE = {"m": 2.0, "s": 2.0, "m/s²": 2.0}

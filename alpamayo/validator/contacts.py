@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int, Int32
 
 from alpamayo.validator.motions import MotionBatch, close_heading
 from alpamayo.validator.packed import AgentBoxes, agent_boxes, ego_boxes
+from alpamayo_sim.constants import FROM_BEHIND_RAD
 from alpamayo_sim.datatypes.scene import is_static
 from alpamayo_sim.geometry import box_separation, segment_gap
 from alpamayo_sim.warp_runtime import wp
@@ -17,7 +18,6 @@ CLEARANCE_LIMIT_M = 5.0
 """Clearances are computed up to this distance; beyond it the margin is this."""
 STOPPED_MPS = 0.05
 """At most this fast, a road user counts as stopped (NAVSIM)."""
-BEHIND = np.deg2rad(150.0)
 REAR_AXLE = 0.28  # of the length, behind the centre; NAVSIM's vehicle: (4.049 - 1.127) / 2 / 5.176
 CONTACT_SUBSTEPS = 10
 """The moment of a contact is searched in this many parts of the time step."""
@@ -107,7 +107,7 @@ def contact_kind(motions: MotionBatch, k: Array, t: Array, a: Array) -> Int[Arra
     ego, other = _poses_at_contact(motions, k, t, a)
     front = _touches_bumper(ego, motions.size, other, motions.traffic.size[a], 1.0)
     kind = np.where(front, ContactKind.ACTIVE_FRONT, ContactKind.ACTIVE_LATERAL)
-    kind[bearing(ego, other[:, :2], motions.size[0]) > BEHIND] = ContactKind.ACTIVE_REAR
+    kind[bearing(ego, other[:, :2], motions.size[0]) > FROM_BEHIND_RAD] = ContactKind.ACTIVE_REAR
     kind[_is_stopped(motions, t, a)] = ContactKind.STOPPED_OTHER
     kind[motions.moved_speed(k, t) <= STOPPED_MPS] = ContactKind.STOPPED_EGO
     return kind.astype(np.int64)

@@ -9,6 +9,7 @@ from alpamayo_datasets.ground import areas_of_rings
 from alpamayo_datasets.lanes import RawLane, lanes_of, without_repeats
 from alpamayo_datasets.route import route_of
 from alpamayo_sim.datatypes.scene import (
+    STATIC,
     Category,
     LineKind,
     Prop,
@@ -26,7 +27,6 @@ from alpamayo_sim.map.index import index_of
 Array = np.ndarray
 Sign = tuple[Array, tuple[str, ...]]  # place of a stop sign, and the lanes that it is for where the file says so
 
-STANDING = {Category.CONE, Category.BARRIER, Category.DEBRIS}
 STILL = 0.5  # m that a standing thing may wander in a recording
 SIGN_REACH = 12.0  # m from a stop sign to the lanes that it is for
 SMALLEST = 0.1  # m
@@ -111,7 +111,7 @@ def assemble(
 
 
 def _stands(track: RawTrack) -> bool:
-    if track.category not in STANDING:
+    if track.category not in STATIC:
         return False
     xy = track.position[track.valid, :2]
     return bool(np.all(np.linalg.norm(xy - np.median(xy, axis=0), axis=1) < STILL))

@@ -10,6 +10,7 @@ import pytest
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import make_driver
 from alpamayo.episode import EPISODE_VERSION, Episode, load_episode, save_episode
+from alpamayo.guard.config import GuardConfig
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Needs
@@ -56,6 +57,16 @@ def test_record_survives_the_disk(episode: Episode, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.executed, episode.executed)
     assert read.scenario.parameters == episode.scenario.parameters
     assert read.steps == episode.steps
+
+
+def test_the_thresholds_of_the_guard_are_recorded(episode: Episode, tmp_path: Path) -> None:
+    assert episode.guard_config is None
+    made = make_scenario("cut-in", 3)
+    guarded = drive(replace(made, goal=replace(made.goal, duration=0.5)), make_driver("idm"), guard=True)
+    assert guarded.guard_config == GuardConfig().record()
+    assert guarded.guard_config["braking_levels_m_s2"] == (2.0, 4.0, 6.0, 8.0)
+    save_episode(guarded, tmp_path)
+    assert load_episode(tmp_path).guard_config == guarded.guard_config
 
 
 def test_states_are_one_more_than_decisions(episode: Episode) -> None:

@@ -4,6 +4,7 @@
 import math
 
 from alpamayo.validator.kernels.boxes import NO_BITS, ONE_BIT, box_separation, lowest_bit, position
+from alpamayo_sim.constants import FROM_BEHIND_RAD
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
@@ -15,7 +16,7 @@ ONE = wp.constant(wp.float64(1.0))
 TINY = wp.constant(wp.float64(1.0e-12))
 SMALL = wp.constant(wp.float64(1.0e-9))
 COS_AHEAD = wp.constant(wp.float64(math.cos(math.radians(30.0))))
-COS_BEHIND = wp.constant(wp.float64(math.cos(math.radians(150.0))))
+COS_BEHIND = wp.constant(wp.float64(math.cos(FROM_BEHIND_RAD)))
 AHEAD, LATERAL = wp.constant(1), wp.constant(2)
 
 

@@ -7,9 +7,9 @@ from alpamayo.validator.motions import MotionBatch, by_rows, differences
 from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
+from alpamayo_sim.constants import GRAVITY_M_S2
 
 Array = np.ndarray
-GRAVITY = 9.81
 WINDOW_STEPS = 3
 """Differences over fewer steps are noise."""
 MAX_CURVATURE_PER_M = 0.25
@@ -31,7 +31,7 @@ def kinematics(motions: MotionBatch) -> RuleResult:
     count = motions.count
     if motions.pose.shape[1] <= WINDOW_STEPS + 1:
         return not_applicable(count, "too few poses")
-    limit = motions.scene.environment.friction * GRAVITY + FRICTION_TOLERANCE_MPS2
+    limit = motions.scene.environment.friction * GRAVITY_M_S2 + FRICTION_TOLERANCE_MPS2
 
     def part(rows: slice) -> Float64[Array, "n t"]:
         along, across, speed, curvature = (each[rows] for each in motions.cached(motion_quantities))

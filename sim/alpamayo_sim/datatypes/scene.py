@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8
 
+from alpamayo_sim.constants import DEFAULT_FRICTION
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
@@ -225,7 +226,7 @@ class Prop:
 class Environment:
     """Friction, light and weather. Angles in radians, rain in mm/h, visibility in m (None is unlimited)."""
 
-    friction: float = 0.9
+    friction: float = DEFAULT_FRICTION
     sun_elevation: float = 0.9
     sun_azimuth: float = 0.6
     rain: float = 0.0

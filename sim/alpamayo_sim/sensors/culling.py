@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int8, Int32
 
-from alpamayo_sim.datatypes.scene import Category, Scene, Signal, SignalState
+from alpamayo_sim.datatypes.scene import Scene, Signal, SignalState
 from alpamayo_sim.geometry import polyline_headings, project
 from alpamayo_sim.sensors.appearance import PartTable, Surface, part_table
 from alpamayo_sim.sensors.kernels import parts as kernel
@@ -26,7 +26,6 @@ MAX_PARTS = 512  # seen at once by an observer, the nearest first
 LAMP_HEIGHT = 5.0  # m, of signals whose position is at the road
 LAMP_SIZE = (0.3, 0.56, 1.5)  # m; larger than life, so that the state shows in a small image
 POLE_WIDTH = 0.14  # m
-STILL = [c for c in Category if c >= Category.CONE]  # what a scene has as props
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from alpamayo_sim.constants import GRAVITY_M_S2
 from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
 from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
@@ -13,7 +14,7 @@ from alpamayo_sim.drivers.expert.forecast import STEPS, Memory, forecast
 from alpamayo_sim.drivers.expert.outlook import Outlook, look_out
 from alpamayo_sim.drivers.expert.paths import AHEAD, Paths, Target, interpolate_rows, make_paths
 from alpamayo_sim.drivers.expert.reasons import explain
-from alpamayo_sim.drivers.expert.rules import GRAVITY, find_cautions, speed_cap, where_to_stop
+from alpamayo_sim.drivers.expert.rules import find_cautions, speed_cap, where_to_stop
 from alpamayo_sim.drivers.expert.scoring import SAMPLES, Candidates, Costs, Situation, score
 from alpamayo_sim.drivers.expert.speeds import GAP_MOVING, GAP_STANDING, Leads, following, ramps
 from alpamayo_sim.drivers.expert.surroundings import surroundings
@@ -92,7 +93,7 @@ class Expert:
             cap=speed_cap(frame, s, desired, truth.scene.environment, cautions),
             desired=desired,
             stop_at=stop_at,
-            grip=min(HARDEST, USED_GRIP * truth.scene.environment.friction * GRAVITY),
+            grip=min(HARDEST, USED_GRIP * truth.scene.environment.friction * GRAVITY_M_S2),
             waited=self._waited,
             halt_at=halt_at(view),
             previous=self._shifted(),

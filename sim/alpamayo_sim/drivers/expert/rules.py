@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alpamayo_sim.constants import GRAVITY_M_S2
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Environment
 from alpamayo_sim.drivers.expert.forecast import Memory
@@ -13,7 +14,6 @@ from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop
 
 Array = np.ndarray
 
-GRAVITY = 9.81
 BEND = 2.2  # m/s² of lateral acceleration in bends
 APPROACH = 1.8  # m/s² of braking towards a lower allowed speed
 SIGHT_BRAKING = 3.5  # m/s² with which to stop within three quarters of the visibility
@@ -92,7 +92,7 @@ def speed_cap(
     """Allowed speed along the route, with room to brake towards lower ones."""
     at = s - CAP_BEHIND + np.arange(float(CAP_POINTS))
     bend = np.abs(frame.at(at)[2])
-    lateral = min(BEND, 0.4 * environment.friction * GRAVITY)
+    lateral = min(BEND, 0.4 * environment.friction * GRAVITY_M_S2)
     cap = np.minimum(desired, np.sqrt(lateral / np.maximum(bend, 1e-4)))
     if environment.visibility is not None:
         cap = np.minimum(cap, math.sqrt(2.0 * SIGHT_BRAKING * max(0.75 * environment.visibility, 5.0)))

@@ -1,0 +1,9 @@
+"""Physical constants and thresholds that several packages share."""
+
+import math
+
+GRAVITY_M_S2 = 9.81
+DEFAULT_FRICTION = 0.9
+"""Coefficient of friction of a dry road."""
+FROM_BEHIND_RAD = math.radians(150.0)
+"""Angle from the ego's heading beyond which another road user is behind it (nuPlan, NAVSIM)."""
