@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from alpamayo_datasets.readers import described_formats
 from alpamayo_sim.errors import InputError
 
 app = typer.Typer(
@@ -89,7 +90,7 @@ def drive(
 
 @app.command()
 def replay(
-    log: Annotated[Path, typer.Argument(help="A recorded log: a ScenarioNet pickle or Waymo-motion JSON.")],
+    log: Annotated[Path, typer.Argument(help=f"A recorded log: {described_formats()}.")],
     driver: Annotated[str, typer.Option("--driver", help="As for drive, or log: repeat the recording.")] = "tiny",
     seed: Seed = 0,
     out: Out = None,

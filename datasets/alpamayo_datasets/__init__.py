@@ -1,5 +1,6 @@
-"""Recorded logs, in and out."""
+"""Recorded logs as Scenes: ``open_log`` reads every format of ``readers``."""
 
 from alpamayo_datasets.log import open_log
+from alpamayo_datasets.readers import READERS, Reader
 
-__all__ = ["open_log"]
+__all__ = ["READERS", "Reader", "open_log"]

@@ -1,4 +1,9 @@
-"""From what a file says, in its own coordinates, to a Scene around an origin near the ego."""
+"""The seam between a file format and a Scene.
+
+A reader fills ``RawTrack``, ``RawSignal`` and ``RawMap`` with the values of its file, in the file's own coordinates,
+and calls ``assemble``. That function does the rest in one way for all formats: an origin near the ego, missing widths,
+boundaries and successors of lanes, the drivable area, stop lines, props, and the ego's route.
+"""
 
 from dataclasses import dataclass, field, replace
 
@@ -25,16 +30,21 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.map.index import index_of
 
 Array = np.ndarray
-Sign = tuple[Array, tuple[str, ...]]  # place of a stop sign, and the lanes that it is for where the file says so
+Sign = tuple[Array, tuple[str, ...]]  # position of a stop sign, and its lanes where the file names them
 
-STILL = 0.5  # m that a standing thing may wander in a recording
-SIGN_REACH = 12.0  # m from a stop sign to the lanes that it is for
-SMALLEST = 0.1  # m
+PROP_MOVEMENT_M = 0.5  # a prop may move this far in a recording
+SIGN_TO_LANE_M = 12.0  # from a stop sign to the end of its lane
+STOP_LINE_HALF_WIDTH_M = 1.75
+MIN_SIZE_M = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class RawTrack:
-    """A road user as a file gives it; ``position`` is in the file's coordinates, z is the ground under it."""
+    """A road user as a file gives it, in the file's coordinates.
+
+    ``position`` (m) is the centre of the box, with z of the ground below it. ``size`` is length, width, height (m),
+    ``velocity`` m/s. Values of steps that are not ``valid`` are ignored.
+    """
 
     id: str
     category: Category
@@ -47,7 +57,7 @@ class RawTrack:
 
 @dataclass(frozen=True, eq=False)
 class RawSignal:
-    """A traffic light: where it is, what it shows, and the lanes that begin at it."""
+    """A traffic light: its position (m), its ``SignalState`` at each step, and the lanes that begin at it."""
 
     id: str
     position: Float64[Array, "3"]
@@ -57,7 +67,11 @@ class RawSignal:
 
 @dataclass(eq=False)
 class RawMap:
-    """A map as a file gives it: lists that a reader fills. ``rings`` outline the drivable ground."""
+    """A map as a file gives it: lists that a reader fills, in the file's coordinates (m).
+
+    Road ``edges`` have the drivable side at their left. ``rings`` are closed outlines of the drivable ground; a ring
+    inside another one is a hole.
+    """
 
     lanes: list[RawLane] = field(default_factory=list)
     crosswalks: list[Array] = field(default_factory=list)
@@ -77,13 +91,23 @@ def assemble(
     signals: list[RawSignal],
     dt: float,
 ) -> Scene:
-    """The Scene; ``where`` is the file, for messages.
+    """Return the Scene of a file's values.
 
-    Cones and barriers that stand become props: they are there also while the recording car did not see them.
-    The drivable ground is united here, once; worlds, drivers and judges of the scene share its index.
+    Cones, barriers and debris that do not move become props: they exist also while the recording car did not see
+    them. The drivable area is united here, once; worlds, drivers and the validator share its index.
+
+    Args:
+        where: The file, for messages.
+        id: Name of the scene.
+        provenance: Source and licence of the file.
+        tracks: All road users, with the same number of steps.
+        ego_id: Id of the ego's track.
+        raw_map: The map.
+        signals: Traffic lights, with a state for each step.
+        dt: Time step (s).
 
     Raises:
-        InputError: there is no such ego, or it is seen at no step.
+        InputError: There is no such ego, or it has no valid step.
     """
     ego = next((track for track in tracks if track.id == ego_id), None)
     if ego is None or not ego.valid.any():
@@ -91,30 +115,30 @@ def assemble(
     origin = np.round(ego.position[np.argmax(ego.valid)])
     road_map = _road_map(raw_map, origin)
     index_of(road_map).drivable_area.unite()
-    seen = [track for track in tracks if track.valid.any()]
-    standing = [track for track in seen if _stands(track)]
-    made = tuple(_track(track, origin) for track in seen if track not in standing)
+    valid = [track for track in tracks if track.valid.any()]
+    props = [track for track in valid if _is_prop(track)]
+    moving = tuple(_track(track, origin) for track in valid if track not in props)
     scene = Scene(
         id=id,
         road_map=road_map,
-        tracks=made,
+        tracks=moving,
         ego_id=ego_id,
         provenance=provenance,
         signals=tuple(
             Signal(raw.id, (raw.position - origin).astype(np.float32), raw.states, raw.lane_ids) for raw in signals
         ),
-        props=tuple(_prop(track, origin) for track in standing),
+        props=tuple(_prop(track, origin) for track in props),
         origin=origin,
         dt=dt,
     )
     return replace(scene, route=route_of(scene.ego, road_map))
 
 
-def _stands(track: RawTrack) -> bool:
+def _is_prop(track: RawTrack) -> bool:
     if track.category not in STATIC:
         return False
     xy = track.position[track.valid, :2]
-    return bool(np.all(np.linalg.norm(xy - np.median(xy, axis=0), axis=1) < STILL))
+    return bool(np.all(np.linalg.norm(xy - np.median(xy, axis=0), axis=1) < PROP_MOVEMENT_M))
 
 
 def _track(raw: RawTrack, origin: Array) -> Track:
@@ -128,7 +152,7 @@ def _track(raw: RawTrack, origin: Array) -> Track:
         position=kept(raw.position - origin),
         heading=kept(raw.heading),
         velocity=kept(raw.velocity),
-        size=np.maximum(raw.size, SMALLEST).astype(np.float32),
+        size=np.maximum(raw.size, MIN_SIZE_M).astype(np.float32),
         valid=raw.valid.astype(bool),
     )
 
@@ -136,7 +160,7 @@ def _track(raw: RawTrack, origin: Array) -> Track:
 def _prop(raw: RawTrack, origin: Array) -> Prop:
     first = np.argmax(raw.valid)
     place = np.median(raw.position[raw.valid], axis=0) - origin
-    size = np.maximum(raw.size, SMALLEST).astype(np.float32)
+    size = np.maximum(raw.size, MIN_SIZE_M).astype(np.float32)
     return Prop(raw.id, raw.category, place.astype(np.float32), float(raw.heading[first]), size)
 
 
@@ -155,7 +179,7 @@ def _road_map(raw: RawMap, origin: Array) -> RoadMap:
 
 
 def _moved(lines: list[Array], origin: Array, at_least: int = 2) -> tuple[Array, ...]:
-    """Polylines relative to the origin, without repeated points; those that are too short are left out."""
+    """Return polylines relative to the origin, without repeated points and without those that are too short."""
     kept = [line[without_repeats(line)] for line in lines]
     return tuple((line - origin).astype(np.float32) for line in kept if len(line) >= at_least)
 
@@ -163,9 +187,9 @@ def _moved(lines: list[Array], origin: Array, at_least: int = 2) -> tuple[Array,
 def _stop_lines(
     signs: list[tuple[Array, tuple[str, ...]]], lanes: list[RawLane], origin: Array
 ) -> tuple[StopLine, ...]:
-    """A line across each lane of a stop sign, at the end of the lane that is nearer to the sign.
+    """Return a line across each lane of a stop sign, at the end of the lane that is nearer to the sign.
 
-    Where the file does not say which lanes a sign is for, it is for the one whose end is nearest.
+    A sign without lanes belongs to the lane with the nearest end.
     """
     by_id = {lane.id: lane for lane in lanes}
     found: dict[str, StopLine] = {}
@@ -181,7 +205,7 @@ def _stop_lines(
 
 def _nearest_end(place: Array, lanes: list[RawLane]) -> list[RawLane]:
     reach = sorted((_distance(lane.centreline[-1], place), lane.id, lane) for lane in lanes)
-    return [reach[0][2]] if reach and reach[0][0] < SIGN_REACH else []
+    return [reach[0][2]] if reach and reach[0][0] < SIGN_TO_LANE_M else []
 
 
 def _distance(a: Array, b: Array) -> float:
@@ -189,9 +213,9 @@ def _distance(a: Array, b: Array) -> float:
 
 
 def _across(lane: RawLane, end: int, origin: Array) -> Array:
-    """A line of 3.5 m across a lane at its start (0) or end (-1)."""
+    """Return a line of 3.5 m across a lane at its start (0) or end (-1)."""
     line = lane.centreline
     step = line[1] - line[0] if end == 0 else line[-1] - line[-2]
     left = np.array([-step[1], step[0], 0.0]) / np.hypot(step[0], step[1])
     centre = line[end] - origin
-    return np.stack([centre + 1.75 * left, centre - 1.75 * left]).astype(np.float32)
+    return np.stack([centre + STOP_LINE_HALF_WIDTH_M * left, centre - STOP_LINE_HALF_WIDTH_M * left]).astype(np.float32)

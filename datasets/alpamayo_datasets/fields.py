@@ -1,4 +1,4 @@
-"""Checked access to what a file holds: every complaint says where in the file, and what would be right."""
+"""Checked access to the values of a file: every error names the place in the file and the right form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,22 @@ MAX_STEPS = 100_000
 
 
 def get(record: Any, key: str, where: str) -> Any:
-    """``record[key]``; ``InputError`` when it is not a record with that key."""
+    """Return ``record[key]``.
+
+    Raises:
+        InputError: ``record`` is not a record with that key.
+    """
     if not isinstance(record, Mapping) or key not in record:
         raise InputError(f"{where}: has no {key!r}")
     return record[key]
 
 
 def get_record(record: Any, key: str, where: str) -> dict[str, Any]:
-    """``record[key]``, which must be a record."""
+    """Return ``record[key]``, a record.
+
+    Raises:
+        InputError: There is no such key, or its value is not a record.
+    """
     value = get(record, key, where)
     if not isinstance(value, dict):
         raise InputError(f"{where}: {key!r} is a {type(value).__name__}, must be a record")
@@ -29,7 +37,11 @@ def get_record(record: Any, key: str, where: str) -> dict[str, Any]:
 
 
 def get_list(record: Any, key: str, where: str) -> list[Any]:
-    """``record[key]``, which must be a list."""
+    """Return ``record[key]``, a list.
+
+    Raises:
+        InputError: There is no such key, or its value is not a list.
+    """
     value = get(record, key, where)
     if not isinstance(value, (list, tuple)):
         raise InputError(f"{where}: {key!r} is a {type(value).__name__}, must be a list")
@@ -37,7 +49,11 @@ def get_list(record: Any, key: str, where: str) -> list[Any]:
 
 
 def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> Array:
-    """A float64 array of that shape (None is any length)."""
+    """Return a float64 array of a shape, where None is any length.
+
+    Raises:
+        InputError: The value is not numbers of that shape.
+    """
     _check_size(value, where)
     try:
         array = np.asarray(value, dtype=np.float64)
@@ -52,9 +68,12 @@ def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> Array:
 
 
 def points(value: Any, where: str, keep_z: bool = True) -> Float64[Array, "n 3"]:
-    """A polyline or polygon as float64 [n, 3]; two-dimensional ones get z = 0.
+    """Return a polyline or polygon as float64 [n, 3] (m), with z = 0 where the file has two coordinates.
 
-    With ``keep_z`` False a third column is not a height and is dropped.
+    Without ``keep_z`` a third column is dropped: it is not a height.
+
+    Raises:
+        InputError: The value is not finite points of 2 or 3 coordinates.
     """
     xyz = numbers(value, (None, None), where)
     if xyz.shape[1] not in (2, 3) or not np.isfinite(xyz).all():
@@ -65,7 +84,7 @@ def points(value: Any, where: str, keep_z: bool = True) -> Float64[Array, "n 3"]
 
 
 def _check_size(value: Any, where: str) -> None:
-    """Refuse what would unfold into far more numbers than a scenario has (lists may share their parts)."""
+    """Refuse lists that would expand to far more numbers than a scenario has (lists may share their parts)."""
     if isinstance(value, np.ndarray):
         return
     if not isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Drivable ground from the closed rings that outline it."""
+"""The drivable area from the closed rings that outline it."""
 
 import numpy as np
 import shapely
@@ -6,13 +6,14 @@ from jaxtyping import Float64
 from shapely.geometry.base import BaseGeometry
 
 Array = np.ndarray
+MIN_AREA_M2 = 0.01
 
 
 def areas_of_rings(rings: list[Float64[Array, "_ 3"]]) -> tuple[list[Array], list[Array]]:
-    """Drivable polygons without holes, and the road edges with the road at their left.
+    """Return drivable polygons without holes, and road edges with the road at their left.
 
-    A ring that lies within another one is a hole in it, and so on. The polygons touch where a hole made it
-    necessary to cut; the edges follow the rings alone.
+    A ring inside another one is a hole in it, a ring inside the hole is ground again, and so on. Ground with a hole is
+    cut into polygons that touch; the edges follow the rings only.
     """
     area: BaseGeometry = shapely.Polygon()
     for polygon in sorted((_polygon(ring) for ring in rings), key=lambda p: -p.area):
@@ -24,7 +25,7 @@ def areas_of_rings(rings: list[Float64[Array, "_ 3"]]) -> tuple[list[Array], lis
 
 
 def without_holes(polygon: shapely.Polygon) -> list[shapely.Polygon]:
-    """Pieces of a polygon that have no holes, cut along vertical lines through them."""
+    """Cut a polygon into pieces without holes, along vertical lines through its holes."""
     if not polygon.interiors:
         return [polygon]
     west, south, east, north = polygon.bounds
@@ -39,7 +40,7 @@ def _polygon(ring: Float64[Array, "_ 3"]) -> BaseGeometry:
 
 
 def _polygons(area: BaseGeometry) -> list[shapely.Polygon]:
-    return [part for part in shapely.get_parts(area) if isinstance(part, shapely.Polygon) and part.area > 0.01]
+    return [part for part in shapely.get_parts(area) if isinstance(part, shapely.Polygon) and part.area > MIN_AREA_M2]
 
 
 def _ring(line: shapely.LinearRing) -> Float64[Array, "_ 3"]:

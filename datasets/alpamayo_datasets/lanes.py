@@ -1,4 +1,4 @@
-"""What a recorded map leaves open about its lanes: widths, boundaries, what follows what."""
+"""Lanes of a recorded map, with missing widths, boundaries and successors filled in."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,22 @@ from alpamayo_sim.geometry import polyline_headings, wrap_angle
 
 Array = np.ndarray
 
-DEFAULT_WIDTH = {LaneKind.BICYCLE: 1.6}
-USUAL_WIDTH = 3.5  # m
-WIDTHS = (1.0, 7.0)  # m, what a lane can be wide
-LONGEST_CAST = 8.0  # m to each side at which a lane's polygon is looked for
-JOINED = 0.6  # m between the end of a lane and the start of its successor
-SAME_WAY = 0.6  # rad
+DEFAULT_WIDTH_M = {LaneKind.BICYCLE: 1.6}
+OTHER_DEFAULT_WIDTH_M = 3.5
+WIDTH_RANGE_M = (1.0, 7.0)  # a width outside of it is an error of the file
+MIN_SIDE_M = 0.2  # from the centreline to a boundary
+MAX_SIDE_M = 8.0  # from the centreline to the edge of a lane's polygon
+SUCCESSOR_GAP_M = 0.6  # between the end of a lane and the start of its successor
+SUCCESSOR_TURN_RAD = 0.6
+REPEAT_M = 0.01  # points closer than this repeat each other
 
 
 @dataclass(frozen=True, eq=False)
 class RawLane:
     """A lane as a file gives it, in the file's coordinates (float64), without repeated points.
 
-    ``left`` and ``right`` (m) are how far the boundaries are from each point of the centreline, NaN where that is
-    not known. ``successors`` None means that the file does not say.
+    ``left`` and ``right`` (m) are the distances of the boundaries from each point of the centreline, NaN where they are
+    not known. ``successors`` is None where the file does not name them.
     """
 
     id: str
@@ -40,23 +42,23 @@ class RawLane:
 
 
 def without_repeats(line: Float64[Array, "n 3"]) -> Array:
-    """Indices of the points that are at least a centimetre from the one before."""
+    """Return the indices of the points that are more than a centimetre from the point before."""
     if not len(line):
         return np.zeros(0, int)
     step = np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1)
-    return np.concatenate([[0], 1 + np.flatnonzero(step > 0.01)])
+    return np.concatenate([[0], 1 + np.flatnonzero(step > REPEAT_M)])
 
 
 def unknown_sides(line: Float64[Array, "n 3"]) -> tuple[Array, Array]:
-    """Sides of a lane of which no width is known."""
+    """Return the sides of a lane without a known width: NaN."""
     return np.full(len(line), np.nan), np.full(len(line), np.nan)
 
 
 def sides_from_polygon(line: Float64[Array, "n 3"], ring: Float64[Array, "m 3"]) -> tuple[Array, Array]:
-    """How far (m) a lane's polygon reaches to the left and right of each point of its centreline; NaN where not."""
+    """Return how far (m) a lane's polygon reaches left and right of each point of its centreline, else NaN."""
     polygon = shapely.make_valid(shapely.Polygon(ring[:, :2]))
     normal = _normals(line)
-    reach = np.array([-LONGEST_CAST, LONGEST_CAST])
+    reach = np.array([-MAX_SIDE_M, MAX_SIDE_M])
     rays = shapely.linestrings(line[:, None, :2] + reach[:, None] * normal[:, None, :])
     parts, ray = shapely.get_parts(shapely.intersection(rays, polygon), return_index=True)
     xy, part = shapely.get_coordinates(parts, return_index=True)
@@ -71,7 +73,7 @@ def sides_from_polygon(line: Float64[Array, "n 3"], ring: Float64[Array, "m 3"])
 
 
 def lanes_of(raw: list[RawLane], origin: Float64[Array, "3"]) -> tuple[Lane, ...]:
-    """Lanes of the scene: successors by geometry where the file names none, widths everywhere."""
+    """Return the lanes of the scene: successors by geometry where the file names none, widths everywhere."""
     successors = _successors(raw)
     known = {lane.id for lane in raw}
     ends = {lane.id: _widths(lane) for lane in raw}
@@ -100,7 +102,7 @@ def lanes_of(raw: list[RawLane], origin: Float64[Array, "3"]) -> tuple[Lane, ...
 
 
 def _normals(line: Float64[Array, "n 3"]) -> Float64[Array, "n 2"]:
-    """Unit vectors to the left of a line, at its points."""
+    """Return unit vectors to the left of a line, at its points."""
     step = np.diff(line[:, :2], axis=0)
     step /= np.linalg.norm(step, axis=1, keepdims=True)
     ahead = np.concatenate([step[:1], step[:-1] + step[1:], step[-1:]])
@@ -109,27 +111,28 @@ def _normals(line: Float64[Array, "n 3"]) -> Float64[Array, "n 2"]:
 
 
 def _widths(lane: RawLane) -> Float64[Array, " n"]:
-    """Width at each point; NaN where it is not known or cannot be one."""
+    """Return the width (m) at each point; NaN where it is not known or out of range."""
     width = lane.left + lane.right
-    good = (lane.left > 0.2) & (lane.right > 0.2) & (width >= WIDTHS[0]) & (width <= WIDTHS[1])
+    good = (lane.left > MIN_SIDE_M) & (lane.right > MIN_SIDE_M)
+    good &= (width >= WIDTH_RANGE_M[0]) & (width <= WIDTH_RANGE_M[1])
     return np.where(good, width, np.nan)
 
 
 def _filled(lane: RawLane, ends: dict[str, Array], before: str | None, after: str | None) -> Float64[Array, " n"]:
-    """Widths with the gaps filled from the lane itself, else from its neighbours along the road."""
+    """Return widths with gaps filled from the lane itself, else from its predecessor and successor."""
     width = ends[lane.id]
     known = np.flatnonzero(np.isfinite(width))
     if len(known):
         return np.interp(np.arange(len(width)), known, width[known])
-    usual = DEFAULT_WIDTH.get(lane.kind, USUAL_WIDTH)
+    default = DEFAULT_WIDTH_M.get(lane.kind, OTHER_DEFAULT_WIDTH_M)
     first = ends[before][-1] if before is not None else np.nan
     last = ends[after][0] if after is not None and after in ends else np.nan
-    first, last = (usual if np.isnan(value) else value for value in (first, last))
+    first, last = (default if np.isnan(value) else value for value in (first, last))
     return np.linspace(first, last, len(width))
 
 
 def _boundary(lane: RawLane, side: Array, sign: float, origin: Array) -> Array:
-    """A boundary as the centreline shifted to its side, where the file says how far at every point."""
+    """Return the centreline shifted to a side; empty where a width is not known at every point."""
     if not np.isfinite(_widths(lane)).all():
         return np.zeros((0, 3), np.float32)
     line = lane.centreline - origin
@@ -138,7 +141,7 @@ def _boundary(lane: RawLane, side: Array, sign: float, origin: Array) -> Array:
 
 
 def _successors(raw: list[RawLane]) -> dict[str, tuple[str, ...]]:
-    """What follows each lane: as the file says, else whatever begins where it ends and goes the same way."""
+    """Return the successors of each lane: those of the file, else lanes that continue it in position and heading."""
     given = {lane.id: lane.successors for lane in raw}
     if not raw or any(value is not None for value in given.values()):
         return {name: value or () for name, value in given.items()}
@@ -146,7 +149,7 @@ def _successors(raw: list[RawLane]) -> dict[str, tuple[str, ...]]:
     headings = np.array([polyline_headings(lane.centreline)[[0, -1]] for lane in raw])
     found = {}
     for i, lane in enumerate(raw):
-        near = np.hypot(*(starts - lane.centreline[-1, :2]).T) < JOINED
-        same_way = np.abs(wrap_angle(headings[:, 0] - headings[i, 1])) < SAME_WAY
-        found[lane.id] = tuple(raw[k].id for k in np.flatnonzero(near & same_way) if k != i)
+        near = np.hypot(*(starts - lane.centreline[-1, :2]).T) < SUCCESSOR_GAP_M
+        same_direction = np.abs(wrap_angle(headings[:, 0] - headings[i, 1])) < SUCCESSOR_TURN_RAD
+        found[lane.id] = tuple(raw[k].id for k in np.flatnonzero(near & same_direction) if k != i)
     return found

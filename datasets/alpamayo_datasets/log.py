@@ -1,41 +1,40 @@
-"""Opens a recorded log, whatever its format; the content decides, not the name."""
+"""Open a recorded log of any known format; its content decides, not its name."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alpamayo_datasets.scenarionet import read_scenarionet
-from alpamayo_datasets.womd_json import load_json, scene_of
-from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_datasets.readers import READERS, described_formats
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.io.scene_file import load_scene
 
-FORMATS = "a ScenarioNet pickle, a Waymo-motion JSON file, or a scene saved by this project"
+if TYPE_CHECKING:
+    from alpamayo_sim.datatypes.scene import Scene
+
+HEAD_BYTES = 256
 
 
 def open_log(path: Path | str) -> Scene:
-    """The Scene of a recorded log.
+    """Return the Scene of a recorded log: a file, or ``NAME`` for a saved scene ``NAME.json``.
 
     Raises:
-        InputError: the file is missing, damaged, hostile, too large, or of no known format.
+        InputError: The file is missing, damaged, hostile, too large, or of no known format.
     """
     path = Path(path)
     if not path.exists() and path.with_name(path.name + ".json").exists():
-        return load_scene(path)
+        path = path.with_name(path.name + ".json")
     head = _head(path)
-    if head[:1] == b"\x80":
-        return read_scenarionet(path)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
-        raise InputError(f"{path}: of no known format; it should be {FORMATS}")
-    record = load_json(path)
-    if isinstance(record, dict) and record.get("kind") == "Scene" and path.suffix == ".json":
-        return load_scene(path.with_suffix(""))
-    return scene_of(record, path)
+    for reader in READERS:
+        if reader.matches(path, head):
+            return reader.read(path)
+    raise InputError(f"{path}: of no known format; must be {described_formats()}")
 
 
 def _head(path: Path) -> bytes:
     if path.is_dir():
-        raise InputError(f"{path}: is a folder, must be {FORMATS}")
+        raise InputError(f"{path}: is a folder, must be {described_formats()}")
     try:
         with path.open("rb") as file:
-            return file.read(64)
+            return file.read(HEAD_BYTES)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error

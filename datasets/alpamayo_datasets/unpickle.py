@@ -1,9 +1,9 @@
-"""Pickles without their danger: plain data and numpy arrays come out, and nothing of the file is ever called.
+"""Read pickles safely: the result is plain data and numpy arrays, and nothing of the file is ever called.
 
-A pickle is a program. This one may name six things (numpy's array, dtype and their reconstruction, ``int`` and
-``defaultdict``), and even those are stand-ins made here: the arrays are built by this module from bytes that the
-file really holds, so that a forged shape or dtype cannot allocate, run or reach anything. Pickles of protocol 0 to 2
-name more than that and are refused; ScenarioNet writes protocol 4.
+A pickle is a program. Here it may name a few things only (numpy's array and dtype, the functions that rebuild them,
+``int`` and ``defaultdict``), and these are stand-ins of this module. Arrays are built from bytes that the file really
+holds, so a forged shape or dtype cannot allocate, run or reach anything. Pickles of protocol 0 to 2 name more than that
+and are refused; ScenarioNet writes protocol 4.
 """
 
 import pickle
@@ -16,19 +16,19 @@ from alpamayo_sim.errors import InputError
 
 MAX_FILE_BYTES = 256 << 20
 MAX_ITEM_BYTES = 1024  # of one element of an array
-KINDS = "biufSU"  # no objects, no records
+DTYPE_KINDS = "biufSU"  # no objects, no records
 Array = np.ndarray
 
 
 def read_pickle(path: Path) -> Any:
-    """The plain data (dicts, lists, tuples, numbers, strings, numpy arrays) of a pickle.
+    """Return the plain data (dicts, lists, tuples, numbers, strings, numpy arrays) of a pickle.
 
     Raises:
-        InputError: the file cannot be read, is larger than 256 MiB, is damaged, or asks for anything but data.
+        InputError: The file cannot be read, is larger than 256 MiB, is damaged, or asks for anything but data.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, which no scenario is")
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, the limit for a scenario")
         with path.open("rb") as file:
             return _plain(_Unpickler(file).load(), {})
     except _RefusedError as refused:
@@ -44,11 +44,11 @@ def read_pickle(path: Path) -> Any:
 
 
 class _RefusedError(Exception):
-    """The pickle named something that it may not have."""
+    """The pickle names something that it may not name."""
 
 
 class _DType:
-    """Stand-in for ``numpy.dtype``: keeps what the file says of itself, and makes only plain dtypes of it."""
+    """Stand-in for ``numpy.dtype``: keeps the file's values and makes only plain dtypes of them."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
         self.code = code if isinstance(code, str) else "O"
@@ -58,17 +58,21 @@ class _DType:
         self.order = state[1]
 
     def make(self) -> np.dtype:
-        """The dtype; ``_RefusedError`` for anything but numbers, booleans and short strings."""
-        if self.code[:1] not in (*KINDS, "?"):
+        """Return the dtype.
+
+        Raises:
+            _RefusedError: It is not of numbers, booleans or short strings.
+        """
+        if self.code[:1] not in (*DTYPE_KINDS, "?"):
             raise _RefusedError(f"an array of dtype {self.code!r}")
         dtype = np.dtype(self.code)
-        if dtype.kind not in KINDS or dtype.itemsize > MAX_ITEM_BYTES:
+        if dtype.kind not in DTYPE_KINDS or dtype.itemsize > MAX_ITEM_BYTES:
             raise _RefusedError(f"an array of dtype {self.code!r}")
         return dtype.newbyteorder(">") if self.order == ">" else dtype
 
 
 class _NDArray:
-    """Stand-in for ``numpy.ndarray``; its state becomes an array when there are bytes for all of it."""
+    """Stand-in for ``numpy.ndarray``: its state becomes an array if it has all the bytes."""
 
     def __init__(self) -> None:
         self.value: Array = np.zeros(0)
@@ -79,7 +83,7 @@ class _NDArray:
 
 
 class _Name:
-    """Something that a pickle may name or call; what a call gives is made here."""
+    """Something that a pickle may name or call; the result of a call is made here."""
 
     __slots__ = ("_call",)
 
@@ -116,24 +120,24 @@ for _module in ("numpy.core", "numpy._core"):
     _NAMES[f"{_module}.numeric", "_frombuffer"] = _Name(_array)
 
 
-# The C unpickler grows its memo to any index that a file names, so the one written in Python is used.
+# The C unpickler grows its memo to any index that a file names. The Python unpickler does not.
 class _Unpickler(pickle._Unpickler):
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, encoding="latin1")
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of an admitted name; anything else is refused."""
+        """Return the stand-in of an admitted name, and refuse all other names."""
         if (module, name) not in _NAMES:
             raise _RefusedError(f"{module}.{name}")
         return _NAMES[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refused: data has no persistent ids."""
+        """Refuse persistent ids: data has none."""
         raise _RefusedError("a persistent id")
 
 
 def _plain(value: Any, seen: dict[int, Any]) -> Any:
-    """The same data with arrays for their stand-ins; what is shared stays shared."""
+    """Return the data with arrays in place of their stand-ins; shared parts stay shared."""
     if isinstance(value, _NDArray):
         return value.value
     if isinstance(value, (set, frozenset)):

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alpamayo_datasets import open_log
+from alpamayo_datasets import READERS, Reader, log, open_log
 from alpamayo_datasets.lanes import sides_from_polygon
+from alpamayo_datasets.readers import described_formats
 from alpamayo_datasets.route import instructions
 from alpamayo_sim.datatypes.scenario import scenario_of_log
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, SignalState
@@ -39,7 +40,7 @@ def test_scenarionet_map(scenarionet: dict[str, Any], write: Write) -> None:
     scene = open_log(write(scenarionet, "log.pkl"))
     lane = scene.road_map.lane_by_id["1"]
     assert lane.successors == ("2",)
-    assert lane.left_neighbours == ()  # 99 is outside of the file
+    assert lane.left_neighbours == ()  # 99 is not in the file
     assert lane.speed_limit == pytest.approx(25.0 * 0.44704)
     np.testing.assert_allclose(lane.width, 3.5)
     np.testing.assert_allclose(lane.left_boundary[:, 1] - lane.centreline[:, 1], 1.75, atol=1e-5)
@@ -59,7 +60,7 @@ def test_scenarionet_signals(scenarionet: dict[str, Any], write: Write) -> None:
     assert signal.states.tolist() == [SignalState.RED] * 10 + [SignalState.GREEN] * 10 + [SignalState.UNKNOWN]
 
 
-def test_nuscenes_has_its_own_ways(scenarionet: dict[str, Any], write: Write) -> None:
+def test_nuscenes_has_its_own_conventions(scenarionet: dict[str, Any], write: Write) -> None:
     scenarionet["metadata"]["dataset"] = "nuscenes"
     state = scenarionet["tracks"]["7"]["state"]
     state["length"], state["width"] = state["width"], state["length"]
@@ -96,7 +97,7 @@ def test_nuscenes_has_its_own_ways(scenarionet: dict[str, Any], write: Write) ->
     assert _signed_area(inner) == pytest.approx(-20, abs=0.1)
 
 
-def test_sides_are_those_of_the_part_of_the_polygon_that_the_line_runs_in() -> None:
+def test_sides_are_of_the_part_of_the_polygon_that_contains_the_line() -> None:
     """A strip from 1 m right to 2 m left of the line, then a notch on it, then only ground beside it, then none."""
     line = np.array([[5.0, 0, 0], [15, 0, 0], [25, 0, 0], [35, 0, 0]])
     ring = [[0, -1], [20, -1], [20, 3], [30, 3], [30, 4], [10, 4], [10, 3.5], [16, 3.5], [16, 2], [0, 2]]
@@ -153,7 +154,7 @@ def test_the_route_follows_the_recording_and_goes_on(womd: dict[str, Any], write
     assert scenario_of_log(scene).goal.distance == pytest.approx(12.0, abs=0.1)
 
 
-def test_an_ego_that_stands_gets_the_lane_ahead(womd: dict[str, Any], write: Write) -> None:
+def test_a_standing_ego_gets_the_lane_ahead(womd: dict[str, Any], write: Write) -> None:
     ego = womd["objects"][1]
     ego["position"] = [ego["position"][0]] * 21
     scene = open_log(write(womd, "log.json"))
@@ -170,13 +171,36 @@ def test_an_ego_off_the_map_goes_straight_on(womd: dict[str, Any], write: Write)
     np.testing.assert_allclose(scene.route.path[-1, :2] - scene.route.path[0, :2], [0.0, 30.0], atol=0.01)
 
 
-def test_the_content_decides_not_the_name(scenarionet: dict[str, Any], womd: dict[str, Any], write: Write) -> None:
+def test_the_content_decides_the_format_not_the_name(
+    scenarionet: dict[str, Any], womd: dict[str, Any], write: Write
+) -> None:
     pickled, text = write(scenarionet, "log.pkl"), write(womd, "log.json")
     as_json, as_pickle = pickled.with_name("odd.json"), text.with_name("odd.pkl")
     shutil.copy(pickled, as_json)
     shutil.copy(text, as_pickle)
     assert open_log(as_json).id == "small"
     assert open_log(as_pickle).id == "abc"
+
+
+def test_a_new_format_is_one_file_and_one_line(
+    womd: dict[str, Any], write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["import json", "from alpamayo_datasets.readers import womd_json", "def matches(path, head):"]
+    lines += ["    return head.startswith(b'WRAPPED')", "def read(path):", "    inner = path.with_suffix('.inner')"]
+    lines += ["    inner.write_bytes(path.read_bytes()[7:])", "    return womd_json.read(inner)"]
+    (tmp_path / "wrapped_format.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    wrapped = tmp_path / "log.wrapped"
+    wrapped.write_bytes(b"WRAPPED" + write(womd, "log.json").read_bytes())
+    with pytest.raises(InputError, match="no known format"):
+        open_log(wrapped)
+    monkeypatch.setattr(log, "READERS", (*READERS, Reader("wrapped", "a wrapped scene", "wrapped_format")))
+    assert open_log(wrapped).id == "abc"
+
+
+def test_the_formats_have_unique_names_and_are_described() -> None:
+    assert len({reader.name for reader in READERS}) == len(READERS)
+    assert all(reader.title in described_formats() for reader in READERS)
 
 
 def test_scenes_of_this_project_open_too(womd: dict[str, Any], write: Write, tmp_path: Path) -> None:
@@ -247,7 +271,7 @@ def test_a_broken_scenarionet_record_is_named(
         ("objects", [], "has no objects"),
         ("metadata/sdc_track_index", 2, "must be in [0, 2)"),
         ("metadata/sdc_track_index", "x", "must be in [0, 2)"),
-        ("objects/0/id", 9, "used twice"),
+        ("objects/0/id", 9, "same id"),
         ("objects/1/heading", [0.0], "must be [21]"),
         ("objects/1/position", [{"x": 1.0}] * 21, "x, y, z"),
         ("objects/1/position", [], "has 0 rows"),
@@ -303,7 +327,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 
 def test_deep_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text('{"a":' + "[" * 200_000)
-    with pytest.raises(InputError, match="not whole JSON"):
+    with pytest.raises(InputError, match="not valid JSON"):
         open_log(tmp_path / "deep.json")
 
 
@@ -316,7 +340,7 @@ def test_large_files_are_refused_before_reading(tmp_path: Path) -> None:
             open_log(tmp_path / name)
 
 
-def test_a_navigator_announces_turns_and_says_nothing_twice() -> None:
+def test_a_navigator_announces_each_turn_once() -> None:
     straight, angle = np.arange(0.0, 100.0), np.linspace(0.0, np.pi / 2, 20)
     approach = np.stack([straight, np.zeros_like(straight)], axis=-1)
     arc = np.array([100.0, 0.0]) + 12.0 * np.stack([np.sin(angle), 1.0 - np.cos(angle)], axis=-1)

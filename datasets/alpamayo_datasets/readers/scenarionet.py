@@ -1,8 +1,8 @@
-"""ScenarioNet scenario descriptions: one pickle a scene, made of nuScenes, Waymo, nuPlan and others.
+"""ScenarioNet scenario descriptions: one pickle for each scene, made from nuScenes, Waymo, nuPlan and others.
 
-The keys are those of ScenarioNet's ScenarioDescription; what the converters put into them differs by dataset:
-of nuScenes, lane polylines carry the heading as a third column, the map is flat, the ego's length and width are
-exchanged, and the closed ``boundary_*`` lines outline the drivable ground.
+The keys are those of ScenarioNet's ScenarioDescription. The converters fill them differently for each dataset. For
+nuScenes, the third column of lane polylines is a heading, the map is flat, the ego's length and width are exchanged,
+and the closed ``boundary_*`` lines outline the drivable ground.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ CATEGORIES = {
     "TRAFFIC_CONE": Category.CONE,
     "TRAFFIC_BARRIER": Category.BARRIER,
 }
-FINER = {
+DETAILED_CATEGORIES = {
     "vehicle.truck": Category.TRUCK,
     "vehicle.trailer": Category.TRUCK,
     "vehicle.construction": Category.TRUCK,
@@ -58,14 +58,19 @@ LINE_KINDS = {
     "ROAD_LINE_SOLID_DOUBLE_YELLOW": LineKind.DOUBLE_YELLOW,
     "ROAD_LINE_PASSING_DOUBLE_YELLOW": LineKind.DOUBLE_YELLOW,
 }
-MPH = 0.44704  # m/s
+MPS_PER_MPH = 0.44704
 
 
-def read_scenarionet(path: Path) -> Scene:
-    """The Scene of a ScenarioNet pickle.
+def matches(path: Path, head: bytes) -> bool:
+    """Return whether the file is a pickle of protocol 2 or later."""
+    return head[:1] == b"\x80"
+
+
+def read(path: Path) -> Scene:
+    """Return the Scene of a ScenarioNet pickle.
 
     Raises:
-        InputError: the file cannot be read, is damaged or hostile, or is not a ScenarioNet scenario.
+        InputError: The file cannot be read, is damaged or hostile, or is not a ScenarioNet scenario.
     """
     record, where = read_pickle(path), str(path)
     if not isinstance(record, dict) or not {"tracks", "map_features", "metadata"} <= set(record):
@@ -96,7 +101,7 @@ def read_scenarionet(path: Path) -> Scene:
 
 
 def _dt(metadata: dict[str, Any], where: str) -> float:
-    """Length of a step: 0.1 s where the time stamps say so within a twentieth, else what they say."""
+    """Return the time step (s): the median of the time stamps' steps, and exactly 0.1 where it is within 5 ms of it."""
     key = "ts" if "ts" in metadata else "timestep"
     times = numbers(get(metadata, key, f"{where}: metadata"), (None,), f"{where}: metadata: {key!r}")
     dt = float(np.median(np.diff(times))) if len(times) > 1 else 0.1
@@ -132,7 +137,7 @@ def _track(name: str, item: Any, where: str, flat: bool) -> RawTrack:
 
 
 def _size(state: dict[str, Any], valid: Array, n: int, where: str) -> Array:
-    """Length, width and height: medians of the valid steps."""
+    """Return length, width and height (m): medians of the valid steps."""
     sizes = [numbers(get(state, key, where), (n,), f"{where}: {key}") for key in ("length", "width", "height")]
     size = np.array([np.median(values[valid]) if valid.any() else 1.0 for values in sizes])
     if not (np.isfinite(size).all() and np.all(size > 0)):
@@ -141,21 +146,21 @@ def _size(state: dict[str, Any], valid: Array, n: int, where: str) -> Array:
 
 
 def _lengthwise(track: RawTrack) -> RawTrack:
-    """The ego with its longer side along its heading."""
+    """Return the ego with its longer side along its heading."""
     length, width, height = track.size
     return replace(track, size=np.array([max(length, width), min(length, width), height]))
 
 
-def _category(kind: str, finer: str) -> Category:
-    return FINER.get(finer, CATEGORIES.get(kind, Category.UNKNOWN))
+def _category(kind: str, detailed: str) -> Category:
+    return DETAILED_CATEGORIES.get(detailed, CATEGORIES.get(kind, Category.UNKNOWN))
 
 
 def _last_velocity(velocity: Array, valid: Array) -> Array:
-    """Velocities that are forward differences end in a zero; the last step then keeps the one before."""
-    seen = np.flatnonzero(valid)
-    if len(seen) > 1 and not velocity[seen[-1]].any() and np.hypot(*velocity[seen[-2]]) > 1.0:
+    """Repeat the last but one velocity where the last is zero: forward differences end in a zero."""
+    steps = np.flatnonzero(valid)
+    if len(steps) > 1 and not velocity[steps[-1]].any() and np.hypot(*velocity[steps[-2]]) > 1.0:
         velocity = velocity.copy()
-        velocity[seen[-1]] = velocity[seen[-2]]
+        velocity[steps[-1]] = velocity[steps[-2]]
     return velocity
 
 
@@ -199,11 +204,11 @@ def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLa
             left=left,
             right=right,
             kind=LANE_KINDS.get(kind, LaneKind.DRIVING),
-            speed_limit=float(limit) * MPH if isinstance(limit, (int, float)) and limit > 0 else None,
+            speed_limit=float(limit) * MPS_PER_MPH if isinstance(limit, (int, float)) and limit > 0 else None,
             successors=tuple(str(i) for i in exits) if isinstance(exits, (list, tuple)) else None,
             left_neighbours=_neighbours(item, "left_neighbor"),
             right_neighbours=_neighbours(item, "right_neighbor"),
-            # nuScenes' connectors come without a polygon; Waymo marks lanes that have no paint.
+            # nuScenes' lane connectors have no polygon; Waymo marks lanes without paint as interpolating
             in_intersection=bool(item.get("interpolating")) or (flat and "polygon" not in item),
         )
     ]
@@ -233,7 +238,7 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
 
 
 def signal_state(value: Any) -> SignalState:
-    """What a traffic light shows, by the names of Waymo, ScenarioNet and nuPlan."""
+    """Return the state of a traffic light from a name of Waymo, ScenarioNet or nuPlan."""
     text = str(value).upper()
     if "STOP" in text or text.endswith("RED"):
         return SignalState.RED

@@ -1,7 +1,7 @@
 """Waymo Open Motion scenes as JSON: name, scenario_id, objects, roads, tl_states, metadata.
 
-Lanes come as bare polylines: what follows what is found by geometry, widths are not known. Road edges are as in
-Waymo's own map: they run with the drivable side at their left.
+Lanes are bare polylines without widths; their successors are found by geometry. Road edges have the drivable side at
+their left, as in Waymo's own map.
 """
 
 import json
@@ -19,11 +19,11 @@ from alpamayo_sim.errors import InputError
 Array = np.ndarray
 
 MAX_FILE_BYTES = 512 << 20
-DT = 0.1
+TIME_STEP_S = 0.1
 LICENCE = "Waymo Open Dataset licence, non-commercial"
 KEYS = ("objects", "roads", "metadata")
 CATEGORIES = {"vehicle": Category.VEHICLE, "pedestrian": Category.PEDESTRIAN, "cyclist": Category.CYCLIST}
-# Numbers of map elements, as in Waymo's tf.Example features ("roadgraph_samples/type").
+# Numbers of map elements as in Waymo's tf.Example features ("roadgraph_samples/type").
 LANE_KINDS = {0: LaneKind.OTHER, 1: LaneKind.DRIVING, 2: LaneKind.DRIVING, 3: LaneKind.BICYCLE}
 LINE_KINDS = {
     6: LineKind.BROKEN_WHITE,
@@ -48,34 +48,18 @@ SIGNAL_STATES = {
 }
 
 
-def read_womd_json(path: Path) -> Scene:
-    """The Scene of a Waymo-motion JSON file.
+def matches(path: Path, head: bytes) -> bool:
+    """Return whether the file begins as a JSON record does."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"
+
+
+def read(path: Path) -> Scene:
+    """Return the Scene of a Waymo-motion JSON file.
 
     Raises:
-        InputError: the file cannot be read, is not JSON, or is not a Waymo-motion scene.
+        InputError: The file cannot be read, is larger than 512 MiB, is not JSON, or is not a Waymo-motion scene.
     """
-    return scene_of(load_json(path), path)
-
-
-def load_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        InputError: the file cannot be read, is larger than 512 MiB, or is not JSON.
-    """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, which no scene is")
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not whole JSON ({error})") from error
-
-
-def scene_of(record: Any, path: Path) -> Scene:
-    """The Scene of a parsed file; raises ``InputError`` as :func:`read_womd_json` does."""
-    where = str(path)
+    record, where = _load_json(path), str(path)
     if not isinstance(record, dict) or not set(KEYS) <= set(record):
         raise InputError(f"{where}: not a Waymo-motion scene, which has {', '.join(KEYS)}")
     objects = get_list(record, "objects", where)
@@ -84,7 +68,7 @@ def scene_of(record: Any, path: Path) -> Scene:
     tracks = [_track(item, f"{where}: object {k}") for k, item in enumerate(objects)]
     names = {track.id for track in tracks}
     if len(names) < len(tracks):
-        raise InputError(f"{where}: ids of objects are used twice")
+        raise InputError(f"{where}: two objects have the same id")
     metadata = get_record(record, "metadata", where)
     sdc = get(metadata, "sdc_track_index", f"{where}: metadata")
     if not isinstance(sdc, int) or not 0 <= sdc < len(tracks):
@@ -93,7 +77,18 @@ def scene_of(record: Any, path: Path) -> Scene:
     provenance = Provenance("Waymo Open Motion Dataset", LICENCE, name)
     raw_map = _map(get_list(record, "roads", where), where)
     signals = _signals(record.get("tl_states") or {}, len(tracks[0].valid), where)
-    return assemble(where, name, provenance, tracks, tracks[sdc].id, raw_map, signals, DT)
+    return assemble(where, name, provenance, tracks, tracks[sdc].id, raw_map, signals, TIME_STEP_S)
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, the limit for a scene")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from error
 
 
 def _track(item: Any, where: str) -> RawTrack:
@@ -122,7 +117,7 @@ def _number(value: Any, where: str) -> float:
 
 
 def _coordinates(item: Any, key: str, axes: str, n: int | None, where: str) -> Array:
-    """A list of records with x, y (and z) as an array; z may be missing."""
+    """Return a list of records with x, y (and z) as an array; a missing z is 0."""
     rows = get_list(item, key, where)
     if n is not None and len(rows) != n:
         raise InputError(f"{where}: {key} has {len(rows)} rows, must be {n}")
@@ -159,7 +154,7 @@ def _map(roads: list[Any], where: str) -> RawMap:
 
 
 def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
-    """Traffic lights: records by lane id, with lists of x, y, z and state that name the steps they were seen at."""
+    """Return the traffic lights: records by lane id, with lists of x, y, z, state and the steps of these."""
     if not isinstance(states, dict):
         raise InputError(f"{where}: 'tl_states' is a {type(states).__name__}, must be a record")
     found = []
