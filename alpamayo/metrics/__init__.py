@@ -1,4 +1,4 @@
-"""Metrics on arrays: comfort, criticality, RSS and signal temporal logic. No scene, no map."""
+"""Metrics as pure functions of arrays, without scene or map: comfort, criticality, RSS, signal temporal logic."""
 
 from alpamayo.metrics import comfort, criticality, rss, stl
 

@@ -1,9 +1,9 @@
-"""Criticality metrics: how near was it, in seconds, metres, m/s² and m/s. Floats or arrays, SI units.
+"""Criticality metrics in seconds, metres, m/s² and m/s; inputs are floats or arrays in SI units.
 
 One-dimensional metrics take the gap between bumpers (m), not between centres, and signed speeds and accelerations
-along the lane; a braking lead has a negative one. What is not known (NaN) makes a metric NaN, never safe. Definitions
-after Westhoff et al., "Criticality metrics for automated driving", 2021, and the sources named there;
-docs/validator/differences.md says where ours differ from those of commonroad-crime.
+along the lane: a braking lead has a negative acceleration. NaN inputs give NaN, never a safe value. Definitions after
+Westhoff et al., "Criticality metrics for automated driving", 2021, and the sources named there.
+docs/validator/library.md has examples, docs/validator/differences.md the differences from commonroad-crime.
 """
 
 import numpy as np
@@ -15,13 +15,19 @@ from alpamayo_sim.geometry import box_distance, box_separation
 
 Array = np.ndarray
 Number = Float[Array, "..."] | float
-BRAKE = 11.5  # m/s², commonroad-crime's
-LATERAL = 8.0  # m/s²
-KICKDOWN = 5.0  # m/s²
+BRAKE_MPS2 = 11.5
+"""Full braking (commonroad-crime)."""
+LATERAL_MPS2 = 8.0
+"""Hardest swerve."""
+KICKDOWN_MPS2 = 5.0
+"""Full throttle."""
+BRAKE_LIMIT_MEAN_MPS2, BRAKE_LIMIT_DEVIATION_MPS2 = 8.45, 1.40
+BRAKE_LIMIT_RANGE_MPS2 = (4.23, 12.68)
+"""The brakes' limit in ``cpi``: a normal distribution, cut off at the range (Cunto, 2008)."""
 
 
 def ttc(gap: Number, v_ego: Number, v_lead: Number, a_ego: Number = 0.0, a_lead: Number = 0.0) -> Float[Array, "..."]:
-    """Time to collision (s) with constant accelerations: first time that the gap is closed; infinite if never.
+    """Compute the time to collision (s) at constant accelerations: first time at which the gap is 0; infinite if never.
 
     gap + (v_lead - v_ego) t + (a_lead - a_ego) t² / 2 = 0 (Hayward, 1972; with acceleration, van der Horst, 1990).
     """
@@ -30,20 +36,20 @@ def ttc(gap: Number, v_ego: Number, v_lead: Number, a_ego: Number = 0.0, a_lead:
     )
     root = dv * dv - 2.0 * d * da
     below = np.sqrt(np.maximum(root, 0.0)) - dv
-    with np.errstate(over="ignore"):  # closing ever so slowly takes for ever
+    with np.errstate(over="ignore"):  # a closing speed near 0 gives infinity
         time = np.divide(2.0 * d, below, out=np.full(d.shape, np.inf), where=~((root < 0.0) | (below <= 0.0)))
     return np.where(d <= 0.0, 0.0, time)
 
 
 def thw(gap: Number, v_ego: Number) -> Float[Array, "..."]:
-    """Time headway (s): until the ego's front is where the lead's rear is now; infinite for an ego that stands."""
+    """Compute the time headway (s): until the ego's front is at the lead's present rear; infinite for a stopped ego."""
     return _ratio(np.maximum(gap, 0.0), np.asarray(v_ego, np.float64), np.asarray(v_ego) > 0.0)
 
 
 def drac(gap: Number, v_ego: Number, v_lead: Number) -> Float[Array, "..."]:
-    """Deceleration rate to avoid a crash (m/s², positive): (v_ego - v_lead)² / (2 gap) while closing, else 0.
+    """Compute the deceleration rate to avoid a crash (m/s², positive): (v_ego - v_lead)² / (2 gap) if closing, else 0.
 
-    Source: Almqvist et al., 1991. Infinite where the gap is gone.
+    Infinite without a gap. Source: Almqvist et al., 1991.
     """
     closing = np.maximum(_minus(v_ego, v_lead), 0.0)
     needed = _ratio(closing**2, 2.0 * np.asarray(gap, np.float64), np.asarray(gap) > 0.0)
@@ -53,27 +59,27 @@ def drac(gap: Number, v_ego: Number, v_lead: Number) -> Float[Array, "..."]:
 def longitudinal_acceleration_required(
     gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0
 ) -> Float[Array, "..."]:
-    """Acceleration (m/s², not positive) that just avoids the lead: min(a_lead - DRAC, 0)."""
+    """Compute the acceleration (m/s², not positive) that just avoids the lead: min(a_lead - DRAC, 0)."""
     return np.minimum(np.asarray(a_lead) - drac(gap, v_ego, v_lead), 0.0)
 
 
 def lateral_acceleration_required(
     time: Number, offset: Number, width_ego: Number, width_other: Number, v_side: Number = 0.0
 ) -> Float[Array, "..."]:
-    """Lateral acceleration (m/s², positive) that clears the other's width by the time to collision.
+    """Compute the lateral acceleration (m/s², positive) that clears the other's width by the time to collision.
 
-    ``offset`` (m) is of the other's centre from the ego's, left positive; ``v_side`` (m/s) the other's lateral speed
-    relative to the ego. The easier of left and right: 2 (way needed - offset - v_side t) / t². None is needed where
-    the boxes will not meet sideways, or ``time`` is infinite.
+    ``offset`` (m) is that of the other's centre from the ego's, left positive; ``v_side`` (m/s) is the other's lateral
+    speed relative to the ego. The easier side counts: 2 (half widths - |offset + v_side t|) / t². It is 0 where the
+    boxes will not overlap laterally, or ``time`` is infinite.
     """
     t = np.asarray(time, np.float64)
-    there = np.asarray(offset) + np.asarray(v_side) * np.where(np.isfinite(t), t, 0.0)
-    need = 0.5 * (np.asarray(width_ego, np.float64) + width_other) - np.abs(there)
+    final_offset = np.asarray(offset) + np.asarray(v_side) * np.where(np.isfinite(t), t, 0.0)
+    need = 0.5 * (np.asarray(width_ego, np.float64) + width_other) - np.abs(final_offset)
     return np.where(np.isinf(t) | (need <= 0.0), 0.0, _ratio(2.0 * need, t**2, t > 0.0))
 
 
-def btn(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0, *, brake: float = BRAKE) -> Array:
-    """Brake threat number: the longitudinal acceleration required as a part of what the brakes can do."""
+def btn(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0, *, brake: float = BRAKE_MPS2) -> Array:
+    """Compute the brake threat number: the longitudinal acceleration required over full braking."""
     return -longitudinal_acceleration_required(gap, v_ego, v_lead, a_lead) / brake
 
 
@@ -84,35 +90,35 @@ def stn(
     width_other: Number,
     v_side: Number = 0.0,
     *,
-    lateral: float = LATERAL,
+    lateral: float = LATERAL_MPS2,
 ) -> Array:
-    """Steer threat number: the lateral acceleration required as a part of what the tyres can do."""
+    """Compute the steer threat number: the lateral acceleration required over the hardest swerve."""
     return lateral_acceleration_required(time, offset, width_ego, width_other, v_side) / lateral
 
 
 def dst(gap: Number, v_ego: Number, v_lead: Number, *, safety_time: float = 2.0) -> Float[Array, "..."]:
-    """Deceleration to safety time (m/s²): 3 (v_ego - v_lead)² / (2 (gap - v_lead t)), 0 while not closing.
+    """Compute the deceleration to safety time (m/s²): 3 (v_ego - v_lead)² / (2 (gap - v_lead t)), 0 if not closing.
 
-    Source: Hupfer, 1997. Infinite where the lead is nearer than its safety time already.
+    Infinite where the gap is already shorter than the safety time. Source: Hupfer, 1997.
     """
     closing = np.maximum(_minus(v_ego, v_lead), 0.0)
-    room = np.asarray(gap, np.float64) - np.asarray(v_lead) * safety_time
-    return np.where(closing <= 0.0, 0.0, _ratio(3.0 * closing**2, 2.0 * room, room > 0.0))
+    distance = np.asarray(gap, np.float64) - np.asarray(v_lead) * safety_time
+    return np.where(closing <= 0.0, 0.0, _ratio(3.0 * closing**2, 2.0 * distance, distance > 0.0))
 
 
-def msd(v_ego: Number, *, brake: float = BRAKE) -> Float[Array, "..."]:
-    """Minimal stopping distance (m): v² / (2 brake)."""
+def msd(v_ego: Number, *, brake: float = BRAKE_MPS2) -> Float[Array, "..."]:
+    """Compute the minimal stopping distance (m): v² / (2 brake)."""
     return np.asarray(v_ego, np.float64) ** 2 / (2.0 * brake)
 
 
-def psd(remaining: Number, v_ego: Number, *, brake: float = BRAKE) -> Float[Array, "..."]:
-    """Proportion of stopping distance: remaining distance to the conflict over the minimal stopping distance."""
+def psd(remaining: Number, v_ego: Number, *, brake: float = BRAKE_MPS2) -> Float[Array, "..."]:
+    """Compute the proportion of stopping distance: distance to the conflict over the minimal stopping distance."""
     need = msd(v_ego, brake=brake)
     return _ratio(np.asarray(remaining, np.float64), need, need > 0.0)
 
 
 def delta_v(mass_ego: Number, mass_other: Number, v_ego: Number, v_other: Number, angle: Number) -> Float[Array, "..."]:
-    """Change of the ego's velocity (m/s) in a perfectly plastic crash; ``angle`` (rad) is between the velocities.
+    """Compute the change of the ego's velocity (m/s) in a plastic crash; ``angle`` (rad) is between the velocities.
 
     m_other / (m_ego + m_other) * |v_ego - v_other| (Shelby, 2011).
     """
@@ -122,25 +128,25 @@ def delta_v(mass_ego: Number, mass_other: Number, v_ego: Number, v_other: Number
 
 
 def tet(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Float[Array, "..."]:
-    """Time exposed to a time to collision of at most ``threshold`` (s) (Minderhoud and Bovy, 2001)."""
+    """Compute the time (s) with a time to collision of at most ``threshold`` (s) (Minderhoud and Bovy, 2001)."""
     known = np.asarray(times, np.float64)
     return dt * np.where(np.isnan(known), np.nan, known <= threshold).sum(axis=-1)
 
 
 def tit(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Float[Array, "..."]:
-    """Time-integrated time to collision (s²): how far below ``threshold`` and for how long."""
+    """Compute the time-integrated time to collision (s²): the integral of ``threshold`` - TTC where it is positive."""
     return dt * np.maximum(threshold - np.asarray(times, np.float64), 0.0).sum(axis=-1)
 
 
 def et(enter: Number, leave: Number) -> Float[Array, "..."]:
-    """Encroachment time (s): how long somebody is in the conflict area."""
+    """Compute the encroachment time (s): the duration of a road user in the conflict area."""
     return _minus(leave, enter)
 
 
 def pet(leave_first: Number, enter_second: Number) -> Float[Array, "..."]:
-    """Post-encroachment time (s): from the first leaving the conflict area to the second entering it.
+    """Compute the post-encroachment time (s): from the first leaving the conflict area to the second entering it.
 
-    Negative where both are in it at once (Allen, Shin and Cooper, 1978).
+    Negative where both are in it together (Allen, Shin and Cooper, 1978).
     """
     return _minus(enter_second, leave_first)
 
@@ -148,7 +154,7 @@ def pet(leave_first: Number, enter_second: Number) -> Float[Array, "..."]:
 def occupation(
     pose: Float[Array, "t 3"], size: Float[Array, "2"], area: Float[Array, "3"], area_size: Float[Array, "2"], dt: float
 ) -> tuple[float, float]:
-    """When (s) a box enters and leaves a conflict area, itself a box; infinite where it never does."""
+    """Compute when (s) a box enters and leaves a conflict area, which is a box; infinite where it never does."""
     inside = box_separation(np.asarray(pose, np.float64), np.asarray(size, np.float64), area, area_size) < 0.0
     if np.isnan(pose).any():
         return np.nan, np.nan
@@ -161,19 +167,19 @@ def wttc(
     velocity: Float[Array, "... 2"],
     radius: Number,
     *,
-    a_ego: Number = BRAKE,
-    a_other: Number = BRAKE,
+    a_ego: Number = BRAKE_MPS2,
+    a_other: Number = BRAKE_MPS2,
 ) -> Float[Array, "..."]:
-    """Worst time to collision (s): circles that move on while both accelerate towards each other as they can.
+    """Compute the worst time to collision (s): of circles that accelerate towards each other as hard as they can.
 
     |apart + velocity t| = radius + (a_ego + a_other) t² / 2, first t (Wachenfeld et al., 2016).
 
     Args:
-        apart: position of the other less the ego's (m).
-        velocity: the same of the velocities (m/s).
-        radius: sum of both circles' radii (m).
-        a_ego: the most that the ego can accelerate in any direction (m/s²).
-        a_other: and the other.
+        apart: position of the other less that of the ego (m).
+        velocity: velocity of the other less that of the ego (m/s).
+        radius: sum of both radii (m).
+        a_ego: largest acceleration of the ego in any direction (m/s²).
+        a_other: largest acceleration of the other (m/s²).
     """
     p, v = np.asarray(apart, np.float64), np.asarray(velocity, np.float64)
     shape = np.broadcast_shapes(p.shape[:-1], v.shape[:-1], np.shape(radius))
@@ -198,7 +204,7 @@ def wttc(
 def dce(
     pose_ego: Float[Array, "... t 3"], size_ego: Array, pose_other: Float[Array, "... t 3"], size_other: Array
 ) -> Float[Array, "..."]:
-    """Distance of closest encounter (m) of two moving boxes; negative is their depth of overlap (Eggert, 2014)."""
+    """Compute the distance of closest encounter (m) of two moving boxes; negative is the overlap (Eggert, 2014)."""
     return box_distance(pose_ego, np.asarray(size_ego), pose_other, np.asarray(size_other)).min(axis=-1)
 
 
@@ -209,7 +215,7 @@ def ttce(
     size_other: Array,
     dt: float,
 ) -> Float[Array, "..."]:
-    """Time to the closest encounter (s) of two moving boxes; to the first contact where they touch."""
+    """Compute the time to the closest encounter (s) of two moving boxes; to the first contact where they touch."""
     distance = box_distance(pose_ego, np.asarray(size_ego), pose_other, np.asarray(size_other))
     touching = distance < 0.0
     step = np.where(touching.any(axis=-1), np.argmax(touching, axis=-1), np.argmin(distance, axis=-1))
@@ -217,13 +223,14 @@ def ttce(
 
 
 def cpi(required: Float[Array, "... t"], dt: float) -> Float[Array, "..."]:
-    """Crash potential index: part of the time weighted by P(the brakes are worse than the deceleration required).
+    """Compute the crash potential index: the mean probability that the brakes cannot give the required deceleration.
 
     The brakes' limit is normal with mean 8.45 and deviation 1.40 m/s², cut off at 4.23 and 12.68 (Cunto, 2008).
     """
-    del dt  # the part of equal steps does not depend on their length
-    low, high = (4.23 - 8.45) / 1.40, (12.68 - 8.45) / 1.40
-    return stats.truncnorm.cdf(np.asarray(required, np.float64), low, high, loc=8.45, scale=1.40).mean(axis=-1)
+    del dt  # the mean over equal steps does not depend on their length
+    mean, deviation = BRAKE_LIMIT_MEAN_MPS2, BRAKE_LIMIT_DEVIATION_MPS2
+    low, high = ((limit - mean) / deviation for limit in BRAKE_LIMIT_RANGE_MPS2)
+    return stats.truncnorm.cdf(np.asarray(required, np.float64), low, high, loc=mean, scale=deviation).mean(axis=-1)
 
 
 def ttb(
@@ -234,11 +241,11 @@ def ttb(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    brake: float = BRAKE,
+    brake: float = BRAKE_MPS2,
 ) -> float:
-    """Time to brake (s): latest time at which full braking along the path still avoids all others (Hillenbrand, 2006).
+    """Compute the time to brake (s): latest start of full braking along the path that avoids all others.
 
-    Infinite where nothing is met anyway, negative infinite where it is too late already.
+    Infinite without a collision, minus infinity where it is too late (Hillenbrand, 2006).
     """
     return _latest(_along(pose, speed, dt, -brake), pose, size, others, sizes, dt)
 
@@ -251,9 +258,9 @@ def ttk(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    kickdown: float = KICKDOWN,
+    kickdown: float = KICKDOWN_MPS2,
 ) -> float:
-    """Time to kickdown (s): latest time at which full throttle along the path still avoids all others."""
+    """Compute the time to kickdown (s): latest start of full throttle along the path that avoids all others."""
     return _latest(_along(pose, speed, dt, kickdown), pose, size, others, sizes, dt)
 
 
@@ -265,9 +272,9 @@ def tts(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    lateral: float = LATERAL,
+    lateral: float = LATERAL_MPS2,
 ) -> float:
-    """Time to steer (s): latest time at which swerving left or right, at the same speed, still avoids all others."""
+    """Compute the time to steer (s): latest start of a swerve to either side that avoids all others."""
     left, right = (_swerves(pose, speed, dt, side * lateral) for side in (1.0, -1.0))
     return float(np.max([_latest(swerves, pose, size, others, sizes, dt) for swerves in (left, right)]))
 
@@ -280,51 +287,51 @@ def ttr(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    brake: float = BRAKE,
-    lateral: float = LATERAL,
-    kickdown: float = KICKDOWN,
+    brake: float = BRAKE_MPS2,
+    lateral: float = LATERAL_MPS2,
+    kickdown: float = KICKDOWN_MPS2,
 ) -> float:
-    """Time to react (s): the latest of time to brake, to steer and to kickdown."""
-    where = (pose, speed, size, others, sizes, dt)
-    times = ttb(*where, brake=brake), tts(*where, lateral=lateral), ttk(*where, kickdown=kickdown)
+    """Compute the time to react (s): the latest of time to brake, time to steer and time to kickdown."""
+    motion = (pose, speed, size, others, sizes, dt)
+    times = ttb(*motion, brake=brake), tts(*motion, lateral=lateral), ttk(*motion, kickdown=kickdown)
     return float(np.max(times))
 
 
 def _latest(
     manoeuvres: Float64[Array, "s t 3"], pose: Array, size: Array, others: Array, sizes: Array, dt: float
 ) -> float:
-    """Latest start of a manoeuvre (row s starts at step s) that meets nobody, before the motion itself does."""
+    """Find the latest start of a manoeuvre (row s starts at step s) without a collision, before that of the motion."""
     own, box = np.asarray(pose, np.float64), np.asarray(size, np.float64)
     if any(np.isnan(known).any() for known in (own, manoeuvres, others)):
         return np.nan
-    meets = (box_separation(own[None], box, others, sizes[:, None]) < 0.0).any(axis=0)
-    if not meets.any():
+    collides = (box_separation(own[None], box, others, sizes[:, None]) < 0.0).any(axis=0)
+    if not collides.any():
         return np.inf
-    until = int(np.argmax(meets))
+    until = int(np.argmax(collides))
     hit = (box_separation(manoeuvres[:, None], box, others[None], sizes[None, :, None]) < 0.0).any(axis=(1, 2))
     free = np.flatnonzero(~hit[: until + 1])
     return float(free[-1] * dt) if len(free) else -np.inf
 
 
 def _along(pose: Array, speed: Array, dt: float, acceleration: float) -> Float64[Array, "t t 3"]:
-    """The path driven as it was up to step s and from then on with an acceleration (m/s²), straight on at its end."""
+    """Return motions along the path, from step s on with an acceleration (m/s²); straight on after its end."""
     pose, speed = np.asarray(pose, np.float64), np.asarray(speed, np.float64)
     steps = np.arange(len(pose))
-    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(pose[:, :2], axis=0), axis=1))])
+    arc_length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(pose[:, :2], axis=0), axis=1))])
     t = np.maximum(steps[None] - steps[:, None], 0) * dt
     if acceleration < 0.0:
         t = np.minimum(t, speed[:, None] / -acceleration)
-    s = way[:, None] + speed[:, None] * t + 0.5 * acceleration * t**2
-    s = np.where(steps[None] <= steps[:, None], way[None], s)
+    s = arc_length[:, None] + speed[:, None] * t + 0.5 * acceleration * t**2
+    s = np.where(steps[None] <= steps[:, None], arc_length[None], s)
     heading = np.unwrap(pose[:, 2])
-    knots = way + 1e-9 * steps
+    knots = arc_length + 1e-9 * steps
     x, y, h = (np.interp(s, knots, values) for values in (pose[:, 0], pose[:, 1], heading))
     over = np.maximum(s - knots[-1], 0.0)
     return np.stack([x + over * np.cos(heading[-1]), y + over * np.sin(heading[-1]), h], axis=-1)
 
 
 def _swerves(pose: Array, speed: Array, dt: float, lateral: float) -> Float64[Array, "t t 3"]:
-    """The motion up to step s and from then on an arc of that lateral acceleration (m/s², left positive)."""
+    """Return the motions that turn, from step s on, into an arc of a lateral acceleration (m/s², left positive)."""
     pose, speed = np.asarray(pose, np.float64), np.asarray(speed, np.float64)
     steps = np.arange(len(pose))
     t = np.maximum(steps[None] - steps[:, None], 0) * dt
@@ -343,7 +350,7 @@ def _minus(a: Number, b: Number) -> Array:
 
 
 def _ratio(top: Array, bottom: Array, where: Array) -> Float64[Array, "..."]:
-    """Top / bottom where that is allowed, else infinite; NaN where one of them is."""
+    """Compute top / bottom where ``where`` is set, else infinity; NaN where one of both is NaN."""
     top, bottom, where = np.broadcast_arrays(np.asarray(top, np.float64), np.asarray(bottom, np.float64), where)
     with np.errstate(over="ignore"):
         return np.divide(top, bottom, out=np.full(top.shape, np.inf), where=where | np.isnan(top) | np.isnan(bottom))

@@ -1,7 +1,7 @@
 """Responsibility-Sensitive Safety: safe distances, dangerous situations and the proper response.
 
-Shalev-Shwartz, Shammah and Shashua, "On a formal model of safe and scalable self-driving cars", 2017; where the paper
-leaves a choice, that of Intel's ad-rss-lib 5. All decelerations are given as positive numbers.
+Source: Shalev-Shwartz, Shammah and Shashua, "On a formal model of safe and scalable self-driving cars", 2017. Where
+the paper leaves a choice, Intel's ad-rss-lib 5 decides. All decelerations are positive numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -17,9 +17,18 @@ Number = Float[Array, "..."] | float
 
 @dataclass(frozen=True)
 class Parameters:
-    """What RSS takes for granted of a road user; defaults from ad-rss-lib's discussion of its parameters.
+    """The behaviour that RSS assumes of a road user; defaults from ad-rss-lib's discussion of its parameters.
 
-    Times in s, accelerations in m/s² (positive), ``fluctuation`` and ``longitudinal_minimum`` in m.
+    Attributes:
+        response_time: s.
+        accel_max: largest acceleration during the response time (m/s²).
+        brake_min: least deceleration after it (m/s²).
+        brake_max: largest deceleration (m/s²).
+        brake_min_correct: least deceleration of a vehicle in its correct lane against opposite traffic (m/s²).
+        lateral_accel_max: largest lateral acceleration (m/s²).
+        lateral_brake_min: least lateral deceleration (m/s²).
+        fluctuation: lateral sway (m).
+        longitudinal_minimum: distance that is kept in any case (m).
     """
 
     response_time: float = 1.0
@@ -55,15 +64,15 @@ OTHER = replace(EGO, response_time=2.0)
 def stopping_distance(
     v: Number, *, response_time: Number, accel_max: Number, brake: Number, speed_max: Number = np.inf
 ) -> Float[Array, "..."]:
-    """Way (m) to rest of one who accelerates for the response time, at most to ``speed_max`` (m/s), and then brakes.
+    """Compute the stopping distance (m): accelerate for the response time, at most to ``speed_max`` (m/s), then brake.
 
-    A speed that is above ``speed_max`` already is kept during the response time.
+    A speed above ``speed_max`` is kept during the response time.
     """
     v = np.asarray(v, np.float64)
     top = np.maximum(np.minimum(v + np.asarray(response_time) * accel_max, np.maximum(speed_max, v)), 0.0)
     rising = np.where(np.asarray(accel_max) > 0.0, (top - v) / np.maximum(accel_max, 1e-12), 0.0)
-    way = v * rising + 0.5 * accel_max * rising**2 + top * (response_time - rising)
-    return way + top**2 / (2.0 * np.asarray(brake))
+    distance = v * rising + 0.5 * accel_max * rising**2 + top * (response_time - rising)
+    return distance + top**2 / (2.0 * np.asarray(brake))
 
 
 def longitudinal_distance(
@@ -75,10 +84,10 @@ def longitudinal_distance(
     brake_min: Number,
     brake_max: Number,
 ) -> Float[Array, "..."]:
-    """Gap (m) that keeps the rear one safe behind a front one who goes the same way (definition 1).
+    """Compute the safe gap (m) of a rear vehicle behind a front one in the same direction (definition 1).
 
     The rear accelerates at ``accel_max`` for its response time and then brakes at ``brake_min`` at least; the front
-    brakes at ``brake_max`` from now on. Speeds in m/s, not negative; never less than 0.
+    brakes at ``brake_max`` from now on. Speeds (m/s) are not negative; the gap is never less than 0.
     """
     rear = stopping_distance(v_rear, response_time=response_time, accel_max=accel_max, brake=brake_min)
     front = np.asarray(v_front, np.float64) ** 2 / (2.0 * np.asarray(brake_max))
@@ -95,10 +104,10 @@ def opposite_distance(
     brake_min: Number,
     brake_min_correct: Number,
 ) -> Float[Array, "..."]:
-    """Gap (m) between two who drive at each other, of whom 1 is in its correct lane (definition 2).
+    """Compute the safe gap (m) of two vehicles in opposite directions; vehicle 1 is in its correct lane (definition 2).
 
-    Each accelerates for its response time; then 1 brakes at ``brake_min_correct``, 2 at ``brake_min``. ``v_2`` may
-    be given with the sign of its direction, only its magnitude counts.
+    Each accelerates for its response time; then 1 brakes at ``brake_min_correct``, 2 at ``brake_min``. Only the
+    magnitudes of the speeds (m/s) count.
     """
     first = stopping_distance(np.abs(v_1), response_time=response_time_1, accel_max=accel_max, brake=brake_min_correct)
     second = stopping_distance(np.abs(v_2), response_time=response_time_2, accel_max=accel_max, brake=brake_min)
@@ -115,11 +124,11 @@ def lateral_distance(
     fluctuation: Number,
     response_time_right: Number | None = None,
 ) -> Float[Array, "..."]:
-    """Gap (m) between two side by side, of whom the first is at the left (definition 6).
+    """Compute the safe lateral gap (m) between two vehicles side by side, the first at the left (definition 6).
 
-    Lateral speeds (m/s) are positive to the right. Both accelerate towards each other for the response time and
-    then brake at ``brake_min``; ``fluctuation`` (m) is what either sways. ``response_time_right`` is of the right one
-    where it differs.
+    Lateral speeds (m/s) are positive to the right. Both accelerate towards each other for the response time and then
+    brake at ``brake_min``. ``fluctuation`` (m) is the sway of either. ``response_time_right`` is the response time of
+    the right vehicle, where it differs.
     """
     other = response_time if response_time_right is None else response_time_right
     left = _towards(np.asarray(v_left, np.float64), response_time, accel_max, brake_min)
@@ -128,18 +137,18 @@ def lateral_distance(
 
 
 def _towards(v: Array, response_time: Number, accel_max: Number, brake_min: Number) -> Float[Array, "..."]:
-    """Way (m) towards the other until nobody moves that way any more."""
+    """Compute the distance (m) that a road user moves towards the other until its lateral motion ends."""
     fastest = v + np.asarray(response_time) * accel_max
-    way = v * response_time + 0.5 * np.asarray(accel_max) * np.asarray(response_time) ** 2
-    return way + np.where(fastest > 0.0, fastest**2 / (2.0 * np.asarray(brake_min)), 0.0)
+    distance = v * response_time + 0.5 * np.asarray(accel_max) * np.asarray(response_time) ** 2
+    return distance + np.where(fastest > 0.0, fastest**2 / (2.0 * np.asarray(brake_min)), 0.0)
 
 
 def time_to_cover(
     v: Number, distance: Number, *, response_time: Number, before: Number, after: Number
 ) -> Float[Array, "..."]:
-    """Time (s) to cover a distance (m): acceleration ``before`` in the response time, ``after`` from then on.
+    """Compute the time (s) to cover a distance (m): acceleration ``before`` in the response time, then ``after``.
 
-    Infinite where it comes to rest first. Speeds do not become negative.
+    Infinite where the road user stops first. Speeds do not become negative.
     """
     first, v_then, covered = _phase(np.asarray(v, np.float64), np.asarray(before), distance, np.asarray(response_time))
     left = np.asarray(distance, np.float64) - covered
@@ -147,8 +156,8 @@ def time_to_cover(
     return np.where(np.isfinite(first), first, response_time + second)
 
 
-def _phase(v: Array, a: Array, distance: Number, lasts: Array) -> tuple[Array, Array, Array]:
-    """Time to the distance within a phase (infinite if not), and the speed and way at its end."""
+def _phase(v: Array, a: Array, distance: Number, duration: Array) -> tuple[Array, Array, Array]:
+    """Compute the time to the distance within a phase (infinite if not), and speed and distance at its end."""
     root = v * v + 2.0 * a * np.asarray(distance)
     when = np.where(
         np.abs(a) < 1e-12,
@@ -158,15 +167,15 @@ def _phase(v: Array, a: Array, distance: Number, lasts: Array) -> tuple[Array, A
     when = np.where((root < 0.0) | (np.asarray(distance) > 0.0) & (v <= 0.0) & (a <= 0.0), np.inf, when)
     when = np.where(np.asarray(distance) <= 0.0, 0.0, when)
     rest = np.where(a < 0.0, -v / np.where(a < 0.0, a, -1.0), np.inf)
-    end = np.minimum(np.where(np.isfinite(lasts), lasts, 0.0), rest)
-    return np.where(when <= lasts, when, np.inf), np.maximum(v + a * end, 0.0), v * end + 0.5 * a * end**2
+    end = np.minimum(np.where(np.isfinite(duration), duration, 0.0), rest)
+    return np.where(when <= duration, when, np.inf), np.maximum(v + a * end, 0.0), v * end + 0.5 * a * end**2
 
 
 def stops_before(v: Number, distance: Number, parameters: Parameters) -> Bool[Array, "..."]:
-    """Whether one can stop before something ``distance`` (m) ahead."""
+    """Tell whether a road user can stop before a point ``distance`` (m) ahead."""
     p = parameters
-    way = stopping_distance(v, response_time=p.response_time, accel_max=p.accel_max, brake=p.brake_min)
-    return way + p.longitudinal_minimum < np.asarray(distance)
+    needed = stopping_distance(v, response_time=p.response_time, accel_max=p.accel_max, brake=p.brake_min)
+    return needed + p.longitudinal_minimum < np.asarray(distance)
 
 
 def intersection_safe(
@@ -181,21 +190,22 @@ def intersection_safe(
     parameters_1: Parameters = EGO,
     parameters_2: Parameters = OTHER,
 ) -> Bool[Array, "..."]:
-    """Whether two who cross each other's way are safe (definition 17 and ad-rss-lib's conditions).
+    """Tell whether two road users whose paths cross are safe (definition 17 and ad-rss-lib's conditions).
 
-    Safe is: one without priority (or either, where ``priority_1`` is None) can stop before the crossing; or the one
-    ahead has left the other a safe longitudinal distance; or nobody can be there while the other is.
+    They are safe under one of three conditions. The one without priority (either, where ``priority_1`` is None) can
+    stop before the crossing. Or one is through before the other arrives, with a safe longitudinal distance. Or their
+    times in the crossing cannot overlap.
 
     Args:
-        v_1: speed (m/s) of the first; ``v_2`` of the second.
-        v_2: speed (m/s).
-        enter_1: distance (m) of the first to the crossing; negative when it is in it.
-        leave_1: distance (m) until it has left it.
+        v_1: speed (m/s) of the first.
+        v_2: speed (m/s) of the second.
+        enter_1: distance (m) of the first to the crossing; negative inside.
+        leave_1: distance (m) until it has left the crossing.
         enter_2: as ``enter_1``.
         leave_2: as ``leave_1``.
-        priority_1: whether the first has priority; None when neither has.
-        parameters_1: what is taken for granted of the first.
-        parameters_2: and of the second.
+        priority_1: whether the first has priority; None: neither has.
+        parameters_1: assumptions about the first.
+        parameters_2: assumptions about the second.
     """
     stop_1, stop_2 = stops_before(v_1, enter_1, parameters_1), stops_before(v_2, enter_2, parameters_2)
     stops = stop_1 | stop_2 if priority_1 is None else stop_2 if priority_1 else stop_1
@@ -206,7 +216,7 @@ def intersection_safe(
 
 
 def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rear: Parameters) -> Bool[Array, "..."]:
-    """Whether one is through before the other gets there, with a safe longitudinal distance between them."""
+    """Tell whether the front one is through before the rear one arrives, with a safe longitudinal distance."""
     gap = np.asarray(enter, np.float64) - np.asarray(leave)
     safe = longitudinal_distance(
         v_rear,
@@ -220,7 +230,7 @@ def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rea
 
 
 def _occupation(v: Number, enter: Number, leave: Number, p: Parameters) -> tuple[Array, Array]:
-    """The soonest that one may enter (accelerating), and the latest that it may leave (braking for its life)."""
+    """Compute the earliest time of entry (accelerating), and the latest time of leaving (braking hard)."""
     soonest = time_to_cover(
         v, np.maximum(enter, 0.0), response_time=p.response_time, before=p.accel_max, after=p.accel_max
     )
@@ -230,19 +240,19 @@ def _occupation(v: Number, enter: Number, leave: Number, p: Parameters) -> tuple
 
 @dataclass(frozen=True, eq=False)
 class RssMargins:
-    """Margins (m) of the gaps over their safe distances at each time, and whether both are gone: dangerous."""
+    """Margins (m) of the longitudinal and the lateral gap over their safe distances at each time."""
 
     longitudinal: Float[Array, "... t"]
     lateral: Float[Array, "... t"]
 
     @property
     def dangerous(self) -> Bool[Array, "... t"]:
-        """Both margins are gone (definition 8)."""
+        """Whether both gaps are unsafe (definition 8)."""
         return (self.longitudinal <= 0.0) & (self.lateral <= 0.0)
 
     @property
     def margin(self) -> Float[Array, "... t"]:
-        """The larger of both: positive is safe."""
+        """The larger of both margins: positive is safe."""
         return np.maximum(self.longitudinal, self.lateral)
 
 
@@ -259,11 +269,11 @@ def assess(
     ego: Parameters = EGO,
     other: Parameters = OTHER,
 ) -> RssMargins:
-    """RSS margins of the ego with another on one road.
+    """Compute the RSS margins between the ego and another road user on one road.
 
-    ``gap`` and ``side_gap`` (m) are between the boxes, not more than 0 where they overlap in that direction. Speeds
-    (m/s) along the road are positive the ego's way, lateral ones to the right. A negative ``v_other`` is opposite
-    traffic, and the ego then is the one in its correct lane.
+    ``gap`` and ``side_gap`` (m) are between the boxes, at most 0 where they overlap in that direction. Speeds (m/s)
+    along the road are positive in the ego's direction, lateral speeds to the right. A negative ``v_other`` is opposite
+    traffic; the ego is then in its correct lane.
     """
     rear = np.where(ego_behind, v_ego, v_other)
     front = np.where(ego_behind, v_other, v_ego)
@@ -302,10 +312,15 @@ def assess(
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """What RSS asks of the ego at each time: bounds (m/s²) of its acceleration along and across.
+    """Bounds (m/s²) that RSS sets to the ego's acceleration at each time.
 
-    ``lateral_right`` bounds the acceleration to the right, ``lateral_left`` that to the left. NaN-free: where nothing
-    is asked, they are the parameters' own maxima.
+    Without a demand, the bounds are the maxima of the parameters.
+
+    Attributes:
+        longitudinal_max: largest longitudinal acceleration.
+        longitudinal_min: least longitudinal acceleration.
+        lateral_left_max: largest acceleration to the left.
+        lateral_right_max: largest acceleration to the right.
     """
 
     longitudinal_max: Float[Array, "... t"]
@@ -315,22 +330,23 @@ class Response:
 
 
 def proper_response(
-    danger: RssMargins,
+    margins: RssMargins,
     *,
     ego_left: Bool[Array, "... t"],
     facing: Bool[Array, "... t"] | None = None,
     ego_behind: Bool[Array, "... t"] | None = None,
     ego: Parameters = EGO,
 ) -> Response:
-    """The proper response (definition 10): brake in the direction in which it became unsafe last.
+    """Compute the proper response (definition 10): brake in the direction that became unsafe last.
 
-    If the longitudinal distance was lost last, at most -``brake_min`` along (-``brake_min_correct`` against opposite
-    traffic in the ego's own lane), unless the ego is the one in front; if the lateral one, at most
-    -``lateral_brake_min`` towards the other. At the first time, where both may be lost already, both.
+    If the longitudinal gap was lost last, the longitudinal acceleration is at most -``brake_min``
+    (-``brake_min_correct`` against opposite traffic in the ego's lane), unless the ego is in front. If the lateral gap
+    was lost last, the acceleration towards the other is at most -``lateral_brake_min``. If both were lost at once, both
+    bounds hold; so at the first time, where both may be lost already.
     """
-    dangerous = danger.dangerous
+    dangerous = margins.dangerous
     shape = dangerous.shape
-    lost_along, lost_across = _since(danger.longitudinal <= 0.0), _since(danger.lateral <= 0.0)
+    lost_along, lost_across = _since(margins.longitudinal <= 0.0), _since(margins.lateral <= 0.0)
     along, across = dangerous & (lost_along >= lost_across), dangerous & (lost_across >= lost_along)
     if ego_behind is not None:
         along = along & ego_behind
@@ -344,7 +360,7 @@ def proper_response(
 
 
 def combined(response: Response, axis: int = 0) -> Response:
-    """The response to several others at once: what all of them allow."""
+    """Combine the responses to several road users: the bounds that satisfy all of them."""
     return Response(
         longitudinal_max=response.longitudinal_max.min(axis=axis),
         longitudinal_min=response.longitudinal_min.max(axis=axis),
@@ -354,7 +370,7 @@ def combined(response: Response, axis: int = 0) -> Response:
 
 
 def _since(lost: Bool[Array, "... t"]) -> Array:
-    """Step at which the present loss began, -1 where nothing is lost."""
+    """Return the step at which the present loss began, -1 without a loss."""
     steps = np.arange(lost.shape[-1])
     kept_last = np.maximum.accumulate(np.where(lost, -1, steps), axis=-1)
     return np.where(lost, kept_last + 1, -1)

@@ -1,12 +1,12 @@
-"""Signal temporal logic: a rule as one formula, and by how much it is kept.
+"""Signal temporal logic: a rule as one formula, with the margin by which it holds.
 
-Quantitative robustness of Donzé and Maler ("Robust satisfaction of temporal logic over real-valued signals", 2010) on
-sampled signals, for any batch at once. ``robustness("always[0, 2](gap > 1.5 or speed < 0.1)", signals, dt)``.
+The quantitative robustness of Donzé and Maler ("Robust satisfaction of temporal logic over real-valued signals", 2010)
+on sampled signals, for any batch: ``robustness("always[0, 2](gap > 1.5 or speed < 0.1)", signals, dt)``.
 
 Formulas: comparisons (< <= > >= == !=) of arithmetic (+ - * / abs min max) on signals and numbers; ``not and or
 implies iff xor`` (also ``! & | -> <->``); ``always eventually historically once next prev rise fall`` and, between two
 formulas, ``until since``, with bounds ``[a, b]`` or ``[a:b]`` in seconds (``ms`` and ``s`` may follow) or without.
-What lies outside of the record is neutral: it neither breaks an ``always`` nor fulfils an ``eventually``.
+Times outside the record are neutral: they neither violate an ``always`` nor fulfil an ``eventually``.
 """
 
 import re
@@ -30,17 +30,25 @@ BINARY = {"until": "U", "since": "S", "U": "U", "S": "S"}
 SHIFTS = {"next": 1, "prev": -1}
 FUNCTIONS = ("abs", "min", "max")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-LONGEST, DEEPEST = 10_000, 50  # characters, nested brackets and operators
+MAX_CHARACTERS = 10_000
+MAX_DEPTH = 50
+"""Of nested brackets and operators."""
+SAMPLE_TOLERANCE = 1e-6
+"""Time bounds may be this part of a step off a sample."""
 WORDS = {"not", "and", "or", "implies", "iff", "xor", "rise", "fall", *UNARY, *BINARY, *SHIFTS, *FUNCTIONS}
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A parsed formula: its text, and the names of the signals that it needs.
+    """A parsed formula.
 
-    ``evaluate`` gives the robustness at each time. ``each`` gives what has to be kept at each time for the formula
-    to hold at all: of ``always p`` it is p, of a formula without temporal operators the formula itself, of a
-    conjunction of such the least; None where there is no such thing.
+    Attributes:
+        text: the formula.
+        signals: names of the signals that it needs.
+        evaluate: gives the robustness at each time.
+        each: gives the robustness that has to be positive at each time for the formula to hold. For ``always p`` that
+            is p, for a formula without temporal operators the formula, for a conjunction of these the least of both;
+            None for other formulas.
     """
 
     text: str
@@ -53,32 +61,33 @@ def parse(text: str) -> Formula:
     """Parse a formula.
 
     Raises:
-        InputError: it is not one; the message says where.
+        InputError: the text is not a formula; the message says where.
     """
     return _Parser(text).formula()
 
 
 def robustness(formula: str | Formula, signals: Signals, dt: float) -> Float64[Array, "... t"]:
-    """Robustness of a formula at each time; at index 0 it is that of the whole record.
+    """Compute the robustness of a formula at each time; index 0 is that of the whole record.
 
-    Positive is kept, negative broken, and the magnitude is by how much in the units of the comparison.
+    The formula holds where the robustness is positive and is violated where it is negative; its magnitude is the
+    distance, in the units of the comparison.
 
     Args:
-        formula: text or what ``parse`` gave.
-        signals: by name, all of one number of samples along the last axis; leading axes are any batch.
+        formula: text, or a result of ``parse``.
+        signals: by name, with the same number of samples along the last axis; leading axes are any batch.
         dt: time (s) between samples.
 
     Raises:
-        InputError: a formula that is not one, a missing signal, signals of different lengths or with NaN.
+        InputError: an invalid formula, a missing signal, signals of different lengths or with NaN.
     """
     parsed = parse(formula) if isinstance(formula, str) else formula
     arrays = {name: np.asarray(values, np.float64) for name, values in signals.items()}
     if missing := sorted(parsed.signals - set(arrays)):
-        raise InputError(f"formula {parsed.text!r} needs {', '.join(missing)}; signals given are {sorted(arrays)}")
+        raise InputError(f"formula {parsed.text!r} needs {', '.join(missing)}; the signals are {sorted(arrays)}")
     used = {name: arrays[name] for name in sorted(parsed.signals)}
     lengths = {array.shape[-1] if array.ndim else 0 for array in used.values()}
     if len(lengths) > 1 or 0 in lengths:
-        raise InputError(f"formula {parsed.text!r}: signals need one number of samples, found {sorted(lengths)}")
+        raise InputError(f"formula {parsed.text!r}: signals differ in the number of samples: {sorted(lengths)}")
     if any(np.isnan(array).any() for array in used.values()):
         raise InputError(f"formula {parsed.text!r}: signals must not have NaN")
     if not dt > 0.0:
@@ -87,21 +96,25 @@ def robustness(formula: str | Formula, signals: Signals, dt: float) -> Float64[A
 
 
 def evaluated(formula: Formula, node: Node, signals: Signals, dt: float) -> Float64[Array, "... t"]:
-    """What a part of a formula gives. Raises ``InputError`` where that is no number (0 / 0, infinity less itself)."""
+    """Evaluate a part of a formula.
+
+    Raises:
+        InputError: the result has NaN (0 / 0, infinity less infinity).
+    """
     with np.errstate(all="ignore"):
         values = np.asarray(node(signals, dt))
     if np.isnan(values).any():
-        raise InputError(f"formula {formula.text!r}: gives no number at {np.isnan(values).sum()} times, as 0 / 0 does")
+        raise InputError(f"formula {formula.text!r}: gives NaN at {np.isnan(values).sum()} times, as 0 / 0 does")
     return values
 
 
 class _Parser:
-    """Recursive descent; every method gives a function of signals and dt."""
+    """A recursive-descent parser; each method returns a function of signals and dt."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
-        if len(text) > LONGEST:
-            raise InputError(f"formula {text[:40]!r}... has {len(text)} characters, at most {LONGEST} are read")
+        if len(text) > MAX_CHARACTERS:
+            raise InputError(f"formula {text[:40]!r}... has {len(text)} characters, the limit is {MAX_CHARACTERS}")
         self.tokens = self._tokens()
         self.names: set[str] = set()
         self.temporal = False
@@ -111,16 +124,16 @@ class _Parser:
     def formula(self) -> Formula:
         node = self._iff()
         if self.at < len(self.tokens):
-            raise self._error(f"did not expect {self.tokens[self.at][0]!r}")
+            raise self._error(f"unexpected {self.tokens[self.at][0]!r}")
         if not self.names:
-            raise self._error("names no signal")
+            raise self._error("has no signal")
         each = self.each.get(id(node), None if self.temporal else node)
         return Formula(self.text, frozenset(self.names), node, each)
 
     def _iff(self) -> Node:
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise self._error(f"is nested more than {DEEPEST} deep")
+        if self.depth > MAX_DEPTH:
+            raise self._error(f"is nested more than {MAX_DEPTH} deep")
         left = self._implies()
         while (word := self._take("iff", "<->", "xor")) is not None:
             left = _combine(left, self._implies(), _differ if word == "xor" else _agree)
@@ -180,10 +193,10 @@ class _Parser:
 
     def _not_of(self, word: str) -> Node:
         if self.at >= len(self.tokens):
-            raise self._error(f"{word!r} of what?")
+            raise self._error(f"{word!r} needs a formula")
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise self._error(f"is nested more than {DEEPEST} deep")
+        if self.depth > MAX_DEPTH:
+            raise self._error(f"is nested more than {MAX_DEPTH} deep")
         inner = self._not()
         self.depth -= 1
         return inner
@@ -216,8 +229,8 @@ class _Parser:
     def _atom(self) -> Node:
         if self._take("-"):
             self.depth += 1
-            if self.depth > DEEPEST:
-                raise self._error(f"is nested more than {DEEPEST} deep")
+            if self.depth > MAX_DEPTH:
+                raise self._error(f"is nested more than {MAX_DEPTH} deep")
             inner = self._atom()
             self.depth -= 1
             return lambda signals, dt: -inner(signals, dt)
@@ -228,7 +241,7 @@ class _Parser:
         if (word := self._take(*FUNCTIONS)) is not None:
             return self._call(word)
         if self.at >= len(self.tokens):
-            raise self._error("ends too soon")
+            raise self._error("ends too early")
         token, kind = self.tokens[self.at]
         self.at += 1
         if kind == "number":
@@ -238,7 +251,7 @@ class _Parser:
             self.names.add(token)
             return lambda signals, dt: signals[token]
         self.at -= 1
-        raise self._error(f"did not expect {token!r}")
+        raise self._error(f"unexpected {token!r}")
 
     def _call(self, word: str) -> Node:
         self._expect("(")
@@ -252,7 +265,7 @@ class _Parser:
         return _combine(first, second, np.minimum if word == "min" else np.maximum)
 
     def _bounds(self) -> tuple[float, float] | None:
-        """Bounds (s) after an operator, None without."""
+        """Parse the time bounds (s) after an operator; None without bounds."""
         if not self._take("["):
             return None
         low = self._time()
@@ -307,23 +320,27 @@ def _agree(a: Array, b: Array) -> Array:
 
 
 def _differ(a: Array, b: Array) -> Array:
-    """How far apart two values are; two of the same infinity are not."""
+    """Compute the distance of two values; equal infinities have distance 0."""
     with np.errstate(invalid="ignore"):
         return np.where(a == b, 0.0, np.abs(a - b))
 
 
 def _steps(bounds: tuple[float, float] | None, dt: float, count: int) -> tuple[int, int]:
-    """Bounds in samples; they must fall on samples."""
+    """Convert time bounds to samples.
+
+    Raises:
+        InputError: a bound is between two samples.
+    """
     if bounds is None:
         return 0, count
     low, high = (bound / dt for bound in bounds)
-    if max(abs(low - round(low)), abs(high - round(high))) > 1e-6:
-        raise InputError(f"time bounds [{bounds[0]:g}, {bounds[1]:g}] s are no multiples of the step of {dt:g} s")
+    if max(abs(low - round(low)), abs(high - round(high))) > SAMPLE_TOLERANCE:
+        raise InputError(f"time bounds [{bounds[0]:g}, {bounds[1]:g}] s are not multiples of the step of {dt:g} s")
     return min(round(low), count), min(round(high), count)
 
 
 def _unary(operator: str, bounds: tuple[float, float] | None, inner: Node) -> Node:
-    """Least or greatest value in a window ahead (G, F) or behind (H, O)."""
+    """Return a function for the least or greatest value in a window ahead (G, F) or behind (H, O)."""
 
     def evaluate(signals: Signals, dt: float) -> Array:
         values = inner(signals, dt)
@@ -335,7 +352,7 @@ def _unary(operator: str, bounds: tuple[float, float] | None, inner: Node) -> No
 
 
 def _window(values: Array, first: int, last: int, least: bool) -> Float64[Array, "... t"]:
-    """Least or greatest of the samples ``first`` to ``last`` ahead; what is past the end is neutral."""
+    """Compute the least or greatest of the samples ``first`` to ``last`` ahead; samples past the end are neutral."""
     neutral = np.inf if least else -np.inf
     reduce = np.minimum if least else np.maximum
     if first == 0 and last >= values.shape[-1] - 1:
@@ -351,7 +368,10 @@ def _binary(
     bounds: tuple[float, float] | None,
     ahead: bool,
 ) -> Node:
-    """``left until right`` (ahead) or ``left since right``: right at some time in the window, left up to then."""
+    """Return a function for ``left until right`` (ahead) or ``left since right``.
+
+    Right has to hold at some time in the window, left up to then.
+    """
 
     def evaluate(signals: Signals, dt: float) -> Array:
         a, b = np.broadcast_arrays(left(signals, dt), right(signals, dt))
@@ -382,7 +402,7 @@ def _shift(inner: Node, by: int) -> Node:
 
 
 def _edge(inner: Node, sign: float) -> Node:
-    """Rises: it holds now and did not just before; falls: the other way round."""
+    """Return a function for rise (``sign`` 1: holds now, not at the sample before) or fall (-1: the reverse)."""
 
     def evaluate(signals: Signals, dt: float) -> Array:
         values = sign * inner(signals, dt)

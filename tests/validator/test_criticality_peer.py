@@ -87,7 +87,9 @@ def test_braking_required_is_the_peers(state, required, threat):
     gap, v_ego, _, v_lead, a_lead = state
     ours = criticality.longitudinal_acceleration_required(gap, v_ego, v_lead, a_lead)
     assert ours == pytest.approx(required, abs=CENTI)
-    assert criticality.btn(gap, v_ego, v_lead, a_lead) == pytest.approx(threat, abs=CENTI / criticality.BRAKE + 5e-5)
+    assert criticality.btn(gap, v_ego, v_lead, a_lead) == pytest.approx(
+        threat, abs=CENTI / criticality.BRAKE_MPS2 + 5e-5
+    )
 
 
 @pytest.mark.parametrize(("state", "peer"), [(CLOSING, 15.0), (FAST, 15.0), (SAME_SPEED, 0.0), (STANDING, 23.44)])

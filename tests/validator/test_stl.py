@@ -121,11 +121,11 @@ def test_what_is_as_infinite_is_the_same():
         ("always[0.5, 0.1](x > 0)", "backwards"),
         ("always[0, 0.25](x > 0)", "multiples"),
         ("(x > 0", "missing"),
-        ("x > 0)", "did not expect"),
+        ("x > 0)", "unexpected"),
         ("x ? 0", "cannot read"),
         ("speed > 0", "needs speed"),
         ("1 > 0", "no signal"),
-        ("always", "of what"),
+        ("always", "needs a formula"),
     ],
 )
 def test_bad_formulas_are_named(text, says):
