@@ -13,7 +13,7 @@ from alpamayo.evaluation import odd_coverage as odd
 from alpamayo.evaluation import statistics
 from alpamayo.evaluation.run_record import HARD
 from alpamayo.metrics import criticality
-from alpamayo.validator import RULES, score_episode, scores
+from alpamayo.validator import RULES, rule_table, score_episode, scores
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "validator").glob("*.md")}
@@ -76,3 +76,20 @@ def test_thresholds_on_the_page_are_the_codes():
         (odd.BEND_RADIUS, "less than {:g} m of radius"),
     ):
         assert words.format(value) in page
+
+
+@pytest.mark.parametrize("page", ["formulas", "library"])
+def test_examples_on_the_pages_run(make, page):
+    names = {"episode": episode_of(make, make.scene())}
+    examples = re.findall(r"^```python\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        exec(compile(example, f"{page}.md", "exec"), names)
+
+
+def test_the_rules_on_the_page_are_the_declared_ones():
+    table = PAGES["definitions"].partition("## Rules")[2].partition("\n### ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(RULES)
+    for row in rule_table():
+        source = re.search(rf"^\| `{row['rule']}` \|.*\| ([^|]+) \|$", table, re.MULTILINE)
+        assert row["source"].split(",")[0].split(";")[0] in source[1]
