@@ -7,14 +7,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from alpamayo.drivers.registry import BUILT_IN
 from alpamayo_datasets.readers import described_formats
 from alpamayo_sim.errors import InputError
 
@@ -28,6 +31,8 @@ app = typer.Typer(
 )
 scenarios_app = typer.Typer(help="The long-tail families.", no_args_is_help=True)
 app.add_typer(scenarios_app, name="scenarios")
+drivers_app = typer.Typer(help="The drivers: built-in ones and those of installed packages.", no_args_is_help=True)
+app.add_typer(drivers_app, name="drivers")
 model_app = typer.Typer(help="The Nemotron backbone and its checkpoints.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 
@@ -37,20 +42,20 @@ DriverName = Annotated[
     str,
     typer.Option(
         "--driver",
-        help="tiny; expert, idm, constant-velocity; r157-human, r157-fsm, r157-regulation, rss (the reference drivers "
-        "of UN R157); or your own as module:Class.",
+        help=f"{', '.join(name for name, entry in BUILT_IN.items() if not entry.replays_recording)}; a driver of an "
+        "installed package (see `alpamayo drivers list`); or your own as module:Class.",
     ),
 ]
-Checkpoint = Annotated[Path | None, typer.Option(help="Weights for tiny in place of the shipped ones.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Weights in place of the shipped ones.  [default: shipped]")]
 Guarded = Annotated[
     bool | None,
     typer.Option(
         "--guard/--no-guard",
         help="Let the guard choose among the plans and brake when none is safe. "
-        "[default: on for tiny and your own, off for the reference drivers]",
+        "[default: as `alpamayo drivers list` says; on for your own]",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of the scenario and of all randomness.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the scenario and of all random draws.")]
 
 
 def main() -> None:
@@ -135,6 +140,25 @@ def list_scenarios(as_json: Json = False) -> None:
             table.add_row(p.name, f"{p.low:g}", f"{p.high:g}", p.unit, p.source)
         console.print(table)
         console.print()
+
+
+@drivers_app.command("list")
+def list_drivers(as_json: Json = False) -> None:
+    """List the drivers, and the plug-ins that cannot be loaded."""
+    from alpamayo.drivers.registry import plugin_entries
+
+    plugins, broken = plugin_entries()
+    entries = [*BUILT_IN.values(), *plugins.values()]
+    if as_json:
+        _print_json({"drivers": [asdict(entry) for entry in entries], "broken": broken})
+        return
+    table = Table("driver", "", "needs", "guard", "package", box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for entry in entries:
+        guard = "on" if entry.guarded else "off"
+        table.add_row(f"[bold]{escape(entry.name)}[/bold]", escape(entry.title), entry.needs, guard, entry.package)
+    Console().print(table)
+    for name, reason in broken.items():
+        print(f"alpamayo: driver {name!r}: its plug-in cannot be loaded: {reason}", file=sys.stderr)  # noqa: T201
 
 
 @app.command()

@@ -35,7 +35,8 @@ def drive(
     """Drive a scenario once, until the goal, the time limit, or a collision.
 
     Being struck from behind does not end an episode: recorded traffic cannot brake for an ego that is slower
-    than it was. The driver ``log`` is moved along the recorded track exactly, to its end.
+    than it was. For a driver that replays the recording, the ego
+    is moved along the recorded track exactly, to its end.
 
     Args:
         scenario: what to drive in.
@@ -48,7 +49,7 @@ def drive(
         InputError: a scene without a route, a decision that is not one.
     """
     world = WorldBatch([scenario])
-    replay = np.array([driver.name == "log"])
+    replay = np.array([driver.needs.replays_recording])
     watch = Guard(scenario.scene) if guard else None
     senses = _Senses(world, driver.needs, seed)
     record = _Recorder(world)

@@ -1,19 +1,22 @@
-"""Tasks over processes, results in the order of the tasks."""
+"""A pool of processes: tasks in, results in the order of the tasks out, with progress."""
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
-from alpamayo.progress import Progress
 from alpamayo_sim.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-MOST = 8  # processes, unless told otherwise
+MAX_PROCESSES = 8  # unless told otherwise
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the work, the number of items done, and the number of all items."""
 
 
 def in_order(
@@ -24,22 +27,22 @@ def in_order(
     what: str = "",
     progress: Progress = lambda what, done, total: None,
 ) -> Generator[tuple[Task, Result | Exception], None, None]:
-    """Each task with its result, or with the exception that it raised; both have to pickle.
+    """Yield each task with its result, or with the exception that it raised; both must be picklable.
 
-    Whoever closes the generator stops the work: what has not begun is dropped, what has begun is finished. One
-    worker or one task needs no process.
+    To close the generator stops the work: tasks that have not begun are dropped, tasks that have begun are finished.
+    A single worker or a single task runs in this process.
 
     Args:
-        work: a function at the top of its module.
+        work: a function at the top level of its module.
         tasks: its arguments.
-        workers: processes; one a core unless given, at most 8.
-        what: the name under which ``progress`` is told.
-        progress: called with (what, done, of how many).
+        workers: number of processes; one for each core unless given, at most 8.
+        what: the name of the work, for ``progress``.
+        progress: called with (what, done, total) after each task.
 
     Raises:
         InputError: the system has killed a worker.
     """
-    count = min(workers or min(MOST, os.cpu_count() or 1), len(tasks))
+    count = min(workers or min(MAX_PROCESSES, os.cpu_count() or 1), len(tasks))
     if count <= 1:
         for done, task in enumerate(tasks, start=1):
             result = _attempt(work, task)
@@ -56,7 +59,7 @@ def in_order(
             yield task, result
     except BrokenProcessPool as error:
         raise InputError(
-            f"{what}: a worker process was killed, perhaps for want of memory; try fewer workers"
+            f"{what}: a worker process was killed, perhaps because memory ran out; try fewer workers"
         ) from error
     except KeyboardInterrupt:
         wait = False
@@ -73,6 +76,8 @@ def _attempt(work: Callable[[Task], Result], task: Task) -> Result | Exception:
 
 
 def _start_worker() -> None:
-    """One thread a process; Ctrl-C is the parent's to handle."""
+    """Use one thread in each process, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:  # loaded before the variable was set
+        sys.modules["torch"].set_num_threads(1)

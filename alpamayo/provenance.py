@@ -1,11 +1,11 @@
-"""Which code and which weights made a result: digests that change when they do."""
+"""Provenance of results: digests of the code and of the weights that made them."""
 
 import hashlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import alpamayo
+from alpamayo.version import __version__
 
 PACKAGES = (
     "alpamayo",
@@ -19,18 +19,18 @@ PACKAGES = (
 
 @cache
 def code_version() -> str:
-    """The release and a digest of the sources of all the project's packages, such as ``0.1.0+3f9a1c2b77de``."""
+    """Return the release and a digest of the sources of all the project's packages, such as ``0.1.0+3f9a1c2b77de``."""
     digest = hashlib.sha256()
     for package in PACKAGES:
         root = _root(package)
         for path in sorted(root.rglob("*.py")):
             digest.update(f"{package}/{path.relative_to(root).as_posix()}".encode())
             digest.update(path.read_bytes())
-    return f"{alpamayo.__version__}+{digest.hexdigest()[:12]}"
+    return f"{__version__}+{digest.hexdigest()[:12]}"
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,6 +1,5 @@
-"""One run: a scenario driven, judged, written down and shown."""
+"""One run: drive a scenario, score it, and write its record and its report."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,11 @@ import numpy as np
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import guarded_by_default, make_driver
 from alpamayo.episode import Episode, save_episode
-from alpamayo.progress import Progress
+from alpamayo.json_values import check_writable, json_number, write_json
+from alpamayo.parallel import Progress
 from alpamayo.validator import Verdict, score_episode
 from alpamayo_sim.datatypes.scenario import Scenario
-from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import boxes_overlap
-from alpamayo_sim.io.document import replacing
 
 
 def run_scenarios(
@@ -29,17 +27,17 @@ def run_scenarios(
     progress: Progress,
     seed: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Drive scenarios one after the other; each leaves its files before the next begins.
+    """Drive scenarios one after the other; the files of each are complete before the next begins.
 
-    A single one goes to ``out`` itself, several to one folder each under it.
+    The files of a single scenario go to ``out`` itself, those of several to one folder each below it.
 
     Returns:
-        A row for each, JSON values, see ``summary``.
+        One row of JSON values for each scenario, see ``summary``.
 
     Raises:
         InputError: a bad driver, checkpoint, scene, or a folder that cannot be written.
     """
-    from alpamayo.report import write_report
+    from alpamayo.report.episode_report import write_report
 
     driver = make_driver(driver_name, checkpoint)
     guarded = guarded_by_default(driver_name) if guard is None else guard
@@ -69,7 +67,7 @@ def run_scenarios(
 
 
 def write_run(episode: Episode, verdict: Verdict, folder: Path, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write episode, verdict and summary into ``folder``; the summary comes last, so its presence means done."""
+    """Write episode, verdict and summary into ``folder``; the summary comes last, so it marks a finished run."""
     save_episode(episode, folder)
     row = summary(episode, verdict) | {"episode": str(folder / "episode.json")} | (extra or {})
     write_json(verdict.to_json(), folder / "verdict.json")
@@ -77,22 +75,13 @@ def write_run(episode: Episode, verdict: Verdict, folder: Path, extra: dict[str,
     return row
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON to a temporary name and rename it."""
-    try:
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def scenario_name(scenario: Scenario) -> str:
-    """A name for tables and folders."""
+    """Return the name of a scenario for tables and folders."""
     return f"{scenario.family}-{scenario.seed:05d}" if scenario.family else scenario.scene.id
 
 
 def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
-    """What happened, as JSON values; None where a rule did not apply."""
+    """Summarise an episode as JSON values; None where a rule did not apply."""
     scenario = episode.scenario
     collision, area = verdict.rules["at_fault_collision"], verdict.rules["drivable_area"]
     latency = 1000.0 * episode.timings["driver"] if "driver" in episode.timings else np.zeros(1)
@@ -108,15 +97,15 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "arrived": episode.arrived,
         "progress_m": round(float(episode.progress[-1] - episode.progress[0]), 3),
         "goal_m": round(float(scenario.goal.distance - episode.progress[0]), 3),
-        "collision": touched(episode),
+        "collision": has_collision(episode),
         "at_fault_collision": bool(collision.violated[0]),
-        "clearance_m": _number(collision.margin[0]),
+        "clearance_m": json_number(collision.margin[0], 4),
         "off_road": bool(area.violated[0]) if area.valid[0] else None,
-        "time_to_collision_margin_s": _number(verdict.rules["time_to_collision"].margin[0]),
-        "comfort": _number(verdict.rules["comfort"].value[0]),
-        "pdm_score": _number(verdict.scores["pdms"].value[0]),
+        "time_to_collision_margin_s": json_number(verdict.rules["time_to_collision"].margin[0], 4),
+        "comfort": json_number(verdict.rules["comfort"].value[0], 4),
+        "pdm_score": json_number(verdict.scores["pdms"].value[0], 4),
         "scores": {
-            name: {"value": _number(score.value[0]), "missing": list(score.missing[0])}
+            name: {"value": json_number(score.value[0], 4), "missing": list(score.missing[0])}
             for name, score in verdict.scores.items()
         },
         "interventions": int(episode.intervened.sum()),
@@ -125,33 +114,18 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def touched(episode: Episode) -> bool:
-    """Whether the ego's box met any other box at any time, whoever was at fault."""
+def has_collision(episode: Episode) -> bool:
+    """Whether the ego's box overlapped any other box at any time, at fault or not."""
     ego = episode.ego_pose[:, None].astype(np.float64)
     overlap = boxes_overlap(ego, episode.ego_size[:2], episode.agent_pose, episode.agent_size[None, :, :2])
     return bool(np.any(overlap & episode.agent_valid))
 
 
 def deviation(episode: Episode) -> float | None:
-    """Largest distance (m) of the ego from its recorded position; None for a generated scenario."""
+    """Compute the largest distance (m) of the ego from its recorded position; None for a generated scenario."""
     if episode.scenario.family:
         return None
     track = episode.scenario.scene.ego
     rows = np.arange(min(episode.steps + 1, len(track.valid)))
     gap = np.linalg.norm(episode.ego_pose[rows, :2] - track.position[rows, :2], axis=1)
     return round(float(np.max(gap[track.valid[rows]], initial=0.0)), 6)
-
-
-def check_writable(folder: Path) -> None:
-    """Make a folder, and fail before the work and not after it. Raises ``InputError`` where it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / ".writable") as partial:
-            partial.write_bytes(b"")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 4) if np.isfinite(value) else None

@@ -6,9 +6,7 @@ human driver; the performance model), Mattas et al., "Fuzzy surrogate safety met
 rear-end collision risk", 2020 (FSM), as implemented in JRC-FSM and esmini's ALKS controller; RSS as in ``rss``.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -16,7 +14,7 @@ from jaxtyping import Float32, Float64
 from alpamayo.metrics import rss
 from alpamayo_sim.constants import GRAVITY_M_S2
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
-from alpamayo_sim.datatypes.driver import Driver, Needs
+from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal, Reasoning
 from alpamayo_sim.datatypes.scene import Category, Scene
@@ -310,8 +308,3 @@ def critical_fuzzy(gap: Array, v: float, v_lead: Array, acceleration: float) -> 
 
 def _ramp(way: Array, safe: Array, unsafe: Array) -> Float64[Array, " n"]:
     return np.clip((way - safe) / np.minimum(unsafe - safe, -1e-9), 0.0, 1.0)
-
-
-R157_DRIVERS: MappingProxyType[str, Callable[[], Driver]] = MappingProxyType(
-    {driver.name: driver for driver in (CompetentHuman, RegulationModel, FuzzySafetyModel, RssDriver)}
-)

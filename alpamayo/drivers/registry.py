@@ -1,107 +1,232 @@
-"""Drivers by name: the shipped VLA, the reference drivers, the recording, or a user's own."""
+"""Drivers by name: the table of built-in drivers, drivers of installed packages, and classes of the user's own.
+
+A package adds a driver by an entry point in the group ``alpamayo.drivers``::
+
+    [project.entry-points."alpamayo.drivers"]
+    my-driver = "my_package.driver:MyDriver"
+
+The entry point names either a class (or function) that makes the driver when called without arguments, or a
+``DriverEntry``. A plug-in that cannot be loaded is reported by ``alpamayo drivers list`` and disturbs no other driver.
+"""
+
+from __future__ import annotations
 
 import importlib
+import inspect
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
-from alpamayo_sim.datatypes.driver import Driver, Needs
-from alpamayo_sim.datatypes.observation import Observation
-from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.geometry import to_frame, wrap_angle
 
-PREVENTERS = ("r157-fsm", "r157-human", "r157-regulation", "rss")  # whom "preventable" may be said of
-REFERENCE = ("constant-velocity", "expert", "idm", *PREVENTERS)
-NAMES = (*REFERENCE, "tiny")
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from alpamayo_sim.datatypes.driver import Driver, Needs
+
+GROUP = "alpamayo.drivers"
+GROUND_TRUTH, CAMERAS, OWN_STATE = "ground truth", "cameras", "own state"
 
 
-class LogDriver:
-    """Repeats the recording: its plan is what the ego did. The loop moves the ego along its track exactly."""
+@dataclass(frozen=True)
+class DriverEntry:
+    """A driver that can be made by name. Nothing is imported before it is made.
 
-    name = "log"
-    needs = Needs(truth=True)
+    Attributes:
+        name: as ``--driver`` takes it.
+        title: one line for lists.
+        factory: ``module:attribute`` of what makes the driver: called without arguments, or with ``checkpoint``
+            (a path, or None for the shipped weights) where the driver has weights.
+        needs: the inputs beside its own state and the route, in words.
+        guarded: whether the guard supervises it unless told otherwise.
+        weights: ``module:attribute`` of the path of the shipped weights; None for a driver without weights.
+        replays_recording: it repeats the recorded drive, so it needs a log.
+        r157_reference: it is one of the models that decide whether a collision was preventable.
+        package: the distribution that brings it.
+    """
 
-    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
-        """Nothing to prepare."""
+    name: str
+    title: str
+    factory: str
+    needs: str
+    guarded: bool = True
+    weights: str | None = None
+    replays_recording: bool = False
+    r157_reference: bool = False
+    package: str = "alpamayo"
 
-    def act(self, observation: Observation) -> Decision:
-        """The recorded future of the ego, in its frame; past the end of the recording the last pose is held."""
-        truth = observation.truth
-        if truth is None:
-            raise InputError("the log driver needs the truth")
-        track = truth.scene.ego
-        rows = np.minimum(truth.step + 1 + np.arange(PLAN_STEPS), len(track.valid) - 1)
-        plan = np.empty((PLAN_STEPS, 4), np.float32)
-        plan[:, :2] = to_frame(track.position[rows, :2], truth.ego_pose)
-        plan[:, 2] = wrap_angle(track.heading[rows] - truth.ego_pose[2])
-        plan[:, 3] = np.linalg.norm(track.velocity[rows], axis=1)
-        return Decision(plans=plan[None], weights=np.ones(1, np.float32))
+
+_reference = partial(DriverEntry, guarded=False)  # reference drivers are measured as they are
+_r157 = partial(_reference, needs=GROUND_TRUTH, r157_reference=True)
+
+BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
+    {
+        entry.name: entry
+        for entry in (
+            DriverEntry(
+                "tiny",
+                "vision-language-action model",
+                "alpamayo_vla_model.driver:load_driver",
+                CAMERAS,
+                weights="alpamayo_vla_model.checkpoint:SHIPPED",
+            ),
+            _reference("expert", "planner that gives its reasons", "alpamayo_sim.drivers:Expert", GROUND_TRUTH),
+            _reference("idm", "Intelligent Driver Model", "alpamayo_sim.drivers:IdmLaneFollower", GROUND_TRUTH),
+            _reference(
+                "constant-velocity", "keeps speed and heading", "alpamayo_sim.drivers:ConstantVelocity", OWN_STATE
+            ),
+            _r157("r157-fsm", "UN R157: fuzzy safety model", "alpamayo.drivers.r157:FuzzySafetyModel"),
+            _r157("r157-human", "UN R157: competent and careful human", "alpamayo.drivers.r157:CompetentHuman"),
+            _r157("r157-regulation", "UN R157: performance model", "alpamayo.drivers.r157:RegulationModel"),
+            _r157("rss", "brakes as RSS requires", "alpamayo.drivers.r157:RssDriver"),
+            _reference(
+                "log",
+                "repeats the recording (replay only)",
+                "alpamayo.drivers.log:LogDriver",
+                GROUND_TRUTH,
+                replays_recording=True,
+            ),
+        )
+    }
+)
+R157_DRIVERS = tuple(entry.name for entry in BUILT_IN.values() if entry.r157_reference)
 
 
 def make_driver(name: str, checkpoint: Path | None = None) -> Driver:
-    """A driver by its name, or a user's own as ``module:Class`` (called without arguments).
+    """Make a driver by its name, or a user's own as ``module:Class`` (called without arguments).
 
-    ``checkpoint`` takes the place of the one that ships with ``tiny``.
+    Args:
+        name: of the driver.
+        checkpoint: weights in place of the shipped ones.
 
     Raises:
-        InputError: unknown name (the near ones are offered), module or class; a bad checkpoint.
+        InputError: unknown name (similar names are offered), module or class; a bad checkpoint, or one for a driver
+            without weights.
     """
-    if name == "log":
-        return LogDriver()
-    if name == "tiny":
-        from alpamayo_vla_model.driver import load_driver
-
-        return load_driver(checkpoint)
-    check_name(name)
+    entry = get_entry(name)
+    if entry.weights is not None:
+        return _load(entry.factory)(checkpoint)
     if checkpoint is not None:
-        raise InputError(f"driver {name!r} has no checkpoint; only 'tiny' takes one")
+        raise InputError(f"driver {name!r} has no checkpoint; drivers with weights: {', '.join(_with_weights())}")
+    if entry.package == "alpamayo":
+        return _load(entry.factory)()
+    return _checked(name, _own_factory(name, entry.factory)())
+
+
+def get_entry(name: str) -> DriverEntry:
+    """Return the entry of a name, for ``module:Class`` one made for it.
+
+    Raises:
+        InputError: unknown name (similar names are offered), or a plug-in that cannot be loaded.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
     if ":" in name:
-        return _own_driver(name)
-    if name in PREVENTERS:
-        from alpamayo.drivers.r157 import R157_DRIVERS
-
-        return R157_DRIVERS[name]()
-    from alpamayo_sim.drivers import REFERENCE_DRIVERS
-
-    return REFERENCE_DRIVERS[name]()
+        return DriverEntry(name, "a class of your own", name, "as its class says", package="")
+    plugins, broken = plugin_entries()
+    if name in broken:
+        raise InputError(f"driver {name!r}: its plug-in cannot be loaded: {broken[name]}")
+    if name not in plugins:
+        raise unknown_name("driver", name, (*BUILT_IN, *plugins))
+    return plugins[name]
 
 
 def check_name(name: str, *, recorded: bool = True) -> None:
-    """Fail at once for a name that no driver has, before anything large is loaded.
+    """Fail at once for an unknown driver, before anything large is loaded.
 
     Raises:
-        InputError: unknown name; ``log`` where there is no recording to repeat (``recorded`` is False).
+        InputError: unknown name; a driver that replays a recording where there is none (``recorded`` is False).
     """
-    if name == "log" and not recorded:
-        raise InputError("driver 'log' repeats a recording, and a generated scenario has none; use it with replay")
-    if name not in (*NAMES, "log") and ":" not in name:
-        raise unknown_name("driver", name, (*NAMES, "log"))
+    if get_entry(name).replays_recording and not recorded:
+        raise InputError(f"driver {name!r} repeats a recording, and a generated scenario has none; use it with replay")
+
+
+def takes_checkpoint(name: str) -> bool:
+    """Whether a driver has weights that a checkpoint can replace."""
+    return get_entry(name).weights is not None
 
 
 def shipped_checkpoint(name: str) -> Path | None:
-    """The weights that ship with a driver, None for one without."""
-    if name != "tiny":
-        return None
-    from alpamayo_vla_model.checkpoint import SHIPPED
-
-    return SHIPPED
+    """Return the path of the weights that ship with a driver; None for a driver without weights."""
+    weights = get_entry(name).weights
+    return None if weights is None else Path(_load(weights))
 
 
 def guarded_by_default(name: str) -> bool:
-    """Whether the guard watches this driver unless told otherwise: reference drivers are measured as they are."""
-    return name not in (*REFERENCE, "log")
+    """Whether the guard supervises this driver unless told otherwise."""
+    return get_entry(name).guarded
 
 
-def _own_driver(name: str) -> Driver:
-    module_name, _, class_name = name.partition(":")
+def plugin_entries() -> tuple[dict[str, DriverEntry], dict[str, str]]:
+    """Find the drivers of installed packages.
+
+    Returns:
+        The entries by name, and for each plug-in that cannot be loaded the reason.
+    """
+    from importlib.metadata import entry_points
+
+    found: dict[str, DriverEntry] = {}
+    broken: dict[str, str] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            if point.name in BUILT_IN or point.name in found or ":" in point.name:
+                raise ValueError(f"the name {point.name!r} is taken or has a colon")
+            found[point.name] = _plugin_entry(point)
+        except Exception as error:  # code of others may break anything
+            broken[point.name] = f"{type(error).__name__}: {error} ({point.value}, package {_package(point)})"
+    return found, broken
+
+
+def needs_text(needs: Needs | None) -> str:
+    """Describe the needs of a driver in words."""
+    if needs is None:
+        return "as its class says"
+    named = [text for text, wanted in ((GROUND_TRUTH, needs.truth), (CAMERAS, needs.rig is not None)) if wanted]
+    return ", ".join(named) or OWN_STATE
+
+
+def _plugin_entry(point: EntryPoint) -> DriverEntry:
+    target = point.load()
+    if isinstance(target, DriverEntry):
+        return replace(target, name=point.name, package=_package(point))
+    if not callable(target):
+        raise TypeError("must be a class, a function or a DriverEntry")
+    title = (inspect.getdoc(target) or point.value).partition("\n")[0]
+    needs = getattr(target, "needs", None)
+    replays = bool(getattr(needs, "replays_recording", False))
+    return DriverEntry(
+        point.name, title, point.value, needs_text(needs), replays_recording=replays, package=_package(point)
+    )
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown"
+
+
+def _with_weights() -> list[str]:
+    return [name for name, entry in {**BUILT_IN, **plugin_entries()[0]}.items() if entry.weights]
+
+
+def _load(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _own_factory(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
     try:
-        driver = getattr(importlib.import_module(module_name), class_name)()
+        return _load(place)
     except ModuleNotFoundError as error:
         raise InputError(f"driver {name!r}: no module {error.name!r} on the path") from error
     except AttributeError as error:
-        raise InputError(f"driver {name!r}: module {module_name!r} has no {class_name!r}") from error
+        raise InputError(f"driver {name!r}: module {module!r} has no {attribute!r}") from error
+
+
+def _checked(name: str, driver: Any) -> Driver:
+    from alpamayo_sim.datatypes.driver import Driver
+
     if not isinstance(driver, Driver):
         raise InputError(f"driver {name!r}: must have name, needs, reset(scene, rng) and act(observation)")
     return driver

@@ -1,6 +1,8 @@
-"""Drivers evaluated: on a suite, side by side, until the evidence is enough, or where failures are thought to be."""
+"""Evaluation of drivers: on a suite, side by side, with a stop rule, or with importance sampling.
 
-from alpamayo.evaluation.importance import failure_probability
-from alpamayo.evaluation.suite_run import evaluate
+Each name of ``__init__.pyi`` is loaded when it is first used.
+"""
 
-__all__ = ["evaluate", "failure_probability"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alpamayo.evaluation.run_record import HARD, INCIDENTS, is_failed, number
+from alpamayo.evaluation.run_record import HARD, INCIDENTS, is_failed
 from alpamayo.evaluation.statistics import (
     bounded_mean,
     clopper_pearson,
@@ -19,6 +19,7 @@ from alpamayo.evaluation.statistics import (
     ratio_bootstrap,
     rule_of_three,
 )
+from alpamayo.json_values import json_number
 from alpamayo.validator.scores import SCORE_MAXIMUM
 
 Array = np.ndarray
@@ -77,7 +78,7 @@ def mean(values: Sequence[float], clusters: Sequence[Any], confidence: float, be
         low, high = clustered_bootstrap(array, member, confidence, rng=np.random.default_rng(SAME))
     elif array.min() >= 0.0 and array.max() <= best < np.inf:
         low, high = (best * bound for bound in bounded_mean(array / best, member, confidence))
-    return {"value": float(array.mean()), "low": number(low), "high": number(high), "n": len(array)}
+    return {"value": float(array.mean()), "low": json_number(low), "high": json_number(high), "n": len(array)}
 
 
 def comparisons(
@@ -192,7 +193,7 @@ def _per_incident(kilometres: float, incidents: int, confidence: float) -> dict[
     if kilometres <= 0.0:
         return None
     per = kilometres_per_incident(kilometres, incidents, confidence)
-    return {"value": number(per.value), "low": number(per.low), "high": number(per.high)}
+    return {"value": json_number(per.value), "low": json_number(per.low), "high": json_number(per.high)}
 
 
 def _guard(rows: Sequence[Run], confidence: float) -> dict[str, Any] | None:
@@ -230,7 +231,7 @@ def _ratio(
         top, bottom = np.array(tops, np.float64), np.array(bottoms, np.float64)
         member = np.unique(np.asarray(clusters), return_inverse=True)[1]
         low, high = ratio_bootstrap(top, bottom, member, confidence, rng=np.random.default_rng(SAME))
-    return {"value": sum(tops) / total, "low": number(low), "high": number(high), "n": total}
+    return {"value": sum(tops) / total, "low": json_number(low), "high": json_number(high), "n": total}
 
 
 def _by_scenario(runs: Sequence[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:
@@ -271,8 +272,8 @@ def _paired(
     return {
         "rate": rates,
         "difference": test.difference,
-        "low": number(low),
-        "high": number(high),
+        "low": json_number(low),
+        "high": json_number(high),
         "p": test.p_value,
         "n": test.n,
         "discordant": test.discordant,

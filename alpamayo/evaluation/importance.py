@@ -20,13 +20,11 @@ from scipy import stats
 
 from alpamayo.drivers.registry import make_driver
 from alpamayo.evaluation.figures import rate
-from alpamayo.evaluation.run_record import number
 from alpamayo.evaluation.statistics import RareRate, importance_rate
 from alpamayo.evaluation.suite_run import Task, run_task, task_of
-from alpamayo.parallel import in_order
-from alpamayo.progress import Progress
+from alpamayo.json_values import check_writable, json_number, write_json
+from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
-from alpamayo.runs import check_writable, write_json
 from alpamayo_scenarios.families import get_family
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED, SuiteEntry
 from alpamayo_sim.errors import InputError
@@ -122,7 +120,7 @@ class Sample:
         return {
             "probability": {
                 "value": e.estimate,
-                "standard_error": number(e.standard_error),
+                "standard_error": json_number(e.standard_error),
                 "low": e.interval.low,
                 "high": e.interval.high,
                 "n": e.n,

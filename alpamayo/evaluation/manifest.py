@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alpamayo.runs import write_json
+from alpamayo.json_values import write_json
 from alpamayo_sim.errors import InputError
 
 FILE = "suite.json"

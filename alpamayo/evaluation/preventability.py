@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from alpamayo.closed_loop import drive
-from alpamayo.drivers.registry import PREVENTERS, make_driver
+from alpamayo.drivers.registry import R157_DRIVERS, make_driver
 from alpamayo.episode import load_episode
-from alpamayo.runs import touched
+from alpamayo.runs import has_collision
 from alpamayo_sim.errors import InputError
 
 
-def avoided_by(folder: Path, names: tuple[str, ...] = PREVENTERS) -> dict[str, bool | None]:
+def avoided_by(folder: Path, names: tuple[str, ...] = R157_DRIVERS) -> dict[str, bool | None]:
     """Whether each driver avoids all collisions in the scenario of a record; None where it cannot drive there.
 
     What a scenario's certificate says is not taken over: it is driven.
@@ -26,7 +26,7 @@ def avoided_by(folder: Path, names: tuple[str, ...] = PREVENTERS) -> dict[str, b
     out: dict[str, bool | None] = {}
     for name in names:
         try:
-            out[name] = not touched(drive(scenario, make_driver(name), seed=scenario.seed, guard=False))
+            out[name] = not has_collision(drive(scenario, make_driver(name), seed=scenario.seed, guard=False))
         except InputError:  # a scene without a route, for one
             out[name] = None
     return out

@@ -9,15 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from alpamayo.drivers.registry import PREVENTERS
+from alpamayo.drivers.registry import R157_DRIVERS
 from alpamayo.evaluation import figures, manifest, preventability
 from alpamayo.evaluation import odd_coverage as odd
 from alpamayo.evaluation.run_record import FILES, is_failed, judge_run
-from alpamayo.parallel import in_order
-from alpamayo.progress import Progress
+from alpamayo.json_values import write_json
+from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
 from alpamayo.report.pictures import failure_pictures
-from alpamayo.runs import write_json
 from alpamayo_sim.errors import InputError
 
 EVIDENCE_VERSION = 1
@@ -123,7 +122,7 @@ def _document(
     if prevented is not None:
         rows = preventability.rows(runs, prevented)
         shares = figures.preventable(runs, rows, confidence)
-        table = {"by": list(PREVENTERS), "scenarios": rows, "at_fault_collisions": shares}
+        table = {"by": list(R157_DRIVERS), "scenarios": rows, "at_fault_collisions": shares}
     drivers = figures.by_driver(runs, confidence)
     return {
         "version": EVIDENCE_VERSION,

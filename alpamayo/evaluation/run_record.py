@@ -12,7 +12,8 @@ import numpy as np
 from alpamayo.episode import Episode, load_episode
 from alpamayo.evaluation.guard_figures import guard_figures
 from alpamayo.evaluation.odd_coverage import levels
-from alpamayo.runs import scenario_name, touched
+from alpamayo.json_values import json_number
+from alpamayo.runs import has_collision, scenario_name
 from alpamayo.validator import RULES, Verdict, score_episode
 from alpamayo.validator.formulas import rules_from
 from alpamayo_sim.errors import InputError
@@ -57,7 +58,7 @@ def run_record(name: str, folder: Path, episode: Episode, verdict: Verdict) -> d
         "parameters": {key: float(value) for key, value in sorted(scenario.parameters.items())},
         "odd": levels(episode),
         "arrived": bool(episode.arrived),
-        "collided": touched(episode),
+        "collided": has_collision(episode),
         "duration_s": round(episode.steps * episode.dt, 6),
         "kilometres": driven(episode),
         "kilometres_before_incident": driven(episode, _first_incident(verdict)),
@@ -119,16 +120,11 @@ def reproduction(episode: Episode) -> str | None:
 
 def _score(score: Any) -> dict[str, Any]:
     return {
-        "value": number(score.value[0]),
-        "parts": {name: number(part[0]) for name, part in score.parts.items()},
+        "value": json_number(score.value[0]),
+        "parts": {name: json_number(part[0]) for name, part in score.parts.items()},
         "missing": list(score.missing[0]),
         "notes": list(score.notes),
     }
-
-
-def number(value: float) -> float | None:
-    """A float for JSON; None for what is not finite."""
-    return float(value) if np.isfinite(value) else None
 
 
 def is_failed(run: Mapping[str, Any], rule: str) -> bool:

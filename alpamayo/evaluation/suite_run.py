@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alpamayo.drivers.registry import guarded_by_default, make_driver, shipped_checkpoint
+from alpamayo.drivers.registry import guarded_by_default, make_driver, shipped_checkpoint, takes_checkpoint
 from alpamayo.evaluation import manifest
 from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
 from alpamayo.evaluation.stopping import Watch, parse
-from alpamayo.parallel import in_order
-from alpamayo.progress import Progress
+from alpamayo.json_values import check_writable, write_json
+from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version, file_digest
-from alpamayo.runs import check_writable, write_json, write_run
+from alpamayo.runs import write_run
 from alpamayo_scenarios.suites import Suite, SuiteEntry, get_suite
 
 SUITE = "long-tail-6"
@@ -87,7 +87,7 @@ def evaluate(
     """
     rule = None if stop_when is None else parse(stop_when)
     for name in drivers:
-        make_driver(name, checkpoint if name == "tiny" else None)
+        make_driver(name, checkpoint if takes_checkpoint(name) else None)
     suite = get_suite(SUITE).first(episodes)
     tasks = {name: [task_of(name, entry, out, guard, checkpoint) for entry in suite.entries] for name in drivers}
     check_writable(out)
@@ -211,7 +211,7 @@ def task_of(name: str, entry: SuiteEntry, out: Path, guard: bool | None, checkpo
     """Return the task of a driver on a scenario, with the guard's default and the folder of its record."""
     guarded = guarded_by_default(name) if guard is None else guard
     folder = f"{name.replace(':', '.')}{'+guard' if guarded else ''}/{entry.family}-{entry.seed:05d}"
-    return Task(name, guarded, entry, folder, out, checkpoint if name == "tiny" else None)
+    return Task(name, guarded, entry, folder, out, checkpoint if takes_checkpoint(name) else None)
 
 
 def run_task(task: Task) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from alpamayo.evaluation.rescoring import Evidence, collect, find_runs
-from alpamayo.progress import Progress
+from alpamayo.json_values import check_writable
+from alpamayo.parallel import Progress
 from alpamayo.report.evaluation_page import page as render
-from alpamayo.runs import check_writable
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import replacing
 

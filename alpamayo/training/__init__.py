@@ -1,30 +1,8 @@
-"""Training of the driver ``tiny``: data from the expert, the training itself, and what it has learnt.
+"""Training of the driver ``tiny``: data from the expert, training, and open-loop scores.
 
-Names are imported when they are first used, since PyTorch takes its time.
+Each name of ``__init__.pyi`` is loaded when it is first used, since PyTorch takes seconds.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from alpamayo.training.collection import collect
-    from alpamayo.training.loop import TrainingSettings, train
-    from alpamayo.training.open_loop import evaluate_open_loop
-    from alpamayo.training.tiny import TrainingResult, train_tiny
-
-_HOME = {
-    "TrainingResult": "tiny",
-    "TrainingSettings": "loop",
-    "collect": "collection",
-    "evaluate_open_loop": "open_loop",
-    "train": "loop",
-    "train_tiny": "tiny",
-}
-
-__all__ = ["TrainingResult", "TrainingSettings", "collect", "evaluate_open_loop", "train", "train_tiny"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

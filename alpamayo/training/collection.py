@@ -6,18 +6,16 @@ later rounds a trained driver may drive.
 """
 
 import math
-import multiprocessing
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from alpamayo.guard.guard import Guard
-from alpamayo.progress import Progress
+from alpamayo.parallel import Progress, in_order
 from alpamayo.training.shards import LABEL_EVERY, Shard, compress
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED
 from alpamayo_sim.datatypes.decision import Decision
@@ -112,31 +110,17 @@ def collect(
     ]
     missing = [job for job in jobs if not job.path.is_file()]
     report = progress or (lambda what, done, total: None)
-    report("collect", len(jobs) - len(missing), len(jobs))
-    for done, _ in enumerate(_run(missing, workers or min(os.cpu_count() or 1, 8)), start=1):
-        report("collect", len(jobs) - len(missing) + done, len(jobs))
+    there = len(jobs) - len(missing)
+    report("collect", there, len(jobs))
+
+    def count(what: str, done: int, _: int) -> None:
+        report(what, there + done, len(jobs))
+
+    with closing(in_order(run_job, missing, workers=workers, what="collect", progress=count)) as results:
+        for _, result in results:
+            if isinstance(result, Exception):
+                raise result
     return [job.path for job in jobs]
-
-
-def _run(jobs: list[Job], workers: int) -> Iterator[Path]:
-    """Run the jobs in processes; those not begun are given up when the caller stops."""
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(run_job, jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_single_thread) as pool:
-        futures: list[Future[Path]] = [pool.submit(run_job, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _single_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def run_job(job: Job) -> Path:
@@ -173,13 +157,13 @@ def _varied(camera: Camera, rng: np.random.Generator) -> Camera:
 def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driver | None = None) -> Shard:
     """Drive a scenario once with the expert at the label's desk, to its end or until a crash."""
     from alpamayo.training.patches import label_patches, visible_ids
-    from alpamayo_sim.drivers import get_driver
+    from alpamayo_sim.drivers import Expert
     from alpamayo_sim.engine import WorldBatch
     from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
 
     world, renderer = WorldBatch([scenario]), CameraRenderer(scenario.scene, rig, seed=scenario.seed)
     buffer = FrameBuffer(rig, 4)
-    expert = get_driver("expert")
+    expert = Expert()
     expert.reset(scenario.scene, rng)
     if trained is not None:
         trained.reset(scenario.scene, rng)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alpamayo.progress import Progress
+from alpamayo.parallel import Progress
 from alpamayo.training.samples import Samples, load_samples
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model import checkpoint

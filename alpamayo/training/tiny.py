@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from alpamayo.progress import Progress
+from alpamayo.parallel import Progress
 from alpamayo.training.collection import TRAINING_SEEDS, collect
 
 OWN_SHARE = 0.4  # of the episodes that the driver drives itself

@@ -1,12 +1,13 @@
 """The validator's results: plain data; every sub-score has its margin, and every score its parts."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
+
+from alpamayo.json_values import json_number
 
 Array = np.ndarray
 VIOLATION_MARGIN = 1e-3
@@ -140,10 +141,10 @@ class Verdict:
             {
                 "rule": rule.name,
                 "applies": bool(rule.valid[k]),
-                "value": _number(rule.value[k]),
-                "margin": _number(rule.margin[k]),
+                "value": json_number(rule.value[k]),
+                "margin": json_number(rule.margin[k]),
                 "unit": rule.unit,
-                "violation_time": _number(rule.violation_time[k]),
+                "violation_time": json_number(rule.violation_time[k]),
                 "reason": rule.reasons[k],
             }
             for rule in self.rules.values()
@@ -152,13 +153,15 @@ class Verdict:
     def timeline(self, k: int = 0) -> dict[str, list[float | None]]:
         """Return the margin at each of ``times`` for each rule that has one, of motion ``k``."""
         return {
-            name: [_number(x) for x in rule.margins[k]] for name, rule in self.rules.items() if rule.margins is not None
+            name: [json_number(x) for x in rule.margins[k]]
+            for name, rule in self.rules.items()
+            if rule.margins is not None
         }
 
     def to_json(self, *, timelines: bool = True) -> dict[str, Any]:
         """Return the verdict as JSON values; NaN is null. ``verdict_from_json`` is the inverse."""
         return {
-            "times": [_number(t) for t in self.times],
+            "times": [json_number(t) for t in self.times],
             "rules": {name: _rule_json(rule, timelines) for name, rule in self.rules.items()},
             "scores": {name: _score_json(score) for name, score in self.scores.items()},
         }
@@ -190,11 +193,6 @@ def first_time(violated: Bool[Array, "k t"], times: Float64[Array, " t"]) -> Flo
     return np.where(violated.any(axis=1), times[np.argmax(violated, axis=1)], np.nan)
 
 
-def _number(x: Any) -> float | None:
-    value = float(x)
-    return value if math.isfinite(value) else None
-
-
 def _array(values: list[Any]) -> Array:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
@@ -202,15 +200,15 @@ def _array(values: list[Any]) -> Array:
 def _rule_json(rule: RuleResult, timelines: bool) -> dict[str, Any]:
     out: dict[str, Any] = {
         "unit": rule.unit,
-        "value": [_number(x) for x in rule.value],
-        "margin": [_number(x) for x in rule.margin],
+        "value": [json_number(x) for x in rule.value],
+        "margin": [json_number(x) for x in rule.margin],
         "valid": [bool(x) for x in rule.valid],
-        "violation_time": [_number(x) for x in rule.violation_time],
+        "violation_time": [json_number(x) for x in rule.violation_time],
         "reasons": list(rule.reasons),
         "error": rule.error,
     }
     if timelines and rule.margins is not None:
-        out["margins"] = [[_number(x) for x in row] for row in rule.margins]
+        out["margins"] = [[json_number(x) for x in row] for row in rule.margins]
     return out
 
 
@@ -231,8 +229,8 @@ def _rule_from_json(name: str, rule: dict[str, Any]) -> RuleResult:
 
 def _score_json(score: Score) -> dict[str, Any]:
     return {
-        "value": [_number(x) for x in score.value],
-        "parts": {name: [_number(x) for x in part] for name, part in score.parts.items()},
+        "value": [json_number(x) for x in score.value],
+        "parts": {name: [json_number(x) for x in part] for name, part in score.parts.items()},
         "missing": [list(names) for names in score.missing],
         "formula": score.formula,
         "notes": list(score.notes),

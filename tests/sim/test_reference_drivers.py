@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_scenes import prop, scene, straight_map, track, with_crossing
 
+from alpamayo.drivers.registry import make_driver
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.reasoning import ComponentKind, Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script
 from alpamayo_sim.datatypes.scene import Category, Environment, Route, Signal, SignalState
-from alpamayo_sim.drivers import REFERENCE_DRIVERS, get_driver
 from alpamayo_sim.drivers.expert.forecast import Memory, forecast
 from alpamayo_sim.drivers.expert.paths import quintic
 from alpamayo_sim.drivers.idm import idm_acceleration
@@ -25,6 +25,7 @@ from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
 LIMIT = 13.9
+REFERENCE_DRIVERS = ("constant-velocity", "expert", "idm")
 
 
 def observe(batch: WorldBatch) -> Observation:
@@ -34,7 +35,7 @@ def observe(batch: WorldBatch) -> Observation:
 def run(name, made, seconds=12.0, scripts=()):
     """Drive a scene; the poses and speeds [n, 4], the decisions, and whether it collided."""
     batch = WorldBatch([Scenario(made, Goal(400.0, seconds), tuple(scripts))])
-    driver = get_driver(name)
+    driver = make_driver(name)
     driver.reset(made, np.random.default_rng(0))
     states, decisions = [], []
     for _ in range(round(seconds / 0.1)):
@@ -49,7 +50,7 @@ def run(name, made, seconds=12.0, scripts=()):
 
 def first(name, made):
     batch = WorldBatch([Scenario(made, Goal(400.0, 10.0))])
-    driver = get_driver(name)
+    driver = make_driver(name)
     driver.reset(made, np.random.default_rng(0))
     return driver.act(observe(batch))
 
@@ -61,16 +62,15 @@ def red_light_scene(state=SignalState.RED, x=60.0):
 
 
 def test_registry_offers_near_names():
-    assert set(REFERENCE_DRIVERS) == {"constant-velocity", "idm", "expert"}
     for name in REFERENCE_DRIVERS:
-        assert isinstance(get_driver(name), Driver)
+        assert isinstance(make_driver(name), Driver)
     with pytest.raises(InputError, match="did you mean expert"):
-        get_driver("experts")
+        make_driver("experts")
 
 
 @pytest.mark.parametrize("name", ["idm", "expert"])
 def test_needs_route_and_truth(name):
-    driver = get_driver(name)
+    driver = make_driver(name)
     assert driver.needs.truth
     with pytest.raises(InputError, match="no route"):
         driver.reset(dataclasses.replace(scene(), route=None), np.random.default_rng(0))
@@ -80,7 +80,7 @@ def test_needs_route_and_truth(name):
         driver.act(batch[0].observe())
 
 
-@pytest.mark.parametrize("name", sorted(REFERENCE_DRIVERS))
+@pytest.mark.parametrize("name", REFERENCE_DRIVERS)
 def test_empty_road_is_driven_straight(name):
     states, decisions, collided = run(name, scene(), 5.0)
     assert not collided
@@ -296,7 +296,7 @@ def test_scripts_are_not_peeked_at():
     decisions = []
     for speed in (0.0, 8.0):
         batch = WorldBatch([Scenario(made, Goal(100.0, 10.0), (Script("lead", path, speed),))])
-        driver = get_driver("expert")
+        driver = make_driver("expert")
         driver.reset(made, np.random.default_rng(0))
         truth = dataclasses.replace(batch[0].ground_truth(), agents=batch[0].ground_truth().agents)
         velocity = np.array([[8.0, 0.0]], np.float32)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from validator_episodes import episode_of
 
-from alpamayo.drivers.registry import PREVENTERS
+from alpamayo.drivers.registry import R157_DRIVERS
 from alpamayo.evaluation import odd_coverage as odd
 from alpamayo.evaluation import statistics
 from alpamayo.evaluation.run_record import HARD
@@ -42,7 +42,7 @@ def test_every_rule_score_and_metric_is_on_the_page(make, page):
 
 
 def test_the_definitions_name_drivers_hard_rules_levels_and_statistics():
-    assert set(PREVENTERS) | set(HARD) <= named("definitions")
+    assert set(R157_DRIVERS) | set(HARD) <= named("definitions")
     table = PAGES["definitions"].partition("## Coverage")[2].partition("\n## ")[0]
     assert re.findall(r"^\| (\w+) \|", table, re.MULTILINE)[1:] == list(odd.LEVELS)
     figures = {name for name in named("definitions") if hasattr(statistics, name)}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.drivers.r157 import R157_DRIVERS, Others, critical_fuzzy, proactive_fuzzy
-from alpamayo.drivers.registry import PREVENTERS, guarded_by_default, make_driver
+from alpamayo.drivers.r157 import Others, critical_fuzzy, proactive_fuzzy
+from alpamayo.drivers.registry import R157_DRIVERS, guarded_by_default, make_driver
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.errors import InputError
 
@@ -16,7 +16,7 @@ from alpamayo_sim.errors import InputError
 def driven(make, name, gap, lead_speed, speed=20.0, seconds=8.0):
     """Least gap (m) and hardest braking (m/s²) behind a lead that keeps its speed."""
     world = make.scene(make.track("lead", gap + 4.8, 0.0, speed=lead_speed, steps=200), speed=speed, steps=200)
-    driver, truth = R157_DRIVERS[name](), make.truth(world)
+    driver, truth = make_driver(name), make.truth(world)
     driver.reset(world, np.random.default_rng(0))
     x, v, least, hardest = 0.0, speed, np.inf, 0.0
     for step in range(round(seconds / 0.1)):
@@ -31,22 +31,22 @@ def driven(make, name, gap, lead_speed, speed=20.0, seconds=8.0):
     return least, hardest
 
 
-@pytest.mark.parametrize("name", list(R157_DRIVERS))
+@pytest.mark.parametrize("name", R157_DRIVERS)
 def test_a_slower_lead_in_good_time_is_avoided(make, name):
     least, hardest = driven(make, name, gap=70.0, lead_speed=10.0)
     assert least > 0.0
     assert hardest < 9.0
 
 
-@pytest.mark.parametrize("name", list(R157_DRIVERS))
+@pytest.mark.parametrize("name", R157_DRIVERS)
 def test_what_nobody_can_avoid_is_not_avoided(make, name):
     assert driven(make, name, gap=8.0, lead_speed=0.0)[0] < 0.0
 
 
-@pytest.mark.parametrize("name", list(R157_DRIVERS))
+@pytest.mark.parametrize("name", R157_DRIVERS)
 def test_a_free_road_is_no_reason_to_brake(make, name):
     world = make.scene(make.track("beside", 10.0, 3.5), make.track("behind", -12.0, 0.0, speed=12.0))
-    driver = R157_DRIVERS[name]()
+    driver = make_driver(name)
     driver.reset(world, np.random.default_rng(0))
     blank = {"history": np.zeros((16, 4), np.float32), "route": np.zeros((32, 2), np.float32)}
     for step in range(20):
@@ -58,7 +58,7 @@ def test_a_free_road_is_no_reason_to_brake(make, name):
 
 def test_the_fuzzy_model_reacts_after_its_reaction_time():
     """To a lead that was no risk for long and then brakes, as to one that has just been seen."""
-    model, moments = R157_DRIVERS["r157-fsm"](), {}
+    model, moments = make_driver("r157-fsm"), {}
     for step in range(60):
         time, gap = 0.1 * step, 60.0 - 2.5 * max(0, step - 20)
         lead = 20.0 if step <= 20 else 8.0
@@ -91,11 +91,10 @@ def test_fuzzy_metrics_are_ramps(gap, v, lead):
 
 def test_a_scene_without_a_route_is_named(make):
     with pytest.raises(InputError, match="route"):
-        R157_DRIVERS["r157-fsm"]().reset(make.scene(route=False), np.random.default_rng(0))
+        make_driver("r157-fsm").reset(make.scene(route=False), np.random.default_rng(0))
 
 
 def test_they_are_drivers_by_name_and_driven_without_the_guard():
-    assert set(PREVENTERS) == set(R157_DRIVERS)
-    for name in PREVENTERS:
+    for name in R157_DRIVERS:
         assert make_driver(name).name == name
         assert not guarded_by_default(name)

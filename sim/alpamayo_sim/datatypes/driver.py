@@ -13,11 +13,19 @@ from alpamayo_sim.datatypes.scene import Scene
 
 @dataclass(frozen=True)
 class Needs:
-    """What a driver wants to be given: images of a rig (so many frames back, at 10 Hz), or the truth."""
+    """The inputs of a driver beside its own state and the route.
+
+    Attributes:
+        rig: the cameras it looks through; None for a driver without cameras.
+        frames: number of camera frames, at 10 Hz, the newest included.
+        truth: whether it gets the ground truth.
+        replays_recording: whether the closed loop moves the ego along its recorded track and ignores the plans.
+    """
 
     rig: Rig | None = None
     frames: int = 4
     truth: bool = False
+    replays_recording: bool = False
 
 
 @runtime_checkable

@@ -1,0 +1,12 @@
+from .closed_loop import drive as drive
+from .drivers.registry import make_driver as make_driver
+from .episode import Episode as Episode
+from .episode import load_episode as load_episode
+from .episode import save_episode as save_episode
+from .evaluation.suite_run import evaluate as evaluate
+from .report.episode_report import write_report as write_report
+from .sources import make_scenario as make_scenario
+from .sources import open_log as open_log
+from .validator import score_episode as score_episode
+from .validator import score_plans as score_plans
+from .version import __version__ as __version__

@@ -1,0 +1,15 @@
+from .birdseye import BirdsEye as BirdsEye
+from .cameras import NO_INSTANCE as NO_INSTANCE
+from .cameras import CameraImages as CameraImages
+from .cameras import CameraRenderer as CameraRenderer
+from .cameras import Flow as Flow
+from .cameras import WorldCameras as WorldCameras
+from .frames import FrameBuffer as FrameBuffer
+from .lidar import LidarScan as LidarScan
+from .lidar import WorldLidar as WorldLidar
+from .mesh import StaticMesh as StaticMesh
+from .mesh import load_mesh as load_mesh
+from .radar import RadarScan as RadarScan
+from .radar import WorldRadar as WorldRadar
+from .semantic import PALETTE as PALETTE
+from .semantic import Semantic as Semantic
