@@ -34,12 +34,12 @@ from alpamayo.guard.outcomes import (
 )
 from alpamayo.guard.pdm import pdm_score
 from alpamayo.guard.route import RoutePath
+from alpamayo.metrics.friction import friction_limit, windowed_slopes
 from alpamayo.validator.contacts import box_clearances
 from alpamayo.validator.judge import CORE_RULES, judge, plans_motions
 from alpamayo.validator.motions import MotionBatch, plans_in_world
 from alpamayo.validator.packed import AgentBoxes, pack_boxes
 from alpamayo.validator.verdict import Verdict
-from alpamayo_sim.constants import GRAVITY_M_S2
 from alpamayo_sim.datatypes.decision import PLAN_DT, Decision
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.geometry import from_frame, oriented, to_frame, wrap_angle
@@ -262,9 +262,9 @@ def is_feasible(
     first, window = round(config.feasibility_horizon_s / PLAN_DT), round(config.feasibility_window_s / PLAN_DT)
     step = np.diff(pose[:, : first + 1], axis=1)
     moved = np.concatenate([speed[:, :1], np.hypot(step[..., 0], step[..., 1]) / PLAN_DT], axis=1)
-    longitudinal = (moved[:, window:] - moved[:, :-window]) / (window * PLAN_DT)
+    longitudinal = windowed_slopes(moved, window, PLAN_DT)
     turned = np.cumsum(wrap_angle(step[..., 2]), axis=1)
-    rate = (turned[:, window:] - turned[:, :-window]) / (window * PLAN_DT)
+    rate = windowed_slopes(turned, window, PLAN_DT)
     lateral = rate * moved[:, 2 : 2 + rate.shape[1]]
-    limit = friction * GRAVITY_M_S2 + config.friction_tolerance_m_s2
+    limit = friction_limit(friction, config.friction_tolerance_m_s2)
     return (np.abs(longitudinal).max(axis=1) <= limit) & (np.abs(lateral).max(axis=1) <= limit)

@@ -1,5 +1,5 @@
-"""Metrics as pure functions of arrays, without scene or map: comfort, criticality, RSS, signal temporal logic."""
+"""Metrics as pure functions of arrays, without scene or map."""
 
-from alpamayo.metrics import comfort, criticality, rss, stl
+from alpamayo.metrics import comfort, criticality, friction, rss, stl
 
-__all__ = ["comfort", "criticality", "rss", "stl"]
+__all__ = ["comfort", "criticality", "friction", "rss", "stl"]

@@ -3,10 +3,11 @@
 import numpy as np
 
 from alpamayo.metrics import rss
-from alpamayo.validator.contacts import BEHIND, CLEARANCE_LIMIT_M, REAR_AXLE
+from alpamayo.validator.contacts import CLEARANCE_LIMIT_M, REAR_AXLE
+from alpamayo.validator.contacts import STOPPED_M_S as RSS_STOPPED_M_S
 from alpamayo.validator.rules.rss import RSS_MARGIN_LIMIT_M, lateral_travel
-from alpamayo.validator.rules.rss import STOPPED_MPS as RSS_STOPPED_MPS
-from alpamayo.validator.rules.time_to_collision import HORIZON_S, SAMPLE_SPACING_S, STOPPED_MPS
+from alpamayo.validator.rules.time_to_collision import HORIZON_S, SAMPLE_SPACING_S, STOPPED_M_S
+from alpamayo_sim.constants import FROM_BEHIND_RAD
 from alpamayo_sim.geometry import box_distance, box_separation
 
 
@@ -47,8 +48,8 @@ def sweep(motions, acceleration, until):
             return np.abs(np.arctan2(c * off[..., 1] - s * off[..., 0], c * off[..., 0] + s * off[..., 1]))
 
         now = np.arange(steps)
-        counts = (now < until[:, a, None]) & (np.abs(speed) >= STOPPED_MPS)
-        counts &= ~((angle(traffic.pose[a, :steps, :2]) > BEHIND) & traffic.valid[a, :steps])
+        counts = (now < until[:, a, None]) & (np.abs(speed) >= STOPPED_M_S)
+        counts &= ~((angle(traffic.pose[a, :steps, :2]) > FROM_BEHIND_RAD) & traffic.valid[a, :steps])
         met = np.full((count, steps), np.inf)
         turned = np.full((count, steps), np.pi)
         for n in offsets[::-1]:
@@ -62,7 +63,7 @@ def sweep(motions, acceleration, until):
             met = np.where(hit, n * dt, met)
             turned = np.where(hit, angle(then[:, :2]), turned)
         ahead = np.where(counts & (turned < np.deg2rad(30.0)), np.minimum(ahead, met), ahead)
-        side = counts & (turned >= np.deg2rad(30.0)) & (turned <= BEHIND)
+        side = counts & (turned >= np.deg2rad(30.0)) & (turned <= FROM_BEHIND_RAD)
         beside = np.where(side, np.minimum(beside, met), beside)
     return ahead, beside
 
@@ -82,7 +83,7 @@ def gaps_and_response(motions):
     speed = np.broadcast_to(np.abs(motions.speed)[:, None], gap.shape)
     ego_behind, ego_left = ahead > 0.0, left < 0.0
     danger = rss.assess(gap, side_gap, speed, v_along, np.zeros_like(gap), v_right, ego_behind, ego_left)
-    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STOPPED_MPS
+    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STOPPED_M_S
     still = lateral_travel(rss.EGO) + rss.EGO.fluctuation
     lateral = np.where(stands, side_gap - still, danger.lateral)
     danger = rss.RssMargins(np.where(there, danger.longitudinal, np.inf), np.where(there, lateral, np.inf))

@@ -1,4 +1,4 @@
-"""The rules. Each module declares its rules as ``RULES`` beside the functions that evaluate them.
+"""The rules. Each module declares its rules as ``RULES``, next to the functions that evaluate them.
 
 A new rule is one module here, one line in ``MODULES``, and one entry in docs/validator/definitions.md.
 """
