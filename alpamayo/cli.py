@@ -325,15 +325,19 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Parameters, cache bytes and the decoding roofline of a model, from its shape alone."""
-    from alpamayo_vla_model.nemotron.model_info import for_people, model_info
+    from alpamayo_vla_model.nemotron.errors import NemotronInputError
+    from alpamayo_vla_model.nemotron.model_info import format_value, model_info
 
-    values = model_info(source, context=context, device=device, weights=weights).as_dict()
+    try:
+        values = model_info(source, context=context, device=device, weights=weights).as_dict()
+    except NemotronInputError as error:
+        raise InputError(str(error)) from error
     if as_json:
         _print_json(values)
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in values.items():
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", for_people(name, value))
+        table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", format_value(name, value))
     Console().print(table)
 
 

@@ -67,9 +67,9 @@ def evaluate_open_loop(
 
 @torch.inference_mode()
 def _answer(model: AlpamayoModel, inputs: Inputs, noise: torch.Tensor) -> tuple[Array, Reasoning, list[int]]:
-    thought = model.think(inputs)
-    plans, _ = model.plan(thought, inputs.state[0, 0], noise)
-    return plans.numpy(), parse(thought.decoded.tokens), thought.decoded.tokens
+    state = model.reason(inputs)
+    plans, _ = model.plan(state, inputs.state[0, 0], noise)
+    return plans.numpy(), parse(state.decoded.tokens), state.decoded.tokens
 
 
 def _score_plans(scores: _Scores, plans: Float32[Array, "k 64 4"], wanted: Float32[Array, "64 4"]) -> None:

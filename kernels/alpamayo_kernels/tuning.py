@@ -1,7 +1,7 @@
 """Block sizes of the Triton kernels: one table, looked up when a kernel is first launched on a device.
 
-`SETTINGS` holds what runs anywhere from compute capability 8.0 on. A file `tuned/<device>.json` beside this module,
-as `kernels/benchmarks/tune.py` writes it, takes precedence for the device of that name.
+``SETTINGS`` holds what runs anywhere from compute capability 8.0 on. A file ``tuned/<device>.json`` beside this module,
+as ``kernels/benchmarks/tune.py`` writes it, takes precedence for the device of that name.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _LAUNCH = ("num_warps", "num_stages")
 
 
 def settings(operator: str, device: torch.device) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Return the block sizes of an operator, and the options of its launch (`num_warps`, `num_stages`)."""
+    """Return the block sizes of an operator, and the options of its launch (``num_warps``, ``num_stages``)."""
     return _settings(operator, file_name(device))
 
 
 def file_name(device: torch.device) -> str:
-    """Return the name of the file with a device's own settings; `cpu` for the interpreter."""
+    """Return the name of the file with a device's own settings; ``cpu`` for the interpreter."""
     if device.type != "cuda":
         return "cpu"
     return torch.cuda.get_device_name(device).lower().replace(" ", "-")

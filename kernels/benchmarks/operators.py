@@ -4,8 +4,8 @@
 
 On a CPU the PyTorch versions run, in float32 and on one thread; on a GPU the Triton versions beside them, in bfloat16.
 The limit is the larger of the bytes that must be moved over the copy bandwidth and the operations that must be done
-over the rate of a large matrix product; both are measured first, in the same run. `--mamba-ssm` names a folder that
-holds the public `mamba_ssm` package, whose scan and state update are then timed beside ours.
+over the rate of a large matrix product; both are measured first, in the same run. ``--mamba-ssm`` names a folder that
+holds the public ``mamba_ssm`` package, whose scan and state update are then timed beside ours.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def versions(package: str, name: str, plain: Callable[..., Any], *arguments: Any
 
 
 def with_gradient(case: Case, tensors: list[Tensor], share: float) -> Case:
-    """Return the case of the forward and backward pass; the backward one does `share` times the work."""
+    """Return the case of the forward and backward pass; the backward one does ``share`` times the work."""
 
     def both(call: Callable[[], Any]) -> None:
         with torch.enable_grad():

@@ -2,8 +2,8 @@
 
     python kernels/benchmarks/tune.py [SETTING ...]
 
-Every candidate of a setting is timed on the operator's case of `operators.py`; the fastest goes to
-`kernels/alpamayo_kernels/tuned/<device>.json`. What does not compile or fit is skipped and counted.
+Every candidate of a setting is timed on the operator's case of ``operators.py``; the fastest goes to
+``kernels/alpamayo_kernels/tuned/<device>.json``. What does not compile or fit is skipped and counted.
 """
 
 from __future__ import annotations

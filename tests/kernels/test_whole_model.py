@@ -72,7 +72,7 @@ def fed_in_every_way(model: NemotronModel, tokens: torch.Tensor) -> list[torch.T
     outputs = [
         model(tokens[:, :7], cache=cache),
         model(tokens[:, 7:12], cache=cache),
-        model(tokens[:, 12:16], cache=cache, tentative=True),
+        model(tokens[:, 12:16], cache=cache, speculative=True),
     ]
     cache.commit(2)
     outputs += [model(tokens[:, 14 + t : 15 + t], cache=cache) for t in range(3)]

@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
 
 SHAPE = NemotronConfig.preset("tiny").with_(
     vocab_size=60, hidden_size=32, pattern="MEM*-", mamba_num_heads=2, mamba_head_dim=16, n_routed_experts=4
@@ -103,19 +103,19 @@ def edit(folder, change):
 
 def test_missing_tensors_are_named(folder):
     edit(folder, lambda t: t.pop("backbone.layers.1.mixer.experts.2.up_proj.weight"))
-    with pytest.raises(InputError, match=r"missing tensors: layers\.1\.mixer\.experts\.2\.up_proj\.weight"):
+    with pytest.raises(NemotronInputError, match=r"missing tensors: layers\.1\.mixer\.experts\.2\.up_proj\.weight"):
         NemotronModel.from_pretrained(folder)
 
 
 def test_both_shapes_are_named(folder):
     edit(folder, lambda t: t.update({"lm_head.weight": torch.zeros(59, 32)}))
-    with pytest.raises(InputError, match=r"lm_head.weight is \[59, 32\], the config asks for \[60, 32\]"):
+    with pytest.raises(NemotronInputError, match=r"lm_head.weight is \[59, 32\], the config asks for \[60, 32\]"):
         NemotronModel.from_pretrained(folder)
 
 
 def test_nan_weights_are_refused(folder):
     edit(folder, lambda t: t["lm_head.weight"].fill_(float("nan")))
-    with pytest.raises(InputError, match=r"`lm_head\.weight` holds values that are not finite"):
+    with pytest.raises(NemotronInputError, match=r"``lm_head\.weight`` holds values that are not finite"):
         NemotronModel.from_pretrained(folder)
 
 
@@ -126,11 +126,11 @@ def test_an_index_may_not_point_outside(tmp_path):
     name, good = next(iter(index["weight_map"].items()))
     for bad in ("../x.safetensors", "/etc/passwd", "a/b.safetensors", "x.bin"):
         path.write_text(json.dumps({"weight_map": {**index["weight_map"], name: bad}}))
-        with pytest.raises(InputError, match="points to"):
+        with pytest.raises(NemotronInputError, match="points to"):
             NemotronModel.from_pretrained(tmp_path)
     path.write_text(json.dumps(index))
     (tmp_path / good).unlink()
-    with pytest.raises(InputError, match=f"missing shards: {good}"):
+    with pytest.raises(NemotronInputError, match=f"missing shards: {good}"):
         NemotronModel.from_pretrained(tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_an_index_may_not_point_outside(tmp_path):
 )
 def test_hostile_configs_are_refused(folder, text):
     (folder / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(InputError, match=r"config\.json"):
+    with pytest.raises(NemotronInputError, match=r"config\.json"):
         NemotronModel.from_pretrained(folder)
 
 
@@ -166,7 +166,7 @@ def test_hostile_configs_are_refused(folder, text):
     ],
 )
 def test_impossible_configs_are_refused(change):
-    with pytest.raises(InputError, match="config"):
+    with pytest.raises(NemotronInputError, match="config"):
         NemotronConfig.from_dict({**SHAPE.to_dict(), "layers_block_type": None, **change})
 
 
@@ -174,7 +174,7 @@ def test_impossible_configs_are_refused(change):
 def test_broken_files_are_refused(folder, size):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(InputError, match="not a readable safetensors file"):
+    with pytest.raises(NemotronInputError, match="not a readable safetensors file"):
         NemotronModel.from_pretrained(folder)
 
 
@@ -204,7 +204,7 @@ HOSTILE_HEADERS = {
 @pytest.mark.parametrize("name", HOSTILE_HEADERS)
 def test_hostile_headers_are_refused(folder, name):
     (folder / "model.safetensors").write_bytes(HOSTILE_HEADERS[name])
-    with pytest.raises(InputError, match="not a readable safetensors file"):
+    with pytest.raises(NemotronInputError, match="not a readable safetensors file"):
         NemotronModel.from_pretrained(folder)
 
 
@@ -213,7 +213,7 @@ def test_hostile_headers_are_refused(folder, name):
 )
 def test_hostile_indices_are_refused(folder, text):
     (folder / "model.safetensors.index.json").write_text(text)
-    with pytest.raises(InputError, match=r"index\.json"):
+    with pytest.raises(NemotronInputError, match=r"index\.json"):
         NemotronModel.from_pretrained(folder)
 
 
@@ -223,7 +223,7 @@ def test_a_promised_tensor_that_is_not_there_is_named(tmp_path):
     index = json.loads(path.read_text())
     index["weight_map"]["backbone.layers.77.norm.weight"] = next(iter(index["weight_map"].values()))
     path.write_text(json.dumps(index))
-    with pytest.raises(InputError, match=r"holds no tensor `backbone\.layers\.77\.norm\.weight`"):
+    with pytest.raises(NemotronInputError, match=r"holds no tensor ``backbone\.layers\.77\.norm\.weight``"):
         NemotronModel.from_pretrained(tmp_path)
 
 
@@ -231,7 +231,8 @@ def test_a_config_larger_than_its_files_allocates_nothing(folder):
     """Half a million gigabytes are asked for: the files are compared with shapes alone."""
     huge = SHAPE.with_(hidden_size=1 << 20, n_routed_experts=4, moe_intermediate_size=1 << 24).to_dict()
     (folder / "config.json").write_text(json.dumps(huge))
-    with pytest.raises(InputError, match=r"embeddings\.weight is \[60, 32\], the config asks for \[60, 1048576\]"):
+    message = r"embeddings\.weight is \[60, 32\], the config asks for \[60, 1048576\]"
+    with pytest.raises(NemotronInputError, match=message):
         NemotronModel.from_pretrained(folder)
 
 
@@ -303,5 +304,5 @@ def test_every_published_spelling_is_read():
 
 
 def test_a_near_preset_is_suggested():
-    with pytest.raises(InputError, match="did you mean nano"):
+    with pytest.raises(NemotronInputError, match="did you mean nano"):
         NemotronConfig.preset("nan0")

@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
 from alpamayo_vla_model.nemotron.inference.cuda_graph import FixedStep, GraphDecoder
-from alpamayo_vla_model.nemotron.inference.drafting import ModelDrafter, MTPDrafter, PromptLookup, Recall
+from alpamayo_vla_model.nemotron.inference.drafting import ModelDrafter, MTPDrafter, PreviousAnswerDrafter, PromptLookup
 from alpamayo_vla_model.nemotron.inference.engine import Engine, Request, generate
 from alpamayo_vla_model.nemotron.inference.grammar import Grammar, Thinking, Vocabulary
 
@@ -65,7 +65,9 @@ def drafters(model: NemotronModel):
     return {
         "none": None,
         "lookup": PromptLookup(depth=4),
-        "recall": Recall([[1, 3, 4, 5, 6, 11, 13], [2, 3, 4, 5, 7]], otherwise=MTPDrafter(model, depth=2)),
+        "previous answer": PreviousAnswerDrafter(
+            [[1, 3, 4, 5, 6, 11, 13], [2, 3, 4, 5, 7]], fallback=MTPDrafter(model, depth=2)
+        ),
         "mtp": MTPDrafter(model, depth=3),
         "same model": ModelDrafter(model, depth=4),
         "other model": ModelDrafter(make(99, pattern="M*"), depth=2),
@@ -139,7 +141,7 @@ def test_the_end_of_a_right_guess_is_read_only_for_its_hidden_state(vocabulary, 
     text = Engine(model).run([request])[0].tokens
     assert [WORDS[token] for token in text[-4:]] == ["1", "2", "1", "."]  # the dot is forced after three digits
     read.clear()
-    engine = Engine(model, drafter=Recall([text]), keep_hidden=keep_hidden)
+    engine = Engine(model, drafter=PreviousAnswerDrafter([text]), keep_hidden=keep_hidden)
     assert engine.run([request])[0].tokens == text
     assert engine.rounds == 0
     assert read == [len(request.prompt) + (len(text) if keep_hidden else len(text) - 2)]
@@ -193,33 +195,33 @@ def test_samples_start_from_one_shared_prefill(vocabulary):
     ],
 )
 def test_impossible_requests_are_refused(request_, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(NemotronInputError, match=message):
         Engine(make(0)).submit(request_)
 
 
 @pytest.mark.parametrize("text", ["start: ", "start: x", "strat: 'a'", "start: /[^\\x00-\\xff]/ ", 'start: "Q"'])
 def test_bad_grammars_are_refused(vocabulary, text):
-    with pytest.raises(InputError, match="grammar"):
+    with pytest.raises(NemotronInputError, match="grammar"):
         Grammar(vocabulary, text)
 
 
 @torch.no_grad()
-def test_a_remembered_beginning_is_not_read_again(vocabulary):
+def test_a_cached_prefix_is_not_read_again(vocabulary):
     model = make(11)
     asked = [Request([5, 6, 7, 8, 9, *tail], max_tokens=9) for tail in ([1], [2, 3], [1, 2, 3, 4])]
     want = [r.tokens for r in generate(model, asked)]
     read: list[int] = []
     handle = model.embeddings.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].shape[-1]))
-    for drafter in (None, PromptLookup(), Recall([want[0]], otherwise=PromptLookup())):
+    for drafter in (None, PromptLookup(), PreviousAnswerDrafter([want[0]], fallback=PromptLookup())):
         engine = Engine(model, drafter=drafter, max_batch=2)
-        engine.remember([5, 6, 7])
-        engine.remember([5, 6, 7, 8, 9])
+        engine.cache_prefix([5, 6, 7])
+        engine.cache_prefix([5, 6, 7, 8, 9])
         read.clear()
         assert [r.tokens for r in engine.run(asked)] == want
         if drafter is None:
-            assert [n for n in read if n > 1] == [2, 4]  # of the prompts, what follows the beginning
+            assert [n for n in read if n > 1] == [2, 4]  # the part of each prompt after its prefix
     engine = Engine(model, drafter=MTPDrafter(model))
-    engine.remember([5, 6, 7])
+    engine.cache_prefix([5, 6, 7])
     assert [r.tokens for r in engine.run(asked)] == want
     handle.remove()
 
@@ -234,9 +236,9 @@ def test_a_step_at_fixed_addresses_decodes_the_same(device):
     for some in (asked[:1], asked[:3], asked):
         want = [r.tokens[:17] for r in generate(model, some)]
         assert decoder.generate([r.prompt for r in some], 17) == want
-    with pytest.raises(InputError, match="at most 64"):
+    with pytest.raises(NemotronInputError, match="at most 64"):
         decoder.generate([[1] * 50], 20)
-    with pytest.raises(InputError, match="expected 1 to the context of 256"):
+    with pytest.raises(NemotronInputError, match="expected 1 to the context of 256"):
         GraphDecoder(model, capacity=1000)
 
 
@@ -263,7 +265,7 @@ def test_the_engine_decodes_the_same_at_fixed_addresses(vocabulary, monkeypatch,
 def test_rounds_that_do_not_fit_fixed_addresses_take_the_general_path(vocabulary, monkeypatch):
     model, steps, feed = make(10), [], FixedStep.feed
     monkeypatch.setattr(FixedStep, "feed", lambda step, tokens: steps.append(step.batch) or feed(step, tokens))
-    monkeypatch.setattr("alpamayo_vla_model.nemotron.inference.engine._SLOTS", 12)
+    monkeypatch.setattr("alpamayo_vla_model.nemotron.inference.engine._GRAPH_SLOTS", 12)
     free, forced = requests(vocabulary, "free")[::2], requests(vocabulary, "record")
     mixed = [*free, *forced]
     want = [r.tokens for r in Engine(model).run(mixed)]
@@ -277,5 +279,5 @@ def test_weights_that_are_not_finite_are_noticed(value):
     model = make(0)
     with torch.no_grad():
         model.layers[1].norm.weight[3] = value
-    with pytest.raises(InputError, match="logits of a prompt are not finite"):
+    with pytest.raises(NemotronInputError, match="logits of a prompt are not finite"):
         Engine(model).run([Request([1, 2, 3])])

@@ -211,7 +211,7 @@ def test_a_rejected_draft_leaves_no_trace(accepted, batch):
     model, tokens, tail = make(), draw(batch, 14), draw(batch, 4, seed=3)
     cache = model.new_cache(batch)
     model(tokens[:, :9], cache=cache)
-    drafted = model(tokens[:, 9:], cache=cache, tentative=True)
+    drafted = model(tokens[:, 9:], cache=cache, speculative=True)
     cache.commit(accepted)
     whole = torch.cat([tokens[:, : 9 + accepted], tail], 1)
     assert relative(drafted, model(tokens)[:, 9:]) < 2e-6
@@ -223,7 +223,7 @@ def test_each_sequence_keeps_its_own_part_of_a_draft():
     model, tokens, tail = make(), draw(3, 14), draw(3, 4, seed=3)
     cache = model.new_cache(3)
     model(tokens[:, :9], cache=cache)
-    model(tokens[:, 9:], cache=cache, tentative=True)
+    model(tokens[:, 9:], cache=cache, speculative=True)
     accepted = [0, 5, 2]
     cache.commit(torch.tensor(accepted))
     got = torch.cat([model(tail[:, :1], cache=cache), model(tail[:, 1:], cache=cache)], 1)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.model_info import for_people, model_info
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
+from alpamayo_vla_model.nemotron.model_info import format_value, model_info
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_sizes_are_those_of_a_real_model(tmp_path):
     ],
 )
 def test_wrong_questions_are_refused(arguments, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(NemotronInputError, match=message):
         model_info(arguments.pop("source"), **arguments)
 
 
@@ -74,5 +74,5 @@ def test_wrong_questions_are_refused(arguments, message):
         ("device", "h200", "h200"),
     ],
 )
-def test_figures_for_people_have_units(name, value, text):
-    assert for_people(name, value) == text
+def test_figures_format_value_have_units(name, value, text):
+    assert format_value(name, value) == text

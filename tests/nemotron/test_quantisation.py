@@ -7,9 +7,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.checkpoint import published
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
 from alpamayo_vla_model.nemotron.inference.engine import Request, generate
 from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 from alpamayo_vla_model.nemotron.quantisation import FILE, RECIPES, decode, encode, stored_as
@@ -79,7 +79,7 @@ def test_packed_experts_take_nine_sixteenths_of_a_byte(tmp_path):
 
 
 def test_unknown_recipes_are_refused(tmp_path):
-    with pytest.raises(InputError, match="unknown recipe 'int3'"):
+    with pytest.raises(NemotronInputError, match="unknown recipe 'int3'"):
         NemotronModel(SHAPE).save_pretrained(tmp_path, recipe="int3")
 
 
@@ -118,11 +118,11 @@ def test_a_uniform_declaration_leaves_out_what_is_plain(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"quant_algo": "W4A8_AWQ"}, "unknown `quant_algo` 'W4A8_AWQ', expected one of NVFP4"),
-        ({"quant_algo": ["NVFP4"]}, "unknown `quant_algo`"),
-        ({"quant_algo": "NVFP4", "group_size": 32}, "`group_size` is 32, NVFP4 has 16"),
+        ({"quant_algo": "W4A8_AWQ"}, "unknown ``quant_algo`` 'W4A8_AWQ', expected one of NVFP4"),
+        ({"quant_algo": ["NVFP4"]}, "unknown ``quant_algo``"),
+        ({"quant_algo": "NVFP4", "group_size": 32}, "``group_size`` is 32, NVFP4 has 16"),
         ({"quant_algo": "FP8"}, "is nvfp4, but hf_quant_config.json says fp8"),
-        ({"quant_algo": "MIXED_PRECISION"}, "needs `quantized_layers`"),
+        ({"quant_algo": "MIXED_PRECISION"}, "needs ``quantized_layers``"),
         (
             {"quant_algo": "MIXED_PRECISION", "quantized_layers": {}},
             "is fp8, but hf_quant_config.json says not quantised",
@@ -135,7 +135,7 @@ def test_a_uniform_declaration_leaves_out_what_is_plain(tmp_path):
 )
 def test_declarations_that_do_not_fit_are_refused(folder, values, message):
     declare(folder, **values)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(NemotronInputError, match=message):
         NemotronModel.from_pretrained(folder)
 
 
@@ -143,7 +143,7 @@ def test_other_methods_are_refused(folder):
     (folder / FILE).unlink()
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(InputError, match="quantised by 'gptq', expected 'modelopt'"):
+    with pytest.raises(NemotronInputError, match="quantised by 'gptq', expected 'modelopt'"):
         NemotronModel.from_pretrained(folder)
 
 
@@ -166,5 +166,5 @@ def test_faulty_scales_are_refused(folder, change, message):
     tensors = load_file(folder / "model.safetensors")
     change(tensors, "backbone.layers.1.mixer.experts.0.up_proj.weight")
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(NemotronInputError, match=message):
         NemotronModel.from_pretrained(folder)

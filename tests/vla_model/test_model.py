@@ -67,12 +67,12 @@ def batch(size: int = 2) -> tuple[Inputs, Targets]:
 def test_shapes(model: AlpamayoModel, observation: Observation) -> None:
     inputs = Inputs.of([observation])
     with torch.inference_mode():
-        thought = model.think(inputs)
-        plans, actions = model.plan(thought, inputs.state[0, 0], torch.randn(5, 64, 2))
+        state = model.reason(inputs)
+        plans, actions = model.plan(state, inputs.state[0, 0], torch.randn(5, 64, 2))
     assert plans.shape == (5, 64, 4)
     assert actions.shape == (5, 64, 2)
-    assert thought.hidden.shape[0] == 1
-    assert thought.memory.layers[0][0].shape[0] == 1  # the samples share it
+    assert state.hidden.shape[0] == 1
+    assert state.context.layers[0][0].shape[0] == 1  # all samples share it
 
 
 def test_tiny_fits_its_size() -> None:
@@ -114,29 +114,29 @@ def test_learns_two_samples_by_heart() -> None:
     noise = torch.randn(4, 64, 2, generator=generator)
     with torch.inference_mode():
         for i in range(2):
-            thought = model.think(inputs.rows(slice(i, i + 1)))
-            plans, _ = model.plan(thought, inputs.state[i, 0], noise)
-            assert thought.decoded.tokens == [int(t) for t in targets.reasoning[i] if t]
+            state = model.reason(inputs.rows(slice(i, i + 1)))
+            plans, _ = model.plan(state, inputs.state[i, 0], noise)
+            assert state.decoded.tokens == [int(t) for t in targets.reasoning[i] if t]
             assert (plans - targets.plan[i])[..., :2].norm(dim=-1).mean() < 2.0
 
 
 def test_jump_ahead_gives_the_same_words_and_plans(model: AlpamayoModel, observation: Observation) -> None:
     inputs, noise = Inputs.of([observation]), torch.randn(2, 64, 2, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ahead, slow = (model.think(inputs, jump_ahead=jump) for jump in (True, False))
+        ahead, slow = (model.reason(inputs, jump_ahead=jump) for jump in (True, False))
         assert ahead.decoded.tokens == slow.decoded.tokens
         assert ahead.decoded.calls < slow.decoded.calls
-        plans = [model.plan(thought, inputs.state[0, 0], noise)[0] for thought in (ahead, slow)]
+        plans = [model.plan(state, inputs.state[0, 0], noise)[0] for state in (ahead, slow)]
     torch.testing.assert_close(plans[0], plans[1], atol=1e-3, rtol=1e-4)
 
 
 def test_decoding_equals_reading(model: AlpamayoModel, observation: Observation) -> None:
     inputs = Inputs.of([observation])
     with torch.inference_mode():
-        thought = model.think(inputs)
-        _, hidden, mask, _ = model.read(inputs, torch.tensor([thought.decoded.tokens]))
+        state = model.reason(inputs)
+        _, hidden, mask, _ = model.read(inputs, torch.tensor([state.decoded.tokens]))
     assert bool(mask.all())
-    torch.testing.assert_close(thought.hidden, hidden, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(state.hidden, hidden, atol=1e-3, rtol=1e-3)
 
 
 def test_padding_of_the_reasoning_changes_nothing(model: AlpamayoModel, observation: Observation) -> None:
@@ -149,7 +149,7 @@ def test_padding_of_the_reasoning_changes_nothing(model: AlpamayoModel, observat
         for words in (tokens, padded):
             _, hidden, mask, _ = model.read(inputs, words)
             last = hidden[:, hidden.shape[1] - words.shape[1] + tokens.shape[1] - 1]
-            found.append(model.expert.clean(noise, torch.zeros(1, 3), model.expert.memory(hidden, last), mask))
+            found.append(model.expert.clean(noise, torch.zeros(1, 3), model.expert.read_context(hidden, last), mask))
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Reasoning as words: the grammar admits exactly what `encode` says, and decoding stays within it."""
+"""Reasoning as words: the grammar admits exactly what ``encode`` says, and decoding stays within it."""
 
 import math
 
@@ -13,6 +13,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_vla_model import AlpamayoConfig, decoding
 from alpamayo_vla_model import reasoning_text as words
 from alpamayo_vla_model.nemotron import NemotronModel
+from alpamayo_vla_model.nemotron.inference.cpu_compiled import CompiledModel, compile_for_cpu
 
 places = st.none() | st.tuples(st.floats(-120.0, 120.0), st.floats(-120.0, 120.0))
 components = st.builds(
@@ -79,45 +80,45 @@ def test_navigation_text() -> None:
     assert words.encode_navigation("", 4) == [0, 0, 0, 0]
 
 
-def _speaker(seed: int) -> NemotronModel:
-    """Weights so large that what is said depends on what was said before."""
+def _language_model(seed: int) -> CompiledModel:
+    """Return a model with weights so large that each word depends on the words before it."""
     generator = torch.Generator().manual_seed(seed)
     model = NemotronModel(AlpamayoConfig.preset("test").backbone, generator=generator)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim >= 2:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter.shape[-1] ** -0.5)
-    return model.eval()
+    return compile_for_cpu(model.eval())
 
 
 @pytest.mark.parametrize("seed", range(5))
 @torch.no_grad()
 def test_jump_ahead_and_earlier_records_do_not_change_greedy_output(seed: int) -> None:
-    model = _speaker(seed)
+    model = _language_model(seed)
     prompt = torch.randn(1, 5, model.config.hidden_size, generator=torch.Generator().manual_seed(seed))
-    slow, hidden = decoding.speak(model, prompt, jump_ahead=False)
+    slow, hidden = decoding.decode_reasoning(model, prompt, jump_ahead=False)
     assert decoding.accepts(slow.tokens)
     assert (slow.forced, slow.drafted) == (0, 0)
-    ahead, _ = decoding.speak(model, prompt)
+    ahead, _ = decoding.decode_reasoning(model, prompt)
     assert ahead.tokens == slow.tokens
     assert ahead.calls == slow.calls - ahead.forced
-    other = decoding.speak(model, prompt + 0.2)[0].tokens
+    other = decoding.decode_reasoning(model, prompt + 0.2)[0].tokens
     for earlier in ([slow.tokens], [other], [other, slow.tokens[:3]]):
-        again, same = decoding.speak(model, prompt, earlier=earlier)
+        again, same = decoding.decode_reasoning(model, prompt, earlier=earlier)
         assert again.tokens == slow.tokens
         assert torch.equal(same, hidden)
-    same_again, _ = decoding.speak(model, prompt, earlier=[slow.tokens])
+    same_again, _ = decoding.decode_reasoning(model, prompt, earlier=[slow.tokens])
     assert same_again.calls == 0  # all is read and checked together with the prompt
     assert same_again.accepted == len(slow.tokens)
 
 
 @torch.no_grad()
 def test_sampling_is_seeded_and_valid() -> None:
-    model = _speaker(0)
+    model = _language_model(0)
     prompt = torch.randn(1, 5, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
 
     def sample(seed: int) -> list[int]:
-        return decoding.speak(model, prompt, temperature=1.0, seed=seed)[0].tokens
+        return decoding.decode_reasoning(model, prompt, temperature=1.0, seed=seed)[0].tokens
 
     drawn = [sample(seed) for seed in range(20)]
     assert all(decoding.accepts(tokens) for tokens in drawn)

@@ -65,7 +65,7 @@ def load(path: Path) -> AlpamayoModel:
 
 
 def training_note(path: Path) -> dict[str, Any]:
-    """What `save` was told of the training."""
+    """What ``save`` was told of the training."""
     with _open(Path(path)) as file:
         return dict(json.loads((file.metadata() or {}).get("training", "{}")))
 

@@ -110,7 +110,7 @@ class AlpamayoConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "config") -> Self:
-        """Read what `to_json` wrote.
+        """Read what ``to_json`` wrote.
 
         Raises:
             InputError: it is no such record.

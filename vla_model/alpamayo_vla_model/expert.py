@@ -19,7 +19,7 @@ SHORTEST = 0.05  # least 1 - t that a velocity is divided by
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class ContextKeysValues:
     """What all samples of a context share: keys and values of every layer, a summary, and the actions it suggests.
 
     The samples' actions are predicted as a difference to ``base``, which is linear in the last hidden state.
@@ -53,17 +53,19 @@ class ActionExpert(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def memory(self, hidden: Float[Tensor, "b length hidden"], last: Float[Tensor, "b hidden"]) -> Memory:
+    def read_context(
+        self, hidden: Float[Tensor, "b length hidden"], last: Float[Tensor, "b hidden"]
+    ) -> ContextKeysValues:
         """What one prefill leaves to all samples of it; ``last`` is the hidden state of ``<plan>``."""
         base = self.base(last).unflatten(-1, (STEPS, 2))
         layers = [block.keys_values(hidden) for block in self.blocks]  # type: ignore[operator]
-        return Memory(layers, self.summary(last), base)
+        return ContextKeysValues(layers, self.summary(last), base)
 
     def clean(
         self,
         noisy: Float[Tensor, "b k 64 2"],
         time: Float[Tensor, "b k"],
-        memory: Memory,
+        context: ContextKeysValues,
         mask: Bool[Tensor, "b length"] | None = None,
     ) -> Float[Tensor, "b k 64 2"]:
         """Estimate the clean (unit-scale) actions of ``k`` noisy ones a context."""
@@ -71,28 +73,28 @@ class ActionExpert(nn.Module):
         grouped = noisy.reshape(b * k, -1, 2 * self.group)
         times = _time_features(time.reshape(-1), self.time_features)[:, None].expand(-1, grouped.shape[1], -1)
         x = self.read(torch.cat([grouped, times.to(grouped.dtype)], dim=-1)) + self.place
-        x = (x.unflatten(0, (b, k)) + memory.summary[:, None, None]).flatten(0, 1)
+        x = (x.unflatten(0, (b, k)) + context.summary[:, None, None]).flatten(0, 1)
         seen = None if mask is None else mask[:, None, None]
-        for block, cross in zip(self.blocks, memory.layers, strict=True):
+        for block, cross in zip(self.blocks, context.layers, strict=True):
             x = block(x, cross, seen)
-        out: Tensor = memory.base[:, None] + self.write(self.norm(x)).reshape(b, k, STEPS, 2)
+        out: Tensor = context.base[:, None] + self.write(self.norm(x)).reshape(b, k, STEPS, 2)
         return out
 
     def velocity(
         self,
         noisy: Float[Tensor, "b k 64 2"],
         time: Float[Tensor, "b k"],
-        memory: Memory,
+        context: ContextKeysValues,
         mask: Bool[Tensor, "b length"] | None = None,
     ) -> Float[Tensor, "b k 64 2"]:
         """The flow's velocity at ``noisy`` and ``time``."""
         remaining = (1.0 - time).clamp(min=SHORTEST)[..., None, None]
-        return (self.clean(noisy, time, memory, mask) - noisy) / remaining
+        return (self.clean(noisy, time, context, mask) - noisy) / remaining
 
     def sample(
         self,
         noise: Float[Tensor, "b k 64 2"],
-        memory: Memory,
+        context: ContextKeysValues,
         mask: Bool[Tensor, "b length"] | None = None,
         steps: int = 6,
     ) -> Float[Tensor, "b k 64 2"]:
@@ -100,7 +102,7 @@ class ActionExpert(nn.Module):
         x = noise
         for i in range(steps):
             time = torch.full(x.shape[:2], i / steps, dtype=x.dtype, device=x.device)
-            x = x + self.velocity(x, time, memory, mask) / steps
+            x = x + self.velocity(x, time, context, mask) / steps
         return x
 
 

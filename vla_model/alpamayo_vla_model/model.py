@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from alpamayo_vla_model import action_space
 from alpamayo_vla_model.config import AlpamayoConfig
-from alpamayo_vla_model.decoding import Decoded, speak
-from alpamayo_vla_model.expert import ActionExpert, Memory
+from alpamayo_vla_model.decoding import DecodedReasoning, decode_reasoning
+from alpamayo_vla_model.expert import ActionExpert, ContextKeysValues
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.nemotron import NemotronModel
+from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
 from alpamayo_vla_model.nemotron.training.losses import load_balancing_loss, record_routing
 from alpamayo_vla_model.patch_labels import PatchHead, PatchLabels, patch_loss
 from alpamayo_vla_model.reasoning_text import PAD, PLAN, REASON, TOKEN
@@ -27,9 +28,9 @@ LOSS_WEIGHTS = {"reasoning": 1.0, "flow": 0.5, "plan": 4.0, "patch": 0.5, "balan
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What a batch should have been answered with.
+    """The correct answers of a batch.
 
-    ``reasoning`` are the tokens of `reasoning_text.encode`, padded at the right; ``actions`` are accelerations
+    ``reasoning`` are the tokens of ``reasoning_text.encode``, padded at the right; ``actions`` are accelerations
     (m/s²) and curvatures (1/m); ``plan`` is the expert's own.
     """
 
@@ -40,12 +41,12 @@ class Targets:
 
 
 @dataclass(frozen=True, eq=False)
-class Thought:
-    """A prompt that has been read and a reasoning that has been spoken: all that plans are sampled from."""
+class ReasoningState:
+    """The result of reading a prompt and decoding its reasoning; plans are sampled from it."""
 
-    decoded: Decoded
+    decoded: DecodedReasoning
     hidden: Float[Tensor, "1 length hidden"]
-    memory: Memory
+    context: ContextKeysValues
 
 
 class AlpamayoModel(nn.Module):
@@ -53,8 +54,8 @@ class AlpamayoModel(nn.Module):
 
     ```python
     model = AlpamayoConfig.preset("tiny").create()
-    thought = model.think(Inputs.of([observation]))
-    plans, actions = model.plan(thought, speed, noise)
+    state = model.reason(Inputs.of([observation]))
+    plans, actions = model.plan(state, speed, noise)
     ```
 
     Args:
@@ -78,16 +79,14 @@ class AlpamayoModel(nn.Module):
             self.expert = ActionExpert(hidden, config.expert_width, config.expert_layers, config.action_group)
         self.backbone = NemotronModel(config.backbone, generator=torch.Generator().manual_seed(seed), device=device)
 
-    # Reading and answering
-
     def prompt(self, inputs: Inputs) -> tuple[Float[Tensor, "b length hidden"], Tensor]:
-        """Embeddings of the prompt up to ``<reason>``, and the patch features."""
+        """Return the embeddings of the prompt up to ``<reason>``, and the patch features."""
         tokens, patches = self.vision(inputs.images, inputs.rig)
         ego = self.ego(inputs, self.backbone.embed)
         start = self.backbone.embed(torch.full((len(inputs), 1), TOKEN[REASON], device=tokens.device))
         return torch.cat([self.norm_prompt(torch.cat([tokens, ego], dim=1)), start], dim=1), patches
 
-    def think(
+    def reason(
         self,
         inputs: Inputs,
         *,
@@ -95,33 +94,47 @@ class AlpamayoModel(nn.Module):
         generator: torch.Generator | None = None,
         jump_ahead: bool = True,
         earlier: Sequence[Sequence[int]] = (),
-    ) -> Thought:
-        """Read one observation and speak the reasoning under its grammar; greedy at temperature 0.
+        backbone: LanguageModel | None = None,
+    ) -> ReasoningState:
+        """Read one observation and decode the reasoning under its grammar.
 
-        ``earlier`` are reasonings that were spoken before; the result is the same with and without them, but comes
-        sooner where they are still right.
+        Args:
+            inputs: A batch of one.
+            temperature: 0 is greedy.
+            generator: Source of the seed at a positive temperature.
+            jump_ahead: Read tokens that the grammar forces in one call.
+            earlier: Tokens of earlier reasonings; the result is the same with and without them, but is found faster
+                where they are still correct.
+            backbone: This model's backbone compiled for the CPU; the backbone itself when None.
         """
         prompt, _ = self.prompt(inputs)
         seed = 0 if generator is None else int(torch.randint(2**31, (1,), generator=generator))
-        decoded, hidden = speak(
-            self.backbone, prompt, temperature=temperature, seed=seed, jump_ahead=jump_ahead, earlier=earlier
+        decoded, hidden = decode_reasoning(
+            self.backbone if backbone is None else backbone,
+            prompt,
+            temperature=temperature,
+            seed=seed,
+            jump_ahead=jump_ahead,
+            earlier=earlier,
         )
-        return Thought(decoded, hidden, self.expert.memory(hidden, hidden[:, -1]))
+        return ReasoningState(decoded, hidden, self.expert.read_context(hidden, hidden[:, -1]))
 
     def plan(
-        self, thought: Thought, speed: Float[Tensor, ""], noise: Float[Tensor, "k 64 2"], steps: int | None = None
+        self, state: ReasoningState, speed: Float[Tensor, ""], noise: Float[Tensor, "k 64 2"], steps: int | None = None
     ) -> tuple[Float[Tensor, "k 64 4"], Float[Tensor, "k 64 2"]]:
         """Sample plans and their (acceleration, curvature) pairs, one for each row of ``noise``."""
-        values = self.expert.sample(noise[None], thought.memory, steps=steps or self.config.sample_steps)[0]
+        values = self.expert.sample(noise[None], state.context, steps=steps or self.config.sample_steps)[0]
         actions = action_space.denormalise(values)
         return action_space.actions_to_plan(actions, speed.expand(len(noise))), actions
-
-    # Training
 
     def read(
         self, inputs: Inputs, reasoning: Int64[Tensor, "b words"]
     ) -> tuple[Tensor, Float[Tensor, "b length hidden"], Bool[Tensor, "b length"], Tensor]:
-        """Read prompts and given reasonings: patch features, hidden states, which of them count, logits of words."""
+        """Read prompts and given reasonings.
+
+        Returns:
+            Patch features, hidden states, a mask that is False at padding, and the logits of the words.
+        """
         prompt, patches = self.prompt(inputs)
         words = self.backbone.embed(reasoning)
         hidden = self.backbone(embeddings=torch.cat([prompt, words], dim=1), return_hidden=True)
@@ -131,13 +144,13 @@ class AlpamayoModel(nn.Module):
         return patches, hidden, mask, self.backbone.logits(hidden[:, start:-1])
 
     def losses(self, inputs: Inputs, targets: Targets, generator: torch.Generator) -> dict[str, Tensor]:
-        """The parts of the training loss; ``total`` is their weighted sum."""
+        """Return the parts of the training loss; ``total`` is their weighted sum."""
         with record_routing(self.backbone) as routing:
             patches, hidden, mask, logits = self.read(inputs, targets.reasoning)
         wanted = targets.reasoning.masked_fill(targets.reasoning == TOKEN[PAD], -100)
         last = (targets.reasoning == TOKEN[PLAN]).int().argmax(dim=1) + hidden.shape[1] - targets.reasoning.shape[1]
-        memory = self.expert.memory(hidden, hidden[torch.arange(len(hidden)), last])
-        flow, plan = self._action_losses(memory, mask, inputs.state[:, 0], targets, generator)
+        context = self.expert.read_context(hidden, hidden[torch.arange(len(hidden)), last])
+        flow, plan = self._action_losses(context, mask, inputs.state[:, 0], targets, generator)
         parts = {
             "reasoning": functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100),
             "flow": flow,
@@ -150,15 +163,15 @@ class AlpamayoModel(nn.Module):
         return parts
 
     def _action_losses(
-        self, memory: Memory, mask: Tensor, speed: Tensor, targets: Targets, generator: torch.Generator
+        self, context: ContextKeysValues, mask: Tensor, speed: Tensor, targets: Targets, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Velocity error of the flow (early steps count more), and how far the clean estimate's plan is off."""
+        """Return the flow's velocity error, early steps weighing more, and the position error of the estimated plan."""
         b = len(speed)
         clean = action_space.normalise(targets.actions)[:, None].expand(b, DRAWS, -1, -1)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         time = (torch.rand(b, DRAWS, generator=generator) ** 1.5).to(clean)  # most at the noisy end
         t = time[..., None, None]
-        estimate = self.expert.clean(t * clean + (1.0 - t) * noise, time, memory, mask).float()
+        estimate = self.expert.clean(t * clean + (1.0 - t) * noise, time, context, mask).float()
         weight = 0.5 + 1.5 * torch.exp(-torch.arange(clean.shape[2], device=clean.device) / 20.0)
         error = (estimate - clean) / (1.0 - t).clamp(min=SMALLEST_REMAINDER)
         flow = (error.square() * weight[:, None]).mean()

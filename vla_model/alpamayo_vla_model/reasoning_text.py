@@ -4,9 +4,9 @@ A record reads, word for word::
 
     yield lane-keeping because pedestrian at 30m left-6 crossing-from-left and route at somewhere . <plan>
 
-Places are a distance and a bearing from the ego, each the nearest of a fixed set (`DISTANCES`, `BEARINGS`).
+Places are a distance and a bearing from the ego, each the nearest of a fixed set (``DISTANCES``, ``BEARINGS``).
 Category and motion belong to components of kind ``OBJECT`` alone, ids are not spoken, and at most
-`MAX_COMPONENTS` causes are named: `canonical` says what is left of any record.
+``MAX_COMPONENTS`` causes are named: ``canonical`` says what is left of any record.
 """
 
 import functools
@@ -74,7 +74,7 @@ TOKEN = {word: i for i, word in enumerate(VOCABULARY)}
 
 @functools.cache
 def tokenizer() -> Tokenizer:
-    """The word-level tokenizer over `VOCABULARY`; words are parted by blanks."""
+    """The word-level tokenizer over ``VOCABULARY``; words are parted by blanks."""
     made = Tokenizer(WordLevel(dict(TOKEN), unk_token=UNKNOWN))
     made.pre_tokenizer = WhitespaceSplit()
     return made
@@ -116,7 +116,7 @@ def encode(reasoning: Reasoning) -> list[int]:
 
 
 def parse(tokens: Sequence[int]) -> Reasoning:
-    """The record that ``tokens`` spell; the inverse of `encode` on canonical records.
+    """The record that ``tokens`` spell; the inverse of ``encode`` on canonical records.
 
     Raises:
         InputError: where the sequence is no sentence of the grammar.

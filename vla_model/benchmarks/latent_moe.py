@@ -115,7 +115,7 @@ def corpus() -> tuple[Tensor, Tensor]:
 
 
 def windows(text: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw `count` windows of text, `[count, WINDOW + 1]`."""
+    """Draw ``count`` windows of text, ``[count, WINDOW + 1]``."""
     starts = torch.randint(0, len(text) - WINDOW - 1, (count, 1), generator=generator)
     return text[starts + torch.arange(WINDOW + 1)].long()
 

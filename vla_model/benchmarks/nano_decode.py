@@ -4,8 +4,8 @@
 
 A step at the given context is timed as it is and captured in a CUDA graph, whose replay does the same work at the
 same addresses again (it always reads the token and the states of the capture: a timing, not a generation). The
-roofline is what a step must read and write, `alpamayo model info`'s formula, over the copy bandwidth measured in the
-same run. Needs about 65 GB of GPU memory; `--layers` keeps the first N blocks.
+roofline is what a step must read and write, ``alpamayo model info``'s formula, over the copy bandwidth measured in the
+same run. Needs about 65 GB of GPU memory; ``--layers`` keeps the first N blocks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def random_model(config: NemotronConfig, device: str) -> NemotronModel:
 
 
 def filled_cache(model: NemotronModel, batch: int, context: int) -> NemotronCache:
-    """Return a cache as after `context` tokens, with random contents; the step's slot is free."""
+    """Return a cache as after ``context`` tokens, with random contents; the step's slot is free."""
     cache = model.new_cache(batch, capacity=context + 16)
     generator = torch.Generator(model.device).manual_seed(1)
     for state in cache.layers:

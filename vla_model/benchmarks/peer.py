@@ -1,4 +1,4 @@
-"""Decode and prefill of the `small` preset (52M parameters) beside transformers with the same weights.
+"""Decode and prefill of the ``small`` preset (52M parameters) beside transformers with the same weights.
 
 By processor time, in turns, with the physical limit beside: a decode step cannot be quicker than reading the weights
 it needs at the bandwidth measured in the same run.
@@ -17,8 +17,8 @@ import torch
 import transformers
 from record import interleaved, write
 
-from alpamayo_kernels import cpu_step as fused_step
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel, compile_for_cpu
 from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 
 RESULTS = Path(__file__).parent / "results.csv"
@@ -36,7 +36,7 @@ def peer_of(model: NemotronModel) -> torch.nn.Module:
     return peer
 
 
-def ours(model: NemotronModel, tokens: torch.Tensor) -> Callable[[], list[int]]:
+def ours(model: LanguageModel, tokens: torch.Tensor) -> Callable[[], list[int]]:
     """Prefill, and return a function that decodes the next tokens greedily."""
     cache = model.new_cache(len(tokens))
     last = [model(tokens, cache=cache)]
@@ -65,15 +65,6 @@ def theirs(peer: torch.nn.Module, tokens: torch.Tensor) -> Callable[[], list[int
     return decode
 
 
-def general(model: NemotronModel, tokens: torch.Tensor) -> list[int]:
-    """Decode greedily on the general path, without the fused step."""
-    compiled, fused_step.available = fused_step.available, lambda: False  # type: ignore[assignment]
-    try:
-        return ours(model, tokens)()
-    finally:
-        fused_step.available = compiled
-
-
 def active_bytes(model: NemotronModel) -> int:
     """Return the bytes of the weights that one token of one sequence needs."""
     c, total = model.config, 0
@@ -96,13 +87,13 @@ def measure_decoding(model: NemotronModel, peer: torch.nn.Module, batch: int) ->
     """Decode with every kind of stored weights, beside the peer."""
     tokens = torch.randint(0, 8192, (batch, 128), generator=torch.Generator().manual_seed(batch))
     stored = {
-        "float32": model,
-        "bfloat16": store_weights(copy.deepcopy(model), torch.bfloat16),
-        "int8": store_weights(copy.deepcopy(model), torch.int8),
+        "float32": compile_for_cpu(model),
+        "bfloat16": compile_for_cpu(store_weights(copy.deepcopy(model), torch.bfloat16)),
+        "int8": compile_for_cpu(store_weights(copy.deepcopy(model), torch.int8)),
     }
-    assert ours(model, tokens)() == theirs(peer, tokens)(), "float32 tokens differ from the peer's"
+    assert ours(stored["float32"], tokens)() == theirs(peer, tokens)(), "float32 tokens differ from the peer's"
     for name, each in stored.items():
-        assert ours(each, tokens)() == general(each, tokens), f"{name} tokens differ from the general path's"
+        assert ours(each, tokens)() == ours(each.model, tokens)(), f"{name} tokens differ from the model's own"
     cases = {f"ours {name}": ours(each, tokens) for name, each in stored.items()}
     best = interleaved({**cases, "transformers float32": theirs(peer, tokens), "read": copies()}, repeats=9)
     bandwidth, base = (256 << 20) / best.pop("read"), best["transformers float32"]
@@ -110,7 +101,7 @@ def measure_decoding(model: NemotronModel, peer: torch.nn.Module, batch: int) ->
     for name, seconds in best.items():
         note = f"{base / seconds:.2f}x"
         if name.startswith("ours") and batch == 1:
-            limit = active_bytes(stored[name.removeprefix("ours ")]) / bandwidth
+            limit = active_bytes(stored[name.removeprefix("ours ")].model) / bandwidth
             note += f"; memory bound {1e3 * limit:.2f} ms at {bandwidth / 1e9:.1f} GB/s"
         rows.append((f"{name}, batch {batch}", 1e3 * seconds / STEPS, "ms/step", note))
     write(RESULTS, "decode after 128 tokens", rows)
@@ -120,9 +111,10 @@ def measure_decoding(model: NemotronModel, peer: torch.nn.Module, batch: int) ->
 def measure_prefill(model: NemotronModel, peer: torch.nn.Module) -> None:
     """Read 512 tokens, logits of all of them included, beside the peer."""
     tokens = torch.randint(0, 8192, (1, 512), generator=torch.Generator().manual_seed(0))
-    mine, other = model(tokens), peer(tokens, use_cache=False).logits
+    compiled = compile_for_cpu(model)
+    mine, other = compiled(tokens), peer(tokens, use_cache=False).logits
     assert float((mine - other).norm() / other.norm()) < 2e-6, "logits differ from the peer's"
-    cases = {"ours float32": lambda: model(tokens), "transformers float32": lambda: peer(tokens, use_cache=False)}
+    cases = {"ours float32": lambda: compiled(tokens), "transformers float32": lambda: peer(tokens, use_cache=False)}
     best = interleaved(cases, repeats=7)
     rows = [(n, 1e3 * s, "ms", f"{best['transformers float32'] / s:.2f}x") for n, s in best.items()]
     write(RESULTS, "prefill of 512 tokens", rows)

@@ -3,10 +3,10 @@
 Three models, each against itself:
 
 - **driver**: the shipped weights in closed loop. Its frames are recorded, then every reasoning is decoded again from
-  its prefilled prompt. The drafts are what was said in the frame before.
-- **tiny, trained on records**: the `tiny` shape with its multi-token-prediction block, trained for a moment on records
-  that its prompt determines, so that the block has something to predict.
-- **52M, random**: the `small` shape with random weights, whose drafts are seldom right.
+  its prefilled prompt. The drafts are the records of the frame before.
+- **tiny, trained on records**: the ``tiny`` shape with its multi-token-prediction block, trained for a moment on
+  records that its prompt determines, so that the block has something to predict.
+- **52M, random**: the ``small`` shape with random weights, whose drafts are seldom right.
 
 Run with one thread: OMP_NUM_THREADS=1 python vla_model/benchmarks/structured.py
 """
@@ -30,8 +30,8 @@ from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_vla_model import Inputs, TinyDriver, load_driver
 from alpamayo_vla_model.decoding import reasoning_grammar
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
-from alpamayo_vla_model.nemotron.inference import cpu_compiled as fused
-from alpamayo_vla_model.nemotron.inference.drafting import Drafter, MTPDrafter, Recall
+from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel, compile_for_cpu
+from alpamayo_vla_model.nemotron.inference.drafting import Drafter, MTPDrafter, PreviousAnswerDrafter
 from alpamayo_vla_model.nemotron.inference.engine import Engine, Request, Result
 from alpamayo_vla_model.nemotron.training.losses import mtp_loss, next_token_loss
 from alpamayo_vla_model.reasoning_text import MAX_TOKENS, PAD, REASON, SPECIAL, TOKEN, VOCABULARY
@@ -44,7 +44,7 @@ RECORDS, STEPS = 48, 150
 
 @dataclass(frozen=True)
 class Task:
-    """A prefilled prompt, and what was said before it."""
+    """A prefilled prompt, and the records decoded before it."""
 
     prompt: Tensor  # embeddings, [1, time, hidden]
     earlier: list[list[int]]
@@ -52,15 +52,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Way:
-    """How to decode; `drafter` makes one from what was said before."""
+    """A way to decode; ``drafter`` makes a drafter from a model and earlier records."""
 
     name: str
     jump_ahead: bool
-    drafter: Callable[[list[list[int]]], Drafter | None]
+    drafter: Callable[[LanguageModel, list[list[int]]], Drafter | None]
 
 
 class Recorder:
-    """Drives as another driver does and keeps what it saw."""
+    """Drives as another driver does and keeps its observations."""
 
     name = "recorder"
 
@@ -87,11 +87,11 @@ def frames_of_the_driver() -> tuple[NemotronModel, list[Task]]:
     for family, seed in SCENARIOS:
         recorder = Recorder(driver)
         alpamayo.drive(alpamayo.make_scenario(family, seed=seed), recorder)
-        said: list[list[int]] = []
+        earlier: list[list[int]] = []
         for observation in recorder.seen:
             prompt, _ = driver.model.prompt(Inputs.of([observation]))
-            tasks.append(Task(prompt, said))
-            said = [driver.model.think(Inputs.of([observation]), earlier=said).decoded.tokens]
+            tasks.append(Task(prompt, earlier))
+            earlier = [driver.model.reason(Inputs.of([observation]), earlier=earlier).decoded.tokens]
     return driver.model.backbone, tasks
 
 
@@ -132,11 +132,11 @@ def trained(prompts: Tensor, records: list[list[int]]) -> NemotronModel:
     return model.eval()
 
 
-def decode(model: NemotronModel, task: Task, way: Way) -> tuple[Result, int, float, float]:
+def decode(model: LanguageModel, task: Task, way: Way) -> tuple[Result, int, float, float]:
     """Read the prompt and decode; return the result, rounds, and the processor and wall time."""
     request = Request([TOKEN[REASON]], MAX_TOKENS, constraint=reasoning_grammar(), eos=())
     cpu, wall = time.process_time(), time.perf_counter()
-    engine = Engine(model, drafter=way.drafter(task.earlier), jump_ahead=way.jump_ahead)
+    engine = Engine(model, drafter=way.drafter(model, task.earlier), jump_ahead=way.jump_ahead)
     engine.submit(request, task.prompt)
     found = engine.step()
     while not found:
@@ -144,7 +144,7 @@ def decode(model: NemotronModel, task: Task, way: Way) -> tuple[Result, int, flo
     return found[0][1], engine.rounds, time.process_time() - cpu, time.perf_counter() - wall
 
 
-def read(model: NemotronModel, task: Task) -> tuple[float, float]:
+def read(model: LanguageModel, task: Task) -> tuple[float, float]:
     """Return the processor and wall time of reading the prompt alone, which is no part of decoding."""
     cpu, wall = time.process_time(), time.perf_counter()
     model.logits(model(embeddings=task.prompt, cache=model.new_cache(1), return_hidden=True)[0, -1:])
@@ -157,15 +157,17 @@ def compare(name: str, model: NemotronModel, tasks: Sequence[Task], ways: Sequen
 
     Times are the least over repeats, less those of reading the prompt.
     """
+    experts_read: list[int] = []
+    compiled = compile_for_cpu(model, on_experts_read=experts_read.append)
     cpu, wall = ({way.name: np.full(len(tasks), np.inf) for way in ways} for _ in range(2))
     prompt = np.full((2, len(tasks)), np.inf)
     facts: dict[str, tuple[list[Result], int, int]] = {}
     for repeat in range(REPEATS + 1):
-        prompt = np.minimum(prompt, np.transpose([read(model, task) for task in tasks]))
+        prompt = np.minimum(prompt, np.transpose([read(compiled, task) for task in tasks]))
         for way in ways:
-            before = fused.experts_read(model)
-            found = [decode(model, task, way) for task in tasks]
-            facts[way.name] = [f[0] for f in found], sum(f[1] for f in found), fused.experts_read(model) - before
+            experts_read.clear()
+            found = [decode(compiled, task, way) for task in tasks]
+            facts[way.name] = [f[0] for f in found], sum(f[1] for f in found), sum(experts_read)
             if repeat:
                 cpu[way.name] = np.minimum(cpu[way.name], [f[2] for f in found])
                 wall[way.name] = np.minimum(wall[way.name], [f[3] for f in found])
@@ -191,8 +193,8 @@ def compare(name: str, model: NemotronModel, tasks: Sequence[Task], ways: Sequen
 def main() -> None:
     """Measure and write the CSV."""
     torch.set_num_threads(1)
-    plain, jump = Way("plain", False, lambda _: None), Way("jump-ahead", True, lambda _: None)
-    recall = Way("jump-ahead, recall", True, lambda earlier: Recall(earlier, MAX_TOKENS))
+    plain, jump = Way("plain", False, lambda *_: None), Way("jump-ahead", True, lambda *_: None)
+    recall = Way("jump-ahead, recall", True, lambda _, earlier: PreviousAnswerDrafter(earlier, MAX_TOKENS))
     backbone, tasks = frames_of_the_driver()
     compare("driver", backbone, tasks, [plain, jump, recall])
 
@@ -204,7 +206,7 @@ def main() -> None:
     for name, each in (("tiny trained on records", model), ("52M random", NemotronModel(shape).eval())):
         tasks = [Task(each.embed(prompt[None]).detach(), []) for prompt in prompts[:12]]
         mtp = [
-            Way(f"jump-ahead, MTP {depth}", True, lambda _, d=depth, m=each: MTPDrafter(m, d)) for depth in (2, 4, 8)
+            Way(f"jump-ahead, MTP {depth}", True, lambda model, _, d=depth: MTPDrafter(model, d)) for depth in (2, 4, 8)
         ]
         compare(name, each, tasks, [plain, jump, *mtp])
 

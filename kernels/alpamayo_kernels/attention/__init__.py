@@ -13,7 +13,7 @@ __all__ = ["MASK_NUMBERS", "gqa_attention", "shared_prefix_attention"]
 
 
 def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """Attend; see `naive.gqa_attention`. On a GPU a single query takes the split-key kernel."""
+    """Attend; see ``naive.gqa_attention``. On a GPU a single query takes the split-key kernel."""
     if not on_gpu(q) or (mask is not None and mask.shape[1] != 1):
         return sdpa.gqa_attention(q, k, v, mask, causal)
     if q.shape[2] == 1 and not needs_gradient(q, k, v):

@@ -10,14 +10,14 @@ def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, c
     """Return ``softmax(q k^T / sqrt(head_dim)) v``; query head h reads key head ``h // (heads / kv_heads)``.
 
     Args:
-        q: `[batch, heads, queries, head_dim]`.
-        k: `[batch, kv_heads, keys, head_dim]`.
-        v: Shaped as `k`.
-        mask: True where a query may look, broadcast to `[batch, heads, queries, keys]`.
+        q: ``[batch, heads, queries, head_dim]``.
+        k: ``[batch, kv_heads, keys, head_dim]``.
+        v: Shaped as ``k``.
+        mask: True where a query may look, broadcast to ``[batch, heads, queries, keys]``.
         causal: The queries are the last of the keys' tokens: query i looks at keys up to ``i + keys - queries``.
 
     Returns:
-        Shaped as `q`.
+        Shaped as ``q``.
     """
     repeats = q.shape[1] // k.shape[1]
     k, v = (m.repeat_interleave(repeats, dim=1) for m in (k, v))
@@ -36,14 +36,14 @@ def shared_prefix_attention(
     """Attend to a prefix that several sequences share and to each one's own keys.
 
     Args:
-        q: `[batch * forks, heads, queries, head_dim]`, the forks of a prefix side by side.
-        prefix: Keys and values of the prefixes, `[batch, kv_heads, length, head_dim]`, all visible.
-        k: Own keys, `[batch * forks, kv_heads, keys, head_dim]`.
-        v: Shaped as `k`.
-        mask: True where a query may look, broadcast to `[batch * forks, 1, queries, length + keys]`.
+        q: ``[batch * forks, heads, queries, head_dim]``, the forks of a prefix side by side.
+        prefix: Keys and values of the prefixes, ``[batch, kv_heads, length, head_dim]``, all visible.
+        k: Own keys, ``[batch * forks, kv_heads, keys, head_dim]``.
+        v: Shaped as ``k``.
+        mask: True where a query may look, broadcast to ``[batch * forks, 1, queries, length + keys]``.
 
     Returns:
-        Shaped as `q`.
+        Shaped as ``q``.
     """
     rows, heads, queries, head_dim = q.shape
     batch, kv_heads, length, _ = prefix[0].shape

@@ -10,7 +10,7 @@ MASK_NUMBERS = 1 << 24
 
 
 def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """Compute `naive.gqa_attention`; for one query the heads of a group become its queries."""
+    """Compute ``naive.gqa_attention``; for one query the heads of a group become its queries."""
     batch, _, queries, head_dim = q.shape
     if queries == 1 and (mask is None or mask.shape[1] == 1):
         grouped = q.view(batch, k.shape[1], -1, head_dim)

@@ -67,7 +67,7 @@ def _decode_kernel(
 
 @triton.jit
 def _seen(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL: tl.constexpr, HAS_MASK: tl.constexpr):
-    """Whether query i may look at key s, `[len(i), len(s)]`."""
+    """Whether query i may look at key s, ``[len(i), len(s)]``."""
     seen = (i < queries)[:, None] & (s < keys)[None, :]
     if CAUSAL:
         seen = seen & (s[None, :] <= i[:, None] + keys - queries)
@@ -196,13 +196,13 @@ def _key_gradient_kernel(
 
 
 def gqa_decode(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, splits: int | None = None) -> Tensor:
-    """Compute `naive.gqa_attention` for one query a sequence, without gradients.
+    """Compute ``naive.gqa_attention`` for one query a sequence, without gradients.
 
     Args:
-        q: `[batch, heads, 1, head_dim]`.
-        k: `[batch, kv_heads, keys, head_dim]`, a slice of a longer buffer or not; `v` has the same strides.
-        v: Shaped as `k`.
-        mask: True where a sequence may look, `[batch, keys]`.
+        q: ``[batch, heads, 1, head_dim]``.
+        k: ``[batch, kv_heads, keys, head_dim]``, a slice of a longer buffer or not; ``v`` has the same strides.
+        v: Shaped as ``k``.
+        mask: True where a sequence may look, ``[batch, keys]``.
         splits: Programs among which the keys of a head are divided.
     """
     batch, heads, _, head_dim = q.shape
@@ -222,13 +222,13 @@ def gqa_decode(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, spli
 
 
 def gqa_prefill(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """Compute `naive.gqa_attention` for many queries, with gradients; a query that sees no key gets zeros.
+    """Compute ``naive.gqa_attention`` for many queries, with gradients; a query that sees no key gets zeros.
 
     Args:
-        q: `[batch, heads, queries, head_dim]`.
-        k: `[batch, kv_heads, keys, head_dim]`, a slice of a longer buffer or not.
-        v: Shaped as `k`.
-        mask: True where a query may look, `[batch or 1, 1, queries, keys]`.
+        q: ``[batch, heads, queries, head_dim]``.
+        k: ``[batch, kv_heads, keys, head_dim]``, a slice of a longer buffer or not.
+        v: Shaped as ``k``.
+        mask: True where a query may look, ``[batch or 1, 1, queries, keys]``.
         causal: Query i looks at keys up to ``i + keys - queries``.
     """
     y: Tensor = _Attention.apply(q, k, v, mask, causal)

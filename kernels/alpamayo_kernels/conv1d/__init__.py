@@ -13,7 +13,7 @@ __all__ = ["causal_conv1d"]
 def causal_conv1d(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Convolve over time and apply SiLU; see `naive.causal_conv1d`. On a GPU one token takes the update kernel."""
+    """Convolve over time and apply SiLU; see ``naive.causal_conv1d``. On a GPU one token takes the update kernel."""
     if not on_gpu(x):
         return shifted.causal_conv1d(x, weight, bias, state)
     if x.shape[1] == 1 and state is not None and not needs_gradient(x, weight, bias, state):

@@ -13,13 +13,13 @@ def causal_conv1d(
     """Convolve every channel over time and apply SiLU.
 
     Args:
-        x: `[batch, time, channels]`.
-        weight: `[channels, kernel]`; the last column meets the current token.
-        bias: `[channels]`.
-        state: The `kernel - 1` inputs before the first, `[batch, kernel - 1, channels]`; zero when None.
+        x: ``[batch, time, channels]``.
+        weight: ``[channels, kernel]``; the last column meets the current token.
+        bias: ``[channels]``.
+        state: The ``kernel - 1`` inputs before the first, ``[batch, kernel - 1, channels]``; zero when None.
 
     Returns:
-        The outputs, shaped as `x`, and the last `kernel - 1` inputs.
+        The outputs, shaped as ``x``, and the last ``kernel - 1`` inputs.
     """
     batch, time, channels = x.shape
     kernel = weight.shape[1]

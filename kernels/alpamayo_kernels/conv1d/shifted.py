@@ -10,7 +10,7 @@ from torch.nn import functional
 def causal_conv1d(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.causal_conv1d`."""
+    """Compute ``naive.causal_conv1d``."""
     time, kernel = x.shape[1], weight.shape[1]
     before = x.new_zeros(len(x), kernel - 1, x.shape[-1]) if state is None else state.to(x.dtype)
     window = torch.cat([before, x], dim=1)

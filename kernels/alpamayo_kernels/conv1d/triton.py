@@ -19,7 +19,7 @@ from alpamayo_kernels.tuning import settings
 
 @triton.jit
 def _input(x_ptr, state_ptr, source, c, batch, time, channels, stride_b, stride_t, HAS_STATE: tl.constexpr, KERNEL):
-    """Load the inputs at times `source`; those before the first come from the state."""
+    """Load the inputs at times ``source``; those before the first come from the state."""
     inside = (c < channels)[None, :]
     known = (source >= 0) & (source < time)
     x = tl.load(
@@ -91,7 +91,7 @@ def _gate_gradient_kernel(
 def _window_gradient_kernel(
     gate_ptr, weight_ptr, out_ptr, time, channels, KERNEL: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr
 ):
-    """Gradient of the inputs and, before them, of the state: `kernel - 1 + time` rows."""
+    """Gradient of the inputs and, before them, of the state: ``kernel - 1 + time`` rows."""
     batch = tl.program_id(0).to(tl.int64)
     row = tl.program_id(1) * BT + tl.arange(0, BT)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
@@ -137,7 +137,7 @@ def _update_kernel(
 def causal_conv1d(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.causal_conv1d`, with gradients; x may be a slice of a wider tensor."""
+    """Compute ``naive.causal_conv1d``, with gradients; x may be a slice of a wider tensor."""
     y, tail = _Convolution.apply(x, weight, bias, state)
     return y, tail
 
@@ -145,14 +145,14 @@ def causal_conv1d(
 def causal_conv1d_update(
     x: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.causal_conv1d` for one token, without gradients.
+    """Compute ``naive.causal_conv1d`` for one token, without gradients.
 
     Args:
-        x: `[batch, channels]`, a slice of a wider tensor or not.
-        state: The last `kernel - 1` inputs, `[batch, kernel - 1, channels]`.
-        weight: `[channels, kernel]`.
-        bias: `[channels]`.
-        out: Where the new state goes; may be `state` itself. New memory when None.
+        x: ``[batch, channels]``, a slice of a wider tensor or not.
+        state: The last ``kernel - 1`` inputs, ``[batch, kernel - 1, channels]``.
+        weight: ``[channels, kernel]``.
+        bias: ``[channels]``.
+        out: Where the new state goes; may be ``state`` itself. New memory when None.
     """
     batch, channels = x.shape
     x = x if x.stride(1) == 1 else x.contiguous()

@@ -1,12 +1,12 @@
 // A few tokens of a few sequences through all blocks of a hybrid model, on one core.
 //
 // The numbers are those of the model's general path up to rounding. States are read from one place and written to
-// another, so that a snapshot stays valid. Structures are filled in `tables.py`, field by field in the same order.
+// another, so that a snapshot stays valid. `tables.py` mirrors and fills the structures; `layout.h` holds it to them.
 
 #pragma once
 #include "vectors.h"
 
-namespace fused_step {
+namespace cpu_step {
 
 struct Mamba {
     Weight in_proj, out_proj;
@@ -486,14 +486,35 @@ inline void replay(const Mamba& m, const State& s, i64 batch, i64 time, const i6
              s.dt + b * time * m.heads, counts[b], nullptr, scratch);
 }
 
-// The one door from outside; the arguments are addresses and numbers, as `native.py` lists them.
-inline void call(i64 what, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f) {
-    if (what == 0) run(*(const Step*)a);
-    if (what == 1) replay(*(const Mamba*)a, *(const State*)b, c, d, (const i64*)e, (float*)f);
-    if (what == 2) {
-        const Weight& w = *(const Weight*)a;
-        multiply(w, {(const float*)b, w.cols, (float*)c, w.rows, d});
-    }
+// A piece of memory.
+struct Piece {
+    const void* data;
+    i64 bytes;
+};
+
+inline VecBits mixed(VecBits hash, VecBits words) {
+    hash = (hash ^ words) * 0x9e3779b1u;
+    return hash ^ (hash >> 15);
 }
 
-}  // namespace fused_step
+// A hash over all bytes of some pieces, in 16 lanes: values and order count. Not against an adversary.
+inline unsigned long long checksum(const Piece* pieces, i64 count) {
+    VecBits hash = {};
+    for (i64 p = 0; p < count; p++) {
+        const char* data = (const char*)pieces[p].data;
+        i64 i = 0;
+        VecBits words;
+        for (; i + 64 <= pieces[p].bytes; i += 64) {
+            __builtin_memcpy(&words, data + i, 64);
+            hash = mixed(hash, words);
+        }
+        words = VecBits{};
+        __builtin_memcpy(&words, data + i, pieces[p].bytes - i);
+        hash = mixed(hash, words);
+    }
+    unsigned long long total = 0;
+    for (int lane = 0; lane < LANES; lane++) total = total * 1000003 + hash[lane];
+    return total;
+}
+
+}  // namespace cpu_step

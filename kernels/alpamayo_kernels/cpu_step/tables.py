@@ -1,4 +1,4 @@
-"""The structures of `step.h`, field by field in the same order, and how they are filled."""
+"""The structures of ``step.h`` as Python fills them; ``native`` compares their layout with the compiler's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 
 
 class Weight(ctypes.Structure):
-    """A weight matrix `[rows, cols]`, in place or in panels, with its row scales and bias if it has them."""
+    """A weight matrix ``[rows, cols]``, in place or in panels, with its row scales and bias if it has them."""
 
     _fields_ = [
         *((name, _Pointer) for name in ("data", "scale", "bias")),
@@ -46,7 +46,7 @@ class Attention(ctypes.Structure):
 
 
 class Experts(ctypes.Structure):
-    """A mixture of experts; `up` and `down` are those of the first expert, the others lie behind it."""
+    """A mixture of experts; ``up`` and ``down`` are those of the first expert, the others lie behind it."""
 
     _fields_ = [
         *((name, Weight) for name in ("gate", "fc1", "fc2", "shared_up", "shared_down", "up", "down")),
@@ -76,7 +76,7 @@ class Block(ctypes.Structure):
 
 
 class State(ctypes.Structure):
-    """What a block remembers: Mamba-2 states before and after, or an attention block's slots; and its output."""
+    """A block's state: Mamba-2 states before and after, or an attention block's slots; and its output."""
 
     _fields_ = [
         ("output", _Pointer),
@@ -102,34 +102,54 @@ class Step(ctypes.Structure):
     ]
 
 
+class Piece(ctypes.Structure):
+    """A piece of memory."""
+
+    _fields_ = [("data", _Pointer), ("bytes", _Int)]
+
+
+STRUCTURES = (Weight, Mamba, Attention, Experts, Dense, Block, State, Step, Piece)
+
+
+def layout() -> dict[tuple[str, str], tuple[int, int]]:
+    """Return offset and size of every field by structure and name; an empty name stands for the whole structure."""
+    found = {}
+    for structure in STRUCTURES:
+        found[structure.__name__, ""] = (0, ctypes.sizeof(structure))
+        for name, *_ in structure._fields_:
+            field = getattr(structure, name)
+            found[structure.__name__, name] = (field.offset, field.size)
+    return found
+
+
 def weight(data: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> Weight:
-    """Describe a matrix `[rows, cols]` in place; the tensors must outlive the description.
+    """Describe a matrix ``[rows, cols]`` in place; the tensors must outlive the description.
 
     Args:
         data: float32, bfloat16 or int8, contiguous.
-        bias: float32, `[rows]`.
-        scale: bfloat16, `[rows]`; for int8.
+        bias: float32, ``[rows]``.
+        scale: bfloat16, ``[rows]``; for int8.
     """
     rows, cols = data.shape
     return Weight(pointer(data), pointer(scale), vector(bias), rows, cols, _kind(data), 0)
 
 
-def in_panels(data: Tensor, keep: list[Tensor], bias: Tensor | None = None, scale: Tensor | None = None) -> Weight:
-    """Describe a copy of a matrix `[rows, cols]`, or of the first of `[experts, rows, cols]`, in panels.
+def in_panels(data: Tensor, panels: list[Tensor], bias: Tensor | None = None, scale: Tensor | None = None) -> Weight:
+    """Describe a copy of a matrix ``[rows, cols]``, or of the first of ``[experts, rows, cols]``, in panels.
 
-    A panel holds 64 rows, turned around: `[rows / 64, cols, 64]`, padded with zeros.
+    A panel holds 64 rows, transposed: ``[rows / 64, cols, 64]``, padded with zeros.
 
     Args:
-        data: As in `weight`.
-        keep: Receives the copy, which must outlive the description, as must the other tensors.
-        bias: float32, `[rows]`.
-        scale: bfloat16, `[rows]` or `[experts, rows]`; for int8.
+        data: As in ``weight``.
+        panels: Receives the copy, which must outlive the description, as must the other tensors.
+        bias: float32, ``[rows]``.
+        scale: bfloat16, ``[rows]`` or ``[experts, rows]``; for int8.
     """
     *experts, rows, cols = data.shape
     padded = functional.pad(data.detach(), (0, 0, 0, -rows % PANEL))
-    panels = padded.view(*experts, -1, PANEL, cols).transpose(-1, -2).contiguous()
-    keep.append(panels)
-    return Weight(pointer(panels), pointer(scale), vector(bias), rows, cols, _kind(data), 1)
+    copy = padded.view(*experts, -1, PANEL, cols).transpose(-1, -2).contiguous()
+    panels.append(copy)
+    return Weight(pointer(copy), pointer(scale), vector(bias), rows, cols, _kind(data), 1)
 
 
 def _kind(data: Tensor) -> int:
@@ -146,7 +166,7 @@ def vector(tensor: Tensor | None) -> int | None:
 
 
 def scratch_floats(blocks: Iterable[Block], rows: int, hidden: int) -> int:
-    """Return the numbers of scratch memory that a step over `rows` tokens takes at most."""
+    """Return the numbers of scratch memory that a step over ``rows`` tokens takes at most."""
     return 4 * rows * hidden + max(_inside(block, rows) for block in blocks) + 64 * 16
 
 

@@ -4,9 +4,10 @@
 // what else is in the call. Vector extensions of Clang; the compiler splits them for narrower machines.
 
 #pragma once
+#pragma clang diagnostic ignored "-Wpsabi"  // vectors of 512 bits never leave this translation unit
 #pragma clang fp contract(fast)  // a * b + c in one instruction, as everywhere in numerical libraries
 
-namespace fused_step {
+namespace cpu_step {
 
 typedef long long i64;
 constexpr int LANES = 16;
@@ -287,4 +288,4 @@ inline void multiply(const Weight& w, const Rows& rows, Then then = Then::Store)
     if (w.kind == 2) multiply_as<Int8>(w, rows, then);
 }
 
-}  // namespace fused_step
+}  // namespace cpu_step

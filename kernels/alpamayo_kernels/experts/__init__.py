@@ -11,7 +11,7 @@ __all__ = ["routed_mlp"]
 
 
 def routed_mlp(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tensor) -> Tensor:
-    """Return the weighted sum of each token's experts; see `naive.routed_mlp`."""
+    """Return the weighted sum of each token's experts; see ``naive.routed_mlp``."""
     if on_gpu(x):
         y: Tensor = kernels(__name__).routed_mlp(x, weights, index, up, down)
         return y

@@ -12,7 +12,7 @@ DENSE_NUMBERS = 1 << 18
 
 
 def routed_mlp(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tensor) -> Tensor:
-    """Compute `naive.routed_mlp`; only the chosen experts' weights are read."""
+    """Compute ``naive.routed_mlp``; only the chosen experts' weights are read."""
     if x.shape[0] == 1 and not x.is_cuda:
         return _single(x, weights, index, up, down)
     if index.numel() <= 4 * up.shape[0] and x.shape[0] <= DENSE_TOKENS and up.numel() <= DENSE_NUMBERS:
@@ -45,7 +45,7 @@ def _sorted(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tensor)
     token = order // k
     counts = torch.bincount(flat, minlength=up.shape[0]).tolist()
     outputs = []
-    # Unbound, since the gradient of each `up[expert]` would be as large as all experts together.
+    # Unbound, since the gradient of each ``up[expert]`` would be as large as all experts together.
     for part, up_e, down_e in zip(torch.split(x[token], counts), up.unbind(0), down.unbind(0), strict=True):
         if part.shape[0]:
             outputs.append(functional.linear(functional.relu(functional.linear(part, up_e)).square(), down_e))

@@ -11,14 +11,14 @@ def routed_mlp(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tens
     """Return ``sum_k w_k down_k(relu(up_k x)^2)`` for every token.
 
     Args:
-        x: `[tokens, width]`.
-        weights: `[tokens, k]`, float32; the sum is taken in their dtype.
-        index: Chosen experts, `[tokens, k]`.
-        up: `[experts, inner, width]`.
-        down: `[experts, width, inner]`.
+        x: ``[tokens, width]``.
+        weights: ``[tokens, k]``, float32; the sum is taken in their dtype.
+        index: Chosen experts, ``[tokens, k]``.
+        up: ``[experts, inner, width]``.
+        down: ``[experts, width, inner]``.
 
     Returns:
-        `[tokens, width]` in the dtype of `x`.
+        ``[tokens, width]`` in the dtype of ``x``.
     """
     total = torch.zeros(x.shape, dtype=weights.dtype, device=x.device)
     for expert in range(up.shape[0]):

@@ -27,7 +27,7 @@ def _grouped_kernel(
     inner, outer, stride_o, stride_k,
     KIND: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """``x w^T`` by expert; then squared ReLU, the choice's weight, or the squared ReLU's gradient at `hidden`."""
+    """``x w^T`` by expert; then squared ReLU, the choice's weight, or the squared ReLU's gradient at ``hidden``."""
     block = tl.program_id(0)
     rows = block * BM + tl.arange(0, BM)
     source = tl.load(source_ptr + rows).to(tl.int64)
@@ -66,7 +66,7 @@ def _weight_gradient_kernel(
     left_ptr, right_ptr, out_ptr, left_row_ptr, right_row_ptr, scale_ptr, start_ptr, end_ptr, height, width,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """``sum of scale left (x) right`` over the rows of an expert, `[experts, height, width]`."""
+    """``sum of scale left (x) right`` over the rows of an expert, ``[experts, height, width]``."""
     expert = tl.program_id(0).to(tl.int64)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(2) * BN + tl.arange(0, BN)
@@ -100,12 +100,12 @@ class Layout:
     The number of rows depends on shapes alone, so that no value has to come back from the GPU.
 
     Attributes:
-        choice: Flat index ``token * k + place`` of each row, -1 at padding, `[rows]`.
-        token: Token of each row, -1 at padding, `[rows]`.
-        scale: Weight of each row's choice, float32, `[rows]`.
-        expert: Expert of each block, `[rows / block]`.
-        start: First row of each expert, `[experts]`.
-        end: Row after its last, padding included, `[experts]`.
+        choice: Flat index ``token * k + place`` of each row, -1 at padding, ``[rows]``.
+        token: Token of each row, -1 at padding, ``[rows]``.
+        scale: Weight of each row's choice, float32, ``[rows]``.
+        expert: Expert of each block, ``[rows / block]``.
+        start: First row of each expert, ``[experts]``.
+        end: Row after its last, padding included, ``[experts]``.
         block: Rows in a block.
     """
 
@@ -119,7 +119,7 @@ class Layout:
 
 
 def routed_mlp(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tensor) -> Tensor:
-    """Compute `naive.routed_mlp`, with gradients."""
+    """Compute ``naive.routed_mlp``, with gradients."""
     y: Tensor = _Experts.apply(x, weights, index, up, down)
     return y
 
@@ -157,10 +157,10 @@ def _product(
     kind: int, x: Tensor, w: Tensor, layout: Layout, source: Tensor, out: Tensor,
     hidden: Tensor | None = None, scale: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Fill `out` with the product by expert; `w` is `[experts, outer, inner]`, a transposed view or not.
+    """Fill ``out`` with the product by expert; ``w`` is ``[experts, outer, inner]``, a transposed view or not.
 
     Returns:
-        For the gradient of the squared ReLU: the products with `hidden`, summed over columns, `[tokens k]`.
+        For the gradient of the squared ReLU: the products with ``hidden``, summed over columns, ``[tokens k]``.
     """
     outer, inner = w.shape[1:]
     blocks, launch = settings("experts", x.device)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from alpamayo_kernels import cpu_step as fused_step
+from alpamayo_kernels import cpu_step
 from alpamayo_kernels.cpu_step import tables
 
 __all__ = ["linear"]
@@ -21,15 +21,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: Tensor 
     whatever the others are; many go through oneDNN, which is a tenth faster than PyTorch's default there.
 
     Args:
-        x: `[..., in]`.
-        weight: `[out, in]`, of the dtype of x, bfloat16, or int8 with a scale.
-        bias: `[out]`.
-        scale: `[out]`, bfloat16, for int8.
+        x: ``[..., in]``.
+        weight: ``[out, in]``, of the dtype of x, bfloat16, or int8 with a scale.
+        bias: ``[out]``.
+        scale: ``[out]``, bfloat16, for int8.
     """
     plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.numel() > 0 and not torch.is_grad_enabled()
-    if plain and x.numel() <= fused_step.FEW_ROWS * x.shape[-1] and fused_step.available():
+    if plain and x.numel() <= cpu_step.MOST_LINEAR_ROWS * x.shape[-1] and cpu_step.available():
         flat = x.reshape(-1, x.shape[-1])
-        return fused_step.linear(flat, tables.weight(weight, bias, scale)).view(*x.shape[:-1], -1)
+        return cpu_step.linear(flat, tables.weight(weight, bias, scale)).view(*x.shape[:-1], -1)
     if scale is not None:
         weight = weight.float() * scale.float()[:, None]
     if weight.dtype != x.dtype:

@@ -11,7 +11,7 @@ __all__ = ["gated_rms_norm", "rms_norm"]
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Return ``x / sqrt(mean(x^2) + eps) * weight``; see `naive.rms_norm`."""
+    """Return ``x / sqrt(mean(x^2) + eps) * weight``; see ``naive.rms_norm``."""
     if on_gpu(x):
         y: Tensor = kernels(__name__).rms_norm(x, weight, eps)
         return y
@@ -19,7 +19,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, groups: int, eps: float) -> Tensor:
-    """Return ``norm(x * silu(gate)) * weight``, normalised in groups; see `naive.gated_rms_norm`."""
+    """Return ``norm(x * silu(gate)) * weight``, normalised in groups; see ``naive.gated_rms_norm``."""
     if on_gpu(x):
         y: Tensor = kernels(__name__).gated_rms_norm(x, gate, weight, groups, eps)
         return y

@@ -15,13 +15,13 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, groups: int, eps: float) -> Tensor:
-    """Return ``norm(x * silu(gate)) * weight`` with the mean square taken in each of `groups` slices.
+    """Return ``norm(x * silu(gate)) * weight`` with the mean square taken in each of ``groups`` slices.
 
     Args:
-        x: `[..., channels]`, usually float32.
-        gate: Shaped as `x`; the result has its dtype, and is cast to it before the weight is applied.
-        weight: `[channels]`.
-        groups: Divides `channels`.
+        x: ``[..., channels]``, usually float32.
+        gate: Shaped as ``x``; the result has its dtype, and is cast to it before the weight is applied.
+        weight: ``[channels]``.
+        groups: Divides ``channels``.
         eps: Added to the mean square.
     """
     wide = torch.float64 if gate.dtype == torch.float64 else torch.float32

@@ -42,7 +42,7 @@ def _gradient_kernel(
     x_ptr, gate_ptr, weight_ptr, dy_ptr, dx_ptr, d_gate_ptr, parts_ptr, rows, channels, width, eps,
     GATED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of every `num_programs`-th row, and this program's part of the weight's."""
+    """Gradients of every ``num_programs``-th row, and this program's part of the weight's."""
     program = tl.program_id(0)
     group = tl.program_id(1)
     offsets = tl.arange(0, BLOCK)
@@ -71,13 +71,13 @@ def _gradient_kernel(
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Compute `naive.rms_norm`, with gradients."""
+    """Compute ``naive.rms_norm``, with gradients."""
     y: Tensor = _Norm.apply(x, None, weight, 1, eps)
     return y
 
 
 def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, groups: int, eps: float) -> Tensor:
-    """Compute `naive.gated_rms_norm`, with gradients."""
+    """Compute ``naive.gated_rms_norm``, with gradients."""
     y: Tensor = _Norm.apply(x, gate, weight, groups, eps)
     return y
 

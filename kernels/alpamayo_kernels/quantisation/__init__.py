@@ -1,4 +1,4 @@
-"""Weights in fewer bits: `nvfp4`, `fp8` and `int8`."""
+"""Weights in fewer bits: ``nvfp4``, ``fp8`` and ``int8``."""
 
 from alpamayo_kernels.quantisation import fp8, int8, nvfp4
 

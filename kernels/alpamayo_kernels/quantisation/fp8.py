@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return float8_e4m3fn values, shaped as the weight, and the scale `[]` that maps its largest to 448."""
+    """Return float8_e4m3fn values, shaped as the weight, and the scale ``[]`` that maps its largest to 448."""
     scale = (weight.abs().max().float() / 448.0).clamp(min=torch.finfo(torch.float32).tiny)
     return (weight.float() / scale).clamp(-448, 448).to(torch.float8_e4m3fn), scale
 

@@ -21,12 +21,12 @@ def quantise(weight: Tensor, four_over_six: bool = False) -> tuple[Tensor, Tenso
     """Return packed codes, block scales and the tensor scale of a weight.
 
     Args:
-        weight: `[..., columns]`; 16 divides the number of columns.
+        weight: ``[..., columns]``; 16 divides the number of columns.
         four_over_six: Let each block's largest value be 6 or 4 on the grid, whichever errs less in the mean square
             (arXiv 2512.02010). The tensor scale leaves room for the larger block scales of the latter.
 
     Returns:
-        Codes `[..., columns / 2]` uint8, scales `[..., columns / 16]` float8_e4m3fn, tensor scale `[]` float32.
+        Codes ``[..., columns / 2]`` uint8, scales ``[..., columns / 16]`` float8_e4m3fn, tensor scale ``[]`` float32.
     """
     if weight.shape[-1] % BLOCK:
         raise ValueError(f"{weight.shape[-1]} columns are no multiple of {BLOCK}")
@@ -44,7 +44,7 @@ def quantise(weight: Tensor, four_over_six: bool = False) -> tuple[Tensor, Tenso
 
 
 def _coded(blocks: Tensor, tensor_scale: Tensor, top: float) -> tuple[Tensor, Tensor]:
-    """Return codes `[..., blocks, 16]` and block scales with which the largest of each block becomes `top`."""
+    """Return codes ``[..., blocks, 16]`` and block scales with which the largest of each block becomes ``top``."""
     scales = blocks.abs().amax(-1) / (top * tensor_scale)
     scales = torch.where(scales == 0, torch.ones_like(scales), scales).clamp(max=_FP8_MAX).to(torch.float8_e4m3fn)
     effective = (scales.float() * tensor_scale)[..., None]
@@ -62,7 +62,7 @@ def _values(codes: Tensor) -> Tensor:
 
 
 def dequantise(codes: Tensor, scales: Tensor, tensor_scale: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the weight that `quantise` stored, `[..., columns]`; exact in float32."""
+    """Return the weight that ``quantise`` stored, ``[..., columns]``; exact in float32."""
     values = torch.stack([_values(codes & 15), _values(codes >> 4)], dim=-1).flatten(-2)
     blocks = torch.unflatten(values, -1, (-1, BLOCK)) * (scales.float() * tensor_scale.float())[..., None]
     return blocks.flatten(-2).to(dtype)

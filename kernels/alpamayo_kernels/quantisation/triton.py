@@ -58,7 +58,7 @@ def _nvfp4_kernel(
 
 
 def nvfp4_linear(x: Tensor, codes: Tensor, scales: Tensor, tensor_scale: Tensor) -> Tensor:
-    """Return ``x W^T`` for a weight from `nvfp4.quantise`, `[rows, out]` in the dtype of x."""
+    """Return ``x W^T`` for a weight from ``nvfp4.quantise``, ``[rows, out]`` in the dtype of x."""
     rows, inner = x.shape
     outer = codes.shape[0]
     y = torch.empty(rows, outer, dtype=x.dtype, device=x.device)

@@ -19,7 +19,7 @@ def route_top_k(
     normalise: bool = True,
     scale: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Choose k experts of each token; see `naive.route_top_k`."""
+    """Choose k experts of each token; see ``naive.route_top_k``."""
     version = kernels(__name__) if on_gpu(logits) else naive
     weights, index = version.route_top_k(logits, bias, k, groups, kept_groups, normalise, scale)
     return weights, index

@@ -63,7 +63,7 @@ def route_top_k(
     normalise: bool = True,
     scale: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.route_top_k`, in the order of the biased scores and with the gradient of the logits."""
+    """Compute ``naive.route_top_k``, in the order of the biased scores and with the gradient of the logits."""
     weights, index = _Route.apply(logits, bias, k, groups, kept_groups, normalise, scale)
     return weights, index
 

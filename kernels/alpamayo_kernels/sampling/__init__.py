@@ -17,7 +17,7 @@ def sample_masked(
     top_p: float = 1.0,
     uniform: Tensor | None = None,
 ) -> Tensor:
-    """Choose one allowed token a row; see `naive.sample_masked`."""
+    """Choose one allowed token a row; see ``naive.sample_masked``."""
     if on_gpu(logits) and (top_p >= 1 or temperature <= 0):
         tokens: Tensor = kernels(__name__).sample_masked(logits, mask, temperature, uniform)
         return tokens

@@ -19,14 +19,14 @@ def sample_masked(
     (the Gumbel trick); the same uniform numbers give the same tokens.
 
     Args:
-        logits: `[rows, vocab]`, float32.
-        mask: True where a token is allowed, `[rows, vocab]`.
+        logits: ``[rows, vocab]``, float32.
+        mask: True where a token is allowed, ``[rows, vocab]``.
         temperature: Zero is greedy.
         top_p: Keep the smallest set of tokens with at least this probability.
-        uniform: Numbers in (0, 1), `[rows, vocab]`; needed with a temperature.
+        uniform: Numbers in (0, 1), ``[rows, vocab]``; needed with a temperature.
 
     Returns:
-        Token indices `[rows]`, int64.
+        Token indices ``[rows]``, int64.
     """
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)

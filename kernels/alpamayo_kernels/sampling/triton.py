@@ -43,7 +43,7 @@ def sample_masked(
     temperature: float = 0.0,
     uniform: Tensor | None = None,
 ) -> Tensor:
-    """Compute `naive.sample_masked` without `top_p`."""
+    """Compute ``naive.sample_masked`` without ``top_p``."""
     rows, vocab = logits.shape
     noisy = temperature > 0
     if noisy and uniform is None:

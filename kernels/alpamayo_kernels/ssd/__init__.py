@@ -20,7 +20,7 @@ def ssd_scan(
     state: Tensor | None = None,
     chunk_size: int = 128,
 ) -> tuple[Tensor, Tensor]:
-    """Run the scan by chunks; see `naive.ssd_scan` for shapes. Outputs and final state are float32 at least."""
+    """Run the scan by chunks; see ``naive.ssd_scan`` for shapes. Outputs and final state are float32 at least."""
     power_of_two = chunk_size >= 16 and not chunk_size & (chunk_size - 1)
     if on_gpu(x) and power_of_two:
         y, final = kernels(__name__).ssd_scan(x, dt, A, B, C, D, state, chunk_size)

@@ -17,7 +17,7 @@ def ssd_scan(
     state: Tensor | None = None,
     chunk_size: int = 128,
 ) -> tuple[Tensor, Tensor]:
-    """Compute the scan of `naive.ssd_scan` in float32 (float64 for float64 inputs), chunk by chunk.
+    """Compute the scan of ``naive.ssd_scan`` in float32 (float64 for float64 inputs), chunk by chunk.
 
     Inside a chunk the outputs are ``(L * C B^T) (dt x)`` with ``L_ij = exp(sum of dt A over (j, i])``; between
     chunks only the states travel. B and C are never expanded from groups to heads.
@@ -50,7 +50,7 @@ def ssd_scan(
 
 
 def by_chunk(m: Tensor, chunk: int) -> Tensor:
-    """Cut `[batch, time, ...]` into chunks, `[batch, chunks, chunk, ...]`, padded with zeros."""
+    """Cut ``[batch, time, ...]`` into chunks, ``[batch, chunks, chunk, ...]``, padded with zeros."""
     pad = -m.shape[1] % chunk
     if pad:
         m = functional.pad(m, (0, 0) * (m.ndim - 2) + (0, pad))
@@ -58,7 +58,7 @@ def by_chunk(m: Tensor, chunk: int) -> Tensor:
 
 
 def _within(total: Tensor, scores: Tensor, u: Tensor, ratio: int) -> Tensor:
-    """Return the outputs that come from the same chunk, `[b, c, g, q, r p]`."""
+    """Return the outputs that come from the same chunk, ``[b, c, g, q, r p]``."""
     b, c, g, q, _ = u.shape
     future = torch.ones(q, q, dtype=torch.bool, device=u.device).triu(1)
     decay = (total[..., :, None] - total[..., None, :]).masked_fill_(future, -torch.inf).exp_()
@@ -68,14 +68,14 @@ def _within(total: Tensor, scores: Tensor, u: Tensor, ratio: int) -> Tensor:
 
 
 def _chunk_states(total: Tensor, B: Tensor, u: Tensor, ratio: int) -> Tensor:
-    """Return what each chunk adds to the state at its end, `[b, c, g, r p, n]`."""
+    """Return what each chunk adds to the state at its end, ``[b, c, g, r p, n]``."""
     b, c, g, q, _ = u.shape
     decay = (total[..., -1:] - total).exp().view(b, c, g, ratio, q).transpose(-1, -2)
     return (torch.unflatten(u, -1, (ratio, -1)) * decay[..., None]).flatten(-2).transpose(-1, -2) @ B
 
 
 def _carry(decay: Tensor, states: Tensor, state: Tensor | None, ratio: int) -> tuple[Tensor, Tensor]:
-    """Return the state at the start of each chunk and the final one; `decay` is `[b, c, h]`."""
+    """Return the state at the start of each chunk and the final one; ``decay`` is ``[b, c, h]``."""
     b, c, g, rows, n = states.shape
     factor = decay.repeat_interleave(rows // ratio, dim=-1).view(b, c, g, rows, 1)
     current = torch.zeros_like(states[:, 0]) if state is None else state.to(states.dtype).reshape(b, g, rows, n)

@@ -12,16 +12,16 @@ def ssd_scan(
     """Run ``S_t = exp(dt_t A) S_{t-1} + dt_t x_t (x) B_t`` and ``y_t = S_t C_t + D x_t``.
 
     Args:
-        x: Inputs, `[batch, time, heads, head_dim]`.
-        dt: Discretisation steps after softplus, `[batch, time, heads]`; zero leaves the state as it is.
-        A: Negative decay rates, `[heads]`.
-        B: Input maps, `[batch, time, groups, state]`; head h uses group `h // (heads / groups)`.
-        C: Output maps, shaped as `B`.
-        D: Skip weights, `[heads]`.
-        state: The state to start from, `[batch, heads, head_dim, state]`; zero when None.
+        x: Inputs, ``[batch, time, heads, head_dim]``.
+        dt: Discretisation steps after softplus, ``[batch, time, heads]``; zero leaves the state as it is.
+        A: Negative decay rates, ``[heads]``.
+        B: Input maps, ``[batch, time, groups, state]``; head h uses group ``h // (heads / groups)``.
+        C: Output maps, shaped as ``B``.
+        D: Skip weights, ``[heads]``.
+        state: The state to start from, ``[batch, heads, head_dim, state]``; zero when None.
 
     Returns:
-        The outputs, shaped as `x`, and the final state.
+        The outputs, shaped as ``x``, and the final state.
     """
     batch, time, heads, head_dim = x.shape
     repeats = heads // B.shape[2]

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-def,misc,untyped-decorator,no-untyped-call"
 """The state-space scan by chunks in three kernels: chunk states, their passing on, and the outputs.
 
-The gradients take the same three steps backwards; their kernels are in `triton_gradient.py`.
+The gradients take the same three steps backwards; their kernels are in ``triton_gradient.py``.
 """
 
 from __future__ import annotations
@@ -139,16 +139,16 @@ def ssd_scan(
     state: Tensor | None = None,
     chunk_size: int = 128,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.ssd_scan`; outputs and states are float32, and every argument has its gradient.
+    """Compute ``naive.ssd_scan``; outputs and states are float32, and every argument has its gradient.
 
     Args:
-        x: As in `naive.ssd_scan`; `B` and `C` have its dtype.
+        x: As in ``naive.ssd_scan``; ``B`` and ``C`` have its dtype.
         dt: float32.
         A: float32.
-        B: As in `naive.ssd_scan`.
-        C: As in `naive.ssd_scan`.
-        D: As in `naive.ssd_scan`.
-        state: As in `naive.ssd_scan`.
+        B: As in ``naive.ssd_scan``.
+        C: As in ``naive.ssd_scan``.
+        D: As in ``naive.ssd_scan``.
+        state: As in ``naive.ssd_scan``.
         chunk_size: A power of two of at least 16.
     """
     y, final = _Scan.apply(x, dt, A, B, C, D, state, chunk_size)
@@ -182,12 +182,12 @@ class _Scan(torch.autograd.Function):
 
 
 def chunk_states(v: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
-    """Return the sum of ``weight v (x) map`` over each chunk, `[batch, chunks, heads, head_dim, state]`.
+    """Return the sum of ``weight v (x) map`` over each chunk, ``[batch, chunks, heads, head_dim, state]``.
 
     Args:
-        v: `[batch, time, heads, head_dim]`.
-        maps: `[batch, time, groups, state]`.
-        weights: `[batch, chunks, heads, Q]`.
+        v: ``[batch, time, heads, head_dim]``.
+        maps: ``[batch, time, groups, state]``.
+        weights: ``[batch, chunks, heads, Q]``.
     """
     batch, time, heads, head_dim = v.shape
     groups, size = maps.shape[2:]
@@ -242,11 +242,11 @@ def _outputs(
 
 
 def _total(dt: Tensor, A: Tensor, Q: int) -> Tensor:
-    """Return the running sum of ``dt A`` in each chunk, `[batch, chunks, heads, Q]`."""
+    """Return the running sum of ``dt A`` in each chunk, ``[batch, chunks, heads, Q]``."""
     return triton_gradient.running_sum(by_chunk(dt * A, Q).transpose(2, 3))
 
 
 def _scores(B: Tensor, C: Tensor, Q: int) -> Tensor:
-    """Return ``C B^T`` in each chunk and group, `[batch, chunks, groups, Q, Q]`."""
+    """Return ``C B^T`` in each chunk and group, ``[batch, chunks, groups, Q, Q]``."""
     B, C = (by_chunk(m, Q).transpose(2, 3) for m in (B, C))
     return (C @ B.transpose(-1, -2)).contiguous()

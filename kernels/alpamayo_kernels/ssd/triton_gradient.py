@@ -187,17 +187,17 @@ def gradients(
     """Return the gradients of x, dt, A, B, C and D.
 
     Args:
-        x: As in `naive.ssd_scan`; so the following.
+        x: As in ``naive.ssd_scan``; so the following.
         dt: float32.
         A: float32.
         B: In the dtype of x.
         C: In the dtype of x.
         D: Or None.
         dy: Gradient of the outputs, float32.
-        total: Running sums of ``dt A``, `[batch, chunks, heads, Q]`.
-        scores: ``C B^T``, `[batch, chunks, groups, Q, Q]`.
-        starts: States at the start of each chunk, `[batch, chunks, heads, head_dim, state]`.
-        ends: Gradients of the states at the end of each chunk, shaped as `starts`.
+        total: Running sums of ``dt A``, ``[batch, chunks, heads, Q]``.
+        scores: ``C B^T``, ``[batch, chunks, groups, Q, Q]``.
+        starts: States at the start of each chunk, ``[batch, chunks, heads, head_dim, state]``.
+        ends: Gradients of the states at the end of each chunk, shaped as ``starts``.
     """
     Q = total.shape[3]
     dx, ddt, skip = _input_gradient(x, dt, B, D, dy, total, scores, ends)
@@ -266,9 +266,9 @@ def _score_gradient(x: Tensor, dt: Tensor, dy: Tensor, total: Tensor, scores: Te
 
 
 def _map_gradient(v: Tensor, maps: Tensor, weights: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the states' part of a map's gradient, `[batch, chunks, groups, Q, state]`, and its product with the map.
+    """Return the states' part of a map's gradient, ``[batch, chunks, groups, Q, state]``, and its product with the map.
 
-    The product is `[batch, chunks, heads, Q]`.
+    The product is ``[batch, chunks, heads, Q]``.
     """
     batch, time, heads, head_dim = v.shape
     groups, size = maps.shape[2:]

@@ -11,7 +11,7 @@ from alpamayo_kernels.state_update.naive import step_by_step
 def selective_state_update(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.selective_state_update` in the dtype of the state (float32 at least)."""
+    """Compute ``naive.selective_state_update`` in the dtype of the state (float32 at least)."""
     if x.ndim == 4:
         return step_by_step(selective_state_update, state, x, dt, A, B, C, D)
     batch, heads, head_dim = x.shape

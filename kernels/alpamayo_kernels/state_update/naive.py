@@ -14,16 +14,16 @@ def selective_state_update(
     """Advance the state by one token or several: ``S' = exp(dt A) S + dt x (x) B``, ``y = S' C + D x``.
 
     Args:
-        state: `[batch, heads, head_dim, state]`; left as it is.
-        x: `[batch, heads, head_dim]`, or `[batch, steps, heads, head_dim]` for several; so dt, B and C.
-        dt: Step after softplus, `[batch, heads]`.
-        A: Negative decay rates, `[heads]`.
-        B: `[batch, groups, state]`.
-        C: Shaped as `B`.
-        D: Skip weights, `[heads]`.
+        state: ``[batch, heads, head_dim, state]``; left as it is.
+        x: ``[batch, heads, head_dim]``, or ``[batch, steps, heads, head_dim]`` for several; so dt, B and C.
+        dt: Step after softplus, ``[batch, heads]``.
+        A: Negative decay rates, ``[heads]``.
+        B: ``[batch, groups, state]``.
+        C: Shaped as ``B``.
+        D: Skip weights, ``[heads]``.
 
     Returns:
-        The outputs, shaped as `x`, and the state after the last token.
+        The outputs, shaped as ``x``, and the state after the last token.
     """
     if x.ndim == 4:
         return step_by_step(selective_state_update, state, x, dt, A, B, C, D)
@@ -45,7 +45,7 @@ def step_by_step(
     C: Tensor,
     D: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Apply a one-token `update` to every step of `[batch, steps, ...]`."""
+    """Apply a one-token ``update`` to every step of ``[batch, steps, ...]``."""
     outputs = []
     for x_t, dt_t, B_t, C_t in zip(*(m.unbind(1) for m in (x, dt, B, C)), strict=True):
         y, state = update(state, x_t, dt_t, A, B_t, C_t, D)

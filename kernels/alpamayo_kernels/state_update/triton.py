@@ -50,17 +50,17 @@ def selective_state_update(
     D: Tensor | None = None,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `naive.selective_state_update`, without gradients.
+    """Compute ``naive.selective_state_update``, without gradients.
 
     Args:
-        state: `[batch, heads, head_dim, state]`.
-        x: `[batch, heads, head_dim]`, or `[batch, steps, heads, head_dim]`; so the following.
-        dt: Without the last axis of `x`.
-        A: `[heads]`.
-        B: `[batch, groups, state]` or `[batch, steps, groups, state]`.
-        C: Shaped as `B`.
-        D: `[heads]`.
-        out: Where the new state goes; may be `state` itself. New memory when None.
+        state: ``[batch, heads, head_dim, state]``.
+        x: ``[batch, heads, head_dim]``, or ``[batch, steps, heads, head_dim]``; so the following.
+        dt: Without the last axis of ``x``.
+        A: ``[heads]``.
+        B: ``[batch, groups, state]`` or ``[batch, steps, groups, state]``.
+        C: Shaped as ``B``.
+        D: ``[heads]``.
+        out: Where the new state goes; may be ``state`` itself. New memory when None.
     """
     batch, heads, head_dim, size = state.shape
     steps = x.shape[1] if x.ndim == 4 else 1

@@ -2,7 +2,7 @@
 
 - A Mamba-2 block keeps the last inputs of its convolution and one state matrix a head: constant in size.
 - An attention block keeps keys and values in slots. There is no positional encoding, so the order of slots and
-  holes between them do not matter; `valid` says which a sequence may look at.
+  holes between them do not matter; ``valid`` says which a sequence may look at.
 - States are replaced, never written in place, and slots are only appended. A snapshot is therefore a handful of
   references, a fork shares everything until it differs, and a rejected draft is undone exactly: the state is
   rebuilt from the one before the draft and the accepted tokens' rank-one factors.
@@ -26,10 +26,10 @@ class MambaDraft:
     """What is needed to undo a part of the last tokens.
 
     Attributes:
-        window: Inputs of the convolution, `[batch, kernel - 1 + time, channels]`.
+        window: Inputs of the convolution, ``[batch, kernel - 1 + time, channels]``.
         time: Tokens of the draft.
         final: The state after all of them.
-        replay: Returns the state after the first `counts` (`[batch]`) of them, from their rank-one factors.
+        replay: Returns the state after the first ``counts`` (``[batch]``) of them, from their rank-one factors.
     """
 
     window: Tensor
@@ -40,9 +40,9 @@ class MambaDraft:
 
 @dataclass
 class MambaState:
-    """`conv` is `[batch, kernel - 1, channels]`, `ssm` is `[batch, heads, head_dim, state]`.
+    """``conv`` is ``[batch, kernel - 1, channels]``, ``ssm`` is ``[batch, heads, head_dim, state]``.
 
-    A float16 `ssm` is rounded stochastically with random bits from `generator`.
+    A float16 ``ssm`` is rounded stochastically with random bits from ``generator``.
     """
 
     conv: Tensor
@@ -86,7 +86,7 @@ def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         x: Any shape.
-        generator: Source of the random bits, on the same device as `x`.
+        generator: Source of the random bits, on the same device as ``x``.
     """
     x = x.float()
     _, exponent = torch.frexp(x)
@@ -96,14 +96,14 @@ def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def replay(state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, counts: Tensor) -> Tensor:
-    """Return the state after each sequence's first `counts` tokens, from the rank-one factors `dt x` and `B`."""
+    """Return the state after each sequence's first ``counts`` tokens, from the rank-one factors ``dt x`` and ``B``."""
     keep = torch.arange(x.shape[1], device=counts.device) < counts[:, None]
     return ssd_scan(x, dt * keep[..., None], A, B, torch.zeros_like(B), None, state, x.shape[1])[1]
 
 
 @dataclass
 class KeyValueState:
-    """`keys` and `values` are `[batch, kv_heads, capacity, head_dim]`; slots under `frozen` are shared."""
+    """``keys`` and ``values`` are ``[batch, kv_heads, capacity, head_dim]``; slots under ``frozen`` are shared."""
 
     keys: Tensor
     values: Tensor
@@ -111,7 +111,7 @@ class KeyValueState:
     prefix: tuple[Tensor, Tensor] | None = None
 
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Write `[batch, kv_heads, time, head_dim]` from slot `start` on and return all up to there."""
+        """Write ``[batch, kv_heads, time, head_dim]`` from slot ``start`` on and return all up to there."""
         end = start + k.shape[2]
         if torch.is_grad_enabled() and k.requires_grad:
             self.keys = torch.cat([self.keys[:, :, :start], k], dim=2)
@@ -123,7 +123,7 @@ class KeyValueState:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def reserve(self, start: int, end: int) -> None:
-        """Make sure that the slots from `start` to `end` may be written."""
+        """Make sure that the slots from ``start`` to ``end`` may be written."""
         if end > self.keys.shape[2] or start < self.frozen:
             capacity = max(end, self.keys.shape[2], min(2 * self.keys.shape[2], end + 4096))
             self.keys, self.values = (_grown(m, start, capacity) for m in (self.keys, self.values))
@@ -145,13 +145,13 @@ class Snapshot:
 
 @dataclass
 class NemotronCache:
-    """The memory of a batch of sequences; make one with `NemotronModel.new_cache`.
+    """The memory of a batch of sequences; make one with ``NemotronModel.new_cache``.
 
     Attributes:
         layers: One state a block; None for blocks that remember nothing.
         batch: Number of sequences.
         length: Slots in use, without those of the shared prefix.
-        valid: Which slots (prefix first) a sequence may look at, `[batch, prefix + length]`; None for all.
+        valid: Which slots (prefix first) a sequence may look at, ``[batch, prefix + length]``; None for all.
         prefix_length: Slots of the prefix that forks share.
     """
 
@@ -181,21 +181,21 @@ class NemotronCache:
                 total += sum(m.nbytes for m in held)
         return total
 
-    def advance(self, time: int, keep: Tensor | None, tentative: bool) -> None:
-        """Take note of `time` new tokens, of which `keep` (`[batch, time]`) are no padding."""
-        if tentative:
+    def advance(self, time: int, keep: Tensor | None, speculative: bool) -> None:
+        """Take note of ``time`` new tokens, of which ``keep`` (``[batch, time]``) are no padding."""
+        if speculative:
             self._pending, self._pending_keep = time, keep
         else:
             self._extend(time, keep)
 
     def commit(self, n: int | Tensor) -> None:
-        """Keep the first n tokens of a tentative call (one number, or one for each sequence)."""
+        """Keep the first n tokens of a speculative call (one number, or one for each sequence)."""
         time, keep = self._pending, self._pending_keep
         if isinstance(n, Tensor) and n.numel() and bool((n == n.flatten()[0]).all()):
             n = int(n.flatten()[0])
         most = n if isinstance(n, int) else int(n.max())
         if not 0 <= most <= time:
-            raise ValueError(f"cannot commit {n} of {time} tentative tokens")
+            raise ValueError(f"cannot commit {n} of {time} speculative tokens")
         for state in self.layers:
             if isinstance(state, MambaState):
                 state.commit(n)
@@ -209,7 +209,7 @@ class NemotronCache:
         self._rewinds.append(self.length)
 
     def snapshot(self) -> Snapshot:
-        """Return a point to which `restore` goes back; it holds references, not copies."""
+        """Return a point to which ``restore`` goes back; it holds references, not copies."""
         layers = tuple(None if s is None else replace(s) for s in self.layers)
         return Snapshot(layers, self.length, self.valid, len(self._rewinds))
 
@@ -231,7 +231,7 @@ class NemotronCache:
         self._rewinds.append(point.length)
 
     def forget(self, keep: int) -> None:
-        """Drop all attention slots but the latest `keep`, for streams without end; earlier snapshots are void.
+        """Drop all attention slots but the latest ``keep``, for streams without end; earlier snapshots are void.
 
         Without positions in the attention, slots can go without anything else changing. The Mamba-2 states, which
         remember all of the stream, stay as they are.

@@ -1,7 +1,7 @@
-"""Folders in Hugging Face's layout: `config.json` and safetensors shards with the published names.
+"""Folders in Hugging Face's layout: ``config.json`` and safetensors shards with the published names.
 
-Published names start with `backbone.` (or `model.`, inside wrappers also `language_model.`), list every expert by
-itself and keep the multi-token-prediction block under `mtp.`. Everything is checked from the files' headers before
+Published names start with ``backbone.`` (or ``model.``, inside wrappers also ``language_model.``), list every expert by
+itself and keep the multi-token-prediction block under ``mtp.``. Everything is checked from the files' headers before
 a parameter is allocated; tensors are then copied one by one from the memory-mapped files.
 """
 
@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_vla_model.nemotron import quantisation
 from alpamayo_vla_model.nemotron.config import NemotronConfig, read_json
+from alpamayo_vla_model.nemotron.errors import NemotronInputError, unknown_name
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -52,16 +52,16 @@ class Stored:
 def load(
     cls: Callable[..., Model], folder: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str
 ) -> Model:
-    """Load a model; see `NemotronModel.from_pretrained`.
+    """Load a model; see ``NemotronModel.from_pretrained``.
 
     Args:
-        cls: Called with the config, `device` and `dtype`.
-        folder: Holds `config.json` and `model.safetensors`, or shards and their index.
+        cls: Called with the config, ``device`` and ``dtype``.
+        folder: Holds ``config.json`` and ``model.safetensors``, or shards and their index.
         dtype: Of the parameters; as stored when None.
         device: Where they go.
 
     Raises:
-        InputError: Missing or unreadable files, missing tensors, wrong shapes, values that are not finite, a
+        NemotronInputError: Missing or unreadable files, missing tensors, wrong shapes, values that are not finite, a
             quantisation that cannot be read or is not what the files hold.
     """
     folder = Path(folder)
@@ -82,15 +82,15 @@ def load(
 
 
 def save(model: nn.Module, folder: str | Path, *, shard_bytes: int = 5_000_000_000, recipe: str | None = None) -> None:
-    """Write a model; see `NemotronModel.save_pretrained`.
+    """Write a model; see ``NemotronModel.save_pretrained``.
 
     Shards are quantised and written one after the other under temporary names, and renamed when all are there.
 
     Args:
-        model: A `NemotronModel`.
+        model: A ``NemotronModel``.
         folder: Created if need be; files of the same names are replaced.
         shard_bytes: No shard is larger than this, unless one tensor is.
-        recipe: Which weights to store in fewer bits: a name in `quantisation.RECIPES`.
+        recipe: Which weights to store in fewer bits: a name in ``quantisation.RECIPES``.
     """
     if recipe is not None and recipe not in quantisation.RECIPES:
         raise unknown_name("recipe", recipe, quantisation.RECIPES)
@@ -142,7 +142,7 @@ def headers(folder: Path) -> dict[str, Stored]:
             present = set(file.keys())
             for name in names if names is not None else present:
                 if name not in present:
-                    raise InputError(f"{path}: holds no tensor `{name}` that the index promises")
+                    raise NemotronInputError(f"{path}: holds no tensor `{name}` that the index promises")
                 piece = file.get_slice(name)
                 short = _PREFIX.sub("", name, count=1)
                 found[short] = Stored(path, name, tuple(piece.get_shape()), piece.get_dtype())
@@ -153,20 +153,22 @@ def _files(folder: Path) -> dict[Path, list[str] | None]:
     """Return the files to read and the tensors that the index promises in each (None for all)."""
     if not (folder / INDEX).exists():
         if not (folder / SINGLE).exists():
-            raise InputError(f"{folder}: neither `{SINGLE}` nor `{INDEX}` is there")
+            raise NemotronInputError(f"{folder}: neither `{SINGLE}` nor `{INDEX}` is there")
         return {folder / SINGLE: None}
     weight_map = read_json(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise InputError(f"{folder / INDEX}: no `weight_map` from tensors to files")
+        raise NemotronInputError(f"{folder / INDEX}: no `weight_map` from tensors to files")
     pairs = [(key, str(value)) for key, value in weight_map.items()]
     files: dict[Path, list[str] | None] = {}
     for key, value in pairs:
         if Path(value).name != value or not value.endswith(".safetensors"):
-            raise InputError(f"{folder / INDEX}: `{key}` points to {value!r}, expected a .safetensors file beside it")
+            raise NemotronInputError(
+                f"{folder / INDEX}: `{key}` points to {value!r}, expected a .safetensors file beside it"
+            )
         (files.setdefault(folder / value, []) or files[folder / value]).append(key)  # type: ignore[union-attr]
     missing = [path.name for path in files if not path.is_file()]
     if missing:
-        raise InputError(f"{folder}: missing shards: {_some(missing)}")
+        raise NemotronInputError(f"{folder}: missing shards: {_some(missing)}")
     return files
 
 
@@ -174,7 +176,7 @@ def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file: {error}") from error
+        raise NemotronInputError(f"{path}: not a readable safetensors file: {error}") from error
 
 
 def _plan(model: nn.Module, stored: Mapping[str, Stored], folder: Path) -> list[tuple[str, int | None, Stored]]:
@@ -198,9 +200,9 @@ def _plan(model: nn.Module, stored: Mapping[str, Stored], folder: Path) -> list[
         else:
             plan.append((name, None, place))
     if missing:
-        raise InputError(f"{folder}: missing tensors: {_some(missing)}")
+        raise NemotronInputError(f"{folder}: missing tensors: {_some(missing)}")
     if wrong:
-        raise InputError(f"{folder}: wrong tensors: {_some(wrong)}")
+        raise NemotronInputError(f"{folder}: wrong tensors: {_some(wrong)}")
     return plan
 
 
@@ -219,7 +221,7 @@ def _copy(model: nn.Module, plan: list[tuple[str, int | None, Stored]], stored: 
 def _fill(target: Tensor, file: Any, place: Stored, stored: Mapping[str, Stored]) -> None:
     tensor = _whole(file, place, stored)
     if not _finite(tensor):
-        raise InputError(f"{place.path}: `{place.name}` holds values that are not finite")
+        raise NemotronInputError(f"{place.path}: `{place.name}` holds values that are not finite")
     target.copy_(tensor)
 
 
@@ -267,7 +269,9 @@ def _whole(file: Any, place: Stored, stored: Mapping[str, Stored]) -> Tensor:
 def _stored_dtype(stored: Mapping[str, Stored], folder: Path) -> torch.dtype:
     embeddings = stored["embeddings.weight"]
     if embeddings.dtype not in FLOATS:
-        raise InputError(f"{folder}: embeddings are stored as {embeddings.dtype}, expected one of {', '.join(FLOATS)}")
+        raise NemotronInputError(
+            f"{folder}: embeddings are stored as {embeddings.dtype}, expected one of {', '.join(FLOATS)}"
+        )
     return FLOATS[embeddings.dtype]
 
 

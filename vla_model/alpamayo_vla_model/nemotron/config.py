@@ -1,8 +1,8 @@
 """What a Nemotron-3 model is made of: one frozen record, read from every published spelling.
 
-The field names are those of Hugging Face's `config.json` of `model_type: nemotron_h`, except `pattern` and
-`mtp_pattern` (one letter a block: ``M`` Mamba-2, ``E`` mixture of experts, ``*`` attention, ``-`` dense MLP)
-and `norm_eps`.
+The field names are those of Hugging Face's ``config.json`` of ``model_type: nemotron_h``, except ``pattern`` and
+``mtp_pattern`` (one letter a block: ``M`` Mamba-2, ``E`` mixture of experts, ``*`` attention, ``-`` dense MLP)
+and ``norm_eps``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_vla_model.nemotron.errors import NemotronInputError, unknown_name
 
 BLOCKS = "ME*-"
 
@@ -52,9 +52,9 @@ class NemotronConfig:
     Attributes:
         pattern: One letter a block, in order: ``M``, ``E``, ``*`` or ``-``.
         mtp_pattern: The blocks of the one physical multi-token-prediction block; empty for none.
-        moe_latent_size: Width in which the routed experts work; None for `hidden_size`.
+        moe_latent_size: Width in which the routed experts work; None for ``hidden_size``.
         time_step_limit: Bounds of the discretisation step; the published semantics is ``(0, inf)``.
-        n_group: Router groups; `topk_group` of them are kept for every token.
+        n_group: Router groups; ``topk_group`` of them are kept for every token.
         num_nextn_predict_layers: How many MTP steps the checkpoint was trained for; the block is shared.
     """
 
@@ -102,7 +102,7 @@ class NemotronConfig:
 
     @property
     def d_inner(self) -> int:
-        """Channels of a Mamba-2 block: heads times head dimension (`expand` plays no part)."""
+        """Channels of a Mamba-2 block: heads times head dimension (``expand`` plays no part)."""
         return self.mamba_num_heads * self.mamba_head_dim
 
     @property
@@ -129,10 +129,10 @@ class NemotronConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "config") -> Self:
-        """Read a `config.json` in any of its published spellings; unknown keys are ignored.
+        """Read a ``config.json`` in any of its published spellings; unknown keys are ignored.
 
         Args:
-            values: The parsed file. A vision-language wrapper's `text_config` or `llm_config` is followed.
+            values: The parsed file. A vision-language wrapper's ``text_config`` or ``llm_config`` is followed.
             where: Named in the errors.
         """
         for wrapper in ("text_config", "llm_config"):
@@ -140,16 +140,16 @@ class NemotronConfig:
                 return cls.from_dict(values[wrapper], f"{where}: {wrapper}")
         kind = values.get("model_type", "nemotron_h")
         if kind != "nemotron_h":
-            raise InputError(f"{where}: model_type is {kind!r}, expected 'nemotron_h'")
+            raise NemotronInputError(f"{where}: model_type is {kind!r}, expected 'nemotron_h'")
         return cls(**_read(values, where, {field.name for field in fields(cls)}))
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """Read a `config.json`."""
+        """Read a ``config.json``."""
         return cls.from_dict(read_json(Path(path)), str(path))
 
     def to_dict(self, dtype: str = "float32") -> dict[str, Any]:
-        """Return the `config.json` that transformers, vLLM and this package read."""
+        """Return the ``config.json`` that transformers, vLLM and this package read."""
         values = asdict(self)
         pattern, mtp_pattern = values.pop("pattern"), values.pop("mtp_pattern")
         values["layer_norm_epsilon"] = values.pop("norm_eps")
@@ -184,19 +184,19 @@ class NemotronConfig:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of at most 64 MB; whatever is wrong with the file is an `InputError`."""
+    """Read a JSON object of at most 64 MB; whatever is wrong with the file is an ``NemotronInputError``."""
     if path.is_file() and path.stat().st_size > _LARGEST_FILE:
-        raise InputError(f"{path}: {path.stat().st_size} bytes, expected at most {_LARGEST_FILE}")
+        raise NemotronInputError(f"{path}: {path.stat().st_size} bytes, expected at most {_LARGEST_FILE}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise NemotronInputError(f"{path}: no such file") from error
     except RecursionError as error:
-        raise InputError(f"{path}: not readable as JSON: nested too deeply") from error
+        raise NemotronInputError(f"{path}: not readable as JSON: nested too deeply") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON: {error}") from error
+        raise NemotronInputError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, got {type(values).__name__}")
+        raise NemotronInputError(f"{path}: expected a JSON object, got {type(values).__name__}")
     return values
 
 
@@ -207,7 +207,7 @@ def parse_blocks(blocks: str | Sequence[str], where: str) -> str:
     for index, letter in enumerate(letters):
         if letter is None:
             known = ", ".join([*BLOCKS, *_BLOCK_NAMES])
-            raise InputError(f"{where}: unknown block {names[index]!r} at position {index}; known: {known}")
+            raise NemotronInputError(f"{where}: unknown block {names[index]!r} at position {index}; known: {known}")
     return "".join(letter for letter in letters if letter is not None)
 
 
@@ -216,10 +216,10 @@ def _read(values: Mapping[str, Any], where: str, known: set[str]) -> dict[str, A
     found = {key: value for key, value in named.items() if key in known - {"pattern", "mtp_pattern"}}
     blocks = named.get("hybrid_override_pattern") or named.get("layers_block_type") or named.get("layer_types")
     if not isinstance(blocks, str | list):
-        raise InputError(f"{where}: needs `hybrid_override_pattern` (text) or `layers_block_type` (list)")
+        raise NemotronInputError(f"{where}: needs `hybrid_override_pattern` (text) or `layers_block_type` (list)")
     for key in ("vocab_size", "hidden_size"):
         if key not in found:
-            raise InputError(f"{where}: `{key}` is missing")
+            raise NemotronInputError(f"{where}: `{key}` is missing")
     found["pattern"] = parse_blocks(blocks, f"{where}: blocks")
     if found.get("num_nextn_predict_layers", 0):
         mtp = named.get("mtp_hybrid_override_pattern") or named.get("mtp_layers_block_type") or "*E"
@@ -231,10 +231,10 @@ def _read(values: Mapping[str, Any], where: str, known: set[str]) -> dict[str, A
     if values.get("num_key_value_heads", 0) is None and "num_attention_heads" in found:
         found["num_key_value_heads"] = found["num_attention_heads"]
     if named.get("attention_bias"):
-        raise InputError(f"{where}: `attention_bias` is true, which no published model uses; expected false")
+        raise NemotronInputError(f"{where}: `attention_bias` is true, which no published model uses; expected false")
     for key, expected in (("mlp_hidden_act", "relu2"), ("mamba_hidden_act", "silu")):
         if named.get(key, expected) != expected:
-            raise InputError(f"{where}: `{key}` is {named[key]!r}, expected {expected!r}")
+            raise NemotronInputError(f"{where}: `{key}` is {named[key]!r}, expected {expected!r}")
     return found
 
 
@@ -242,7 +242,7 @@ def _limit(bounds: Any, where: str) -> tuple[float, float]:
     try:
         low, high = (float(b["__float__"]) if isinstance(b, Mapping) else float(b) for b in bounds)
     except (TypeError, ValueError, KeyError) as error:
-        raise InputError(f"{where}: `time_step_limit` is {bounds!r}, expected two numbers") from error
+        raise NemotronInputError(f"{where}: `time_step_limit` is {bounds!r}, expected two numbers") from error
     return low, high
 
 
@@ -251,41 +251,43 @@ def _check(c: NemotronConfig) -> None:
     parse_blocks(c.pattern, "config: pattern")
     parse_blocks(c.mtp_pattern, "config: mtp_pattern")
     if not c.pattern:
-        raise InputError("config: pattern is empty, expected at least one of M, E, *, -")
+        raise NemotronInputError("config: pattern is empty, expected at least one of M, E, *, -")
     if len(c.pattern) > 4096:
-        raise InputError(f"config: pattern has {len(c.pattern)} blocks, the limit is 4096")
+        raise NemotronInputError(f"config: pattern has {len(c.pattern)} blocks, the limit is 4096")
     for field in fields(c):
         value = getattr(c, field.name)
         if field.type in ("int", "int | None") and value is not None:
             lowest = 0 if field.name.endswith(("token_id", "_layers")) else 1
             whole = isinstance(value, int) and not isinstance(value, bool)
             if not whole or not lowest <= value <= _LARGEST:
-                raise InputError(f"config: `{field.name}` is {value!r}, expected a whole number from {lowest}")
+                raise NemotronInputError(f"config: `{field.name}` is {value!r}, expected a whole number from {lowest}")
         if field.type == "bool" and not isinstance(value, bool):
-            raise InputError(f"config: `{field.name}` is {value!r}, expected true or false")
+            raise NemotronInputError(f"config: `{field.name}` is {value!r}, expected true or false")
         if field.type == "float" and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise InputError(f"config: `{field.name}` is {value!r}, expected a finite number")
+            raise NemotronInputError(f"config: `{field.name}` is {value!r}, expected a finite number")
     if not c.eos_token_ids or not all(type(token) is int and token >= 0 for token in c.eos_token_ids):
-        raise InputError(f"config: `eos_token_id` is {c.eos_token_id!r}, expected token numbers")
+        raise NemotronInputError(f"config: `eos_token_id` is {c.eos_token_id!r}, expected token numbers")
     _divides(c, "num_attention_heads", "num_key_value_heads")
     _divides(c, "mamba_num_heads", "n_groups")
     _divides(c, "n_routed_experts", "n_group")
     size = c.n_routed_experts // c.n_group
     if "E" in c.pattern + c.mtp_pattern:
         if not 1 <= c.topk_group <= c.n_group:
-            raise InputError(f"config: `topk_group` is {c.topk_group}, expected 1 to n_group = {c.n_group}")
+            raise NemotronInputError(f"config: `topk_group` is {c.topk_group}, expected 1 to n_group = {c.n_group}")
         if c.num_experts_per_tok > c.topk_group * size:
-            raise InputError(
+            raise NemotronInputError(
                 f"config: `num_experts_per_tok` is {c.num_experts_per_tok}, "
                 f"but the kept groups hold only {c.topk_group * size} experts"
             )
     if not 0 <= c.time_step_limit[0] < c.time_step_limit[1]:
-        raise InputError(f"config: `time_step_limit` is {c.time_step_limit}, expected 0 <= low < high")
+        raise NemotronInputError(f"config: `time_step_limit` is {c.time_step_limit}, expected 0 <= low < high")
 
 
 def _divides(c: NemotronConfig, whole: str, part: str) -> None:
     if getattr(c, whole) % getattr(c, part):
-        raise InputError(f"config: `{whole}` = {getattr(c, whole)} is no multiple of `{part}` = {getattr(c, part)}")
+        raise NemotronInputError(
+            f"config: `{whole}` = {getattr(c, whole)} is no multiple of `{part}` = {getattr(c, part)}"
+        )
 
 
 _NANO_PATTERN = "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME"

@@ -8,8 +8,11 @@
 - The multi-token-prediction block reads the final hidden state and the next token's embedding, and is applied
   again to its own output for every further token.
 
+Shapes: B sequences, T tokens, D hidden size, H heads, K key-value heads, P head size, N state size, G groups of
+heads, S cache slots, E experts, V vocabulary size, F features inside a block.
+
 Sources: Nemotron-3 reports (arXiv 2512.20848, 2512.20856), Mamba-2 (arXiv 2405.21060). Parameters are named as in
-the published checkpoints, without their leading `backbone.`; experts are merged into one tensor a projection.
+the published checkpoints, without their leading ``backbone.``; experts are merged into one tensor a projection.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from alpamayo_kernels.attention import MASK_NUMBERS, gqa_attention, shared_prefix_attention
+from alpamayo_kernels.attention import gqa_attention, shared_prefix_attention
 from alpamayo_kernels.conv1d import causal_conv1d
 from alpamayo_kernels.experts import routed_mlp
 from alpamayo_kernels.linear import linear
@@ -36,37 +38,17 @@ from alpamayo_kernels.ssd import ssd_scan
 from alpamayo_kernels.state_update import selective_state_update
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache, replay
 from alpamayo_vla_model.nemotron.config import NemotronConfig
-from alpamayo_vla_model.nemotron.inference import cpu_compiled as fused
-from alpamayo_vla_model.nemotron.inference.cpu_compiled import FusedBlocks
+from alpamayo_vla_model.nemotron.context import Context, make_context
+from alpamayo_vla_model.nemotron.initial_weights import initial_value
 
-# Up to here a GPU advances the recurrence token by token, in one kernel, rather than by a chunk.
-FEW_TOKENS = 16
-
-
-@dataclass(frozen=True)
-class Context:
-    """What all blocks of one call share.
-
-    Attributes:
-        mask: Where a query may look, `[batch or 1, 1, time, slots]`; None for everywhere.
-        causal: The queries are the last of the keys' tokens, and each looks back only.
-        keep: False at padding, `[batch, time]`; None for no padding.
-        start: First free slot of the cache.
-        tentative: Leave the Mamba-2 states as they are and keep what `NemotronCache.commit` needs.
-    """
-
-    mask: Tensor | None
-    causal: bool
-    keep: Tensor | None
-    start: int
-    tentative: bool
+RECURRENT_TOKENS = 16  # a GPU advances up to so many tokens by the recurrence, more by chunks
 
 
 class Linear(nn.Linear):
     """A linear map by the operator that suits the device and the number of rows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[..., in]` to `[..., out]`."""
+        """Map ``[..., in]`` to ``[..., out]``."""
         return linear(x, self.weight, self.bias)
 
 
@@ -84,7 +66,7 @@ class RMSNorm(nn.Module):
 
 
 class Conv1d(nn.Module):
-    """Weights of the causal depthwise convolution, `[channels, 1, kernel]` as published."""
+    """Weights of the causal depthwise convolution, ``[channels, 1, kernel]`` as published."""
 
     def __init__(self, channels: int, kernel: int, bias: bool) -> None:
         super().__init__()
@@ -115,56 +97,61 @@ class Mamba2(nn.Module):
         self.out_proj = Linear(c.d_inner, c.hidden_size, bias=c.use_bias)
 
     def forward(self, h: Tensor, state: LayerState, context: Context) -> Tensor:
-        """Map `[batch, time, hidden]` to the same shape, reading and replacing the state."""
+        """Map ``[B, T, D]`` to the same shape, reading and replacing the state."""
         c = self.c
-        old = state if isinstance(state, MambaState) else None
-        if context.keep is not None:
-            h = h * context.keep[..., None]
+        previous = state if isinstance(state, MambaState) else None
+        if context.padding_mask is not None:
+            h = h * context.padding_mask[..., None]  # (B, T, D)
         z, xbc, dt = torch.split(self.in_proj(h), [c.d_inner, c.conv_dim, c.mamba_num_heads], dim=-1)
-        xbc, conv = self._convolve(xbc, old, context)
-        inputs = c.n_groups * c.ssm_state_size
-        x, B, C = torch.split(xbc, [c.d_inner, inputs, inputs], dim=-1)
-        x = torch.unflatten(x, -1, (c.mamba_num_heads, c.mamba_head_dim))
-        B, C = (torch.unflatten(m, -1, (c.n_groups, c.ssm_state_size)) for m in (B, C))
-        dt = self._steps(dt, context.keep)
-        A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)
-        y, ssm = self._scan(x, dt, A, B, C, old)
-        if old is not None:
-            self._remember(old, conv, ssm, (x, dt, A, B), context)
-        y = gated_rms_norm(y.flatten(-2), z, self.norm.weight, c.n_groups, c.norm_eps)
-        return self.out_proj(y.to(h.dtype))
+        xbc, window = self._convolve(xbc, previous, context)  # (B, T, H P + 2 G N)
+        x, B, C = torch.split(xbc, [c.d_inner, c.n_groups * c.ssm_state_size, c.n_groups * c.ssm_state_size], dim=-1)
+        x = torch.unflatten(x, -1, (c.mamba_num_heads, c.mamba_head_dim))  # (B, T, H, P)
+        B, C = (torch.unflatten(m, -1, (c.n_groups, c.ssm_state_size)) for m in (B, C))  # (B, T, G, N)
+        dt = self._step_sizes(dt, context.padding_mask)  # (B, T, H)
+        A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)  # (H,)
+        y, ssm = self._scan(x, dt, A, B, C, previous)  # (B, T, H, P), (B, H, P, N)
+        if previous is not None:
+            self._update(previous, window, ssm, (x, dt, A, B), context)
+        y = gated_rms_norm(y.flatten(-2), z, self.norm.weight, c.n_groups, c.norm_eps)  # (B, T, H P)
+        return self.out_proj(y.to(h.dtype))  # (B, T, D)
 
-    def _convolve(self, xbc: Tensor, old: MambaState | None, context: Context) -> tuple[Tensor, Tensor]:
-        """Return the convolved channels and all inputs seen, `[batch, kernel - 1 + time, channels]`."""
-        before = old.conv if old is not None else xbc.new_zeros(len(xbc), self.c.conv_kernel - 1, xbc.shape[-1])
-        y, tail = causal_conv1d(xbc, self.conv1d.weight[:, 0], self.conv1d.bias, before)
-        if context.keep is not None:
-            y = y * context.keep[..., None]
-        return y, torch.cat([before.to(xbc.dtype), xbc], dim=1) if context.tentative else tail
+    def _convolve(self, xbc: Tensor, previous: MambaState | None, context: Context) -> tuple[Tensor, Tensor]:
+        """Return the convolved channels ``[B, T, channels]`` and the inputs that the state keeps.
 
-    def _steps(self, dt: Tensor, keep: Tensor | None) -> Tensor:
-        """Return the discretisation steps in float32; padding gets zero and leaves the state alone."""
+        Those are the last ``kernel - 1`` inputs, or, in a speculative call, ``[B, kernel - 1 + T, channels]``.
+        """
+        past = xbc.new_zeros(len(xbc), self.c.conv_kernel - 1, xbc.shape[-1]) if previous is None else previous.conv
+        y, tail = causal_conv1d(xbc, self.conv1d.weight[:, 0], self.conv1d.bias, past)
+        if context.padding_mask is not None:
+            y = y * context.padding_mask[..., None]
+        return y, torch.cat([past.to(xbc.dtype), xbc], dim=1) if context.speculative else tail
+
+    def _step_sizes(self, dt: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """Return the discretisation steps in float32, ``[B, T, H]``; padding gets zero and leaves the state alone."""
         wide = torch.promote_types(dt.dtype, torch.float32)
         dt = functional.softplus(dt.to(wide) + self.dt_bias.to(wide))
         if self.c.time_step_limit != (0.0, math.inf):
             dt = dt.clamp(*self.c.time_step_limit)
-        return dt if keep is None else dt * keep[..., None]
+        return dt if padding_mask is None else dt * padding_mask[..., None]
 
     def _scan(
-        self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, old: MambaState | None
+        self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, previous: MambaState | None
     ) -> tuple[Tensor, Tensor]:
-        if old is not None and (x.shape[1] == 1 or (x.is_cuda and x.shape[1] <= FEW_TOKENS)):
-            return selective_state_update(old.ssm, x, dt, A, B, C, self.D)
-        start = None if old is None else old.ssm
-        return ssd_scan(x, dt, A, B, C, self.D, start, self.c.chunk_size)
+        """Return outputs ``[B, T, H, P]`` and the last state ``[B, H, P, N]``."""
+        if previous is not None and (x.shape[1] == 1 or (x.is_cuda and x.shape[1] <= RECURRENT_TOKENS)):
+            return selective_state_update(previous.ssm, x, dt, A, B, C, self.D)
+        initial = None if previous is None else previous.ssm
+        return ssd_scan(x, dt, A, B, C, self.D, initial, self.c.chunk_size)
 
-    def _remember(
-        self, old: MambaState, conv: Tensor, ssm: Tensor, factors: tuple[Tensor, ...], context: Context
+    def _update(
+        self, state: MambaState, window: Tensor, ssm: Tensor, factors: tuple[Tensor, ...], context: Context
     ) -> None:
-        if context.tentative:
-            old.draft = MambaDraft(conv, factors[0].shape[1], ssm, functools.partial(replay, old.ssm, *factors))
+        """Replace the state, or keep a speculative call's factors so that a part of it can be committed."""
+        if context.speculative:
+            replay_tokens = functools.partial(replay, state.ssm, *factors)
+            state.draft = MambaDraft(window, factors[0].shape[1], ssm, replay_tokens)
         else:
-            old.conv, old.ssm = conv, old.rounded(ssm)
+            state.conv, state.ssm = window, state.rounded(ssm)
 
 
 class Attention(nn.Module):
@@ -179,20 +166,20 @@ class Attention(nn.Module):
         self.o_proj = Linear(c.num_attention_heads * c.head_dim, c.hidden_size, bias=False)
 
     def forward(self, h: Tensor, state: LayerState, context: Context) -> Tensor:
-        """Map `[batch, time, hidden]` to the same shape, appending keys and values to the state."""
+        """Map ``[B, T, D]`` to the same shape, appending keys and values to the state."""
         q, k, v = (
             torch.unflatten(proj(h), -1, (-1, self.c.head_dim)).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        )  # q (B, H, T, P); k and v (B, K, T, P)
         prefix = None
         if isinstance(state, KeyValueState):
-            k, v = state.append(k, v, context.start)
+            k, v = state.append(k, v, context.start)  # (B, K, S, P)
             prefix = state.prefix
         if prefix is None:
-            y = gqa_attention(q, k, v, context.mask, context.causal)
+            y = gqa_attention(q, k, v, context.mask, context.causal)  # (B, H, T, P)
         else:
-            y = shared_prefix_attention(q, prefix, k, v, context.mask)
-        return self.o_proj(y.transpose(1, 2).flatten(-2))
+            y = shared_prefix_attention(q, prefix, k, v, context.mask)  # (B, H, T, P)
+        return self.o_proj(y.transpose(1, 2).flatten(-2))  # (B, T, D)
 
 
 class MLP(nn.Module):
@@ -204,8 +191,9 @@ class MLP(nn.Module):
         self.down_proj = Linear(inner, width, bias=bias)
 
     def forward(self, h: Tensor, state: LayerState = None, context: Context | None = None) -> Tensor:
-        """Map `[..., width]` to the same shape."""
-        return self.down_proj(functional.relu(self.up_proj(h)).square())
+        """Map ``[..., width]`` to the same shape."""
+        inner = functional.relu(self.up_proj(h)).square()  # (..., F)
+        return self.down_proj(inner)  # (..., width)
 
 
 class Router(nn.Module):
@@ -220,10 +208,10 @@ class Router(nn.Module):
         self.register_buffer("e_score_correction_bias", torch.zeros(c.n_routed_experts))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return weights `[tokens, k]`, expert indices `[tokens, k]` and logits `[tokens, experts]`."""
+        """Return weights ``[B T, k]``, expert indices ``[B T, k]`` and logits ``[B T, E]``."""
         c = self.c
         wide = torch.promote_types(h.dtype, torch.float32)
-        logits = functional.linear(h.to(wide), self.weight.to(wide))
+        logits = functional.linear(h.to(wide), self.weight.to(wide))  # (B T, E)
         weights, index = route_top_k(
             logits,
             self.e_score_correction_bias,
@@ -232,12 +220,12 @@ class Router(nn.Module):
             c.topk_group,
             c.norm_topk_prob,
             c.routed_scaling_factor,
-        )
+        )  # (B T, k) each
         return weights, index, logits
 
 
 class Experts(nn.Module):
-    """Weights of all routed experts, `up_proj` `[experts, inner, width]` and `down_proj` `[experts, width, inner]`."""
+    """Weights of all routed experts, ``up_proj`` ``[E, F, width]`` and ``down_proj`` ``[E, width, F]``."""
 
     def __init__(self, c: NemotronConfig) -> None:
         super().__init__()
@@ -245,7 +233,7 @@ class Experts(nn.Module):
         self.down_proj = nn.Parameter(torch.empty(c.n_routed_experts, c.expert_size, c.moe_intermediate_size))
 
     def forward(self, x: Tensor, weights: Tensor, index: Tensor) -> Tensor:
-        """Return the weighted sum of each token's experts, `[tokens, width]`."""
+        """Return the weighted sum of each token's experts, ``[B T, width]``."""
         return routed_mlp(x, weights, index, self.up_proj, self.down_proj)
 
 
@@ -264,14 +252,14 @@ class MoE(nn.Module):
             self.fc2_latent_proj = Linear(c.moe_latent_size, c.hidden_size, bias=c.mlp_bias)
 
     def forward(self, h: Tensor, state: LayerState = None, context: Context | None = None) -> Tensor:
-        """Map `[batch, time, hidden]` to the same shape."""
-        flat = h.flatten(0, -2)
-        weights, index, _ = self.gate(flat)
-        v = flat if self.fc1_latent_proj is None else self.fc1_latent_proj(flat)
-        v = self.experts(v, weights, index)
+        """Map ``[B, T, D]`` to the same shape."""
+        flat = h.flatten(0, -2)  # (B T, D)
+        weights, index, _ = self.gate(flat)  # (B T, k) each
+        v = flat if self.fc1_latent_proj is None else self.fc1_latent_proj(flat)  # (B T, latent or D)
+        v = self.experts(v, weights, index)  # (B T, latent or D)
         if self.fc2_latent_proj is not None:
-            v = self.fc2_latent_proj(v)
-        return v.view(h.shape) + self.shared_experts(h)
+            v = self.fc2_latent_proj(v)  # (B T, D)
+        return v.view(h.shape) + self.shared_experts(h)  # (B, T, D)
 
 
 def make_mixer(block: str, c: NemotronConfig) -> nn.Module:
@@ -296,16 +284,16 @@ class Block(nn.Module):
         self.mixer = make_mixer(block, c)
 
     def forward(self, x: Tensor, state: LayerState, context: Context) -> Tensor:
-        """Map `[batch, time, hidden]` to the same shape."""
-        y: Tensor = x + self.mixer(self.norm(x), state, context)
+        """Map ``[B, T, D]`` to the same shape."""
+        y: Tensor = x + self.mixer(self.norm(x), state, context)  # (B, T, D)
         return y
 
 
 class MTP(nn.Module):
     """The multi-token-prediction block.
 
-    `layers[0]` also holds the norms and the projection that join the hidden state with the next token's embedding,
-    `layers[-1]` the final norm, as in the published checkpoints.
+    ``layers[0]`` also holds the norms and the projection that join the hidden state with the next token's embedding,
+    ``layers[-1]`` the final norm, as in the published checkpoints.
     """
 
     def __init__(self, c: NemotronConfig) -> None:
@@ -325,31 +313,23 @@ class MTP(nn.Module):
         cache: NemotronCache | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """Return the hidden states from which the token after the next is read.
+        """Return the hidden states that predict the token after the next, ``[B, T, D]``.
 
         Args:
-            hidden: The model's hidden states at t (or this block's output, for further tokens),
-                `[batch, time, hidden]`.
-            next_embeddings: Embeddings of the tokens at t + 1, shaped as `hidden`.
-            cache: From `NemotronModel.new_mtp_cache`.
-            attention_mask: False at padding, `[batch, time]`.
+            hidden: The model's hidden states at t (or this block's output, for further tokens), ``[B, T, D]``.
+            next_embeddings: Embeddings of the tokens at t + 1, ``[B, T, D]``.
+            cache: From ``NemotronModel.new_mtp_cache``.
+            attention_mask: False at padding, ``[B, T]``.
         """
         first, last = self.layers[0], self.layers[-1]
-        if cache is not None and fused.applies(next_embeddings, cache, attention_mask):
-            joint = fused.Joint(first.enorm, first.hnorm, first.eh_proj)
-            blocks = fused.blocks_of(self, self.c, self.c.mtp_pattern, self.layers, last.final_layernorm, joint)
-            if blocks is not None:
-                y = blocks.run(next_embeddings, cache, False, hidden)
-                cache.advance(y.shape[1], None, False)
-                return y
         joined = torch.cat([first.enorm(next_embeddings), first.hnorm(hidden)], dim=-1)  # type: ignore[operator]
-        context = _context(joined.shape[1], cache, attention_mask, joined.device, False)
-        x = first.eh_proj(joined)  # type: ignore[operator]
+        context = make_context(joined.shape[1], cache, attention_mask, joined.device, False)
+        x = first.eh_proj(joined)  # type: ignore[operator]  # (B, T, 2 D) to (B, T, D)
         for index, layer in enumerate(self.layers):
-            x = layer(x, None if cache is None else cache.layers[index], context)
+            x = layer(x, None if cache is None else cache.layers[index], context)  # (B, T, D)
         if cache is not None:
-            cache.advance(joined.shape[1], context.keep, False)
-        y = last.final_layernorm(x)  # type: ignore[operator]
+            cache.advance(joined.shape[1], context.padding_mask, False)
+        y: Tensor = last.final_layernorm(x)  # type: ignore[operator]
         return y
 
 
@@ -358,15 +338,15 @@ class NemotronModel(nn.Module):
 
     ```python
     model = NemotronModel(NemotronConfig.preset("tiny"))
-    logits = model(tokens)  # [batch, time, vocab], float32
-    hidden = model(embeddings=x, return_hidden=True)  # [batch, time, hidden], after the last norm
+    logits = model(tokens)  # [B, T, V], float32
+    hidden = model(embeddings=x, return_hidden=True)  # [B, T, D], after the last norm
     cache = model.new_cache(batch=1)
     model(prompt, cache=cache)  # prefill; again with more tokens: chunked prefill; with one token: decode
     samples = cache.fork(6)  # six sequences that share the prefill
     ```
 
     A call with a cache continues every sequence from where the cache stands, whatever the number of tokens. With
-    `tentative=True` it computes the same, but the cache only advances at `cache.commit(n)`, by the n tokens that
+    ``speculative=True`` it computes the same, but the cache only advances at ``cache.commit(n)``, by the n tokens that
     are accepted.
 
     Args:
@@ -423,17 +403,31 @@ class NemotronModel(nn.Module):
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial weights as published; the same generator gives the same bytes on every device."""
         for name, parameter in self.named_parameters():
-            parameter.copy_(_initial(name, parameter, self.config, generator))
+            parameter.copy_(initial_value(name, parameter, self.config, generator))
         for router in self.routers():
             router.e_score_correction_bias.zero_()
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings of `[batch, time]` tokens, `[batch, time, hidden]`."""
+        """Return the embeddings of ``[B, T]`` tokens, ``[B, T, D]``."""
         embedded: Tensor = self.embeddings(tokens)
         return embedded
 
+    def inputs(self, tokens: Tensor | None, embeddings: Tensor | None, cache: NemotronCache | None) -> Tensor:
+        """Return what a call feeds to the first block, ``[B, T, D]``.
+
+        Raises:
+            ValueError: Tokens and embeddings are both given or both missing, or the cache is of another batch size.
+        """
+        if (tokens is None) == (embeddings is None):
+            raise ValueError("give either tokens or embeddings")
+        x = self.embed(tokens) if tokens is not None else embeddings
+        assert x is not None
+        if cache is not None and cache.batch != len(x):
+            raise ValueError(f"the cache holds {cache.batch} sequences, the input {len(x)}")
+        return x
+
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return the float32 logits of hidden states, `[..., vocab]`."""
+        """Return the float32 logits of hidden states, ``[..., V]``."""
         out: Tensor = self.lm_head(hidden)
         return out if out.dtype == torch.float64 else out.float()
 
@@ -445,22 +439,22 @@ class NemotronModel(nn.Module):
         cache: NemotronCache | None = None,
         attention_mask: Tensor | None = None,
         return_hidden: bool = False,
-        tentative: bool = False,
+        speculative: bool = False,
     ) -> Tensor:
         """Return logits, or hidden states, of every given token.
 
         Args:
-            tokens: `[batch, time]`, int64; or None when `embeddings` is given.
-            embeddings: `[batch, time, hidden]`, instead of tokens.
+            tokens: ``[B, T]``, int64; or None when ``embeddings`` is given.
+            embeddings: ``[B, T, D]``, instead of tokens.
             cache: Memory of what came before, updated in place; None starts anew and remembers nothing.
-            attention_mask: False (or 0) at padding, `[batch, time]`; padding stands left of a sequence.
+            attention_mask: False (or 0) at padding, ``[B, T]``; padding stands left of a sequence.
             return_hidden: Return the states after the last norm instead of logits.
-            tentative: With a cache: advance it only at `cache.commit(n)`.
+            speculative: With a cache: advance it only at ``cache.commit(n)``.
 
         Returns:
-            Float32 logits `[batch, time, vocab]`, or hidden states `[batch, time, hidden]`.
+            Float32 logits ``[B, T, V]``, or hidden states ``[B, T, D]``.
         """
-        hidden, _ = self._run(tokens, embeddings, cache, attention_mask, tentative, ())
+        hidden, _ = self._run(tokens, embeddings, cache, attention_mask, speculative, ())
         return hidden if return_hidden else self.logits(hidden)
 
     def features(
@@ -475,11 +469,11 @@ class NemotronModel(nn.Module):
         """Return the hidden states after the last norm and those after each of the named blocks.
 
         Args:
-            tokens: As in `forward`.
+            tokens: As in ``forward``.
             layers: Block indices; the result lists their outputs (before the last norm) in this order.
-            embeddings: As in `forward`.
-            cache: As in `forward`.
-            attention_mask: As in `forward`.
+            embeddings: As in ``forward``.
+            cache: As in ``forward``.
+            attention_mask: As in ``forward``.
         """
         hidden, found = self._run(tokens, embeddings, cache, attention_mask, False, layers)
         return hidden, [found[index] for index in layers]
@@ -493,7 +487,7 @@ class NemotronModel(nn.Module):
         state_dtype: torch.dtype | None = None,
         capacity: int = 256,
     ) -> NemotronCache:
-        """Return an empty memory for `batch` sequences.
+        """Return an empty memory for ``batch`` sequences.
 
         Args:
             batch: Number of sequences.
@@ -515,7 +509,7 @@ class NemotronModel(nn.Module):
     def from_pretrained(
         cls, folder: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
     ) -> Self:
-        """Load a folder in Hugging Face's layout; see `checkpoint.load`."""
+        """Load a folder in Hugging Face's layout; see ``checkpoint.load``."""
         from alpamayo_vla_model.nemotron.checkpoint import load
 
         return load(cls, folder, dtype=dtype, device=device)
@@ -523,7 +517,7 @@ class NemotronModel(nn.Module):
     def save_pretrained(
         self, folder: str | Path, *, shard_bytes: int = 5_000_000_000, recipe: str | None = None
     ) -> None:
-        """Write a folder in Hugging Face's layout; see `checkpoint.save`."""
+        """Write a folder in Hugging Face's layout; see ``checkpoint.save``."""
         from alpamayo_vla_model.nemotron.checkpoint import save
 
         save(self, folder, shard_bytes=shard_bytes, recipe=recipe)
@@ -534,47 +528,23 @@ class NemotronModel(nn.Module):
         embeddings: Tensor | None,
         cache: NemotronCache | None,
         attention_mask: Tensor | None,
-        tentative: bool,
+        speculative: bool,
         layers: Sequence[int],
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        if (tokens is None) == (embeddings is None):
-            raise ValueError("give either tokens or embeddings")
-        x = self.embed(tokens) if tokens is not None else embeddings
-        assert x is not None
-        if cache is not None and cache.batch != len(x):
-            raise ValueError(f"the cache holds {cache.batch} sequences, the input {len(x)}")
-        if fused.applies(x, cache, attention_mask):
-            blocks = fused.blocks_of(self, self.config, self.config.pattern, self.layers, self.norm_f)
-            if blocks is not None:
-                return self._fused(blocks, x, cache, tentative, layers)
-        context = _context(x.shape[1], cache, attention_mask, x.device, tentative)
+        x = self.inputs(tokens, embeddings, cache)  # (B, T, D)
+        context = make_context(x.shape[1], cache, attention_mask, x.device, speculative)
         found: dict[int, Tensor] = {}
         for index, layer in enumerate(self.layers):
             state = None if cache is None else cache.layers[index]
             if self.checkpoint_activations and cache is None and torch.is_grad_enabled():
-                x = checkpoint(layer, x, state, context, use_reentrant=False)
+                x = checkpoint(layer, x, state, context, use_reentrant=False)  # (B, T, D)
             else:
-                x = layer(x, state, context)
+                x = layer(x, state, context)  # (B, T, D)
             if index in layers:
                 found[index] = x
         if cache is not None:
-            cache.advance(x.shape[1], context.keep, tentative)
+            cache.advance(x.shape[1], context.padding_mask, speculative)
         return self.norm_f(x), found
-
-    def _fused(
-        self, blocks: FusedBlocks, x: Tensor, cache: NemotronCache | None, tentative: bool, layers: Sequence[int]
-    ) -> tuple[Tensor, dict[int, Tensor]]:
-        """Return what `_run` returns; long inputs go in pieces."""
-        memory = self.new_cache(len(x), capacity=x.shape[1]) if cache is None else cache
-        pieces = [x] if tentative else torch.split(x, fused.PIECE, dim=1)
-        hidden, found = [], []
-        for piece in pieces:
-            found.append({index: torch.empty_like(piece, memory_format=torch.contiguous_format) for index in layers})
-            hidden.append(blocks.run(piece, memory, tentative, outputs=found[-1]))
-            memory.advance(piece.shape[1], None, tentative)
-        if len(pieces) == 1:
-            return hidden[0], found[0]
-        return torch.cat(hidden, dim=1), {i: torch.cat([part[i] for part in found], dim=1) for i in layers}
 
     def _new_cache(
         self,
@@ -605,64 +575,3 @@ class NemotronModel(nn.Module):
     def _tie(self) -> None:
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.embeddings.weight
-
-
-def _context(
-    time: int, cache: NemotronCache | None, attention_mask: Tensor | None, device: torch.device, tentative: bool
-) -> Context:
-    start = 0 if cache is None else cache.length
-    tokens = 0 if cache is None else cache.tokens
-    keep = None if attention_mask is None else attention_mask.to(device, torch.bool)
-    if keep is not None and bool(keep.all()):
-        keep = None
-    tentative = tentative and cache is not None
-    if keep is None and (cache is None or cache.valid is None):
-        if tokens == 0:
-            return Context(None, True, None, start, tentative)
-        if time == 1:
-            return Context(None, False, None, start, tentative)
-        large = device.type == "cuda" or time * (tokens + time) > MASK_NUMBERS
-        if large and cache is not None and not cache.prefix_length:
-            return Context(None, True, None, start, tentative)
-        mask = torch.ones(time, tokens + time, dtype=torch.bool, device=device).tril(tokens)
-        return Context(mask[None, None], False, None, start, tentative)
-    return Context(_padded_mask(time, tokens, cache, keep, device), False, keep, start, tentative)
-
-
-def _padded_mask(
-    time: int, tokens: int, cache: NemotronCache | None, keep: Tensor | None, device: torch.device
-) -> Tensor:
-    """Return where a query may look, `[batch, 1, time, slots]`; every query sees at least itself."""
-    batch = cache.batch if cache is not None else len(keep)  # type: ignore[arg-type]
-    ones = torch.ones(batch, time, dtype=torch.bool, device=device)
-    old = ones.new_ones(batch, tokens) if cache is None or cache.valid is None else cache.valid
-    seen = torch.cat([old, ones if keep is None else keep], dim=1)
-    causal = torch.ones(time, tokens + time, dtype=torch.bool, device=device).tril(tokens)
-    itself = torch.eye(time, dtype=torch.bool, device=device)
-    mask = seen[:, None, :] & causal
-    mask[..., tokens:] |= itself
-    return mask[:, None]
-
-
-def _initial(name: str, parameter: Tensor, c: NemotronConfig, generator: torch.Generator) -> Tensor:
-    """Return the published initial value of one parameter."""
-    shape, leaf = parameter.shape, name.rsplit(".", 1)[-1]
-
-    def uniform(bound: float) -> Tensor:
-        return (torch.rand(shape, generator=generator) * 2 - 1) * bound
-
-    if leaf == "A_log":
-        return torch.arange(1, len(parameter) + 1).float().log()
-    if leaf == "D" or "norm" in name.rsplit(".", 2)[-2]:
-        return torch.ones(shape)
-    if leaf == "dt_bias":
-        low, high = math.log(c.time_step_min), math.log(c.time_step_max)
-        dt = torch.exp(torch.rand(shape, generator=generator) * (high - low) + low).clamp(min=c.time_step_floor)
-        return dt + torch.log(-torch.expm1(-dt))
-    if "conv1d" in name:
-        return uniform(c.conv_kernel**-0.5)
-    if leaf == "bias":
-        return torch.zeros(shape)
-    if name.endswith("out_proj.weight"):
-        return uniform((shape[1] * len(c.pattern)) ** -0.5)
-    return torch.randn(shape, generator=generator) * c.initializer_range

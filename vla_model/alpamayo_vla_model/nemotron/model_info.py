@@ -1,4 +1,4 @@
-"""How large a Nemotron model is and how fast it could decode: the figures behind `alpamayo model info`.
+"""How large a Nemotron model is and how fast it could decode: the figures behind ``alpamayo model info``.
 
 Nothing is allocated: parameters are counted on the meta device, memory and speed follow from the shapes.
 """
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alpamayo_sim.errors import InputError
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
 
 if TYPE_CHECKING:
     from alpamayo_vla_model.nemotron import NemotronConfig
@@ -75,16 +75,16 @@ class ModelInfo:
 def model_info(
     source: str | Path, *, context: int = 32768, device: str = "h200", weights: str = "bfloat16"
 ) -> ModelInfo:
-    """Describe a preset or a folder with a `config.json`.
+    """Describe a preset or a folder with a ``config.json``.
 
     Args:
         source: Name of a preset, or a folder.
         context: Tokens in the cache.
-        device: A name in `DEVICES`.
-        weights: A name in `WEIGHT_BYTES`: the type in which weights are stored.
+        device: A name in ``DEVICES``.
+        weights: A name in ``WEIGHT_BYTES``: the type in which weights are stored.
 
     Raises:
-        InputError: No such preset, folder, device or type; a context beyond the model's limit.
+        NemotronInputError: No such preset, folder, device or type; a context beyond the model's limit.
     """
     from alpamayo_vla_model.nemotron.config import PRESETS, NemotronConfig
 
@@ -94,14 +94,14 @@ def model_info(
         config = NemotronConfig.from_file(Path(source) / "config.json")
     for value, table in ((device, DEVICES), (weights, WEIGHT_BYTES)):
         if value not in table:
-            raise InputError(f"unknown {value!r}: choose one of {', '.join(table)}")
+            raise NemotronInputError(f"unknown {value!r}: choose one of {', '.join(table)}")
     if not 0 <= context <= config.max_position_embeddings:
-        raise InputError(f"context is {context}, the model's limit is {config.max_position_embeddings}")
+        raise NemotronInputError(f"context is {context}, the model's limit is {config.max_position_embeddings}")
     return _describe(str(source), config, context, device, weights)
 
 
-def for_people(name: str, value: Any) -> str:
-    """Return a figure of `ModelInfo` with its unit: parameters in millions or billions, bytes in MiB or GiB."""
+def format_value(name: str, value: Any) -> str:
+    """Return a figure of ``ModelInfo`` with its unit: parameters in millions or billions, bytes in MiB or GiB."""
     if "parameters" in name:
         return f"{value / 1e9:,.2f} B" if value >= 1e9 else f"{value / 1e6:,.2f} M"
     if "bytes" in name:

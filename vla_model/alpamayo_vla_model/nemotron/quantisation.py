@@ -1,7 +1,7 @@
 """Files with weights in fewer bits, as published.
 
-Formats of a file's tensor `X`: FP8 stores `X` in e4m3 with `X_scale`; NVFP4 stores packed codes with `X_scale`
-(one a block) and `X_scale_2` (one a tensor). They are dequantised on loading. `hf_quant_config.json` says which
+Formats of a file's tensor ``X``: FP8 stores ``X`` in e4m3 with ``X_scale``; NVFP4 stores packed codes with ``X_scale``
+(one a block) and ``X_scale_2`` (one a tensor). They are dequantised on loading. ``hf_quant_config.json`` says which
 module is stored how, in the spelling of NVIDIA's ModelOpt; activations are not quantised here.
 """
 
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from alpamayo_kernels.quantisation import fp8, nvfp4
-from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron.config import read_json
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
 
 FILE = "hf_quant_config.json"
 
@@ -41,7 +41,7 @@ class Declaration:
 
     Attributes:
         source: The file that says it.
-        everywhere: Format of all quantised modules; None where `layers` lists them.
+        everywhere: Format of all quantised modules; None where ``layers`` lists them.
         layers: Format of each quantised module, names without prefix.
     """
 
@@ -104,7 +104,7 @@ def stored_bytes(tensor: Tensor, form: str | None) -> int:
 
 
 def declaration(forms: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the contents of `hf_quant_config.json` for tensors and their formats."""
+    """Return the contents of ``hf_quant_config.json`` for tensors and their formats."""
     layers: dict[str, dict[str, Any]] = {}
     for name, form in forms.items():
         if form is not None:
@@ -115,10 +115,10 @@ def declaration(forms: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def read_declaration(folder: Path) -> Declaration | None:
-    """Read what a folder says of its weights: `hf_quant_config.json`, or `quantization_config` in `config.json`.
+    """Read what a folder says of its weights: ``hf_quant_config.json``, or ``quantization_config`` in ``config.json``.
 
     Raises:
-        InputError: A method or an algorithm that cannot be read here.
+        NemotronInputError: A method or an algorithm that cannot be read here.
     """
     if (folder / FILE).exists():
         return _declaration(read_json(folder / FILE).get("quantization"), folder / FILE)
@@ -128,7 +128,7 @@ def read_declaration(folder: Path) -> Declaration | None:
     source = folder / "config.json"
     method = values.get("quant_method") if isinstance(values, Mapping) else values
     if method != "modelopt":
-        raise InputError(f"{source}: weights are quantised by {method!r}, expected 'modelopt' or none")
+        raise NemotronInputError(f"{source}: weights are quantised by {method!r}, expected 'modelopt' or none")
     return _declaration(values, source)
 
 
@@ -141,7 +141,7 @@ def check_declared(declared: Declaration | None, name: str, form: str | None, pa
         return
     if form != (wanted or declared.everywhere):
         said, found = wanted or declared.everywhere or "not quantised", form or "not quantised"
-        raise InputError(f"{path}: `{name}` is {found}, but {declared.source.name} says {said}")
+        raise NemotronInputError(f"{path}: `{name}` is {found}, but {declared.source.name} says {said}")
 
 
 def _wanted(declared: Declaration, module: str) -> str | None:
@@ -155,14 +155,14 @@ def _wanted(declared: Declaration, module: str) -> str | None:
 
 def _declaration(values: Any, source: Path) -> Declaration | None:
     if not isinstance(values, Mapping):
-        raise InputError(f"{source}: no `quantization` object")
+        raise NemotronInputError(f"{source}: no `quantization` object")
     if values.get("quant_algo") is None:
         return None
     if values["quant_algo"] != _MIXED:
         return Declaration(source, _format(values, source), {})
     listed = values.get("quantized_layers")
     if not isinstance(listed, Mapping) or not all(isinstance(v, Mapping) for v in listed.values()):
-        raise InputError(f"{source}: {_MIXED} needs `quantized_layers`, from modules to their `quant_algo`")
+        raise NemotronInputError(f"{source}: {_MIXED} needs `quantized_layers`, from modules to their `quant_algo`")
     return Declaration(source, None, {_PREFIX.sub("", k, count=1): _format(v, source) for k, v in listed.items()})
 
 
@@ -170,8 +170,10 @@ def _format(values: Mapping[str, Any], source: Path) -> str:
     algorithm = values.get("quant_algo")
     form = _ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
     if form is None:
-        raise InputError(f"{source}: unknown `quant_algo` {algorithm!r}, expected one of {', '.join(_ALGORITHMS)}")
+        raise NemotronInputError(
+            f"{source}: unknown `quant_algo` {algorithm!r}, expected one of {', '.join(_ALGORITHMS)}"
+        )
     group = values.get("group_size", nvfp4.BLOCK)
     if form == "nvfp4" and group != nvfp4.BLOCK:
-        raise InputError(f"{source}: `group_size` is {group!r}, NVFP4 has {nvfp4.BLOCK}")
+        raise NemotronInputError(f"{source}: `group_size` is {group!r}, NVFP4 has {nvfp4.BLOCK}")
     return form

@@ -1,299 +1,299 @@
-"""The model's way into the fused step: tokens through all blocks in one call, on the CPU.
+"""Inference on a CPU where one compiled call runs all blocks: ``compile_for_cpu``.
 
-It serves inference (decoding, verifying drafts, appending forced tokens, prefill) where everything is float32 but the
-weights, which may be bfloat16 or int8. Elsewhere, and where it cannot be compiled, the general path runs.
+The compiled step serves decoding, verifying drafts, appending forced tokens and prefill, for float32 activations and
+weights in float32, bfloat16 or int8. It computes what the model's own forward pass computes, up to rounding.
 """
 
 from __future__ import annotations
 
-import ctypes
-import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 
-from alpamayo_kernels import cpu_step as fused_step
-from alpamayo_kernels.cpu_step import tables
-from alpamayo_vla_model.nemotron.cache import KeyValueState, MambaDraft, MambaState, NemotronCache
+from alpamayo_kernels import cpu_step
+from alpamayo_vla_model.nemotron import model as general
+from alpamayo_vla_model.nemotron.cache import KeyValueState, MambaState, NemotronCache
+from alpamayo_vla_model.nemotron.inference.cpu_blocks import BlockStack, MtpInput
+from alpamayo_vla_model.nemotron.inference.weight_only import StoredExperts, StoredLinear
+from alpamayo_vla_model.nemotron.model import NemotronModel
 
-if TYPE_CHECKING:
-    from alpamayo_vla_model.nemotron.config import NemotronConfig
+PIECE_TOKENS = 512  # a longer input goes through the blocks in pieces of so many tokens
 
-_known: weakref.WeakKeyDictionary[nn.Module, FusedBlocks] = weakref.WeakKeyDictionary()
-
-
-@dataclass
-class Joint:
-    """What stands in front of a multi-token-prediction block: two norms and the projection that joins them."""
-
-    enorm: Any
-    hnorm: Any
-    projection: Any
-
-
-PIECE = 512  # tokens of a sequence that go through the blocks at once
+# The compiled step computes what these modules compute; it refuses any other, such as an adapter's.
+_KNOWN_MODULES = frozenset(
+    {
+        general.Attention, general.Block, general.Conv1d, general.Experts, general.GatedNorm, general.Linear,
+        general.MLP, general.MoE, general.MTP, general.Mamba2, general.RMSNorm, general.Router,
+        StoredExperts, StoredLinear, nn.ModuleList,
+    }
+)  # fmt: skip
 
 
-def applies(x: Tensor, cache: NemotronCache | None, keep: Tensor | None) -> bool:
-    """Whether a call is unpadded, and in float32 on a CPU without gradients."""
-    return (
-        x.dtype == torch.float32
-        and x.device.type == "cpu"
-        and keep is None
-        and x.numel() > 0
-        and not torch.is_grad_enabled()
-        and (cache is None or all(_plain(state) for state in cache.layers))
-        and fused_step.available()
-    )
+def can_compile(model: NemotronModel) -> bool:
+    """Return whether ``compile_for_cpu`` accepts a model as it is."""
+    return _obstacle(model) is None
 
 
-def _plain(state: Any) -> bool:
-    """Whether a state is float32 throughout."""
-    if isinstance(state, MambaState):
-        return state.ssm.dtype == torch.float32 and state.conv.dtype == torch.float32
-    return not isinstance(state, KeyValueState) or state.keys.dtype == torch.float32
+def compile_for_cpu(model: NemotronModel, *, on_experts_read: Callable[[int], None] | None = None) -> CompiledModel:
+    """Compile a model's inference for one core of this machine's CPU.
 
+    ```python
+    compiled = compile_for_cpu(model.eval())
+    results = Engine(compiled).run(requests)
+    ```
 
-def blocks_of(
-    owner: nn.Module, config: NemotronConfig, pattern: str, layers: Any, norm: Any, joint: Joint | None = None
-) -> FusedBlocks | None:
-    """Return the tables of a stack of blocks, made on first use and again when a weight has moved.
+    The weights are copied into another layout. The compiled code is made once a machine, in seconds.
 
     Args:
-        owner: The tables are kept as long as it lives.
-        config: Of the model.
-        pattern: A letter a block.
-        layers: The blocks.
-        norm: The last norm.
-        joint: In front of a multi-token-prediction block.
+        model: In evaluation mode, with float32 parameters on the CPU, or after ``store_weights``.
+        on_experts_read: Called after every call with the number of experts whose weights were read, counted once
+            a block.
 
-    Returns:
-        None where a weight is of a kind that the fused step does not read, or a module inside has a hook.
+    Raises:
+        ValueError: The model cannot be compiled; the message says why.
     """
-    found = _known.get(owner)
-    if found is None or not found.current():
-        read = 0 if found is None else found.distinct
-        found = FusedBlocks(config, pattern, layers, norm, joint)
-        found.distinct = read
-        _known[owner] = found
-    return found if found.readable and not found.hooked() else None
+    obstacle = _obstacle(model)
+    if obstacle is not None:
+        raise ValueError(f"the model cannot be compiled for the CPU: {obstacle}")
+    try:
+        return CompiledModel(model, on_experts_read)
+    except TypeError as error:  # a weight of another dtype or layout
+        raise ValueError(f"the model cannot be compiled for the CPU: {error}") from error
 
 
-def experts_read(owner: nn.Module) -> int:
-    """Return how many experts' weights were read for a model so far, counted once a block and call."""
-    found = _known.get(owner)
-    return 0 if found is None else found.distinct
+class CompiledModel:
+    """A model whose blocks run as one compiled call; made by ``compile_for_cpu``.
 
-
-class FusedBlocks:
-    """Tables of the weights of a stack of blocks, and calls with them.
-
-    Attributes:
-        readable: Whether all weights are of kinds that the step reads.
-        distinct: Experts that were read so far, counted once a block and call.
+    It is called as ``NemotronModel`` is, for inference only, and has no state of its own: threads may share one.
+    A call with padding runs the model's own forward pass. A call raises ValueError where the compiled weights are no
+    longer those of the model: after a change of weights, a hook, an exchanged or patched module, or in training mode.
+    Changes that PyTorch does not count (through ``.data`` or a NumPy view) are found when the next sequence begins.
     """
 
-    def __init__(self, config: NemotronConfig, pattern: str, layers: Any, norm: Any, joint: Joint | None) -> None:
-        self.config, self.distinct = config, 0
-        self._pattern = pattern
-        self._places = [(m._parameters, n) for layer in layers for m in layer.modules() for n in m._parameters]
-        self._places += [(m._buffers, n) for layer in layers for m in layer.modules() for n in m._buffers]
-        self._places += [(norm._parameters, "weight")]
-        self._places = [(owner, name) for owner, name in self._places if owner[name] is not None]
-        modules = [module for layer in layers for module in layer.modules()]
-        self._hooks = [hooks for m in modules for hooks in (m._forward_hooks, m._forward_pre_hooks)]
-        self._tensors = [owner[name] for owner, name in self._places]
-        self._marks = self._state()
-        self._panels: list[Tensor] = []
-        self._blocks = (tables.Block * len(pattern))()
-        plain = (Tensor, nn.Parameter)  # and not sharded ones, for example
-        self.readable = all(tensor.device.type == "cpu" and type(tensor) in plain for tensor in self._tensors)
-        try:
-            if not self.readable:
-                raise TypeError("weights are not at hand")
-            for block, letter, layer in zip(self._blocks, pattern, layers, strict=True):
-                _fill(block, letter, layer, config, self._panels)
-            self._last_norm = tables.vector(norm.weight)
-            self._join = None if joint is None else _join(joint, self._panels)
-        except TypeError:
-            self.readable = False
-        pairs = zip(self._blocks, pattern, strict=True)
-        self._mambas = [block.mamba if letter == "M" else None for block, letter in pairs]
+    def __init__(self, model: NemotronModel, on_experts_read: Callable[[int], None] | None = None) -> None:
+        self.model, self.config = model, model.config
+        self._on_experts_read = on_experts_read
+        self._unchanged = _ChangeDetector(model)
+        self._checksum = self._unchanged.checksum()
+        self._stack = BlockStack(self.config, self.config.pattern, model.layers, model.norm_f)
+        self.mtp = None if model.mtp is None else CompiledMtp(self, model.mtp)
 
-    def current(self) -> bool:
-        """Whether all weights are where and what they were."""
-        same = all(owner[name] is tensor for (owner, name), tensor in zip(self._places, self._tensors, strict=True))
-        return same and self._state() == self._marks
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Compile again where a copy arrives: addresses mean nothing in another process."""
+        return CompiledModel, (self.model, self._on_experts_read)
 
-    def _state(self) -> list[int]:
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return self.model.device
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings of ``[B, T]`` tokens, ``[B, T, D]``."""
+        return self.model.embed(tokens)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the float32 logits of hidden states, ``[..., V]``."""
+        return self.model.logits(hidden)
+
+    def new_cache(self, batch: int, *, capacity: int = 256) -> NemotronCache:
+        """Return an empty cache for ``batch`` sequences; see ``NemotronModel.new_cache``.
+
+        Raises:
+            ValueError: The model's weights have changed since it was compiled.
+        """
+        self._unchanged.check()
+        if self._unchanged.checksum() != self._checksum:
+            raise ValueError("the compiled model is out of date: the values of its weights have changed; compile again")
+        return self.model.new_cache(batch, capacity=capacity)
+
+    def new_mtp_cache(self, batch: int) -> NemotronCache:
+        """Return an empty cache for the multi-token-prediction block."""
+        return self.model.new_mtp_cache(batch)
+
+    def __call__(
+        self,
+        tokens: Tensor | None = None,
+        *,
+        embeddings: Tensor | None = None,
+        cache: NemotronCache | None = None,
+        attention_mask: Tensor | None = None,
+        return_hidden: bool = False,
+        speculative: bool = False,
+    ) -> Tensor:
+        """Return logits, or hidden states, of every given token; see ``NemotronModel.forward``.
+
+        Raises:
+            ValueError: The model has changed since it was compiled, gradients are enabled, or the cache or the
+                embeddings are not float32 on the CPU.
+        """
+        x = self.model.inputs(tokens, embeddings, cache)  # (B, T, D)
+        self.check(x, cache)
+        if attention_mask is not None or x.numel() == 0:
+            return self.model(
+                embeddings=x,
+                cache=cache,
+                attention_mask=attention_mask,
+                return_hidden=return_hidden,
+                speculative=speculative,
+            )
+        hidden, _ = self._run(x, cache, speculative, ())
+        return hidden if return_hidden else self.logits(hidden)
+
+    def features(
+        self,
+        tokens: Tensor | None = None,
+        *,
+        layers: Sequence[int],
+        embeddings: Tensor | None = None,
+        cache: NemotronCache | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the hidden states after the last norm and those after the named blocks; see ``NemotronModel``."""
+        x = self.model.inputs(tokens, embeddings, cache)  # (B, T, D)
+        self.check(x, cache)
+        if attention_mask is not None or x.numel() == 0:
+            return self.model.features(layers=layers, embeddings=x, cache=cache, attention_mask=attention_mask)
+        hidden, found = self._run(x, cache, False, layers)
+        return hidden, [found[index] for index in layers]
+
+    def run_stack(self, stack: BlockStack, x: Tensor, cache: NemotronCache, speculative: bool, **more: Any) -> Tensor:
+        """Run a stack of this model's blocks and advance the cache; see ``BlockStack.run``."""
+        hidden, experts = stack.run(x, cache, speculative, **more)
+        cache.advance(x.shape[1], None, speculative)
+        if self._on_experts_read is not None:
+            self._on_experts_read(experts)
+        return hidden
+
+    def check(self, x: Tensor, cache: NemotronCache | None) -> None:
+        """Raise ValueError where the compiled step would not answer as the model does."""
+        self._unchanged.check()
+        if torch.is_grad_enabled():
+            raise ValueError("the compiled model computes no gradients: call it under torch.no_grad()")
+        states = [] if cache is None else cache.layers
+        tensors = [x, *(t for state in states for t in _tensors(state))]
+        if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in tensors):
+            raise ValueError("the compiled model takes embeddings and caches in float32 on the CPU")
+
+    def _run(
+        self, x: Tensor, cache: NemotronCache | None, speculative: bool, layers: Sequence[int]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Return the hidden states after the last norm and after the named blocks, ``[B, T, D]`` each."""
+        cache = self.new_cache(len(x), capacity=x.shape[1]) if cache is None else cache
+        pieces = [x] if speculative else torch.split(x, PIECE_TOKENS, dim=1)
+        hidden, found = [], []
+        for piece in pieces:
+            found.append({index: torch.empty_like(piece, memory_format=torch.contiguous_format) for index in layers})
+            hidden.append(self.run_stack(self._stack, piece, cache, speculative, outputs=found[-1]))
+        if len(pieces) == 1:
+            return hidden[0], found[0]
+        return torch.cat(hidden, dim=1), {i: torch.cat([part[i] for part in found], dim=1) for i in layers}
+
+
+class CompiledMtp:
+    """The multi-token-prediction block of a compiled model; called as ``MTP`` is."""
+
+    def __init__(self, owner: CompiledModel, mtp: general.MTP) -> None:
+        self._owner, self._mtp = owner, mtp
+        first, last = mtp.layers[0], mtp.layers[-1]
+        modules = MtpInput(first.enorm, first.hnorm, first.eh_proj)
+        self._stack = BlockStack(owner.config, owner.config.mtp_pattern, mtp.layers, last.final_layernorm, modules)
+
+    def __call__(
+        self,
+        hidden: Tensor,
+        next_embeddings: Tensor,
+        cache: NemotronCache | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return the hidden states that predict the token after the next, ``[B, T, D]``; see ``MTP.forward``."""
+        self._owner.check(next_embeddings, cache)
+        if cache is None or attention_mask is not None:
+            y: Tensor = self._mtp(hidden, next_embeddings, cache, attention_mask)
+            return y
+        return self._owner.run_stack(self._stack, next_embeddings, cache, False, hidden=hidden)
+
+
+LanguageModel = NemotronModel | CompiledModel
+
+
+def _obstacle(model: NemotronModel) -> str | None:
+    """Return why a model cannot be compiled, or None."""
+    if model.training:
+        return "it is in training mode; call model.eval() first"
+    if model.device.type != "cpu" or model.dtype != torch.float32:
+        return f"its parameters are {model.dtype} on {model.device.type}, expected torch.float32 on cpu"
+    for name, module in _modules(model):
+        if type(module) not in _KNOWN_MODULES:
+            return f"{name} is a {type(module).__name__}, which the compiled step does not know"
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):
+                return f"{name} has a parameter of type {type(tensor).__name__}"
+    changed = _ChangeDetector(model).changed()
+    if changed is not None:
+        return changed
+    return None if cpu_step.available() else "the compiled step cannot be built on this machine"
+
+
+def _modules(model: NemotronModel) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules that the compiled step replaces, with their names."""
+    for root in ("layers", "norm_f", "mtp"):
+        module = getattr(model, root)
+        if module is not None:
+            yield from module.named_modules(prefix=root)
+
+
+class _ChangeDetector:
+    """Finds what would make the model answer differently from the weights it was compiled from.
+
+    PyTorch has no public way to list hooks or to see a parameter replaced; this class alone reads the dictionaries in
+    which ``nn.Module`` keeps them.
+    """
+
+    def __init__(self, model: NemotronModel) -> None:
+        modules = [module for _, module in _modules(model)]
+        owners = [(m._parameters, m._buffers, m._modules) for m in modules]
+        entries = [(owner, name) for group in owners for owner in group for name in owner]
+        roots = [name for name in ("layers", "norm_f", "mtp") if model._modules.get(name) is not None]
+        self._model = model
+        self._entries = [*((owner, name, owner[name]) for owner, name in entries)]
+        self._entries += [(model._modules, name, model._modules[name]) for name in roots]
+        self._attributes = [vars(module) for module in modules]
+        self._hooks: list[Any] = [h for m in modules for h in (m._forward_hooks, m._forward_pre_hooks)]
+        self._hooks += [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]
+        self._tensors = [value for _, _, value in self._entries if isinstance(value, Tensor)]
+        self._versions = self._now()
+
+    def changed(self) -> str | None:
+        """Return what changed, by the counters that PyTorch keeps; None where nothing did."""
+        if self._model.training:
+            return "the model is in training mode"
+        if any(self._hooks):
+            return "a module has a forward hook, which the compiled step would not call"
+        if any("forward" in attributes for attributes in self._attributes):
+            return "a module's forward method is patched"
+        if any(owner.get(name) is not value for owner, name, value in self._entries) or self._now() != self._versions:
+            return "its weights or modules have changed"
+        return None
+
+    def check(self) -> None:
+        """Raise ValueError where something changed."""
+        found = self.changed()
+        if found is not None:
+            raise ValueError(f"the compiled model is out of date: {found}; use the model itself or compile it again")
+
+    def checksum(self) -> int:
+        """Return a checksum over all bytes of the weights."""
+        return cpu_step.checksum(self._tensors)
+
+    def _now(self) -> list[int]:
         versions = [0 if tensor.is_inference() else tensor._version for tensor in self._tensors]
         return [*versions, *(tensor.data_ptr() for tensor in self._tensors)]
 
-    def hooked(self) -> bool:
-        """Whether somebody listens to a module inside, which the step would not call."""
-        return any(self._hooks)
 
-    def run(
-        self,
-        x: Tensor,
-        cache: NemotronCache,
-        tentative: bool,
-        joined: Tensor | None = None,
-        outputs: Mapping[int, Tensor] | None = None,
-    ) -> Tensor:
-        """Return the hidden states after the last norm; the cache's states go on, its length is left to the caller.
-
-        Args:
-            x: Embeddings, `[batch, time, hidden]`.
-            cache: Of the same batch.
-            tentative: Leave the Mamba-2 states as they are and remember how to go on.
-            joined: The hidden states that a multi-token-prediction block joins with the embeddings.
-            outputs: Filled with what the named blocks put out, `[batch, time, hidden]` each.
-        """
-        batch, time, hidden = x.shape
-        x = x.contiguous()
-        out = torch.empty_like(x)
-        memory = _Memory(self.config, self._pattern, cache, time)
-        for index, tensor in (outputs or {}).items():
-            memory.states[index].output = tensor.data_ptr()
-        scratch = torch.empty(tables.scratch_floats(self._blocks, batch * time, hidden))
-        distinct, valid = ctypes.c_longlong(0), None if cache.valid is None else cache.valid.contiguous()
-        step = tables.Step(
-            ctypes.addressof(self._blocks), ctypes.addressof(memory.states), len(self._blocks), batch, time, hidden,
-            x.data_ptr(), out.data_ptr(), self._last_norm, self.config.norm_eps,
-            cache.length, cache.prefix_length, tables.pointer(valid), scratch.data_ptr(), ctypes.addressof(distinct),
-        )  # fmt: skip
-        if joined is not None and self._join is not None:
-            joined = joined.contiguous()
-            step.joined, (step.input_norm, step.joined_norm, step.join) = joined.data_ptr(), self._join
-        fused_step.run(step)
-        self.distinct += distinct.value
-        memory.keep(self._mambas, tentative)
-        return out
-
-
-class _Memory:
-    """States of a call: room for what comes out, and the table that says where all of it is."""
-
-    def __init__(self, c: NemotronConfig, pattern: str, cache: NemotronCache, time: int) -> None:
-        self.states = (tables.State * len(pattern))()
-        self._cache, self._time, count, batch = cache, time, pattern.count("M"), cache.batch
-        if count:
-            shape = (count, batch, c.mamba_num_heads, c.mamba_head_dim, c.ssm_state_size)
-            self._ssm = torch.empty(shape).unbind(0)
-            self._windows = torch.empty(count, batch, c.conv_kernel - 1 + time, c.conv_dim).unbind(0)
-            self._convolved = torch.empty(count, batch, time, c.conv_dim)
-            self._dt = torch.empty(count, batch, time, c.mamba_num_heads)
-        index = 0
-        for table, state in zip(self.states, cache.layers, strict=True):
-            if isinstance(state, MambaState):
-                self._describe_mamba(table, state, index)
-                index += 1
-            elif isinstance(state, KeyValueState):
-                self._describe_slots(table, state)
-
-    def _describe_mamba(self, table: tables.State, state: MambaState, index: int) -> None:
-        conv, ssm = _rows(state.conv), _rows(state.ssm)
-        table.conv, table.ssm = conv.data_ptr(), ssm.data_ptr()
-        table.conv_stride, table.ssm_stride = conv.stride(0), ssm.stride(0)
-        table.window, table.ssm_out = self._windows[index].data_ptr(), self._ssm[index].data_ptr()
-        table.convolved = self._convolved.data_ptr() + index * self._convolved.stride(0) * 4
-        table.dt = self._dt.data_ptr() + index * self._dt.stride(0) * 4
-        state.conv, state.ssm = conv, ssm
-
-    def _describe_slots(self, table: tables.State, state: KeyValueState) -> None:
-        state.reserve(self._cache.length, self._cache.length + self._time)
-        table.keys, table.values, table.capacity = state.keys.data_ptr(), state.values.data_ptr(), state.keys.shape[2]
-        if state.prefix is not None:
-            keys, values = state.prefix
-            table.prefix_keys, table.prefix_values = keys.data_ptr(), values.data_ptr()
-            table.prefix_capacity = keys.stride(1) // keys.shape[3]
-            table.prefix_forks = self._cache.batch // keys.shape[0]
-
-    def keep(self, mambas: Sequence[tables.Mamba | None], tentative: bool) -> None:
-        """Give the new states to the cache, or what is needed to go on by a part of the tokens."""
-        index = 0
-        for number, state in enumerate(self._cache.layers):
-            if not isinstance(state, MambaState):
-                continue
-            window, ssm = self._windows[index], self._ssm[index]
-            if tentative:
-                state.draft = MambaDraft(window, self._time, ssm, _Replay(self, number, mambas[number], state.ssm))
-            else:
-                state.conv, state.ssm = window[:, self._time :], ssm
-            index += 1
-
-    def replay(self, number: int, block: Any, before: Tensor, counts: Tensor) -> Tensor:
-        """Return one block's state after the first `counts` tokens of each sequence."""
-        out = torch.empty(before.shape)
-        fused_step.replay(block, self.states[number], self._time, counts.contiguous(), out)
-        return out
-
-
-@dataclass(frozen=True)
-class _Replay:
-    memory: _Memory
-    number: int
-    block: Any
-    before: Tensor
-
-    def __call__(self, counts: Tensor) -> Tensor:
-        return self.memory.replay(self.number, self.block, self.before, counts)
-
-
-def _rows(m: Tensor) -> Tensor:
-    """Return a tensor whose every row is contiguous; the same one if it is so."""
-    return m if m[0].is_contiguous() else m.contiguous()
-
-
-def _weight(module: Any, keep: list[Tensor]) -> tables.Weight:
-    return tables.in_panels(module.weight, keep, module.bias, getattr(module, "scale", None))
-
-
-def _join(joint: Joint, keep: list[Tensor]) -> tuple[int | None, int | None, tables.Weight]:
-    return tables.vector(joint.enorm.weight), tables.vector(joint.hnorm.weight), _weight(joint.projection, keep)
-
-
-def _fill(block: tables.Block, letter: str, layer: Any, c: NemotronConfig, keep: list[Tensor]) -> None:
-    block.kind, block.norm = ord(letter), tables.vector(layer.norm.weight)
-    mixer = layer.mixer
-    if letter == "M":
-        block.mamba = _mamba(mixer, c, keep)
-    elif letter == "*":
-        weights = (_weight(m, keep) for m in (mixer.q_proj, mixer.k_proj, mixer.v_proj, mixer.o_proj))
-        block.attention = tables.Attention(*weights, c.num_attention_heads, c.num_key_value_heads, c.head_dim)
-    elif letter == "E":
-        block.experts = _experts(mixer, c, keep)
-    else:
-        block.dense = tables.Dense(_weight(mixer.up_proj, keep), _weight(mixer.down_proj, keep))
-
-
-def _mamba(mixer: Any, c: NemotronConfig, keep: list[Tensor]) -> tables.Mamba:
-    with torch.no_grad():
-        taps, A = mixer.conv1d.weight[:, 0].T.contiguous(), -torch.exp(mixer.A_log)
-    keep += [taps, A]
-    vectors = (taps, mixer.conv1d.bias, A, mixer.D, mixer.dt_bias, mixer.norm.weight)
-    shape = (c.mamba_num_heads, c.mamba_head_dim, c.n_groups, c.ssm_state_size, c.conv_kernel)
-    pointers = (tables.vector(vector) for vector in vectors)
-    return tables.Mamba(
-        _weight(mixer.in_proj, keep), _weight(mixer.out_proj, keep), *pointers, *shape, *c.time_step_limit, c.norm_eps
-    )
-
-
-def _experts(mixer: Any, c: NemotronConfig, keep: list[Tensor]) -> tables.Experts:
-    latent = (mixer.fc1_latent_proj, mixer.fc2_latent_proj)
-    shared, routed = mixer.shared_experts, mixer.experts
-    stored = ((getattr(routed, f"{n}_proj"), getattr(routed, f"{n}_scale", None)) for n in ("up", "down"))
-    return tables.Experts(
-        tables.in_panels(mixer.gate.weight, keep),
-        *(tables.Weight() if m is None else _weight(m, keep) for m in latent),
-        _weight(shared.up_proj, keep),
-        _weight(shared.down_proj, keep),
-        *(tables.in_panels(weights, keep, None, scale) for weights, scale in stored),
-        tables.vector(mixer.gate.e_score_correction_bias),
-        *(c.n_routed_experts, c.num_experts_per_tok, c.n_group, c.topk_group, int(c.norm_topk_prob)),
-        c.routed_scaling_factor,
-    )
+def _tensors(state: MambaState | KeyValueState | None) -> tuple[Tensor, ...]:
+    if isinstance(state, MambaState):
+        return state.conv, state.ssm
+    return () if state is None else (state.keys, state.values)

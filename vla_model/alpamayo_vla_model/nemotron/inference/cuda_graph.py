@@ -12,18 +12,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaState, NemotronCache
-from alpamayo_vla_model.nemotron.model import Context, NemotronModel
+from alpamayo_vla_model.nemotron.context import Context
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
+from alpamayo_vla_model.nemotron.model import NemotronModel
 
 
 class FixedSlots(KeyValueState):
-    """Attention slots whose next free one is named by a tensor `[1]`."""
+    """Attention slots whose next free one is named by a tensor ``[1]``."""
 
     position: Tensor
 
     def append(self, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Write `[batch, kv_heads, 1, head_dim]` to the slot at `position` and return all slots."""
+        """Write ``[batch, kv_heads, 1, head_dim]`` to the slot at ``position`` and return all slots."""
         self.keys.index_copy_(2, self.position, k)
         self.values.index_copy_(2, self.position, v)
         return self.keys, self.values
@@ -38,8 +39,8 @@ class FixedStep:
         capacity: Most slots, prompt and new tokens together.
 
     Attributes:
-        tokens: The last tokens, `[batch, 1]`; a step replaces them by the next ones.
-        logits: Of the last step, `[batch, vocab]`; the next one overwrites them.
+        tokens: The last tokens, ``[batch, 1]``; a step replaces them by the next ones.
+        logits: Of the last step, ``[batch, vocab]``; the next one overwrites them.
         length: Slots in use.
     """
 
@@ -89,7 +90,7 @@ class FixedStep:
 
     @torch.no_grad()
     def feed(self, tokens: Sequence[int]) -> tuple[list[int], Tensor]:
-        """Go on by one given token a row; return each one's likeliest next token, and `[rows, vocab]` logits."""
+        """Go on by one given token a row; return each one's likeliest next token, and ``[rows, vocab]`` logits."""
         rows = len(tokens)
         self.tokens[:rows, 0] = torch.tensor(tokens, device=self.tokens.device)
         likeliest: list[int] = self.run()[:rows, 0].tolist()
@@ -97,7 +98,7 @@ class FixedStep:
 
     @torch.no_grad()
     def run(self) -> Tensor:
-        """Decode one token a row; return `tokens`."""
+        """Decode one token a row; return ``tokens``."""
         if self._graph is not None:
             self._graph.replay()
         else:
@@ -107,7 +108,7 @@ class FixedStep:
 
     @torch.no_grad()
     def capture(self) -> None:
-        """Record the step as a CUDA graph; `load` afterwards, since the rehearsal before it moves the states."""
+        """Record the step as a CUDA graph; ``load`` afterwards, since the rehearsal before it moves the states."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -146,7 +147,7 @@ class GraphDecoder:
     def __init__(self, model: NemotronModel, capacity: int = 4096) -> None:
         limit = model.config.max_position_embeddings
         if not 0 < capacity <= limit:
-            raise InputError(f"graph decoder: the capacity is {capacity}, expected 1 to the context of {limit}")
+            raise NemotronInputError(f"graph decoder: the capacity is {capacity}, expected 1 to the context of {limit}")
         self.model, self.capacity = model, capacity
         self._steps: dict[int, FixedStep] = {}
 
@@ -159,13 +160,13 @@ class GraphDecoder:
             max_tokens: Most tokens of a continuation.
 
         Raises:
-            InputError: A prompt is empty, or leaves no room.
+            NemotronInputError: A prompt is empty, or leaves no room.
         """
         longest = max((len(prompt) for prompt in prompts), default=0)
         if not longest or not all(prompts):
-            raise InputError("graph decoder: a prompt is empty, expected at least one token")
+            raise NemotronInputError("graph decoder: a prompt is empty, expected at least one token")
         if max_tokens < 1 or longest + max_tokens > self.capacity:
-            raise InputError(
+            raise NemotronInputError(
                 f"graph decoder: {longest} prompt tokens and {max_tokens} new ones, expected at least one new one "
                 f"and at most {self.capacity} together"
             )

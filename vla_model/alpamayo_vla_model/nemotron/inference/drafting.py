@@ -1,4 +1,4 @@
-"""Guessing the next tokens, so that the model verifies several in one call."""
+"""Drafters: they guess the next tokens, so that the model verifies several in one call."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from alpamayo_vla_model.nemotron.cache import NemotronCache
+from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
 from alpamayo_vla_model.nemotron.inference.grammar import Constraint
-from alpamayo_vla_model.nemotron.model import NemotronModel
 
 
 @dataclass
-class Trail:
-    """One sequence as a drafter sees it.
+class DraftContext:
+    """The part of a sequence that a drafter reads.
 
     Attributes:
-        tokens: All so far, the prompt included.
-        pending: Those of them that are not yet fed.
-        constraint: What may follow.
-        prompt: Tokens of the prompt.
+        tokens: Prompt and generated tokens.
+        pending: The last of them that the model has not read yet.
+        constraint: Limits what may follow.
+        prompt: Number of prompt tokens.
     """
 
     tokens: list[int]
@@ -32,16 +32,16 @@ class Trail:
 
 
 @dataclass
-class Fed:
-    """What the model was given in a round, padded on the right, and which part of it counts.
+class StepOutputs:
+    """Inputs and outputs of one call of the model, padded on the right, and how many of them were kept.
 
     Attributes:
-        tokens: `[batch, time]`; None for a prompt given as embeddings.
-        embeddings: `[batch, time, hidden]`.
-        hidden: The model's hidden states, `[batch, time, hidden]`.
-        counts: Tokens that were kept, for each sequence.
-        following: The token that came next, for each sequence.
-        keep: False at left padding of a prompt, `[batch, time]`.
+        tokens: ``[B, T]``; None for a prompt given as embeddings.
+        embeddings: ``[B, T, D]``.
+        hidden: The model's hidden states, ``[B, T, D]``.
+        counts: Number of tokens kept, for each sequence.
+        following: The next token, for each sequence.
+        padding_mask: False at left padding of a prompt, ``[B, T]``.
     """
 
     tokens: Tensor | None
@@ -49,27 +49,27 @@ class Fed:
     hidden: Tensor
     counts: list[int]
     following: list[int]
-    keep: Tensor | None = None
+    padding_mask: Tensor | None = None
 
 
 class Drafter(Protocol):
-    """Proposes tokens for a batch of sequences; `fork`ed, selected and joined as the batch is."""
+    """Proposes tokens for a batch of sequences; its sequences are selected and joined as those of the batch."""
 
     @property
     def reads(self) -> bool:
-        """Whether it must be told of every token that the model reads."""
+        """Whether ``observe`` must be called for every token that the model reads."""
 
     def fresh(self) -> Drafter:
-        """Return the same drafter for a new batch."""
+        """Return a drafter with the same settings for a new batch."""
 
-    def observe(self, fed: Fed) -> None:
-        """Take note of what was fed and kept."""
+    def observe(self, outputs: StepOutputs) -> None:
+        """Read the inputs and outputs of a call of the model."""
 
-    def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
-        """Return tokens that may follow each sequence; an empty list where there is no guess."""
+    def propose(self, contexts: Sequence[DraftContext]) -> list[list[int]]:
+        """Return a draft for each sequence; empty where there is no guess."""
 
-    def propose_first(self, trail: Trail) -> list[int]:
-        """Return tokens that may follow a prompt which the model has not read yet."""
+    def propose_first(self, context: DraftContext) -> list[int]:
+        """Return a draft for a prompt that the model has not read yet."""
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep the named sequences, in this order."""
@@ -80,11 +80,11 @@ class Drafter(Protocol):
 
 @dataclass
 class PromptLookup:
-    """Copies what followed the last earlier occurrence of the latest tokens.
+    """Copies the tokens that followed the latest earlier occurrence of the last tokens.
 
     Attributes:
         depth: Most tokens to propose.
-        longest: Tokens that are matched at most; shorter matches are tried after longer ones.
+        longest: Most tokens to match; shorter matches are tried after longer ones.
     """
 
     depth: int = 6
@@ -92,19 +92,19 @@ class PromptLookup:
 
     @property
     def reads(self) -> bool:
-        """It looks at the tokens only."""
+        """False: it needs the tokens only."""
         return False
 
     def fresh(self) -> PromptLookup:
-        """Return itself: it remembers nothing."""
+        """Return itself: it has no state."""
         return self
 
-    def observe(self, fed: Fed) -> None:
+    def observe(self, outputs: StepOutputs) -> None:
         """Do nothing."""
 
-    def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
+    def propose(self, contexts: Sequence[DraftContext]) -> list[list[int]]:
         """Return the copied tokens, cut where the constraint forbids them."""
-        return [admitted(self._find(trail.tokens), trail.constraint) for trail in trails]
+        return [admitted(self._find(context.tokens), context.constraint) for context in contexts]
 
     def select(self, rows: Sequence[int]) -> None:
         """Do nothing."""
@@ -112,9 +112,9 @@ class PromptLookup:
     def join(self, other: Drafter) -> None:
         """Do nothing."""
 
-    def propose_first(self, trail: Trail) -> list[int]:
-        """Return what `propose` does."""
-        return self.propose([trail])[0]
+    def propose_first(self, context: DraftContext) -> list[int]:
+        """Return what ``propose`` does."""
+        return self.propose([context])[0]
 
     def _find(self, tokens: list[int]) -> list[int]:
         for size in range(min(self.longest, len(tokens) - 1), 0, -1):
@@ -126,67 +126,67 @@ class PromptLookup:
 
 
 @dataclass
-class Recall:
-    """Proposes an earlier answer: what was said last time at this place, as far as the constraint allows.
+class PreviousAnswerDrafter:
+    """Proposes the continuation of an earlier answer, as far as the constraint allows.
 
-    A driver that answers ten times a second mostly says what it said before. Where the new text has left the old
-    one, the proposal goes on behind the last place at which the latest tokens stand there too.
+    A driver that answers ten times a second mostly repeats its last answer. Where the new answer differs from an
+    earlier one, the proposal continues after the last occurrence of the latest token in it.
 
     Attributes:
-        answers: Earlier texts, without their prompts; the latest last.
+        answers: Earlier answers without their prompts, the latest last.
         depth: Most tokens to propose.
-        otherwise: Is asked where nothing is recalled.
+        fallback: Drafter for sequences without a proposal.
     """
 
     answers: Sequence[Sequence[int]] = ()
     depth: int = 24
-    otherwise: Drafter | None = None
+    fallback: Drafter | None = None
 
     @property
     def reads(self) -> bool:
-        """The other drafter may have to be told."""
-        return self.otherwise is not None and self.otherwise.reads
+        """Whether the fallback reads."""
+        return self.fallback is not None and self.fallback.reads
 
-    def fresh(self) -> Recall:
-        """Return the same drafter for a new batch."""
-        return Recall(self.answers, self.depth, None if self.otherwise is None else self.otherwise.fresh())
+    def fresh(self) -> PreviousAnswerDrafter:
+        """Return a drafter with the same settings for a new batch."""
+        return PreviousAnswerDrafter(self.answers, self.depth, None if self.fallback is None else self.fallback.fresh())
 
-    def observe(self, fed: Fed) -> None:
-        """Tell the other drafter."""
-        if self.otherwise is not None:
-            self.otherwise.observe(fed)
+    def observe(self, outputs: StepOutputs) -> None:
+        """Pass on to the fallback."""
+        if self.fallback is not None:
+            self.fallback.observe(outputs)
 
-    def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
-        """Return the recalled tokens, or the other drafter's where there are none."""
-        found = [self._recall(trail) for trail in trails]
-        if self.otherwise is None or all(found):
+    def propose(self, contexts: Sequence[DraftContext]) -> list[list[int]]:
+        """Return the continuations, or the fallback's drafts where there are none."""
+        found = [self._continuation(context) for context in contexts]
+        if self.fallback is None or all(found):
             return found
-        others = self.otherwise.propose(trails)
+        others = self.fallback.propose(contexts)
         return [mine or other for mine, other in zip(found, others, strict=True)]
 
     def select(self, rows: Sequence[int]) -> None:
-        """Tell the other drafter."""
-        if self.otherwise is not None:
-            self.otherwise.select(rows)
+        """Pass on to the fallback."""
+        if self.fallback is not None:
+            self.fallback.select(rows)
 
     def join(self, other: Drafter) -> None:
-        """Tell the other drafter."""
-        if self.otherwise is not None and isinstance(other, Recall) and other.otherwise is not None:
-            self.otherwise.join(other.otherwise)
+        """Pass on to the fallback."""
+        if self.fallback is not None and isinstance(other, PreviousAnswerDrafter) and other.fallback is not None:
+            self.fallback.join(other.fallback)
 
-    def propose_first(self, trail: Trail) -> list[int]:
-        """Return the recalled tokens."""
-        return self._recall(trail)
+    def propose_first(self, context: DraftContext) -> list[int]:
+        """Return the continuation of an earlier answer."""
+        return self._continuation(context)
 
-    def _recall(self, trail: Trail) -> list[int]:
-        said = trail.tokens[trail.prompt :]
-        for answer in reversed(self.answers):
-            old = list(answer)
-            same = next((i for i, (a, b) in enumerate(zip(said, old, strict=False)) if a != b), len(said))
-            starts = [len(said)] if same >= len(said) - 1 else []
-            starts += [i for i in range(len(old), 0, -1) if said and old[i - 1] == said[-1] and i != len(said)]
+    def _continuation(self, context: DraftContext) -> list[int]:
+        answer = context.tokens[context.prompt :]
+        for earlier in reversed(self.answers):
+            old = list(earlier)
+            same = next((i for i, (a, b) in enumerate(zip(answer, old, strict=False)) if a != b), len(answer))
+            starts = [len(answer)] if same >= len(answer) - 1 else []
+            starts += [i for i in range(len(old), 0, -1) if answer and old[i - 1] == answer[-1] and i != len(answer)]
             for start in starts:
-                draft = admitted(old[start : start + self.depth], trail.constraint)
+                draft = admitted(old[start : start + self.depth], context.constraint)
                 if draft:
                     return draft
         return []
@@ -194,14 +194,14 @@ class Recall:
 
 @dataclass
 class MTPDrafter:
-    """The model's own multi-token-prediction block, applied to its own output for every further token.
+    """The model's own multi-token-prediction block, applied again to its own output for every further token.
 
     Attributes:
         model: With an MTP block of attention and MLP or expert blocks.
         depth: Applications of the block in a proposal.
     """
 
-    model: NemotronModel
+    model: LanguageModel
     depth: int = 3
     _cache: NemotronCache | None = None
     _hidden: Tensor | None = None
@@ -212,42 +212,46 @@ class MTPDrafter:
 
     @property
     def reads(self) -> bool:
-        """Its block has a memory of its own."""
+        """True: its block has a cache of its own."""
         return True
 
     def fresh(self) -> MTPDrafter:
-        """Return the same drafter for a new batch."""
+        """Return a drafter with the same settings for a new batch."""
         return MTPDrafter(self.model, self.depth)
 
-    def propose_first(self, trail: Trail) -> list[int]:
+    def propose_first(self, context: DraftContext) -> list[int]:
         """Return nothing: this drafter has not read the prompt either."""
         return []
 
-    def observe(self, fed: Fed) -> None:
+    def observe(self, outputs: StepOutputs) -> None:
         """Run the block over the kept tokens, each with the embedding of the one after it."""
-        batch, time = len(fed.counts), max(fed.counts)  # what nobody kept is cut off
-        counts = torch.tensor(fed.counts, device=fed.hidden.device)
-        following = torch.tensor(fed.following, device=fed.hidden.device)
+        batch, time = len(outputs.counts), max(outputs.counts)  # columns that no sequence keeps are cut off
+        counts = torch.tensor(outputs.counts, device=outputs.hidden.device)
+        following = torch.tensor(outputs.following, device=outputs.hidden.device)
         last = counts[:, None, None] - 1
-        after = torch.cat([fed.embeddings[:, 1:time], fed.embeddings[:, :1]], dim=1)
+        after = torch.cat([outputs.embeddings[:, 1:time], outputs.embeddings[:, :1]], dim=1)
         width = after.shape[-1]
         after = after.scatter(1, last.expand(-1, 1, width), self.model.embed(following)[:, None].to(after.dtype))
-        keep = None
-        if min(fed.counts) < time:
-            keep = torch.arange(time, device=counts.device) < counts[:, None]
-        if fed.keep is not None:
-            keep = fed.keep[:, :time] if keep is None else keep & fed.keep[:, :time]
+        padding_mask = None
+        if min(outputs.counts) < time:
+            padding_mask = torch.arange(time, device=counts.device) < counts[:, None]
+        if outputs.padding_mask is not None:
+            padding_mask = (
+                outputs.padding_mask[:, :time]
+                if padding_mask is None
+                else padding_mask & outputs.padding_mask[:, :time]
+            )
         if self._cache is None:
             self._cache = self.model.new_mtp_cache(batch)
-        hidden = self.model.mtp(fed.hidden[:, :time], after, self._cache, keep)  # type: ignore[misc]
+        hidden = self.model.mtp(outputs.hidden[:, :time], after, self._cache, padding_mask)  # type: ignore[misc]
         self._hidden = hidden.gather(1, last.expand(-1, 1, width))
 
-    def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
-        """Return the greedy continuation under each constraint; what is forced is taken, not guessed."""
+    def propose(self, contexts: Sequence[DraftContext]) -> list[list[int]]:
+        """Return the greedy continuation under each constraint; forced tokens are taken as they are."""
         assert self._cache is not None
         assert self._hidden is not None
         point, hidden = self._cache.snapshot(), self._hidden
-        walks = [_Walk(trail) for trail in trails]
+        walks = [_Walk(context) for context in contexts]
         for step in range(self.depth):
             logits = self.model.logits(hidden[:, 0])
             tokens = [walk.take(row, step + 1) for walk, row in zip(walks, logits, strict=True)]
@@ -284,42 +288,44 @@ class ModelDrafter:
         depth: Tokens in a proposal.
     """
 
-    model: NemotronModel
+    model: LanguageModel
     depth: int = 3
     _cache: NemotronCache | None = None
 
     @property
     def reads(self) -> bool:
-        """The smaller model has a memory of its own."""
+        """True: the smaller model has a cache of its own."""
         return True
 
     def fresh(self) -> ModelDrafter:
-        """Return the same drafter for a new batch."""
+        """Return a drafter with the same settings for a new batch."""
         return ModelDrafter(self.model, self.depth)
 
-    def propose_first(self, trail: Trail) -> list[int]:
+    def propose_first(self, context: DraftContext) -> list[int]:
         """Return nothing: this drafter has not read the prompt either."""
         return []
 
-    def observe(self, fed: Fed) -> None:
-        """Feed the kept tokens."""
-        if fed.tokens is None:
+    def observe(self, outputs: StepOutputs) -> None:
+        """Read the kept tokens."""
+        if outputs.tokens is None:
             raise ValueError("a draft model needs the prompt as tokens")
         if self._cache is None:
-            self._cache = self.model.new_cache(len(fed.tokens))
-        self.model(fed.tokens, cache=self._cache, attention_mask=fed.keep, return_hidden=True, tentative=True)
-        self._cache.commit(torch.tensor(fed.counts, device=fed.tokens.device))
+            self._cache = self.model.new_cache(len(outputs.tokens))
+        self.model(
+            outputs.tokens, cache=self._cache, attention_mask=outputs.padding_mask, return_hidden=True, speculative=True
+        )
+        self._cache.commit(torch.tensor(outputs.counts, device=outputs.tokens.device))
 
-    def propose(self, trails: Sequence[Trail]) -> list[list[int]]:
+    def propose(self, contexts: Sequence[DraftContext]) -> list[list[int]]:
         """Return the greedy continuation under each constraint."""
         assert self._cache is not None
         point = self._cache.snapshot()
-        walks = [_Walk(trail, ahead=0) for trail in trails]
-        longest = max(len(trail.pending) for trail in trails)
+        walks = [_Walk(context, ahead=0) for context in contexts]
+        longest = max(len(context.pending) for context in contexts)
         device = self.model.device
-        rows = [trail.pending + [0] * (longest - len(trail.pending)) for trail in trails]
-        counts = torch.tensor([len(trail.pending) for trail in trails], device=device)
-        hidden = self.model(torch.tensor(rows, device=device), cache=self._cache, return_hidden=True, tentative=True)
+        rows = [context.pending + [0] * (longest - len(context.pending)) for context in contexts]
+        counts = torch.tensor([len(context.pending) for context in contexts], device=device)
+        hidden = self.model(torch.tensor(rows, device=device), cache=self._cache, return_hidden=True, speculative=True)
         self._cache.commit(counts)
         hidden = hidden[torch.arange(len(rows), device=device), counts - 1]
         for step in range(self.depth):
@@ -327,8 +333,8 @@ class ModelDrafter:
             tokens = [walk.take(row, step) for walk, row in zip(walks, logits, strict=True)]
             if step + 1 == self.depth or all(walk.stopped for walk in walks):
                 break
-            fed = torch.tensor(tokens, device=device)[:, None]
-            hidden = self.model(fed, cache=self._cache, return_hidden=True)[:, 0]
+            guesses = torch.tensor(tokens, device=device)[:, None]
+            hidden = self.model(guesses, cache=self._cache, return_hidden=True)[:, 0]
         self._cache.restore(point)
         return [walk.finish() for walk in walks]
 
@@ -345,7 +351,7 @@ class ModelDrafter:
 
 
 def admitted(tokens: list[int], constraint: Constraint | None) -> list[int]:
-    """Return the longest beginning of the tokens that a constraint allows; it is left as it was."""
+    """Return the longest prefix of the tokens that a constraint allows; the constraint is left unchanged."""
     if constraint is None:
         return tokens
     count = 0
@@ -357,21 +363,21 @@ def admitted(tokens: list[int], constraint: Constraint | None) -> list[int]:
 
 @dataclass
 class _Walk:
-    """One sequence's way through a proposal: known tokens first, then guesses.
+    """The draft of one sequence while it grows: known tokens first, then guesses.
 
-    `ahead` counts the tokens that are already in the drafter's input when step 0 is asked for.
+    ``ahead`` counts the tokens that are already in the drafter's input at step 0.
     """
 
-    trail: Trail
+    context: DraftContext
     ahead: int = 1
     draft: list[int] = field(default_factory=list)
     stopped: bool = False
 
     def take(self, logits: Tensor, step: int) -> int:
         """Return the token at this step: a known one, the only one allowed, or the likeliest."""
-        if self.ahead and step < len(self.trail.pending):
-            return self.trail.pending[step]
-        constraint = self.trail.constraint
+        if self.ahead and step < len(self.context.pending):
+            return self.context.pending[step]
+        constraint = self.context.constraint
         if self.stopped or (constraint is not None and constraint.done):
             self.stopped = True
             return 0
@@ -390,7 +396,7 @@ class _Walk:
         return token
 
     def finish(self) -> list[int]:
-        """Put the constraint back where it was and return the guesses."""
-        if self.trail.constraint is not None:
-            self.trail.constraint.rollback(len(self.draft))
+        """Restore the constraint and return the guesses."""
+        if self.context.constraint is not None:
+            self.context.constraint.rollback(len(self.draft))
         return self.draft

@@ -1,9 +1,9 @@
-"""Generating tokens for many requests at once, with every way of doing it in fewer calls of the model.
+"""Generation of tokens for many requests at once: batching, drafts, forced tokens and shared prefixes.
 
-A round feeds each sequence the tokens that are decided but not yet in the cache (the last chosen one and all that
-the grammar forces after it) and the drafter's guesses, in one call. Choices are then made position by position as
-if each had been a call of its own; the first choice that differs from the guess ends the round, and the cache
-keeps exactly what was right. What comes out does not depend on drafter, jump-ahead or batch.
+One call of the model reads, for each sequence, the tokens that are chosen but not yet in the cache (the last one and
+those that the grammar forces after it) and the drafter's guesses. The next tokens are then chosen position by
+position, as if each had been a call of its own. The first choice that differs from the guess ends the round, and the
+cache keeps the correct tokens only. The result does not depend on the drafter, on jump-ahead or on the batch.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from alpamayo_kernels.sampling import sample_masked
-from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.nemotron.cache import NemotronCache
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
+from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
 from alpamayo_vla_model.nemotron.inference.cuda_graph import FixedStep, GraphDecoder
-from alpamayo_vla_model.nemotron.inference.drafting import Drafter, Fed, Trail
+from alpamayo_vla_model.nemotron.inference.drafting import DraftContext, Drafter, StepOutputs
 from alpamayo_vla_model.nemotron.inference.grammar import Constraint
 from alpamayo_vla_model.nemotron.model import NemotronModel
 
@@ -35,8 +36,8 @@ class Request:
         max_tokens: Most tokens to generate.
         temperature: Zero is greedy.
         top_p: Keep the smallest set of tokens with at least this probability.
-        seed: Of the random numbers when the temperature is positive; each sequence has its own.
-        constraint: What may come next, at its start; None for anything.
+        seed: Of the random numbers at a positive temperature; each sequence has its own.
+        constraint: Limits the text, at its start; None for no limit.
         eos: Tokens that end the text; the config's when None.
     """
 
@@ -51,7 +52,7 @@ class Request:
 
 @dataclass
 class Stats:
-    """How a text came about: rounds it took part in, guesses made and accepted, tokens that were forced."""
+    """Counts for one text: rounds, guesses made, guesses accepted, forced tokens."""
 
     rounds: int = 0
     drafted: int = 0
@@ -66,9 +67,9 @@ class Result:
     Attributes:
         tokens: Without the prompt; an end token is the last one.
         finish: ``eos``, ``grammar`` (complete) or ``length``.
-        stats: How it came about.
-        hidden: Hidden states of the tokens, `[tokens, hidden]`, if they were asked for.
-        prompt_hidden: Those of the prompt, `[prompt, hidden]`, if they were asked for and the engine read it.
+        stats: Its counts.
+        hidden: Hidden states of the tokens, ``[tokens, D]``, with ``keep_hidden``.
+        prompt_hidden: Those of the prompt, ``[prompt, D]``, with ``keep_hidden`` where the engine read the prompt.
     """
 
     tokens: list[int]
@@ -95,16 +96,16 @@ class Row:
         self._generator: torch.Generator | None = None
 
     @property
-    def trail(self) -> Trail:
-        """The sequence as a drafter sees it."""
+    def draft_context(self) -> DraftContext:
+        """The part of the sequence that a drafter reads."""
         prompt = self.request.prompt
-        return Trail([*prompt, *self.tokens], self.pending, self.constraint, len(prompt))
+        return DraftContext([*prompt, *self.tokens], self.pending, self.constraint, len(prompt))
 
-    def to_feed(self, draft: list[int]) -> list[int]:
-        """Return a draft without the end that need not be read to be checked.
+    def trim_draft(self, draft: list[int]) -> list[int]:
+        """Return a draft without its end where that is checked without being read.
 
-        The token that completes a text is chosen after the one before it, and those that are forced up to there
-        follow from the choice before them.
+        The token that completes a text is chosen after the token before it, and tokens that are forced up to it follow
+        from the choice before them.
         """
         constraint = self.constraint
         if constraint is None or not draft:
@@ -120,16 +121,16 @@ class Row:
 
     @property
     def takes_likeliest(self) -> bool:
-        """Whether it always chooses the likeliest of all tokens."""
+        """Whether the choice is always the most likely of all tokens."""
         return self.request.temperature <= 0 and self.constraint is None
 
     def extend(self, logits: Tensor, draft: Sequence[int], likeliest: Sequence[int] = ()) -> int:
-        """Choose tokens while the guesses are right; return how many were.
+        """Choose tokens while the guesses are correct; return the number of correct guesses.
 
         Args:
-            logits: `[len(draft) + 1, vocab]`.
+            logits: ``[len(draft) + 1, vocab]``.
             draft: The guesses.
-            likeliest: Of the logits, if they are at hand; read by a sequence that `takes_likeliest`.
+            likeliest: Most likely tokens of the logits, if known; used where ``takes_likeliest``.
         """
         greedy = self.request.temperature <= 0
         if greedy and not (self.takes_likeliest and likeliest):
@@ -141,7 +142,7 @@ class Row:
             right += token == guess
             if self.finish or token != guess:
                 break
-        over = bool(self.finish) and right > position  # the last token was guessed: it is fed already
+        over = bool(self.finish) and right > position  # the last token was guessed and is read already
         self.pending = [] if over else [token, *self._forced()]
         self.stats.drafted += len(draft)
         self.stats.accepted += right
@@ -192,7 +193,7 @@ class Row:
     def _append(self, token: int) -> None:
         self.tokens.append(token)
         if self.constraint is not None and token not in self._eos and not self.constraint.advance(token):
-            raise InputError(f"the grammar does not allow token {token}, the only one left")
+            raise NemotronInputError(f"the grammar does not allow token {token}, the only one left")
         if token in self._eos:
             self.finish = "eos"
         elif self.constraint is not None and self.constraint.done:
@@ -216,18 +217,21 @@ class Engine:
     """Generates for a changing set of requests; a finished one makes room for the next.
 
     Args:
-        model: In evaluation mode.
+        model: In evaluation mode; on a CPU, ``compile_for_cpu(model)`` is several times faster.
         drafter: Guesses tokens; None for one token a round.
-        jump_ahead: Feed what the grammar forces together with the token before it.
+        jump_ahead: Read tokens that the grammar forces together with the token before them.
         max_batch: Sequences that run at once.
         keep_hidden: Return the hidden states of all generated tokens.
-        graph: Decode at fixed addresses, on a GPU in one CUDA graph a step, wherever every sequence is fed one token:
-            without drafter, `keep_hidden` and forced tokens. None does so on a GPU.
+        graph: Decode with ``cuda_graph.FixedStep`` wherever every sequence reads one token a round: without drafter,
+            ``keep_hidden`` and forced tokens. None means on a GPU only.
+
+    Raises:
+        ValueError: ``graph`` is True and the model is compiled for the CPU.
     """
 
     def __init__(
         self,
-        model: NemotronModel,
+        model: LanguageModel,
         *,
         drafter: Drafter | None = None,
         jump_ahead: bool = True,
@@ -246,11 +250,14 @@ class Engine:
         self._rows: list[tuple[int, Row]] = []
         self._cache: NemotronCache | None = None
         self._prefixes: dict[tuple[int, ...], NemotronCache] = {}
-        self._finished: list[tuple[int, Result]] = []  # right after their prompts
+        self._finished: list[tuple[int, Result]] = []  # finished by their prompts
         self._next = 0
-        fixed = not keep_hidden and drafter is None and (model.device.type == "cuda" if graph is None else graph)
-        self._graphs = GraphDecoder(model, min(_SLOTS, model.config.max_position_embeddings)) if fixed else None
-        self._fixed: FixedStep | None = None  # in place of `_cache` while it holds the running rows
+        self._graphs: GraphDecoder | None = None
+        if not keep_hidden and drafter is None and (model.device.type == "cuda" if graph is None else graph):
+            if not isinstance(model, NemotronModel):
+                raise ValueError("graph=True takes a NemotronModel, not one compiled for the CPU")
+            self._graphs = GraphDecoder(model, min(_GRAPH_SLOTS, model.config.max_position_embeddings))
+        self._fixed: FixedStep | None = None  # replaces ``_cache`` while it holds the running rows
 
     @property
     def busy(self) -> bool:
@@ -262,22 +269,22 @@ class Engine:
 
         Args:
             request: What to generate.
-            embeddings: The whole prompt, `[1, time, hidden]`, where it is not made of tokens alone; the request's
-                own prompt then serves drafters.
+            embeddings: The whole prompt, ``[1, T, D]``, where it is not made of tokens alone; drafters then read the
+                request's own prompt.
 
         Raises:
-            InputError: The prompt is empty, holds unknown tokens, or leaves no room in the model's context.
+            NemotronInputError: The prompt is empty, holds unknown tokens, or leaves no room in the model's context.
         """
         config, prompt = self.model.config, request.prompt
         if not prompt:
-            raise InputError("request: the prompt is empty, expected at least one token")
+            raise NemotronInputError("request: the prompt is empty, expected at least one token")
         if not all(0 <= token < config.vocab_size for token in prompt):
-            raise InputError(f"request: the prompt holds tokens outside 0 to {config.vocab_size - 1}")
+            raise NemotronInputError(f"request: the prompt holds tokens outside 0 to {config.vocab_size - 1}")
         if request.max_tokens < 1:
-            raise InputError(f"request: max_tokens is {request.max_tokens}, expected at least 1")
+            raise NemotronInputError(f"request: max_tokens is {request.max_tokens}, expected at least 1")
         length = len(prompt) if embeddings is None else embeddings.shape[1]
         if length + request.max_tokens > config.max_position_embeddings:
-            raise InputError(
+            raise NemotronInputError(
                 f"request: {length} prompt tokens and {request.max_tokens} new ones exceed the context of "
                 f"{config.max_position_embeddings}"
             )
@@ -307,14 +314,13 @@ class Engine:
     def attach(
         self, cache: NemotronCache, hidden: Tensor, requests: Sequence[Request], embeddings: Tensor | None = None
     ) -> list[int]:
-        """Start requests on sequences that are already prefilled, for example forks of one.
+        """Start requests on sequences that are already prefilled, for example forks of one (see vla_model/README.md).
 
         Args:
             cache: One sequence a request.
-            hidden: Hidden states of the last prompt tokens (all of them, for an MTP drafter),
-                `[batch, time, hidden]`.
-            requests: Their prompts serve drafters alone and may be empty.
-            embeddings: Of the same tokens as `hidden`; needed with an MTP drafter.
+            hidden: Hidden states of the last prompt tokens (of all, for an MTP drafter), ``[B, T, D]``.
+            requests: Their prompts are read by drafters only and may be empty.
+            embeddings: Of the same tokens as ``hidden``; needed with an MTP drafter.
 
         Returns:
             The numbers of the requests.
@@ -327,25 +333,27 @@ class Engine:
             _check_finite(logits)
             for row, scores in zip(rows, logits, strict=True):
                 row.extend(scores, [])
-            fed = None
+            outputs = None
             if embeddings is not None:
-                fed = Fed(None, embeddings, hidden, [hidden.shape[1]] * len(rows), [row.tokens[0] for row in rows])
+                outputs = StepOutputs(
+                    None, embeddings, hidden, [hidden.shape[1]] * len(rows), [row.tokens[0] for row in rows]
+                )
             drafter = None if self._blank is None else self._blank.fresh()
-            self._take_in(list(zip(numbers, rows, strict=True)), cache, drafter, fed)
+            self._take_in(list(zip(numbers, rows, strict=True)), cache, drafter, outputs)
         return numbers
 
     @torch.no_grad()
-    def remember(self, prefix: Sequence[int]) -> None:
-        """Read the tokens that many prompts begin with; those share its memory and are read from there on.
+    def cache_prefix(self, prefix: Sequence[int]) -> None:
+        """Read a prefix that many prompts share; such prompts then start from its cache.
 
-        Drafters that read prompts themselves need all of them: with one, and with `keep_hidden`, nothing is shared.
+        Nothing is shared with ``keep_hidden`` or with a drafter that reads whole prompts itself.
         """
         cache = self.model.new_cache(1)
         self.model(torch.tensor([list(prefix)], device=self.model.device), cache=cache, return_hidden=True)
         self._prefixes[tuple(prefix)] = cache
 
-    def _begun(self, prompt: Sequence[int], drafter: Drafter | None) -> tuple[int, NemotronCache]:
-        """Return how much of a prompt is remembered, and a cache that has read it."""
+    def _prefix_of(self, prompt: Sequence[int], drafter: Drafter | None) -> tuple[int, NemotronCache]:
+        """Return how many tokens of a prompt have a cached prefix, and a cache that has read them."""
         if not self._keep_hidden and (drafter is None or not drafter.reads):
             for prefix in sorted(self._prefixes, key=len, reverse=True):
                 if len(prefix) < len(prompt) and tuple(prompt[: len(prefix)]) == prefix:
@@ -353,18 +361,18 @@ class Engine:
         return 0, self.model.new_cache(1)
 
     def _admit(self, number: int, request: Request, embeddings: Tensor | None) -> None:
-        """Read a prompt, and with it what a drafter may already propose to follow it."""
+        """Read a prompt, together with a drafter's first proposal."""
         row = Row(request, self.model.config.eos_token_ids, self._jump_ahead)
         drafter = None if self._blank is None else self._blank.fresh()
-        draft = [] if drafter is None else self._cut(row, drafter.propose_first(row.trail))
-        known, cache = self._begun(request.prompt if embeddings is None else (), drafter)
+        draft = [] if drafter is None else self._cut(row, drafter.propose_first(row.draft_context))
+        known, cache = self._prefix_of(request.prompt if embeddings is None else (), drafter)
         prompt = [] if embeddings is not None else list(request.prompt[known:])
         tokens = torch.tensor([[*prompt, *draft]], dtype=torch.long, device=self.model.device)
         embedded = self.model.embed(tokens)
         if embeddings is not None:
             embedded = torch.cat([embeddings, embedded], dim=1)
         length = embedded.shape[1] - len(draft)
-        hidden = self.model(embeddings=embedded, cache=cache, return_hidden=True, tentative=bool(draft))
+        hidden = self.model(embeddings=embedded, cache=cache, return_hidden=True, speculative=bool(draft))
         logits = self.model.logits(hidden[0, length - 1 :])
         _check_finite(logits[0])
         kept = length + row.extend(logits, draft)
@@ -375,16 +383,18 @@ class Engine:
             return
         if draft:
             cache.commit(kept)
-        fed = Fed(None if embeddings is not None else tokens, embedded, hidden, [kept], [(row.pending or [0])[0]])
-        self._take_in([(number, row)], cache, drafter, fed)
+        outputs = StepOutputs(
+            None if embeddings is not None else tokens, embedded, hidden, [kept], [(row.pending or [0])[0]]
+        )
+        self._take_in([(number, row)], cache, drafter, outputs)
 
     def _take_in(
-        self, rows: list[tuple[int, Row]], cache: NemotronCache, drafter: Drafter | None, fed: Fed | None
+        self, rows: list[tuple[int, Row]], cache: NemotronCache, drafter: Drafter | None, outputs: StepOutputs | None
     ) -> None:
-        """Put started rows with their memory beside those that run."""
+        """Add started rows and their cache to the batch."""
         if drafter is not None:
-            if fed is not None:
-                drafter.observe(fed)
+            if outputs is not None:
+                drafter.observe(outputs)
             if self._drafter is None:
                 self._drafter = drafter
             else:
@@ -408,17 +418,17 @@ class Engine:
         tokens = torch.tensor(padded, device=self.model.device)
         certain = min(widths) == width and not any(drafts)
         embedded = self.model.embed(tokens)
-        hidden = self.model(embeddings=embedded, cache=self._cache, return_hidden=True, tentative=not certain)
+        hidden = self.model(embeddings=embedded, cache=self._cache, return_hidden=True, speculative=not certain)
         counts = self._choose(rows, drafts, hidden)
         if not certain:
             self._cache.commit(torch.tensor(counts, device=tokens.device))
         self.rounds += 1
         if self._drafter is not None:
             following = [row.pending[0] if row.pending else 0 for row in rows]
-            self._drafter.observe(Fed(tokens, embedded, hidden, counts, following))
+            self._drafter.observe(StepOutputs(tokens, embedded, hidden, counts, following))
 
     def _fixed_step(self, rows: list[Row]) -> FixedStep | None:
-        """Return the step that holds the rows' memory, loaded if need be; None where it cannot."""
+        """Return the fixed step with the rows' states loaded; None where it cannot hold them."""
         if self._graphs is None or (self._jump_ahead and any(row.constraint is not None for row in rows)):
             self._settle()
             return None
@@ -438,25 +448,25 @@ class Engine:
         self.rounds += 1
 
     def _settle(self) -> None:
-        """Take the running rows' memory back from the fixed step."""
+        """Take the running rows' states back from the fixed step."""
         if self._fixed is not None:
             self._cache, self._fixed = self._fixed.unload(len(self._rows)), None
 
     def _propose(self, rows: list[Row]) -> list[list[int]]:
         if self._drafter is None:
             return [[] for _ in rows]
-        proposed = self._drafter.propose([row.trail for row in rows])
+        proposed = self._drafter.propose([row.draft_context for row in rows])
         return [self._cut(row, draft) for row, draft in zip(rows, proposed, strict=True)]
 
     def _cut(self, row: Row, draft: list[int]) -> list[int]:
-        """Return as much of a draft as is of use: the last token of a text is read only for its hidden state."""
+        """Return the useful part of a draft: the last token of a text is read for its hidden state only."""
         if row.finish:
             return []
         draft = draft[: row.request.max_tokens - len(row.tokens) - 1]
-        return draft if self._keep_hidden else row.to_feed(draft)
+        return draft if self._keep_hidden else row.trim_draft(draft)
 
     def _choose(self, rows: list[Row], drafts: list[list[int]], hidden: Tensor) -> list[int]:
-        """Let every row choose its tokens; return how many of the fed ones are kept."""
+        """Choose the tokens of every row; return how many of the tokens read are kept."""
         starts = [len(row.pending) - 1 for row in rows]
         spans = [hidden[i, s : s + len(d) + 1] for i, (s, d) in enumerate(zip(starts, drafts, strict=True))]
         logits = self.model.logits(torch.cat(spans))
@@ -476,7 +486,7 @@ class Engine:
         return counts
 
     def _over(self, row: Row) -> bool:
-        """Whether a row is finished and, with `keep_hidden`, its last tokens were fed."""
+        """Return whether a row is finished and, with ``keep_hidden``, its last tokens are read."""
         return bool(row.finish) and not (self._keep_hidden and row.pending)
 
     def _retire(self) -> list[tuple[int, Result]]:
@@ -498,13 +508,13 @@ class Engine:
         return finished
 
 
-_SLOTS = 4096  # of a sequence at fixed addresses; longer ones take the general path
+_GRAPH_SLOTS = 4096  # cache slots of a sequence in a fixed step; longer ones take the general path
 
 
 def generate(
-    model: NemotronModel, requests: Sequence[Request], *, drafter: Drafter | None = None, jump_ahead: bool = True
+    model: LanguageModel, requests: Sequence[Request], *, drafter: Drafter | None = None, jump_ahead: bool = True
 ) -> list[Result]:
-    """Generate for all requests, in one batch as far as they fit; see `Engine`."""
+    """Generate for all requests, in one batch as far as they fit; see ``Engine``."""
     return Engine(model, drafter=drafter, jump_ahead=jump_ahead).run(requests)
 
 
@@ -514,9 +524,9 @@ def _listed(tokens: Tensor) -> list[int]:
 
 
 def _check_finite(logits: Tensor) -> None:
-    """Refuse the first logits of a text if one of them is not a number; those after it are not looked at."""
+    """Raise an error where the first logits of a text are not finite; later logits are not checked."""
     if not math.isfinite(logits.sum()):
-        raise InputError("model: the logits of a prompt are not finite, expected finite weights and embeddings")
+        raise NemotronInputError("model: the logits of a prompt are not finite, expected finite weights and embeddings")
 
 
 def _result(row: Row) -> Result:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alpamayo_sim.errors import InputError
+from alpamayo_vla_model.nemotron.errors import NemotronInputError
 
 
 class Constraint(Protocol):
@@ -22,7 +22,7 @@ class Constraint(Protocol):
         """Whether the sequence is complete and nothing may follow."""
 
     def mask(self) -> Tensor | None:
-        """Return True for every token that may come next, `[vocab]`; None if all may."""
+        """Return True for every token that may come next, ``[vocab]``; None if all may."""
 
     def forced(self) -> int | None:
         """Return the only token that may come next, if there is only one."""
@@ -31,7 +31,7 @@ class Constraint(Protocol):
         """Go on by a token; False, and no move, where it may not come next."""
 
     def rollback(self, count: int) -> None:
-        """Take back the last `count` tokens."""
+        """Take back the last ``count`` tokens."""
 
     def fresh(self) -> Constraint:
         """Return the same constraint at its start."""
@@ -67,7 +67,7 @@ class Grammar:
         lark: The grammar.
 
     Raises:
-        InputError: The grammar is not valid, or admits nothing.
+        NemotronInputError: The grammar is not valid, or admits nothing.
     """
 
     def __init__(self, vocabulary: Vocabulary, lark: str) -> None:
@@ -77,9 +77,9 @@ class Grammar:
         self._owned = True
         self._begin(_Memory())
         if self._matcher.is_error():
-            raise InputError(f"grammar: {self._error()}")
+            raise NemotronInputError(f"grammar: {self._error()}")
         if self.done:
-            raise InputError("grammar: admits only the empty text, expected at least one token")
+            raise NemotronInputError("grammar: admits only the empty text, expected at least one token")
 
     @property
     def done(self) -> bool:
@@ -92,7 +92,7 @@ class Grammar:
         return self._now().accepting
 
     def mask(self) -> Tensor:
-        """Return True for every token that may come next, `[vocab]`; not to be written to."""
+        """Return True for every token that may come next, ``[vocab]``; not to be written to."""
         return self._now().allowed
 
     def forced(self) -> int | None:
@@ -109,7 +109,7 @@ class Grammar:
         return True
 
     def rollback(self, count: int) -> None:
-        """Take back the last `count` tokens."""
+        """Take back the last ``count`` tokens."""
         if count > len(self._tokens):
             raise ValueError(f"cannot take back {count} of {len(self._tokens)} tokens")
         if count:
@@ -147,7 +147,7 @@ class Grammar:
         if len(self._consumed) > same:
             self._matcher.rollback(len(self._consumed) - same)
         if self._matcher.try_consume_tokens(self._tokens[same:]) != len(self._tokens) - same:
-            raise InputError(f"grammar: {self._error()}")
+            raise NemotronInputError(f"grammar: {self._error()}")
         self._consumed = list(self._tokens)
 
     def _error(self) -> str:
@@ -178,7 +178,7 @@ class _Beginning:
         self.row = np.unpackbits(packed, count=vocabulary.size, bitorder="little").view(np.bool_)
         count, eos = int(np.count_nonzero(self.row)), bool(self.row[vocabulary.eos])
         if not accepting and count == int(eos):
-            raise InputError("grammar: no token of the model may come next, and the text is not complete")
+            raise NemotronInputError("grammar: no token of the model may come next, and the text is not complete")
         self.allowed = torch.from_numpy(self.row)
         self.only = int(self.row.argmax()) if count == 1 else None
         self.accepting, self.done = accepting, accepting and count == int(eos)
@@ -204,9 +204,9 @@ class Thinking:
 
     def __init__(self, budget: int, close: Sequence[int], then: Constraint | None = None) -> None:
         if not close:
-            raise InputError("thinking: the closing sequence is empty")
+            raise NemotronInputError("thinking: the closing sequence is empty")
         if budget < 0:
-            raise InputError(f"thinking: the budget is {budget}, expected at least 0")
+            raise NemotronInputError(f"thinking: the budget is {budget}, expected at least 0")
         self._budget, self._close, self._then = budget, tuple(close), then
         self._thought: list[int] = []
         self._answer = 0
@@ -245,7 +245,7 @@ class Thinking:
         return True
 
     def rollback(self, count: int) -> None:
-        """Take back the last `count` tokens."""
+        """Take back the last ``count`` tokens."""
         answer = min(count, self._answer)
         if answer and self._then is not None:
             self._then.rollback(answer)

@@ -13,7 +13,7 @@ from alpamayo_vla_model.nemotron.model import Experts, NemotronModel
 
 
 class StoredLinear(nn.Module):
-    """A linear map with stored weights `[out, in]`, with a scale a row for int8."""
+    """A linear map with stored weights ``[out, in]``, with a scale a row for int8."""
 
     weight: Tensor
     scale: Tensor | None
@@ -26,7 +26,7 @@ class StoredLinear(nn.Module):
         self.bias = module.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[..., in]` to `[..., out]`."""
+        """Map ``[..., in]`` to ``[..., out]``."""
         return linear(x, self.weight, self.bias, self.scale)
 
 
@@ -44,7 +44,7 @@ class StoredExperts(nn.Module):
             self.register_buffer(f"{name}_scale", scale)
 
     def forward(self, x: Tensor, weights: Tensor, index: Tensor) -> Tensor:
-        """Return the weighted sum of each token's experts, `[tokens, width]`."""
+        """Return the weighted sum of each token's experts, ``[tokens, width]``."""
         total = torch.zeros(x.shape, dtype=weights.dtype, device=x.device)
         for expert in torch.unique(index).tolist():
             token, slot = torch.where(index == expert)

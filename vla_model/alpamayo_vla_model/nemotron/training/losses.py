@@ -20,7 +20,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Routing:
-    """What one router did in one call: its logits `[tokens, experts]` and chosen experts `[tokens, k]`."""
+    """What one router did in one call: its logits ``[tokens, experts]`` and chosen experts ``[tokens, k]``."""
 
     router: Router
     logits: Tensor
@@ -28,11 +28,11 @@ class Routing:
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of `logits[:, t]` against `targets[:, t + 1]`; targets of -100 do not count.
+    """Return the mean cross-entropy of ``logits[:, t]`` against ``targets[:, t + 1]``; targets of -100 do not count.
 
     Args:
-        logits: `[batch, time, vocab]`.
-        targets: `[batch, time]`.
+        logits: ``[batch, time, vocab]``.
+        targets: ``[batch, time]``.
     """
     return _cross_entropy(logits[:, :-1], targets[:, 1:])
 
@@ -44,10 +44,10 @@ def mtp_loss(model: NemotronModel, hidden: Tensor, tokens: Tensor, targets: Tens
     ahead, and predicts the token k + 1 ahead; all steps share their weights.
 
     Args:
-        model: With an MTP block; `config.num_nextn_predict_layers` steps are taken (at least one).
-        hidden: Of the model, after the last norm, `[batch, time, hidden]`.
-        tokens: `[batch, time]`.
-        targets: Shaped as `tokens`, -100 where no loss is wanted; `tokens` when None.
+        model: With an MTP block; ``config.num_nextn_predict_layers`` steps are taken (at least one).
+        hidden: Of the model, after the last norm, ``[batch, time, hidden]``.
+        tokens: ``[batch, time]``.
+        targets: Shaped as ``tokens``, -100 where no loss is wanted; ``tokens`` when None.
     """
     if model.mtp is None:
         raise ValueError("the model has no multi-token-prediction block")
@@ -64,7 +64,7 @@ def mtp_loss(model: NemotronModel, hidden: Tensor, tokens: Tensor, targets: Tens
 
 @contextmanager
 def record_routing(model: NemotronModel) -> Iterator[list[Routing]]:
-    """Collect what every router does in the calls made inside; leave before `backward`.
+    """Collect what every router does in the calls made inside; leave before ``backward``.
 
     With recomputed activations a backward pass inside would be recorded a second time.
     """
@@ -82,7 +82,7 @@ def record_routing(model: NemotronModel) -> Iterator[list[Routing]]:
 
 
 def expert_load(routing: Routing) -> Tensor:
-    """Return the share of choices that went to each expert, `[experts]`, summing to one."""
+    """Return the share of choices that went to each expert, ``[experts]``, summing to one."""
     counts = torch.bincount(routing.index.flatten(), minlength=routing.logits.shape[-1])
     return counts / counts.sum()
 
@@ -103,7 +103,7 @@ def load_balancing_loss(records: list[Routing]) -> Tensor:
 
 @torch.no_grad()
 def update_router_bias(records: list[Routing], rate: float = 1e-3, group: dist.ProcessGroup | None = None) -> None:
-    """Raise the choice bias of experts with less than their share of tokens and lower the others' by `rate`.
+    """Raise the choice bias of experts with less than their share of tokens and lower the others' by ``rate``.
 
     The loss-free balancing of arXiv 2408.15664. Several records of one router count together.
 

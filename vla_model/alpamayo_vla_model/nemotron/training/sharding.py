@@ -9,14 +9,14 @@ from alpamayo_vla_model.nemotron.model import NemotronModel
 
 
 def shard(model: NemotronModel, mesh: DeviceMesh) -> NemotronModel:
-    """Shard the parameters over the processes of a one-dimensional mesh with PyTorch's `fully_shard`, in place.
+    """Shard the parameters over the processes of a one-dimensional mesh with PyTorch's ``fully_shard``, in place.
 
     Every block is gathered by itself when it runs, and so are the multi-token-prediction block, the embeddings and
     the head, which the losses call outside of the model's own forward pass. Balance routers with the mesh's group.
 
     Args:
         model: With untied embeddings.
-        mesh: From `torch.distributed.init_device_mesh`.
+        mesh: From ``torch.distributed.init_device_mesh``.
     """
     if model.config.tie_word_embeddings:
         raise ValueError("tied embeddings cannot be sharded apart from the head")
