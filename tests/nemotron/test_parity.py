@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 
-transformers = pytest.importorskip("transformers", reason="transformers is an optional peer (extra ``peer``)")
+transformers = pytest.importorskip("transformers", reason="transformers is an optional peer (extra `peer`)")
 nemotron_h = pytest.importorskip("transformers.models.nemotron_h", reason="this transformers has no native nemotron_h")
 
 BOUND = 2e-6

@@ -118,11 +118,11 @@ def test_a_uniform_declaration_leaves_out_what_is_plain(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"quant_algo": "W4A8_AWQ"}, "unknown ``quant_algo`` 'W4A8_AWQ', expected one of NVFP4"),
-        ({"quant_algo": ["NVFP4"]}, "unknown ``quant_algo``"),
-        ({"quant_algo": "NVFP4", "group_size": 32}, "``group_size`` is 32, NVFP4 has 16"),
+        ({"quant_algo": "W4A8_AWQ"}, "unknown `quant_algo` 'W4A8_AWQ', expected one of NVFP4"),
+        ({"quant_algo": ["NVFP4"]}, "unknown `quant_algo`"),
+        ({"quant_algo": "NVFP4", "group_size": 32}, "`group_size` is 32, NVFP4 has 16"),
         ({"quant_algo": "FP8"}, "is nvfp4, but hf_quant_config.json says fp8"),
-        ({"quant_algo": "MIXED_PRECISION"}, "needs ``quantized_layers``"),
+        ({"quant_algo": "MIXED_PRECISION"}, "needs `quantized_layers`"),
         (
             {"quant_algo": "MIXED_PRECISION", "quantized_layers": {}},
             "is fp8, but hf_quant_config.json says not quantised",
