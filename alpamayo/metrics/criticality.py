@@ -15,14 +15,14 @@ from alpamayo_sim.geometry import box_distance, box_separation
 
 Array = np.ndarray
 Number = Float[Array, "..."] | float
-BRAKE_M_S2 = 11.5
+BRAKE_MPS2 = 11.5
 """Full braking (commonroad-crime)."""
-LATERAL_M_S2 = 8.0
+LATERAL_MPS2 = 8.0
 """Hardest swerve."""
-KICKDOWN_M_S2 = 5.0
+KICKDOWN_MPS2 = 5.0
 """Full throttle."""
-BRAKE_LIMIT_MEAN_M_S2, BRAKE_LIMIT_DEVIATION_M_S2 = 8.45, 1.40
-BRAKE_LIMIT_RANGE_M_S2 = (4.23, 12.68)
+BRAKE_LIMIT_MEAN_MPS2, BRAKE_LIMIT_DEVIATION_MPS2 = 8.45, 1.40
+BRAKE_LIMIT_RANGE_MPS2 = (4.23, 12.68)
 """The brakes' limit in ``cpi``: a normal distribution, cut off at the range (Cunto, 2008)."""
 
 
@@ -78,7 +78,7 @@ def lateral_acceleration_required(
     return np.where(np.isinf(t) | (need <= 0.0), 0.0, _ratio(2.0 * need, t**2, t > 0.0))
 
 
-def btn(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0, *, brake: float = BRAKE_M_S2) -> Array:
+def btn(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0, *, brake: float = BRAKE_MPS2) -> Array:
     """Compute the brake threat number: the longitudinal acceleration required over full braking."""
     return -longitudinal_acceleration_required(gap, v_ego, v_lead, a_lead) / brake
 
@@ -90,7 +90,7 @@ def stn(
     width_other: Number,
     v_side: Number = 0.0,
     *,
-    lateral: float = LATERAL_M_S2,
+    lateral: float = LATERAL_MPS2,
 ) -> Array:
     """Compute the steer threat number: the lateral acceleration required over the hardest swerve."""
     return lateral_acceleration_required(time, offset, width_ego, width_other, v_side) / lateral
@@ -106,12 +106,12 @@ def dst(gap: Number, v_ego: Number, v_lead: Number, *, safety_time: float = 2.0)
     return np.where(closing <= 0.0, 0.0, _ratio(3.0 * closing**2, 2.0 * distance, distance > 0.0))
 
 
-def msd(v_ego: Number, *, brake: float = BRAKE_M_S2) -> Float[Array, "..."]:
+def msd(v_ego: Number, *, brake: float = BRAKE_MPS2) -> Float[Array, "..."]:
     """Compute the minimal stopping distance (m): v² / (2 brake)."""
     return np.asarray(v_ego, np.float64) ** 2 / (2.0 * brake)
 
 
-def psd(remaining: Number, v_ego: Number, *, brake: float = BRAKE_M_S2) -> Float[Array, "..."]:
+def psd(remaining: Number, v_ego: Number, *, brake: float = BRAKE_MPS2) -> Float[Array, "..."]:
     """Compute the proportion of stopping distance: distance to the conflict over the minimal stopping distance."""
     need = msd(v_ego, brake=brake)
     return _ratio(np.asarray(remaining, np.float64), need, need > 0.0)
@@ -167,8 +167,8 @@ def wttc(
     velocity: Float[Array, "... 2"],
     radius: Number,
     *,
-    a_ego: Number = BRAKE_M_S2,
-    a_other: Number = BRAKE_M_S2,
+    a_ego: Number = BRAKE_MPS2,
+    a_other: Number = BRAKE_MPS2,
 ) -> Float[Array, "..."]:
     """Compute the worst time to collision (s): of circles that accelerate towards each other as hard as they can.
 
@@ -228,8 +228,8 @@ def cpi(required: Float[Array, "... t"], dt: float) -> Float[Array, "..."]:
     The brakes' limit is normal with mean 8.45 and deviation 1.40 m/s², cut off at 4.23 and 12.68 (Cunto, 2008).
     """
     del dt  # the mean over equal steps does not depend on their length
-    mean, deviation = BRAKE_LIMIT_MEAN_M_S2, BRAKE_LIMIT_DEVIATION_M_S2
-    low, high = ((limit - mean) / deviation for limit in BRAKE_LIMIT_RANGE_M_S2)
+    mean, deviation = BRAKE_LIMIT_MEAN_MPS2, BRAKE_LIMIT_DEVIATION_MPS2
+    low, high = ((limit - mean) / deviation for limit in BRAKE_LIMIT_RANGE_MPS2)
     return stats.truncnorm.cdf(np.asarray(required, np.float64), low, high, loc=mean, scale=deviation).mean(axis=-1)
 
 
@@ -241,7 +241,7 @@ def ttb(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    brake: float = BRAKE_M_S2,
+    brake: float = BRAKE_MPS2,
 ) -> float:
     """Compute the time to brake (s): latest start of full braking along the path that avoids all others.
 
@@ -258,7 +258,7 @@ def ttk(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    kickdown: float = KICKDOWN_M_S2,
+    kickdown: float = KICKDOWN_MPS2,
 ) -> float:
     """Compute the time to kickdown (s): latest start of full throttle along the path that avoids all others."""
     return _latest(_along(pose, speed, dt, kickdown), pose, size, others, sizes, dt)
@@ -272,7 +272,7 @@ def tts(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    lateral: float = LATERAL_M_S2,
+    lateral: float = LATERAL_MPS2,
 ) -> float:
     """Compute the time to steer (s): latest start of a swerve to either side that avoids all others."""
     left, right = (_swerves(pose, speed, dt, side * lateral) for side in (1.0, -1.0))
@@ -287,9 +287,9 @@ def ttr(
     sizes: Float[Array, "a 2"],
     dt: float,
     *,
-    brake: float = BRAKE_M_S2,
-    lateral: float = LATERAL_M_S2,
-    kickdown: float = KICKDOWN_M_S2,
+    brake: float = BRAKE_MPS2,
+    lateral: float = LATERAL_MPS2,
+    kickdown: float = KICKDOWN_MPS2,
 ) -> float:
     """Compute the time to react (s): the latest of time to brake, time to steer and time to kickdown."""
     motion = (pose, speed, size, others, sizes, dt)

@@ -16,7 +16,7 @@ from alpamayo_sim.warp_runtime import wp
 Array = np.ndarray
 CLEARANCE_LIMIT_M = 5.0
 """Clearances are computed up to this distance; beyond it the margin is this."""
-STOPPED_M_S = 0.05
+STOPPED_MPS = 0.05
 """At most this fast, a road user counts as stopped (NAVSIM)."""
 REAR_AXLE = 0.28  # of the length, behind the centre; NAVSIM's vehicle: (4.049 - 1.127) / 2 / 5.176
 CONTACT_SUBSTEPS = 10
@@ -109,7 +109,7 @@ def contact_kind(motions: MotionBatch, k: Array, t: Array, a: Array) -> Int[Arra
     kind = np.where(front, ContactKind.ACTIVE_FRONT, ContactKind.ACTIVE_LATERAL)
     kind[bearing(ego, other[:, :2], motions.size[0]) > FROM_BEHIND_RAD] = ContactKind.ACTIVE_REAR
     kind[_is_stopped(motions, t, a)] = ContactKind.STOPPED_OTHER
-    kind[motions.moved_speed(k, t) <= STOPPED_M_S] = ContactKind.STOPPED_EGO
+    kind[motions.moved_speed(k, t) <= STOPPED_MPS] = ContactKind.STOPPED_EGO
     return kind.astype(np.int64)
 
 
@@ -167,4 +167,4 @@ def _is_stopped(motions: MotionBatch, t: Array, a: Array) -> Bool[Array, " n"]:
         np.hypot(traffic.velocity[a, t, 0], traffic.velocity[a, t, 1]),
         np.hypot(traffic.velocity[a, np.maximum(t - 1, 0), 0], traffic.velocity[a, np.maximum(t - 1, 0), 1]),
     )
-    return (speed <= STOPPED_M_S) | is_static(traffic.category[a])
+    return (speed <= STOPPED_MPS) | is_static(traffic.category[a])

@@ -35,7 +35,7 @@ no plans to compare.
 """
 CLIP_END_OFFSET_M = 4.0
 """Distance from the recorded line at which AlpaSim ends a clip."""
-MIN_COLLISION_SPEED_M_S = 0.1
+MIN_COLLISION_SPEED_MPS = 0.1
 """CARLA counts no collision of a slower ego."""
 SAME_APPROACH_S = 2.0
 """Crossings of lines within this time belong to one approach."""
@@ -204,7 +204,7 @@ def infractions(record: Record) -> dict[str, list[tuple[float, str]]]:
     """Return the times (s) of each infraction, with the agent; infractions that the record cannot show are left out."""
     episode, motions, results = record.episode, record.motions, record.results
     found, category = motions.cached(contacts), motions.traffic.category
-    static, moves = is_static(category), motions.moved_speed(found.k, found.t) > MIN_COLLISION_SPEED_M_S
+    static, moves = is_static(category), motions.moved_speed(found.k, found.t) > MIN_COLLISION_SPEED_MPS
     out: dict[str, list[tuple[float, str]]] = {key: [] for key in INFRACTIONS if key.startswith("collision")}
     for t, a in _pairs(found, moves):
         kind = "static" if static[a] else "pedestrian" if Category(int(category[a])) in PEDESTRIANS else "vehicle"

@@ -25,11 +25,11 @@ INCONSISTENT_MARGIN = 1e-3
 """Minus this is the margin of a reasoning with consistent decisions and a component that does not fit."""
 ANY_MARGIN = 3.0
 """Margin of a decision that fits every plan."""
-MAX_BRAKING_WHILE_TRACKING_M_S2 = 1.5
-MAX_ACCELERATION_WHILE_FOLLOWING_M_S2 = 1.5
-MAX_ACCELERATION_WHILE_YIELDING_M_S2 = 0.5
-MIN_BRAKING_TO_STOP_M_S2 = 0.3
-STOPPED_AT_END_M_S, STOPPED_AT_END_PART = 1.0, 0.5
+MAX_BRAKING_WHILE_TRACKING_MPS2 = 1.5
+MAX_ACCELERATION_WHILE_FOLLOWING_MPS2 = 1.5
+MAX_ACCELERATION_WHILE_YIELDING_MPS2 = 0.5
+MIN_BRAKING_TO_STOP_MPS2 = 0.3
+STOPPED_AT_END_MPS, STOPPED_AT_END_PART = 1.0, 0.5
 """A plan stops where its last speed is below the first, or below this part of its present speed."""
 MAX_SHIFT_LANE_KEEPING_M = 1.2
 MAX_SHIFT_IN_LANE_NUDGE_M = 1.8
@@ -127,15 +127,15 @@ def meta_actions(
 def longitudinal_margin(decision: Longitudinal, actions: MetaActions) -> float:
     """Compute by how much (m/s²) a plan fits a longitudinal decision; negative is a contradiction."""
     a = actions.acceleration
-    stops = actions.last_speed < max(STOPPED_AT_END_M_S, STOPPED_AT_END_PART * actions.speed)
+    stops = actions.last_speed < max(STOPPED_AT_END_MPS, STOPPED_AT_END_PART * actions.speed)
     if decision in (Longitudinal.SET_SPEED_TRACKING, Longitudinal.PASSING):
-        return a + MAX_BRAKING_WHILE_TRACKING_M_S2
+        return a + MAX_BRAKING_WHILE_TRACKING_MPS2
     if decision in (Longitudinal.LEAD_FOLLOWING, Longitudinal.GAP_SEARCHING):
-        return MAX_ACCELERATION_WHILE_FOLLOWING_M_S2 - a
+        return MAX_ACCELERATION_WHILE_FOLLOWING_MPS2 - a
     if decision == Longitudinal.YIELD:
-        return MAX_ACCELERATION_WHILE_YIELDING_M_S2 - a
+        return MAX_ACCELERATION_WHILE_YIELDING_MPS2 - a
     if decision == Longitudinal.STOP_STATIC:
-        return max(0.5, 0.5 - a) if stops else min(-0.1, -a - MIN_BRAKING_TO_STOP_M_S2)
+        return max(0.5, 0.5 - a) if stops else min(-0.1, -a - MIN_BRAKING_TO_STOP_MPS2)
     return ANY_MARGIN
 
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from alpamayo.metrics import rss
 from alpamayo.validator.contacts import CLEARANCE_LIMIT_M, REAR_AXLE
-from alpamayo.validator.contacts import STOPPED_M_S as RSS_STOPPED_M_S
+from alpamayo.validator.contacts import STOPPED_MPS as RSS_STOPPED_MPS
 from alpamayo.validator.rules.rss import RSS_MARGIN_LIMIT_M, lateral_travel
-from alpamayo.validator.rules.time_to_collision import HORIZON_S, SAMPLE_SPACING_S, STOPPED_M_S
+from alpamayo.validator.rules.time_to_collision import HORIZON_S, SAMPLE_SPACING_S, STOPPED_MPS
 from alpamayo_sim.constants import FROM_BEHIND_RAD
 from alpamayo_sim.geometry import box_distance, box_separation
 
@@ -48,7 +48,7 @@ def sweep(motions, acceleration, until):
             return np.abs(np.arctan2(c * off[..., 1] - s * off[..., 0], c * off[..., 0] + s * off[..., 1]))
 
         now = np.arange(steps)
-        counts = (now < until[:, a, None]) & (np.abs(speed) >= STOPPED_M_S)
+        counts = (now < until[:, a, None]) & (np.abs(speed) >= STOPPED_MPS)
         counts &= ~((angle(traffic.pose[a, :steps, :2]) > FROM_BEHIND_RAD) & traffic.valid[a, :steps])
         met = np.full((count, steps), np.inf)
         turned = np.full((count, steps), np.pi)
@@ -83,7 +83,7 @@ def gaps_and_response(motions):
     speed = np.broadcast_to(np.abs(motions.speed)[:, None], gap.shape)
     ego_behind, ego_left = ahead > 0.0, left < 0.0
     danger = rss.assess(gap, side_gap, speed, v_along, np.zeros_like(gap), v_right, ego_behind, ego_left)
-    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STOPPED_M_S
+    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STOPPED_MPS
     still = lateral_travel(rss.EGO) + rss.EGO.fluctuation
     lateral = np.where(stands, side_gap - still, danger.lateral)
     danger = rss.RssMargins(np.where(there, danger.longitudinal, np.inf), np.where(there, lateral, np.inf))

@@ -88,7 +88,7 @@ def test_braking_required_is_the_peers(state, required, threat):
     ours = criticality.longitudinal_acceleration_required(gap, v_ego, v_lead, a_lead)
     assert ours == pytest.approx(required, abs=CENTI)
     assert criticality.btn(gap, v_ego, v_lead, a_lead) == pytest.approx(
-        threat, abs=CENTI / criticality.BRAKE_M_S2 + 5e-5
+        threat, abs=CENTI / criticality.BRAKE_MPS2 + 5e-5
     )
 
 

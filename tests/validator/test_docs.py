@@ -69,9 +69,9 @@ def test_tests_that_the_pages_name_are_there():
 def test_thresholds_on_the_page_are_the_codes():
     page = PAGES["definitions"]
     for value, words in (
-        (criticality.BRAKE_M_S2, "{:g} m/s²"),
-        (criticality.LATERAL_M_S2, "{:g} m/s²"),
-        (criticality.KICKDOWN_M_S2, "full throttle, {:g} m/s²"),
+        (criticality.BRAKE_MPS2, "{:g} m/s²"),
+        (criticality.LATERAL_MPS2, "{:g} m/s²"),
+        (criticality.KICKDOWN_MPS2, "full throttle, {:g} m/s²"),
         (odd.FOG / 1000.0, "under {:g} km"),
         (odd.BEND_RADIUS, "less than {:g} m of radius"),
     ):

@@ -14,11 +14,11 @@ WINDOW_STEPS = 3
 """Differences over fewer steps are noise."""
 MAX_CURVATURE_PER_M = 0.25
 """A turning circle of 8 m."""
-MIN_CURVATURE_SPEED_M_S = 1.0
+MIN_CURVATURE_SPEED_MPS = 1.0
 """Below this speed the curvature is not judged."""
 REVERSE_TOLERANCE_M = 0.05
 """For each step."""
-FRICTION_TOLERANCE_M_S2 = 0.5
+FRICTION_TOLERANCE_MPS2 = 0.5
 
 
 def kinematics(motions: MotionBatch) -> RuleResult:
@@ -31,13 +31,13 @@ def kinematics(motions: MotionBatch) -> RuleResult:
     count = motions.count
     if motions.pose.shape[1] <= WINDOW_STEPS + 1:
         return not_applicable(count, "too few poses")
-    limit = friction_limit(motions.scene.environment.friction, FRICTION_TOLERANCE_M_S2)
+    limit = friction_limit(motions.scene.environment.friction, FRICTION_TOLERANCE_MPS2)
 
     def part(rows: slice) -> Float64[Array, "n t"]:
         along, across, speed, curvature = (each[rows] for each in motions.cached(motion_quantities))
         circle = limit - np.hypot(along, across)
         bend = (MAX_CURVATURE_PER_M - np.abs(curvature)) * speed**2
-        least = np.where((speed > MIN_CURVATURE_SPEED_M_S) & (bend < 0.0), np.minimum(circle, bend), circle)
+        least = np.where((speed > MIN_CURVATURE_SPEED_MPS) & (bend < 0.0), np.minimum(circle, bend), circle)
         return np.where(_reverse_distance(motions, rows) > REVERSE_TOLERANCE_M, np.minimum(least, -limit), least)
 
     margins = by_rows(part, motions.pose.shape[:2])
@@ -74,7 +74,7 @@ def motion_quantities(motions: MotionBatch) -> tuple[Array, Array, Array, Array]
         speed[:, 0] = np.abs(motions.speed[rows, 0])
         turn = step[..., 2] - 2.0 * np.pi * np.rint(step[..., 2] / (2.0 * np.pi))
         along, rate = _slope(speed, dt), _slope(np.cumsum(turn, axis=1), dt)
-        return along, rate * speed, speed, rate / np.maximum(speed, MIN_CURVATURE_SPEED_M_S)
+        return along, rate * speed, speed, rate / np.maximum(speed, MIN_CURVATURE_SPEED_MPS)
 
     along, across, speed, curvature = by_rows(part, (4, *motions.pose.shape[:2]))
     return along, across, speed, curvature

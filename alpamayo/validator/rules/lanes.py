@@ -19,7 +19,7 @@ MINOR_OFF_ROUTE_M, MAJOR_OFF_ROUTE_M = 2.0, 6.0
 """Distance off the route's lanes within the window: below the first the value is 1, below the second 0.5."""
 MAX_CENTRE_OFFSET_M = 0.5
 MAX_OFF_CENTRE_TIME_S = 2.0
-MAX_OVERSPEED_M_S = 2.23
+MAX_OVERSPEED_MPS = 2.23
 """The value is 0 at this mean overspeed (nuPlan)."""
 ROUTE_MATCH_RADIUS_M = 2.0
 """Lanes within this distance of a route's path belong to a route that names no lanes."""
@@ -145,7 +145,7 @@ def speed_limit(motions: MotionBatch) -> RuleResult:
     known = ~np.isnan(margins)
     over = np.where(known, np.maximum(-margins, 0.0), 0.0)
     duration = max(float(motions.times[-1]), motions.dt)
-    value = np.maximum(0.0, 1.0 - over.sum(axis=1) * motions.dt / (MAX_OVERSPEED_M_S * duration))
+    value = np.maximum(0.0, 1.0 - over.sum(axis=1) * motions.dt / (MAX_OVERSPEED_MPS * duration))
     valid = known.any(axis=1)
     least = np.where(valid, np.where(known, margins, np.inf).min(axis=1), np.nan)
     when = first_time(known & (margins < 0.0), motions.times)

@@ -16,9 +16,9 @@ MIN_POSSIBLE_PROGRESS_M = 5.0
 """Where no more than this is possible, the value is 1 (NAVSIM)."""
 MIN_PROGRESS_PART = 0.2
 """Less than this part of the possible progress is no progress (nuPlan)."""
-REFERENCE_ACCELERATION_M_S2 = 2.0
-DEFAULT_SPEED_LIMIT_M_S = 13.9
-MIN_REFERENCE_SPEED_M_S = 0.1
+REFERENCE_ACCELERATION_MPS2 = 2.0
+DEFAULT_SPEED_LIMIT_MPS = 13.9
+MIN_REFERENCE_SPEED_MPS = 0.1
 STANDSTILL_GAP_M = 2.0
 """Distance that the reference keeps to the agent in front."""
 PATH_MARGIN_M = 50.0
@@ -93,10 +93,10 @@ def free_progress(motions: MotionBatch) -> float:
     assert route is not None
     duration = float(motions.times[-1])
     speed = float(motions.speed[:, 0].max())
-    target = max(_speed_limit(motions), MIN_REFERENCE_SPEED_M_S)
-    ramp = min(abs(target - speed) / REFERENCE_ACCELERATION_M_S2, duration)
+    target = max(_speed_limit(motions), MIN_REFERENCE_SPEED_MPS)
+    ramp = min(abs(target - speed) / REFERENCE_ACCELERATION_MPS2, duration)
     sign = np.sign(target - speed)
-    free = speed * duration + sign * REFERENCE_ACCELERATION_M_S2 * ramp * (duration - 0.5 * ramp)
+    free = speed * duration + sign * REFERENCE_ACCELERATION_MPS2 * ramp * (duration - 0.5 * ramp)
     on_route = route_index(route)
     start = float(motions.cached(route_ends)[0][0])
     remaining = float(on_route.lane_length[0]) - start
@@ -110,7 +110,7 @@ def _speed_limit(motions: MotionBatch) -> float:
         limit = lanes[int(match.index[0])].speed_limit if match.index[0] >= 0 else None
         if limit is not None:
             return limit
-    return max(DEFAULT_SPEED_LIMIT_M_S, float(motions.speed[:, 0].max()))
+    return max(DEFAULT_SPEED_LIMIT_MPS, float(motions.speed[:, 0].max()))
 
 
 def _progress_behind_agents(motions: MotionBatch, on_route: MapIndex, start: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.metrics import rss
-from alpamayo.validator.contacts import STOPPED_M_S
+from alpamayo.validator.contacts import STOPPED_MPS
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.packed import agent_boxes, agent_columns, ego_boxes
 from alpamayo.validator.rule import Rule
@@ -17,7 +17,7 @@ from alpamayo_sim.warp_runtime import wp
 Array = np.ndarray
 RSS_MARGIN_LIMIT_M = 5.0
 """Margins are computed up to this."""
-RESPONSE_TOLERANCE_M_S2 = 0.5
+RESPONSE_TOLERANCE_MPS2 = 0.5
 """Braking may be this much weaker than the proper response."""
 
 
@@ -32,7 +32,7 @@ def rss_response(motions: MotionBatch) -> RuleResult:
     margins, allowed = gaps_and_response(motions)
     late = exceeds_duration(allowed < 0.0, round(rss.EGO.response_time / motions.dt))
     acceleration = motions.cached(motion_quantities)[0]
-    unanswered = late & (acceleration > allowed + RESPONSE_TOLERANCE_M_S2) & (np.abs(motions.speed) > STOPPED_M_S)
+    unanswered = late & (acceleration > allowed + RESPONSE_TOLERANCE_MPS2) & (np.abs(motions.speed) > STOPPED_MPS)
     when = first_time(unanswered, motions.times)
     value = np.isnan(when).astype(np.float64)
     safe = np.where(unanswered, np.minimum(margins, -VIOLATION_MARGIN), np.maximum(margins, 0.0))
@@ -91,7 +91,7 @@ def _kernel_constants(ego: rss.Parameters, other: rss.Parameters) -> object:
     constants.still = lateral_travel(ego) + ego.fluctuation
     constants.response, constants.response_facing = -ego.brake_min, -ego.brake_min_correct
     constants.unrestricted = ego.accel_max
-    constants.stopped, constants.margin_limit = STOPPED_M_S, RSS_MARGIN_LIMIT_M
+    constants.stopped, constants.margin_limit = STOPPED_MPS, RSS_MARGIN_LIMIT_M
     return constants
 
 
@@ -117,7 +117,7 @@ def agent_gaps_and_response(motions: MotionBatch, k: int) -> tuple[Float64[Array
     side_gap = np.abs(left) - 0.5 * motions.size[1] - length * sine - width * cosine
     ego_behind, ego_left = ahead > 0.0, left < 0.0
     margins = rss.assess(gap, side_gap, v, along, np.zeros_like(gap), right, ego_behind, ego_left)
-    stopped = np.hypot(velocity[..., 0], velocity[..., 1]) <= STOPPED_M_S
+    stopped = np.hypot(velocity[..., 0], velocity[..., 1]) <= STOPPED_MPS
     beside_stopped = side_gap - lateral_travel(rss.EGO) - rss.EGO.fluctuation
     lateral = np.where(stopped, beside_stopped, margins.lateral)
     margins = rss.RssMargins(*(np.where(agents.valid, margin, np.inf) for margin in (margins.longitudinal, lateral)))

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.metrics import rss
-from alpamayo.validator.contacts import STOPPED_M_S
+from alpamayo.validator.contacts import STOPPED_MPS
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.packed import agent_boxes, ego_boxes
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.rules.kinematics import motion_quantities
-from alpamayo.validator.rules.rss import RESPONSE_TOLERANCE_M_S2, exceeds_duration
+from alpamayo.validator.rules.rss import RESPONSE_TOLERANCE_MPS2, exceeds_duration
 from alpamayo.validator.verdict import VIOLATION_MARGIN, Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.datatypes.scene import is_static
 
@@ -68,8 +68,8 @@ def rss_intersection(motions: MotionBatch) -> RuleResult:
         return not_applicable(motions.count, "no agent crosses the ego's path")
     unsafe = agent >= 0
     late = exceeds_duration(unsafe, round(rss.EGO.response_time / motions.dt))
-    brakes_too_little = acceleration > RESPONSE_TOLERANCE_M_S2 - rss.EGO.brake_min
-    broken = late & brakes_too_little & (np.abs(motions.speed) > STOPPED_M_S)
+    brakes_too_little = acceleration > RESPONSE_TOLERANCE_MPS2 - rss.EGO.brake_min
+    broken = late & brakes_too_little & (np.abs(motions.speed) > STOPPED_MPS)
     when = first_time(broken, motions.times)
     margins = np.where(broken, np.minimum(margins, -VIOLATION_MARGIN), np.maximum(margins, 0.0))
     least, value = margins.min(axis=1), np.where(crossed, np.isnan(when).astype(np.float64), np.nan)

@@ -18,8 +18,8 @@ LINE_DISTANCE_LIMIT_M = 50.0
 """Distances to red lines are computed up to this."""
 LINE_END_TOLERANCE_M = 1.0
 """The front may pass this far outside the ends of a line and still cross it."""
-STOPPED_AT_LINE_M_S = 0.5
-OUTSIDE_ZONE_SPEED_M_S = 50.0
+STOPPED_AT_LINE_MPS = 0.5
+OUTSIDE_ZONE_SPEED_MPS = 50.0
 """Speed that counts for a motion that crosses a line and was never within the stop zone."""
 STOP_ZONE_M = 4.0
 """The ego has to stop within this distance before the line."""
@@ -77,13 +77,13 @@ def stop_line(motions: MotionBatch) -> RuleResult:
     lines = motions.cached(_stop_lines)
     if not lines:
         return not_applicable(count, "there are no stop lines without signals")
-    margins = np.full(motions.pose.shape[:2], STOPPED_AT_LINE_M_S)
+    margins = np.full(motions.pose.shape[:2], STOPPED_AT_LINE_MPS)
     for line in lines:
         rows = _near(motions, line, STOP_ZONE_M)
         near = approach(motions, line, rows)
         in_zone = near.within & (near.before >= 0.0) & (near.before < STOP_ZONE_M)
         least = np.minimum.accumulate(np.where(in_zone, np.abs(motions.speed[rows]), np.inf), axis=1)
-        broken = STOPPED_AT_LINE_M_S - np.minimum(least, OUTSIDE_ZONE_SPEED_M_S)
+        broken = STOPPED_AT_LINE_MPS - np.minimum(least, OUTSIDE_ZONE_SPEED_MPS)
         margins[rows] = np.where(near.crosses, np.minimum(margins[rows], broken), margins[rows])
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, motions.times)

@@ -25,7 +25,7 @@ HORIZON_S = 3.0
 """Overlaps are searched up to this time."""
 VALUE_HORIZON_S = 0.9
 """The last time that matters for the value."""
-STOPPED_M_S = 0.005
+STOPPED_MPS = 0.005
 """A slower ego is stopped and does not collide."""
 BOUND_TOLERANCE_M = 1e-6
 """For rounding in the bounds of the broad phase."""
@@ -106,7 +106,7 @@ def _candidate_agents(motions: MotionBatch, acceleration: Array, future: object)
     candidates = np.empty((*shape, -(-len(motions.traffic.ids) // 64)), np.uint64)
     inputs = [
         *(motions.cached(ego_boxes), np.ascontiguousarray(motions.speed), acceleration),
-        *(wp.vec2d(*(0.5 * motions.size)), future, STOPPED_M_S, candidates),
+        *(wp.vec2d(*(0.5 * motions.size)), future, STOPPED_MPS, candidates),
     ]
     wp.launch(candidate_agents, dim=motions.count, inputs=inputs, device="cpu")
     return candidates
