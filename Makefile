@@ -34,7 +34,7 @@ bench-model: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python kernels/benchmarks/operators.py
 
 bench-validator: .venv/installed
-	for script in validator evidence; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit; done
+	for script in validator validation; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit; done
 
 notebooks: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[dev,notebooks]'

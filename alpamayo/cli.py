@@ -265,7 +265,7 @@ def validate(
     ],
     report: Annotated[
         Path | None,
-        typer.Option(help="Folder for evidence.html and evidence.json. [default: runs/evidence-NAME]"),
+        typer.Option(help="Folder for validation.html and validation.json.  [default: runs/validation-NAME]"),
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
     preventability: Annotated[
@@ -290,14 +290,14 @@ def validate(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core, at most 8]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge episodes again from their records alone, and leave the evidence: figures, failures, coverage, hashes."""
+    """Judge episodes again from their records alone: figures with intervals, failures, coverage, hashes."""
     from alpamayo.evaluation.validation import as_json as text_of
     from alpamayo.evaluation.validation import validate as run_validation
-    from alpamayo.report.evidence_console import show
+    from alpamayo.report.console import show_validation
     from alpamayo.validator.formulas import given_formulas
 
     formulas = given_formulas(rule or [], rules or [])
-    folder = report or Path("runs") / f"evidence-{path.resolve().name}"
+    folder = report or Path("runs") / f"validation-{path.resolve().name}"
     with _progress() as progress:
         document, page = run_validation(
             path,
@@ -311,7 +311,7 @@ def validate(
     if as_json:
         sys.stdout.write(text_of(document))
     else:
-        show(document, page)
+        show_validation(document, page)
 
 
 @model_app.command("info")
@@ -397,6 +397,8 @@ def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _run_cells(row: dict[str, Any]) -> dict[str, str]:
+    from alpamayo.report.text import number_text, single_score_text
+
     outcome = "reached the goal" if row["arrived"] else "time is up"
     if row["collision"]:
         outcome = "collision, " + ("at fault" if row["at_fault_collision"] else "not at fault")
@@ -407,21 +409,10 @@ def _run_cells(row: dict[str, Any]) -> dict[str, str]:
         "outcome": f"{outcome} after {row['duration_s']:.1f} s",
         "road": area,
         "progress": f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
-        "TTC margin": _number(row["time_to_collision_margin_s"], "s"),
-        "PDM score": _number(row["pdm_score"], "") + _lacks(row["scores"]["pdms"]),
+        "TTC margin": number_text(row["time_to_collision_margin_s"], unit="s"),
+        "PDM score": single_score_text(row["scores"]["pdms"]),
         "guard": f"took over {row['interventions'] / row['steps']:.0%} of the time" if row["guarded"] else "off",
     }
     if row["deviation_from_recording_m"] is not None:
         cells["from the recording"] = f"at most {row['deviation_from_recording_m']:.3f} m"
     return cells
-
-
-def _lacks(score: dict[str, Any]) -> str:
-    from alpamayo.report.html import words
-
-    names = ", ".join(map(words, score["missing"]))
-    return f", without {names}" if names and score["value"] is not None else ""
-
-
-def _number(value: float | None, unit: str) -> str:
-    return "n/a" if value is None else f"{value:.2f} {unit}".strip()

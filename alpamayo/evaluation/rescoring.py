@@ -1,4 +1,4 @@
-"""From the records of a run or of a suite to one document: judged again, in parallel, interrupted and gone on with."""
+"""Rescore the records of a run or a suite into one document, in parallel; an interrupted call can be continued."""
 
 import hashlib
 import json
@@ -19,18 +19,18 @@ from alpamayo.provenance import code_version
 from alpamayo.report.pictures import failure_pictures
 from alpamayo_sim.errors import InputError
 
-EVIDENCE_VERSION = 1
+VALIDATION_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """``document`` is what ``evidence.json`` holds; ``pictures`` are those of the failures, by run."""
+class Validation:
+    """``document`` is the content of ``validation.json``; ``pictures`` are those of the failures, by run."""
 
     document: dict[str, Any]
     pictures: dict[str, list[dict[str, Any]]]
 
 
-def collect(
+def rescore(
     path: Path,
     *,
     confidence: float = 0.95,
@@ -39,21 +39,21 @@ def collect(
     formulas: Mapping[str, str] = MappingProxyType({}),
     unfinished: Path | None = None,
     progress: Progress = lambda what, done, total: None,
-) -> Evidence:
-    """Judge all episodes under a folder again and put together what they show.
+) -> Validation:
+    """Judge all episodes under a folder again and combine the results.
 
-    Nothing but ``episode.json`` and ``episode.npz`` is believed; verdicts and summaries beside them are not read.
-    The suite's list of runs says what should be there: what is not, and what cannot be read, is listed as excluded
-    with the reason. The same records give the same document, whatever the number of workers.
+    Only ``episode.json`` and ``episode.npz`` are read, not the verdicts and summaries in the same folder. Runs of the
+    suite's list that are missing or cannot be read are listed as excluded, with the reason. The same records give the
+    same document, whatever the number of workers.
 
     Args:
         path: a run's folder, or a suite's.
         confidence: of all intervals.
-        workers: processes; one a core unless given.
+        workers: number of processes; one for each core unless given.
         prevent: drive the scenarios with collisions again with the reference drivers of UN R157.
-        formulas: rules of the user's, by name; see ``alpamayo.validator.formulas``.
-        unfinished: a folder for what is done, so that an interrupted call with the same files and code goes on.
-        progress: is told of the episodes.
+        formulas: rules of the user, by name; see ``alpamayo.validator.formulas``.
+        unfinished: folder for finished parts; an interrupted call with the same files and code can be continued.
+        progress: called for each episode.
 
     Raises:
         InputError: no episodes at all, or none that can be read; a confidence not in (0, 1).
@@ -90,11 +90,11 @@ def collect(
     if prevent:
         keys = {run["hashes"]["scenario"]: folders[run["run"]] for run in reversed(runs) if run["collided"]}
         prevented = _prevented(dict(sorted(keys.items())), workers, unfinished, progress)
-    return Evidence(_document(runs, left_out, prevented, listed, confidence, formulas), pictures)
+    return Validation(_document(runs, left_out, prevented, listed, confidence, formulas), pictures)
 
 
 def find_runs(path: Path) -> dict[str, Path]:
-    """Folders of episodes in a run's or a suite's folder, by their names in it, sorted.
+    """Find the folders of episodes in a run's or a suite's folder, by their names in it, sorted.
 
     Raises:
         InputError: there is none.
@@ -125,7 +125,7 @@ def _document(
         table = {"by": list(R157_DRIVERS), "scenarios": rows, "at_fault_collisions": shares}
     drivers = figures.by_driver(runs, confidence)
     return {
-        "version": EVIDENCE_VERSION,
+        "version": VALIDATION_VERSION,
         "validated_by": code_version(),
         "suite": None if listed is None else listed.about,
         "confidence": confidence,
@@ -151,7 +151,7 @@ def _document(
 
 
 def _judged(task: tuple[str, Path], formulas: dict[str, str], unfinished: Path | None) -> dict[str, Any]:
-    """The record and the pictures of one run, from what an interrupted validation has left if there is."""
+    """Return record and pictures of one run, from an interrupted validation if it has them."""
     name, folder = task
     store = (
         None
@@ -195,7 +195,7 @@ def _avoided(task: tuple[str, Path], unfinished: Path | None) -> dict[str, bool 
 
 
 def _key(name: str, *files: Path) -> str:
-    """What a stored result depends on: its name, the files, and the code."""
+    """Return a digest of what a stored result depends on: its name, the files, and the code."""
     total = hashlib.sha256(f"{code_version()}\n{name}".encode())
     for file in files:
         if file.is_file():
@@ -204,7 +204,7 @@ def _key(name: str, *files: Path) -> str:
 
 
 def _stored(path: Path | None) -> dict[str, Any] | None:
-    """What an interrupted validation has left; None where there is nothing that can be read."""
+    """Read a result of an interrupted validation; None if there is none or it cannot be read."""
     if path is None or not path.is_file():
         return None
     try:

@@ -1,7 +1,7 @@
-"""Evidence: everything recomputed from the records of a run or a suite, with intervals, failures and hashes.
+"""Validation of a run or a suite: all figures recomputed from the records, as a document and a page.
 
-``collect`` judges, ``write_evidence`` leaves ``evidence.json`` and a self-contained ``evidence.html``. The same
-records give the same bytes: nothing here depends on the clock, the machine or the number of processes.
+``validation.json`` holds figures with intervals, failures, coverage and hashes; ``validation.html`` shows them.
+The same records give the same bytes: nothing depends on the clock, the machine or the number of processes.
 """
 
 import json
@@ -11,14 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from alpamayo.evaluation.rescoring import Evidence, collect, find_runs
+from alpamayo.evaluation.rescoring import Validation, find_runs, rescore
 from alpamayo.json_values import check_writable
 from alpamayo.parallel import Progress
-from alpamayo.report.evaluation_page import page as render
+from alpamayo.report.validation_page import page as render
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import replacing
-
-__all__ = ["Evidence", "as_json", "collect", "find_runs", "validate", "write_evidence"]
 
 
 def validate(
@@ -31,13 +29,16 @@ def validate(
     formulas: Mapping[str, str] = MappingProxyType({}),
     progress: Progress = lambda what, done, total: None,
 ) -> tuple[dict[str, Any], Path]:
-    """Judge what is under ``path`` again and write the evidence into ``report``; the document and its page.
+    """Judge the runs under ``path`` again and write document and page into the folder ``report``.
 
-    What an interrupted call has finished is kept in ``report``/.unfinished and used by the next one, as long as the
-    records and the code are the same; a call that comes to its end removes it, so the next judges all again.
+    Results of an interrupted call stay in ``report``/.unfinished. The next call uses them if the records and the code
+    are the same. A call that finishes removes them, so the next one judges everything again.
+
+    Returns:
+        The document and the path of its page. For the arguments see ``rescore``.
 
     Raises:
-        InputError: as for ``collect`` and ``write_evidence``.
+        InputError: as for ``rescore`` and ``write_validation``.
     """
     find_runs(path)
     made = not report.exists()
@@ -45,7 +46,7 @@ def validate(
     unfinished = report / ".unfinished"
     unfinished.mkdir(exist_ok=True)
     try:
-        evidence = collect(
+        found = rescore(
             path,
             confidence=confidence,
             workers=workers,
@@ -59,33 +60,36 @@ def validate(
         if made:
             _remove_if_empty(report)
         raise
-    page = write_evidence(evidence, report)
+    page = write_validation(found, report)
     shutil.rmtree(unfinished)
-    return evidence.document, page
+    return found.document, page
+
+
+def write_validation(found: Validation, folder: Path) -> Path:
+    """Write ``validation.json`` and ``validation.html`` into a folder, and return the path of the page.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    texts = {
+        "validation.json": as_json(found.document),
+        "validation.html": render(found.document, found.pictures),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            with replacing(folder / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write the validation there: {error.strerror or error}") from error
+    return folder / "validation.html"
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """Return the document as text with sorted keys."""
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _remove_if_empty(folder: Path) -> None:
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def write_evidence(evidence: Evidence, folder: Path) -> Path:
-    """Write ``evidence.json`` and ``evidence.html`` into a folder; the page's path.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = {"evidence.json": as_json(evidence.document), "evidence.html": render(evidence)}
-        for name, text in texts.items():
-            with replacing(folder / name) as partial:
-                partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write the evidence there: {error.strerror or error}") from error
-    return folder / "evidence.html"
-
-
-def as_json(document: dict[str, Any]) -> str:
-    """The document as text, keys sorted."""
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

@@ -1,25 +1,28 @@
-"""What an evaluation found, on a terminal."""
+"""Results on the console: evaluations, importance sampling and validations, in 80 columns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alpamayo.report.evidence_console import bounds, comparison_lines, lacking, narrow_table
+from alpamayo.report.text import missing_text, number_text, words
+from alpamayo.validator.scores import TITLES
 
-HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
+EVALUATION_HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
+VALIDATION_HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
 RATES = ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")
 
 
 def show_evaluation(result: Mapping[str, Any]) -> None:
-    """Drivers side by side, tests between them, claims, and what was left out."""
+    """Print drivers side by side, tests between them, claims, and excluded runs."""
     console = Console()
     most = max((row["n"] + row["excluded"] for row in result["drivers"]), default=0)
     names = [row["driver"] for row in result["drivers"]]
     suite = f"{result['suite']} ({result['suite_digest'][:12]})"
-    table = narrow_table(HEADS, f"{suite}: {most} scenarios a driver, 95 % intervals", names)
+    table = narrow_table(EVALUATION_HEADS, f"{suite}: {most} scenarios a driver, 95 % intervals", names)
     for row in result["drivers"]:
         if not row["n"]:
             continue
@@ -28,7 +31,7 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         table.add_row(row["driver"], "on" if row["guarded"] else "off", *cells)
     console.print(table)
     headline = {row["driver"]: row["pdm_score"] for row in result["drivers"] if row["n"]}
-    for line in (*lacking(headline), *comparison_lines(result["comparisons"])):
+    for line in (*missing_lines(headline), *comparison_lines(result["comparisons"])):
         console.print(line, soft_wrap=True, highlight=False)
     for row in result["drivers"]:
         _show_claim(console, row)
@@ -42,7 +45,7 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
 
 
 def show_importance(result: Mapping[str, Any]) -> None:
-    """The probability with its error, what the pilot alone says, and where it was looked."""
+    """Print the probability with its error, the result of the pilot alone, and the sampled parts of the ranges."""
     console = Console()
     found, pilot = result["probability"], result["pilot"]
     console.print(
@@ -52,11 +55,11 @@ def show_importance(result: Mapping[str, Any]) -> None:
     )
     worth = "" if found["worth_plain_runs"] is None else f", worth {found['worth_plain_runs']:.0f} plain runs"
     console.print(
-        f"{found['n']} runs, {found['distinct']} of them different{worth}; effective n of the failures", end=""
+        f"{found['n']} runs, {found['distinct']} of them distinct{worth}; effective n of the failures", end=""
     )
     console.print(f" {found['effective_n']:.1f}")
     console.print(f"the pilot alone: {bounds(pilot, 1, ' ', ' %', 100.0)}, {pilot['count']} of {pilot['n']}")
-    table = Table("parameter", "drawn more often than evenly, by part of its range", box=None, header_style="dim")
+    table = Table("parameter", "sampling rate relative to uniform, by part of its range", box=None, header_style="dim")
     for name, parts in result["driven_more_often"].items():
         table.add_row(name, "   ".join(f"{low:.3g} to {high:.3g}: {odds:.1f}x" for low, high, odds in parts))
     console.print(table)
@@ -69,10 +72,105 @@ def _show_claim(console: Console, row: Mapping[str, Any]) -> None:
     if claim is None:
         return
     words = {"shown": "is shown", "refuted": "is refuted", "open": "is open: not enough scenarios to tell"}
-    told = f"{100 * claim['low']:.1f} to {100 * claim['high']:.1f} % speak against it, whenever one looks"
+    told = f"{100 * claim['low']:.1f} to {100 * claim['high']:.1f} % violate it, valid at every look"
     console.print(
         f"{row['driver']}: '{claim['claim']}' {words[claim['outcome']]} after {claim['n']} scenarios "
-        f"({claim['against']} against; {told})",
+        f"({claim['against']} violate it; {told})",
         soft_wrap=True,
         highlight=False,
     )
+
+
+def show_validation(document: Mapping[str, Any], page: Path) -> None:
+    """Print the headlines of a validation, the excluded runs, and the path of its page."""
+    console = Console()
+    title = f"{document['runs']} runs judged again, {100 * document['confidence']:g} % intervals"
+    table = narrow_table(VALIDATION_HEADS, title, document["drivers"])
+    for name, row in document["drivers"].items():
+        rates = [row["rules"]["at_fault_collision"]["broken"], row["rules"]["drivable_area"]["broken"], row["failed"]]
+        cells = [bounds(rate, 0, scale=100.0, unit=" %") for rate in rates]
+        cells += [bounds(row["kilometres_per_incident"], 2), bounds(row["scores"].get("pdms"), 2)]
+        table.add_row(name, str(row["n"]), *cells)
+    console.print(table)
+    console.print(_score_table(document))
+    headline = {name: row["scores"]["pdms"] for name, row in document["drivers"].items() if "pdms" in row["scores"]}
+    for line in (*missing_lines(headline), *comparison_lines(document["comparisons"]), *_preventable_lines(document)):
+        console.print(line, soft_wrap=True, highlight=False)
+    for row in document["raised"]:
+        text = escape(
+            f"{row['rule']} in {row['runs']} of {document['runs']} runs, which counts as broken: {row['error']}"
+        )
+        console.print(f"[red]raised[/red] {text}", soft_wrap=True, highlight=False)
+    for row in document["excluded"]:
+        console.print(f"[red]excluded[/red] {escape(row['run'] + ': ' + row['reason'])}", soft_wrap=True)
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+def _score_table(document: Mapping[str, Any]) -> Table:
+    """List all scores of each driver with their missing parts; of a single run also their parts and notes."""
+    last = "parts" if document["runs"] == 1 else "lacks"
+    names = [name for row in document["drivers"].values() for name in (TITLES.get(key, key) for key in row["scores"])]
+    table = narrow_table(("score", "value", "n", last), "scores and their parts", names)
+    for driver, row in document["drivers"].items():
+        if len(document["drivers"]) > 1:
+            table.add_row(f"[bold]{escape(driver)}[/bold]")
+        for key, score in row["scores"].items():
+            told = [missing_text(score), *(f"n/a: {why}" for why in score["not_applicable"])]
+            if document["runs"] == 1 and score["n"]:
+                parts = (f"{words(part)} {number_text(found['value'])}" for part, found in score["parts"].items())
+                told = [", ".join(parts), *document["records"][0]["scores"][key]["notes"]]
+            table.add_row(
+                TITLES.get(key, key), bounds(score, 2), str(score["n"]), escape("\n".join(filter(None, told)))
+            )
+    return table
+
+
+def missing_lines(drivers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each driver whose PDM score lacks parts."""
+    for name, score in drivers.items():
+        if score["missing"]:
+            yield f"PDM score of {name}: {missing_text(score)}"
+
+
+def narrow_table(heads: Sequence[str], title: str, names: Iterable[str]) -> Table:
+    """Make a table without rows for 80 columns: long text continues on the next line and is never cut.
+
+    The first column is as wide as the longest name, at most 24 characters.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", title=title)
+    table.add_column(heads[0], overflow="fold", width=min(24, max(map(len, (heads[0], *names)))))
+    for head in heads[1:]:
+        table.add_column(head, overflow="fold")
+    return table
+
+
+def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield two lines for each pair of drivers: at-fault collisions and the PDM score, with interval, p and n."""
+    for row in rows:
+        first, second = row["drivers"]
+        for name, label, scale, unit, digits in (
+            ("at_fault_collision", "at fault", 100.0, " points", 1),
+            ("pdms", "PDM score", 1.0, "", 3),
+        ):
+            test = row["figures"].get(name)
+            if test is not None:
+                gap = bounds({**test, "value": test["difference"]}, digits, " ", unit, scale)
+                yield f"{label}, {first} minus {second}: {gap}, p {_p(test['p_holm'])}, {test['n']} pairs"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def bounds(row: Mapping[str, Any] | None, digits: int, between: str = "\n", unit: str = "", scale: float = 1.0) -> str:
+    """Return a value with its interval; ``?`` and ``∞`` where there is no bound."""
+    if row is None or (row["value"] is None and row["low"] is None):
+        return "n/a"
+    value, low, high = (None if row[k] is None else f"{scale * row[k]:.{digits}f}" for k in ("value", "low", "high"))
+    return f"{value or 'none yet'}{unit if value else ''}{between}[{low or '?'}, {high or '∞'}]"
+
+
+def _preventable_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    for name, row in (document["preventability"] or {}).get("at_fault_collisions", {}).items():
+        by = ", ".join(f"{driver} {rate['count']} of {rate['n']}" for driver, rate in row.items())
+        yield f"at-fault collisions of {name} that are preventable by {by or 'no driver: there are none'}"

@@ -1,22 +1,23 @@
-"""The report as one HTML file that needs nothing else: the record's numbers go in, the page draws them."""
+"""The page of an episode: one HTML file that needs no other file and draws the numbers of the record."""
 
-import html
-import json
 import math
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from alpamayo.episode import Episode
+from alpamayo.json_values import json_number
+from alpamayo.report.templates import environment
+from alpamayo.report.text import words
 from alpamayo.validator import Verdict
 from alpamayo.validator.scores import SCORE_MAXIMUM, TITLES
 from alpamayo.validator.verdict import RuleResult
+from alpamayo_sim.datatypes.reasoning import Component
 from alpamayo_sim.datatypes.scene import STATIC, Category, LineKind, RoadMap
 from alpamayo_sim.geometry import from_frame
 
 Array = np.ndarray
-REACH = 130.0  # how far (m) from the ego's path the map is shown
+MAP_DISTANCE_M = 130.0  # shown around the ego's path
 COLOURS = {
     Category.VEHICLE: "#e9edf2",
     Category.TRUCK: "#d8c9a8",
@@ -32,23 +33,18 @@ COLOURS = {
     Category.VEGETATION: "#7fae73",
 }
 INDENT = "\u2003"  # an em of space
-# What counts as comfortable for a margin's colour, by its unit.
+# A margin this large has the palest colour, by its unit.
 COMFORTABLE = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
 
 
 def page(episode: Episode, verdict: Verdict, images: list[str]) -> str:
-    """The report of an episode; ``images`` are ``data:`` addresses of the cameras at each state."""
-    template = resources.files("alpamayo.report").joinpath("episode_page.html").read_text(encoding="utf-8")
-    data = report_data(episode, verdict)
-    data |= {"cameras": images, "every": 1}
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    title = html.escape(data["title"])
-    # "</" would end the script element that holds the data.
-    return template.replace("__TITLE__", title, 1).replace("__DATA__", text.replace("</", "<\\/"), 1)
+    """Render the report of an episode; ``images`` are ``data:`` addresses of the cameras at each state."""
+    data = report_data(episode, verdict) | {"cameras": images, "every": 1}
+    return environment().get_template("episode_page.html.j2").render(data=data)
 
 
 def report_data(episode: Episode, verdict: Verdict) -> dict[str, Any]:
-    """All that the page shows but the images, as JSON values; coordinates in m, rounded to centimetres."""
+    """Collect what the page shows, without the images, as JSON values; coordinates in m, rounded to centimetres."""
     scenario = episode.scenario
     scene = scenario.scene
     name = scenario.family or scene.id
@@ -83,10 +79,10 @@ def report_data(episode: Episode, verdict: Verdict) -> dict[str, Any]:
 def _badges(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
     badges = [("reached the goal", "good") if episode.arrived else ("did not reach the goal", "")]
     broken = [rule.name for rule in verdict.rules.values() if rule.violated[0]]
-    badges += [(f"violated: {_words(name)}", "bad") for name in broken]
+    badges += [(f"violated: {words(name)}", "bad") for name in broken]
     for score in verdict.scores.values():
         if math.isfinite(score.value[0]):
-            lacks = ", ".join(_words(part) for part in score.missing[0])
+            lacks = ", ".join(words(part) for part in score.missing[0])
             text = f"{TITLES.get(score.name, score.name)} {score.value[0]:.2f}{_out_of(score.name)}"
             badges.append((f"{text}, without {lacks}" if lacks else text, ""))
     if episode.intervened.any():
@@ -148,16 +144,24 @@ def _reasoning(episode: Episode) -> list[dict[str, Any] | None]:
         out.append(
             {
                 "sentence": reasoning.sentence,
-                "longitudinal": _words(reasoning.longitudinal.name),
-                "lateral": _words(reasoning.lateral.name),
+                "longitudinal": words(reasoning.longitudinal.name).lower(),
+                "lateral": words(reasoning.lateral.name).lower(),
                 "components": [
-                    _words(f"{c.category.name if c.category else c.kind.name} {c.motion.name if c.motion else ''}")
+                    words(
+                        f"{c.category.name if c.category else c.kind.name} {c.motion.name if c.motion else ''}"
+                    ).lower()
                     for c in reasoning.components
                 ],
                 "places": world,
             }
         )
     return out
+
+
+def _component(component: Component) -> str:
+    """Name the category of a component of the reasoning and its motion."""
+    names = (component.category or component.kind, component.motion)
+    return " ".join(words(name.name).lower() for name in names if name is not None)
 
 
 def _map(road_map: RoadMap, path: Array) -> dict[str, Any]:
@@ -179,21 +183,21 @@ def _map(road_map: RoadMap, path: Array) -> dict[str, Any]:
 
 
 def _near(points: Array, path: Array) -> bool:
-    """Whether the bounding boxes of points and path come within REACH."""
-    low, high = path.min(axis=0) - REACH, path.max(axis=0) + REACH
+    """Whether the bounding boxes of points and path come within ``MAP_DISTANCE_M``."""
+    low, high = path.min(axis=0) - MAP_DISTANCE_M, path.max(axis=0) + MAP_DISTANCE_M
     return bool(np.all(points[:, :2].min(axis=0) <= high) and np.all(points[:, :2].max(axis=0) >= low))
 
 
 def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
     state = "violated" if rule.violated[0] else "kept" if rule.valid[0] else "not applicable"
-    series = None if rule.margins is None else [_finite(margin) for margin in rule.margins[0]]
+    series = None if rule.margins is None else [json_number(margin, 4) for margin in rule.margins[0]]
     return {
-        "title": _words(rule.name),
+        "title": words(rule.name),
         "state": state,
-        "value": _finite(rule.value[0]) if rule.valid[0] else None,
-        "margin": _finite(rule.margin[0]) if rule.valid[0] else None,
+        "value": json_number(rule.value[0], 4) if rule.valid[0] else None,
+        "margin": json_number(rule.margin[0], 4) if rule.valid[0] else None,
         "unit": rule.unit,
-        "first": _finite(rule.violation_time[0]) if rule.valid[0] else None,
+        "first": json_number(rule.violation_time[0], 4) if rule.valid[0] else None,
         "reason": rule.reasons[0],
         "series": series,
         "comfortable": COMFORTABLE.get(rule.unit, 1.0),
@@ -201,15 +205,15 @@ def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
 
 
 def _scores(verdict: Verdict) -> list[tuple[str, float | None, str]]:
-    """Name, value and what to know of it: of each score and, under it, of its parts."""
+    """Return (name, value, note) of each score and, below it, of its parts."""
     rows: list[tuple[str, float | None, str]] = []
     for score in verdict.scores.values():
-        name, value = TITLES.get(score.name, score.name) + _out_of(score.name), _finite(score.value[0])
+        name, value = TITLES.get(score.name, score.name) + _out_of(score.name), json_number(score.value[0], 4)
         rows.append((name, value, "; ".join(score.notes)))
         for part, values in score.parts.items():
             known = math.isfinite(values[0])
             if known or value is not None:
-                rows.append((f"{INDENT}{_words(part)}", _finite(values[0]), "" if known else "missing"))
+                rows.append((f"{INDENT}{words(part)}", json_number(values[0], 4), "" if known else "missing"))
     return rows
 
 
@@ -220,7 +224,7 @@ def _out_of(name: str) -> str:
 def _parameters(episode: Episode) -> list[tuple[str, str]]:
     scene = episode.scenario.scene
     rows = [("family" if episode.scenario.family else "log", episode.scenario.family or scene.id)]
-    rows += [(_words(name), f"{value:.4g}") for name, value in episode.scenario.parameters.items()]
+    rows += [(words(name), f"{value:.4g}") for name, value in episode.scenario.parameters.items()]
     rows += [
         ("source", scene.provenance.source),
         ("licence", scene.provenance.licence),
@@ -239,11 +243,3 @@ def _footer(episode: Episode) -> str:
 
 def _flat(points: Array) -> list[float]:
     return [round(float(x), 2) for x in points[:, :2].ravel()]
-
-
-def _finite(value: float) -> float | None:
-    return round(float(value), 4) if math.isfinite(value) else None
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").strip().lower()

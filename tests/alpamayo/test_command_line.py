@@ -75,7 +75,7 @@ def test_validate_judges_a_suite_again(tmp_path: Path) -> None:
     done = alpamayo("validate", "e", "--report", "r", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document == json.loads((tmp_path / "r" / "evidence.json").read_text(encoding="utf-8"))
+    assert document == json.loads((tmp_path / "r" / "validation.json").read_text(encoding="utf-8"))
     row = json.loads(driven.stdout)["drivers"][0]
     assert document["runs"] == row["n"]
     reasons = {run["run"]: run["reason"] for run in document["excluded"]}
@@ -85,10 +85,10 @@ def test_validate_judges_a_suite_again(tmp_path: Path) -> None:
     found = document["drivers"]["constant-velocity"]
     assert found["rules"]["at_fault_collision"]["broken"]["count"] == row["at_fault_rate"]["count"]
     assert found["scores"]["pdms"]["value"] == pytest.approx(row["pdm_score"]["value"], abs=1e-4)
-    assert {path.name for path in (tmp_path / "r").iterdir()} == {"evidence.html", "evidence.json"}
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {"validation.html", "validation.json"}
     episode = alpamayo("validate", "e/constant-velocity/cut-in-10000", "--no-preventability", cwd=tmp_path)
     assert episode.returncode == 0, episode.stderr
-    assert "runs/evidence-cut-in-10000/evidence.html" in episode.stdout
+    assert "runs/validation-cut-in-10000/validation.html" in episode.stdout
 
 
 def test_nothing_to_validate(tmp_path: Path) -> None:

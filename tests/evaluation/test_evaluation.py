@@ -1,11 +1,10 @@
-"""Evaluation: claims that stop it, runs that are left out, and the way from there to the evidence."""
+"""Evaluation: claims that stop it, runs that are left out, and the way from there to the validation."""
 
 import json
 
 import pytest
 
-from alpamayo.evaluation import evaluate, manifest, suite_run
-from alpamayo.evaluation import validation as evidence
+from alpamayo.evaluation import evaluate, manifest, rescoring, suite_run
 from alpamayo.evaluation.stopping import Watch, parse
 from alpamayo_scenarios import get_suite
 from alpamayo_sim.errors import InputError
@@ -89,7 +88,7 @@ def test_what_was_driven_beyond_the_stop_is_not_counted(tmp_path, monkeypatch):
     assert set(listed.left_out.values()) == {suite_run.AFTER_STOP}
 
 
-def test_a_driver_that_raises_is_excluded_and_the_evidence_says_so(tmp_path):
+def test_a_driver_that_raises_is_excluded_and_the_validation_says_so(tmp_path):
     result = evaluate(["evaluation_drivers:Fragile"], 6, tmp_path, workers=1, guard=False)
     (excluded,) = result["excluded"]
     assert excluded["scenario"] == "debris-10000"
@@ -98,7 +97,7 @@ def test_a_driver_that_raises_is_excluded_and_the_evidence_says_so(tmp_path):
     assert (row["n"], row["excluded"]) == (5, 1)
     worst, rate = row["at_fault_rate_if_excluded_failed"], row["at_fault_rate"]
     assert (worst["count"], worst["n"]) == (rate["count"] + 1, 6)
-    document = evidence.collect(tmp_path, workers=1, prevent=False).document
+    document = rescoring.rescore(tmp_path, workers=1, prevent=False).document
     assert document["runs"] == 5
     assert document["excluded"] == [{"run": excluded["run"], "reason": excluded["reason"]}]
     counted = document["drivers"]["fragile"]["rules"]["at_fault_collision"]["broken"]["count"]
@@ -109,5 +108,5 @@ def test_a_driver_that_raises_is_excluded_and_the_evidence_says_so(tmp_path):
     assert after["runs"] == [*before["runs"], "constant-velocity/cut-in-10000"]
     assert after["left_out"] == before["left_out"]
     (tmp_path / "constant-velocity" / "cut-in-10000" / "episode.json").unlink()
-    missing = evidence.collect(tmp_path, workers=1, prevent=False).document["excluded"]
+    missing = rescoring.rescore(tmp_path, workers=1, prevent=False).document["excluded"]
     assert {"run": "constant-velocity/cut-in-10000", "reason": "there is no record of it"} in missing

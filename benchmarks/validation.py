@@ -1,6 +1,6 @@
 """How long a suite's validation takes: 480 episodes judged again, with pictures, coverage and preventability.
 
-``python benchmarks/evidence.py [SUITE_RUN]`` takes the folder of an ``alpamayo evaluate``; without one the first 480
+``python benchmarks/validation.py [SUITE_RUN]`` takes the folder of an ``alpamayo evaluate``; without one the first 480
 scenarios are driven by ``idm`` into a temporary folder, which is not timed. Seconds of the wall and of the processors
 together; a driver that collides less leaves less to be driven again.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 from validator import report
 
 from alpamayo.evaluation import evaluate
-from alpamayo.evaluation.validation import find_runs, validate
+from alpamayo.evaluation.rescoring import find_runs
+from alpamayo.evaluation.validation import validate
 
 
 def processor_seconds() -> float:

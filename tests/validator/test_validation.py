@@ -1,4 +1,4 @@
-"""Evidence from records: the same bytes again, nothing hidden, nothing counted that was not judged."""
+"""Validation of records: the same bytes again, nothing hidden, nothing counted that was not judged."""
 
 import io
 import json
@@ -9,18 +9,14 @@ import pytest
 from rich.console import Console
 from validator_episodes import episode_of
 
-from alpamayo.cli import _lacks
 from alpamayo.episode import load_episode, save_episode
-from alpamayo.evaluation import figures as evidence_figures
-from alpamayo.evaluation import manifest, preventability
+from alpamayo.evaluation import figures, manifest, preventability, rescoring, validation
 from alpamayo.evaluation import odd_coverage as odd
-from alpamayo.evaluation import rescoring as collection
-from alpamayo.evaluation import validation as evidence
 from alpamayo.evaluation.guard_figures import guard_figures
-from alpamayo.report import console as evaluation_console
-from alpamayo.report import evidence_console as evidence_console
+from alpamayo.report import console
+from alpamayo.report.console import narrow_table
 from alpamayo.report.episode_page import report_data
-from alpamayo.report.evidence_console import narrow_table
+from alpamayo.report.text import single_score_text
 from alpamayo.runs import write_run
 from alpamayo.validator import score_episode
 from alpamayo_scenarios.families import make_scenario
@@ -48,10 +44,10 @@ def suite(make, tmp_path):
 
 @pytest.fixture
 def found(suite):
-    return evidence.collect(suite, workers=1, prevent=False).document
+    return rescoring.rescore(suite, workers=1, prevent=False).document
 
 
-def test_evidence_of_a_suite(found):
+def test_figures_of_a_suite(found):
     assert found["runs"] == 6
     assert found["excluded"] == [
         {"run": "bad/run-3", "reason": "the driver raised"},
@@ -93,7 +89,7 @@ def test_drivers_are_compared_on_what_both_drove(suite, make):
     for driver in ("good", "bad"):  # the same scenario, so that there is a pair
         episode = load_episode(suite / "good" / "run-0")
         save_episode(replace(episode, driver=driver, arrived=driver == "good"), suite / driver / "pair")
-    found = evidence.collect(suite, workers=1, prevent=False).document
+    found = rescoring.rescore(suite, workers=1, prevent=False).document
     (row,) = found["comparisons"]
     assert row["drivers"] == ["bad", "good"]
     assert row["n"] == 2  # bad/run-2 is the scenario of good/run-2, too
@@ -103,11 +99,11 @@ def test_drivers_are_compared_on_what_both_drove(suite, make):
 
 def test_the_same_records_give_the_same_bytes_however_many_work(suite, tmp_path):
     for name, workers in (("a", 1), ("b", 2)):
-        evidence.validate(suite, tmp_path / name, workers=workers, prevent=False)
-    for file in ("evidence.json", "evidence.html"):
+        validation.validate(suite, tmp_path / name, workers=workers, prevent=False)
+    for file in ("validation.json", "validation.html"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["evidence.html", "evidence.json"]
-    page = (tmp_path / "a" / "evidence.html").read_text(encoding="utf-8")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["validation.html", "validation.json"]
+    page = (tmp_path / "a" / "validation.html").read_text(encoding="utf-8")
     assert page.count("data:image/webp") == 2
     assert "the driver raised" in page
     assert "2 incidents in 0.07 km" in page
@@ -115,13 +111,13 @@ def test_the_same_records_give_the_same_bytes_however_many_work(suite, tmp_path)
 
 
 def test_stored_verdicts_are_not_believed(suite, tmp_path):
-    before = evidence.collect(suite, workers=1, prevent=False).document
+    before = rescoring.rescore(suite, workers=1, prevent=False).document
     folder = suite / "bad" / "run-0"
     episode = load_episode(folder)
     verdict = score_episode(load_episode(suite / "good" / "run-0"))
     write_run(episode, verdict, folder, extra={"at_fault_collision": False})
     (suite / "evaluation.json").write_text('{"drivers": []}')
-    assert evidence.collect(suite, workers=1, prevent=False).document == before
+    assert rescoring.rescore(suite, workers=1, prevent=False).document == before
 
 
 def test_an_interrupted_validation_goes_on(suite, tmp_path, monkeypatch):
@@ -132,37 +128,37 @@ def test_an_interrupted_validation_goes_on(suite, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evidence.validate(suite, report, workers=1, prevent=False, progress=interrupt)
+        validation.validate(suite, report, workers=1, prevent=False, progress=interrupt)
     kept = list((report / ".unfinished").iterdir())
     assert len(kept) == 3
     judged = []
-    real = collection.judge_run
+    real = rescoring.judge_run
     monkeypatch.setattr(
-        collection, "judge_run", lambda folder, name, formulas: judged.append(name) or real(folder, name)
+        rescoring, "judge_run", lambda folder, name, formulas: judged.append(name) or real(folder, name)
     )
-    document, _ = evidence.validate(suite, report, workers=1, prevent=False)
+    document, _ = validation.validate(suite, report, workers=1, prevent=False)
     assert document["runs"] == 6
     assert len(judged) == 7 - 3
     assert not (report / ".unfinished").exists()
-    assert document == evidence.collect(suite, workers=1, prevent=False).document
+    assert document == rescoring.rescore(suite, workers=1, prevent=False).document
 
 
 def test_nothing_to_validate_is_named(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        evidence.collect(tmp_path / "absent")
+        rescoring.rescore(tmp_path / "absent")
     with pytest.raises(InputError, match=r"no episode\.json"):
-        evidence.collect(tmp_path)
+        rescoring.rescore(tmp_path)
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "episode.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="none of its 1"):
-        evidence.collect(tmp_path)
+        rescoring.rescore(tmp_path)
     (tmp_path / "suite.json").write_text('{"version": 99, "about": {}, "runs": [], "left_out": {}}')
     with pytest.raises(InputError, match="version 99"):
-        evidence.collect(tmp_path)
+        rescoring.rescore(tmp_path)
     (tmp_path / "suite.json").write_text("[]")
     with pytest.raises(InputError, match="not a suite's list"):
-        evidence.collect(tmp_path)
+        rescoring.rescore(tmp_path)
 
 
 def test_a_refused_validation_leaves_nothing(tmp_path):
@@ -170,21 +166,21 @@ def test_a_refused_validation_leaves_nothing(tmp_path):
     broken.mkdir()
     (broken / "episode.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="none of its 1"):
-        evidence.validate(broken, report, workers=1)
+        validation.validate(broken, report, workers=1)
     assert not report.exists()
     report.mkdir()
     with pytest.raises(InputError, match="none of its 1"):
-        evidence.validate(broken, report, workers=1)
+        validation.validate(broken, report, workers=1)
     assert list(report.iterdir()) == []
 
 
 def test_tables_cut_nothing_on_80_columns():
-    heads = evaluation_console.HEADS
+    heads = console.EVALUATION_HEADS
     table = narrow_table(heads, "title", ["r157-regulation"])
     table.add_row("r157-regulation", "off", *["100%\n[95, 100]"] * 4, "1,234 m\n[1100, 1300]", "0.95\n[0.90, 1.00]")
-    console = Console(width=80, file=io.StringIO(), record=True)
-    console.print(table)
-    text = console.export_text()
+    narrow = Console(width=80, file=io.StringIO(), record=True)
+    narrow.print(table)
+    text = narrow.export_text()
     assert "…" not in text
     assert {*" ".join(heads).split(), "r157-regulation"} <= set(text.split())
 
@@ -192,8 +188,8 @@ def test_tables_cut_nothing_on_80_columns():
 def test_a_page_shows_names_as_they_are_and_runs_no_script(make, tmp_path):
     episode = episode_of(make, make.scene(make.track("<script>alert(1)</script>", 25.0, 0.0)))
     save_episode(replace(episode, driver="<b>me</b>"), tmp_path / "run")
-    evidence.validate(tmp_path / "run", tmp_path / "report", prevent=False)
-    page = (tmp_path / "report" / "evidence.html").read_text(encoding="utf-8")
+    validation.validate(tmp_path / "run", tmp_path / "report", prevent=False)
+    page = (tmp_path / "report" / "validation.html").read_text(encoding="utf-8")
     assert "<script>" not in page
     assert "&lt;b&gt;me&lt;/b&gt;" in page
 
@@ -205,7 +201,7 @@ def test_preventable_is_said_of_named_drivers_only(make, tmp_path):
     late = episode_of(make, make.scene(make.track("wall", 12.0, 0.0), speed=15.0), speed=15.0)
     save_episode(late, tmp_path)
     assert preventability.avoided_by(tmp_path, ("r157-fsm", "rss")) == {"r157-fsm": False, "rss": False}
-    record, _ = collection.judge_run(tmp_path, "late")
+    record, _ = rescoring.judge_run(tmp_path, "late")
     (row,) = preventability.rows([record], {record["hashes"]["scenario"]: {"r157-fsm": False, "rss": None}})
     assert row["avoided_by"] == {"r157-fsm": False}
     assert row["cannot_drive"] == ["rss"]
@@ -258,16 +254,16 @@ def test_a_guard_is_judged_by_what_happened(make):
 
 def test_a_rule_that_raises_is_told_everywhere(suite, tmp_path, capsys):
     formulas = {"odd": "always(0 / 0 * speed > 1)"}
-    document, page = evidence.validate(suite, tmp_path / "r", workers=1, prevent=False, formulas=formulas)
+    document, page = validation.validate(suite, tmp_path / "r", workers=1, prevent=False, formulas=formulas)
     (row,) = document["raised"]
     assert (row["rule"], row["runs"]) == ("odd", 6)
     assert document["drivers"]["bad"]["rules"]["odd"]["broken"]["count"] == 3
     assert "gives no number" in page.read_text(encoding="utf-8").partition("Rules that raised")[2]
-    evidence_console.show(document | {"excluded": [{"run": "a", "reason": "b [/b] c [red]"}]}, page)
+    console.show_validation(document | {"excluded": [{"run": "a", "reason": "b [/b] c [red]"}]}, page)
     told = capsys.readouterr().out
     assert "raised odd in 6 of 6 runs" in told
     assert "a: b [/b] c [red]" in told
-    clean = evidence.collect(suite, workers=1, prevent=False).document
+    clean = rescoring.rescore(suite, workers=1, prevent=False).document
     assert clean["raised"] == []
 
 
@@ -275,7 +271,7 @@ def test_the_difference_of_few_pairs_is_not_too_sure():
     """Three pairs that all differ by the same would have an interval of no width from a bootstrap."""
     runs = [{"driver": d, "scenario": i, "x": x, "m": 50 * x} for d, x in (("a", 0.75), ("b", 0.5)) for i in range(3)]
     scored = {"x": lambda run: run["x"], "m": lambda run: run["m"]}
-    (row,) = evidence_figures.comparisons(runs, 0.95, {}, scored, lambda run: run["scenario"])
+    (row,) = figures.comparisons(runs, 0.95, {}, scored, lambda run: run["scenario"])
     found = row["figures"]["x"]
     assert found["difference"] == pytest.approx(0.25)
     assert -1.0 < found["low"] < 0.0 < 0.25 < found["high"] < 1.0
@@ -288,7 +284,7 @@ def test_the_guards_figures_have_intervals_from_ten_scenarios_on():
         guard["latency_ms"] = {"50": 1.0, "99": 2.0}
         return {"scenario": f"s{i}", "hashes": {"scenario": ""}, "kilometres": 0.1, "guard": guard, "violations": []}
 
-    few, many = (evidence_figures._guard([run(i) for i in range(1, n)], 0.95) for n in (6, 31))
+    few, many = (figures._guard([run(i) for i in range(1, n)], 0.95) for n in (6, 31))
     assert few["interventions_per_km"] == pytest.approx({"value": 30.0, "low": None, "high": None, "n": 0.5})
     assert few["false_alarms"] == pytest.approx({"count": 6, "value": 6 / 15, "low": None, "high": None, "n": 15})
     for name, value in (("interventions_per_km", 155.0), ("progress_lost_m_per_km", 15.5)):
@@ -296,13 +292,13 @@ def test_the_guards_figures_have_intervals_from_ten_scenarios_on():
         assert row["value"] == pytest.approx(value)
         assert 0.5 * value < row["low"] < value < row["high"] < 1.5 * value
     assert many["false_alarms"]["low"] < many["false_alarms"]["value"] < many["false_alarms"]["high"] < 0.5
-    none = evidence_figures._guard([run(0)], 0.95)["false_alarms"]
+    none = figures._guard([run(0)], 0.95)["false_alarms"]
     assert none == {"count": 0, "value": None, "low": None, "high": None, "n": 0}
 
 
 def test_the_document_is_json(suite, tmp_path):
-    evidence.validate(suite, tmp_path / "r", workers=1, prevent=False)
-    document = json.loads((tmp_path / "r" / "evidence.json").read_text(encoding="utf-8"))
+    validation.validate(suite, tmp_path / "r", workers=1, prevent=False)
+    document = json.loads((tmp_path / "r" / "validation.json").read_text(encoding="utf-8"))
     assert document["runs"] == 6
     assert document["suite"] == {"suite": "three"}
 
@@ -312,7 +308,7 @@ def test_what_the_guard_costs_is_told_where_both_drove(make, tmp_path):
     for name, speed, guarded in (("bare", 10.0, False), ("watched", 6.0, True)):
         episode = replace(episode_of(make, world, speed=speed), driver="same", guarded=guarded)
         save_episode(episode, tmp_path / "suite" / name)
-    document, page = evidence.validate(tmp_path / "suite", tmp_path / "report", workers=1, prevent=False)
+    document, page = validation.validate(tmp_path / "suite", tmp_path / "report", workers=1, prevent=False)
     (pair,) = document["comparisons"]
     assert pair["drivers"] == ["same", "same+guard"]
     lost = pair["figures"]["progress"]["difference"]
@@ -329,42 +325,42 @@ def test_all_runs_of_a_driver_in_a_scenario_count():
     runs = [run("a", "x", 0.0, True), run("a", "x", 1.0, False), run("b", "x", 0.2, False), run("b", "y", 1.0, True)]
     failed, scored = {"failed": lambda r: r["failed"]}, {"score": lambda r: r["score"]}
     for order in (runs, runs[::-1]):
-        (row,) = evidence_figures.comparisons(order, 0.95, failed, scored, lambda r: r["scenario"])
+        (row,) = figures.comparisons(order, 0.95, failed, scored, lambda r: r["scenario"])
         assert (row["n"], row["runs"]) == (1, [2, 1])
         assert row["figures"]["score"]["difference"] == pytest.approx(0.5 - 0.2)
         assert row["figures"]["failed"]["difference"] == pytest.approx(0.5)
         assert "McNemar" not in row["figures"]["failed"]["test"]
         assert row["figures"]["failed"]["rate"]
-    (once,) = evidence_figures.comparisons(runs[1:], 0.95, failed, scored, lambda r: r["scenario"])
+    (once,) = figures.comparisons(runs[1:], 0.95, failed, scored, lambda r: r["scenario"])
     assert "McNemar" in once["figures"]["failed"]["test"]
 
 
 def test_bounds_of_few_scores_go_up_to_the_best():
-    of_one = evidence_figures.mean([0.005, 0.01], ["x", "y"], 0.95)
-    of_hundred = evidence_figures.mean([0.5, 1.0], ["x", "y"], 0.95, 100.0)
+    of_one = figures.mean([0.005, 0.01], ["x", "y"], 0.95)
+    of_hundred = figures.mean([0.5, 1.0], ["x", "y"], 0.95, 100.0)
     for bound in ("low", "value", "high"):
         assert of_hundred[bound] == pytest.approx(100.0 * of_one[bound])
-    assert evidence_figures.mean([0.5, 1.0], ["x", "y"], 0.95, np.inf)["high"] is None
+    assert figures.mean([0.5, 1.0], ["x", "y"], 0.95, np.inf)["high"] is None
     runs = [{"driver": d, "scenario": "x", "bench2drive": s} for d, s in (("a", 0.5), ("b", 0.0))]
     scored = {"bench2drive": lambda r: r["bench2drive"]}
-    (row,) = evidence_figures.comparisons(runs, 0.95, {}, scored, lambda r: r["scenario"])
+    (row,) = figures.comparisons(runs, 0.95, {}, scored, lambda r: r["scenario"])
     assert row["figures"]["bench2drive"]["high"] > 50.0
 
 
 def test_missing_parts_are_named_beside_the_number(make, tmp_path, capsys):
     bare = episode_of(make, make.scene(road_map=make.straight_map(lanes=False, area=False)))
     save_episode(bare, tmp_path / "runs" / "bare")
-    document, page = evidence.validate(tmp_path / "runs", tmp_path / "one", prevent=False, workers=1)
-    evidence_console.show(document, page)
+    document, page = validation.validate(tmp_path / "runs", tmp_path / "one", prevent=False, workers=1)
+    console.show_validation(document, page)
     told = capsys.readouterr().out
     assert "PDM score of test: without drivable area\n" in told
     assert "the scenario is generated" in " ".join(told.split())
     headline = page.read_text(encoding="utf-8").partition("Headlines")[2].partition("</tr>\n")[0]
     assert "without drivable area<" in headline
     save_episode(episode_of(make, make.scene()), tmp_path / "runs" / "whole")
-    document, page = evidence.validate(tmp_path / "runs", tmp_path / "two", prevent=False, workers=1)
+    document, page = validation.validate(tmp_path / "runs", tmp_path / "two", prevent=False, workers=1)
     assert document["drivers"]["test"]["scores"]["pdms"]["missing"] == {"drivable_area": 1}
-    evidence_console.show(document, page)
+    console.show_validation(document, page)
     assert "PDM score of test: without drivable area in 1 of 2\n" in capsys.readouterr().out
     badges = dict(report_data(bare, score_episode(bare))["badges"])
     assert any(text.startswith("PDM score 0.83, without drivable area") for text in badges)
@@ -376,4 +372,4 @@ def test_missing_parts_are_named_beside_the_number(make, tmp_path, capsys):
     assert not rows[at + 1][0].startswith("\u2003")  # no parts of what has no value
     row = write_run(bare, score_episode(bare), tmp_path / "written")
     assert row["scores"]["pdms"] == {"value": row["pdm_score"], "missing": ["drivable_area"]}
-    assert _lacks(row["scores"]["pdms"]) == ", without drivable area"
+    assert single_score_text(row["scores"]["pdms"]) == ", without drivable area"

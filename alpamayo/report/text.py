@@ -1,0 +1,29 @@
+"""Names and numbers as text, for pages and for the console."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NOT_AVAILABLE = "n/a"
+
+
+def words(name: str) -> str:
+    """Return the name of a rule, a score or a parameter for readers: spaces in place of underscores."""
+    return name.replace("_", " ").strip()
+
+
+def number_text(value: float | None, digits: int = 2, unit: str = "") -> str:
+    """Return a number with its unit, or "n/a" for None."""
+    return NOT_AVAILABLE if value is None else f"{value:.{digits}f} {unit}".rstrip()
+
+
+def missing_text(score: Mapping[str, Any]) -> str:
+    """Return which parts a score lacks, with the number of runs where not all lack it; empty if it lacks none."""
+    parts = score["missing"].items()
+    names = (words(part) + ("" if count == score["n"] else f" in {count} of {score['n']}") for part, count in parts)
+    return f"without {', '.join(names)}" if parts else ""
+
+
+def single_score_text(score: Mapping[str, Any]) -> str:
+    """Return the score of one run with the parts that it lacks."""
+    parts = ", ".join(map(words, score["missing"]))
+    return number_text(score["value"]) + (f", without {parts}" if parts and score["value"] is not None else "")
