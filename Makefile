@@ -22,15 +22,17 @@ check: .venv/installed
 
 # Speed beside the peers, on a quiet machine; figures go to the benchmarks' results.csv.
 # PEERS is a Python that has the other simulators (pip install envpool highway-env), PUFFERLIB a folder with the sources of
-# PufferLib 3.0.0 (sim/benchmarks/gpudrive_peer.py says how to get them); without them those lines are left out.
+# PufferLib 3.0.0 (benchmarks/gpudrive_peer.py says how to get them); without them those lines are left out.
 bench-sim: .venv/installed
-	for script in scaling replay sensors; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/$$script.py || exit; done
-	for worlds in 1 4; do OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/controlled.py --copies $$worlds \
+	for script in sim/benchmarks/scaling benchmarks/replay sim/benchmarks/sensors; do \
+		OMP_NUM_THREADS=1 $(BIN)/python $$script.py || exit; done
+	for worlds in 1 4; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/controlled.py --copies $$worlds \
 		$(if $(PUFFERLIB),--pufferlib $(PUFFERLIB)) || exit; done
 	OMP_NUM_THREADS=1 $(BIN)/python sim/benchmarks/traffic.py $(if $(PEERS),--peers $(PEERS))
 
 bench-model: .venv/installed
-	for script in peer structured streaming latent_moe; do OMP_NUM_THREADS=1 $(BIN)/python vla_model/benchmarks/$$script.py || exit; done
+	for script in peer streaming latent_moe; do OMP_NUM_THREADS=1 $(BIN)/python vla_model/benchmarks/$$script.py || exit; done
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/structured.py
 	OMP_NUM_THREADS=1 $(BIN)/python kernels/benchmarks/operators.py
 
 bench-validator: .venv/installed

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from validator import report
+from record import report
 
 from alpamayo.evaluation import evaluate
 from alpamayo.evaluation.rescoring import find_runs
@@ -19,20 +19,20 @@ from alpamayo.evaluation.validation import validate
 
 
 def processor_seconds() -> float:
-    """CPU seconds of this process and of those that have ended under it."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    """Return the CPU seconds of this process and of its finished children."""
+    return sum(sum(resource.getrusage(scope)[:2]) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def validation(suite: Path, workers: int, prevent: bool) -> None:
-    """One validation from nothing, page and all."""
+    """Measure one complete validation, with its page."""
     with tempfile.TemporaryDirectory() as folder:
         wall, used = time.perf_counter(), processor_seconds()
         document, _ = validate(suite, Path(folder), workers=workers, prevent=prevent)
         wall, used = time.perf_counter() - wall, processor_seconds() - used
     again = len(document["preventability"]["scenarios"]) if prevent else 0
     case = f"{document['runs']} episodes, {workers} processes, {again} scenarios driven again by four drivers"
-    report(f"validate: {case}, wall", wall, "s")
-    report(f"validate: {case}, CPU", used, "s")
+    report("validator", f"validate: {case}, wall", wall, "s")
+    report("validator", f"validate: {case}, CPU", used, "s")
 
 
 def main() -> None:

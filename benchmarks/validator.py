@@ -6,15 +6,13 @@ Times are CPU seconds of this process, the least of several rounds.
 """
 
 import argparse
-import csv
-import datetime
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from record import cpu_seconds, report
 
 from alpamayo.guard.guard import Guard
 from alpamayo.metrics import rss, stl
@@ -27,41 +25,14 @@ from alpamayo_sim.datatypes.scene import Category, Scene
 from alpamayo_sim.map.index import MapIndex
 
 Array = np.ndarray
-TABLE = Path(__file__).parent / "results.csv"
-COLUMNS = ("date", "machine", "benchmark", "case", "value", "unit")
 RECORDING = "womd_json/tfrecord-00000-of-01000_402.json"
 OTHERS = 64
 STEP = 20
 
 
-def cpu_seconds(work: Callable[[], object], rounds: int = 5) -> float:
-    """CPU seconds of one call: the least of several, after one that is not counted."""
-    work()
-    times = []
-    for _ in range(rounds):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def report(case: str, value: float, unit: str) -> None:
-    """Print one figure and add it to the table."""
-    print(f"{case:84s} {value:14,.1f} {unit}")
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(COLUMNS)
-        writer.writerow((datetime.date.today().isoformat(), machine(), "validator", case, f"{value:.6g}", unit))
-
-
-def machine() -> str:
-    """The processor and how many of its threads there are."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return f"{named[0] if named else platform.machine()}, {os.cpu_count()} threads"
+def seconds_of(work: Callable[[], object], rounds: int = 5) -> float:
+    """Measure the CPU seconds of one call."""
+    return cpu_seconds({"work": work}, rounds)["work"]
 
 
 def a_scene(log: Path | None) -> Scene:
@@ -123,8 +94,9 @@ def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
         )
         return dict(verdict.scores)
 
-    seconds = cpu_seconds(work, 3)
+    seconds = seconds_of(work, 3)
     report(
+        "validator",
         f"{scene.id}: {count} plans of 64 steps, {OTHERS} road users, {len(PLAN_RULES)} rules",
         count / seconds,
         "plans/s",
@@ -148,15 +120,15 @@ def guard_latency(scene: Scene, passes: int, rng: np.random.Generator) -> None:
     for name, taken in times.items():
         for part in (50, 99):
             case = f"{scene.id}: guard, K = 16, {OTHERS} road users, {name}, p{part}"
-            report(case, 1e3 * float(np.percentile(taken, part)), "ms")
+            report("validator", case, 1e3 * float(np.percentile(taken, part)), "ms")
 
 
 def safe_distances(rng: np.random.Generator) -> None:
     """RSS on random states."""
     v = rng.uniform(0.0, 30.0, (2, 100_000))
     numbers = {"response_time": 1.0, "accel_max": 3.5, "brake_min": 4.0, "brake_max": 8.0}
-    ours = cpu_seconds(lambda: rss.longitudinal_distance(v[0], v[1], **numbers)) / v.shape[1]
-    report("RSS longitudinal distance", 1e-6 / ours, "million/s")
+    ours = seconds_of(lambda: rss.longitudinal_distance(v[0], v[1], **numbers)) / v.shape[1]
+    report("validator", "RSS longitudinal distance", 1e-6 / ours, "million/s")
 
 
 def formulas(rng: np.random.Generator) -> None:
@@ -164,8 +136,8 @@ def formulas(rng: np.random.Generator) -> None:
     records, samples = 10_000, 65
     signals = {name: rng.normal(1.5, 1.0, (records, samples)) for name in ("gap", "speed")}
     text = "always[0:2](gap > 1.5 or eventually[0:1](speed < 0.1))"
-    ours = cpu_seconds(lambda: stl.robustness(text, signals, PLAN_DT)) / records
-    report("STL: always over eventually, 65 samples", 1.0 / ours, "records/s")
+    ours = seconds_of(lambda: stl.robustness(text, signals, PLAN_DT)) / records
+    report("validator", "STL: always over eventually, 65 samples", 1.0 / ours, "records/s")
     try:
         import rtamt
     except ImportError:
@@ -182,7 +154,7 @@ def formulas(rng: np.random.Generator) -> None:
         for i in range(50):
             specification.evaluate({"time": times} | {name: values[i].tolist() for name, values in signals.items()})
 
-    report("STL: the same, times faster than rtamt", cpu_seconds(theirs, 3) / 50 / ours, "x")
+    report("validator", "STL: the same, times faster than rtamt", seconds_of(theirs, 3) / 50 / ours, "x")
 
 
 def main() -> None:

@@ -258,7 +258,7 @@ def test_a_rule_that_raises_is_told_everywhere(suite, tmp_path, capsys):
     (row,) = document["raised"]
     assert (row["rule"], row["runs"]) == ("odd", 6)
     assert document["drivers"]["bad"]["rules"]["odd"]["broken"]["count"] == 3
-    assert "gives no number" in page.read_text(encoding="utf-8").partition("Rules that raised")[2]
+    assert "gives NaN" in page.read_text(encoding="utf-8").partition("Rules that raised")[2]
     console.show_validation(document | {"excluded": [{"run": "a", "reason": "b [/b] c [red]"}]}, page)
     told = capsys.readouterr().out
     assert "raised odd in 6 of 6 runs" in told

@@ -8,7 +8,7 @@ Three models, each against itself:
   records that its prompt determines, so that the block has something to predict.
 - **52M, random**: the ``small`` shape with random weights, whose drafts are seldom right.
 
-Run with one thread: OMP_NUM_THREADS=1 python vla_model/benchmarks/structured.py
+Run with one thread: OMP_NUM_THREADS=1 python benchmarks/structured.py
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from record import write
+from record import report
 from torch import Tensor
 
 import alpamayo
@@ -36,7 +35,6 @@ from alpamayo_vla_model.nemotron.inference.engine import Engine, Request, Result
 from alpamayo_vla_model.nemotron.training.losses import mtp_loss, next_token_loss
 from alpamayo_vla_model.reasoning_text import MAX_TOKENS, PAD, REASON, SPECIAL, TOKEN, VOCABULARY
 
-RESULTS = Path(__file__).parent / "results.csv"
 SCENARIOS = (("cut-in", 3), ("occluded-child", 7), ("red-light-runner", 5))
 REPEATS = 5
 RECORDS, STEPS = 48, 150
@@ -187,7 +185,8 @@ def compare(name: str, model: NemotronModel, tasks: Sequence[Task], ways: Sequen
             f"experts/block and round {experts / (rounds + len(tasks)) / model.config.pattern.count('E'):.1f}"
         )
         rows.append((f"{name}, {way.name}", 1e3 * cpu[way.name].sum() / len(tasks), "ms/record", note))
-    write(RESULTS, "structured output", rows)
+    for case, value, unit, note in rows:
+        report("structured", f"{case}; {note}", value, unit)
 
 
 def main() -> None:

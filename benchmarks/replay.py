@@ -1,6 +1,6 @@
 """Recorded scenes as single Gymnasium environments: steps per second, and the time of a reset.
 
-``python sim/benchmarks/replay.py [LOG ...]`` takes ScenarioNet pickles and Waymo-motion JSON; by default the scenes in
+``python benchmarks/replay.py [LOG ...]`` takes ScenarioNet pickles and Waymo-motion JSON; by default the scenes in
 ScenarioNet's format under ``ALPAMAYO_REALDATA``. Every step has the replay of all objects, contacts, drivable area,
 rules, progress, and the flat observation of 1917 numbers. Reading a log unites its drivable ground, once; a first reset
 packs the scene and its map for the engine (neither has been packed in this process; kernels are loaded), a later one is

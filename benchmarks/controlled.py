@@ -1,6 +1,6 @@
 """A recorded scene with many controlled cars, beside PufferLib's C environment on the same scene in the same run.
 
-``python sim/benchmarks/controlled.py LOG [--pufferlib SOURCES]``. LOG is a Waymo-motion JSON; the figures asked for
+``python benchmarks/controlled.py LOG [--pufferlib SOURCES]``. LOG is a Waymo-motion JSON; the figures asked for
 are of scene 402: 91 objects, 225 road elements, 45 controlled. Both step with random actions on one thread and write
 every controlled car's observation: the peer's 1847 numbers (6 + 63 x 7 + 200 x 7), ours 1917 (12 + 32 x 2 for the route
 + 63 x 7 + 200 x 7). Ours always has contacts with all objects, the drivable area's margin by exact distance, time to
@@ -27,7 +27,7 @@ CHUNK = 30  # steps of one turn
 
 
 class Ours:
-    """Worlds of one scene in which everybody who moves is controlled."""
+    """Worlds of one scene in which every moving agent is controlled."""
 
     def __init__(self, log: Path, copies: int, device: str) -> None:
         scenario = with_egos(scenario_of_log(open_log(log)))
