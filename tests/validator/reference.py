@@ -1,4 +1,4 @@
-"""What the compiled loops compute, in plain numpy over all motions, times and road users: slow and easy to read."""
+"""The computations of the compiled loops in plain numpy, over all motions, times and agents: slow and easy to read."""
 
 import numpy as np
 
@@ -11,28 +11,28 @@ from alpamayo_sim.constants import FROM_BEHIND_RAD
 from alpamayo_sim.geometry import box_distance, box_separation
 
 
-def everybody(motions):
-    """Ego poses [k, 1, t, 3] and the others' [a, t, 3], sizes [a, 1, 2] and who is there [a, t]."""
+def ego_and_agents(motions):
+    """Return ego poses [k, 1, t, 3], and the agents' poses [a, t, 3], sizes [a, 1, 2] and validity [a, t]."""
     steps, traffic = len(motions.times), motions.traffic
     return motions.pose[:, None], traffic.pose[:, :steps], traffic.size[:, None], traffic.valid[:, :steps]
 
 
 def first_contacts(motions):
-    """Step of the first overlap [k, a], -1 where there is none."""
-    ego, others, sizes, there = everybody(motions)
-    touching = (box_separation(ego, motions.size, others, sizes) < 0.0) & there
+    """Find the step of the first overlap [k, a], -1 without an overlap."""
+    ego, others, sizes, valid = ego_and_agents(motions)
+    touching = (box_separation(ego, motions.size, others, sizes) < 0.0) & valid
     return np.where(touching.any(axis=2), touching.argmax(axis=2), -1)
 
 
 def clearance(motions, ignored):
-    ego, others, sizes, there = everybody(motions)
+    ego, others, sizes, valid = ego_and_agents(motions)
     distance = box_distance(ego, motions.size, others, sizes)
-    distance = np.where(there & ~ignored[..., None], distance, CLEARANCE_LIMIT_M)
+    distance = np.where(valid & ~ignored[..., None], distance, CLEARANCE_LIMIT_M)
     return np.minimum(distance.min(axis=1, initial=CLEARANCE_LIMIT_M), CLEARANCE_LIMIT_M)
 
 
 def sweep(motions, acceleration, until):
-    """Times to the first meetings [k, t] with those ahead and with those beside; ``until`` [k, a] who counts."""
+    """Find the times to the first collision [k, t] with agents ahead and to the side; pairs count before ``until``."""
     dt, (count, steps) = motions.dt, motions.pose.shape[:2]
     spacing = round(SAMPLE_SPACING_S / dt)
     offsets = spacing * np.arange(round(HORIZON_S / (spacing * dt)) + 1)
@@ -40,7 +40,7 @@ def sweep(motions, acceleration, until):
     pose, speed = motions.pose, motions.speed
     c, s = np.cos(pose[..., 2]), np.sin(pose[..., 2])
     axle = pose[..., :2] - REAR_AXLE * motions.size[0] * np.stack([c, s], axis=-1)
-    ahead, beside = np.full((count, steps), np.inf), np.full((count, steps), np.inf)
+    ahead, lateral_time = np.full((count, steps), np.inf), np.full((count, steps), np.inf)
     for a in range(len(traffic.ids)):
 
         def angle(xy, c=c, s=s):
@@ -53,24 +53,24 @@ def sweep(motions, acceleration, until):
         met = np.full((count, steps), np.inf)
         turned = np.full((count, steps), np.pi)
         for n in offsets[::-1]:
-            lasting = n * dt * np.ones_like(speed)
+            duration = n * dt * np.ones_like(speed)
             stops = (acceleration < 0) & (np.abs(speed) < -acceleration * n * dt)
-            lasting[stops] = np.abs(speed[stops]) / -acceleration[stops]
-            way = np.sign(speed) * (np.abs(speed) * lasting + 0.5 * acceleration * lasting**2)
-            moved = np.stack([pose[..., 0] + way * c, pose[..., 1] + way * s, pose[..., 2]], axis=-1)
+            duration[stops] = np.abs(speed[stops]) / -acceleration[stops]
+            travelled = np.sign(speed) * (np.abs(speed) * duration + 0.5 * acceleration * duration**2)
+            moved = np.stack([pose[..., 0] + travelled * c, pose[..., 1] + travelled * s, pose[..., 2]], axis=-1)
             then = traffic.pose[a, now + n]
             hit = (box_separation(moved, motions.size, then, traffic.size[a]) < 0.0) & traffic.valid[a, now + n]
             met = np.where(hit, n * dt, met)
             turned = np.where(hit, angle(then[:, :2]), turned)
         ahead = np.where(counts & (turned < np.deg2rad(30.0)), np.minimum(ahead, met), ahead)
         side = counts & (turned >= np.deg2rad(30.0)) & (turned <= FROM_BEHIND_RAD)
-        beside = np.where(side, np.minimum(beside, met), beside)
-    return ahead, beside
+        lateral_time = np.where(side, np.minimum(lateral_time, met), lateral_time)
+    return ahead, lateral_time
 
 
 def gaps_and_response(motions):
-    """RSS with the public functions, everybody at all times."""
-    ego, others, sizes, there = everybody(motions)
+    """Compute RSS with the public functions, all agents at all times."""
+    ego, others, sizes, valid = ego_and_agents(motions)
     velocity = motions.traffic.velocity[:, : len(motions.times)]
     c, s = np.cos(ego[..., 2]), np.sin(ego[..., 2])
     dx, dy = others[..., 0] - ego[..., 0], others[..., 1] - ego[..., 1]
@@ -82,12 +82,12 @@ def gaps_and_response(motions):
     side_gap = np.abs(left) - 0.5 * (motions.size[1] + sizes[..., 0] * st + sizes[..., 1] * ct)
     speed = np.broadcast_to(np.abs(motions.speed)[:, None], gap.shape)
     ego_behind, ego_left = ahead > 0.0, left < 0.0
-    danger = rss.assess(gap, side_gap, speed, v_along, np.zeros_like(gap), v_right, ego_behind, ego_left)
-    stands = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STOPPED_MPS
+    each = rss.assess(gap, side_gap, speed, v_along, np.zeros_like(gap), v_right, ego_behind, ego_left)
+    stopped = np.hypot(velocity[..., 0], velocity[..., 1]) <= RSS_STOPPED_MPS
     still = lateral_travel(rss.EGO) + rss.EGO.fluctuation
-    lateral = np.where(stands, side_gap - still, danger.lateral)
-    danger = rss.RssMargins(np.where(there, danger.longitudinal, np.inf), np.where(there, lateral, np.inf))
+    lateral = np.where(stopped, side_gap - still, each.lateral)
+    each = rss.RssMargins(np.where(valid, each.longitudinal, np.inf), np.where(valid, lateral, np.inf))
     facing = (v_along < 0.0) & ego_behind
-    asked = rss.proper_response(danger, ego_left=ego_left, facing=facing, ego_behind=ego_behind).longitudinal_max
-    margins = np.minimum(danger.margin.min(axis=1, initial=RSS_MARGIN_LIMIT_M), RSS_MARGIN_LIMIT_M)
+    asked = rss.proper_response(each, ego_left=ego_left, facing=facing, ego_behind=ego_behind).longitudinal_max
+    margins = np.minimum(each.margin.min(axis=1, initial=RSS_MARGIN_LIMIT_M), RSS_MARGIN_LIMIT_M)
     return margins, asked.min(axis=1, initial=rss.EGO.accel_max)

@@ -1,4 +1,4 @@
-"""The compiled loops against plain numpy, on crowded random scenes with people who come and go."""
+"""The compiled loops against plain numpy, on crowded random scenes with agents that appear and disappear."""
 
 from dataclasses import replace
 
@@ -43,18 +43,18 @@ def grid_margin(index, xy):
 def crowd(seed, motions=12, count=24, steps=65):
     rng = np.random.default_rng(seed)
     pose, _, speed = wander(rng, motions, steps, 3.0, 14.0)
-    theirs, velocity, _ = wander(rng, count, steps, 40.0, 14.0)
+    agent_pose, velocity, _ = wander(rng, count, steps, 40.0, 14.0)
     valid = np.ones((count, steps), bool)
     for a in np.flatnonzero(rng.random(count) < 0.4):
         valid[a, rng.integers(0, 40) :] = rng.random() < 0.5
         valid[a, : rng.integers(1, 20)] ^= True
-    theirs[~valid] = 0.0
+    agent_pose[~valid] = 0.0
     scene = make_scenario("cut-in", 0).scene
     index = MapIndex(scene.road_map)
     traffic = AgentTrajectories(
         ids=tuple(f"a{i}" for i in range(count)),
         category=np.ones(count, np.int8),
-        pose=theirs,
+        pose=agent_pose,
         velocity=velocity,
         size=rng.uniform([0.4, 0.4], [8.0, 2.6], (count, 2)),
         valid=valid,
@@ -73,8 +73,8 @@ def crowd(seed, motions=12, count=24, steps=65):
 
 def sweep(motions, acceleration):
     future = motions.cached(time_to_collision._whole_future)
-    who = time_to_collision._candidate_agents(motions, acceleration, future)
-    return time_to_collision._sweep(motions, acceleration, future, who)
+    candidates = time_to_collision._candidate_agents(motions, acceleration, future)
+    return time_to_collision._sweep(motions, acceleration, future, candidates)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -89,8 +89,8 @@ def test_first_contacts(seed):
 def test_clearance(seed):
     motions = crowd(seed)
     ignored = np.random.default_rng(seed).random((motions.count, len(motions.traffic.ids))) < 0.2
-    ours, theirs = touching.clearance(motions, ignored), reference.clearance(motions, ignored)
-    assert np.abs(ours - theirs).max() < 1e-9
+    ours, known = touching.clearance(motions, ignored), reference.clearance(motions, ignored)
+    assert np.abs(ours - known).max() < 1e-9
     assert (ours < 0).any()
     assert (ours == touching.CLEARANCE_LIMIT_M).any()
 
@@ -101,17 +101,17 @@ def test_times_to_collision(seed, accelerated):
     motions, rng = crowd(seed), np.random.default_rng(seed)
     acceleration = rng.uniform(-5, 3, motions.speed.shape) if accelerated else np.zeros(motions.speed.shape)
     ours = sweep(motions, acceleration)
-    theirs = reference.sweep(motions, acceleration, time_to_collision._until(motions))
-    assert np.array_equal(ours[0].time, theirs[0])
-    sooner = theirs[1] < theirs[0]  # only then it is asked for
-    assert np.array_equal(ours[1].time[sooner], theirs[1][sooner])
+    known = reference.sweep(motions, acceleration, time_to_collision._until(motions))
+    assert np.array_equal(ours[0].time, known[0])
+    sooner = known[1] < known[0]  # only then it is asked for
+    assert np.array_equal(ours[1].time[sooner], known[1][sooner])
     assert sooner.any()
-    assert np.isfinite(theirs[0]).any()
+    assert np.isfinite(known[0]).any()
 
 
 @pytest.mark.parametrize("steps", [65, 5])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_pdm_score_alone_is_the_verdicts(seed, steps):
+def test_the_pdm_score_alone_equals_that_of_the_verdict(seed, steps):
     motions = crowd(seed, motions=40, count=4, steps=steps)
     whole = judge(motions, CORE_RULES).scores["pdms"].value
     alone = pdm_score(replace(motions, cache=ResultCache()))
@@ -120,7 +120,7 @@ def test_the_pdm_score_alone_is_the_verdicts(seed, steps):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_responsibilities(seed):
+def test_rss_margins(seed):
     motions = crowd(seed)
     margins, asked = responsibility.gaps_and_response(motions)
     expected = reference.gaps_and_response(motions)
@@ -147,15 +147,15 @@ def hold(motions, rng):
     assert np.array_equal(asked, expected[1])
     for acceleration in (np.zeros(motions.speed.shape), rng.uniform(-5, 3, motions.speed.shape)):
         ours = sweep(motions, acceleration)
-        theirs = reference.sweep(motions, acceleration, time_to_collision._until(motions))
-        assert np.array_equal(ours[0].time, theirs[0])
-        sooner = theirs[1] < theirs[0]
-        assert np.array_equal(ours[1].time[sooner], theirs[1][sooner])
+        known = reference.sweep(motions, acceleration, time_to_collision._until(motions))
+        assert np.array_equal(ours[0].time, known[0])
+        sooner = known[1] < known[0]
+        assert np.array_equal(ours[1].time[sooner], known[1][sooner])
     return first
 
 
 @pytest.mark.parametrize(("motions", "count", "steps"), [(1, 0, 65), (1, 1, 65), (2, 63, 9), (3, 70, 64), (2, 129, 5)])
-def test_any_number_of_people_and_steps(motions, count, steps):
+def test_any_number_of_agents_and_steps(motions, count, steps):
     rng = np.random.default_rng(count)
     first = hold(crowd(count, motions, count, steps), rng)
     assert first.shape == (motions, count)
@@ -166,31 +166,33 @@ def test_motions_that_no_car_makes(seed):
     """In reverse, spinning, at once somewhere else, faster than sound, seen now and then: the bounds hold for all."""
     motions, rng = crowd(seed, motions=8, count=40), np.random.default_rng(seed)
     steps, traffic = len(motions.times), motions.traffic
-    pose, theirs, velocity, speed = (np.array(x) for x in (motions.pose, traffic.pose, traffic.velocity, motions.speed))
+    pose, agent_pose, velocity, speed = (
+        np.array(x) for x in (motions.pose, traffic.pose, traffic.velocity, motions.speed)
+    )
     speed[:3] *= -1.0
     speed[1, ::5] *= 40.0
     pose[2, :, 2] += 2.0 * np.arange(steps)
     pose[3, rng.random(steps) < 0.3, :2] += rng.uniform(-30, 30, 2)
-    theirs[:10, :, 2] += rng.uniform(-3, 3, (10, 1)) * np.arange(steps)
+    agent_pose[:10, :, 2] += rng.uniform(-3, 3, (10, 1)) * np.arange(steps)
     leap = rng.random((40, steps)) < 0.1
-    theirs[leap, :2] += rng.uniform(-40, 40, (leap.sum(), 2))
+    agent_pose[leap, :2] += rng.uniform(-40, 40, (leap.sum(), 2))
     velocity[10:20] *= rng.choice([-1.0, 0.0, 30.0], (10, 1, 1))
-    traffic = replace(traffic, pose=theirs, velocity=velocity, valid=rng.random((40, steps)) < 0.7)
+    traffic = replace(traffic, pose=agent_pose, velocity=velocity, valid=rng.random((40, steps)) < 0.7)
     first = hold(replace(motions, pose=pose, speed=speed, traffic=traffic, cache=ResultCache()), rng)
     assert (first > 0).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_who_cuts_in_meets_one_who_brakes(seed):
-    """Those who would pass behind an ego that keeps its speed, or before it: what the ego does counts."""
+def test_time_to_collision_of_cut_ins(seed):
+    """Agents that would pass behind or before an ego at constant speed: the ego's acceleration matters."""
     motions, rng = crowd(seed, motions=4, count=8), np.random.default_rng(seed)
     steps, traffic = len(motions.times), motions.traffic
-    pose, theirs = np.zeros((4, steps, 3)), np.zeros((8, steps, 3))
+    pose, agent_pose = np.zeros((4, steps, 3)), np.zeros((8, steps, 3))
     pose[..., 0] = 10.0 * motions.times + rng.uniform(-2, 2, (4, 1))
     velocity = np.repeat(rng.uniform([4, -6], [14, -1], (8, 1, 2)), steps, axis=1)
-    theirs[..., :2] = rng.uniform([-14, 4], [14, 16], (8, 1, 2)) + motions.times[:, None] * velocity
-    theirs[..., 2] = np.arctan2(velocity[..., 1], velocity[..., 0])
-    traffic = replace(traffic, pose=theirs, velocity=velocity, valid=np.ones((8, steps), bool))
+    agent_pose[..., :2] = rng.uniform([-14, 4], [14, 16], (8, 1, 2)) + motions.times[:, None] * velocity
+    agent_pose[..., 2] = np.arctan2(velocity[..., 1], velocity[..., 0])
+    traffic = replace(traffic, pose=agent_pose, velocity=velocity, valid=np.ones((8, steps), bool))
     motions = replace(motions, pose=pose, speed=np.full((4, steps), 10.0), traffic=traffic)
     until = np.full((4, 8), steps, np.int32)  # all agents count
     motions = replace(motions, cache=ResultCache({time_to_collision._until: until}))
@@ -217,16 +219,16 @@ def test_grids_agree_with_trees():
         heading = rng.uniform(-9, 9, len(xy))
         assert np.abs(grid_margin(index, xy) - index.drivable_area.margin(xy)).max() < 1e-9
         for headings in (heading, None):
-            ours, theirs = index.match_lanes(xy, headings), index.nearest_lane(xy, headings)
-            turns = 0.0 if headings is None else np.cos(heading - ours.heading) - np.cos(heading - theirs.heading)
-            assert np.abs(ours.distance - theirs.distance - HEADING_COST_M * turns).max() < 1e-9
-            same = ours.index == theirs.index  # lanes that part from one point are equally near before it
+            ours, known = index.match_lanes(xy, headings), index.nearest_lane(xy, headings)
+            turns = 0.0 if headings is None else np.cos(heading - ours.heading) - np.cos(heading - known.heading)
+            assert np.abs(ours.distance - known.distance - HEADING_COST_M * turns).max() < 1e-9
+            same = ours.index == known.index  # lanes that part from one point are equally near before it
             assert same.mean() > 0.95
             for name in ("s", "offset", "heading"):
-                assert np.abs(getattr(ours, name) - getattr(theirs, name))[same].max() < 1e-9
+                assert np.abs(getattr(ours, name) - getattr(known, name))[same].max() < 1e-9
 
 
-def test_few_questions_and_then_many_have_the_same_answers():
+def test_small_and_large_queries_have_the_same_results():
     """Few are answered from lists of wide tiles, many from cells that are worked out; in any order."""
     scene, rng = make_scenario("red-light-runner", 0).scene, np.random.default_rng(0)
     xy = scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (3000, 2))
@@ -245,7 +247,7 @@ def test_few_questions_and_then_many_have_the_same_answers():
     assert np.abs(whole[1] - index.drivable_area.margin(xy)).max() < 1e-9
 
 
-def test_few_and_many_questions_in_turn_take_no_more_room():
+def test_small_and_large_queries_in_turn_take_no_more_memory():
     scene, rng = make_scenario("red-light-runner", 0).scene, np.random.default_rng(0)
     index = MapIndex(scene.road_map)
     few, many = (scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (count, 2)) for count in (60, 3000))
@@ -269,19 +271,19 @@ def test_route_index_is_the_projection():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
-    """Who drives beside the ego at its very speed can meet it after 10^12 s: no index is made of that."""
+def test_nearly_equal_speeds_stay_in_the_record(seed):
+    """An agent next to the ego at nearly its speed can reach it after 10^12 s: that is no index."""
     motions, rng = crowd(seed, motions=6, count=16), np.random.default_rng(seed)
     steps, traffic = len(motions.times), motions.traffic
     heading = rng.uniform(-3, 3)
-    way = 0.1 * 10.0 * np.arange(steps)[:, None] * np.array([np.cos(heading), np.sin(heading)])
+    path = 0.1 * 10.0 * np.arange(steps)[:, None] * np.array([np.cos(heading), np.sin(heading)])
     pose = np.zeros((6, steps, 3))
-    pose[..., :2], pose[..., 2] = way + rng.uniform(-3, 3, (6, 1, 2)), heading
-    theirs = np.zeros((16, steps, 3))
-    theirs[..., :2], theirs[..., 2] = way + rng.uniform(-15, 15, (16, 1, 2)), heading
+    pose[..., :2], pose[..., 2] = path + rng.uniform(-3, 3, (6, 1, 2)), heading
+    agent_pose = np.zeros((16, steps, 3))
+    agent_pose[..., :2], agent_pose[..., 2] = path + rng.uniform(-15, 15, (16, 1, 2)), heading
     tiny = np.array([0.0, 1e-14, -1e-13, 1e-10, -1e-300])[rng.integers(0, 5, (16, 1, 1))]
     velocity = 10.0 * np.array([np.cos(heading), np.sin(heading)]) + np.zeros((16, steps, 2)) + tiny
-    others_ = replace(traffic, pose=theirs, velocity=velocity, valid=np.ones((16, steps), bool))
+    others_ = replace(traffic, pose=agent_pose, velocity=velocity, valid=np.ones((16, steps), bool))
     motions = replace(motions, pose=pose, speed=np.full((6, steps), 10.0), traffic=others_, cache=ResultCache())
     ours = sweep(motions, np.zeros((6, steps)))
     theirs_ = reference.sweep(motions, np.zeros((6, steps)), time_to_collision._until(motions))
@@ -289,8 +291,8 @@ def test_speeds_that_hardly_differ_do_not_leave_the_record(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whoever_is_in_the_way_on_the_route(seed):
-    """Everybody asked, near and far, is nobody left out."""
+def test_progress_ends_behind_agents_on_the_route(seed):
+    """All agents, near and far, are considered."""
     motions, rng = crowd(seed, motions=1, count=40), np.random.default_rng(seed)
     path, traffic, last = motions.scene.route.path[:, :2].astype(np.float64), motions.traffic, 64
     on_route = path[rng.integers(0, len(path), 40)] + rng.normal(0, [[1.5], [30.0], [1e4], [1e9]] * 10, (40, 2))
@@ -304,7 +306,7 @@ def test_whoever_is_in_the_way_on_the_route(seed):
     assert there.any()
 
 
-def test_places_out_of_this_world_are_far_and_no_more():
+def test_points_far_off_the_map_have_large_distances():
     scene = make_scenario("cut-in", 0).scene
     index = MapIndex(scene.road_map)
     xy = np.array([[1e12, 0.0], [0.0, -1e12], [3e9, 3e9], [-5e9, 1.0], [1e15, 1e15]])
@@ -313,7 +315,7 @@ def test_places_out_of_this_world_are_far_and_no_more():
 
 
 @pytest.mark.parametrize("family", ["cut-in", "red-light-runner"])
-def test_first_step_outside_of_the_road(family):
+def test_first_step_outside_the_road(family):
     scene, rng = make_scenario(family, 0).scene, np.random.default_rng(0)
     index = MapIndex(scene.road_map)
     pose, _, _ = wander(rng, 200, 65, 20.0, 14.0)

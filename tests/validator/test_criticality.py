@@ -49,7 +49,7 @@ def test_headway_and_distances():
     assert criticality.dst(19.0, 5.0, 10.0) == 0.0
 
 
-def test_steering_knows_the_offset():
+def test_steering_uses_the_offset():
     """commonroad-crime projects the ego twice, so that the other is always dead ahead."""
     ahead = criticality.lateral_acceleration_required(2.0, 0.0, 2.0, 2.0)
     assert ahead == pytest.approx(2 * 2.0 / 4.0)
@@ -116,7 +116,7 @@ def test_closest_encounter():
     assert criticality.ttce(ego, box, meets, box, 0.1) == pytest.approx(2.3, abs=0.11)
 
 
-def test_time_to_brake_is_the_last_chance():
+def test_time_to_brake_is_the_latest_start():
     box, speed = np.array([4.0, 2.0]), np.full(60, 20.0)
     wall = np.repeat(np.array([[[60.0, 0.0, 0.0]]]), 60, axis=1)
     where = (straight(20.0), speed, box, wall, box[None], 0.1)
@@ -126,13 +126,13 @@ def test_time_to_brake_is_the_last_chance():
     assert criticality.tts(*where) > latest
     assert criticality.ttk(*where) == -np.inf
     assert criticality.ttr(*where, brake=8.0) == max(latest, criticality.tts(*where))
-    nobody = np.repeat(np.array([[[60.0, 30.0, 0.0]]]), 60, axis=1)
-    assert criticality.ttb(straight(20.0), speed, box, nobody, box[None], 0.1) == np.inf
+    far_agent = np.repeat(np.array([[[60.0, 30.0, 0.0]]]), 60, axis=1)
+    assert criticality.ttb(straight(20.0), speed, box, far_agent, box[None], 0.1) == np.inf
     near = np.repeat(np.array([[[8.0, 0.0, 0.0]]]), 60, axis=1)
     assert criticality.ttb(straight(20.0), speed, box, near, box[None], 0.1) == -np.inf
 
 
-def test_kickdown_helps_against_someone_who_crosses():
+def test_kickdown_helps_against_a_crossing_agent():
     box, speed = np.array([4.0, 2.0]), np.full(60, 12.0)
     other = straight(9.0, x=24.0, y=-21.0, heading=np.pi / 2)[None]
     where = (straight(12.0), speed, box, other, box[None], 0.1)

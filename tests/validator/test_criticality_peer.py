@@ -1,8 +1,8 @@
-"""Criticality metrics beside the numbers that commonroad-crime 0.4.5 gives for an ego and one lead on a straight road.
+"""Criticality metrics compared with commonroad-crime 0.4.5, for an ego and one lead on a straight road.
 
 Both are 4 m long and 2 m wide, drive in the middle of one lane and go on with constant acceleration for 8 s, a state
-every 0.1 s. The road is turned by 1e-4 rad, because theirs asks for no braking at a heading of exactly 0. What it gets
-wrong is not held here but told in docs/validator/differences.md. Tolerances come from how it rounds and steps.
+every 0.1 s. The road is turned by 1e-4 rad, because commonroad-crime requires no braking at a heading of exactly 0. Its
+faults are in docs/validator/differences.md. Tolerances come from its rounding and its time step.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ LEAD_SPEEDS_UP = (10.0, 20.0, 0.0, 15.0, 1.0)
 
 
 def motion(state):
-    """Gap, speeds and both ways driven at each step; nobody comes to rest within the 8 s."""
+    """Compute gap, speeds and both distances at each step; neither vehicle stops within the 8 s."""
     gap, v_ego, a_ego, v_lead, a_lead = state
     t = DT * np.arange(STEPS)
     ego, lead = v_ego * t + 0.5 * a_ego * t**2, v_lead * t + 0.5 * a_lead * t**2
@@ -56,7 +56,7 @@ def poses(state):
         (LEAD_SPEEDS_UP, 2.76),
     ],
 )
-def test_ttc_is_the_peers(state, peer):
+def test_ttc_equals_commonroad_crime(state, peer):
     gap, v_ego, a_ego, v_lead, a_lead = state
     assert criticality.ttc(gap, v_ego, v_lead, a_ego, a_lead) == pytest.approx(peer, abs=CENTI)
 
@@ -65,7 +65,7 @@ def test_ttc_is_the_peers(state, peer):
     ("state", "peer"),
     [(CLOSING, 1.6), (SLOWLY, 1.4), (FAST, 1.7), (SAME_SPEED, 1.3), (OPENING, 2.1), (STANDING, 1.7)],
 )
-def test_headway_is_the_peers(state, peer):
+def test_headway_equals_commonroad_crime(state, peer):
     """Theirs is the first step at which the ego's front is past the place, so up to a step later than ours."""
     assert 0.0 < peer - criticality.thw(state[0], state[1]) < DT + 1e-9
 
@@ -82,7 +82,7 @@ def test_headway_is_the_peers(state, peer):
         (LEAD_SPEEDS_UP, -0.25, 0.0217),
     ],
 )
-def test_braking_required_is_the_peers(state, required, threat):
+def test_braking_required_equals_commonroad_crime(state, required, threat):
     """Their threat number is made of the rounded acceleration and rounded again, at 0.0001."""
     gap, v_ego, _, v_lead, a_lead = state
     ours = criticality.longitudinal_acceleration_required(gap, v_ego, v_lead, a_lead)
@@ -93,25 +93,25 @@ def test_braking_required_is_the_peers(state, required, threat):
 
 
 @pytest.mark.parametrize(("state", "peer"), [(CLOSING, 15.0), (FAST, 15.0), (SAME_SPEED, 0.0), (STANDING, 23.44)])
-def test_deceleration_to_safety_time_is_the_peers(state, peer):
+def test_deceleration_to_safety_time_equals_commonroad_crime(state, peer):
     gap, v_ego, _, v_lead, _ = state
     assert criticality.dst(gap, v_ego, v_lead) == pytest.approx(peer, abs=CENTI)
 
 
 @pytest.mark.parametrize(("speed", "peer"), [(20.0, 17.39), (15.0, 9.78), (30.0, 39.13), (10.0, 4.35), (25.0, 27.17)])
-def test_stopping_distance_is_the_peers(speed, peer):
+def test_stopping_distance_equals_commonroad_crime(speed, peer):
     assert criticality.msd(speed) == pytest.approx(peer, abs=CENTI)
 
 
-def test_only_a_lead_that_comes_nearer_asks_for_braking():
-    """Theirs: -0.62 and -3.75 behind one who pulls away, 0 behind one who brakes, -3.38 inside the safety time."""
+def test_only_an_approaching_lead_requires_braking():
+    """Unlike commonroad-crime: -0.62, -3.75 behind a lead that pulls away, 0 behind a braking one, -3.38 too near."""
     assert criticality.longitudinal_acceleration_required(20.0, 10.0, 15.0) == 0.0
     assert criticality.dst(20.0, 10.0, 15.0) == 0.0
     assert criticality.longitudinal_acceleration_required(20.0, 15.0, 15.0, -4.0) == -4.0
     assert criticality.dst(20.0, 15.0, 12.0) == np.inf
 
 
-def test_delta_v_of_who_stands_is_the_peers():
+def test_delta_v_of_a_stopped_lead_equals_commonroad_crime():
     assert criticality.delta_v(1500.0, 1500.0, STANDING[1], 0.0, 0.0) == pytest.approx(12.5, abs=CENTI)
 
 
@@ -128,7 +128,7 @@ def test_delta_v_of_who_stands_is_the_peers():
         (SPEEDING_UP, 1.3),
     ],
 )
-def test_wttc_is_the_peers(state, peer):
+def test_wttc_equals_commonroad_crime(state, peer):
     """Rounded to 0.1 s; its circles are about the middle third of each car."""
     gap, v_ego, _, v_lead, _ = state
     apart, velocity = np.array([gap + BOX[0], 0.0]), np.array([v_lead - v_ego, 0.0])
@@ -150,7 +150,7 @@ def test_wttc_is_the_peers(state, peer):
         (LEAD_SPEEDS_UP, 0.0, 2.8),
     ],
 )
-def test_closest_encounter_is_the_peers(state, distance, time):
+def test_closest_encounter_equals_commonroad_crime(state, distance, time):
     """Theirs has 0 for any overlap; a touch at a step itself is of that step or the next, by the last bit."""
     ego, lead = poses(state)
     assert max(criticality.dce(ego, BOX, lead, BOX), 0.0) == pytest.approx(distance, abs=CENTI)
@@ -171,8 +171,8 @@ def test_closest_encounter_is_the_peers(state, distance, time):
         (SPEEDING_UP, 2.0, 1.92),
     ],
 )
-def test_exposure_is_the_peers(state, exposed, integrated):
-    """Up to the crash, as theirs sees none after it; whether a TTC of just 2 s counts is decided by the last bit."""
+def test_exposure_equals_commonroad_crime(state, exposed, integrated):
+    """Up to the crash, the end in commonroad-crime; the last bit decides whether a TTC of exactly 2 s counts."""
     gap, v_ego, v_lead, _, _ = motion(state)
     times = np.where(gap > 1e-3, criticality.ttc(gap, v_ego, v_lead, state[2], state[4]), np.inf)
     assert criticality.tet(times, DT) == pytest.approx(exposed, abs=DT + 1e-9)
@@ -183,8 +183,8 @@ def test_exposure_is_the_peers(state, exposed, integrated):
     ("state", "peer"),
     [(CLOSING, 0.06985), (SLOWLY, 0.02092), (FAST, 0.06985), (SAME_SPEED, 0.0), (STANDING, 0.17656)],
 )
-def test_crash_potential_is_the_peers(state, peer):
-    """Up to the crash; theirs rounds each deceleration, which moves the probability by at most its density of 0.29."""
+def test_crash_potential_equals_commonroad_crime(state, peer):
+    """Up to the crash; rounding each deceleration moves the probability by at most its density of 0.29."""
     gap, v_ego, v_lead, _, _ = motion(state)
     required = np.where(gap > 1e-3, criticality.drac(gap, v_ego, v_lead), 0.0)
     assert criticality.cpi(required, DT) == pytest.approx(peer, abs=0.29 * CENTI)

@@ -62,20 +62,20 @@ def test_criticality_takes_floats_and_arrays(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_what_is_not_known_is_never_safe(name):
+def test_nan_input_is_never_safe(name):
     for i in range(len(METRICS[name])):
         values = [np.nan if i == k else value for k, value in enumerate(METRICS[name])]
         assert np.isnan(getattr(criticality, name)(*values)), i
 
 
 def test_criticality_of_motions():
-    way = np.column_stack([np.arange(40.0), np.zeros(40), np.zeros(40)])
+    pose = np.column_stack([np.arange(40.0), np.zeros(40), np.zeros(40)])
     box, speed = np.array([4.0, 2.0]), np.full(40, 10.0)
     other = np.repeat(np.array([[35.0, 0.0, 0.0]]), 40, axis=0)
     for name in ("ttb", "tts", "ttk", "ttr"):
-        assert isinstance(getattr(criticality, name)(way, speed, box, other[None], box[None], 0.1), float)
-    assert criticality.dce(way, box, other, box) < 0.0
-    assert criticality.ttce(way, box, other, box, 0.1) == pytest.approx(3.2, abs=0.11)
+        assert isinstance(getattr(criticality, name)(pose, speed, box, other[None], box[None], 0.1), float)
+    assert criticality.dce(pose, box, other, box) < 0.0
+    assert criticality.ttce(pose, box, other, box, 0.1) == pytest.approx(3.2, abs=0.11)
     assert criticality.wttc(np.array([30.0, 0.0]), np.array([-10.0, 0.0]), 4.0) > 0.0
     times = np.array([[3.0, 1.0, 0.5], [9.0, 9.0, 9.0]])
     assert criticality.tet(times, 0.1) == pytest.approx([0.2, 0.0])
@@ -83,18 +83,18 @@ def test_criticality_of_motions():
     assert 0.0 <= criticality.cpi(np.array([1.0, 9.0]), 0.1) <= 1.0
 
 
-def test_motions_that_are_not_known_are_never_safe():
-    way, speed, box = np.zeros((20, 3)), np.full(20, 10.0), np.array([4.0, 2.0])
+def test_unknown_motions_are_never_safe():
+    pose, speed, box = np.zeros((20, 3)), np.full(20, 10.0), np.array([4.0, 2.0])
     other = np.full((20, 3), 50.0)
-    lost = way.copy()
+    lost = pose.copy()
     lost[7] = np.nan
     for name in ("ttb", "tts", "ttk", "ttr"):
         metric = getattr(criticality, name)
-        assert metric(way, speed, box, other[None], box[None], 0.1) == np.inf
+        assert metric(pose, speed, box, other[None], box[None], 0.1) == np.inf
         for where in (
             (lost, speed, box, other[None]),
-            (way, speed * np.nan, box, other[None]),
-            (way, speed, box, lost[None]),
+            (pose, speed * np.nan, box, other[None]),
+            (pose, speed, box, lost[None]),
         ):
             assert np.isnan(metric(*where, box[None], 0.1))
     assert np.isnan(criticality.dce(lost, box, other, box))

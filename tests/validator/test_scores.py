@@ -81,7 +81,7 @@ def test_a_missing_part_is_left_out_with_its_weight(names):
     )
 
 
-def test_nothing_looked_at_is_not_perfect():
+def test_nothing_judged_is_not_perfect():
     for score in (scores.pdms, scores.epdms, scores.nuplan_cls, scores.alpamayo_score):
         assert np.isnan(score({}))
         assert np.isnan(score({"EP": np.nan}))
@@ -100,7 +100,7 @@ def test_no_score_falls_when_a_part_rises(values, which, more):
     assert scores.pdms(high) >= scores.pdms(low) - 1e-12
 
 
-def test_bad_parts_are_named():
+def test_bad_parts_are_errors():
     with pytest.raises(InputError, match="progress"):
         scores.pdms({"progres": 1.0})
     with pytest.raises(InputError, match="outside"):

@@ -11,7 +11,7 @@ from alpamayo_sim.errors import InputError
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.floats(0.5, 0.999))
-def test_clopper_pearson_is_scipys(failures, passes, confidence):
+def test_clopper_pearson_equals_scipy(failures, passes, confidence):
     n = failures + passes
     low, high = statistics.clopper_pearson(failures, n, confidence)
     assert 0.0 <= low <= high <= 1.0
@@ -38,7 +38,7 @@ def test_rule_of_three():
     assert statistics.rule_of_three(n) < 0.01 <= statistics.rule_of_three(n - 1)
 
 
-def test_bootstrap_knows_that_runs_of_a_scene_are_alike():
+def test_bootstrap_treats_runs_of_a_scene_as_a_cluster():
     rng = np.random.default_rng(2)
     scenes = np.repeat(np.arange(20), 10)
     values = rng.normal(size=20)[scenes]
@@ -143,7 +143,7 @@ def test_a_bounded_mean_of_few_values_covers(n):
     assert covered >= 950
 
 
-def test_a_bounded_mean_at_the_end_of_its_range_is_clopper_pearsons():
+def test_a_bounded_mean_at_the_end_of_its_range_equals_clopper_pearson():
     assert statistics.bounded_mean(np.zeros(4), np.arange(4)) == pytest.approx(statistics.clopper_pearson(0, 4))
     assert statistics.bounded_mean(np.ones(4), np.arange(4)) == pytest.approx(statistics.clopper_pearson(4, 4))
     alike = statistics.bounded_mean(np.repeat([0.2, 0.8], 5), np.repeat([0, 1], 5))
@@ -162,7 +162,7 @@ def test_paired_difference():
     assert statistics.paired_difference(a, a, rng=rng).p_value == 1.0
 
 
-def test_sequential_may_be_asked_after_every_run():
+def test_sequential_is_valid_after_every_run():
     rng = np.random.default_rng(6)
     wrong = 0
     for _ in range(100):
@@ -176,7 +176,7 @@ def test_sequential_may_be_asked_after_every_run():
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
-def test_the_price_of_looking_is_a_wider_interval(failures, passes):
+def test_repeated_looks_widen_the_interval(failures, passes):
     n = failures + passes
     anytime, once = statistics.confidence_sequence(failures, n), statistics.clopper_pearson(failures, n)
     assert 0.0 <= anytime.low <= (failures / n if n else 0.5) <= anytime.high <= 1.0
@@ -214,6 +214,6 @@ def test_importance_sampling_finds_a_rare_rate():
         lambda: statistics.poisson_rate(0, 0.0),
     ],
 )
-def test_bad_input_is_named(call):
+def test_bad_input_is_an_error(call):
     with pytest.raises(InputError):
         call()

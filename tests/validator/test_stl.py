@@ -54,7 +54,7 @@ def random_formula(rng, depth):
     return f"({rng.choice(['not', 'rise', 'fall', 'prev', 'next'])}{inner})"
 
 
-def test_random_formulas_are_rtamts():
+def test_random_formulas_equal_rtamt():
     rng = np.random.default_rng(0)
     for _ in range(300):
         signals = {name: rng.normal(size=12) for name in "xyz"}
@@ -64,7 +64,7 @@ def test_random_formulas_are_rtamts():
         assert np.allclose(ours, theirs, atol=1e-9, equal_nan=True), text
 
 
-def test_batches_are_each_alone():
+def test_a_batch_equals_its_single_items():
     rng = np.random.default_rng(1)
     signals = {name: rng.normal(size=(3, 5, 40)) for name in "xyz"}
     text = "always[0, 0.5](x > 0 or (y < 1) until[0.1, 0.4] (z > 0.2))"
@@ -84,7 +84,7 @@ def test_a_rule_is_one_formula():
     assert stl.robustness(text, signals, DT)[0] == pytest.approx(-0.9)
 
 
-def test_robustness_bounds_the_change_that_breaks_it():
+def test_robustness_bounds_the_change_that_violates_a_formula():
     rng = np.random.default_rng(2)
     text = "always[0, 1](x > -2) and eventually[0, 2](y > 0.5)"
     for _ in range(50):
@@ -108,13 +108,13 @@ def test_laws():
     same("x > 0 and y > 0 or x > 1", "(x > 0 and y > 0) or x > 1")
 
 
-def test_what_is_as_infinite_is_the_same():
+def test_equal_infinities_agree():
     signals = {"x": np.array([1.0, 2.0])}
     assert stl.robustness("next(x > 0) iff next(x > 1)", signals, DT).tolist() == [-1.0, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "ends"),
         ("x >", "ends"),
@@ -128,12 +128,12 @@ def test_what_is_as_infinite_is_the_same():
         ("always", "needs a formula"),
     ],
 )
-def test_bad_formulas_are_named(text, says):
-    with pytest.raises(InputError, match=says):
+def test_bad_formulas_are_errors(text, message):
+    with pytest.raises(InputError, match=message):
         stl.robustness(text, {"x": np.zeros(10)}, DT)
 
 
-def test_bad_signals_are_named():
+def test_bad_signals_are_errors():
     with pytest.raises(InputError, match="number of samples"):
         stl.robustness("x > y", {"x": np.zeros(3), "y": np.zeros(4)}, DT)
     with pytest.raises(InputError, match="NaN"):
