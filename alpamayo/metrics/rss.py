@@ -172,7 +172,7 @@ def _phase(v: Array, a: Array, distance: Number, duration: Array) -> tuple[Array
 
 
 def stops_before(v: Number, distance: Number, parameters: Parameters) -> Bool[Array, "..."]:
-    """Tell whether a road user can stop before a point ``distance`` (m) ahead."""
+    """Return whether a road user can stop before a point ``distance`` (m) ahead."""
     p = parameters
     needed = stopping_distance(v, response_time=p.response_time, accel_max=p.accel_max, brake=p.brake_min)
     return needed + p.longitudinal_minimum < np.asarray(distance)
@@ -190,7 +190,7 @@ def intersection_safe(
     parameters_1: Parameters = EGO,
     parameters_2: Parameters = OTHER,
 ) -> Bool[Array, "..."]:
-    """Tell whether two road users whose paths cross are safe (definition 17 and ad-rss-lib's conditions).
+    """Return whether two road users whose paths cross are safe (definition 17 and ad-rss-lib's conditions).
 
     They are safe under one of three conditions. The one without priority (either, where ``priority_1`` is None) can
     stop before the crossing. Or one is through before the other arrives, with a safe longitudinal distance. Or their
@@ -216,7 +216,7 @@ def intersection_safe(
 
 
 def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rear: Parameters) -> Bool[Array, "..."]:
-    """Tell whether the front one is through before the rear one arrives, with a safe longitudinal distance."""
+    """Return whether the front one is through before the rear one arrives, with a safe longitudinal distance."""
     gap = np.asarray(enter, np.float64) - np.asarray(leave)
     safe = longitudinal_distance(
         v_rear,

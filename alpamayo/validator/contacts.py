@@ -114,7 +114,7 @@ def contact_kind(motions: MotionBatch, k: Array, t: Array, a: Array) -> Int[Arra
 
 
 def on_rear_bumper(motions: MotionBatch, found: Contacts) -> Bool[Array, " n"]:
-    """Tell which contacts were made by the ego's rear bumper and not by its front bumper."""
+    """Return which contacts were made by the ego's rear bumper and not by its front bumper."""
     if not len(found.k):
         return np.zeros(0, bool)
     ego, other = _poses_at_contact(motions, found.k, found.t, found.a)
@@ -124,7 +124,7 @@ def on_rear_bumper(motions: MotionBatch, found: Contacts) -> Bool[Array, " n"]:
 
 
 def _touches_bumper(ego: Array, size: Array, other: Array, other_size: Array, end: float) -> Bool[Array, " n"]:
-    """Tell whether the other box is at the ego's front bumper (``end`` 1) or rear bumper (-1)."""
+    """Return whether the other box is at the ego's front bumper (``end`` 1) or rear bumper (-1)."""
     forward = np.stack([np.cos(ego[:, 2]), np.sin(ego[:, 2])], axis=-1)
     left = 0.5 * size[1] * np.stack([-forward[:, 1], forward[:, 0]], axis=-1)
     bumper = ego[:, :2] + 0.5 * size[0] * end * forward
@@ -161,7 +161,7 @@ def _interpolate(start: Array, end: Array, fraction: Array) -> Array:
 
 
 def _is_stopped(motions: MotionBatch, t: Array, a: Array) -> Bool[Array, " n"]:
-    """Tell whether agents are static, or stopped at both ends of the step."""
+    """Return whether agents are static, or stopped at both ends of the step."""
     traffic = motions.traffic
     speed = np.maximum(
         np.hypot(traffic.velocity[a, t, 0], traffic.velocity[a, t, 1]),

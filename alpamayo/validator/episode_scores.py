@@ -41,20 +41,6 @@ SAME_APPROACH_S = 2.0
 """Crossings of lines within this time belong to one approach."""
 PEDESTRIANS = frozenset({Category.PEDESTRIAN, Category.ANIMAL})
 INFRACTIONS = tuple(scores.BENCH2DRIVE_FACTORS)
-FORMULAS = {
-    "epdms_filtered": f"{scores.EPDMS.text}, 1 where the recorded ego has 0",
-    "alpasim_scene_score": "0 if collision_at_fault or offroad; 1 if dist_to_gt_location < 5 m; "
-    "else min(progress / 0.8, 1)",
-    "bench2drive": "route_completion * (1 - outside_lane) * "
-    + " * ".join(f"{factor:g}^{name}" for name, factor in scores.BENCH2DRIVE_FACTORS.items() if factor != 1.0),
-    "rater_feedback": "mean over 3 s and 5 s of the best label * 0.1^max(q - 1, 0), at least 4 where no q <= 1",
-}
-PARTS = {
-    "epdms_filtered": scores.EPDMS.parts,
-    "alpasim_scene_score": ("collision_at_fault", "offroad", "progress", "dist_to_gt_location"),
-    "bench2drive": ("route_completion", "outside_lane", *INFRACTIONS),
-    "rater_feedback": ("rated_trajectories",),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +58,15 @@ class Record:
         return episode_of(self.motions)
 
 
+@dataclass(frozen=True)
+class EpisodeScore:
+    """One score of an episode: its formula in one line, the names of its parts, and the function that computes it."""
+
+    formula: str
+    parts: tuple[str, ...]
+    compute: Callable[[Record], Score]
+
+
 def with_episode_scores(
     verdict: Verdict, motions: MotionBatch, rules: Mapping[str, Rule], rated: Sequence[scores.Rated]
 ) -> Scores:
@@ -85,14 +80,14 @@ def with_episode_scores(
         if not 0 <= some.step < steps:
             raise InputError(f"rated: step {some.step} is not in the episode of {steps} steps")
     record = Record(motions, verdict.rules, rules, rated)
-    names = (*verdict.scores, *scores.EPISODE_SCORES) if verdict.scores else ()
-    return Scores(names, lambda name: _compute(record, name) if name in COMPUTE else verdict.scores[name])
+    names = (*verdict.scores, *EPISODE_SCORES) if verdict.scores else ()
+    return Scores(names, lambda name: _compute(record, name) if name in EPISODE_SCORES else verdict.scores[name])
 
 
 def _compute(record: Record, name: str) -> Score:
     """Compute a score; if that raises, it has no value and its notes are the exception."""
     try:
-        return COMPUTE[name](record)
+        return EPISODE_SCORES[name].compute(record)
     except Exception as error:
         return _no_score(name, f"the score raised an exception: {type(error).__name__}: {error}")
 
@@ -117,7 +112,7 @@ def epdms_filtered(record: Record) -> Score:
         f"the recorded ego is not judged in {key}: {result.error}" for key, result in judged.items() if result.error
     ]
     value = scores.EPDMS.value(parts)
-    return Score(name, np.asarray(value), parts, raw.missing, FORMULAS[name], tuple(notes))
+    return Score(name, np.asarray(value), parts, raw.missing, EPISODE_SCORES[name].formula, tuple(notes))
 
 
 def recorded_motions(motions: MotionBatch) -> MotionBatch:
@@ -274,17 +269,32 @@ def _agent(motions: MotionBatch, a: int) -> str:
 def _score(name: str, value: float, parts: Mapping[str, float], notes: Sequence[str]) -> Score:
     arrays = {key: np.array([part]) for key, part in parts.items()}
     missing = tuple(key for key, part in parts.items() if np.isnan(part))
-    return Score(name, np.array([value]), arrays, (missing,), FORMULAS[name], tuple(notes))
+    return Score(name, np.array([value]), arrays, (missing,), EPISODE_SCORES[name].formula, tuple(notes))
 
 
 def _no_score(name: str, why: str) -> Score:
-    return _score(name, np.nan, dict.fromkeys(PARTS[name], np.nan), (why,))
+    return _score(name, np.nan, dict.fromkeys(EPISODE_SCORES[name].parts, np.nan), (why,))
 
 
-COMPUTE: Mapping[str, Callable[[Record], Score]] = {
-    "epdms_filtered": epdms_filtered,
-    "alpasim_scene_score": alpasim_scene_score,
-    "bench2drive": bench2drive,
-    "rater_feedback": rater_feedback,
+EPISODE_SCORES: Mapping[str, EpisodeScore] = {
+    "epdms_filtered": EpisodeScore(
+        f"{scores.EPDMS.text}, 1 where the recorded ego has 0", scores.EPDMS.parts, epdms_filtered
+    ),
+    "alpasim_scene_score": EpisodeScore(
+        "0 if collision_at_fault or offroad; 1 if dist_to_gt_location < 5 m; else min(progress / 0.8, 1)",
+        ("collision_at_fault", "offroad", "progress", "dist_to_gt_location"),
+        alpasim_scene_score,
+    ),
+    "bench2drive": EpisodeScore(
+        "route_completion * (1 - outside_lane) * "
+        + " * ".join(f"{factor:g}^{name}" for name, factor in scores.BENCH2DRIVE_FACTORS.items() if factor != 1.0),
+        ("route_completion", "outside_lane", *INFRACTIONS),
+        bench2drive,
+    ),
+    "rater_feedback": EpisodeScore(
+        "mean over 3 s and 5 s of the best label * 0.1^max(q - 1, 0), at least 4 where no q <= 1",
+        ("rated_trajectories",),
+        rater_feedback,
+    ),
 }
-"""The functions of the ``EPISODE_SCORES``."""
+"""The scores that need an episode's record."""

@@ -97,8 +97,6 @@ ALPAMAYO = GatedMean(
 )
 FORMULAS: Mapping[str, GatedMean] = {"pdms": PDMS, "epdms": EPDMS, "nuplan_cls": NUPLAN, "alpamayo_score": ALPAMAYO}
 """Scores that are made of the rules' values alone."""
-EPISODE_SCORES = ("epdms_filtered", "alpasim_scene_score", "bench2drive", "rater_feedback")
-"""Scores of an episode's record; see ``alpamayo.validator.episode_scores``."""
 SCORE_MAXIMUM = {"bench2drive": 100.0, "rater_feedback": 10.0}
 """The best value of the scores that are not in [0, 1]."""
 TITLES = {
@@ -303,7 +301,7 @@ def bench2drive(route_completion: float, infractions: Mapping[str, int], outside
 
 
 def bench2drive_success(route_completion: float, infractions: Mapping[str, int], outside_lane: float = 0.0) -> bool:
-    """Tell whether the route is complete without an infraction; a minimum-speed infraction does not count.
+    """Return whether the route is complete without an infraction; a minimum-speed infraction does not count.
 
     Raises:
         InputError: an unknown infraction, or a negative count.

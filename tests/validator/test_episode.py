@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from validator_episodes import KEEP, episode_of
 
-from alpamayo.validator import reasoning, score_episode, scores
+from alpamayo.validator import episode_scores, reasoning, score_episode, scores
 from alpamayo.validator.rules.extended_comfort import extended_comfort
 from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
@@ -22,7 +22,7 @@ def test_an_uneventful_drive(make):
     assert verdict.rules["extended_comfort"].value[0] == 1.0
     assert verdict.rules["reasoning"].value[0] == 1.0
     assert 0.5 < verdict.scores["pdms"].value[0] <= 1.0  # 30 of the 100 m of the goal
-    assert set(verdict.scores) == set(scores.FORMULAS) | set(scores.EPISODE_SCORES)
+    assert set(verdict.scores) == set(scores.FORMULAS) | set(episode_scores.EPISODE_SCORES)
 
 
 def test_the_collision_of_an_episode(make):

@@ -233,7 +233,8 @@ def test_scores_are_made_when_asked_for_and_survive_json(make, monkeypatch):
     made = []
     real = episode_scores.recorded_motions
     monkeypatch.setattr(episode_scores, "recorded_motions", lambda *args: made.append(1) or real(*args))
-    monkeypatch.setitem(episode_scores.COMPUTE, "bench2drive", broken)
+    broken_score = replace(episode_scores.EPISODE_SCORES["bench2drive"], compute=broken)
+    monkeypatch.setitem(episode_scores.EPISODE_SCORES, "bench2drive", broken_score)
     verdict = score_episode(log_of(make, make.scene()))
     assert verdict.scores["pdms"].value[0] > 0.3
     assert made == []

@@ -52,7 +52,7 @@ def collision_value(motions: MotionBatch) -> Float64[Array, " k"]:
 
 
 def at_fault(motions: MotionBatch) -> Bool[Array, " n"]:
-    """Tell which of the motions' ``contacts`` are the ego's fault.
+    """Return which of the motions' ``contacts`` are the ego's fault.
 
     Without lanes on the map the right of way of a side contact is unknown; it then counts against the ego.
     """

@@ -26,7 +26,7 @@ ROUTE_MATCH_RADIUS_M = 2.0
 
 
 def has_lanes(motions: MotionBatch) -> bool:
-    """Tell whether the map has a lane that is more than a point."""
+    """Return whether the map has a lane that is more than a point."""
     return any(np.ptp(lane.centreline[:, :2], axis=0).any() for lane in motions.scene.road_map.lanes)
 
 
@@ -218,7 +218,7 @@ def route_lanes(motions: MotionBatch) -> frozenset[str]:
 
 
 def _same_direction(a: Lane, b: Lane) -> bool:
-    """Tell whether the directions of two neighbouring lanes are within 90 degrees of each other."""
+    """Return whether the directions of two neighbouring lanes are within 90 degrees of each other."""
     directions = [lane.centreline[-1, :2] - lane.centreline[0, :2] for lane in (a, b)]
     return bool(directions[0] @ directions[1] > 0.0)
 

@@ -133,7 +133,7 @@ def lateral_travel(parameters: rss.Parameters) -> float:
 
 
 def exceeds_duration(flags: Bool[Array, "k t"], steps: int) -> Bool[Array, "k t"]:
-    """Tell where flags have been set for more than ``steps`` steps without a break."""
+    """Return whether flags have been set for more than ``steps`` steps without a break, at each time."""
     index = np.arange(flags.shape[1])
     last_clear = np.maximum.accumulate(np.where(flags, -1, index), axis=1)
     return flags & (index - last_clear > steps)

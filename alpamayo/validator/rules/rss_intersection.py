@@ -91,7 +91,7 @@ def rss_intersection(motions: MotionBatch) -> RuleResult:
 def _with_agent(
     motions: MotionBatch, a: int, x: Crossing
 ) -> tuple[Bool[Array, "k t"], Float64[Array, "k t"], Bool[Array, "k t"]]:
-    """Tell where one agent has a crossing with the ego ahead, the margin (m), and where it is unsafe for the ego."""
+    """Return where one agent has a crossing with the ego ahead, the margin (m), and where it is unsafe for the ego."""
     v = np.abs(motions.speed)
     v_other = np.hypot(*np.moveaxis(motions.traffic.velocity[a, : v.shape[1]], -1, 0))
     v_other = np.broadcast_to(v_other, v.shape)

@@ -98,7 +98,7 @@ def stop_line(motions: MotionBatch) -> RuleResult:
 
 
 def red_crossings(motions: MotionBatch) -> Bool[Array, "k t"]:
-    """Tell at which times the front bumper crosses a red line."""
+    """Return whether the front bumper crosses a red line, at each time."""
     out = np.zeros(motions.pose.shape[:2], bool)
     for line, red in motions.cached(_red_lines):
         rows = _near(motions, line, LINE_DISTANCE_LIMIT_M)
