@@ -1,8 +1,7 @@
-"""Which version of an operator runs, and gradients for those that only have a forward kernel."""
+"""The choice between versions of an operator, and gradients for kernels without a backward pass."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable
 from functools import cache
@@ -14,22 +13,17 @@ from torch import Tensor
 
 @cache
 def has_triton() -> bool:
-    """Whether Triton is installed."""
+    """Return whether Triton is installed."""
     return importlib.util.find_spec("triton") is not None
 
 
 def on_gpu(x: Tensor) -> bool:
-    """Whether the Triton version of an operator is to run on this tensor."""
+    """Return whether the Triton version of an operator takes this tensor."""
     return x.is_cuda and x.dtype != torch.float64 and has_triton()
 
 
-def kernels(package: str) -> Any:
-    """Import the Triton version of an operator's package, on first use only."""
-    return importlib.import_module(f"{package}.triton")
-
-
 def needs_gradient(*arguments: Any) -> bool:
-    """Whether autograd will ask for the gradient of any argument."""
+    """Return whether autograd needs the gradient of any argument."""
     return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
 
 
@@ -51,17 +45,17 @@ class _Recomputed(torch.autograd.Function):
     def forward(ctx: Any, kernel: Callable[..., Any], reference: Callable[..., Any], *arguments: Any) -> Any:
         ctx.reference = reference
         ctx.plain = [None if isinstance(a, Tensor) else a for a in arguments]
-        ctx.places = [i for i, a in enumerate(arguments) if isinstance(a, Tensor)]
-        ctx.save_for_backward(*(arguments[i] for i in ctx.places))
+        ctx.positions = [i for i, a in enumerate(arguments) if isinstance(a, Tensor)]
+        ctx.save_for_backward(*(arguments[i] for i in ctx.positions))
         return kernel(*arguments)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         arguments = list(ctx.plain)
-        for place, tensor, wanted in zip(
-            ctx.places, ctx.saved_tensors, [ctx.needs_input_grad[i + 2] for i in ctx.places], strict=True
+        for position, tensor, wanted in zip(
+            ctx.positions, ctx.saved_tensors, [ctx.needs_input_grad[i + 2] for i in ctx.positions], strict=True
         ):
-            arguments[place] = tensor.detach().requires_grad_(wanted)
+            arguments[position] = tensor.detach().requires_grad_(wanted)
         with torch.enable_grad():
             outputs = ctx.reference(*arguments)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)

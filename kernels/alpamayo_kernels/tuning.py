@@ -1,7 +1,7 @@
-"""Block sizes of the Triton kernels: one table, looked up when a kernel is first launched on a device.
+"""Block sizes of the Triton kernels, looked up when a kernel is first launched on a device.
 
-``SETTINGS`` holds what runs anywhere from compute capability 8.0 on. A file ``tuned/<device>.json`` beside this module,
-as ``kernels/benchmarks/tune.py`` writes it, takes precedence for the device of that name.
+``SETTINGS`` are those of ``operators.py``, for compute capability 8.0 and later. A file ``tuned/<device>.json`` in this
+folder, as ``kernels/benchmarks/tune.py`` writes it, takes precedence for the device of that name.
 """
 
 from __future__ import annotations
@@ -13,24 +13,9 @@ from pathlib import Path
 
 import torch
 
-# Rows and columns of blocks are powers of two; warps and stages go to Triton as they are.
-SETTINGS: dict[str, dict[str, int]] = {
-    "attention.decode": {"keys": 64, "num_warps": 4, "num_stages": 2},
-    "attention.prefill": {"queries": 64, "keys": 64, "num_warps": 4, "num_stages": 2},
-    "attention.gradient": {"queries": 32, "keys": 64, "num_warps": 4, "num_stages": 1},
-    "conv1d": {"time": 32, "channels": 64, "num_warps": 4},
-    "conv1d.update": {"channels": 256, "num_warps": 4},
-    "experts": {"columns": 64, "inner": 64, "num_warps": 4, "num_stages": 3},
-    "experts.weights": {"rows": 64, "columns": 64, "inner": 32, "num_warps": 4, "num_stages": 2},
-    "norm.gradient": {"programs": 512},
-    "quantisation": {"columns": 64, "inner": 32, "num_warps": 4, "num_stages": 3},
-    "sampling": {"vocabulary": 4096, "num_warps": 8},
-    "ssd.states": {"inner": 32, "num_warps": 4, "num_stages": 2},
-    "ssd.passing": {"numbers": 1024, "num_warps": 4},
-    "ssd.outputs": {"outer": 64, "inner": 32, "num_warps": 4, "num_stages": 2},
-    "ssd.gradient": {"outer": 64, "inner": 32, "num_warps": 8, "num_stages": 1},
-    "state_update": {"rows": 32, "num_warps": 4},
-}
+from alpamayo_kernels.operators import OPERATORS
+
+SETTINGS = {key: dict(values) for operator in OPERATORS for key, values in operator.settings.items()}
 FOLDER = Path(__file__).parent / "tuned"
 _LAUNCH = ("num_warps", "num_stages")
 
@@ -48,7 +33,7 @@ def file_name(device: torch.device) -> str:
 
 
 def forget() -> None:
-    """Read the table and its files anew at the next launch."""
+    """Read the table and its files again at the next launch."""
     _settings.cache_clear()
     _tuned.cache_clear()
 

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from alpamayo_kernels.attention import sdpa
 from alpamayo_kernels.conv1d import shifted
-from alpamayo_kernels.dispatch import kernels
 from alpamayo_kernels.experts import grouped
 from alpamayo_kernels.norm import fused
 from alpamayo_kernels.quantisation import nvfp4
@@ -76,11 +75,16 @@ def size(*tensors: Tensor) -> int:
     return sum(t.nbytes for t in tensors)
 
 
+def triton_of(package: str) -> Any:
+    """Return the Triton version of an operator's package."""
+    return importlib.import_module(f"alpamayo_kernels.{package}.triton")
+
+
 def versions(package: str, name: str, plain: Callable[..., Any], *arguments: Any) -> dict[str, Callable[[], Any]]:
     """Return the PyTorch version and, on a GPU, the Triton one."""
     found: dict[str, Callable[[], Any]] = {"torch": lambda: plain(*arguments)}
     if GPU:
-        kernel = getattr(kernels(f"alpamayo_kernels.{package}"), name)
+        kernel = getattr(triton_of(package), name)
         found["triton"] = lambda: kernel(*arguments)
     return found
 
@@ -180,7 +184,7 @@ def conv1d_update() -> Case:
     x, weight, bias, state = draw(batch, 6144), draw(6144, 4), draw(6144), draw(batch, 3, 6144)
     timed: dict[str, Callable[[], Any]] = {"torch": lambda: shifted.causal_conv1d(x[:, None], weight, bias, state)}
     if GPU:
-        timed["triton"] = lambda: kernels("alpamayo_kernels.conv1d").causal_conv1d_update(x, state, weight, bias)
+        timed["triton"] = lambda: triton_of("conv1d").causal_conv1d_update(x, state, weight, bias)
     return Case("conv1d_update", f"B{batch} C6144 K4", 2 * size(x, state), 8 * x.numel(), timed)
 
 
@@ -277,7 +281,7 @@ def nvfp4_linear() -> Case:
     x = draw(1, 4096)
     timed: dict[str, Callable[[], Any]] = {"torch": lambda: x @ nvfp4.dequantise(*stored, dtype=DTYPE).T}
     if GPU:
-        timed["triton"] = lambda: kernels("alpamayo_kernels.quantisation").nvfp4_linear(x, *stored)
+        timed["triton"] = lambda: triton_of("quantisation").nvfp4_linear(x, *stored)
     return Case("nvfp4_linear", "T1 4096x4096", size(*stored), 2 * 4096 * 4096, timed)
 
 
@@ -288,7 +292,7 @@ def sampling_masked() -> Case:
     uniform = torch.rand(rows, vocab, generator=torch.Generator().manual_seed(1)).clamp(1e-6, 1 - 1e-6).to(DEVICE)
     timed: dict[str, Callable[[], Any]] = {"torch": lambda: sampling.sample_masked(logits, mask, 0.7, uniform=uniform)}
     if GPU:
-        timed["triton"] = lambda: kernels("alpamayo_kernels.sampling").sample_masked(logits, mask, 0.7, uniform)
+        timed["triton"] = lambda: triton_of("sampling").sample_masked(logits, mask, 0.7, uniform)
     return Case("sampling", f"B{rows} V{vocab}", size(logits, mask, uniform), 5 * logits.numel(), timed)
 
 

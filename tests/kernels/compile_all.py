@@ -1,16 +1,16 @@
-"""Compile every kernel at published shapes for GPUs that are not there; prints one line of JSON a kernel.
+"""Compile every kernel at published shapes, without a GPU; print one line of JSON a kernel.
 
 Run as a process of its own, without TRITON_INTERPRET.
 """
 
 import importlib
-import importlib.util
 import json
 import sys
 
 import triton
 from triton.backends.compiler import GPUTarget
 
+from alpamayo_kernels.operators import OPERATORS
 from alpamayo_kernels.tuning import SETTINGS
 
 # Shared memory that one block may use, by compute capability.
@@ -183,16 +183,17 @@ ODD = {"batch", "chunks", "groups", "keys", "kv_heads", "queries", "ratio", "row
 
 
 def find(package: str, name: str) -> triton.JITFunction:
-    """Return a kernel of a package, from whichever of its modules holds it."""
-    for module in ("triton", "triton_gradient"):
-        path = f"alpamayo_kernels.{package}.{module}"
-        if importlib.util.find_spec(path) and hasattr(importlib.import_module(path), name):
-            return getattr(importlib.import_module(path), name)
+    """Return a kernel of a package, from the module that holds it."""
+    operator = next(each for each in OPERATORS if each.name == package)
+    for path in operator.triton:
+        module = importlib.import_module(f"alpamayo_kernels.{package}.{path}")
+        if hasattr(module, name):
+            return getattr(module, name)
     raise LookupError(f"{package}.{name}")
 
 
 def is_even(argument: str, kind: str) -> bool:
-    """Whether an argument is a pointer or a whole number that 16 divides at published shapes."""
+    """Return whether an argument is a pointer or a whole number that 16 divides at published shapes."""
     return kind.startswith("*") or (kind == "i32" and argument not in ODD)
 
 

@@ -1,4 +1,4 @@
-"""Weights of the driver on disk: one safetensors file that says what it is, checked before anything is allocated."""
+"""Checkpoints of the driver: one self-describing safetensors file, checked before anything is allocated."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ NAMED = 5  # tensors at most that an error lists
 
 
 def save(model: AlpamayoModel, path: Path, training: Mapping[str, Any] | None = None) -> None:
-    """Write a model, its configuration and a note on its training; weights as float16, router biases as they are.
+    """Write a model, its configuration and a note on its training; weights as float16, router biases as float32.
 
     The file appears whole or not at all.
     """
@@ -65,7 +65,7 @@ def load(path: Path) -> AlpamayoModel:
 
 
 def training_note(path: Path) -> dict[str, Any]:
-    """What ``save`` was told of the training."""
+    """Return the note on the training that ``save`` stored."""
     with _open(Path(path)) as file:
         return dict(json.loads((file.metadata() or {}).get("training", "{}")))
 

@@ -59,7 +59,7 @@ class AlpamayoConfig:
 
     @classmethod
     def preset(cls, name: str) -> Self:
-        """A named shape: ``tiny`` (ships trained), or ``test`` (runs in milliseconds).
+        """Return a named shape: ``tiny`` (ships trained), or ``test`` (runs in milliseconds).
 
         Raises:
             InputError: there is no such preset.
@@ -75,13 +75,13 @@ class AlpamayoConfig:
         return default_rig(width, height)
 
     def create(self, seed: int = 0) -> "AlpamayoModel":
-        """A model of this shape with initial weights drawn from ``seed``."""
+        """Return a model of this shape with initial weights drawn from ``seed``."""
         from alpamayo_vla_model.model import AlpamayoModel
 
         return AlpamayoModel(self, seed=seed)
 
     def fake_observation(self, seed: int = 0) -> Observation:
-        """An observation of random pixels, driving straight on at 8 m/s: for tests and timings."""
+        """Return an observation with random pixels, driving straight at 8 m/s: for tests and timings."""
         rng = np.random.default_rng(seed)
         rig = self.rig
         shape = (len(rig.cameras), self.frames, 3, *rig.image_size)
@@ -104,13 +104,13 @@ class AlpamayoConfig:
         )
 
     def to_json(self) -> str:
-        """The record as JSON text."""
+        """Return the record as JSON text."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "backbone"}
         return json.dumps({**values, "backbone": self.backbone.to_dict()}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, where: str = "config") -> Self:
-        """Read what ``to_json`` wrote.
+        """Read a record from the text of ``to_json``.
 
         Raises:
             InputError: it is no such record.

@@ -1,7 +1,7 @@
 """The action expert: flow matching over 64 (acceleration, curvature) pairs, given the backbone's hidden states.
 
-Noise at time 0 becomes actions at time 1 along ``a_t = t a + (1 - t) ε`` with velocity ``a - ε``. The network says
-what the clean actions are, and the velocity follows: ``v = (â - a_t) / (1 - t)``. The loss is that of the velocity,
+Noise at time 0 becomes actions at time 1 along ``a_t = t a + (1 - t) ε`` with velocity ``a - ε``. The network predicts
+the clean actions, and the velocity follows: ``v = (â - a_t) / (1 - t)``. The loss is that of the velocity,
 and the last Euler step lands on the network's own clean estimate, so that plans come out smooth.
 """
 
@@ -20,7 +20,7 @@ SHORTEST = 0.05  # least 1 - t that a velocity is divided by
 
 @dataclass(frozen=True, eq=False)
 class ContextKeysValues:
-    """What all samples of a context share: keys and values of every layer, a summary, and the actions it suggests.
+    """The part that all samples of a context share: keys and values of every layer, a summary, and base actions.
 
     The samples' actions are predicted as a difference to ``base``, which is linear in the last hidden state.
     """
@@ -56,7 +56,7 @@ class ActionExpert(nn.Module):
     def read_context(
         self, hidden: Float[Tensor, "b length hidden"], last: Float[Tensor, "b hidden"]
     ) -> ContextKeysValues:
-        """What one prefill leaves to all samples of it; ``last`` is the hidden state of ``<plan>``."""
+        """Return the keys and values that all samples share; ``last`` is the hidden state of ``<plan>``."""
         base = self.base(last).unflatten(-1, (STEPS, 2))
         layers = [block.keys_values(hidden) for block in self.blocks]  # type: ignore[operator]
         return ContextKeysValues(layers, self.summary(last), base)
@@ -87,7 +87,7 @@ class ActionExpert(nn.Module):
         context: ContextKeysValues,
         mask: Bool[Tensor, "b length"] | None = None,
     ) -> Float[Tensor, "b k 64 2"]:
-        """The flow's velocity at ``noisy`` and ``time``."""
+        """Return the flow's velocity at ``noisy`` and ``time``."""
         remaining = (1.0 - time).clamp(min=SHORTEST)[..., None, None]
         return (self.clean(noisy, time, context, mask) - noisy) / remaining
 
@@ -107,7 +107,7 @@ class ActionExpert(nn.Module):
 
 
 def _time_features(time: Float[Tensor, " n"], features: int) -> Float[Tensor, "n features"]:
-    """Fourier features of t at frequencies from 1 to 100, as published."""
+    """Return Fourier features of t at frequencies from 1 to 100, as published."""
     frequencies = torch.logspace(0.0, 2.0, features // 2, device=time.device)
     angles = math.pi * time[:, None] * frequencies
     return math.sqrt(2.0) * torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)

@@ -55,13 +55,13 @@ class Inputs:
         )
 
     def rows(self, index: Tensor | slice) -> Self:
-        """Some of the samples."""
+        """Return the selected samples."""
         parts = {field.name: getattr(self, field.name)[index] for field in fields(self) if field.name != "rig"}
         return replace(self, **parts)
 
 
 def state_of(observation: Observation) -> list[float]:
-    """The numbers of ``Inputs.state``."""
+    """Return the row of ``Inputs.state`` for an observation."""
     limit = -1.0 if observation.speed_limit is None else float(observation.speed_limit)
     return [float(observation.speed), float(observation.acceleration), float(observation.curvature), limit]
 

@@ -1,4 +1,4 @@
-"""What each image patch shows: labels from the simulator, the head that is trained on them, and its loss.
+"""Labels of image patches from the simulator, the head that is trained on them, and its loss.
 
 The labels teach the vision encoder to see before it has to drive. The driver does not need them.
 """
@@ -45,7 +45,7 @@ class PatchLabels:
     road: Float[Tensor, "b cameras rows columns"]
 
     def rows(self, index: Tensor | slice) -> Self:
-        """Some of the samples."""
+        """Return the selected samples."""
         return type(self)(self.kind[index], self.distance[index], self.velocity[index], self.road[index])
 
 
@@ -66,7 +66,7 @@ class PatchHead(nn.Module):
 
 
 def patch_loss(scores: Float[Tensor, "b cameras rows columns values"], labels: PatchLabels) -> Float[Tensor, ""]:
-    """Cross-entropy of the class (things count ten times as much as nothing), and regressions of the rest."""
+    """Return the cross-entropy of the class (objects weigh ten times as much as none), and the regression losses."""
     scores = scores.float()
     classes, log_distance, velocity, road = torch.split(scores, [len(PatchClass), 1, 2, 1], dim=-1)
     weight = torch.ones(len(PatchClass), device=scores.device)

@@ -6,7 +6,7 @@ A record reads, word for word::
 
 Places are a distance and a bearing from the ego, each the nearest of a fixed set (``DISTANCES``, ``BEARINGS``).
 Category and motion belong to components of kind ``OBJECT`` alone, ids are not spoken, and at most
-``MAX_COMPONENTS`` causes are named: ``canonical`` says what is left of any record.
+``MAX_COMPONENTS`` causes are named: ``canonical`` returns that part of any record.
 """
 
 import functools
@@ -74,7 +74,7 @@ TOKEN = {word: i for i, word in enumerate(VOCABULARY)}
 
 @functools.cache
 def tokenizer() -> Tokenizer:
-    """The word-level tokenizer over ``VOCABULARY``; words are parted by blanks."""
+    """Return the word-level tokenizer over ``VOCABULARY``; blanks separate words."""
     made = Tokenizer(WordLevel(dict(TOKEN), unk_token=UNKNOWN))
     made.pre_tokenizer = WhitespaceSplit()
     return made
@@ -101,13 +101,13 @@ MAX_TOKENS = 4 + 6 * MAX_COMPONENTS  # the longest record, with the final <plan>
 
 
 def canonical(reasoning: Reasoning) -> Reasoning:
-    """What the token sequence can say of ``reasoning``: places to their bins, no ids, three causes at most."""
+    """Return the part of ``reasoning`` that tokens can express: positions as bins, no ids, at most three causes."""
     components = tuple(_canonical(component) for component in reasoning.components[:MAX_COMPONENTS])
     return Reasoning(Longitudinal(reasoning.longitudinal), Lateral(reasoning.lateral), components)
 
 
 def encode(reasoning: Reasoning) -> list[int]:
-    """Tokens of ``canonical(reasoning)``, from the longitudinal decision to the final ``<plan>``."""
+    """Return the tokens of ``canonical(reasoning)``, from the longitudinal decision to the final ``<plan>``."""
     record = canonical(reasoning)
     words = [LONGITUDINAL_WORDS[record.longitudinal], LATERAL_WORDS[record.lateral]]
     for i, component in enumerate(record.components):
@@ -116,7 +116,7 @@ def encode(reasoning: Reasoning) -> list[int]:
 
 
 def parse(tokens: Sequence[int]) -> Reasoning:
-    """The record that ``tokens`` spell; the inverse of ``encode`` on canonical records.
+    """Return the record of ``tokens``; the inverse of ``encode`` on canonical records.
 
     Raises:
         InputError: where the sequence is no sentence of the grammar.
@@ -134,12 +134,12 @@ def parse(tokens: Sequence[int]) -> Reasoning:
 
 
 def text(tokens: Sequence[int]) -> str:
-    """The words of ``tokens``, parted by blanks."""
+    """Return the words of ``tokens``, separated by blanks."""
     return " ".join(VOCABULARY[token] for token in tokens)
 
 
 def encode_navigation(instruction: str, length: int) -> list[int]:
-    """Tokens of a navigation text, cut or padded to ``length``; metres become the nearest distance word."""
+    """Return the tokens of a navigation text, cut or padded to ``length``; metres become the nearest distance word."""
     lowered = re.sub(r"(\d+(?:\.\d+)?)\s*m\b", lambda hit: f"{_nearest_distance(float(hit[1]))}m", instruction.lower())
     words = re.findall(r"[a-z0-9][a-z0-9-]*", lowered)
     tokens = tokenizer().encode(" ".join(words)).ids[:length]
@@ -215,7 +215,7 @@ def _place_words(position: tuple[float, float]) -> list[str]:
 
 
 def _bins(position: tuple[float, float]) -> tuple[int, int]:
-    """Nearest distance (by ratio) and bearing (degrees, left positive) of a place (m, ego frame)."""
+    """Return the nearest distance (by ratio) and bearing (degrees, left positive) of a position (m, ego frame)."""
     x, y = position
     bearing = math.degrees(math.atan2(y, x))
     side = -1 if bearing < 0 else 1

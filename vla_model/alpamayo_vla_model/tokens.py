@@ -61,7 +61,7 @@ def _state_features(state: Float[Tensor, "b 4"]) -> Float[Tensor, "b 9"]:
 
 
 def _route_features(route: Float[Tensor, "b 32 2"]) -> Float[Tensor, "b 32 6"]:
-    """Points at two scales (near ones need centimetres), and the direction to the next one."""
+    """Return points at two scales (near ones need centimetres), and the direction to the next one."""
     x, y = route.unbind(-1)
     step = torch.diff(route, dim=1, append=2.0 * route[:, -1:] - route[:, -2:-1]) / 4.0
     return torch.stack([x / 50.0, y / 50.0, torch.tanh(y / 2.0), torch.tanh(y / 10.0), *step.unbind(-1)], dim=-1)

@@ -1,6 +1,6 @@
 """Images of any rig to tokens: a small convolutional stem over stacked frames, and a ray for every patch.
 
-The rig is an input: what a patch shows is told by where its camera sits and which way the patch looks, so that
+The rig is an input: each patch carries its camera's position and its viewing direction, so that
 cameras may be moved, turned, zoomed, added and left out. Every patch of 16 x 16 pixels gets an embedding of its
 ray (direction and camera position in the ego frame, as Fourier features), of the angle that a pixel spans, and of
 the point where the ray meets level ground.
@@ -26,7 +26,7 @@ RAY_FEATURES = 3 + 6 * OCTAVES + 3 + 6 + 1 + 3
 
 @dataclass(frozen=True, eq=False)
 class RigTensors:
-    """A rig as tensors; a batch of one stands for every sample.
+    """A rig as tensors; a batch of one serves every sample.
 
     ``lens`` is focal x, y and centre x, y in pixels; ``position`` (m) and ``rotation`` as in ``rig.Camera``.
     """
@@ -37,7 +37,7 @@ class RigTensors:
 
     @classmethod
     def of(cls, rig: Rig) -> Self:
-        """The tensors of ``rig``, a batch of one.
+        """Return the tensors of ``rig``, a batch of one.
 
         Raises:
             InputError: a camera that is no pinhole.
@@ -52,7 +52,7 @@ class RigTensors:
 
 
 def ray_features(rig: RigTensors, height: int, width: int) -> Float[Tensor, "b cameras rows columns features"]:
-    """What is known of each patch without its pixels, for images of ``height`` x ``width`` pixels."""
+    """Return the geometry of each patch, without its pixels, for images of ``height`` x ``width`` pixels."""
     rows, columns = _patches(height), _patches(width)
     v = PATCH * (torch.arange(rows, device=rig.lens.device) + 0.5)
     u = PATCH * (torch.arange(columns, device=rig.lens.device) + 0.5)
@@ -86,7 +86,7 @@ def _fourier(values: Tensor, octaves: int) -> Tensor:
 
 
 def _ground_features(direction: Tensor, position: Tensor) -> Tensor:
-    """Where a ray meets level ground: 10 m / distance (0 above the horizon), and x and y there, squashed."""
+    """Return where a ray meets level ground: 10 m / distance (0 above the horizon), and squashed x and y."""
     slope = (-direction[..., 2] / position[..., 2].clamp(min=0.1)).clamp(min=0.0)
     reach = 1.0 / slope.clamp(min=1e-2)
     meet = position[..., :2] + reach[..., None] * direction[..., :2]
@@ -129,7 +129,7 @@ class Block(nn.Module):
             self.out_cross = nn.Linear(width, width)
 
     def keys_values(self, context: Float[Tensor, "b length hidden"]) -> tuple[Tensor, Tensor]:
-        """Keys and values of the cross-attention, to be computed once for many calls."""
+        """Return keys and values of the cross-attention, computed once for many calls."""
         k, v = self.kv(context).chunk(2, dim=-1)
         return self._split(k), self._split(v)
 
@@ -142,10 +142,10 @@ class Block(nn.Module):
         """Map tokens to tokens.
 
         Args:
-            x: sequences that look at themselves alone.
+            x: Sequences for self-attention.
             cross: keys and values of ``b`` contexts; ``n`` is a multiple of ``b``, and so many sequences in a row
                 share each context (which is not copied for them).
-            mask: where the context may be looked at, bool ``[b, 1, 1, length]``.
+            mask: True where the context is visible, ``[b, 1, 1, length]``.
         """
         q, k, v = (self._split(part) for part in self.qkv(self.norm_self(x)).chunk(3, dim=-1))
         x = x + self.out(self._join(functional.scaled_dot_product_attention(q, k, v)))
@@ -167,7 +167,7 @@ class Block(nn.Module):
 class VisionEncoder(nn.Module):
     """Cameras and their last frames to a few tokens a camera.
 
-    Patches look at the others of their camera, 2 x 2 of them become one token, and these look at all cameras.
+    Patches attend to the others of their camera; 2 x 2 of them become one token; tokens attend to all cameras.
     """
 
     def __init__(self, frames: int, width: int, hidden: int, patch_blocks: int, blocks: int) -> None:
@@ -182,7 +182,7 @@ class VisionEncoder(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "b cameras frames 3 height width"], rig: RigTensors
     ) -> tuple[Float[Tensor, "b tokens hidden"], Float[Tensor, "b cameras rows columns width"]]:
-        """The tokens of all cameras, one camera after the other, and the features of the patches before pooling."""
+        """Return the tokens of all cameras, one camera after the other, and the patch features before pooling."""
         b, cameras = images.shape[:2]
         height, width = images.shape[-2:]
         pixels = images.flatten(0, 1).flatten(1, 2).float() / 127.5 - 1.0

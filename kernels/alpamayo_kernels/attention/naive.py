@@ -1,4 +1,4 @@
-"""Grouped-query attention: the truth the other versions are held to."""
+"""Grouped-query attention: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, c
     """Return ``softmax(q k^T / sqrt(head_dim)) v``; query head h reads key head ``h // (heads / kv_heads)``.
 
     Args:
-        q: ``[batch, heads, queries, head_dim]``.
-        k: ``[batch, kv_heads, keys, head_dim]``.
-        v: Shaped as ``k``.
-        mask: True where a query may look, broadcast to ``[batch, heads, queries, keys]``.
-        causal: The queries are the last of the keys' tokens: query i looks at keys up to ``i + keys - queries``.
+        q: ``[B, H, T, P]``.
+        k: ``[B, K, S, P]``.
+        v: ``[B, K, S, P]``.
+        mask: True where a query attends, broadcast to ``[B, H, T, S]``.
+        causal: The queries are the last of the keys' tokens: query i attends to keys up to ``i + keys - queries``.
 
     Returns:
         Shaped as ``q``.
@@ -36,11 +36,11 @@ def shared_prefix_attention(
     """Attend to a prefix that several sequences share and to each one's own keys.
 
     Args:
-        q: ``[batch * forks, heads, queries, head_dim]``, the forks of a prefix side by side.
-        prefix: Keys and values of the prefixes, ``[batch, kv_heads, length, head_dim]``, all visible.
-        k: Own keys, ``[batch * forks, kv_heads, keys, head_dim]``.
-        v: Shaped as ``k``.
-        mask: True where a query may look, broadcast to ``[batch * forks, 1, queries, length + keys]``.
+        q: ``[B forks, H, T, P]``, the forks of a prefix side by side.
+        prefix: Keys and values of the prefixes, ``[B, K, prefix, P]``, all visible.
+        k: Own keys, ``[B forks, K, S, P]``.
+        v: ``[B forks, K, S, P]``.
+        mask: True where a query attends, broadcast to ``[B forks, 1, T, prefix + S]``.
 
     Returns:
         Shaped as ``q``.

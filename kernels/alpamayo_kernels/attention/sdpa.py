@@ -26,11 +26,11 @@ def _last_queries(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tenso
     parts = []
     for part in torch.split(q, max(1, MASK_NUMBERS // keys), dim=2):
         last = first + part.shape[2]
-        seen = torch.ones(part.shape[2], last, dtype=torch.bool, device=q.device).tril(first)
+        causal_mask = torch.ones(part.shape[2], last, dtype=torch.bool, device=q.device).tril(first)
         if mask is not None:
-            seen = mask[:, :, first - keys + q.shape[2] :][:, :, : part.shape[2], :last] & seen
+            causal_mask = mask[:, :, first - keys + q.shape[2] :][:, :, : part.shape[2], :last] & causal_mask
         y = functional.scaled_dot_product_attention(
-            part, k[:, :, :last], v[:, :, :last], attn_mask=seen, enable_gqa=True
+            part, k[:, :, :last], v[:, :, :last], attn_mask=causal_mask, enable_gqa=True
         )
         parts.append(y)
         first = last

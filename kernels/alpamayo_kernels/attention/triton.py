@@ -31,50 +31,52 @@ def _decode_kernel(
     row = (batch * kv_heads + head) * ratio + r
     inside = (r < ratio)[:, None] & (d < head_dim)[None, :]
     q = tl.load(q_ptr + row[:, None] * head_dim + d[None, :], mask=inside, other=0.0)
-    best = tl.full((BR,), -1e30, dtype=tl.float32)
-    weight = tl.zeros((BR,), dtype=tl.float32)
+    m_i = tl.full((BR,), -1e30, dtype=tl.float32)
+    l_i = tl.zeros((BR,), dtype=tl.float32)
     acc = tl.zeros((BR, BD), dtype=tl.float32)
     per = tl.cdiv(tl.cdiv(keys, splits), BS) * BS
     first = split * per
     for start in range(first, tl.minimum(first + per, keys), BS):
         s = start + tl.arange(0, BS)
-        seen = s < keys
+        mask = s < keys
         if HAS_MASK:
-            seen = seen & (tl.load(mask_ptr + batch * keys + s, mask=seen, other=0) != 0)
-        place = batch * stride_kb + head * stride_kh
+            mask = mask & (tl.load(mask_ptr + batch * keys + s, mask=mask, other=0) != 0)
+        offset = batch * stride_kb + head * stride_kh
         k = tl.load(
-            k_ptr + place + s[None, :] * stride_ks + d[:, None],
+            k_ptr + offset + s[None, :] * stride_ks + d[:, None],
             mask=(s < keys)[None, :] & (d < head_dim)[:, None],
             other=0.0,
         )
         v = tl.load(
-            v_ptr + place + s[:, None] * stride_ks + d[None, :],
+            v_ptr + offset + s[:, None] * stride_ks + d[None, :],
             mask=(s < keys)[:, None] & (d < head_dim)[None, :],
             other=0.0,
         )
-        scores = tl.where(seen[None, :], tl.dot(q, k, input_precision="ieee") * scale, -1e30)
-        new = tl.maximum(best, tl.max(scores, axis=1))
-        p = tl.where(seen[None, :], tl.exp(scores - new[:, None]), 0.0)
-        fade = tl.exp(best - new)
-        weight = weight * fade + tl.sum(p, axis=1)
-        acc = acc * fade[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
-        best = new
-    safe = tl.where(weight > 0, weight, 1.0)
+        scores = tl.where(mask[None, :], tl.dot(q, k, input_precision="ieee") * scale, -1e30)
+        m_new = tl.maximum(m_i, tl.max(scores, axis=1))
+        p = tl.where(mask[None, :], tl.exp(scores - m_new[:, None]), 0.0)
+        alpha = tl.exp(m_i - m_new)
+        l_i = l_i * alpha + tl.sum(p, axis=1)
+        acc = acc * alpha[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
+        m_i = m_new
+    safe = tl.where(l_i > 0, l_i, 1.0)
     out = row * splits + split
     tl.store(part_ptr + out[:, None] * head_dim + d[None, :], acc / safe[:, None], mask=inside)
-    tl.store(lse_ptr + out, tl.where(weight > 0, best + tl.log(safe), -1e30), mask=r < ratio)
+    tl.store(lse_ptr + out, tl.where(l_i > 0, m_i + tl.log(safe), -1e30), mask=r < ratio)
 
 
 @triton.jit
-def _seen(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL: tl.constexpr, HAS_MASK: tl.constexpr):
-    """Whether query i may look at key s, ``[len(i), len(s)]``."""
-    seen = (i < queries)[:, None] & (s < keys)[None, :]
+def _attention_mask(
+    mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL: tl.constexpr, HAS_MASK: tl.constexpr
+):
+    """Return whether query i attends to key s, ``[len(i), len(s)]``."""
+    mask = (i < queries)[:, None] & (s < keys)[None, :]
     if CAUSAL:
-        seen = seen & (s[None, :] <= i[:, None] + keys - queries)
+        mask = mask & (s[None, :] <= i[:, None] + keys - queries)
     if HAS_MASK:
-        place = mask_ptr + batch * stride_mb + i[:, None].to(tl.int64) * stride_mq + s[None, :]
-        seen = seen & (tl.load(place, mask=seen, other=0) != 0)
-    return seen
+        offset = mask_ptr + batch * stride_mb + i[:, None].to(tl.int64) * stride_mq + s[None, :]
+        mask = mask & (tl.load(offset, mask=mask, other=0) != 0)
+    return mask
 
 
 @triton.jit
@@ -89,33 +91,33 @@ def _prefill_kernel(
     i = block * BQ + tl.arange(0, BQ)
     d = tl.arange(0, BD)
     inside = (i < queries)[:, None] & (d < head_dim)[None, :]
-    place = q_ptr + batch * stride_qb + head * stride_qh
-    q = tl.load(place + i[:, None] * stride_qs + d[None, :], mask=inside, other=0.0)
-    best = tl.full((BQ,), -1e30, dtype=tl.float32)
-    weight = tl.zeros((BQ,), dtype=tl.float32)
+    offset = q_ptr + batch * stride_qb + head * stride_qh
+    q = tl.load(offset + i[:, None] * stride_qs + d[None, :], mask=inside, other=0.0)
+    m_i = tl.full((BQ,), -1e30, dtype=tl.float32)
+    l_i = tl.zeros((BQ,), dtype=tl.float32)
     acc = tl.zeros((BQ, BD), dtype=tl.float32)
     limit = keys
     if CAUSAL:
         limit = tl.minimum(keys, (block + 1) * BQ + keys - queries)
-    place = batch * stride_kb + (head // ratio) * stride_kh
+    offset = batch * stride_kb + (head // ratio) * stride_kh
     for start in range(0, limit, BS):
         s = start + tl.arange(0, BS)
         known = (s < keys)[:, None] & (d < head_dim)[None, :]
-        k = tl.load(k_ptr + place + s[:, None].to(tl.int64) * stride_ks + d[None, :], mask=known, other=0.0)
-        v = tl.load(v_ptr + place + s[:, None].to(tl.int64) * stride_ks + d[None, :], mask=known, other=0.0)
-        seen = _seen(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL, HAS_MASK)
-        scores = tl.where(seen, tl.dot(q, tl.trans(k), input_precision="ieee") * scale, -1e30)
-        new = tl.maximum(best, tl.max(scores, axis=1))
-        p = tl.where(seen, tl.exp(scores - new[:, None]), 0.0)
-        fade = tl.exp(best - new)
-        weight = weight * fade + tl.sum(p, axis=1)
-        acc = acc * fade[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
-        best = new
-    safe = tl.where(weight > 0, weight, 1.0)
+        k = tl.load(k_ptr + offset + s[:, None].to(tl.int64) * stride_ks + d[None, :], mask=known, other=0.0)
+        v = tl.load(v_ptr + offset + s[:, None].to(tl.int64) * stride_ks + d[None, :], mask=known, other=0.0)
+        mask = _attention_mask(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL, HAS_MASK)
+        scores = tl.where(mask, tl.dot(q, tl.trans(k), input_precision="ieee") * scale, -1e30)
+        m_new = tl.maximum(m_i, tl.max(scores, axis=1))
+        p = tl.where(mask, tl.exp(scores - m_new[:, None]), 0.0)
+        alpha = tl.exp(m_i - m_new)
+        l_i = l_i * alpha + tl.sum(p, axis=1)
+        acc = acc * alpha[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
+        m_i = m_new
+    safe = tl.where(l_i > 0, l_i, 1.0)
     row = (batch * heads + head) * queries + i
     y = (acc / safe[:, None]).to(y_ptr.dtype.element_ty)
     tl.store(y_ptr + row[:, None] * head_dim + d[None, :], y, mask=inside)
-    tl.store(lse_ptr + row, tl.where(weight > 0, best + tl.log(safe), 1e30), mask=i < queries)
+    tl.store(lse_ptr + row, tl.where(l_i > 0, m_i + tl.log(safe), 1e30), mask=i < queries)
 
 
 @triton.jit
@@ -131,9 +133,9 @@ def _query_gradient_kernel(
     d = tl.arange(0, BD)
     inside = (i < queries)[:, None] & (d < head_dim)[None, :]
     row = (batch * heads + head) * queries + i
-    place = row[:, None] * head_dim + d[None, :]
-    q = tl.load(q_ptr + place, mask=inside, other=0.0)
-    dy = tl.load(dy_ptr + place, mask=inside, other=0.0)
+    offset = row[:, None] * head_dim + d[None, :]
+    q = tl.load(q_ptr + offset, mask=inside, other=0.0)
+    dy = tl.load(dy_ptr + offset, mask=inside, other=0.0)
     lse = tl.load(lse_ptr + row, mask=i < queries, other=1e30)
     dots = tl.load(dots_ptr + row, mask=i < queries, other=0.0)
     acc = tl.zeros((BQ, BD), dtype=tl.float32)
@@ -146,13 +148,13 @@ def _query_gradient_kernel(
         known = (s < keys)[:, None] & (d < head_dim)[None, :]
         k = tl.load(k_ptr + (first + s[:, None]) * head_dim + d[None, :], mask=known, other=0.0)
         v = tl.load(v_ptr + (first + s[:, None]) * head_dim + d[None, :], mask=known, other=0.0)
-        seen = _seen(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL, HAS_MASK)
+        mask = _attention_mask(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL, HAS_MASK)
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
-        p = tl.where(seen, tl.exp(scores - lse[:, None]), 0.0)
+        p = tl.where(mask, tl.exp(scores - lse[:, None]), 0.0)
         dp = tl.dot(dy, tl.trans(v), input_precision="ieee")
         ds = p * (dp - dots[:, None]) * scale
         acc += tl.dot(ds.to(k.dtype), k, input_precision="ieee")
-    tl.store(dq_ptr + place, acc.to(dq_ptr.dtype.element_ty), mask=inside)
+    tl.store(dq_ptr + offset, acc.to(dq_ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -167,9 +169,9 @@ def _key_gradient_kernel(
     s = block * BS + tl.arange(0, BS)
     d = tl.arange(0, BD)
     known = (s < keys)[:, None] & (d < head_dim)[None, :]
-    place = ((batch * (heads // ratio) + kv_head) * keys + s[:, None]) * head_dim + d[None, :]
-    k = tl.load(k_ptr + place, mask=known, other=0.0)
-    v = tl.load(v_ptr + place, mask=known, other=0.0)
+    offset = ((batch * (heads // ratio) + kv_head) * keys + s[:, None]) * head_dim + d[None, :]
+    k = tl.load(k_ptr + offset, mask=known, other=0.0)
+    v = tl.load(v_ptr + offset, mask=known, other=0.0)
     dk = tl.zeros((BS, BD), dtype=tl.float32)
     dv = tl.zeros((BS, BD), dtype=tl.float32)
     first = 0
@@ -184,25 +186,25 @@ def _key_gradient_kernel(
             dy = tl.load(dy_ptr + (row + i[:, None]) * head_dim + d[None, :], mask=inside, other=0.0)
             lse = tl.load(lse_ptr + row + i, mask=i < queries, other=1e30)
             dots = tl.load(dots_ptr + row + i, mask=i < queries, other=0.0)
-            seen = _seen(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL, HAS_MASK)
+            mask = _attention_mask(mask_ptr, batch, i, s, queries, keys, stride_mb, stride_mq, CAUSAL, HAS_MASK)
             scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
-            p = tl.where(seen, tl.exp(scores - lse[:, None]), 0.0)
+            p = tl.where(mask, tl.exp(scores - lse[:, None]), 0.0)
             dv += tl.dot(tl.trans(p).to(dy.dtype), dy, input_precision="ieee")
             dp = tl.dot(dy, tl.trans(v), input_precision="ieee")
             ds = p * (dp - dots[:, None]) * scale
             dk += tl.dot(tl.trans(ds).to(q.dtype), q, input_precision="ieee")
-    tl.store(dk_ptr + place, dk.to(dk_ptr.dtype.element_ty), mask=known)
-    tl.store(dv_ptr + place, dv.to(dv_ptr.dtype.element_ty), mask=known)
+    tl.store(dk_ptr + offset, dk.to(dk_ptr.dtype.element_ty), mask=known)
+    tl.store(dv_ptr + offset, dv.to(dv_ptr.dtype.element_ty), mask=known)
 
 
 def gqa_decode(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, splits: int | None = None) -> Tensor:
     """Compute ``naive.gqa_attention`` for one query a sequence, without gradients.
 
     Args:
-        q: ``[batch, heads, 1, head_dim]``.
-        k: ``[batch, kv_heads, keys, head_dim]``, a slice of a longer buffer or not; ``v`` has the same strides.
+        q: ``[B, H, 1, P]``.
+        k: ``[B, K, S, P]``, a slice of a longer buffer or not; ``v`` has the same strides.
         v: Shaped as ``k``.
-        mask: True where a sequence may look, ``[batch, keys]``.
+        mask: True where a sequence attends, ``[B, S]``.
         splits: Programs among which the keys of a head are divided.
     """
     batch, heads, _, head_dim = q.shape
@@ -225,11 +227,11 @@ def gqa_prefill(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, cau
     """Compute ``naive.gqa_attention`` for many queries, with gradients; a query that sees no key gets zeros.
 
     Args:
-        q: ``[batch, heads, queries, head_dim]``.
-        k: ``[batch, kv_heads, keys, head_dim]``, a slice of a longer buffer or not.
+        q: ``[B, H, T, P]``.
+        k: ``[B, K, S, P]``, a slice of a longer buffer or not.
         v: Shaped as ``k``.
-        mask: True where a query may look, ``[batch or 1, 1, queries, keys]``.
-        causal: Query i looks at keys up to ``i + keys - queries``.
+        mask: True where a query attends, ``[B or 1, 1, T, S]``.
+        causal: Query i attends to keys up to ``i + keys - queries``.
     """
     y: Tensor = _Attention.apply(q, k, v, mask, causal)
     return y
@@ -242,24 +244,24 @@ class _Attention(torch.autograd.Function):
         keys, ratio = k.shape[2], heads // k.shape[1]
         q = q if q.stride(3) == 1 else q.contiguous()
         k, v = _alike(k, v)
-        seen = None if mask is None else mask.contiguous().view(torch.uint8).expand(batch, 1, queries, keys)
+        mask = None if mask is None else mask.contiguous().view(torch.uint8).expand(batch, 1, queries, keys)
         y = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         lse = torch.empty(batch, heads, queries, dtype=torch.float32, device=q.device)
         blocks, launch = settings("attention.prefill", q.device)
         BQ = min(blocks["queries"], max(16, triton.next_power_of_2(queries)))
         BS = min(blocks["keys"], max(16, triton.next_power_of_2(keys)))
         _prefill_kernel[(triton.cdiv(queries, BQ), heads, batch)](
-            q, k, v, q if seen is None else seen, y, lse, queries, keys, heads, ratio, head_dim, head_dim**-0.5,
-            *q.stride()[:3], *k.stride()[:3], *_mask_strides(seen), causal, seen is not None, BQ, BS, _width(q),
+            q, k, v, q if mask is None else mask, y, lse, queries, keys, heads, ratio, head_dim, head_dim**-0.5,
+            *q.stride()[:3], *k.stride()[:3], *_mask_strides(mask), causal, mask is not None, BQ, BS, _width(q),
             **launch,
         )  # fmt: skip
-        ctx.save_for_backward(q, k, v, seen, y, lse)
+        ctx.save_for_backward(q, k, v, mask, y, lse)
         ctx.causal = causal
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, seen, y, lse = ctx.saved_tensors
+        q, k, v, mask, y, lse = ctx.saved_tensors
         q, k, v, dy = (m.contiguous() for m in (q, k, v, dy))
         batch, heads, queries, head_dim = q.shape
         keys, ratio = k.shape[2], heads // k.shape[1]
@@ -268,9 +270,9 @@ class _Attention(torch.autograd.Function):
         blocks, launch = settings("attention.gradient", q.device)
         BQ = min(blocks["queries"], max(16, triton.next_power_of_2(queries)))
         BS = min(blocks["keys"], max(16, triton.next_power_of_2(keys)))
-        inputs = (q, k, v, q if seen is None else seen, dy, lse, dots)
-        sizes = (queries, keys, heads, ratio, head_dim, head_dim**-0.5, *_mask_strides(seen))
-        flags = (ctx.causal, seen is not None, BQ, BS, _width(q))
+        inputs = (q, k, v, q if mask is None else mask, dy, lse, dots)
+        sizes = (queries, keys, heads, ratio, head_dim, head_dim**-0.5, *_mask_strides(mask))
+        flags = (ctx.causal, mask is not None, BQ, BS, _width(q))
         _query_gradient_kernel[(triton.cdiv(queries, BQ), heads, batch)](*inputs, dq, *sizes, *flags, **launch)
         _key_gradient_kernel[(triton.cdiv(keys, BS), k.shape[1], batch)](*inputs, dk, dv, *sizes, *flags, **launch)
         return dq, dk, dv, None, None

@@ -1,4 +1,4 @@
-"""The causal depthwise convolution of Mamba-2: the truth the other versions are held to."""
+"""The causal depthwise convolution of Mamba-2: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def causal_conv1d(
     """Convolve every channel over time and apply SiLU.
 
     Args:
-        x: ``[batch, time, channels]``.
-        weight: ``[channels, kernel]``; the last column meets the current token.
-        bias: ``[channels]``.
-        state: The ``kernel - 1`` inputs before the first, ``[batch, kernel - 1, channels]``; zero when None.
+        x: ``[B, T, F]``.
+        weight: ``[F, kernel]``; the last column meets the current token.
+        bias: ``[F]``.
+        state: The ``kernel - 1`` inputs before the first, ``[B, kernel - 1, F]``; zero when None.
 
     Returns:
         The outputs, shaped as ``x``, and the last ``kernel - 1`` inputs.

@@ -52,8 +52,8 @@ def _conv_kernel(
     if HAS_BIAS:
         acc += tl.load(bias_ptr + c, mask=inside, other=0.0).to(tl.float32)[None, :]
     acc = acc * tl.sigmoid(acc)
-    place = y_ptr + (batch * time + t[:, None]) * channels + c[None, :]
-    tl.store(place, acc.to(y_ptr.dtype.element_ty), mask=(t < time)[:, None] & inside[None, :])
+    offset = y_ptr + (batch * time + t[:, None]) * channels + c[None, :]
+    tl.store(offset, acc.to(y_ptr.dtype.element_ty), mask=(t < time)[:, None] & inside[None, :])
 
 
 @triton.jit
@@ -61,7 +61,7 @@ def _gate_gradient_kernel(
     x_ptr, state_ptr, weight_ptr, bias_ptr, dy_ptr, gate_ptr, parts_ptr, time, channels, stride_b, stride_t,
     HAS_STATE: tl.constexpr, HAS_BIAS: tl.constexpr, KERNEL: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Gradient before the activation, and this block's part of the gradients of weight and bias."""
+    """Compute the gradient before the activation, and this block's part of the gradients of weight and bias."""
     batch = tl.program_id(0).to(tl.int64)
     block = tl.program_id(1)
     t = block * BT + tl.arange(0, BT)
@@ -74,11 +74,11 @@ def _gate_gradient_kernel(
         acc += x * tl.load(weight_ptr + c * KERNEL + k, mask=inside, other=0.0).to(tl.float32)[None, :]
     if HAS_BIAS:
         acc += tl.load(bias_ptr + c, mask=inside, other=0.0).to(tl.float32)[None, :]
-    seen = (t < time)[:, None] & inside[None, :]
-    place = (batch * time + t[:, None]) * channels + c[None, :]
+    mask = (t < time)[:, None] & inside[None, :]
+    offset = (batch * time + t[:, None]) * channels + c[None, :]
     sigmoid = tl.sigmoid(acc)
-    gate = tl.load(dy_ptr + place, mask=seen, other=0.0).to(tl.float32) * sigmoid * (1 + acc * (1 - sigmoid))
-    tl.store(gate_ptr + place, gate, mask=seen)
+    gate = tl.load(dy_ptr + offset, mask=mask, other=0.0).to(tl.float32) * sigmoid * (1 + acc * (1 - sigmoid))
+    tl.store(gate_ptr + offset, gate, mask=mask)
     parts = parts_ptr + (batch * tl.num_programs(1) + block) * (KERNEL + 1) * channels + c
     for k in tl.static_range(KERNEL):
         source = t + k - (KERNEL - 1)
@@ -91,7 +91,7 @@ def _gate_gradient_kernel(
 def _window_gradient_kernel(
     gate_ptr, weight_ptr, out_ptr, time, channels, KERNEL: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr
 ):
-    """Gradient of the inputs and, before them, of the state: ``kernel - 1 + time`` rows."""
+    """Compute the gradient of the inputs and, before them, of the state: ``kernel - 1 + time`` rows."""
     batch = tl.program_id(0).to(tl.int64)
     row = tl.program_id(1) * BT + tl.arange(0, BT)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
@@ -106,8 +106,8 @@ def _window_gradient_kernel(
         )
         acc += gate * tl.load(weight_ptr + c * KERNEL + k, mask=inside, other=0.0).to(tl.float32)[None, :]
     rows = time + KERNEL - 1
-    place = out_ptr + (batch * rows + row[:, None]) * channels + c[None, :]
-    tl.store(place, acc.to(out_ptr.dtype.element_ty), mask=(row < rows)[:, None] & inside[None, :])
+    offset = out_ptr + (batch * rows + row[:, None]) * channels + c[None, :]
+    tl.store(offset, acc.to(out_ptr.dtype.element_ty), mask=(row < rows)[:, None] & inside[None, :])
 
 
 @triton.jit
@@ -149,9 +149,9 @@ def causal_conv1d_update(
 
     Args:
         x: ``[batch, channels]``, a slice of a wider tensor or not.
-        state: The last ``kernel - 1`` inputs, ``[batch, kernel - 1, channels]``.
-        weight: ``[channels, kernel]``.
-        bias: ``[channels]``.
+        state: The last ``kernel - 1`` inputs, ``[B, kernel - 1, F]``.
+        weight: ``[F, kernel]``.
+        bias: ``[F]``.
         out: Where the new state goes; may be ``state`` itself. New memory when None.
     """
     batch, channels = x.shape

@@ -40,8 +40,7 @@ struct Block {
     Dense dense;
 };
 
-// Of one block: a Mamba-2 block's states before and after, or an attention block's slots; and where its output is
-// wanted, or null.
+// The state of one block: a Mamba-2 block's before and after, or an attention block's slots; and where its output
 struct State {
     float* output;  // [batch * time, hidden]
     const float *conv, *ssm;
@@ -75,7 +74,7 @@ inline void rms_norm(const float* x, const float* weight, float eps, i64 n, floa
     for (i64 i = 0; i < n; i++) y[i] = x[i] * scale * weight[i];
 }
 
-// Scratch memory is handed out from one piece and taken back by value.
+// Scratch memory is one piece; passing it by value returns what a callee took.
 struct Scratch {
     float* next;
     float* take(i64 n) {
@@ -110,7 +109,7 @@ inline void convolve(const Mamba& m, const State& s, const Step& step, const flo
     }
 }
 
-// 16 heads at a time; what is beyond the last is read as zero and not written.
+// 16 heads at a time; those beyond the last are read as zero and not written.
 inline Vec load_some(const float* p, i64 n) {
     if (n >= LANES) return load(p);
     float some[LANES] = {};
@@ -236,7 +235,7 @@ struct Query {
 };
 
 constexpr i64 SLOTS = 64;
-constexpr float NOTHING = -1e30f;  // stands for minus infinity, which would make NaN of differences
+constexpr float NOTHING = -1e30f;  // in place of minus infinity, whose differences would be NaN
 
 // Products of a query with up to 16 keys.
 inline Vec score(const float* q, const float* keys, i64 count, i64 dim) {
@@ -358,7 +357,7 @@ inline i64 take_largest(float* values, i64 n) {
     return best;
 }
 
-// Leave only the best groups of experts to choose from; a group counts by its two best.
+// Keep only the best groups of experts; the score of a group is the sum of its two best.
 inline void limit_to_groups(const Experts& e, float* choice, Scratch scratch) {
     const i64 size = e.experts / e.groups;
     float *copy = scratch.take(size), *score = scratch.take(e.groups);

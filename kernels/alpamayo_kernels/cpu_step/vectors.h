@@ -1,7 +1,6 @@
 // Vectors of 16 floats, and products of stored weights with a few rows.
 //
-// Every sum over a row is taken in one fixed order, whatever the number of rows: a token's numbers do not depend on
-// what else is in the call. Vector extensions of Clang; the compiler splits them for narrower machines.
+// Every sum over a row has one fixed order, whatever the number of rows: a token's result does not depend on the Vector extensions of Clang; the compiler splits them for narrower machines.
 
 #pragma once
 #pragma clang diagnostic ignored "-Wpsabi"  // vectors of 512 bits never leave this translation unit
@@ -122,7 +121,7 @@ inline float dot(const float* a, const float* b, i64 n) {
     return s;
 }
 
-// Weights `[rows, cols]` as they are or, if `panels`, rearranged: float32 (kind 0), bfloat16 (1), or int8 with a
+// Weights `[rows, cols]` in place or, if `panels`, rearranged: float32 (kind 0), bfloat16 (1), or int8 with a
 // bfloat16 scale a row (2).
 struct Weight {
     const void* data;

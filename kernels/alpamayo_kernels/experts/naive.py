@@ -1,4 +1,4 @@
-"""The routed experts of a mixture: the truth the other versions are held to."""
+"""The routed experts of a mixture: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ def routed_mlp(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tens
     """Return ``sum_k w_k down_k(relu(up_k x)^2)`` for every token.
 
     Args:
-        x: ``[tokens, width]``.
-        weights: ``[tokens, k]``, float32; the sum is taken in their dtype.
-        index: Chosen experts, ``[tokens, k]``.
-        up: ``[experts, inner, width]``.
-        down: ``[experts, width, inner]``.
+        x: ``[T, D]``.
+        weights: ``[T, k]``, float32; the sum is taken in their dtype.
+        index: Chosen experts, ``[T, k]``.
+        up: ``[E, F, D]``.
+        down: ``[E, D, F]``.
 
     Returns:
-        ``[tokens, width]`` in the dtype of ``x``.
+        ``[T, D]`` in the dtype of ``x``.
     """
     total = torch.zeros(x.shape, dtype=weights.dtype, device=x.device)
     for expert in range(up.shape[0]):

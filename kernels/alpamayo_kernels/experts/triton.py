@@ -27,7 +27,7 @@ def _grouped_kernel(
     inner, outer, stride_o, stride_k,
     KIND: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """``x w^T`` by expert; then squared ReLU, the choice's weight, or the squared ReLU's gradient at ``hidden``."""
+    """Multiply ``x w^T`` by expert; then apply squared ReLU, the router's weight, or the gradient of squared ReLU."""
     block = tl.program_id(0)
     rows = block * BM + tl.arange(0, BM)
     source = tl.load(source_ptr + rows).to(tl.int64)
@@ -46,19 +46,19 @@ def _grouped_kernel(
             other=0.0,
         )
         acc += tl.dot(x.to(w.dtype), w, input_precision="ieee")
-    seen = (target >= 0)[:, None] & (o < outer)[None, :]
-    place = target[:, None] * outer + o[None, :]
+    mask = (target >= 0)[:, None] & (o < outer)[None, :]
+    offset = target[:, None] * outer + o[None, :]
     if KIND == 0:
         acc = tl.maximum(acc, 0.0)
         acc = acc * acc
     if KIND == 2:
-        hidden = tl.load(hidden_ptr + place, mask=seen, other=0.0).to(tl.float32)
+        hidden = tl.load(hidden_ptr + offset, mask=mask, other=0.0).to(tl.float32)
         dots = dots_ptr + target * tl.num_programs(1) + tl.program_id(1)
         tl.store(dots, tl.sum(acc * hidden, axis=1), mask=target >= 0)
         acc = acc * 2.0 * tl.sqrt(hidden)
     if KIND > 0:
         acc = acc * tl.load(scale_ptr + rows)[:, None]
-    tl.store(out_ptr + place, acc.to(out_ptr.dtype.element_ty), mask=seen)
+    tl.store(out_ptr + offset, acc.to(out_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -66,7 +66,7 @@ def _weight_gradient_kernel(
     left_ptr, right_ptr, out_ptr, left_row_ptr, right_row_ptr, scale_ptr, start_ptr, end_ptr, height, width,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """``sum of scale left (x) right`` over the rows of an expert, ``[experts, height, width]``."""
+    """Sum ``scale left (x) right`` over the rows of an expert, ``[experts, height, width]``."""
     expert = tl.program_id(0).to(tl.int64)
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(2) * BN + tl.arange(0, BN)
@@ -89,8 +89,8 @@ def _weight_gradient_kernel(
         )
         scaled = (left.to(tl.float32) * scale[None, :]).to(right.dtype)
         acc += tl.dot(scaled, right, input_precision="ieee")
-    place = (expert * height + m[:, None]) * width + n[None, :]
-    tl.store(out_ptr + place, acc.to(out_ptr.dtype.element_ty), mask=(m < height)[:, None] & (n < width)[None, :])
+    offset = (expert * height + m[:, None]) * width + n[None, :]
+    tl.store(out_ptr + offset, acc.to(out_ptr.dtype.element_ty), mask=(m < height)[:, None] & (n < width)[None, :])
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class Layout:
         token: Token of each row, -1 at padding, ``[rows]``.
         scale: Weight of each row's choice, float32, ``[rows]``.
         expert: Expert of each block, ``[rows / block]``.
-        start: First row of each expert, ``[experts]``.
-        end: Row after its last, padding included, ``[experts]``.
+        start: First row of each expert, ``[E]``.
+        end: Row after its last, padding included, ``[E]``.
         block: Rows in a block.
     """
 

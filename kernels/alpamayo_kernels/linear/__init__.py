@@ -17,7 +17,7 @@ _ONEDNN = hasattr(torch.ops, "mkldnn") and hasattr(torch.ops.mkldnn, "_linear_po
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
     """Return ``x W^T + b``.
 
-    On a CPU without gradients, few float32 rows read the weights as they are stored, each row with the same result
+    On a CPU without gradients, few float32 rows read the weights in their stored form, each row with the same result
     whatever the others are; many go through oneDNN, which is a tenth faster than PyTorch's default there.
 
     Args:

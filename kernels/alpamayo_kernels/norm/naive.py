@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation, plain and gated by groups: the truth the other versions are held to."""
+"""Root-mean-square normalisation, plain and gated by groups: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def gated_rms_norm(x: Tensor, gate: Tensor, weight: Tensor, groups: int, eps: fl
     """Return ``norm(x * silu(gate)) * weight`` with the mean square taken in each of ``groups`` slices.
 
     Args:
-        x: ``[..., channels]``, usually float32.
+        x: ``[..., D]``, usually float32.
         gate: Shaped as ``x``; the result has its dtype, and is cast to it before the weight is applied.
-        weight: ``[channels]``.
+        weight: ``[F]``.
         groups: Divides ``channels``.
         eps: Added to the mean square.
     """

@@ -25,16 +25,16 @@ def _rms_norm_kernel(
     group = tl.program_id(1)
     offsets = tl.arange(0, BLOCK)
     inside = offsets < width
-    place = row * channels + group * width + offsets
-    u = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    offset = row * channels + group * width + offsets
+    u = tl.load(x_ptr + offset, mask=inside, other=0.0).to(tl.float32)
     if GATED:
-        gate = tl.load(gate_ptr + place, mask=inside, other=0.0).to(tl.float32)
+        gate = tl.load(gate_ptr + offset, mask=inside, other=0.0).to(tl.float32)
         u = u * gate * tl.sigmoid(gate)
     u = u / tl.sqrt(tl.sum(u * u, axis=0) / width + eps)
     weight = tl.load(weight_ptr + group * width + offsets, mask=inside, other=0.0)
     if GATED:
         u = u.to(out_ptr.dtype.element_ty).to(tl.float32)
-    tl.store(out_ptr + place, (u * weight.to(tl.float32)).to(out_ptr.dtype.element_ty), mask=inside)
+    tl.store(out_ptr + offset, (u * weight.to(tl.float32)).to(out_ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -42,7 +42,7 @@ def _gradient_kernel(
     x_ptr, gate_ptr, weight_ptr, dy_ptr, dx_ptr, d_gate_ptr, parts_ptr, rows, channels, width, eps,
     GATED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of every ``num_programs``-th row, and this program's part of the weight's."""
+    """Compute the gradients of every ``num_programs``-th row, and this program's part of the weight's."""
     program = tl.program_id(0)
     group = tl.program_id(1)
     offsets = tl.arange(0, BLOCK)
@@ -50,23 +50,23 @@ def _gradient_kernel(
     weight = tl.load(weight_ptr + group * width + offsets, mask=inside, other=0.0).to(tl.float32)
     part = tl.zeros((BLOCK,), dtype=tl.float32)
     for row in range(program, rows, tl.num_programs(0)):
-        place = tl.cast(row, tl.int64) * channels + group * width + offsets
-        x = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float32)
+        offset = tl.cast(row, tl.int64) * channels + group * width + offsets
+        x = tl.load(x_ptr + offset, mask=inside, other=0.0).to(tl.float32)
         u = x
         if GATED:
-            gate = tl.load(gate_ptr + place, mask=inside, other=0.0).to(tl.float32)
+            gate = tl.load(gate_ptr + offset, mask=inside, other=0.0).to(tl.float32)
             sigmoid = tl.sigmoid(gate)
             u = x * gate * sigmoid
-        dy = tl.load(dy_ptr + place, mask=inside, other=0.0).to(tl.float32)
+        dy = tl.load(dy_ptr + offset, mask=inside, other=0.0).to(tl.float32)
         r = 1 / tl.sqrt(tl.sum(u * u, axis=0) / width + eps)
         part += dy * u * r
         dy = dy * weight
         du = r * (dy - u * (r * r * tl.sum(dy * u, axis=0) / width))
         if GATED:
             d_gate = du * x * sigmoid * (1 + gate * (1 - sigmoid))
-            tl.store(d_gate_ptr + place, d_gate.to(d_gate_ptr.dtype.element_ty), mask=inside)
+            tl.store(d_gate_ptr + offset, d_gate.to(d_gate_ptr.dtype.element_ty), mask=inside)
             du = du * gate * sigmoid
-        tl.store(dx_ptr + place, du.to(dx_ptr.dtype.element_ty), mask=inside)
+        tl.store(dx_ptr + offset, du.to(dx_ptr.dtype.element_ty), mask=inside)
     tl.store(parts_ptr + program * channels + group * width + offsets, part, mask=inside)
 
 

@@ -44,9 +44,9 @@ def _nvfp4_kernel(
         known = (k < half)[:, None] & (o < outer)[None, :]
         codes = tl.load(codes_ptr + o[None, :] * half + k[:, None], mask=known, other=0)
         scales = _e4m3(tl.load(scales_ptr + o[None, :] * (inner // 16) + (k // 8)[:, None], mask=known, other=0))
-        seen = (m < rows)[:, None] & (k < half)[None, :]
-        even = tl.load(x_ptr + m[:, None] * inner + 2 * k[None, :], mask=seen, other=0.0)
-        odd = tl.load(x_ptr + m[:, None] * inner + 2 * k[None, :] + 1, mask=seen, other=0.0)
+        mask = (m < rows)[:, None] & (k < half)[None, :]
+        even = tl.load(x_ptr + m[:, None] * inner + 2 * k[None, :], mask=mask, other=0.0)
+        odd = tl.load(x_ptr + m[:, None] * inner + 2 * k[None, :] + 1, mask=mask, other=0.0)
         acc += tl.dot(even, (_value(codes & 15) * scales).to(even.dtype), input_precision="ieee")
         acc += tl.dot(odd, (_value(codes >> 4) * scales).to(odd.dtype), input_precision="ieee")
     acc = acc * tl.load(tensor_scale_ptr)

@@ -1,4 +1,4 @@
-"""Choosing the experts of each token: the truth the other versions are held to."""
+"""Choosing the experts of each token: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def route_top_k(
     A group is as good as the sum of its two best biased scores. The weights are the scores without the bias.
 
     Args:
-        logits: ``[tokens, experts]``, float32.
-        bias: Correction of the choice, ``[experts]``.
+        logits: ``[T, E]``, float32.
+        bias: Correction of the choice, ``[E]``.
         k: Experts of each token.
         groups: Divides the number of experts.
         kept_groups: How many groups a token may choose from.
@@ -29,7 +29,7 @@ def route_top_k(
         scale: Multiplies the weights.
 
     Returns:
-        Weights ``[tokens, k]`` and expert indices ``[tokens, k]``, int64.
+        Weights ``[T, k]`` and expert indices ``[T, k]``, int64.
     """
     scores = logits.sigmoid()
     choice = scores + bias

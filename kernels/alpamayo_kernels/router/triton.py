@@ -37,17 +37,17 @@ def _route_kernel(
         choice = tl.where((kept > 0)[:, None], choice, -float("inf"))
     flat = tl.reshape(choice, (BG * BE,))
     scores = tl.reshape(scores, (BG * BE,))
-    place = tl.arange(0, BG * BE)
+    offset = tl.arange(0, BG * BE)
     slots = tl.arange(0, BK)
     weights = tl.zeros((BK,), dtype=tl.float32)
     index = tl.zeros((BK,), dtype=tl.int64)
     for k in tl.static_range(K):
-        best_place = tl.argmax(flat, axis=0)
-        weight = tl.sum(tl.where(place == best_place, scores, 0.0), axis=0)
-        expert = best_place // BE * size + best_place % BE
+        best_offset = tl.argmax(flat, axis=0)
+        weight = tl.sum(tl.where(offset == best_offset, scores, 0.0), axis=0)
+        expert = best_offset // BE * size + best_offset % BE
         weights = tl.where(slots == k, weight, weights)
         index = tl.where(slots == k, expert.to(tl.int64), index)
-        flat = tl.where(place == best_place, -float("inf"), flat)
+        flat = tl.where(offset == best_offset, -float("inf"), flat)
     if NORMALISE:
         weights = weights / (tl.sum(weights, axis=0) + 1e-20)
     tl.store(weights_ptr + row * K + slots, weights * scale, mask=slots < K)

@@ -1,10 +1,10 @@
-"""Choosing tokens under a mask."""
+"""The choice of tokens under a mask."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from alpamayo_kernels.dispatch import kernels, on_gpu
+from alpamayo_kernels.dispatch import on_gpu
 from alpamayo_kernels.sampling import naive
 
 __all__ = ["sample_masked"]
@@ -17,8 +17,23 @@ def sample_masked(
     top_p: float = 1.0,
     uniform: Tensor | None = None,
 ) -> Tensor:
-    """Choose one allowed token a row; see ``naive.sample_masked``."""
+    """Choose one allowed token a row.
+
+    With a temperature the choice is ``argmax(logits / temperature - log(-log u))``, which draws from the softmax
+    (the Gumbel trick); the same uniform numbers give the same tokens.
+
+    Args:
+        logits: ``[B, V]``, float32.
+        mask: True where a token is allowed, ``[B, V]``.
+        temperature: Zero is greedy.
+        top_p: Keep the smallest set of tokens with at least this probability.
+        uniform: Numbers in (0, 1), ``[B, V]``; needed with a temperature.
+
+    Returns:
+        Token indices ``[B]``, int64.
+    """
     if on_gpu(logits) and (top_p >= 1 or temperature <= 0):
-        tokens: Tensor = kernels(__name__).sample_masked(logits, mask, temperature, uniform)
-        return tokens
+        from alpamayo_kernels.sampling import triton
+
+        return triton.sample_masked(logits, mask, temperature, uniform)
     return naive.sample_masked(logits, mask, temperature, top_p, uniform)

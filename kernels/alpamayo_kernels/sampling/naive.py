@@ -1,4 +1,4 @@
-"""Choosing a token under a mask: the truth the other versions are held to."""
+"""Choosing a token under a mask: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def sample_masked(
     (the Gumbel trick); the same uniform numbers give the same tokens.
 
     Args:
-        logits: ``[rows, vocab]``, float32.
-        mask: True where a token is allowed, ``[rows, vocab]``.
+        logits: ``[B, V]``, float32.
+        mask: True where a token is allowed, ``[B, V]``.
         temperature: Zero is greedy.
         top_p: Keep the smallest set of tokens with at least this probability.
-        uniform: Numbers in (0, 1), ``[rows, vocab]``; needed with a temperature.
+        uniform: Numbers in (0, 1), ``[B, V]``; needed with a temperature.
 
     Returns:
         Token indices ``[rows]``, int64.

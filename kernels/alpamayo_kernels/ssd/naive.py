@@ -1,4 +1,4 @@
-"""The state-space scan of Mamba-2, token by token: the truth the other versions are held to."""
+"""The state-space scan of Mamba-2, token by token: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def ssd_scan(
     """Run ``S_t = exp(dt_t A) S_{t-1} + dt_t x_t (x) B_t`` and ``y_t = S_t C_t + D x_t``.
 
     Args:
-        x: Inputs, ``[batch, time, heads, head_dim]``.
-        dt: Discretisation steps after softplus, ``[batch, time, heads]``; zero leaves the state as it is.
-        A: Negative decay rates, ``[heads]``.
-        B: Input maps, ``[batch, time, groups, state]``; head h uses group ``h // (heads / groups)``.
+        x: Inputs, ``[B, T, H, P]``.
+        dt: Discretisation steps after softplus, ``[B, T, H]``; zero leaves the state unchanged.
+        A: Negative decay rates, ``[H]``.
+        B: Input maps, ``[B, T, G, N]``; head h uses group ``h // (heads / groups)``.
         C: Output maps, shaped as ``B``.
-        D: Skip weights, ``[heads]``.
-        state: The state to start from, ``[batch, heads, head_dim, state]``; zero when None.
+        D: Skip weights, ``[H]``.
+        state: The state to start from, ``[B, H, P, N]``; zero when None.
 
     Returns:
         The outputs, shaped as ``x``, and the final state.

@@ -49,8 +49,8 @@ def _chunk_state_kernel(
         )
         scaled = (v.to(tl.float32) * weight[None, :]).to(m.dtype)
         acc += tl.dot(scaled, m, input_precision="ieee")
-    place = (row * head_dim + p[:, None]) * size + n[None, :]
-    tl.store(states_ptr + place, acc, mask=(p < head_dim)[:, None] & (n < size)[None, :])
+    offset = (row * head_dim + p[:, None]) * size + n[None, :]
+    tl.store(states_ptr + offset, acc, mask=(p < head_dim)[:, None] & (n < size)[None, :])
 
 
 @triton.jit
@@ -58,7 +58,7 @@ def _pass_kernel(
     states_ptr, total_ptr, first_ptr, final_ptr, heads, numbers, chunks,
     HAS_FIRST: tl.constexpr, REVERSE: tl.constexpr, Q: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Replace what each chunk adds by the state with which it starts (ends, in reverse)."""
+    """Replace the sum of each chunk by its initial state (its final state, in reverse)."""
     head = tl.program_id(0)
     batch = tl.program_id(1).to(tl.int64)
     i = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
@@ -81,7 +81,7 @@ def _chunk_scan_kernel(
     time, heads, ratio, head_dim, size, chunks,
     HAS_D: tl.constexpr, Q: tl.constexpr, BQ: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """Outputs of a block of time: from the state at the chunk's start and from the chunk's own tokens."""
+    """Compute the outputs of a block of time from the state at the chunk's start and the chunk's own tokens."""
     blocks = Q // BQ
     chunk = tl.program_id(0) // blocks
     block = tl.program_id(0) % blocks
@@ -122,11 +122,11 @@ def _chunk_scan_kernel(
             other=0.0,
         )
         acc += tl.dot((scores * decay * dt[None, :]).to(x.dtype), x, input_precision="ieee")
-    place = ((batch * time + t[:, None]) * heads + head) * head_dim + p[None, :]
+    offset = ((batch * time + t[:, None]) * heads + head) * head_dim + p[None, :]
     inside = (t < time)[:, None] & (p < head_dim)[None, :]
     if HAS_D:
-        acc += tl.load(D_ptr + head).to(tl.float32) * tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float32)
-    tl.store(y_ptr + place, acc, mask=inside)
+        acc += tl.load(D_ptr + head).to(tl.float32) * tl.load(x_ptr + offset, mask=inside, other=0.0).to(tl.float32)
+    tl.store(y_ptr + offset, acc, mask=inside)
 
 
 def ssd_scan(
@@ -185,8 +185,8 @@ def chunk_states(v: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
     """Return the sum of ``weight v (x) map`` over each chunk, ``[batch, chunks, heads, head_dim, state]``.
 
     Args:
-        v: ``[batch, time, heads, head_dim]``.
-        maps: ``[batch, time, groups, state]``.
+        v: ``[B, T, H, P]``.
+        maps: ``[B, T, G, N]``.
         weights: ``[batch, chunks, heads, Q]``.
     """
     batch, time, heads, head_dim = v.shape
@@ -203,7 +203,7 @@ def chunk_states(v: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
 
 
 def pass_on(states: Tensor, total: Tensor, first: Tensor | None, reverse: bool = False) -> Tensor:
-    """Turn what each chunk adds into the state before it (after it, in reverse), in place; return the last one."""
+    """Turn the sum of each chunk into the state before it (after it, in reverse), in place; return the last one."""
     batch, chunks, heads, head_dim, size = states.shape
     numbers = head_dim * size
     final = torch.empty(batch, heads, head_dim, size, dtype=torch.float32, device=states.device)

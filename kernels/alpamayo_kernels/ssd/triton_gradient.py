@@ -26,10 +26,10 @@ from alpamayo_kernels.tuning import settings
 @triton.jit
 def _running_sum_kernel(in_ptr, out_ptr, rows, REVERSE: tl.constexpr, Q: tl.constexpr, BR: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
-    place = row[:, None] * Q + tl.arange(0, Q)[None, :]
+    offset = row[:, None] * Q + tl.arange(0, Q)[None, :]
     inside = (row < rows)[:, None]
-    values = tl.load(in_ptr + place, mask=inside, other=0.0)
-    tl.store(out_ptr + place, tl.cumsum(values, axis=1, reverse=REVERSE), mask=inside)
+    values = tl.load(in_ptr + offset, mask=inside, other=0.0)
+    tl.store(out_ptr + offset, tl.cumsum(values, axis=1, reverse=REVERSE), mask=inside)
 
 
 @triton.jit
@@ -79,17 +79,17 @@ def _input_gradient_kernel(
         )
         acc += tl.dot((scores * decay).to(B.dtype), dy.to(B.dtype), input_precision="ieee")
 
-    place = ((batch * time + t[:, None]) * heads + head) * head_dim + p[None, :]
+    offset = ((batch * time + t[:, None]) * heads + head) * head_dim + p[None, :]
     inside = (t < time)[:, None] & (p < head_dim)[None, :]
-    x = tl.load(x_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    x = tl.load(x_ptr + offset, mask=inside, other=0.0).to(tl.float32)
     scalar = (batch * time + t) * heads + head
     tl.store(ddt_ptr + scalar, tl.sum(x * acc, axis=1), mask=t < time)
     dx = acc * tl.load(dt_ptr + scalar, mask=t < time, other=0.0).to(tl.float32)[:, None]
     if HAS_D:
-        dy_own = tl.load(dy_ptr + place, mask=inside, other=0.0).to(tl.float32)
+        dy_own = tl.load(dy_ptr + offset, mask=inside, other=0.0).to(tl.float32)
         dx += tl.load(D_ptr + head).to(tl.float32) * dy_own
         tl.store(skip_ptr + scalar, tl.sum(x * dy_own, axis=1), mask=t < time)
-    tl.store(dx_ptr + place, dx.to(dx_ptr.dtype.element_ty), mask=inside)
+    tl.store(dx_ptr + offset, dx.to(dx_ptr.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -110,8 +110,8 @@ def _score_gradient_kernel(
         t = chunk * Q + i
         s = chunk * Q + j
         p = tl.arange(0, BP)
-        place = (((batch * chunks + chunk) * (heads // ratio) + group) * Q + i[:, None]) * Q + j[None, :]
-        scores = tl.load(scores_ptr + place).to(tl.float32)
+        offset = (((batch * chunks + chunk) * (heads // ratio) + group) * Q + i[:, None]) * Q + j[None, :]
+        scores = tl.load(scores_ptr + offset).to(tl.float32)
         acc = tl.zeros((BQ, BQ), dtype=tl.float32)
         for member in range(ratio):
             head = group * ratio + member
@@ -134,7 +134,7 @@ def _score_gradient_kernel(
             strict = tl.where(i[:, None] > j[None, :], product * scores, 0.0)
             tl.store(rows_ptr + (row * blocks + upper) * Q + i, tl.sum(strict, axis=1))
             tl.store(columns_ptr + (row * blocks + lower) * Q + j, tl.sum(strict, axis=0))
-        tl.store(out_ptr + place, acc)
+        tl.store(out_ptr + offset, acc)
 
 
 @triton.jit
@@ -142,7 +142,10 @@ def _map_gradient_kernel(
     v_ptr, map_ptr, weight_ptr, states_ptr, out_ptr, dots_ptr, time, heads, ratio, head_dim, size, chunks,
     Q: tl.constexpr, BQ: tl.constexpr, BP: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """The states' part of the gradient of B or C: ``weight v S`` over a group's heads; and its product with the map."""
+    """Compute the states' part of the gradient of B or C: ``weight v S`` over a group's heads.
+
+    Its product with the map is computed too.
+    """
     blocks = Q // BQ
     chunk = tl.program_id(0) // blocks
     block = tl.program_id(0) % blocks
@@ -176,8 +179,8 @@ def _map_gradient_kernel(
         part = tl.dot(scaled, states.to(m.dtype), input_precision="ieee")
         acc += part
         tl.store(dots_ptr + row * Q + q, tl.sum(part * m.to(tl.float32), axis=1))
-    place = (((batch * chunks + chunk) * groups + group) * Q + q[:, None]) * size + n[None, :]
-    tl.store(out_ptr + place, acc, mask=(n < size)[None, :])
+    offset = (((batch * chunks + chunk) * groups + group) * Q + q[:, None]) * size + n[None, :]
+    tl.store(out_ptr + offset, acc, mask=(n < size)[None, :])
 
 
 def gradients(
@@ -250,7 +253,7 @@ def _input_gradient(
 
 
 def _score_gradient(x: Tensor, dt: Tensor, dy: Tensor, total: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``dG`` and what the tokens of a chunk give to ``da``."""
+    """Return ``dG`` and the chunk's contribution to ``da``."""
     batch, time, heads, head_dim = x.shape
     chunks, groups, Q = scores.shape[1:4]
     blocks, launch = settings("ssd.gradient", x.device)

@@ -1,4 +1,4 @@
-"""One step of the Mamba-2 recurrence: the truth the other versions are held to."""
+"""One step of the Mamba-2 recurrence: the reference for the other versions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def selective_state_update(
     """Advance the state by one token or several: ``S' = exp(dt A) S + dt x (x) B``, ``y = S' C + D x``.
 
     Args:
-        state: ``[batch, heads, head_dim, state]``; left as it is.
-        x: ``[batch, heads, head_dim]``, or ``[batch, steps, heads, head_dim]`` for several; so dt, B and C.
-        dt: Step after softplus, ``[batch, heads]``.
-        A: Negative decay rates, ``[heads]``.
-        B: ``[batch, groups, state]``.
+        state: ``[B, H, P, N]``; left unchanged.
+        x: ``[B, H, P]``, or ``[B, T, H, P]`` for several; so dt, B and C.
+        dt: Step after softplus, ``[B, H]``.
+        A: Negative decay rates, ``[H]``.
+        B: ``[B, G, N]``.
         C: Shaped as ``B``.
-        D: Skip weights, ``[heads]``.
+        D: Skip weights, ``[H]``.
 
     Returns:
         The outputs, shaped as ``x``, and the state after the last token.
@@ -45,7 +45,7 @@ def step_by_step(
     C: Tensor,
     D: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Apply a one-token ``update`` to every step of ``[batch, steps, ...]``."""
+    """Apply a one-token ``update`` to every step of ``[B, T, ...]``."""
     outputs = []
     for x_t, dt_t, B_t, C_t in zip(*(m.unbind(1) for m in (x, dt, B, C)), strict=True):
         y, state = update(state, x_t, dt_t, A, B_t, C_t, D)

@@ -23,8 +23,8 @@ def _update_kernel(
     groups = heads // ratio
     group = head // ratio
     inside = (p < head_dim)[:, None] & (n < size)[None, :]
-    place = ((batch * heads + head) * head_dim + p[:, None]) * size + n[None, :]
-    state = tl.load(state_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    offset = ((batch * heads + head) * head_dim + p[:, None]) * size + n[None, :]
+    state = tl.load(state_ptr + offset, mask=inside, other=0.0).to(tl.float32)
     A = tl.load(A_ptr + head).to(tl.float32)
     for t in range(steps):
         row = batch * steps + t
@@ -37,7 +37,7 @@ def _update_kernel(
         if HAS_D:
             y += tl.load(D_ptr + head).to(tl.float32) * x
         tl.store(y_ptr + (row * heads + head) * head_dim + p, y, mask=p < head_dim)
-    tl.store(out_ptr + place, state.to(out_ptr.dtype.element_ty), mask=inside)
+    tl.store(out_ptr + offset, state.to(out_ptr.dtype.element_ty), mask=inside)
 
 
 def selective_state_update(
@@ -53,13 +53,13 @@ def selective_state_update(
     """Compute ``naive.selective_state_update``, without gradients.
 
     Args:
-        state: ``[batch, heads, head_dim, state]``.
-        x: ``[batch, heads, head_dim]``, or ``[batch, steps, heads, head_dim]``; so the following.
+        state: ``[B, H, P, N]``.
+        x: ``[B, H, P]``, or ``[B, T, H, P]``; so the following.
         dt: Without the last axis of ``x``.
-        A: ``[heads]``.
-        B: ``[batch, groups, state]`` or ``[batch, steps, groups, state]``.
+        A: ``[H]``.
+        B: ``[B, G, N]`` or ``[batch, steps, groups, state]``.
         C: Shaped as ``B``.
-        D: ``[heads]``.
+        D: ``[H]``.
         out: Where the new state goes; may be ``state`` itself. New memory when None.
     """
     batch, heads, head_dim, size = state.shape

@@ -1,8 +1,8 @@
-"""What a Nemotron model remembers between calls.
+"""The cache of a Nemotron model: its state between calls.
 
 - A Mamba-2 block keeps the last inputs of its convolution and one state matrix a head: constant in size.
 - An attention block keeps keys and values in slots. There is no positional encoding, so the order of slots and
-  holes between them do not matter; ``valid`` says which a sequence may look at.
+  holes between them do not matter; ``valid`` marks those that a sequence attends to.
 - States are replaced, never written in place, and slots are only appended. A snapshot is therefore a handful of
   references, a fork shares everything until it differs, and a rejected draft is undone exactly: the state is
   rebuilt from the one before the draft and the accepted tokens' rank-one factors.
@@ -23,7 +23,7 @@ Rows = int | Sequence[int] | Tensor
 
 @dataclass(frozen=True)
 class MambaDraft:
-    """What is needed to undo a part of the last tokens.
+    """The data needed to undo a part of the last tokens.
 
     Attributes:
         window: Inputs of the convolution, ``[batch, kernel - 1 + time, channels]``.
@@ -82,7 +82,7 @@ class MambaState:
 
 
 def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Round float32 to float16, up or down at random so that the mean is exact; what overflows becomes infinite.
+    """Round float32 to float16, up or down at random so that the mean is exact; overflow becomes infinite.
 
     Args:
         x: Any shape.
@@ -97,8 +97,8 @@ def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def replay(state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, counts: Tensor) -> Tensor:
     """Return the state after each sequence's first ``counts`` tokens, from the rank-one factors ``dt x`` and ``B``."""
-    keep = torch.arange(x.shape[1], device=counts.device) < counts[:, None]
-    return ssd_scan(x, dt * keep[..., None], A, B, torch.zeros_like(B), None, state, x.shape[1])[1]
+    kept = torch.arange(x.shape[1], device=counts.device) < counts[:, None]  # (B, T)
+    return ssd_scan(x, dt * kept[..., None], A, B, torch.zeros_like(B), None, state, x.shape[1])[1]
 
 
 @dataclass
@@ -123,7 +123,7 @@ class KeyValueState:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def reserve(self, start: int, end: int) -> None:
-        """Make sure that the slots from ``start`` to ``end`` may be written."""
+        """Make the slots from ``start`` to ``end`` writable."""
         if end > self.keys.shape[2] or start < self.frozen:
             capacity = max(end, self.keys.shape[2], min(2 * self.keys.shape[2], end + 4096))
             self.keys, self.values = (_grown(m, start, capacity) for m in (self.keys, self.values))
@@ -145,13 +145,13 @@ class Snapshot:
 
 @dataclass
 class NemotronCache:
-    """The memory of a batch of sequences; make one with ``NemotronModel.new_cache``.
+    """The state of a batch of sequences; made by ``NemotronModel.new_cache``.
 
     Attributes:
-        layers: One state a block; None for blocks that remember nothing.
+        layers: One state a block; None for blocks without a state.
         batch: Number of sequences.
         length: Slots in use, without those of the shared prefix.
-        valid: Which slots (prefix first) a sequence may look at, ``[batch, prefix + length]``; None for all.
+        valid: True for slots (prefix first) that a sequence attends to, ``[batch, prefix + length]``; None for all.
         prefix_length: Slots of the prefix that forks share.
     """
 
@@ -161,7 +161,7 @@ class NemotronCache:
     valid: Tensor | None = None
     prefix_length: int = 0
     _pending: int = 0
-    _pending_keep: Tensor | None = None
+    _pending_mask: Tensor | None = None
     _rewinds: list[int] = field(default_factory=list)
 
     @property
@@ -181,16 +181,16 @@ class NemotronCache:
                 total += sum(m.nbytes for m in held)
         return total
 
-    def advance(self, time: int, keep: Tensor | None, speculative: bool) -> None:
-        """Take note of ``time`` new tokens, of which ``keep`` (``[batch, time]``) are no padding."""
+    def advance(self, time: int, padding_mask: Tensor | None, speculative: bool) -> None:
+        """Count ``time`` new tokens; ``padding_mask`` (``[B, T]``) is False at padding."""
         if speculative:
-            self._pending, self._pending_keep = time, keep
+            self._pending, self._pending_mask = time, padding_mask
         else:
-            self._extend(time, keep)
+            self._extend(time, padding_mask)
 
     def commit(self, n: int | Tensor) -> None:
         """Keep the first n tokens of a speculative call (one number, or one for each sequence)."""
-        time, keep = self._pending, self._pending_keep
+        time, padding_mask = self._pending, self._pending_mask
         if isinstance(n, Tensor) and n.numel() and bool((n == n.flatten()[0]).all()):
             n = int(n.flatten()[0])
         most = n if isinstance(n, int) else int(n.max())
@@ -199,13 +199,13 @@ class NemotronCache:
         for state in self.layers:
             if isinstance(state, MambaState):
                 state.commit(n)
-        self._pending, self._pending_keep = 0, None
+        self._pending, self._pending_mask = 0, None
         if not isinstance(n, int):
             slots = torch.arange(most, device=n.device) < n[:, None]
-            keep = slots if keep is None else slots & keep[:, :most]
-        elif keep is not None:
-            keep = keep[:, :most]
-        self._extend(most, keep)
+            padding_mask = slots if padding_mask is None else slots & padding_mask[:, :most]
+        elif padding_mask is not None:
+            padding_mask = padding_mask[:, :most]
+        self._extend(most, padding_mask)
         self._rewinds.append(self.length)
 
     def snapshot(self) -> Snapshot:
@@ -230,22 +230,22 @@ class NemotronCache:
         self.length, self.valid, self._pending = point.length, point.valid, 0
         self._rewinds.append(point.length)
 
-    def forget(self, keep: int) -> None:
-        """Drop all attention slots but the latest ``keep``, for streams without end; earlier snapshots are void.
+    def forget(self, latest: int) -> None:
+        """Drop all attention slots but the ``latest`` ones, for streams without end; earlier snapshots are void.
 
         Without positions in the attention, slots can go without anything else changing. The Mamba-2 states, which
-        remember all of the stream, stay as they are.
+        hold all of the stream, stay unchanged.
         """
         if self.prefix_length or self._pending:
             raise ValueError("a cache with a shared prefix or a pending draft cannot forget")
-        drop = self.length - keep
+        drop = self.length - latest
         if drop <= 0:
             return
         for state in self.layers:
             if isinstance(state, KeyValueState):
                 state.keys, state.values = (m[:, :, drop : self.length].clone() for m in (state.keys, state.values))
                 state.frozen = 0
-        self.length, self.valid = keep, None if self.valid is None else self.valid[:, drop:]
+        self.length, self.valid = latest, None if self.valid is None else self.valid[:, drop:]
         self._rewinds.append(0)
 
     def fork(self, k: int) -> NemotronCache:
@@ -301,11 +301,11 @@ class NemotronCache:
         valid = _stacked_valid(own, longest)
         return NemotronCache(layers, sum(cache.batch for cache in own), longest, valid)
 
-    def _extend(self, time: int, keep: Tensor | None) -> None:
-        if keep is not None or self.valid is not None:
-            device = keep.device if keep is not None else self.valid.device  # type: ignore[union-attr]
+    def _extend(self, time: int, padding_mask: Tensor | None) -> None:
+        if padding_mask is not None or self.valid is not None:
+            device = padding_mask.device if padding_mask is not None else self.valid.device  # type: ignore[union-attr]
             old = self._all(self.tokens, device) if self.valid is None else self.valid
-            self.valid = torch.cat([old, self._all(time, device) if keep is None else keep], dim=1)
+            self.valid = torch.cat([old, self._all(time, device) if padding_mask is None else padding_mask], dim=1)
         self.length += time
 
     def _all(self, slots: int, device: torch.device) -> Tensor:

@@ -226,7 +226,7 @@ def _fill(target: Tensor, file: Any, place: Stored, stored: Mapping[str, Stored]
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Whether all values are finite, without a second copy of them."""
+    """Return whether all values are finite, without a second copy of them."""
     return all(bool(torch.isfinite(piece).all()) for piece in torch.split(tensor.flatten(), _PIECE))
 
 

@@ -1,4 +1,4 @@
-"""What a Nemotron-3 model is made of: one frozen record, read from every published spelling.
+"""The config of a Nemotron-3 model: one frozen record, read from every published spelling.
 
 The field names are those of Hugging Face's ``config.json`` of ``model_type: nemotron_h``, except ``pattern`` and
 ``mtp_pattern`` (one letter a block: ``M`` Mamba-2, ``E`` mixture of experts, ``*`` attention, ``-`` dense MLP)
@@ -247,7 +247,7 @@ def _limit(bounds: Any, where: str) -> tuple[float, float]:
 
 
 def _check(c: NemotronConfig) -> None:
-    """Refuse shapes that cannot be, before anything is allocated."""
+    """Raise an error for impossible shapes, before anything is allocated."""
     parse_blocks(c.pattern, "config: pattern")
     parse_blocks(c.mtp_pattern, "config: mtp_pattern")
     if not c.pattern:

@@ -238,7 +238,7 @@ class Experts(nn.Module):
 
 
 class MoE(nn.Module):
-    """Routed experts, in a latent space if the model has one, beside one shared expert at full width."""
+    """Routed experts, in a latent space if the model has one, plus one shared expert at full width."""
 
     def __init__(self, c: NemotronConfig) -> None:
         super().__init__()
@@ -446,7 +446,7 @@ class NemotronModel(nn.Module):
         Args:
             tokens: ``[B, T]``, int64; or None when ``embeddings`` is given.
             embeddings: ``[B, T, D]``, instead of tokens.
-            cache: Memory of what came before, updated in place; None starts anew and remembers nothing.
+            cache: State of the tokens so far, updated in place; None starts without one and keeps none.
             attention_mask: False (or 0) at padding, ``[B, T]``; padding stands left of a sequence.
             return_hidden: Return the states after the last norm instead of logits.
             speculative: With a cache: advance it only at ``cache.commit(n)``.
@@ -487,7 +487,7 @@ class NemotronModel(nn.Module):
         state_dtype: torch.dtype | None = None,
         capacity: int = 256,
     ) -> NemotronCache:
-        """Return an empty memory for ``batch`` sequences.
+        """Return an empty cache for ``batch`` sequences.
 
         Args:
             batch: Number of sequences.
@@ -495,14 +495,14 @@ class NemotronModel(nn.Module):
             device: The parameters' when None.
             state_dtype: Of the Mamba-2 states; float32 when None (float64 for a float64 model). float16 states are
                 rounded stochastically, always with the same random bits.
-            capacity: Attention slots to begin with; they grow when they are full.
+            capacity: Initial number of attention slots; it grows when they are full.
         """
         return self._new_cache(self.config.pattern, batch, dtype, device, state_dtype, capacity)
 
     def new_mtp_cache(
         self, batch: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> NemotronCache:
-        """Return an empty memory for the multi-token-prediction block."""
+        """Return an empty cache for the multi-token-prediction block."""
         return self._new_cache(self.config.mtp_pattern, batch, dtype, device, None, 256)
 
     @classmethod

@@ -23,7 +23,7 @@ from alpamayo_vla_model.nemotron.errors import NemotronInputError
 FILE = "hf_quant_config.json"
 
 # Which format a kind of weight is stored in; kinds that are not named (attention, latent projections, routers,
-# embeddings, head, convolutions, the multi-token-prediction block) stay as they are. Source: Nemotron-3 Ultra report.
+# embeddings, head, convolutions, the multi-token-prediction block) stay unquantised. Source: Nemotron-3 Ultra report.
 _REST = {"shared_experts": "fp8", "in_proj": "fp8", "out_proj": "fp8"}
 RECIPES: dict[str, dict[str, str]] = {
     "nvfp4": {"experts": "nvfp4", **_REST},
@@ -37,7 +37,7 @@ _PREFIX = re.compile(r"^(?:language_model\.)?(?:backbone\.|model\.)?")
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a folder says of its weights.
+    """The declared quantisation of a folder's weights.
 
     Attributes:
         source: The file that says it.
@@ -51,7 +51,7 @@ class Declaration:
 
 
 def stored_as(name: str, shape: Sequence[int], recipe: str | None) -> str | None:
-    """Return the format of a published tensor under a recipe; None for as it is.
+    """Return the format of a published tensor under a recipe; None for unquantised.
 
     Rows that 16 does not divide cannot be NVFP4 and are stored as FP8.
     """
@@ -115,7 +115,7 @@ def declaration(forms: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def read_declaration(folder: Path) -> Declaration | None:
-    """Read what a folder says of its weights: ``hf_quant_config.json``, or ``quantization_config`` in ``config.json``.
+    """Read how a folder declares its weights: ``hf_quant_config.json`` or ``quantization_config`` in ``config.json``.
 
     Raises:
         NemotronInputError: A method or an algorithm that cannot be read here.
@@ -133,7 +133,7 @@ def read_declaration(folder: Path) -> Declaration | None:
 
 
 def check_declared(declared: Declaration | None, name: str, form: str | None, path: Path) -> None:
-    """Refuse a tensor that is stored otherwise than its folder says."""
+    """Raise an error for a tensor whose storage differs from the folder's declaration."""
     if declared is None:
         return
     wanted = _wanted(declared, _PREFIX.sub("", name.removesuffix(".weight"), count=1))

@@ -1,8 +1,8 @@
 """Greedy decoding where a whole step is one CUDA graph: embedding, all blocks, the choice of the token.
 
 All tensors of a step have fixed addresses: states are copied back to where they were read, keys go to the slot that a
-tensor names, and what a query may see is a mask of the full capacity. Graphs are captured once a batch size (rounded
-up to a power of two, the other rows idle) and replayed for every token. Off a GPU the same step runs as it is.
+tensor names, and the attention mask covers the full capacity. Graphs are captured once a batch size (rounded
+up to a power of two, the other rows idle) and replayed for every token. On a CPU the same step runs uncaptured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from alpamayo_vla_model.nemotron.model import NemotronModel
 
 
 class FixedSlots(KeyValueState):
-    """Attention slots whose next free one is named by a tensor ``[1]``."""
+    """Attention slots whose next free index is a tensor ``[1]``."""
 
     position: Tensor
 
@@ -39,7 +39,7 @@ class FixedStep:
         capacity: Most slots, prompt and new tokens together.
 
     Attributes:
-        tokens: The last tokens, ``[batch, 1]``; a step replaces them by the next ones.
+        tokens: The last tokens, ``[B, 1]``; a step replaces them by the next ones.
         logits: Of the last step, ``[batch, vocab]``; the next one overwrites them.
         length: Slots in use.
     """
@@ -57,7 +57,7 @@ class FixedStep:
 
     @torch.no_grad()
     def load(self, caches: Sequence[NemotronCache], tokens: Sequence[int]) -> None:
-        """Take over sequences that are prefilled, one a row, each with the token that comes next."""
+        """Load prefilled sequences, one a row, each with its next token."""
         whole = NemotronCache.stack(caches)
         rows, length = whole.batch, whole.length
         valid = whole.valid if whole.valid is not None else torch.ones(rows, length, dtype=torch.bool)
@@ -76,7 +76,7 @@ class FixedStep:
 
     @torch.no_grad()
     def unload(self, rows: int) -> NemotronCache:
-        """Return what the first rows remember by now, in tensors of its own."""
+        """Return the state of the first rows, in tensors of its own."""
         layers: list[LayerState] = []
         for state in self._states:
             if isinstance(state, MambaState):
@@ -90,7 +90,7 @@ class FixedStep:
 
     @torch.no_grad()
     def feed(self, tokens: Sequence[int]) -> tuple[list[int], Tensor]:
-        """Go on by one given token a row; return each one's likeliest next token, and ``[rows, vocab]`` logits."""
+        """Read one given token a row; return the most likely next tokens and the logits ``[B, V]``."""
         rows = len(tokens)
         self.tokens[:rows, 0] = torch.tensor(tokens, device=self.tokens.device)
         likeliest: list[int] = self.run()[:rows, 0].tolist()

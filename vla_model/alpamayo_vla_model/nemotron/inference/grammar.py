@@ -1,4 +1,4 @@
-"""What may come next: grammars, and a budget for thinking before them."""
+"""Constraints on the next token: grammars, and a budget for thinking before them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from alpamayo_vla_model.nemotron.errors import NemotronInputError
 
 
 class Constraint(Protocol):
-    """Follows one sequence and says which tokens may come next."""
+    """Limits the next token of one sequence, which it follows token by token."""
 
     @property
     def done(self) -> bool:
-        """Whether the sequence is complete and nothing may follow."""
+        """Whether the sequence is complete: no token may follow."""
 
     def mask(self) -> Tensor | None:
-        """Return True for every token that may come next, ``[vocab]``; None if all may."""
+        """Return True for every allowed next token, ``[V]``; None if all are allowed."""
 
     def forced(self) -> int | None:
-        """Return the only token that may come next, if there is only one."""
+        """Return the only allowed next token, if there is exactly one."""
 
     def advance(self, token: int) -> bool:
-        """Go on by a token; False, and no move, where it may not come next."""
+        """Append a token and return True; return False, unchanged, where the constraint forbids it."""
 
     def rollback(self, count: int) -> None:
-        """Take back the last ``count`` tokens."""
+        """Remove the last ``count`` tokens."""
 
     def fresh(self) -> Constraint:
-        """Return the same constraint at its start."""
+        """Return a copy of the constraint at its start."""
 
 
 class Vocabulary:
@@ -43,7 +43,7 @@ class Vocabulary:
     Args:
         tokens: The bytes of every token, by index.
         eos: Ends a text.
-        special: Tokens that stand for no text; a grammar names them as ``<name>`` by their bytes.
+        special: Tokens without text; a grammar names them as ``<name>`` by their bytes.
 
     Tokens that begin like others (``b`` and ``because``) are safe only if every single byte that a grammar needs
     is a token too; otherwise a text may begin that no token can end.
@@ -96,11 +96,11 @@ class Grammar:
         return self._now().allowed
 
     def forced(self) -> int | None:
-        """Return the only token that may come next, if there is only one."""
+        """Return the only allowed next token, if there is exactly one."""
         return self._now().only
 
     def advance(self, token: int) -> bool:
-        """Go on by a token; False, and no move, where it may not come next or only ends the text."""
+        """Append a token and return True; return False, unchanged, where it is forbidden or only ends the text."""
         now = self._now()
         if token == self._vocabulary.eos or not 0 <= token < self._vocabulary.size or not now.row[token]:
             return False
@@ -109,7 +109,7 @@ class Grammar:
         return True
 
     def rollback(self, count: int) -> None:
-        """Take back the last ``count`` tokens."""
+        """Remove the last ``count`` tokens."""
         if count > len(self._tokens):
             raise ValueError(f"cannot take back {count} of {len(self._tokens)} tokens")
         if count:
@@ -138,7 +138,7 @@ class Grammar:
         return now
 
     def _follow(self) -> None:
-        """Bring llguidance's matcher to where the text is."""
+        """Move llguidance's matcher to the end of the text."""
         if not self._owned:
             self._matcher, self._owned = self._matcher.deep_copy(), True
             self._matcher.reset()
@@ -159,7 +159,7 @@ _MEMORY_BYTES = 64 << 20  # of masks, after which a copy of a grammar starts wit
 
 
 class _Beginning:
-    """What may follow one beginning of a text, once it is known, and its continuations."""
+    """The allowed tokens after one prefix of a text, once computed, and the prefixes that continue it."""
 
     __slots__ = ("accepting", "after", "allowed", "done", "known", "only", "row")
 
@@ -233,7 +233,7 @@ class Thinking:
         return None if self._then is None else self._then.forced()
 
     def advance(self, token: int) -> bool:
-        """Go on by a token."""
+        """Append a token; see ``Constraint.advance``."""
         if self.thinking:
             if self.forced() not in (None, token):
                 return False
@@ -245,7 +245,7 @@ class Thinking:
         return True
 
     def rollback(self, count: int) -> None:
-        """Take back the last ``count`` tokens."""
+        """Remove the last ``count`` tokens."""
         answer = min(count, self._answer)
         if answer and self._then is not None:
             self._then.rollback(answer)
@@ -259,7 +259,7 @@ class Thinking:
 
 
 class _TokenTable:
-    """What llguidance asks of a tokenizer; text is cut greedily, up to the first byte that no token spells."""
+    """The tokenizer interface of llguidance; text is cut greedily, up to the first byte without a token."""
 
     def __init__(self, tokens: tuple[bytes, ...], eos: int, special: tuple[int, ...]) -> None:
         self.tokens = tokens

@@ -1,4 +1,4 @@
-"""Losses and updates that a Nemotron model is trained with, and repeatable bytes."""
+"""Training losses and router updates of a Nemotron model, and deterministic mode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Routing:
-    """What one router did in one call: its logits ``[tokens, experts]`` and chosen experts ``[tokens, k]``."""
+    """The routing of one call of one router: logits ``[tokens, experts]`` and chosen experts ``[tokens, k]``."""
 
     router: Router
     logits: Tensor
@@ -47,7 +47,7 @@ def mtp_loss(model: NemotronModel, hidden: Tensor, tokens: Tensor, targets: Tens
         model: With an MTP block; ``config.num_nextn_predict_layers`` steps are taken (at least one).
         hidden: Of the model, after the last norm, ``[batch, time, hidden]``.
         tokens: ``[batch, time]``.
-        targets: Shaped as ``tokens``, -100 where no loss is wanted; ``tokens`` when None.
+        targets: Shaped as ``tokens``, -100 where no loss counts; ``tokens`` when None.
     """
     if model.mtp is None:
         raise ValueError("the model has no multi-token-prediction block")
@@ -64,7 +64,7 @@ def mtp_loss(model: NemotronModel, hidden: Tensor, tokens: Tensor, targets: Tens
 
 @contextmanager
 def record_routing(model: NemotronModel) -> Iterator[list[Routing]]:
-    """Collect what every router does in the calls made inside; leave before ``backward``.
+    """Collect the routing of every router in the calls made inside; leave before ``backward``.
 
     With recomputed activations a backward pass inside would be recorded a second time.
     """
@@ -123,7 +123,7 @@ def update_router_bias(records: list[Routing], rate: float = 1e-3, group: dist.P
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Make the same inputs give the same bytes inside, on the same machine; an operation that cannot raises.
+    """Make the same inputs give the same bytes inside, on one machine; an operation without such a version raises.
 
     The Triton kernels never add atomically. On a GPU this must be entered before cuBLAS is first used.
     """
