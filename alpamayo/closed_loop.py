@@ -19,7 +19,7 @@ from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import WorldBatch
-from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
+from alpamayo_sim.sensors import CameraImages, CameraRenderer, FrameBuffer
 
 Array = np.ndarray
 
@@ -34,50 +34,50 @@ def drive(
 ) -> Episode:
     """Drive a scenario once, until the goal, the time limit, or a collision.
 
-    Being struck from behind does not end an episode: recorded traffic cannot brake for an ego that is slower
-    than it was. For a driver that replays the recording, the ego
+    A contact from behind does not end an episode: recorded traffic cannot brake for an ego that is slower than in
+    the recording. For a driver that replays the recording, the ego
     is moved along the recorded track exactly, to its end.
 
     Args:
-        scenario: what to drive in.
-        driver: who drives; it is reset with the scene and a generator made from ``seed``.
-        seed: of all randomness of the driver.
+        scenario: the scene, its scripts and the goal.
+        driver: is reset with the scene and a generator made from ``seed``.
+        seed: of all random draws of the driver.
         guard: let the guard choose among the plans and brake when none is safe.
-        on_step: called with (steps done, steps at most) after each step.
+        on_step: called with (steps done, maximum number of steps) after each step.
 
     Raises:
-        InputError: a scene without a route, a decision that is not one.
+        InputError: a scene without a route, or an invalid decision.
     """
     world = WorldBatch([scenario])
     replay = np.array([driver.needs.replays_recording])
-    watch = Guard(scenario.scene) if guard else None
-    senses = _Senses(world, driver.needs, seed)
+    supervisor = Guard(scenario.scene) if guard else None
+    source = ObservationSource(world, driver.needs, seed)
     record = _Recorder(world)
     driver.reset(scenario.scene, np.random.default_rng(seed))
     for step in range(scenario.steps):
         clock = _Clock()
         with clock("observe"):
-            observation = senses.observe()
+            observation = source.observe()
         with clock("driver"):
             decision = driver.act(observation)
         with clock("guard"):
-            outcome = watch.check(decision, world[0].ground_truth()) if watch else None
+            outcome = supervisor.check(decision, world[0].ground_truth()) if supervisor else None
         plan = decision.plans[decision.chosen] if outcome is None else outcome.plan
         with clock("world"):
             world.step(world.track(plan[None]), replay_ego=replay)
         reason = outcome.reason if outcome is not None and outcome.intervened else ""
         record.decision(decision, plan, outcome is not None and outcome.intervened, reason, clock.times)
-        record.saw(observation)
+        record.seen(observation)
         record.state(world)
         if on_step:
             on_step(step + 1, scenario.steps)
         if world.egos.arrived[0, 0] or (not replay[0] and _crashed(world)):
             break
-    return record.episode(driver, seed, watch.config if watch else None, bool(world.egos.arrived[0, 0]))
+    return record.episode(driver, seed, supervisor.config if supervisor else None, bool(world.egos.arrived[0, 0]))
 
 
 def _crashed(world: WorldBatch) -> bool:
-    """Whether the ego touches something that did not come at it from behind."""
+    """Return whether the ego is in contact with an agent that is not behind it."""
     if not world.egos.collided[0, 0]:
         return False
     pose, agents = world.egos.pose[0, 0], world[0].agents()
@@ -89,29 +89,35 @@ def _crashed(world: WorldBatch) -> bool:
     return False
 
 
-class _Senses:
-    """Gives the driver what it needs and no more."""
+class ObservationSource:
+    """Observations of world 0 for one driver: its cameras and the ground truth only if it needs them.
+
+    ``images`` are the newest images of the driver's rig, with depth and labels; None for a driver without cameras.
+    """
 
     def __init__(self, world: WorldBatch, needs: Needs, seed: int) -> None:
         self.world = world
         self.needs = needs
+        self.images: CameraImages | None = None
         scene = world.scenarios[0].scene
-        self.renderer = CameraRenderer(scene, needs.rig, seed=seed) if needs.rig else None
-        self.frames = FrameBuffer(needs.rig, needs.frames, seed=seed) if needs.rig else None
+        self._renderer = CameraRenderer(scene, needs.rig, seed=seed) if needs.rig else None
+        self._frames = FrameBuffer(needs.rig, needs.frames, seed=seed) if needs.rig else None
 
     def observe(self) -> Observation:
+        """Observe the current state; call it once per step, since it adds a frame to the history."""
         observation = self.world[0].observe()
-        if self.renderer and self.frames:
-            images = self.renderer.draw(self.world[0].ground_truth(), float(self.world.egos.curvature[0, 0]))
-            self.frames.push(images.rgb)
-            observation = replace(observation, cameras=self.frames.frames())
+        if self._renderer and self._frames:
+            truth = self.world[0].ground_truth()
+            self.images = self._renderer.draw(truth, float(self.world.egos.curvature[0, 0]))
+            self._frames.push(self.images.rgb)
+            observation = replace(observation, cameras=self._frames.frames())
         if self.needs.truth:
             observation = replace(observation, truth=self.world[0].ground_truth())
         return observation
 
 
 class _Clock:
-    """Wall time (s) of the named parts of one step."""
+    """Measure the wall time (s) of the named parts of one step."""
 
     def __init__(self) -> None:
         self.times: dict[str, float] = {}
@@ -124,7 +130,7 @@ class _Clock:
 
 
 class _Recorder:
-    """Collects states and decisions and makes an Episode of them."""
+    """Collect states and decisions, and make an Episode of them."""
 
     def __init__(self, world: WorldBatch) -> None:
         self.scenario = world.scenarios[0]
@@ -165,7 +171,7 @@ class _Recorder:
         self.reasons.append(reason)
         self.times.append(times)
 
-    def saw(self, observation: Observation) -> None:
+    def seen(self, observation: Observation) -> None:
         cameras = observation.cameras
         if cameras is not None:
             self.rig = cameras.rig
@@ -202,7 +208,7 @@ class _Recorder:
 
 
 def _padded(decision: Decision, k: int) -> tuple[Array, Array]:
-    """The plans of a decision, filled up to ``k`` with copies of the chosen one of weight 0."""
+    """Pad the plans of a decision to ``k`` with copies of the chosen plan, with weight 0."""
     missing = k - len(decision.weights)
     filler = np.repeat(decision.plans[decision.chosen][None], missing, axis=0)
     return np.concatenate([decision.plans, filler]), np.concatenate([decision.weights, np.zeros(missing)])

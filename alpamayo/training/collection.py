@@ -1,8 +1,8 @@
-"""Making of training data: drives through the families of which the expert labels every step.
+"""Collection of training data: drives through the families, with the labels of the expert.
 
-Whoever drives, the expert says five times a second what it would do and why (DAgger, Ross et al. 2011). In the
-first round the expert drives itself and is pushed off its way for short spans, so that the ways back are seen; in
-later rounds a trained driver may drive.
+The expert labels five times a second what it would do and why, also where another driver drives (DAgger, Ross et al.
+2011). In the first round the expert drives. It is pushed off its path for short spans, so that the data show how to
+return. In later rounds a trained driver may drive.
 """
 
 import math
@@ -14,34 +14,68 @@ from pathlib import Path
 
 import numpy as np
 
+from alpamayo.closed_loop import ObservationSource
 from alpamayo.guard.guard import Guard
 from alpamayo.parallel import Progress, in_order
-from alpamayo.training.shards import LABEL_EVERY, Shard, compress
+from alpamayo.training.shards import FRAMES, LABEL_EVERY, Shard, compress
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED
 from alpamayo_sim.datatypes.decision import Decision
-from alpamayo_sim.datatypes.driver import Driver
+from alpamayo_sim.datatypes.driver import Driver, Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
 from alpamayo_sim.datatypes.reasoning import ComponentKind, Reasoning
 from alpamayo_sim.datatypes.rig import Camera, Rig, default_rig, pinhole
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.drivers import Expert
+from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 
 TRAINING_SEEDS = FIRST_EVALUATION_SEED  # the seeds below are for training
-PUSH_RATE, PUSH_STEPS = 0.045, (4, 13)  # chance a step that a push begins, and how long it lasts
-PUSH_ACCELERATION, PUSH_LATERAL = 2.5, 2.0  # m/s²
-HALT_RATE, HALT_STEPS, HALT = 0.004, (15, 40), 5.0  # as rarely the ego is brought to a halt (m/s²)
-UNPUSHED = 0.15  # share of episodes without pushes
-UNVARIED = 0.5  # share of episodes with exactly the default rig
-TEACHER_STRETCH = (8, 30)  # decisions that the expert drives at a time between those of a trained driver
-STANDING, PATIENCE = 0.5, 8  # m/s, and for how many decisions a trained driver may stand
+
+
+@dataclass(frozen=True)
+class CollectionConfig:
+    """How drives are disturbed and varied.
+
+    Attributes:
+        push_probability: of a push to begin, per step.
+        push_steps: range of the length of a push.
+        push_acceleration_mps2: largest error of the acceleration in a push.
+        push_lateral_mps2: largest lateral acceleration that a push adds.
+        halt_probability: of a stop to begin, per step.
+        halt_steps: range of the length of a stop.
+        halt_deceleration_mps2: braking during a stop.
+        unpushed_share: share of episodes without pushes.
+        default_rig_share: share of episodes with exactly the default rig.
+        expert_stretch: range of the number of decisions that the expert drives, among those of a trained driver.
+        expert_probability: of such a stretch to begin, per decision.
+        standing_mps: a trained driver below this speed stands.
+        standing_decisions: a trained driver that stands for more decisions is relieved by the expert.
+    """
+
+    push_probability: float = 0.045
+    push_steps: tuple[int, int] = (4, 13)
+    push_acceleration_mps2: float = 2.5
+    push_lateral_mps2: float = 2.0
+    halt_probability: float = 0.004
+    halt_steps: tuple[int, int] = (15, 40)
+    halt_deceleration_mps2: float = 5.0
+    unpushed_share: float = 0.15
+    default_rig_share: float = 0.5
+    expert_stretch: tuple[int, int] = (8, 30)
+    expert_probability: float = 0.02
+    standing_mps: float = 0.5
+    standing_decisions: int = 8
+
+
+CONFIG = CollectionConfig()
 
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to be driven and written to ``path``."""
+    """One episode to drive and to write to ``path``."""
 
     family: str
     seed: int
@@ -52,7 +86,7 @@ class Job:
 
 @dataclass
 class _Columns:
-    """What is collected step by step."""
+    """Data of one episode, step by step."""
 
     images: list[bytes] = field(default_factory=list)
     reasoning: list[Reasoning] = field(default_factory=list)
@@ -77,23 +111,23 @@ def collect(
 ) -> list[Path]:
     """Drive ``episodes`` scenarios, spread evenly over the families, and write one file for each.
 
-    Files that are there already are not made again, so that an interrupted collection goes on where it stopped.
+    Existing files are kept, so an interrupted collection continues where it stopped.
 
     Args:
-        folder: where the files go.
-        episodes: how many.
+        folder: folder of the files.
+        episodes: number of episodes.
         seed: scenario seeds are ``seed``, ``seed + 1``, ...; they must all be training seeds (below 10,000).
         image_size: height and width in pixels.
-        workers: processes; the number of cores, at most 8, when None.
-        checkpoint: let this driver drive (with stretches of the expert); the pushed expert when None.
-        name: how the files are named; rounds with the same name and seed are the same data.
+        workers: number of processes; one for each core, at most 8, if None.
+        checkpoint: weights of the driver that drives, in turns with the expert; the pushed expert drives if None.
+        name: prefix of the file names; rounds with the same name and seed are the same data.
         progress: called with ("collect", done, total).
 
     Returns:
         The files, in the order of the seeds.
 
     Raises:
-        InputError: not training seeds, or an unwritable folder.
+        InputError: seeds that are not for training, or a folder that cannot be written.
     """
     from alpamayo_scenarios.families import family_names
 
@@ -140,9 +174,9 @@ def run_job(job: Job) -> Path:
 
 
 def varied_rig(image_size: tuple[int, int], rng: np.random.Generator) -> Rig:
-    """The default rig, or as often one whose cameras sit, look and zoom a little differently."""
+    """Return the default rig, or one with small changes of position, yaw and field of view."""
     rig = default_rig(image_size[1], image_size[0])
-    if rng.random() < UNVARIED:
+    if rng.random() < CONFIG.default_rig_share:
         return rig
     return Rig(tuple(_varied(camera, rng) for camera in rig.cameras))
 
@@ -155,14 +189,11 @@ def _varied(camera: Camera, rng: np.random.Generator) -> Camera:
 
 
 def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driver | None = None) -> Shard:
-    """Drive a scenario once with the expert at the label's desk, to its end or until a crash."""
+    """Drive a scenario once while the expert labels every step, until its end or a collision."""
     from alpamayo.training.patches import label_patches, visible_ids
-    from alpamayo_sim.drivers import Expert
-    from alpamayo_sim.engine import WorldBatch
-    from alpamayo_sim.sensors import CameraRenderer, FrameBuffer
 
-    world, renderer = WorldBatch([scenario]), CameraRenderer(scenario.scene, rig, seed=scenario.seed)
-    buffer = FrameBuffer(rig, 4)
+    world = WorldBatch([scenario])
+    source = ObservationSource(world, Needs(rig=rig, frames=FRAMES, truth=True), scenario.seed)
     expert = Expert()
     expert.reset(scenario.scene, rng)
     if trained is not None:
@@ -170,17 +201,17 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     pilot = _Pilot(scenario.scene, rng, trained)
     columns = _Columns()
     for step in range(scenario.steps):
-        truth = world[0].ground_truth()
-        images = renderer.draw(truth)
-        buffer.push(images.rgb)
+        observation = source.observe()
+        images, truth = source.images, observation.truth
+        assert images is not None
+        assert truth is not None
         columns.images.append(compress(np.moveaxis(images.rgb, -1, 1)))
         if step % LABEL_EVERY == 0:
-            observation = world[0].observe()
-            decision = expert.act(replace(observation, truth=truth))
+            decision = expert.act(observation)
             patches = label_patches(images, truth)
             row = _row(observation, decision) | {f"patch_{f.name}": getattr(patches, f.name) for f in fields(patches)}
-            columns.add(_seen(decision, visible_ids(images, truth)), row)
-            plan = pilot.plan(replace(observation, cameras=buffer.frames()), decision, truth)
+            columns.add(_visible_reasoning(decision, visible_ids(images, truth)), row)
+            plan = pilot.plan(replace(observation, truth=None), decision, truth)
             controls = world.track(plan[None])
         world.step(pilot.push(controls, truth.ego_speed))
         if world.egos.arrived[0, 0] or world.egos.collided[0, 0]:
@@ -189,75 +220,80 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
 
 
 class _Pilot:
-    """Who drives, and how it is disturbed.
+    """Selects the plan that is driven, and disturbs the controls.
 
-    A trained driver drives under the guard, as it will in earnest, and in turns with the expert, who also takes
-    over where it has come to stand: so the ways on from there are seen.
+    A trained driver drives under the guard, as it does in use, and in turns with the expert. The expert also takes
+    over where the trained driver stands, so that the data show how to continue from there.
     """
 
     def __init__(self, scene: Scene, rng: np.random.Generator, trained: Driver | None) -> None:
         self._rng = rng
         self._trained = trained
         self._guard = Guard(scene) if trained is not None else None
-        self._stood = 0
-        self._pushed = trained is None and rng.random() > UNPUSHED
+        self._standing = 0
+        self._pushed = trained is None and rng.random() > CONFIG.unpushed_share
         self._push, self._push_left = np.zeros(2), 0
-        self._teacher_left = 0 if trained is not None else 1 << 30
+        self._expert_left = 0 if trained is not None else 1 << 30
 
     def plan(self, observation: Observation, expert: Decision, truth: GroundTruth) -> Array:
-        """The plan to drive: the expert's, or in turns the trained driver's."""
-        if self._teacher_left > 0:
-            self._teacher_left -= 1
+        """Select the plan to drive: the expert's, or in turns the trained driver's."""
+        if self._expert_left > 0:
+            self._expert_left -= 1
             return expert.plans[expert.chosen]
         assert self._trained is not None
         assert self._guard is not None
-        self._stood = self._stood + 1 if observation.speed < STANDING else 0
-        if self._stood > PATIENCE or self._rng.random() < 0.02:
-            self._teacher_left, self._stood = int(self._rng.integers(*TEACHER_STRETCH)), 0
+        self._standing = self._standing + 1 if observation.speed < CONFIG.standing_mps else 0
+        if self._standing > CONFIG.standing_decisions or self._rng.random() < CONFIG.expert_probability:
+            self._expert_left, self._standing = int(self._rng.integers(*CONFIG.expert_stretch)), 0
         return self._guard.check(self._trained.act(observation), truth).plan
 
     def push(self, controls: Array, speed: float) -> Array:
-        """Add a constant error to the controls for a short span, now and then."""
+        """Add a constant error to the controls for short spans."""
         if not self._pushed:
             return controls
-        if self._push_left == 0 and self._rng.random() < HALT_RATE:
-            self._push_left, self._push = int(self._rng.integers(*HALT_STEPS)), np.array([-HALT, 0.0])
-        if self._push_left == 0 and self._rng.random() < PUSH_RATE:
-            self._push_left = int(self._rng.integers(*PUSH_STEPS))
-            lateral = self._rng.uniform(-PUSH_LATERAL, PUSH_LATERAL)
+        if self._push_left == 0 and self._rng.random() < CONFIG.halt_probability:
+            self._push_left, self._push = (
+                int(self._rng.integers(*CONFIG.halt_steps)),
+                np.array([-CONFIG.halt_deceleration_mps2, 0.0]),
+            )
+        if self._push_left == 0 and self._rng.random() < CONFIG.push_probability:
+            self._push_left = int(self._rng.integers(*CONFIG.push_steps))
+            lateral = self._rng.uniform(-CONFIG.push_lateral_mps2, CONFIG.push_lateral_mps2)
             curvature = np.clip(lateral / max(speed, 3.0) ** 2, -0.06, 0.06)
-            self._push = np.array([self._rng.uniform(-PUSH_ACCELERATION, PUSH_ACCELERATION), curvature])
+            self._push = np.array(
+                [self._rng.uniform(-CONFIG.push_acceleration_mps2, CONFIG.push_acceleration_mps2), curvature]
+            )
         if self._push_left == 0:
             return controls
         self._push_left -= 1
         return (controls + self._push).astype(np.float32)
 
 
-def steadied(records: Sequence[Reasoning], reach: int = 2) -> list[Reasoning]:
-    """Take out what lasts for an instant only.
+def smoothed(records: Sequence[Reasoning], window: int = 2) -> list[Reasoning]:
+    """Remove decisions that last for an instant only.
 
-    The pair of decisions that is most frequent within ``reach`` steps wins (its own where several are), and the
-    nearest record with it is taken.
+    Each record is replaced by the nearest one with the most frequent pair of decisions within ``window`` steps. A
+    record whose own pair is among the most frequent stays.
     """
     out = []
     for t, own in enumerate(records):
-        near = records[max(t - reach, 0) : t + reach + 1]
+        near = records[max(t - window, 0) : t + window + 1]
         counts = Counter((record.longitudinal, record.lateral) for record in near)
         pair = (own.longitudinal, own.lateral)
         if counts[pair] < max(counts.values()):
             pair = counts.most_common(1)[0][0]
-        order = sorted(range(len(records))[max(t - reach, 0) : t + reach + 1], key=lambda i: abs(i - t))
+        order = sorted(range(len(records))[max(t - window, 0) : t + window + 1], key=lambda i: abs(i - t))
         out.append(next(records[i] for i in order if (records[i].longitudinal, records[i].lateral) == pair))
     return out
 
 
-def _seen(decision: Decision, visible: set[str]) -> Reasoning:
-    """The expert's reasoning without the road users that no camera shows."""
+def _visible_reasoning(decision: Decision, visible: set[str]) -> Reasoning:
+    """Return the expert's reasoning without the road users that no camera shows."""
     if decision.reasoning is None:
         raise InputError("the expert gave no reasoning, which training needs")
-    told = decision.reasoning
-    kept = tuple(c for c in told.components if c.kind != ComponentKind.OBJECT or c.id is None or c.id in visible)
-    return replace(told, components=kept)
+    reasoning = decision.reasoning
+    kept = tuple(c for c in reasoning.components if c.kind != ComponentKind.OBJECT or c.id is None or c.id in visible)
+    return replace(reasoning, components=kept)
 
 
 def _row(observation: Observation, decision: Decision) -> dict[str, Array]:
@@ -281,7 +317,7 @@ def _shard(columns: _Columns, rig: Rig) -> Shard:
     from alpamayo_vla_model.vision import RigTensors
 
     tensors = RigTensors.of(rig)
-    tokens = [np.array(encode(record), np.int16) for record in steadied(columns.reasoning)]
+    tokens = [np.array(encode(record), np.int16) for record in smoothed(columns.reasoning)]
     stacked = {name: np.stack(values) for name, values in columns.rows.items()}
     plan, state = torch.from_numpy(stacked["plan"]), torch.from_numpy(stacked["state"])
     return Shard(

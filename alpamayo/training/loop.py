@@ -26,15 +26,15 @@ from alpamayo_vla_model.nemotron.training.losses import Routing, record_routing,
 
 Array = np.ndarray
 
-FORGET_HISTORY, FORGET_STATE = 0.3, 0.5  # share of samples whose past motion is hidden, against copying it
-SAVE_EVERY = 60.0  # s
+HIDDEN_HISTORY_SHARE, HIDDEN_STATE_SHARE = 0.3, 0.5  # of the samples, so that the past motion is not copied
+SAVE_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train. Whichever of ``steps`` and ``minutes`` (wall time) is used up first ends the training.
+    """Settings of a training. It ends when ``steps`` or ``minutes`` (wall time) are used up.
 
-    ``threads`` is the number of cores, at most 8, when None.
+    ``threads`` None means one for each core, at most 8.
 
     The learning rate rises over ``warm_up`` steps and falls as a cosine over the part of the limits that is used.
     """
@@ -53,7 +53,7 @@ class TrainingSettings:
 
 @dataclass
 class _State:
-    """Everything that a resumed training goes on from."""
+    """The state from which a training resumes."""
 
     model: AlpamayoModel
     ema: dict[str, Tensor]
@@ -62,7 +62,7 @@ class _State:
     elapsed: float = 0.0
 
     def used(self, settings: TrainingSettings) -> float:
-        """Share of the limits that is used up."""
+        """Return the used share of the limits."""
         return max(self.step / settings.steps, self.elapsed / (60.0 * settings.minutes))
 
 
@@ -79,20 +79,20 @@ def train(
 ) -> Path:
     """Train on the episodes of ``data`` and write ``folder/tiny.safetensors`` (the averaged weights).
 
-    ``folder/training.pt`` is written every minute; a training that finds one there goes on from it.
+    ``folder/training.pt`` is written every minute; a training that finds one resumes from it.
 
     Args:
-        folder: where checkpoint, state and ``log.jsonl`` go.
-        data: episode files; every tenth is left out, for validation.
-        settings: how to train.
-        config: shape of the model; the preset ``tiny`` when None.
+        folder: folder of checkpoint, state and ``log.jsonl``.
+        data: episode files; every tenth is held out for validation.
+        settings: limits, batch and optimiser.
+        config: shape of the model; the preset ``tiny`` if None.
         start: checkpoint to begin from, instead of random weights; its shape is the model's.
-        until: share of the limits at which to stop for now, for training in rounds.
+        until: share of the limits at which to pause, for training in rounds.
         progress: called with ("train", per mille of the limits, 1000).
-        log: called with a line of text now and then.
+        log: called with a line of text every 100 steps.
 
     Raises:
-        InputError: there is no data, or the state on disk is of another model.
+        InputError: there is no data, or the state on disk belongs to another model.
     """
     samples = load_samples(data)
     if not len(samples):
@@ -109,7 +109,7 @@ def train(
             _note(folder, state, losses)
         if state.step % 100 == 0:
             tell(_line(state, losses))
-        if time.monotonic() - saved > SAVE_EVERY:
+        if time.monotonic() - saved > SAVE_EVERY_S:
             _save(folder, state)
             saved = time.monotonic()
     _save(folder, state)
@@ -126,7 +126,7 @@ def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings) -> _S
     if path.is_file():
         stored = torch.load(path, weights_only=True)
         if stored["config"] != model.config.to_json():
-            raise InputError(f"{path}: is the state of a model of another shape; train into another folder")
+            raise InputError(f"{path}: is the state of a model with another shape; train into another folder")
         model.load_state_dict(stored["model"])
         optimiser.load_state_dict(stored["optimiser"])
         state.ema, state.step, state.elapsed = stored["ema"], stored["step"], stored["elapsed"]
@@ -135,7 +135,7 @@ def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings) -> _S
 
 def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: float) -> Iterator[dict[str, float]]:
     """Train step by step; yields the losses of each."""
-    with _Team(state.model, settings) as team:
+    with _Replicas(state.model, settings) as team:
         while state.used(settings) < until:
             start = time.monotonic()
             rate = _rate(state, settings)
@@ -151,11 +151,11 @@ def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: f
             yield losses | {"norm": float(norm), "rate": rate}
 
 
-class _Team:
-    """Replicas of a model that share its weights, one a thread, each with its part of every batch.
+class _Replicas:
+    """Replicas of a model that share its weights, one per thread, each with its part of every batch.
 
-    Threads that each do whole operations keep two busy cores busier than operations that are split over them.
-    The result depends on the number of threads only by rounding and by how the batch is parted.
+    Threads that run whole operations use the cores better than operations that are split over threads. The result
+    depends on the number of threads only through rounding and the split of the batch.
     """
 
     def __init__(self, model: AlpamayoModel, settings: TrainingSettings) -> None:
@@ -192,7 +192,7 @@ class _Team:
         share = len(rows) / self._settings.batch
         inputs, targets = samples.batch(rows)
         with record_routing(replica.backbone) as routing:
-            losses = replica.losses(_forgetful(inputs, generator), targets, generator)
+            losses = replica.losses(_hide_motion(inputs, generator), targets, generator)
         replica.zero_grad(set_to_none=True)
         (share * losses["total"]).backward()  # type: ignore[no-untyped-call]
         return {name: share * float(loss.detach()) for name, loss in losses.items()}, routing
@@ -212,7 +212,7 @@ class _Team:
 
 
 def _replica(model: AlpamayoModel) -> AlpamayoModel:
-    """A model with the same weights, in the same memory, but gradients of its own."""
+    """Make a model that shares the memory of the weights and has its own gradients."""
     twin = AlpamayoModel(model.config, device="meta").train()
     twin.load_state_dict(model.state_dict(), assign=True)
     return twin
@@ -224,12 +224,12 @@ def _rate(state: _State, settings: TrainingSettings) -> float:
     return settings.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * used)))
 
 
-def _forgetful(inputs: Inputs, generator: torch.Generator) -> Inputs:
-    """Hide the history of some samples, and the acceleration and curvature of some: only the speed is left."""
+def _hide_motion(inputs: Inputs, generator: torch.Generator) -> Inputs:
+    """Hide the history of some samples, and acceleration and curvature of some; the speed always stays."""
     b = len(inputs)
     history, state = inputs.history.clone(), inputs.state.clone()
-    history[torch.rand(b, generator=generator) < FORGET_HISTORY] = 0.0
-    hidden = torch.rand(b, generator=generator) < FORGET_STATE
+    history[torch.rand(b, generator=generator) < HIDDEN_HISTORY_SHARE] = 0.0
+    hidden = torch.rand(b, generator=generator) < HIDDEN_STATE_SHARE
     state[hidden, 1:3] = 0.0
     return replace(inputs, history=history, state=state)
 

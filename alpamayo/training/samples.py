@@ -1,4 +1,4 @@
-"""Training data in memory: which steps there are, how often each is drawn, and batches of them."""
+"""Training data in memory: the steps of all episodes, their sampling weights, and batches of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from alpamayo.training.shards import Shard
+from alpamayo.training.shards import FRAMES, Shard
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.model import Targets
@@ -18,10 +18,11 @@ from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
 
-FRAMES = 4
-HELD_OUT = 10  # every so manieth episode is for validation
-EVENTFUL = 3.0  # how much oftener a step is drawn in which the expert does more than hold speed and lane
-STANDING, STAYING, WAIT = 0.5, 1.0, 10  # m/s, m of plan, and the decisions of a wait after which no more are drawn
+HELD_OUT_EVERY = 10  # every tenth episode is for validation
+EVENTFUL_WEIGHT = 3.0  # of steps in which the expert does more than keep speed and lane; 1 for the others
+STANDING_MPS = 0.5  # the ego stands below this speed
+STAYING_M = 1.0  # a plan that ends within this distance stays
+WAIT_DECISIONS = 10  # later decisions of a wait are not drawn
 _CALM = [
     TOKEN[LONGITUDINAL_WORDS[Longitudinal.SET_SPEED_TRACKING]],
     TOKEN[LATERAL_WORDS[Lateral.LANE_KEEPING]],
@@ -30,7 +31,7 @@ _CALM = [
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Episodes, and their steps as rows (episode, step) with the chance to be drawn."""
+    """Episodes, and their steps as rows (episode, step) with their sampling probabilities."""
 
     shards: tuple[Shard, ...]
     index: Int64[Array, "n 2"]
@@ -40,11 +41,11 @@ class Samples:
         return len(self.index)
 
     def draw(self, size: int, rng: np.random.Generator) -> Int64[Array, " size"]:
-        """Rows of a random batch."""
+        """Draw the rows of a random batch."""
         return rng.choice(len(self.index), size, p=self.chance)
 
     def batch(self, rows: Int64[Array, " size"]) -> tuple[Inputs, Targets]:
-        """The samples of ``rows`` as tensors."""
+        """Return the samples of ``rows`` as tensors."""
         picked = [(self.shards[e], int(t)) for e, t in self.index[rows]]
         reasoning = _stack(picked, "reasoning").long()
         longest = int((reasoning != TOKEN[PAD]).sum(dim=1).max())
@@ -66,8 +67,8 @@ class Samples:
 
 
 def load_samples(paths: Sequence[Path], *, held_out: bool = False) -> Samples:
-    """Read the training episodes of ``paths``, or those that are held out for validation."""
-    chosen = [path for i, path in enumerate(paths) if (i % HELD_OUT == HELD_OUT - 1) == held_out]
+    """Read the training episodes of ``paths``, or those held out for validation."""
+    chosen = [path for i, path in enumerate(paths) if (i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == held_out]
     shards = tuple(Shard.load(path) for path in chosen)
     index = np.array([(e, t) for e, shard in enumerate(shards) for t in range(shard.rows)], np.int64).reshape(-1, 2)
     weight = np.concatenate([_weights(shard) for shard in shards]) if shards else np.zeros(0)
@@ -76,13 +77,13 @@ def load_samples(paths: Sequence[Path], *, held_out: bool = False) -> Samples:
 
 def _weights(shard: Shard) -> Float64[Array, " rows"]:
     eventful = (shard.reasoning[:, :2] != _CALM).any(axis=1) | (np.abs(shard.actions[:, :20, 0]).max(axis=1) > 2.0)
-    return np.where(_waited(shard) > WAIT, 0.0, np.where(eventful, EVENTFUL, 1.0))
+    return np.where(_waited(shard) > WAIT_DECISIONS, 0.0, np.where(eventful, EVENTFUL_WEIGHT, 1.0))
 
 
 def _waited(shard: Shard) -> Int64[Array, " rows"]:
-    """For how many decisions the ego has stood and the expert would have it stay; they look all the same."""
-    reach = np.linalg.norm(shard.plan[:, -1, :2], axis=-1)
-    stays = (shard.state[:, 0] < STANDING) & (reach < STAYING)
+    """Count the decisions for which the ego has stood and the expert stays; they all look alike."""
+    distance = np.linalg.norm(shard.plan[:, -1, :2], axis=-1)
+    stays = (shard.state[:, 0] < STANDING_MPS) & (distance < STAYING_M)
     count = np.cumsum(stays)
     return count - np.maximum.accumulate(np.where(stays, 0, count))
 

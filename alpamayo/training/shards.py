@@ -14,18 +14,18 @@ from alpamayo_sim.errors import InputError
 Array = np.ndarray
 
 VERSION = 1
+FRAMES = 4  # camera frames of an observation
 LABEL_EVERY = 2  # steps of 0.1 s
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """One episode: images at 10 Hz; what else the driver would have been given and what the expert answered at 5 Hz.
+    """One episode: images at 10 Hz; the other inputs of the driver and the labels of the expert at 5 Hz.
 
-    ``images`` holds the zlib streams of all images one after the other (each uint8 [cameras, 3, height, width]),
-    ``offsets`` where each begins, with the end as the last; on disk they are a file of their own
-    (``.images``). Patch labels are those of ``PatchLabels``, the road's share
-    in 1/255.
-    ``lens``, ``position`` and ``rotation`` are the rig's, as in ``RigTensors``.
+    ``images`` holds the zlib streams of all images in sequence (each uint8 [cameras, 3, height, width]), ``offsets``
+    the start of each stream and the end of the last one; on disk they are a separate file (``.images``). Patch labels
+    are those of ``PatchLabels``, with the share of road in 1/255. ``lens``, ``position`` and ``rotation`` are the
+    rig's, as in ``RigTensors``.
     """
 
     images: UInt8[Array, " bytes"]
@@ -52,7 +52,7 @@ class Shard:
         return len(self.plan)
 
     def frames(self, row: int, frames: int) -> UInt8[Array, "cameras frames 3 height width"]:
-        """The last ``frames`` images up to that of ``row``, oldest first; the first stands in for those before it."""
+        """Return the last ``frames`` images up to ``row``, oldest first; the first image pads the start."""
         step = row * LABEL_EVERY
         return np.stack([self._image(max(step - back, 0)) for back in range(frames - 1, -1, -1)], axis=1)
 
@@ -61,7 +61,7 @@ class Shard:
         return np.frombuffer(zlib.decompress(stream.tobytes()), np.uint8).reshape(self.image_shape)
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file completely or not at all."""
         images = path.with_suffix(".images")
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(self.images.tobytes())
@@ -76,21 +76,23 @@ class Shard:
         """Read a file.
 
         Raises:
-            InputError: it is damaged, or of another version.
+            InputError: it is damaged or has another version.
         """
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if int(file["version"]) != VERSION:
-                    raise InputError(f"{path}: is of version {int(file['version'])}, this program reads {VERSION}")
+                    raise InputError(f"{path}: has version {int(file['version'])}, this release reads {VERSION}")
                 rest = {f.name: file[f.name] for f in fields(cls) if f.name != "images"}
             images = np.fromfile(path.with_suffix(".images"), np.uint8)
             if len(images) != rest["offsets"][-1]:
-                raise InputError(f"{path}: its images are cut short; delete it to make it anew")
+                raise InputError(f"{path}: its images are cut short; delete it to make it again")
             return cls(images=images, **rest)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read as training data ({error}); delete it to make it anew") from error
+            raise InputError(
+                f"{path}: cannot be read as training data ({error}); delete it to make it again"
+            ) from error
 
 
 def compress(image: UInt8[Array, "cameras 3 height width"]) -> bytes:
-    """The zlib stream of one step's images."""
+    """Compress the images of one step."""
     return zlib.compress(np.ascontiguousarray(image).tobytes(), 1)

@@ -1,4 +1,4 @@
-"""From nothing to a driver: data from the expert, training, data from the driver itself, more training."""
+"""Training of ``tiny`` in two rounds: data of the expert, training, data of the driver itself, more training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from alpamayo.parallel import Progress
 from alpamayo.training.collection import TRAINING_SEEDS, collect
 
-OWN_SHARE = 0.4  # of the episodes that the driver drives itself
-FIRST_ROUND = 0.5  # share of the training time before them
+OWN_SHARE = 0.4  # of the episodes are driven by the driver itself
+FIRST_ROUND = 0.5  # share of the training time before these episodes
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,21 @@ def train_tiny(
 ) -> TrainingResult:
     """Make data, train in two rounds, evaluate in open loop.
 
-    The driver's own episodes are for the second round. One that is trained already drives half of them before the
-    first. Everything is kept in ``out``: an interrupted run goes on where it stopped.
+    The driver's own episodes are for the second round; a driver that starts trained drives half of them before the
+    first round. All results stay in ``out``: an interrupted run continues where it stopped.
 
     Args:
         out: folder for ``data``, the training's state, ``log.jsonl`` and ``tiny.safetensors``.
-        episodes: scenarios of data, all told; their seeds are all below 10,000.
-        minutes: wall time of the training itself, without the making of data.
+        episodes: number of scenarios; their seeds are all below 10,000.
+        minutes: wall time of the training, without the collection of data.
         seed: of the scenarios, the weights and the order of the samples.
-        start: checkpoint to begin from, instead of random weights.
-        workers: processes that make data, and cores that train; all, at most 8, when None.
-        progress: called with (what, done, of how many).
+        start: checkpoint to start from, instead of random weights.
+        workers: processes that collect data, and cores that train; one for each core, at most 8, if None.
+        progress: called with (what, done, total).
 
     Raises:
-        InputError: more episodes than there are training seeds, an unwritable folder, or a foreign state in it.
+        InputError: more episodes than training seeds, a folder that cannot be written, or one that holds the state
+            of another model.
     """
     from alpamayo.training.loop import TrainingSettings, train
     from alpamayo.training.open_loop import evaluate_open_loop

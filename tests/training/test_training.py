@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alpamayo.training import collection, tiny
-from alpamayo.training.collection import collect, record, run_job, steadied, varied_rig
+from alpamayo.training.collection import collect, record, run_job, smoothed, varied_rig
 from alpamayo.training.loop import TrainingSettings, train
 from alpamayo.training.open_loop import evaluate_open_loop
 from alpamayo.training.patches import label_patches, visible_ids
@@ -111,7 +111,7 @@ def test_damaged_data_is_named(tmp_path: Path) -> None:
         Shard.load(path)
 
 
-def test_eventful_steps_are_drawn_oftener(data: list[Path]) -> None:
+def test_eventful_steps_are_drawn_more_often(data: list[Path]) -> None:
     samples = load_samples(data)
     assert len(samples.shards) == 9
     assert len(load_samples(data, held_out=True).shards) == 1
@@ -229,9 +229,9 @@ def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert seen == [("collect", 3, 5), ("collect", 4, 5), ("collect", 5, 5)]
 
 
-def test_instants_are_taken_out_of_the_reasoning() -> None:
+def test_instants_are_removed_from_the_reasoning() -> None:
     records = [CALM, CALM, YIELD, CALM, CALM, YIELD, YIELD, YIELD, CALM]
-    steady = steadied(records)
+    steady = smoothed(records)
     assert [record.longitudinal for record in steady[:4]] == [Longitudinal.SET_SPEED_TRACKING] * 4
     assert [record.longitudinal for record in steady[5:8]] == [Longitudinal.YIELD] * 3
 
