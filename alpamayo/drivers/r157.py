@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from alpamayo.metrics import rss
-from alpamayo_sim.constants import GRAVITY_M_S2
+from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
 from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
@@ -175,7 +175,7 @@ class CompetentHuman(LaneKeeper):
         critical = (ttc < 2.0) | ((thw < 2.0) & (closing > 0.0))
         risky = near & coming & (closing > 0.0)
         emergency = (ttc < 1.5) & (others.side <= 0.0)
-        return risky, np.where(emergency, 0.85 * GRAVITY_M_S2, np.where(critical, 0.774 * GRAVITY_M_S2, 0.4))
+        return risky, np.where(emergency, 0.85 * GRAVITY_MPS2, np.where(critical, 0.774 * GRAVITY_MPS2, 0.4))
 
     def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """Nothing before perception, the foot off before reaction, then the brake as fast as it builds up."""
@@ -188,7 +188,7 @@ class CompetentHuman(LaneKeeper):
         if lasted < risk_time + self.reaction:
             return 0.4
         wants = float(wanted[risky].max(initial=0.0))
-        built = 0.774 * GRAVITY_M_S2 / self.build_up * (lasted - risk_time - self.reaction + PLAN_DT)
+        built = 0.774 * GRAVITY_MPS2 / self.build_up * (lasted - risk_time - self.reaction + PLAN_DT)
         return min(wants, max(built, 0.4))
 
 

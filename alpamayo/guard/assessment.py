@@ -100,14 +100,14 @@ class Assessment:
     def candidates(self) -> Outcomes:
         """Evaluate the candidates as they are and braked after a delay, and the choice with uncertain agents."""
         config, count, chosen = self.config, len(self.pose), self.decision.chosen
-        deceleration = np.full(count, min(config.comfortable_deceleration_m_s2, self._deceleration_limit))
+        deceleration = np.full(count, min(config.comfortable_deceleration_mps2, self._deceleration_limit))
         braked_pose, braked_speed = braked(self.pose, self.speed, deceleration, config.braking_delay_s)
         motions = CandidateMotions(
             np.concatenate([self.pose, braked_pose, self.pose[chosen : chosen + 1]]),
             np.concatenate([self.speed, braked_speed, self.speed[chosen : chosen + 1]]),
             self._size,
             front_clearance=np.repeat([0.0, config.front_clearance_m, 0.0], [count, count, 1]),
-            speed_uncertainty=np.repeat([0.0, config.crossing_uncertainty_m_s2], [2 * count, 1]),
+            speed_uncertainty=np.repeat([0.0, config.crossing_uncertainty_mps2], [2 * count, 1]),
             uncertainty_s=config.crossing_uncertainty_s,
         )
         found = self._outcomes_of(motions)
@@ -162,7 +162,7 @@ class Assessment:
             plans.pose,
             plans.speed,
             self._size,
-            speed_uncertainty=config.crossing_uncertainty_m_s2,
+            speed_uncertainty=config.crossing_uncertainty_mps2,
             uncertainty_s=config.crossing_uncertainty_s,
         )
         step, agent = first_contacts(uncertain, self._boxes)
@@ -266,5 +266,5 @@ def is_feasible(
     turned = np.cumsum(wrap_angle(step[..., 2]), axis=1)
     rate = windowed_slopes(turned, window, PLAN_DT)
     lateral = rate * moved[:, 2 : 2 + rate.shape[1]]
-    limit = friction_limit(friction, config.friction_tolerance_m_s2)
+    limit = friction_limit(friction, config.friction_tolerance_mps2)
     return (np.abs(longitudinal).max(axis=1) <= limit) & (np.abs(lateral).max(axis=1) <= limit)

@@ -17,9 +17,9 @@ class GuardConfig:
     Attributes:
         imminent_contact_s: a contact or road departure sooner than this is never left to a later decision.
         braking_delay_s: the time for which a plan is driven before the guard would have to brake.
-        comfortable_deceleration_m_s2: the deceleration of the braking that must remain possible after a plan.
-        braking_levels_m_s2: the decelerations of the guard's braking plans, gentle ones first.
-        friction_tolerance_m_s2: the acceleration beyond the friction limit that a noisy plan may ask for.
+        comfortable_deceleration_mps2: the deceleration of the braking that must remain possible after a plan.
+        braking_levels_mps2: the decelerations of the guard's braking plans, gentle ones first.
+        friction_tolerance_mps2: the acceleration beyond the friction limit that a noisy plan may ask for.
         feasibility_horizon_s: the first part of a plan, which must respect the friction limit.
         feasibility_window_s: the time over which accelerations of a plan are averaged.
         off_road_tolerance_m: the distance a corner may be outside the drivable area (nuPlan's value).
@@ -29,7 +29,7 @@ class GuardConfig:
         candidate_size_margin_m: the length and width added to agents if several candidates are safe.
         evasion_size_margin_m: the length and width added to agents to keep driving an evasion.
         evasion_clearance_m: the lateral gap beyond which an evasion does not get better.
-        crossing_uncertainty_m_s2: the acceleration by which a crossing agent may deviate from its prediction.
+        crossing_uncertainty_mps2: the acceleration by which a crossing agent may deviate from its prediction.
         crossing_uncertainty_s: the time for which that deviation grows.
         route_lookahead_m: the part of the route ahead whose own road departures are tolerated.
         route_offset_limit_m: the distance from the route beyond which the guard does not plan along it.
@@ -40,25 +40,25 @@ class GuardConfig:
         prepared_route_m: the length of route whose surroundings are looked up before the first decision.
         prepared_border_m: the distance from it within which borders of the road are prepared.
         prepared_lanes_m: the distance from it within which lanes are prepared.
-        ego_acceleration_m_s2: the greatest acceleration that a driver is assumed to plan.
+        ego_acceleration_mps2: the greatest acceleration that a driver is assumed to plan.
         agent_range_margin_m: the distance added to the reach of the ego and an agent to find relevant agents.
-        greatest_deceleration_m_s2: the limit of a measured deceleration of an agent.
-        least_deceleration_m_s2: the deceleration of an agent below which it counts as none.
+        greatest_deceleration_mps2: the limit of a measured deceleration of an agent.
+        least_deceleration_mps2: the deceleration of an agent below which it counts as none.
         held_plan_tolerance_m: the position error plus speed error (1 m/s as 1 m) that discards the previous plan.
         stopped_lookahead_s: the time after a plan in which no agent should run into the stopped ego.
         stopped_lookahead_step_s: the time step of that test.
-        jerk_limit_m_s3: the greatest jerk of a planned stop (careful and competent driver of UN R157).
+        jerk_limit_mps3: the greatest jerk of a planned stop (careful and competent driver of UN R157).
         evasion_offsets_m: the lateral offsets of evasions, to either side.
-        evasion_decelerations_m_s2: the decelerations during evasions.
-        evasion_lateral_acceleration_m_s2: the greatest lateral acceleration of an evasion.
-        evasion_curvature_1_m: the greatest curvature of an evasion.
+        evasion_decelerations_mps2: the decelerations during evasions.
+        evasion_lateral_acceleration_mps2: the greatest lateral acceleration of an evasion.
+        evasion_curvature_per_m: the greatest curvature of an evasion.
     """
 
     imminent_contact_s: float = 1.5
     braking_delay_s: float = 0.3
-    comfortable_deceleration_m_s2: float = 4.0
-    braking_levels_m_s2: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
-    friction_tolerance_m_s2: float = 1.0
+    comfortable_deceleration_mps2: float = 4.0
+    braking_levels_mps2: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
+    friction_tolerance_mps2: float = 1.0
     feasibility_horizon_s: float = 2.0
     feasibility_window_s: float = 0.3
     off_road_tolerance_m: float = 0.3
@@ -68,7 +68,7 @@ class GuardConfig:
     candidate_size_margin_m: tuple[float, float] = (2.0, 0.6)
     evasion_size_margin_m: tuple[float, float] = (0.0, 0.4)
     evasion_clearance_m: float = 1.0
-    crossing_uncertainty_m_s2: float = 1.5
+    crossing_uncertainty_mps2: float = 1.5
     crossing_uncertainty_s: float = 2.5
     route_lookahead_m: float = 60.0
     route_offset_limit_m: float = 6.0
@@ -79,18 +79,18 @@ class GuardConfig:
     prepared_route_m: float = 200.0
     prepared_border_m: float = 40.0
     prepared_lanes_m: float = 100.0
-    ego_acceleration_m_s2: float = 3.0
+    ego_acceleration_mps2: float = 3.0
     agent_range_margin_m: float = 10.0
-    greatest_deceleration_m_s2: float = 9.0
-    least_deceleration_m_s2: float = 0.5
+    greatest_deceleration_mps2: float = 9.0
+    least_deceleration_mps2: float = 0.5
     held_plan_tolerance_m: float = 1.0
     stopped_lookahead_s: float = 10.0
     stopped_lookahead_step_s: float = 0.4
-    jerk_limit_m_s3: float = 12.65
+    jerk_limit_mps3: float = 12.65
     evasion_offsets_m: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
-    evasion_decelerations_m_s2: tuple[float, ...] = (1.0, 3.0, 5.0)
-    evasion_lateral_acceleration_m_s2: float = 3.0
-    evasion_curvature_1_m: float = 0.16
+    evasion_decelerations_mps2: tuple[float, ...] = (1.0, 3.0, 5.0)
+    evasion_lateral_acceleration_mps2: float = 3.0
+    evasion_curvature_per_m: float = 0.16
 
     def record(self) -> dict[str, tuple[float, ...]]:
         """Return all thresholds by name as the record of an episode holds them, each as one or more numbers."""

@@ -14,7 +14,7 @@ from alpamayo.guard.minimal_risk import StopPlanner
 from alpamayo.guard.outcomes import TIMES, corner_margins
 from alpamayo.guard.route import RoutePath
 from alpamayo.validator.verdict import Verdict
-from alpamayo_sim.constants import GRAVITY_M_S2
+from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
@@ -93,9 +93,9 @@ class Guard:
         self.scene, self.config = scene, config or GuardConfig()
         self.map_index = index_of(scene.road_map)
         self._forecaster = LaneForecaster(self.map_index)
-        friction_limit = scene.environment.friction * GRAVITY_M_S2
-        self._deceleration_limit = min(self.config.braking_levels_m_s2[-1], friction_limit)
-        self._stops = StopPlanner(self._deceleration_limit, self.config.jerk_limit_m_s3)
+        friction_limit = scene.environment.friction * GRAVITY_MPS2
+        self._deceleration_limit = min(self.config.braking_levels_mps2[-1], friction_limit)
+        self._stops = StopPlanner(self._deceleration_limit, self.config.jerk_limit_mps3)
         self._last_ego_speed: tuple[int, float] = (-2, 0.0)
         self._last_speeds = _LastSpeeds(-2, {}, np.zeros(0), np.zeros(0))
         self._last_choice: tuple[int, Choice] | None = None
@@ -177,7 +177,7 @@ class Guard:
         deceleration = self._update_decelerations(truth)
         distance = np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1)
         speed = truth.ego_speed + np.hypot(agents.velocity[:, 0], agents.velocity[:, 1])
-        reach = speed * horizon + 0.5 * config.ego_acceleration_m_s2 * horizon**2
+        reach = speed * horizon + 0.5 * config.ego_acceleration_mps2 * horizon**2
         is_near = agents.valid & (distance < reach + 0.5 * agents.size[:, 0] + config.agent_range_margin_m)
         is_next_step = self._last_choice is not None and self._last_choice[0] + 1 == truth.step
         since = self.scene.dt if is_next_step else None
@@ -193,9 +193,9 @@ class Guard:
             known = np.flatnonzero(agents.valid & (speed > 0.0) & (row >= 0))
             row = row[known]
             measured = (last.speed[row] - speed[known]) / self.scene.dt
-            measured = np.clip(measured, 0.0, config.greatest_deceleration_m_s2)
+            measured = np.clip(measured, 0.0, config.greatest_deceleration_mps2)
             deceleration[known] = 0.5 * (measured + last.deceleration[row])
-        deceleration[deceleration < config.least_deceleration_m_s2] = 0.0
+        deceleration[deceleration < config.least_deceleration_mps2] = 0.0
         present = np.flatnonzero(agents.valid)
         rows = {agents.ids[i]: n for n, i in enumerate(present)}
         self._last_speeds = _LastSpeeds(truth.step, rows, speed[present], deceleration[present])

@@ -19,8 +19,8 @@ STEP_S = 2.0 * PLAN_DT  # the jerk changes at every other step of a plan
 STEP_TIMES = STEP_S * np.arange(1, STEPS + 1)
 SPEED_WEIGHT, JERK_WEIGHT, ACCELERATION_WEIGHT = 0.02, 0.02, 1.0  # of v², jerk² and a² in the cost
 BOUND_TOLERANCE = 0.05  # m, m/s and m/s²; the error of the solver that is accepted
-STANDING_M_S = 0.05  # below this speed the ego stays where it is
-AT_REST_M_S = 0.02
+STANDING_MPS = 0.05  # below this speed the ego stays where it is
+AT_REST_MPS = 0.02
 SOLVER_SETTINGS = {
     "verbose": False,
     "eps_abs": 1e-3,
@@ -69,7 +69,7 @@ class StopPlanner:
         Returns:
             The stop; None if there is none within the bounds.
         """
-        if speed < STANDING_M_S:
+        if speed < STANDING_MPS:
             return Stop(np.zeros(PLAN_STEPS + 1), np.zeros(PLAN_STEPS + 1), 0.0)
         a = float(np.clip(acceleration, -self._deceleration, self._deceleration))
         if np.any(_shortest(speed, a, self._deceleration, self._jerk) > limit[2::2] + 1e-6):
@@ -150,7 +150,7 @@ def _integrated(jerk: Array, speed: float, acceleration: float, jerk_limit: floa
     v = speed + np.concatenate([[0.0], np.cumsum(a[:-1] * PLAN_DT + 0.5 * u * PLAN_DT**2)])
     ahead = v[:-1] * PLAN_DT + 0.5 * a[:-1] * PLAN_DT**2 + u * PLAN_DT**3 / 6.0
     distance = np.concatenate([[0.0], np.cumsum(np.maximum(ahead, 0.0))])
-    rests = v[1:] <= AT_REST_M_S
+    rests = v[1:] <= AT_REST_MPS
     last = int(np.argmax(rests)) if rests.any() else PLAN_STEPS
     v[last + 1 :], distance[last + 1 :] = 0.0, distance[min(last + 1, PLAN_STEPS)]
     return Stop(distance, v, max(0.0, -float(a[: last + 1].min())))
@@ -176,7 +176,7 @@ def braking_plans(
     paths: Float64[Array, "p 65 3"], speed: float, deceleration_limit: float, config: GuardConfig
 ) -> BrakingPlans:
     """Make plans that brake along each path from ``speed`` (m/s), gentle ones first."""
-    levels = sorted({min(level, deceleration_limit) for level in config.braking_levels_m_s2})
+    levels = sorted({min(level, deceleration_limit) for level in config.braking_levels_mps2})
     pose = np.tile(paths, (len(levels), 1, 1))
     deceleration = np.repeat(levels, len(paths))
     speeds = np.full(pose.shape[:2], speed)
@@ -197,13 +197,13 @@ def evasive_plans(
         deceleration_limit: the acceleration (m/s²) that friction allows.
         config: the thresholds.
     """
-    lateral = min(config.evasion_lateral_acceleration_m_s2, 0.5 * deceleration_limit)
+    lateral = min(config.evasion_lateral_acceleration_mps2, 0.5 * deceleration_limit)
     longitudinal = math.sqrt(deceleration_limit**2 - lateral**2)
     offsets = [side * offset for offset in config.evasion_offsets_m for side in (1.0, -1.0)]
-    grid = np.meshgrid(offsets, config.evasion_decelerations_m_s2, indexing="ij")
+    grid = np.meshgrid(offsets, config.evasion_decelerations_mps2, indexing="ij")
     end, deceleration = (values.ravel() for values in grid)
     deceleration = np.minimum(deceleration, longitudinal)
-    curvature = min(config.evasion_curvature_1_m, lateral / max(speed, 0.1) ** 2)
+    curvature = min(config.evasion_curvature_per_m, lateral / max(speed, 0.1) ** 2)
     length = np.sqrt(10.0 / math.sqrt(3.0) * np.abs(end) / curvature)[:, None]
     u = np.clip(arc_lengths(path[None]) / length, 0.0, 1.0)
     offset = end[:, None] * u**3 * (10.0 - 15.0 * u + 6.0 * u**2)

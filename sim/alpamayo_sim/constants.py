@@ -2,7 +2,7 @@
 
 import math
 
-GRAVITY_M_S2 = 9.81
+GRAVITY_MPS2 = 9.81
 DEFAULT_FRICTION = 0.9
 """Coefficient of friction of a dry road."""
 FROM_BEHIND_RAD = math.radians(150.0)

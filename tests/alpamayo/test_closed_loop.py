@@ -64,7 +64,7 @@ def test_the_thresholds_of_the_guard_are_recorded(episode: Episode, tmp_path: Pa
     made = make_scenario("cut-in", 3)
     guarded = drive(replace(made, goal=replace(made.goal, duration=0.5)), make_driver("idm"), guard=True)
     assert guarded.guard_config == GuardConfig().record()
-    assert guarded.guard_config["braking_levels_m_s2"] == (2.0, 4.0, 6.0, 8.0)
+    assert guarded.guard_config["braking_levels_mps2"] == (2.0, 4.0, 6.0, 8.0)
     save_episode(guarded, tmp_path)
     assert load_episode(tmp_path).guard_config == guarded.guard_config
 

@@ -11,7 +11,7 @@ from alpamayo_sim.datatypes.decision import PLAN_DT
 
 GRIP = 8.0
 CONFIG = GuardConfig()
-JERK = CONFIG.jerk_limit_m_s3
+JERK = CONFIG.jerk_limit_mps3
 FREE = np.full(65, np.inf)
 
 

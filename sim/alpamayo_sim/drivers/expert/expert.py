@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from alpamayo_sim.constants import GRAVITY_M_S2
+from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
 from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
@@ -93,7 +93,7 @@ class Expert:
             cap=speed_cap(frame, s, desired, truth.scene.environment, cautions),
             desired=desired,
             stop_at=stop_at,
-            grip=min(HARDEST, USED_GRIP * truth.scene.environment.friction * GRAVITY_M_S2),
+            grip=min(HARDEST, USED_GRIP * truth.scene.environment.friction * GRAVITY_MPS2),
             waited=self._waited,
             halt_at=halt_at(view),
             previous=self._shifted(),

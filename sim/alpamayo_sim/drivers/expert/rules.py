@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpamayo_sim.constants import GRAVITY_M_S2
+from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Environment
 from alpamayo_sim.drivers.expert.forecast import Memory
@@ -92,7 +92,7 @@ def speed_cap(
     """Allowed speed along the route, with room to brake towards lower ones."""
     at = s - CAP_BEHIND + np.arange(float(CAP_POINTS))
     bend = np.abs(frame.at(at)[2])
-    lateral = min(BEND, 0.4 * environment.friction * GRAVITY_M_S2)
+    lateral = min(BEND, 0.4 * environment.friction * GRAVITY_MPS2)
     cap = np.minimum(desired, np.sqrt(lateral / np.maximum(bend, 1e-4)))
     if environment.visibility is not None:
         cap = np.minimum(cap, math.sqrt(2.0 * SIGHT_BRAKING * max(0.75 * environment.visibility, 5.0)))

@@ -5,13 +5,13 @@ Pure functions over ``Motion``; ``step_ego`` reads it from the state and writes 
 sources are in ``alpamayo_sim.datatypes.dynamics.Dynamics``.
 """
 
-from alpamayo_sim.constants import GRAVITY_M_S2
+from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot, VehicleRow
 from alpamayo_sim.engine.kernels.paths import along_arc, wrapped
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-GRAVITY = wp.constant(GRAVITY_M_S2)
+GRAVITY = wp.constant(GRAVITY_MPS2)
 MAX_ACCELERATION = wp.constant(4.0)
 MAX_DECELERATION = wp.constant(9.0)
 MAX_CURVATURE = wp.constant(0.25)
