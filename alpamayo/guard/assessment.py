@@ -44,7 +44,7 @@ from alpamayo_sim.datatypes.decision import PLAN_DT, Decision
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.geometry import from_frame, oriented, to_frame, wrap_angle
 from alpamayo_sim.map.index import MapIndex
-from alpamayo_sim.prediction.lane_following import LaneForecaster
+from alpamayo_sim.prediction.lane_following import LaneFollowingPredictor
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
 
 Array = np.ndarray
@@ -59,7 +59,7 @@ class Assessment:
         decision: the driver's candidates.
         truth: the present state of the world.
         prediction: the predicted agents.
-        forecaster: made the prediction, and can extend it.
+        predictor: made the prediction, and can extend it.
         map_index: the map.
         off_road_tolerance: the distance (m) outside the drivable area from which a corner is off the road.
         route: the route; None without one.
@@ -77,7 +77,7 @@ class Assessment:
         truth: GroundTruth,
         *,
         prediction: AgentTrajectories,
-        forecaster: LaneForecaster,
+        predictor: LaneFollowingPredictor,
         map_index: MapIndex,
         off_road_tolerance: float,
         route: RoutePath | None,
@@ -88,7 +88,7 @@ class Assessment:
         is_evading: bool,
     ) -> None:
         self.config, self.decision, self.truth, self.prediction = config, decision, truth, prediction
-        self._forecaster, self._map_index, self._route = forecaster, map_index, route
+        self._predictor, self._map_index, self._route = predictor, map_index, route
         self._off_road_tolerance = off_road_tolerance
         self._stops, self._deceleration_limit, self._acceleration = stops, deceleration_limit, acceleration
         self._previous, self._is_evading = previous, is_evading
@@ -252,7 +252,7 @@ class Assessment:
     def _later_boxes(self) -> AgentBoxes:
         """The agents after the time of a plan."""
         times = self.config.stopped_times
-        return pack_boxes(self._forecaster.at(times), len(times))
+        return pack_boxes(self._predictor.predict_at(times), len(times))
 
 
 def is_feasible(

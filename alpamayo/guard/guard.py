@@ -20,7 +20,7 @@ from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.map.index import index_of, route_index
-from alpamayo_sim.prediction.lane_following import LaneForecaster
+from alpamayo_sim.prediction.lane_following import LaneFollowingPredictor
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
 from alpamayo_sim.warp_runtime import wp
 
@@ -66,9 +66,9 @@ class Guard:
     """Supervises the decisions of one drive through ``scene``.
 
     The driver's choice passes if it is safe. A plan is safe if friction allows it and it has, on the prediction of
-    ``LaneForecaster``, no contact and no road departure within its 6.4 s. It is also safe if it has none within the
-    next 1.5 s and leaves time to brake: driven for 0.3 s and then braked at 4 m/s² along its own path, the ego stops
-    without contact and with a gap of 2 m in front. So remote risks do not stop the ego, imminent ones do.
+    ``LaneFollowingPredictor``, no contact and no road departure within its 6.4 s. It is also safe if it has none
+    within the next 1.5 s and leaves time to brake: driven for 0.3 s and then braked at 4 m/s² along its own path, the
+    ego stops without contact and with a gap of 2 m in front. So remote risks do not stop the ego, imminent ones do.
 
     Every contact counts except those from behind: standing still does not make a collision the other agent's fault.
     Road departures count from 0.3 m on, or from where the route itself leaves the road.
@@ -92,7 +92,7 @@ class Guard:
     def __init__(self, scene: Scene, config: GuardConfig | None = None) -> None:
         self.scene, self.config = scene, config or GuardConfig()
         self.map_index = index_of(scene.road_map)
-        self._forecaster = LaneForecaster(self.map_index)
+        self._predictor = LaneFollowingPredictor(self.map_index)
         friction_limit = scene.environment.friction * GRAVITY_MPS2
         self._deceleration_limit = min(self.config.braking_levels_mps2[-1], friction_limit)
         self._stops = StopPlanner(self._deceleration_limit, self.config.jerk_limit_mps3)
@@ -147,7 +147,7 @@ class Guard:
             decision,
             truth,
             prediction=self._predict(truth),
-            forecaster=self._forecaster,
+            predictor=self._predictor,
             map_index=self.map_index,
             off_road_tolerance=self.off_road_tolerance(truth),
             route=self._route,
@@ -181,7 +181,7 @@ class Guard:
         is_near = agents.valid & (distance < reach + 0.5 * agents.size[:, 0] + config.agent_range_margin_m)
         is_next_step = self._last_choice is not None and self._last_choice[0] + 1 == truth.step
         since = self.scene.dt if is_next_step else None
-        return self._forecaster.forecast(_select(agents, is_near), deceleration[is_near], since=since)
+        return self._predictor.predict(_select(agents, is_near), deceleration[is_near], since=since)
 
     def _update_decelerations(self, truth: GroundTruth) -> Float64[Array, " n"]:
         """Measure the decelerations (m/s²) of the agents since the last check, smoothed by half."""
@@ -217,7 +217,7 @@ class Guard:
             route_index(self.scene.route).prepare_lanes(points, self.config.prepared_border_m)
         if self.scene.road_map.lanes:
             self.map_index.prepare_lanes(points, self.config.prepared_lanes_m)
-            self._forecaster.prepare(points, self.config.prepared_lanes_m)
+            self._predictor.prepare(points, self.config.prepared_lanes_m)
 
 
 def _select(agents: Agents, rows: Bool[Array, " n"]) -> Agents:

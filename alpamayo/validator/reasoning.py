@@ -13,8 +13,9 @@ from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
 from alpamayo_sim.datatypes.rig import Camera, Rig
 from alpamayo_sim.datatypes.scene import Category, Route
-from alpamayo_sim.geometry import box_corners, from_frame, segment_gap, to_frame
+from alpamayo_sim.geometry import from_frame, to_frame
 from alpamayo_sim.map.index import route_index
+from alpamayo_sim.prediction.visibility import occluding_rows, outline_points, unobstructed
 
 Array = np.ndarray
 ACCELERATION_STEPS, PLAN_STEP_S = 30, 0.1
@@ -37,8 +38,8 @@ MIN_SHIFT_OUT_OF_LANE_NUDGE_M = 0.5
 MIN_SHIFT_LANE_CHANGE_M = 1.5
 MIN_SHIFT_PULL_OVER_M = 0.5
 TURN_M_PER_RAD, MIN_TURN_M = 5.0, 0.5
-SEE_OVER = 1.2  # m; lower things hide nothing
-INSET = 0.9  # of a box: its corners are looked at a little inside
+OCCLUDER_HEIGHT_M = 1.2
+"""Boxes that are not higher hide nothing."""
 
 
 @dataclass(frozen=True)
@@ -200,34 +201,20 @@ def visible(truth: GroundTruth, rows: Int[Array, " m"], rig: Rig | None = None) 
     it is looked at from the ego's centre. What is not higher than 1.2 m hides nothing.
     """
     agents, here = truth.agents, np.asarray(truth.ego_pose, np.float64)
-    pose, size = agents.pose[rows].astype(np.float64), agents.size[rows, :2].astype(np.float64)
-    points = np.concatenate([box_corners(pose, INSET * size), pose[:, None, :2]], axis=1)
+    points, occluders = outline_points(agents, rows), occluding_rows(agents, OCCLUDER_HEIGHT_M)
     if rig is None:
-        seen = _free(here[:2], points, truth, rows)
+        seen = unobstructed(here[:2], points, rows, agents, occluders)
     else:
         seen = np.zeros(points.shape[:2], bool)
         for camera in rig.cameras:
             shown = _in_image(to_frame(points, here), 0.5 * agents.size[rows, 2], camera)
             if shown.any():
                 position = from_frame(camera.position[:2].astype(np.float64), here)
-                seen |= shown & _free(position, points, truth, rows)
+                seen |= shown & unobstructed(position, points, rows, agents, occluders)
     reach = truth.scene.environment.visibility
     if reach is not None:
         seen &= np.linalg.norm(points - here[:2], axis=-1) <= reach
     return seen.any(axis=1) & agents.valid[rows]
-
-
-def _free(
-    start: Float64[Array, "2"], points: Float64[Array, "m 5 2"], truth: GroundTruth, rows: Array
-) -> Bool[Array, "m 5"]:
-    """Which points of agents no other box hides, seen from a position."""
-    agents = truth.agents
-    hides = np.flatnonzero(agents.valid & (agents.size[:, 2] > SEE_OVER))
-    begin = np.broadcast_to(start, points.shape)[:, :, None]
-    pose, size = agents.pose[hides].astype(np.float64), agents.size[hides, :2].astype(np.float64)
-    cut = segment_gap(begin, points[:, :, None], pose, size) < 0.0
-    cut &= hides != rows[:, None, None]
-    return np.asarray(~cut.any(axis=2))
 
 
 def _in_image(points: Float64[Array, "m 5 2"], height: Float[Array, " m"], camera: Camera) -> Bool[Array, "m 5"]:

@@ -14,13 +14,12 @@ from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.reasoning import ComponentKind, Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script
 from alpamayo_sim.datatypes.scene import Category, Environment, Route, Signal, SignalState
-from alpamayo_sim.drivers.expert.forecast import Memory, forecast
 from alpamayo_sim.drivers.expert.paths import quintic
-from alpamayo_sim.drivers.idm import idm_acceleration
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.map.frenet import RouteFrame, must_stop, signal_stops
 from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.prediction.lane_changes import LaneChangePredictor
 from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
@@ -134,13 +133,6 @@ def test_signal_stop_is_at_the_stop_line():
     made = red_light_scene()
     (stop,) = signal_stops(made, RouteFrame.of(made.route))
     assert stop.s == pytest.approx(58.0, abs=0.1)
-
-
-def test_idm_keeps_its_equilibrium_gap():
-    """At equal speeds the IDM's acceleration vanishes at s* / sqrt(1 - (v / v0)^4) (Treiber et al. 2000)."""
-    v, v0 = 8.0, 14.0
-    gap = (2.0 + 1.5 * v) / np.sqrt(1.0 - (v / v0) ** 4)
-    assert idm_acceleration(v, v0, gap, v) == pytest.approx(0.0, abs=1e-9)
 
 
 @given(st.floats(-3, 3), st.floats(-0.3, 0.3), st.floats(-0.05, 0.05), st.floats(-4, 4), st.floats(8, 60))
@@ -258,7 +250,8 @@ def test_forecast_keeps_lanes_and_finishes_lane_changes():
         )
     )
     batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
-    found = forecast(batch[0].ground_truth(), np.arange(3), MapIndex(made.road_map), Memory())
+    agents = batch[0].ground_truth().agents
+    found = LaneChangePredictor(MapIndex(made.road_map)).predict(agents, np.arange(3), np.zeros(3))
     assert np.allclose(found.pose[0, :, 1], -5.25, atol=0.05)
     assert found.pose[1, -1, 1] == pytest.approx(-1.75, abs=0.1)
     assert np.allclose(found.pose[2, :, 1], -1.75, atol=0.05)

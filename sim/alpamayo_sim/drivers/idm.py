@@ -1,7 +1,6 @@
 """The Intelligent Driver Model along the route: what adaptive cruise control would do.
 
-Treiber, Hennecke, Helbing, "Congested traffic states in empirical observations and microscopic simulations",
-Physical Review E 62 (2000); the path is followed by pure pursuit (Coulter, CMU-RI-TR-92-01).
+The path is followed by pure pursuit (Coulter, CMU-RI-TR-92-01).
 """
 
 import math
@@ -19,47 +18,70 @@ from alpamayo_sim.drivers.causes import object_component, signal_component
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners, wrap_angle
 from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop, signal_stops
+from alpamayo_sim.prediction.idm import IdmParameters, Numbers, idm_acceleration
 
 Array = np.ndarray
+FOLLOWING = IdmParameters(
+    acceleration_mps2=1.5,
+    deceleration_mps2=2.0,
+    headway_s=1.5,
+    standstill_gap_m=2.0,
+    free_term_floor=-1.0,
+    greatest_deceleration_mps2=8.0,
+)
 
-Numbers = Float[Array, "..."] | float
 
-ACCELERATION, COMFORTABLE, HARDEST = 1.5, 2.0, 8.0  # m/s²
-HEADWAY, STANDSTILL_GAP = 1.5, 2.0  # s, m
-DEFAULT_SPEED = 13.9  # m/s, where no limit is known
-SIGHT = 100.0  # m along the route
-CORRIDOR = 0.2  # m beyond the ego's own width on either side
-LATERAL_ACCELERATION = 3.0  # m/s² in bends
+@dataclass(frozen=True)
+class IdmConfig:
+    """The thresholds of the IDM driver.
+
+    Attributes:
+        model: the parameters of the Intelligent Driver Model.
+        default_speed_mps: the desired speed where no limit is known.
+        sight_m: the distance along the route within which leaders and signals matter.
+        corridor_margin_m: the width added to either side of the ego to find leaders.
+        lateral_acceleration_mps2: the greatest lateral acceleration in bends.
+        least_preview_m: the shortest preview distance of pure pursuit.
+        preview_s: the preview time of pure pursuit at higher speeds.
+        curvature_limit_per_m: the greatest curvature of pure pursuit.
+        passed_line_m: the distance behind a stop line at which it still counts.
+        binding_mps2: the deceleration due to a leader from which it is named as the cause.
+        moving_mps: the speed from which a leader counts as moving.
+    """
+
+    model: IdmParameters = FOLLOWING
+    default_speed_mps: float = 13.9
+    sight_m: float = 100.0
+    corridor_margin_m: float = 0.2
+    lateral_acceleration_mps2: float = 3.0
+    least_preview_m: float = 4.0
+    preview_s: float = 1.2
+    curvature_limit_per_m: float = 0.15
+    passed_line_m: float = 3.0
+    binding_mps2: float = 0.5
+    moving_mps: float = 0.5
 
 
 @dataclass(frozen=True)
 class Lead:
-    """What to keep a distance from: the gap (m) to it, its speed (m/s) along the route, and what it is."""
+    """A leader: the gap to it (m), its speed along the route (m/s), and what it is."""
 
     gap: float
     speed: float
     cause: Component | None
 
 
-def idm_acceleration(speed: Numbers, desired: Numbers, gap: Numbers, lead_speed: Numbers) -> Numbers:
-    """Acceleration (m/s²) of the Intelligent Driver Model, not harder than ``HARDEST``."""
-    approach = speed * (speed - lead_speed) / (2.0 * math.sqrt(ACCELERATION * COMFORTABLE))
-    wanted = STANDSTILL_GAP + np.maximum(speed * HEADWAY + approach, 0.0)
-    # Far above the desired speed the exponent of 4 would brake like for an obstacle.
-    free = np.maximum(1.0 - (speed / np.maximum(desired, 0.1)) ** 4, -1.0)
-    return np.clip(ACCELERATION * (free - (wanted / np.maximum(gap, 0.1)) ** 2), -HARDEST, ACCELERATION)
-
-
 class IdmLaneFollower:
-    """Follows the route's path and keeps its distance to whoever is in its lane now.
+    """Follows the route's path and keeps its distance to the leader in its lane.
 
-    It predicts nothing, evades nobody, and stops for the red lights of its lanes.
+    It does not predict and does not evade. It stops for the red lights of its lanes.
     """
 
     name = "idm"
     needs = Needs(truth=True)
 
-    def __init__(self) -> None:
+    def __init__(self, config: IdmConfig | None = None) -> None:
+        self.config = config or IdmConfig()
         self._frame: RouteFrame | None = None
         self._stops: tuple[SignalStop, ...] = ()
 
@@ -70,65 +92,70 @@ class IdmLaneFollower:
             InputError: the scene has no route.
         """
         if scene.route is None:
-            raise InputError(f"scene {scene.id!r} has no route, which the {self.name} driver follows")
+            raise InputError(f"scene {scene.id!r} has no route; the {self.name} driver needs one")
         self._frame = RouteFrame.of(scene.route)
         self._stops = signal_stops(scene, self._frame)
 
     def act(self, observation: Observation) -> Decision:
-        """One plan.
+        """Make one plan.
 
         Raises:
-            InputError: there is no truth in the observation, or ``reset`` was not called.
+            InputError: the observation has no ground truth, or ``reset`` was not called.
         """
         if observation.truth is None or self._frame is None:
-            raise InputError(f"the {self.name} driver needs reset and the truth in its observation")
+            raise InputError(f"the {self.name} driver needs a call of reset and the truth in its observation")
         truth = observation.truth
         leads = [lead for lead in (self._agent_ahead(truth), self._red_light(truth)) if lead is not None]
-        desired = observation.speed_limit or DEFAULT_SPEED
+        desired = observation.speed_limit or self.config.default_speed_mps
         plan = self._roll_out(truth, desired, leads)
         reasoning = self._reasoning(truth, desired, leads)
         return Decision(plans=plan[None], weights=np.ones(1, np.float32), reasoning=reasoning)
 
+    def _acceleration(self, speed: Numbers, desired: Numbers, gap: Numbers, leader_speed: Numbers) -> float:
+        return float(idm_acceleration(speed, desired, gap, leader_speed, self.config.model))
+
     def _agent_ahead(self, truth: GroundTruth) -> Lead | None:
-        """The nearest agent with a corner in the ego's corridor along the route, or whose box spans it."""
+        """Return the nearest agent with a corner in the ego's corridor along the route, or a box that spans it."""
         assert self._frame is not None
-        agents = truth.agents
+        agents, sight = truth.agents, self.config.sight_m
         near = np.flatnonzero(
-            agents.valid & (np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < SIGHT + 15.0)
+            agents.valid & (np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < sight + 15.0)
         )
         if not near.size:
             return None
         ego_s = float(self._frame.project(truth.ego_pose[None, :2])[0][0])
         corners = box_corners(agents.pose[near].astype(np.float64), agents.size[near, :2].astype(np.float64))
-        s, d = self._frame.project(corners, ego_s, SIGHT + 25.0)
-        half = 0.5 * float(truth.ego_size[1]) + CORRIDOR
+        s, d = self._frame.project(corners, ego_s, sight + 25.0)
+        half = 0.5 * float(truth.ego_size[1]) + self.config.corridor_margin_m
         inside = (d.min(axis=1) < half) & (d.max(axis=1) > -half)
-        ahead = self._frame.project(agents.pose[near, :2], ego_s, SIGHT + 25.0)[0] > ego_s
+        ahead = self._frame.project(agents.pose[near, :2], ego_s, sight + 25.0)[0] > ego_s
         gap = s.min(axis=1) - ego_s - 0.5 * float(truth.ego_size[0])
         gap = np.where(inside & ahead, gap, np.inf)
         first = int(np.argmin(gap))
-        if not gap[first] < SIGHT:
+        if not gap[first] < sight:
             return None
         k = int(near[first])
         heading = float(self._frame.at(s[first].min())[1])
-        along = float(agents.velocity[k] @ np.array([math.cos(heading), math.sin(heading)]))
-        cause = object_component(truth, k)
-        return Lead(max(float(gap[first]), 0.0), max(along, 0.0), cause)
+        speed = float(agents.velocity[k] @ np.array([math.cos(heading), math.sin(heading)]))
+        return Lead(max(float(gap[first]), 0.0), max(speed, 0.0), object_component(truth, k))
 
     def _red_light(self, truth: GroundTruth) -> Lead | None:
-        """The nearest stop line whose signal is red, or yellow and far enough."""
+        """Return the nearest stop line whose signal is red, or yellow and far enough."""
         assert self._frame is not None
+        config = self.config
         front = float(self._frame.project(truth.ego_pose[None, :2])[0][0]) + 0.5 * float(truth.ego_size[0])
         for stop in sorted(self._stops, key=lambda each: each.s):
             distance = stop.s - STOP_GAP - front
-            if -3.0 < distance < SIGHT and must_stop(int(truth.signals[stop.signal]), distance, truth.ego_speed):
-                return Lead(max(distance + STANDSTILL_GAP, 0.0), 0.0, signal_component(truth, stop.signal))
+            is_near = -config.passed_line_m < distance < config.sight_m
+            if is_near and must_stop(int(truth.signals[stop.signal]), distance, truth.ego_speed):
+                gap = max(distance + config.model.standstill_gap_m, 0.0)
+                return Lead(gap, 0.0, signal_component(truth, stop.signal))
         return None
 
     def _roll_out(self, truth: GroundTruth, desired: float, leads: list[Lead]) -> Float32[Array, "64 4"]:
-        """Pure pursuit and IDM, with everybody ahead at constant speed."""
+        """Roll out pure pursuit and IDM, with all leaders at constant speed."""
         assert self._frame is not None
-        frame = self._frame
+        frame, config = self._frame, self.config
         ego_s, ego_d = (float(v[0]) for v in frame.project(truth.ego_pose[None, :2]))
         _, route_heading, _ = frame.at(ego_s)
         heading = float(wrap_angle(np.asarray(truth.ego_pose[2] - route_heading)))
@@ -136,42 +163,40 @@ class IdmLaneFollower:
         rows = np.empty((PLAN_STEPS, 4))
         for k in range(PLAN_STEPS):
             bend = float(frame.at(s + speed)[2])
-            wanted = min(desired, math.sqrt(LATERAL_ACCELERATION / max(abs(bend), 1e-4)))
-            acceleration = float(idm_acceleration(speed, wanted, np.inf, 0.0))
+            wanted = min(desired, math.sqrt(config.lateral_acceleration_mps2 / max(abs(bend), 1e-4)))
+            acceleration = self._acceleration(speed, wanted, np.inf, 0.0)
             for lead in leads:
                 gap = lead.gap + lead.speed * PLAN_DT * k - (s - ego_s)
-                follow = idm_acceleration(speed, wanted, gap, lead.speed)
-                acceleration = min(acceleration, float(follow))
+                acceleration = min(acceleration, self._acceleration(speed, wanted, gap, lead.speed))
             before, speed = speed, max(speed + acceleration * PLAN_DT, 0.0)
-            way = 0.5 * (before + speed) * PLAN_DT
-            look = max(4.0, 1.2 * speed)
-            curvature = float(np.clip(2.0 * math.sin(math.atan2(-d, look) - heading) / look, -0.15, 0.15))
-            middle = heading + 0.5 * curvature * way
-            own_bend = float(frame.at(s)[2])
-            s += way * math.cos(middle) / max(1.0 - own_bend * d, 0.2)
-            d += way * math.sin(middle)
-            heading += curvature * way
+            distance = 0.5 * (before + speed) * PLAN_DT
+            preview = max(config.least_preview_m, config.preview_s * speed)
+            limit = config.curvature_limit_per_m
+            pursuit = 2.0 * math.sin(math.atan2(-d, preview) - heading) / preview
+            curvature = float(np.clip(pursuit, -limit, limit))
+            middle = heading + 0.5 * curvature * distance
+            route_curvature = float(frame.at(s)[2])
+            s += distance * math.cos(middle) / max(1.0 - route_curvature * d, 0.2)
+            d += distance * math.sin(middle)
+            heading += curvature * distance
             rows[k] = s, d, heading, speed
         return to_plan(frame, rows, truth)
 
     def _reasoning(self, truth: GroundTruth, desired: float, leads: list[Lead]) -> Reasoning:
-        """The lead or light that holds it back, if any."""
+        """Name the leader or signal that makes the ego slower, if any."""
         speed = truth.ego_speed
-        binding = [
-            lead
-            for lead in leads
-            if idm_acceleration(speed, desired, lead.gap, lead.speed)
-            < idm_acceleration(speed, desired, np.inf, 0.0) - 0.5
-        ]
+        free = self._acceleration(speed, desired, np.inf, 0.0) - self.config.binding_mps2
+        binding = [lead for lead in leads if self._acceleration(speed, desired, lead.gap, lead.speed) < free]
         if not binding:
             return Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_KEEPING)
         lead = min(binding, key=lambda each: each.gap)
-        decision = Longitudinal.LEAD_FOLLOWING if lead.speed > 0.5 else Longitudinal.STOP_STATIC
+        moves = lead.speed > self.config.moving_mps
+        decision = Longitudinal.LEAD_FOLLOWING if moves else Longitudinal.STOP_STATIC
         return Reasoning(decision, Lateral.LANE_KEEPING, (lead.cause,) if lead.cause else ())
 
 
 def to_plan(frame: RouteFrame, rows: Float[Array, "64 4"], truth: GroundTruth) -> Float32[Array, "64 4"]:
-    """Rows of s, d, heading relative to the route, and speed as a plan in the ego frame."""
+    """Convert s, d (m), heading relative to the route (rad) and speed (m/s) to a plan in the ego frame."""
     xy, route_heading = frame.to_world(rows[:, 0], rows[:, 1])
     pose = truth.ego_pose.astype(np.float64)
     c, s = math.cos(pose[2]), math.sin(pose[2])

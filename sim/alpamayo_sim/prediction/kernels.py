@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Where everybody will be who goes on as now: straight on, or along a path."""
+"""Warp kernels of the prediction: agents that go straight on, or along a path."""
 
 from alpamayo_sim.warp_runtime import wp
 
@@ -12,7 +12,7 @@ ONE = wp.constant(wp.float64(1.0))
 
 @wp.struct
 class Paths:
-    """Paths on end: path i has the points ``first`` [i] to ``first`` [i + 1]; x, y, heading at their arc lengths."""
+    """Paths one after the other: path i has points ``first[i]`` to ``first[i + 1]``; x, y, heading at arc lengths."""
 
     first: wp.array[wp.int32]
     s: wp.array[wp.float64]
@@ -20,61 +20,63 @@ class Paths:
 
 
 @wp.struct
-class Sideways:
-    """Bounds of what goes on sideways: of its time and way, and of the time that a change of its speed goes on."""
+class LateralBounds:
+    """Bounds of a lateral motion: its duration and distance, and the duration of its acceleration."""
 
-    lasting: wp.float64
-    furthest: wp.float64
-    growing: wp.float64
+    duration: wp.float64
+    distance: wp.float64
+    acceleration_duration: wp.float64
 
 
 @wp.func
-def way_at(time: wp.float64, speed: wp.float64, deceleration: wp.float64) -> wp.float64:
-    """Way of one who brakes down to rest."""
-    lasting = wp.float64(time)
+def distance_at(time: wp.float64, speed: wp.float64, deceleration: wp.float64) -> wp.float64:
+    """Return the distance covered by an agent that brakes to standstill."""
+    moving_time = wp.float64(time)
     if deceleration > ZERO:
-        lasting = wp.min(time, speed / deceleration)
-    return speed * lasting - HALF * deceleration * lasting * lasting
+        moving_time = wp.min(time, speed / deceleration)
+    return speed * moving_time - HALF * deceleration * moving_time * moving_time
 
 
 @wp.func
-def drift_at(time: wp.float64, speed: wp.float64, change: wp.float64, bounds: Sideways) -> wp.float64:
-    """Way sideways at a speed that changes for a while."""
-    lasting = wp.min(time, bounds.lasting)
-    growing = wp.min(lasting, bounds.growing)
-    way = speed * lasting + change * growing * (lasting - HALF * growing)
-    return wp.clamp(way, -bounds.furthest, bounds.furthest)
+def lateral_distance_at(
+    time: wp.float64, speed: wp.float64, acceleration: wp.float64, bounds: LateralBounds
+) -> wp.float64:
+    """Return the lateral distance at a speed that changes for a while."""
+    moving_time = wp.min(time, bounds.duration)
+    growing_time = wp.min(moving_time, bounds.acceleration_duration)
+    distance = speed * moving_time + acceleration * growing_time * (moving_time - HALF * growing_time)
+    return wp.clamp(distance, -bounds.distance, bounds.distance)
 
 
 @wp.func
 def point_at(paths: Paths, i: wp.int32, s: wp.float64) -> wp.vec3d:
-    """The point of a path between its points i and i + 1."""
+    """Interpolate a path between its points i and i + 1."""
     part = (s - paths.s[i]) / (paths.s[i + 1] - paths.s[i])
     return paths.points[i] + part * (paths.points[i + 1] - paths.points[i])
 
 
 @wp.func
-def beside(paths: Paths, i: wp.int32, s: wp.float64, left: wp.float64) -> wp.vec3d:
-    """The pose beside a path, so far to its left."""
+def pose_beside(paths: Paths, i: wp.int32, s: wp.float64, left: wp.float64) -> wp.vec3d:
+    """Return the pose at a distance to the left of a path."""
     here = point_at(paths, i, s)
     return wp.vec3d(here[0] - left * wp.sin(here[2]), here[1] + left * wp.cos(here[2]), here[2])
 
 
 @wp.kernel
-def go_on(
+def predict_poses(
     motion: wp.array2d[wp.float64],
     path: wp.array[wp.int32],
     paths: Paths,
-    bounds: Sideways,
+    bounds: LateralBounds,
     times: wp.array[wp.float64],
     poses: wp.array2d[wp.vec3d],
     velocity: wp.array2d[wp.vec2d],
 ):
-    """Poses and velocities of each at ``times`` from now: with no ``path`` (-1) in a line, else along it.
+    """Predict poses and velocities of agents at ``times``; straight on without a ``path`` (-1), else along it.
 
-    A row of ``motion`` is the pose now (x, y, heading), the direction (x, y), the speed and the deceleration; then,
-    for a path, the arc length now, how far to its left, the turn to it, and the speed sideways and how that grows.
-    The turn is eased out in the time for which a drift lasts.
+    A row of ``motion`` is the present pose (x, y, heading), the direction (x, y), speed and deceleration. For a path
+    these follow: the present arc length, the distance to its left, the angle to it, the lateral speed and the lateral
+    acceleration. The angle decreases to zero within the duration of a lateral motion.
     """
     i = wp.tid()
     steps = wp.int32(poses.shape[1])
@@ -90,17 +92,17 @@ def go_on(
         at = wp.int32(first)
         while at < last - 1 and paths.s[at + 1] <= m[7]:
             at += 1
-        away = pose - beside(paths, at, wp.clamp(m[7], paths.s[first], paths.s[last]), m[8])
+        away = pose - pose_beside(paths, at, wp.clamp(m[7], paths.s[first], paths.s[last]), m[8])
     for t in range(steps):
-        way = way_at(times[t], m[5], m[6])
+        distance = distance_at(times[t], m[5], m[6])
         if path[i] < 0:
-            poses[i, t] = wp.vec3d(m[0] + way * m[3], m[1] + way * m[4], m[2])
+            poses[i, t] = wp.vec3d(m[0] + distance * m[3], m[1] + distance * m[4], m[2])
         else:
-            s = wp.clamp(m[7] + way, paths.s[first], paths.s[last])
+            s = wp.clamp(m[7] + distance, paths.s[first], paths.s[last])
             while at < last - 1 and paths.s[at + 1] <= s:
                 at += 1
-            there = beside(paths, at, s, m[8] + drift_at(times[t], m[10], m[11], bounds))
-            eased = wp.max(ONE - times[t] / bounds.lasting, ZERO) * m[9]
+            there = pose_beside(paths, at, s, m[8] + lateral_distance_at(times[t], m[10], m[11], bounds))
+            eased = wp.max(ONE - times[t] / bounds.duration, ZERO) * m[9]
             poses[i, t] = wp.vec3d(there[0] + away[0], there[1] + away[1], there[2] + eased)
         if t > 0:
             step = poses[i, t] - poses[i, t - 1]

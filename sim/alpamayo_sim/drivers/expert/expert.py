@@ -10,12 +10,12 @@ from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
 from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.datatypes.scene import Category, Scene
-from alpamayo_sim.drivers.expert.forecast import STEPS, Memory, forecast
-from alpamayo_sim.drivers.expert.outlook import Outlook, look_out
+from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents, to_frenet
+from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.drivers.expert.paths import AHEAD, Paths, Target, interpolate_rows, make_paths
 from alpamayo_sim.drivers.expert.reasons import explain
 from alpamayo_sim.drivers.expert.rules import find_cautions, speed_cap, where_to_stop
-from alpamayo_sim.drivers.expert.scoring import SAMPLES, Candidates, Costs, Situation, score
+from alpamayo_sim.drivers.expert.scoring import SAMPLES, Candidates, Costs, PlanningContext, score
 from alpamayo_sim.drivers.expert.speeds import GAP_MOVING, GAP_STANDING, Leads, following, ramps
 from alpamayo_sim.drivers.expert.surroundings import surroundings
 from alpamayo_sim.drivers.expert.targets import halt_at, make_targets
@@ -23,6 +23,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import wrap_angle
 from alpamayo_sim.map.frenet import RouteFrame, signal_stops
 from alpamayo_sim.map.index import index_of
+from alpamayo_sim.prediction.lane_changes import STEPS, AgentPredictions, LaneChangePredictor
 from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
@@ -40,7 +41,7 @@ class Expert:
     """A sampling planner in the route's Frenet frame that is told the true state of what it could see.
 
     Paths to lateral targets (lanes, nudges, ways round obstacles) times speed profiles (ramps, emergency braking,
-    following) are scored in one batch against forecasts of the road users; see ``scoring``. Scripts are not peeked
+    following) are scored in one batch against predictions of the agents; see ``scoring``. Scripts are not peeked
     at, and who has never been in line of sight is not reacted to.
     """
 
@@ -59,10 +60,11 @@ class Expert:
         if scene.route is None:
             raise InputError(f"scene {scene.id!r} has no route, which the {self.name} driver follows")
         self._frame = RouteFrame.of(scene.route)
-        self._index = index_of(scene.road_map)
-        self._surroundings = surroundings(self._frame, self._index)
+        index = index_of(scene.road_map)
+        self._predictor = LaneChangePredictor(index)
+        self._surroundings = surroundings(self._frame, index)
         self._stops = signal_stops(scene, self._frame)
-        self._memory = Memory()
+        self._memory = AgentMemory()
         self._last: tuple[Array, Array, Target] | None = None
         self._last_plan: Array | None = None
         self._s: float | None = None
@@ -79,14 +81,14 @@ class Expert:
         truth, frame, time = observation.truth, self._frame, observation.time
         self._memory.update(truth.agents, time, truth.scene.dt)
         s, *start = self._place(frame, truth, observation.curvature)
-        agents = forecast(truth, self._seen(truth), self._index, self._memory)
-        view = look_out(truth, agents, frame, (s, start[0]), self._memory, self._stops, time)
+        agents = self._predict(truth)
+        view = to_frenet(truth, agents, frame, (s, start[0]), self._memory, self._stops, time)
         waits = bool(view.blockers.any()) and view.ego_speed < WAITING
         self._waited = self._waited + truth.scene.dt if waits else 0.0
         cautions = find_cautions(truth, view, self._memory)
         desired = observation.speed_limit or DEFAULT_SPEED
         stop_at, stop_signal = where_to_stop(truth, self._stops, s)
-        situation = Situation(
+        context = PlanningContext(
             view=view,
             pose=truth.ego_pose.astype(np.float64),
             surroundings=self._surroundings,
@@ -100,13 +102,13 @@ class Expert:
         )
         targets = make_targets(view, self._surroundings)
         paths = make_paths(frame, s, (start[0], start[1], start[2]), targets, self._last)
-        candidates = _candidates(paths, situation, observation.acceleration)
-        costs = score(candidates, situation)
+        candidates = _candidates(paths, context, observation.acceleration)
+        costs = score(candidates, context)
         best = _distinct(candidates, costs.total)
         self._keep(paths, candidates, int(best[0]), s)
         target = paths.targets[int(candidates.path[best[0]])]
-        reasoning = explain(truth, frame, candidates, costs, situation, int(best[0]), target, cautions, stop_signal)
-        return _decision(paths, candidates, costs, best, situation.pose, reasoning)
+        reasoning = explain(truth, frame, candidates, costs, context, int(best[0]), target, cautions, stop_signal)
+        return _decision(paths, candidates, costs, best, context.pose, reasoning)
 
     def _place(self, frame: RouteFrame, truth: GroundTruth, curvature: float) -> tuple[float, float, float, float]:
         """s, d and the first two derivatives of d by s."""
@@ -118,6 +120,11 @@ class Expert:
         scale = max(1.0 - float(route_bend) * d, 0.2)
         bend = float(np.clip(curvature, -0.2, 0.2)) - float(route_bend)
         return s, d, scale * math.tan(turn), bend * scale**2 / math.cos(turn) ** 3
+
+    def _predict(self, truth: GroundTruth) -> AgentPredictions:
+        rows, measured = self._seen(truth), self._memory.acceleration
+        acceleration = np.array([measured.get(truth.agents.ids[k], 0.0) for k in rows], np.float64)
+        return self._predictor.predict(truth.agents, rows, acceleration)
 
     def _seen(self, truth: GroundTruth) -> Array:
         """Rows of who is near and has been in sight."""
@@ -144,15 +151,15 @@ class Expert:
         self._last_plan = np.stack([interpolate_rows(paths.xy[..., k], at) for k in (0, 1)], axis=-1)
 
 
-def _candidates(paths: Paths, situation: Situation, acceleration: float) -> Candidates:
+def _candidates(paths: Paths, context: PlanningContext, acceleration: float) -> Candidates:
     """All paths with all ramps, and with following."""
-    view, cap, grip = situation.view, situation.cap, situation.grip
+    view, cap, grip = context.view, context.cap, context.grip
     speed = view.ego_speed
-    allowed = min(situation.desired, cap.ahead(view.ego_s, 2.0 * speed) + 0.3)
-    places = (situation.stop_at - 0.5 * float(view.ego_size[0]) - 0.4, situation.halt_at)
+    allowed = min(context.desired, cap.ahead(view.ego_s, 2.0 * speed) + 0.3)
+    places = (context.stop_at - 0.5 * float(view.ego_size[0]) - 0.4, context.halt_at)
     stops = [place - view.ego_s for place in places if math.isfinite(place)]
     ramp = ramps(speed, acceleration, max(allowed, 1.0), grip, stops)
-    follow = following(paths, speed, acceleration, cap, _leads(paths, situation), grip)
+    follow = following(paths, speed, acceleration, cap, _leads(paths, context), grip)
     count = len(paths.s)
     profiles = [
         np.concatenate([np.broadcast_to(r[None], (count, *r.shape)), f[:, None]], axis=1)
@@ -161,15 +168,15 @@ def _candidates(paths: Paths, situation: Situation, acceleration: float) -> Cand
     return Candidates.of(paths, *profiles)
 
 
-def _leads(paths: Paths, situation: Situation) -> Leads:
+def _leads(paths: Paths, context: PlanningContext) -> Leads:
     """Whom to follow on each path: the agents, and the stop line as one more."""
-    view = situation.view
+    view = context.view
     rear = view.s - 0.5 * (view.ego_size[0] + view.agents.size[:, :1])
     gap = np.where(view.blockers, GAP_STANDING, GAP_MOVING)
     inside = _in_corridor(paths, view)
-    if not math.isfinite(situation.stop_at):
+    if not math.isfinite(context.stop_at):
         return Leads(rear, view.rate, gap, inside)
-    wall = np.full((1, STEPS), situation.stop_at - 0.5 * view.ego_size[0] + 1.0)
+    wall = np.full((1, STEPS), context.stop_at - 0.5 * view.ego_size[0] + 1.0)
     everywhere = np.ones((len(paths.s), 1, STEPS), bool)
     return Leads(
         np.concatenate([rear, wall]),
@@ -179,7 +186,7 @@ def _leads(paths: Paths, situation: Situation) -> Leads:
     )
 
 
-def _in_corridor(paths: Paths, view: Outlook) -> Array:
+def _in_corridor(paths: Paths, view: FrenetAgents) -> Array:
     """[p, n, 49] whether an agent is in a path's corridor then, or will be within 1.2 s."""
     if not len(view.s):
         return np.zeros((len(paths.s), 0, STEPS), bool)

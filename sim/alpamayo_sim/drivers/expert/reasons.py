@@ -10,7 +10,7 @@ from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, 
 from alpamayo_sim.drivers.causes import object_component, signal_component
 from alpamayo_sim.drivers.expert.paths import Target
 from alpamayo_sim.drivers.expert.rules import Caution
-from alpamayo_sim.drivers.expert.scoring import Candidates, Costs, Situation
+from alpamayo_sim.drivers.expert.scoring import Candidates, Costs, PlanningContext
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.prediction.visibility import visible
 
@@ -30,7 +30,7 @@ def explain(
     frame: RouteFrame,
     candidates: Candidates,
     costs: Costs,
-    situation: Situation,
+    context: PlanningContext,
     chosen: int,
     target: Target,
     cautions: Sequence[Caution],
@@ -38,32 +38,32 @@ def explain(
 ) -> Reasoning:
     """The decision in words and at most two causes, all of them in line of sight."""
     wished = int(np.argmin(costs.own))
-    lateral = _lateral(frame, situation, target)
-    rows = _decisive(truth, costs, situation, chosen)
+    lateral = _lateral(frame, context, target)
+    rows = _decisive(truth, costs, context, chosen)
     components = tuple(object_component(truth, int(k)) for k in rows)
     if stop_signal is not None and costs.signal[wished] > 0.0:
-        before = tuple(c for c, k in zip(components, rows, strict=True) if _stands_before(situation, int(k)))
+        before = tuple(c for c, k in zip(components, rows, strict=True) if _stands_before(context, int(k)))
         causes = (*before, signal_component(truth, stop_signal))[:MOST]
         return Reasoning(Longitudinal.STOP_STATIC, lateral, causes)
     speed = candidates.speed[chosen]
     if components:
-        return Reasoning(_longitudinal(components, speed, lateral, situation), lateral, components)
-    slow = _caution(truth, situation, speed, cautions)
+        return Reasoning(_longitudinal(components, speed, lateral, context), lateral, components)
+    slow = _caution(truth, context, speed, cautions)
     if slow is not None:
         return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (slow,))
-    bend = situation.cap.ahead(situation.s, 30.0) < situation.desired - 1.5
-    if bend and speed[30] < situation.desired - 1.0:
+    bend = context.cap.ahead(context.s, 30.0) < context.desired - 1.5
+    if bend and speed[30] < context.desired - 1.0:
         return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (Component(ComponentKind.LANE),))
     return Reasoning(Longitudinal.SET_SPEED_TRACKING, lateral)
 
 
-def _decisive(truth: GroundTruth, costs: Costs, situation: Situation, chosen: int) -> Array:
+def _decisive(truth: GroundTruth, costs: Costs, context: PlanningContext, chosen: int) -> Array:
     """Rows (in ``Agents``) of those who ruled out what the ego would rather have driven, at most two.
 
     First who made the plan that is best in an empty world worse than the chosen one; then, since that may be
     something that stands and could be passed, who moves and rules out the best way past all that stands.
     """
-    standing = situation.agents.standing
+    standing = context.agents.standing
     if not standing.size:
         return np.zeros(0, np.int64)
     empty = costs.own + costs.signal
@@ -73,7 +73,7 @@ def _decisive(truth: GroundTruth, costs: Costs, situation: Situation, chosen: in
         if wished != chosen:
             found += _ranked(costs.agents[wished] - costs.agents[chosen], among)
     rows, kinds = [], set()
-    for k in dict.fromkeys(int(situation.agents.rows[i]) for i in found):
+    for k in dict.fromkeys(int(context.agents.rows[i]) for i in found):
         kind = (int(truth.agents.category[k]), float(np.hypot(*truth.agents.velocity[k])) > 0.3)
         # One cone stands for the row of them.
         if kind not in kinds and visible(truth, np.array([k]))[0]:
@@ -82,13 +82,13 @@ def _decisive(truth: GroundTruth, costs: Costs, situation: Situation, chosen: in
     return np.array(rows[:MOST], np.int64)
 
 
-def _stands_before(situation: Situation, row: int) -> bool:
+def _stands_before(context: PlanningContext, row: int) -> bool:
     """Whether the agent in that row of ``Agents`` is between the ego and the stop line, in its corridor."""
-    view = situation.view
+    view = context.view
     k = int(np.flatnonzero(view.agents.rows == row)[0])
     half = 0.5 * float(view.ego_size[1])
     inside = view.low[k] < view.ego_d + half and view.high[k] > view.ego_d - half
-    return bool(inside and view.ego_s < view.rear[k] < situation.stop_at)
+    return bool(inside and view.ego_s < view.rear[k] < context.stop_at)
 
 
 def _ranked(added: Array, among: Array) -> list[int]:
@@ -99,10 +99,12 @@ def _ranked(added: Array, among: Array) -> list[int]:
     return [int(i) for i in order[:6] if cost[i] > floor]
 
 
-def _longitudinal(causes: tuple[Component, ...], speed: Array, lateral: Lateral, situation: Situation) -> Longitudinal:
+def _longitudinal(
+    causes: tuple[Component, ...], speed: Array, lateral: Lateral, context: PlanningContext
+) -> Longitudinal:
     cause = causes[0]
-    now = situation.view.ego_speed
-    slows = speed[30] < now - SLOWING or (now < 0.6 * situation.desired and speed[30] < 3.0)
+    now = context.view.ego_speed
+    slows = speed[30] < now - SLOWING or (now < 0.6 * context.desired and speed[30] < 3.0)
     if cause.motion == Motion.STATIC:
         if slows and any(other.motion in CROSSING for other in causes[1:]):
             return Longitudinal.YIELD
@@ -120,28 +122,30 @@ def _longitudinal(causes: tuple[Component, ...], speed: Array, lateral: Lateral,
     return Longitudinal.LEAD_FOLLOWING if in_lane else Longitudinal.YIELD
 
 
-def _lateral(frame: RouteFrame, situation: Situation, target: Target) -> Lateral:
+def _lateral(frame: RouteFrame, context: PlanningContext, target: Target) -> Lateral:
     offset = target.offset
-    if math.isfinite(target.back_at) and situation.s < target.back_at:
+    if math.isfinite(target.back_at) and context.s < target.back_at:
         return Lateral.OUT_OF_LANE_NUDGE if abs(offset) > 0.8 else Lateral.IN_LANE_NUDGE
     home = 0.0 if math.isfinite(target.back_at) else offset
-    lanes = [0.0, *situation.surroundings.lane_offsets(situation.s + 10.0)]
+    lanes = [0.0, *context.surroundings.lane_offsets(context.s + 10.0)]
     goal = min(lanes, key=lambda lane: abs(lane - home))
-    start = min(lanes, key=lambda lane: abs(lane - situation.d))
+    start = min(lanes, key=lambda lane: abs(lane - context.d))
     if abs(home - goal) < IN_LANE:
-        if goal != start or abs(situation.d - goal) > NEXT_LANE:
+        if goal != start or abs(context.d - goal) > NEXT_LANE:
             return Lateral.LANE_CHANGE
-        ahead = frame.at(situation.s + np.array([0.0, 30.0]))[1]
+        ahead = frame.at(context.s + np.array([0.0, 30.0]))[1]
         return Lateral.TURN if abs(float(ahead[1] - ahead[0])) > TURNING else Lateral.LANE_KEEPING
     return Lateral.IN_LANE_NUDGE if abs(home - start) < NEXT_LANE else Lateral.OUT_OF_LANE_NUDGE
 
 
-def _caution(truth: GroundTruth, situation: Situation, speed: Array, cautions: Sequence[Caution]) -> Component | None:
+def _caution(
+    truth: GroundTruth, context: PlanningContext, speed: Array, cautions: Sequence[Caution]
+) -> Component | None:
     """The hiding place or person that keeps the speed down now."""
-    near = [c for c in cautions if c.start < situation.s + 45.0 and c.speed < situation.desired - 0.5]
-    if not near or speed[30] > situation.desired - 0.5:
+    near = [c for c in cautions if c.start < context.s + 45.0 and c.speed < context.desired - 0.5]
+    if not near or speed[30] > context.desired - 0.5:
         return None
-    first = min(near, key=lambda c: c.speed + 0.05 * max(c.start - situation.s, 0.0))
+    first = min(near, key=lambda c: c.speed + 0.05 * max(c.start - context.s, 0.0))
     if speed[30] > first.speed + 2.5:
         return None
     rows = np.array([first.row], np.int64)

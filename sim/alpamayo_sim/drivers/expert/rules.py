@@ -8,8 +8,8 @@ import numpy as np
 from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Environment
-from alpamayo_sim.drivers.expert.forecast import Memory
-from alpamayo_sim.drivers.expert.outlook import Outlook
+from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
+from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop
 
 Array = np.ndarray
@@ -51,7 +51,7 @@ class SpeedCap:
         return float(self.at(s + np.arange(0.0, max(distance, 1.0) + 1.0)).min())
 
 
-def find_cautions(truth: GroundTruth, view: Outlook, memory: Memory) -> list[Caution]:
+def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory) -> list[Caution]:
     """Slow down beside parked cars that may hide a child, beside people, and past cars that may pull out."""
     agents, found = view.agents, []
     half = 0.5 * view.ego_size[1]
@@ -61,7 +61,7 @@ def find_cautions(truth: GroundTruth, view: Outlook, memory: Memory) -> list[Cau
     people = np.isin(agents.category, (Category.PEDESTRIAN, Category.ANIMAL))
     for k in np.flatnonzero(near & (beside > 0.0)):
         row = int(agents.rows[k])
-        parked = vehicles[k] and truth.agents.size[row, 2] > HIDES and memory.always_stood(truth.agents.ids[row])
+        parked = vehicles[k] and truth.agents.size[row, 2] > HIDES and memory.has_always_stood(truth.agents.ids[row])
         if parked and beside[k] < PARKED_REACH:
             allowed = PARKED_SPEED + PARKED_SLOPE * max(float(beside[k]) - 0.5, 0.0)
             found.append(Caution(float(view.rear[k]) - 2.0, float(view.front[k]) + 1.0, allowed, row))
@@ -70,7 +70,7 @@ def find_cautions(truth: GroundTruth, view: Outlook, memory: Memory) -> list[Cau
     return found + _held_up_neighbours(view)
 
 
-def _held_up_neighbours(view: Outlook) -> list[Caution]:
+def _held_up_neighbours(view: FrenetAgents) -> list[Caution]:
     """Do not rush past a car of the next lane that is held up there: it may pull out."""
     if not len(view.s):
         return []

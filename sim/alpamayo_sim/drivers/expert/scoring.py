@@ -6,12 +6,12 @@ from functools import cached_property
 import numpy as np
 
 from alpamayo_sim.datatypes.scene import Category
-from alpamayo_sim.drivers.expert.forecast import Forecast
-from alpamayo_sim.drivers.expert.outlook import Outlook
+from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
 from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
 from alpamayo_sim.drivers.expert.rules import SpeedCap
 from alpamayo_sim.drivers.expert.surroundings import Surroundings
 from alpamayo_sim.geometry import box_separation
+from alpamayo_sim.prediction.lane_changes import AgentPredictions
 
 Array = np.ndarray
 
@@ -85,10 +85,10 @@ class Candidates:
 
 
 @dataclass(frozen=True, eq=False)
-class Situation:
+class PlanningContext:
     """What the candidates are judged against."""
 
-    view: Outlook
+    view: FrenetAgents
     pose: Array  # ego x, y, heading
     surroundings: Surroundings
     cap: SpeedCap
@@ -100,7 +100,7 @@ class Situation:
     previous: Array | None  # x, y of the last plan at SAMPLES
 
     @property
-    def agents(self) -> Forecast:
+    def agents(self) -> AgentPredictions:
         """The road users and props."""
         return self.view.agents
 
@@ -141,17 +141,17 @@ class Costs:
     hit: Array  # [k] s, time of the first collision, inf where there is none
 
 
-def score(candidates: Candidates, situation: Situation) -> Costs:
+def score(candidates: Candidates, context: PlanningContext) -> Costs:
     """All costs; lower is better."""
-    own = _ground(candidates, situation) + _rules(candidates, situation) + _comfort(candidates, situation)
-    agents, hit = _road_users(candidates, situation)
-    agents += _headway(candidates, situation) + _about_to_collide(candidates, situation)
-    signal = _stop_line(candidates, situation)
+    own = _ground(candidates, context) + _rules(candidates, context) + _comfort(candidates, context)
+    agents, hit = _road_users(candidates, context)
+    agents += _headway(candidates, context) + _about_to_collide(candidates, context)
+    signal = _stop_line(candidates, context)
     total = own + agents.sum(axis=1) + signal
     return Costs(own, agents, signal, total, hit)
 
 
-def _stop_line(c: Candidates, x: Situation) -> Array:
+def _stop_line(c: Candidates, x: PlanningContext) -> Array:
     """Passing the line, or coming so fast that it takes more than easy braking to stop there."""
     left = x.stop_at - (c.s + 0.5 * x.size[0])
     over = np.maximum(-left.min(axis=1), 0.0)
@@ -160,7 +160,7 @@ def _stop_line(c: Candidates, x: Situation) -> Array:
     return np.where(over > 0.0, RED_LIGHT + 20.0 * over, LATE * np.minimum(late, 5.0))
 
 
-def _ground(c: Candidates, x: Situation) -> Array:
+def _ground(c: Candidates, x: PlanningContext) -> Array:
     """Leaving the drivable ground, the lane's middle, the own side of the road."""
     table, half_length, half_width = x.surroundings, 0.5 * x.size[0], 0.5 * x.size[1]
     row = table.row(c.s)
@@ -189,7 +189,7 @@ def _ground(c: Candidates, x: Situation) -> Array:
     return cost + np.sum(off * WEIGHT_DT * PLAN, axis=1)
 
 
-def _rules(c: Candidates, x: Situation) -> Array:
+def _rules(c: Candidates, x: PlanningContext) -> Array:
     """Progress and allowed speeds."""
     excess = np.maximum(c.v - x.cap.at(c.s) - 0.2, 0.0)
     cost = TOO_FAST * np.sum(excess**2 * WEIGHT_DT * PLAN, axis=1) / 3.0
@@ -200,7 +200,7 @@ def _rules(c: Candidates, x: Situation) -> Array:
     return cost + PROGRESS * np.maximum(missing, 0.0) + TOO_NEAR * np.minimum(stuck, 10.0)
 
 
-def _comfort(c: Candidates, x: Situation) -> Array:
+def _comfort(c: Candidates, x: PlanningContext) -> Array:
     """Accelerations, the friction circle, the smallest turn, and staying with the last plan."""
     weight = WEIGHT_DT * PLAN
     effort = EFFORT * c.a**2 * np.where(c.a > 0.0, 0.5, 1.0)
@@ -217,7 +217,7 @@ def _comfort(c: Candidates, x: Situation) -> Array:
     return cost
 
 
-def _road_users(c: Candidates, x: Situation) -> tuple[Array, Array]:
+def _road_users(c: Candidates, x: PlanningContext) -> tuple[Array, Array]:
     """Collisions and too little clearance, for each candidate and agent, and the time of the first collision."""
     n, f = len(x.agents.rows), x.agents
     cost = np.zeros((len(c.path), n))
@@ -250,7 +250,7 @@ def _road_users(c: Candidates, x: Situation) -> tuple[Array, Array]:
     return cost, hit
 
 
-def _about_to_collide(c: Candidates, x: Situation) -> Array:
+def _about_to_collide(c: Candidates, x: PlanningContext) -> Array:
     """Where going straight on for 0.5 and 0.9 s would end in a collision (as in NAVSIM's time to collision)."""
     cost = np.zeros((len(c.path), len(x.agents.rows)))
     if not len(x.agents.rows):
@@ -278,7 +278,7 @@ def _moved(pose: Array, speed: Array, time: float) -> Array:
     return pose + step
 
 
-def _near(pose: Array, x: Situation, other: Array, slack: float) -> tuple[Array, Array, Array]:
+def _near(pose: Array, x: PlanningContext, other: Array, slack: float) -> tuple[Array, Array, Array]:
     """Candidate, sample and agent wherever circles around the boxes are within ``slack`` (m) of each other."""
     reach = 0.5 * np.hypot(*x.size) + 0.5 * np.hypot(x.agents.size[:, 0], x.agents.size[:, 1]) + slack
     low = pose[:, :, :2].min(axis=0)
@@ -297,7 +297,7 @@ def _near(pose: Array, x: Situation, other: Array, slack: float) -> tuple[Array,
     return k, t, rows[a]
 
 
-def _uncertain_sizes(c: Candidates, x: Situation, k: Array, t: Array, a: Array, other: Array) -> Array:
+def _uncertain_sizes(c: Candidates, x: PlanningContext, k: Array, t: Array, a: Array, other: Array) -> Array:
     """Boxes of the agents, longer the later it is for those who cross: they may be earlier or later."""
     size = x.agents.size[a].copy()
     across = np.abs(np.sin(other[a, t, 2] - c.pose[k, t, 2])) > 0.5
@@ -306,7 +306,7 @@ def _uncertain_sizes(c: Candidates, x: Situation, k: Array, t: Array, a: Array, 
     return size
 
 
-def _comes_from_behind(c: Candidates, x: Situation, k: Array, t: Array, a: Array) -> Array:
+def _comes_from_behind(c: Candidates, x: PlanningContext, k: Array, t: Array, a: Array) -> Array:
     """Whether an agent that started behind the ego would run into an ego that kept to its place across."""
     rear = x.agent_s[:, 0] + 0.5 * x.agents.size[:, 0] < x.s - 0.5 * x.size[0] + 0.5
     same = np.abs(x.agent_d[:, 0] - x.d) < 0.5 * (x.size[1] + x.agents.size[:, 1])
@@ -314,14 +314,14 @@ def _comes_from_behind(c: Candidates, x: Situation, k: Array, t: Array, a: Array
     return rear[a] & (same[a] | ~moved)
 
 
-def _first_gaps(x: Situation) -> Array:
+def _first_gaps(x: PlanningContext) -> Array:
     """Gap (m) between the ego and each agent now."""
     now = x.agents.pose[:, 0]
     ego = np.broadcast_to(x.pose, (len(now), 3))
     return box_separation(ego, np.broadcast_to(x.size, (len(now), 2)), now, x.agents.size)
 
 
-def _soft_gaps(f: Forecast) -> Array:
+def _soft_gaps(f: AgentPredictions) -> Array:
     """Gap (m) that is wished for, by category."""
     things = np.isin(f.category, (Category.CONE, Category.BARRIER, Category.DEBRIS, Category.BUILDING))
     wished = np.where(things, SOFT_GAP_THINGS, SOFT_GAP_OTHERS)
@@ -330,7 +330,7 @@ def _soft_gaps(f: Forecast) -> Array:
     return wished
 
 
-def _collide(cost: Array, hit: Array, c: Candidates, x: Situation, where: Where, deep: Array) -> None:
+def _collide(cost: Array, hit: Array, c: Candidates, x: PlanningContext, where: Where, deep: Array) -> None:
     """Enter the worst contact of each candidate with each agent: the sooner and the harder, the worse.
 
     ``deep`` is false for a touch of the safety gap, or of the doubt about who crosses, alone.
@@ -351,7 +351,7 @@ def _collide(cost: Array, hit: Array, c: Candidates, x: Situation, where: Where,
     np.minimum.at(hit, k, TIMES[t])
 
 
-def _headway(c: Candidates, x: Situation) -> Array:
+def _headway(c: Candidates, x: PlanningContext) -> Array:
     """Being too near to, or closing in on, whoever is ahead in the candidate's corridor."""
     n = len(x.agents.rows)
     cost = np.zeros((len(c.path), n))

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpamayo_sim.drivers.expert.forecast import DT, STEPS
 from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
 from alpamayo_sim.drivers.expert.rules import SpeedCap
+from alpamayo_sim.prediction.idm import IdmParameters, idm_acceleration
+from alpamayo_sim.prediction.lane_changes import STEP_S, STEPS
 
 Array = np.ndarray
 
@@ -16,7 +17,14 @@ JERK, FIRM_JERK, EMERGENCY_JERK = 3.5, 4.0, 40.0  # m/s³
 ACCELERATIONS = (1.6, 0.8, 0.0, -0.6, -1.2, -2.0, -3.0, -3.9, -5.5, -8.0)  # m/s²
 SLOWER = ((-1.5, 0.8), (-1.5, 0.6), (-2.0, 0.35), (-3.0, 0.75), (-3.0, 0.5), (-3.9, 0.4), (-5.5, 0.6))
 """Acceleration (m/s²), and the share of the speed that it ends at."""
-FOLLOW_ACCELERATION, FOLLOW_BRAKING, FOLLOW_HEADWAY = 1.6, 2.0, 1.3
+FOLLOWING = IdmParameters(
+    acceleration_mps2=1.6,
+    deceleration_mps2=2.0,
+    headway_s=1.3,
+    standstill_gap_m=0.0,
+    free_term_floor=-1.2,
+    least_desired_speed_mps=0.3,
+)
 GAP_MOVING, GAP_STANDING = 2.5, 9.0  # m kept to who moves or waits, and to what stays and is to be passed
 
 
@@ -87,26 +95,20 @@ def following(
         allowed = np.minimum(cap.at(s), cap.at(s + 0.8 * v))
         ahead = leads.s[None, :, k] - s[:, None]
         gap = np.where(leads.inside[:, :, k] & (ahead > -2.0), ahead, 1e3)
-        wanted = _idm(v[:, None], allowed[:, None], gap, leads.speed[None, :, k], leads.gap[None])
-        b = np.minimum(wanted.min(axis=1, initial=10.0), _idm(v, allowed, 1e3, 0.0, 0.0))
+        wanted = idm_acceleration(
+            v[:, None], allowed[:, None], gap, leads.speed[None, :, k], FOLLOWING, leads.gap[None]
+        )
+        b = np.minimum(np.asarray(wanted).min(axis=1, initial=10.0), idm_acceleration(v, allowed, 1e3, 0.0, FOLLOWING))
         b = np.maximum(b, -grip)
-        a = np.clip(b, a - np.where(b < -4.0, 3.0 * FIRM_JERK, JERK) * DT, a + JERK * DT)
-        after = np.maximum(v + a * DT, 0.0)
-        a = np.where(after <= 0.0, -v / DT, a)
-        way = way + 0.5 * (v + after) * DT
+        a = np.clip(b, a - np.where(b < -4.0, 3.0 * FIRM_JERK, JERK) * STEP_S, a + JERK * STEP_S)
+        after = np.maximum(v + a * STEP_S, 0.0)
+        a = np.where(after <= 0.0, -v / STEP_S, a)
+        way = way + 0.5 * (v + after) * STEP_S
         v = after
         rows.append((way, v, a))
     coarse = np.array(rows)  # [49, 3, p]
     fine = np.empty((FINE_STEPS, 3, count))
     fine[::2] = coarse
     fine[1::2, 1:] = 0.5 * (coarse[:-1, 1:] + coarse[1:, 1:])
-    fine[1::2, 0] = coarse[:-1, 0] + 0.25 * DT * (coarse[:-1, 1] + fine[1::2, 1])
+    fine[1::2, 0] = coarse[:-1, 0] + 0.25 * STEP_S * (coarse[:-1, 1] + fine[1::2, 1])
     return fine[:, 0].T, fine[:, 1].T, fine[:, 2].T
-
-
-def _idm(v: Array, desired: Array, gap: Array | float, lead: Array | float, still: Array | float) -> Array:
-    """The Intelligent Driver Model with a softer brake above the desired speed."""
-    approach = v * (v - lead) / (2.0 * np.sqrt(FOLLOW_ACCELERATION * FOLLOW_BRAKING))
-    wanted = still + np.maximum(v * FOLLOW_HEADWAY + approach, 0.0)
-    free = np.maximum(1.0 - (v / np.maximum(desired, 0.3)) ** 4, -1.2)
-    return FOLLOW_ACCELERATION * (free - (wanted / np.maximum(gap, 0.1)) ** 2)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from alpamayo_sim.drivers.expert.outlook import Outlook
+from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
 from alpamayo_sim.drivers.expert.paths import Target
 from alpamayo_sim.drivers.expert.speeds import GAP_STANDING
 from alpamayo_sim.drivers.expert.surroundings import Surroundings
@@ -21,7 +21,7 @@ CHAIN = 18.0  # m between obstacles that are passed in one go
 BETWEEN = 0.4  # m more than its width that the ego would need to pass between two things
 
 
-def make_targets(view: Outlook, around: Surroundings) -> list[Target]:
+def make_targets(view: FrenetAgents, around: Surroundings) -> list[Target]:
     """Lateral targets with the lengths of the ways to them."""
     v, s, d = max(view.ego_speed, 3.0), view.ego_s, view.ego_d
     targets = [Target(0.0, max(v * t, least)) for t, least in OWN_LANE]
@@ -36,7 +36,7 @@ def make_targets(view: Outlook, around: Surroundings) -> list[Target]:
     return targets + _ways_round(view, around, v)
 
 
-def halt_at(view: Outlook) -> float:
+def halt_at(view: FrenetAgents) -> float:
     """Where (m) to wait before what has to be passed, so that there is room to swing out; inf without any."""
     ahead = view.blockers & (view.front > view.ego_s + 0.5 * view.ego_size[0])
     if not ahead.any():
@@ -44,7 +44,7 @@ def halt_at(view: Outlook) -> float:
     return float(view.rear[ahead].min() - GAP_STANDING - 0.5 * view.ego_size[0])
 
 
-def _ways_round(view: Outlook, around: Surroundings, v: float) -> list[Target]:
+def _ways_round(view: FrenetAgents, around: Surroundings, v: float) -> list[Target]:
     """Paths that go round the next obstacles in the route's corridor, and back behind them."""
     if not view.blockers.any():
         return []
@@ -62,7 +62,7 @@ def _ways_round(view: Outlook, around: Surroundings, v: float) -> list[Target]:
     return found
 
 
-def _hull(view: Outlook) -> tuple[float, float, float, float]:
+def _hull(view: FrenetAgents) -> tuple[float, float, float, float]:
     """Begin and end (s), right and left (d) of the next obstacles and of all that belongs to them."""
     order = np.flatnonzero(view.blockers)[np.argsort(view.rear[view.blockers])]
     begin, end = float(view.rear[order[0]]), float(view.front[order[0]])

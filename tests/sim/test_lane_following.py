@@ -6,7 +6,7 @@ import pytest
 from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.scene import Category, Lane, RoadMap
 from alpamayo_sim.map.index import MapIndex
-from alpamayo_sim.prediction.lane_following import LaneForecaster
+from alpamayo_sim.prediction.lane_following import LaneFollowingPredictor
 
 RADIUS = 80.0
 
@@ -24,7 +24,7 @@ def one_way_bend():
         Lane(id="first", centreline=arc(0.0, 0.8), width=width, successors=("second",)),
         Lane(id="second", centreline=arc(0.8, 1.6), width=width),
     )
-    return LaneForecaster(MapIndex(RoadMap(lanes=lanes)))
+    return LaneFollowingPredictor(MapIndex(RoadMap(lanes=lanes)))
 
 
 def agent(angle, speed, against=False, category=Category.VEHICLE):
@@ -37,7 +37,7 @@ def agent(angle, speed, against=False, category=Category.VEHICLE):
 
 @pytest.mark.parametrize(("angle", "against"), [(0.5, False), (1.1, True)])
 def test_a_bend_is_followed_over_the_next_lane_either_way(angle, against):
-    traffic = one_way_bend().forecast(agent(angle, 10.0, against))
+    traffic = one_way_bend().predict(agent(angle, 10.0, against))
     assert traffic.ids == ("a",)
     off = np.hypot(traffic.pose[0, :, 0], traffic.pose[0, :, 1] - RADIUS) - RADIUS
     assert np.abs(off).max() < 0.05
@@ -47,14 +47,14 @@ def test_a_bend_is_followed_over_the_next_lane_either_way(angle, against):
 
 
 def test_other_times_are_the_same_forecast():
-    forecaster = one_way_bend()
-    whole = forecaster.forecast(agent(0.2, 8.0))
-    some = forecaster.at(np.array([2.0, 4.0, 6.0]))
+    predictor = one_way_bend()
+    whole = predictor.predict(agent(0.2, 8.0))
+    some = predictor.predict_at(np.array([2.0, 4.0, 6.0]))
     assert some.pose[0] == pytest.approx(whole.pose[0, [20, 40, 60]], abs=1e-9)
 
 
 def test_a_walker_is_there_going_and_standing():
-    traffic = one_way_bend().forecast(agent(0.4, 1.5, category=Category.PEDESTRIAN))
+    traffic = one_way_bend().predict(agent(0.4, 1.5, category=Category.PEDESTRIAN))
     assert traffic.ids == ("a", "a")
     moved = np.hypot(*(traffic.pose[:, -1, :2] - traffic.pose[:, 0, :2]).T)
     assert sorted(moved) == pytest.approx([0.0, 1.5 * 7.4], abs=1e-6)
@@ -62,7 +62,7 @@ def test_a_walker_is_there_going_and_standing():
 
 
 def test_one_who_brakes_comes_to_rest():
-    traffic = one_way_bend().forecast(agent(0.2, 8.0), np.array([4.0]))
+    traffic = one_way_bend().predict(agent(0.2, 8.0), np.array([4.0]))
     way = np.hypot(*np.diff(traffic.pose[0, :, :2], axis=0).T).sum()
     assert way == pytest.approx(8.0, rel=0.02)
     assert np.hypot(*traffic.velocity[0, -1]) == pytest.approx(0.0, abs=1e-9)

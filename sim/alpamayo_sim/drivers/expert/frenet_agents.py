@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from alpamayo_sim.datatypes.observation import GroundTruth
-from alpamayo_sim.datatypes.scene import Category, SignalState
-from alpamayo_sim.drivers.expert.forecast import STEPS, Forecast, Memory
+from alpamayo_sim.datatypes.scene import SignalState
+from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map.frenet import RouteFrame, SignalStop
+from alpamayo_sim.prediction.lane_changes import MOTOR_VEHICLES, STEP_S, STEPS, AgentPredictions
 
 Array = np.ndarray
 
@@ -16,18 +17,17 @@ PARKED_AFTER = 3.0  # s of standing after which something is taken to stay there
 CORRIDOR = 0.3  # m beside the ego's box within which something is in the way
 LOOK_AHEAD = 90.0  # m
 QUEUE = 60.0  # m before a red light in which standing vehicles wait for it
-ON_ROADS = (Category.VEHICLE, Category.TRUCK, Category.BUS, Category.MOTORCYCLE)
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class FrenetAgents:
     """The agents in the route's frame; distances in m.
 
     ``s`` and ``d`` [n, 49] are of their forecast centres, ``low`` and ``high`` the lateral, ``rear`` and ``front``
     the longitudinal extent of their boxes now. ``blockers`` stand in the route's own corridor for good.
     """
 
-    agents: Forecast
+    agents: AgentPredictions
     s: Array
     d: Array
     low: Array
@@ -43,18 +43,18 @@ class Outlook:
     @property
     def rate(self) -> Array:
         """Speed of each agent along the route (m/s) at the times of the forecast, [n, 49]."""
-        return np.gradient(self.s, 0.2, axis=1) if len(self.s) else np.zeros((0, STEPS))
+        return np.gradient(self.s, STEP_S, axis=1) if len(self.s) else np.zeros((0, STEPS))
 
 
-def look_out(
+def to_frenet(
     truth: GroundTruth,
-    agents: Forecast,
+    agents: AgentPredictions,
     frame: RouteFrame,
     ego: tuple[float, float],
-    memory: Memory,
+    memory: AgentMemory,
     stops: tuple[SignalStop, ...],
     time: float,
-) -> Outlook:
+) -> FrenetAgents:
     """Bring a forecast into the route's frame. ``ego`` is the ego's s and d."""
     s, d = frame.project(agents.pose[:, :, :2], ego[0], 260.0)
     corner_s, corner_d = frame.project(box_corners(agents.pose[:, 0], agents.size), ego[0], 200.0)
@@ -63,10 +63,10 @@ def look_out(
     size = truth.ego_size[:2].astype(np.float64)
     half = 0.5 * size[1] + CORRIDOR
     inside = (low < half) & (high > -half) & (front > ego[0] - 3.0) & (rear < ego[0] + LOOK_AHEAD)
-    stays = np.array([memory.stands_for(truth.agents.ids[k], time) > PARKED_AFTER for k in agents.rows], bool)
+    stays = np.array([memory.standing_time(truth.agents.ids[k], time) > PARKED_AFTER for k in agents.rows], bool)
     queue = np.zeros(len(stays), bool)
     for stop in stops:
         waits = int(truth.signals[stop.signal]) != SignalState.GREEN
-        queue |= waits & (rear < stop.s) & (rear > stop.s - QUEUE) & np.isin(agents.category, ON_ROADS)
+        queue |= waits & (rear < stop.s) & (rear > stop.s - QUEUE) & np.isin(agents.category, MOTOR_VEHICLES)
     blockers = stays & inside & ~queue
-    return Outlook(agents, s, d, low, high, rear, front, blockers, *ego, float(truth.ego_speed), size)
+    return FrenetAgents(agents, s, d, low, high, rear, front, blockers, *ego, float(truth.ego_speed), size)
