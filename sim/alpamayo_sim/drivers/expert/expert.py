@@ -10,13 +10,14 @@ from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
 from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.datatypes.scene import Category, Scene
+from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents, to_frenet
 from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.drivers.expert.paths import AHEAD, Paths, Target, interpolate_rows, make_paths
 from alpamayo_sim.drivers.expert.reasons import explain
 from alpamayo_sim.drivers.expert.rules import find_cautions, speed_cap, where_to_stop
 from alpamayo_sim.drivers.expert.scoring import SAMPLES, Candidates, Costs, PlanningContext, score
-from alpamayo_sim.drivers.expert.speeds import GAP_MOVING, GAP_STANDING, Leads, following, ramps
+from alpamayo_sim.drivers.expert.speeds import Leads, following, ramps
 from alpamayo_sim.drivers.expert.surroundings import surroundings
 from alpamayo_sim.drivers.expert.targets import halt_at, make_targets
 from alpamayo_sim.errors import InputError
@@ -28,12 +29,6 @@ from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
 
-DEFAULT_SPEED = 13.9  # m/s, where no limit is known
-RANGE = 130.0  # m around the ego within which road users matter
-HARDEST, USED_GRIP = 8.5, 0.92  # m/s², and the share of friction that it may use
-WAITING = 4.0  # m/s below which the ego counts as waiting when something stands in its way
-PLANS = 6
-APART = 1.0  # m somewhere along the way by which offered plans differ
 SCENERY = (Category.BUILDING, Category.VEGETATION)
 
 
@@ -48,7 +43,8 @@ class Expert:
     name = "expert"
     needs = Needs(truth=True)
 
-    def __init__(self) -> None:
+    def __init__(self, config: ExpertConfig | None = None) -> None:
+        self.config = config or ExpertConfig()
         self._frame: RouteFrame | None = None
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
@@ -82,29 +78,33 @@ class Expert:
         self._memory.update(truth.agents, time, truth.scene.dt)
         s, *start = self._place(frame, truth, observation.curvature)
         agents = self._predict(truth)
-        view = to_frenet(truth, agents, frame, (s, start[0]), self._memory, self._stops, time)
-        waits = bool(view.blockers.any()) and view.ego_speed < WAITING
+        view = to_frenet(truth, agents, frame, (s, start[0]), self._memory, self._stops, time, self.config)
+        waits = bool(view.blockers.any()) and view.ego_speed < self.config.waiting_speed_mps
         self._waited = self._waited + truth.scene.dt if waits else 0.0
-        cautions = find_cautions(truth, view, self._memory)
-        desired = observation.speed_limit or DEFAULT_SPEED
+        cautions = find_cautions(truth, view, self._memory, self.config)
+        desired = observation.speed_limit or self.config.default_speed_mps
         stop_at, stop_signal = where_to_stop(truth, self._stops, s)
         context = PlanningContext(
+            config=self.config,
             view=view,
             pose=truth.ego_pose.astype(np.float64),
             surroundings=self._surroundings,
-            cap=speed_cap(frame, s, desired, truth.scene.environment, cautions),
+            cap=speed_cap(frame, s, desired, truth.scene.environment, cautions, self.config),
             desired=desired,
             stop_at=stop_at,
-            grip=min(HARDEST, USED_GRIP * truth.scene.environment.friction * GRAVITY_MPS2),
+            grip=min(
+                self.config.greatest_deceleration_mps2,
+                self.config.used_friction * truth.scene.environment.friction * GRAVITY_MPS2,
+            ),
             waited=self._waited,
-            halt_at=halt_at(view),
+            halt_at=halt_at(view, self.config),
             previous=self._shifted(),
         )
-        targets = make_targets(view, self._surroundings)
+        targets = make_targets(view, self._surroundings, self.config)
         paths = make_paths(frame, s, (start[0], start[1], start[2]), targets, self._last)
         candidates = _candidates(paths, context, observation.acceleration)
         costs = score(candidates, context)
-        best = _distinct(candidates, costs.total)
+        best = _distinct(candidates, costs.total, self.config)
         self._keep(paths, candidates, int(best[0]), s)
         target = paths.targets[int(candidates.path[best[0]])]
         reasoning = explain(truth, frame, candidates, costs, context, int(best[0]), target, cautions, stop_signal)
@@ -129,7 +129,7 @@ class Expert:
     def _seen(self, truth: GroundTruth) -> Array:
         """Rows of who is near and has been in sight."""
         agents, seen = truth.agents, self._memory.seen
-        near = np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < RANGE
+        near = np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < self.config.agent_range_m
         rows = np.flatnonzero(agents.valid & near & ~np.isin(agents.category, SCENERY))
         unseen = np.array([k for k in rows if agents.ids[k] not in seen], np.int64)
         if unseen.size:
@@ -159,7 +159,7 @@ def _candidates(paths: Paths, context: PlanningContext, acceleration: float) -> 
     places = (context.stop_at - 0.5 * float(view.ego_size[0]) - 0.4, context.halt_at)
     stops = [place - view.ego_s for place in places if math.isfinite(place)]
     ramp = ramps(speed, acceleration, max(allowed, 1.0), grip, stops)
-    follow = following(paths, speed, acceleration, cap, _leads(paths, context), grip)
+    follow = following(paths, speed, acceleration, cap, _leads(paths, context), grip, context.config.following)
     count = len(paths.s)
     profiles = [
         np.concatenate([np.broadcast_to(r[None], (count, *r.shape)), f[:, None]], axis=1)
@@ -172,7 +172,7 @@ def _leads(paths: Paths, context: PlanningContext) -> Leads:
     """Whom to follow on each path: the agents, and the stop line as one more."""
     view = context.view
     rear = view.s - 0.5 * (view.ego_size[0] + view.agents.size[:, :1])
-    gap = np.where(view.blockers, GAP_STANDING, GAP_MOVING)
+    gap = np.where(view.blockers, context.config.obstacle_gap_m, context.config.moving_gap_m)
     inside = _in_corridor(paths, view)
     if not math.isfinite(context.stop_at):
         return Leads(rear, view.rate, gap, inside)
@@ -199,15 +199,15 @@ def _in_corridor(paths: Paths, view: FrenetAgents) -> Array:
     return soon
 
 
-def _distinct(candidates: Candidates, total: Array) -> Array:
-    """The best candidates that differ from each other, at most ``PLANS``, best first."""
+def _distinct(candidates: Candidates, total: Array, config: ExpertConfig) -> Array:
+    """The best candidates that differ from each other, at most as many as the config has, best first."""
     order = np.argsort(total, kind="stable")[:60]
     within = candidates.pose[:, :24, :2]
     kept = [order[0]]
     for k in order[1:]:
-        if len(kept) == PLANS:
+        if len(kept) == config.plan_count:
             break
-        if np.all(np.linalg.norm(within[kept] - within[k], axis=-1).max(axis=1) > APART):
+        if np.all(np.linalg.norm(within[kept] - within[k], axis=-1).max(axis=1) > config.plan_distance_m):
             kept.append(k)
     return np.array(kept)
 

@@ -6,17 +6,13 @@ import numpy as np
 
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import SignalState
+from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map.frenet import RouteFrame, SignalStop
 from alpamayo_sim.prediction.lane_changes import MOTOR_VEHICLES, STEP_S, STEPS, AgentPredictions
 
 Array = np.ndarray
-
-PARKED_AFTER = 3.0  # s of standing after which something is taken to stay there
-CORRIDOR = 0.3  # m beside the ego's box within which something is in the way
-LOOK_AHEAD = 90.0  # m
-QUEUE = 60.0  # m before a red light in which standing vehicles wait for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +50,7 @@ def to_frenet(
     memory: AgentMemory,
     stops: tuple[SignalStop, ...],
     time: float,
+    config: ExpertConfig,
 ) -> FrenetAgents:
     """Bring a forecast into the route's frame. ``ego`` is the ego's s and d."""
     s, d = frame.project(agents.pose[:, :, :2], ego[0], 260.0)
@@ -61,12 +58,14 @@ def to_frenet(
     low, high = corner_d.min(axis=1, initial=np.inf), corner_d.max(axis=1, initial=-np.inf)
     rear, front = corner_s.min(axis=1, initial=np.inf), corner_s.max(axis=1, initial=-np.inf)
     size = truth.ego_size[:2].astype(np.float64)
-    half = 0.5 * size[1] + CORRIDOR
-    inside = (low < half) & (high > -half) & (front > ego[0] - 3.0) & (rear < ego[0] + LOOK_AHEAD)
-    stays = np.array([memory.standing_time(truth.agents.ids[k], time) > PARKED_AFTER for k in agents.rows], bool)
+    half = 0.5 * size[1] + config.corridor_margin_m
+    inside = (low < half) & (high > -half) & (front > ego[0] - 3.0) & (rear < ego[0] + config.obstacle_range_m)
+    stays = np.array(
+        [memory.standing_time(truth.agents.ids[k], time) > config.parked_after_s for k in agents.rows], bool
+    )
     queue = np.zeros(len(stays), bool)
     for stop in stops:
         waits = int(truth.signals[stop.signal]) != SignalState.GREEN
-        queue |= waits & (rear < stop.s) & (rear > stop.s - QUEUE) & np.isin(agents.category, MOTOR_VEHICLES)
+        queue |= waits & (rear < stop.s) & (rear > stop.s - config.queue_m) & np.isin(agents.category, MOTOR_VEHICLES)
     blockers = stays & inside & ~queue
     return FrenetAgents(agents, s, d, low, high, rear, front, blockers, *ego, float(truth.ego_speed), size)

@@ -8,20 +8,13 @@ import numpy as np
 from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Environment
+from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
 from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop
 
 Array = np.ndarray
 
-BEND = 2.2  # m/s² of lateral acceleration in bends
-APPROACH = 1.8  # m/s² of braking towards a lower allowed speed
-SIGHT_BRAKING = 3.5  # m/s² with which to stop within three quarters of the visibility
-HIDES = 0.9  # m of height from which something hides a child
-PARKED_REACH = 3.2  # m beside the ego's corridor within which parked cars make it slow down
-PARKED_SPEED, PARKED_SLOPE = 6.8, 2.2  # m/s at 0.5 m, and m/s more for each m
-PEOPLE_REACH, PEOPLE_SPEED = 2.0, 7.0  # m, m/s
-PASSING_EXCESS = 4.5  # m/s faster than a car of the next lane that is held up
 CAP_BEHIND, CAP_POINTS = 5.0, 300  # m behind the ego from which, and how many m, allowed speeds are given
 
 
@@ -51,7 +44,7 @@ class SpeedCap:
         return float(self.at(s + np.arange(0.0, max(distance, 1.0) + 1.0)).min())
 
 
-def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory) -> list[Caution]:
+def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory, config: ExpertConfig) -> list[Caution]:
     """Slow down beside parked cars that may hide a child, beside people, and past cars that may pull out."""
     agents, found = view.agents, []
     half = 0.5 * view.ego_size[1]
@@ -61,16 +54,20 @@ def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory) -
     people = np.isin(agents.category, (Category.PEDESTRIAN, Category.ANIMAL))
     for k in np.flatnonzero(near & (beside > 0.0)):
         row = int(agents.rows[k])
-        parked = vehicles[k] and truth.agents.size[row, 2] > HIDES and memory.has_always_stood(truth.agents.ids[row])
-        if parked and beside[k] < PARKED_REACH:
-            allowed = PARKED_SPEED + PARKED_SLOPE * max(float(beside[k]) - 0.5, 0.0)
+        parked = (
+            vehicles[k]
+            and truth.agents.size[row, 2] > config.hiding_height_m
+            and memory.has_always_stood(truth.agents.ids[row])
+        )
+        if parked and beside[k] < config.parked_range_m:
+            allowed = config.parked_speed_mps + config.parked_speed_slope_mps_per_m * max(float(beside[k]) - 0.5, 0.0)
             found.append(Caution(float(view.rear[k]) - 2.0, float(view.front[k]) + 1.0, allowed, row))
-        elif people[k] and beside[k] < PEOPLE_REACH:
-            found.append(Caution(float(view.rear[k]) - 4.0, float(view.front[k]) + 1.0, PEOPLE_SPEED, row))
-    return found + _held_up_neighbours(view)
+        elif people[k] and beside[k] < config.walker_range_m:
+            found.append(Caution(float(view.rear[k]) - 4.0, float(view.front[k]) + 1.0, config.walker_speed_mps, row))
+    return found + _held_up_neighbours(view, config)
 
 
-def _held_up_neighbours(view: FrenetAgents) -> list[Caution]:
+def _held_up_neighbours(view: FrenetAgents, config: ExpertConfig) -> list[Caution]:
     """Do not rush past a car of the next lane that is held up there: it may pull out."""
     if not len(view.s):
         return []
@@ -81,24 +78,32 @@ def _held_up_neighbours(view: FrenetAgents) -> list[Caution]:
     for k in np.flatnonzero(beside):
         ahead = (s > s[k] + 3.0) & (s < s[k] + 35.0) & (np.abs(d - d[k]) < 1.8)
         if np.any(ahead & (rate > -1.0) & (rate < rate[k] + 1.0)):
-            allowed = float(rate[k]) + PASSING_EXCESS
+            allowed = float(rate[k]) + config.passing_excess_mps
             found.append(Caution(float(s[k]) - 14.0, float(s[k]) + 4.0, allowed, int(view.agents.rows[k])))
     return found
 
 
 def speed_cap(
-    frame: RouteFrame, s: float, desired: float, environment: Environment, cautions: list[Caution]
+    frame: RouteFrame,
+    s: float,
+    desired: float,
+    environment: Environment,
+    cautions: list[Caution],
+    config: ExpertConfig,
 ) -> SpeedCap:
     """Allowed speed along the route, with room to brake towards lower ones."""
     at = s - CAP_BEHIND + np.arange(float(CAP_POINTS))
     bend = np.abs(frame.at(at)[2])
-    lateral = min(BEND, 0.4 * environment.friction * GRAVITY_MPS2)
+    lateral = min(config.bend_acceleration_mps2, 0.4 * environment.friction * GRAVITY_MPS2)
     cap = np.minimum(desired, np.sqrt(lateral / np.maximum(bend, 1e-4)))
     if environment.visibility is not None:
-        cap = np.minimum(cap, math.sqrt(2.0 * SIGHT_BRAKING * max(0.75 * environment.visibility, 5.0)))
+        cap = np.minimum(cap, math.sqrt(2.0 * config.sight_deceleration_mps2 * max(0.75 * environment.visibility, 5.0)))
     for caution in cautions:
         cap = np.where((at >= caution.start) & (at <= caution.end), np.minimum(cap, caution.speed), cap)
-    squared = np.minimum.accumulate((cap**2 + 2.0 * APPROACH * at)[::-1])[::-1] - 2.0 * APPROACH * at
+    squared = (
+        np.minimum.accumulate((cap**2 + 2.0 * config.approach_deceleration_mps2 * at)[::-1])[::-1]
+        - 2.0 * config.approach_deceleration_mps2 * at
+    )
     return SpeedCap(float(at[0]), np.sqrt(np.maximum(squared, 0.0)))
 
 

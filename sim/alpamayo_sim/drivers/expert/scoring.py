@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from alpamayo_sim.datatypes.scene import Category
+from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
 from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
 from alpamayo_sim.drivers.expert.rules import SpeedCap
@@ -88,6 +89,7 @@ class Candidates:
 class PlanningContext:
     """What the candidates are judged against."""
 
+    config: ExpertConfig
     view: FrenetAgents
     pose: Array  # ego x, y, heading
     surroundings: Surroundings

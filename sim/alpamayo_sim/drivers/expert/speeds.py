@@ -17,15 +17,6 @@ JERK, FIRM_JERK, EMERGENCY_JERK = 3.5, 4.0, 40.0  # m/s³
 ACCELERATIONS = (1.6, 0.8, 0.0, -0.6, -1.2, -2.0, -3.0, -3.9, -5.5, -8.0)  # m/s²
 SLOWER = ((-1.5, 0.8), (-1.5, 0.6), (-2.0, 0.35), (-3.0, 0.75), (-3.0, 0.5), (-3.9, 0.4), (-5.5, 0.6))
 """Acceleration (m/s²), and the share of the speed that it ends at."""
-FOLLOWING = IdmParameters(
-    acceleration_mps2=1.6,
-    deceleration_mps2=2.0,
-    headway_s=1.3,
-    standstill_gap_m=0.0,
-    free_term_floor=-1.2,
-    least_desired_speed_mps=0.3,
-)
-GAP_MOVING, GAP_STANDING = 2.5, 9.0  # m kept to who moves or waits, and to what stays and is to be passed
 
 
 def ramps(
@@ -83,7 +74,7 @@ class Leads:
 
 
 def following(
-    paths: Paths, speed: float, acceleration: float, cap: SpeedCap, leads: Leads, grip: float
+    paths: Paths, speed: float, acceleration: float, cap: SpeedCap, leads: Leads, grip: float, model: IdmParameters
 ) -> tuple[Array, Array, Array]:
     """IDM along each path, behind whoever is in its way then: way, speed, acceleration [p, 97]."""
     count = len(paths.s)
@@ -95,10 +86,8 @@ def following(
         allowed = np.minimum(cap.at(s), cap.at(s + 0.8 * v))
         ahead = leads.s[None, :, k] - s[:, None]
         gap = np.where(leads.inside[:, :, k] & (ahead > -2.0), ahead, 1e3)
-        wanted = idm_acceleration(
-            v[:, None], allowed[:, None], gap, leads.speed[None, :, k], FOLLOWING, leads.gap[None]
-        )
-        b = np.minimum(np.asarray(wanted).min(axis=1, initial=10.0), idm_acceleration(v, allowed, 1e3, 0.0, FOLLOWING))
+        wanted = idm_acceleration(v[:, None], allowed[:, None], gap, leads.speed[None, :, k], model, leads.gap[None])
+        b = np.minimum(np.asarray(wanted).min(axis=1, initial=10.0), idm_acceleration(v, allowed, 1e3, 0.0, model))
         b = np.maximum(b, -grip)
         a = np.clip(b, a - np.where(b < -4.0, 3.0 * FIRM_JERK, JERK) * STEP_S, a + JERK * STEP_S)
         after = np.maximum(v + a * STEP_S, 0.0)

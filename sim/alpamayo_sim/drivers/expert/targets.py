@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
 from alpamayo_sim.drivers.expert.paths import Target
-from alpamayo_sim.drivers.expert.speeds import GAP_STANDING
 from alpamayo_sim.drivers.expert.surroundings import Surroundings
 
 Array = np.ndarray
@@ -15,13 +15,9 @@ OWN_LANE = ((1.8, 9.0), (2.7, 13.0), (4.2, 20.0))  # s, and m at least, for the 
 OTHER_LANES = ((1.9, 11.0), (2.8, 15.0), (4.2, 22.0))
 NUDGES, NUDGE_TIME = (-0.7, 0.7), 2.8  # m, s
 EVASIONS, EVASION_TIME = (-2.6, -1.4, 1.4, 2.6), 1.5
-FARTHEST = 6.0  # m from the route that a way round may lead
-CLEARANCES = (0.4, 0.8)  # m between the ego's side and what it goes round
-CHAIN = 18.0  # m between obstacles that are passed in one go
-BETWEEN = 0.4  # m more than its width that the ego would need to pass between two things
 
 
-def make_targets(view: FrenetAgents, around: Surroundings) -> list[Target]:
+def make_targets(view: FrenetAgents, around: Surroundings, config: ExpertConfig) -> list[Target]:
     """Lateral targets with the lengths of the ways to them."""
     v, s, d = max(view.ego_speed, 3.0), view.ego_s, view.ego_d
     targets = [Target(0.0, max(v * t, least)) for t, least in OWN_LANE]
@@ -33,47 +29,47 @@ def make_targets(view: FrenetAgents, around: Surroundings) -> list[Target]:
     for step in EVASIONS:
         if around.fits(d + step, half, s + v, s + 3.0 * v):
             targets.append(Target(d + step, max(v * EVASION_TIME, 8.0)))
-    return targets + _ways_round(view, around, v)
+    return targets + _paths_around(view, around, v, config)
 
 
-def halt_at(view: FrenetAgents) -> float:
+def halt_at(view: FrenetAgents, config: ExpertConfig) -> float:
     """Where (m) to wait before what has to be passed, so that there is room to swing out; inf without any."""
     ahead = view.blockers & (view.front > view.ego_s + 0.5 * view.ego_size[0])
     if not ahead.any():
         return math.inf
-    return float(view.rear[ahead].min() - GAP_STANDING - 0.5 * view.ego_size[0])
+    return float(view.rear[ahead].min() - config.obstacle_gap_m - 0.5 * view.ego_size[0])
 
 
-def _ways_round(view: FrenetAgents, around: Surroundings, v: float) -> list[Target]:
+def _paths_around(view: FrenetAgents, around: Surroundings, v: float, config: ExpertConfig) -> list[Target]:
     """Paths that go round the next obstacles in the route's corridor, and back behind them."""
     if not view.blockers.any():
         return []
-    begin, end, right, left = _hull(view)
+    begin, end, right, left = _hull(view, config)
     length, width = (float(x) for x in view.ego_size)
     room = max(begin - view.ego_s - 0.5 * length - 1.0, 0.0)
     lengths = sorted({max(9.0, min(v * 3.0, room)), max(12.0, v * 2.0), max(16.0, v * 3.2)})
     back = end + 0.5 * length + 0.5, max(24.0, 3.0 * v)
     found = []
     for side, sign in ((left + 0.5 * width, 1.0), (right - 0.5 * width, -1.0)):
-        for clearance in CLEARANCES:
+        for clearance in config.obstacle_clearances_m:
             offset = side + sign * clearance
-            if abs(offset) < FARTHEST and around.fits(offset, 0.5 * width, max(begin, view.ego_s), end):
+            if abs(offset) < config.farthest_offset_m and around.fits(offset, 0.5 * width, max(begin, view.ego_s), end):
                 found += [Target(offset, way, *back) for way in lengths]
     return found
 
 
-def _hull(view: FrenetAgents) -> tuple[float, float, float, float]:
+def _hull(view: FrenetAgents, config: ExpertConfig) -> tuple[float, float, float, float]:
     """Begin and end (s), right and left (d) of the next obstacles and of all that belongs to them."""
     order = np.flatnonzero(view.blockers)[np.argsort(view.rear[view.blockers])]
     begin, end = float(view.rear[order[0]]), float(view.front[order[0]])
     chain = [order[0]]
     for k in order[1:]:
-        if view.rear[k] > end + CHAIN:
+        if view.rear[k] > end + config.obstacle_spacing_m:
             break
         chain.append(k)
         end = max(end, float(view.front[k]))
     right, left = float(view.low[chain].min()), float(view.high[chain].max())
-    need = float(view.ego_size[1]) + BETWEEN
+    need = float(view.ego_size[1]) + config.gap_margin_m
     for _ in range(3):
         # What stands beside them with no room to pass between belongs to them.
         beside = view.agents.standing & (view.front > begin - 6.0) & (view.rear < end + 8.0)
