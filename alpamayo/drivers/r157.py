@@ -1,9 +1,9 @@
-"""Reference drivers of UN Regulation 157 (automated lane keeping): who has to have avoided what.
+"""Reference drivers of UN Regulation 157 (automated lane keeping): which collisions are preventable.
 
-A collision is "preventable" only by a named one of them. All follow the route in their lane and do nothing but brake;
-they know the truth, as the models of the regulation do. Sources: UN R157 Annex 4 Appendix 3 (careful and competent
-human driver; the performance model), Mattas et al., "Fuzzy surrogate safety metrics for real-time assessment of
-rear-end collision risk", 2020 (FSM), as implemented in JRC-FSM and esmini's ALKS controller; RSS as in ``rss``.
+A collision is "preventable" only relative to one named model. All follow the route in their lane and only brake;
+they know the ground truth, as the models of the regulation do. Sources: UN R157 Annex 4 Appendix 3 (careful and
+competent human driver; the performance model), Mattas et al., "Fuzzy surrogate safety metrics for real-time assessment
+of rear-end collision risk", 2020 (FSM), as implemented in JRC-FSM and esmini's ALKS controller; RSS as in `rss`.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ CREEP = 2.0  # m/s
 
 
 @dataclass(frozen=True, eq=False)
-class Others:
-    """The agents as a lane keeper sees them, along and across its route (m, m/s).
+class LaneAgents:
+    """The agents relative to the ego's lane, along and across its route (m, m/s).
 
     ``gap`` is between bumpers, ``side`` between the sides (not more than 0 where they overlap across), ``speed`` is
     along the route and ``closing`` how fast ``side`` shrinks. ``inside`` (m) is how far each reaches into the lane.
@@ -93,22 +93,22 @@ class LaneKeeper:
         plan = self._plan(observation.truth, here, acceleration, max(limit, observation.speed))
         return Decision(plan[None], np.ones(1, np.float32), reasoning=Reasoning(decision, Lateral.LANE_KEEPING))
 
-    def _cruise(self, others: Others, speed: float, limit: float) -> float:
+    def _cruise(self, others: LaneAgents, speed: float, limit: float) -> float:
         """Acceleration (m/s²) without a reason to brake: none within the following distance, and none to a stand."""
         lead = float(others.gap[(others.side <= 0.0) & (others.gap > -1.0)].min(initial=np.inf))
         if lead < STANDSTILL_GAP and speed < CREEP:
             return -GENTLE if speed > 0.0 else 0.0
         return GENTLE * float(speed < limit and lead > following_distance(speed))
 
-    def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
+    def judge(self, others: LaneAgents, speed: float) -> tuple[Array, Array]:
         """Which of the others are a risk, and how hard (m/s²) each asks the model to brake."""
         raise NotImplementedError
 
-    def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
+    def brake(self, others: LaneAgents, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """Deceleration (m/s²) now, from what is wanted and how long the risk has lasted."""
         return float(wanted[risky].max(initial=0.0))
 
-    def others(self, truth: GroundTruth, here: tuple[float, float]) -> Others:
+    def others(self, truth: GroundTruth, here: tuple[float, float]) -> LaneAgents:
         """The agents that are valid, seen from the ego's lane; ``here`` is where along and across it the ego is."""
         assert self._frame is not None
         agents = truth.agents
@@ -130,7 +130,7 @@ class LaneKeeper:
         inside = LANE_HALF - np.where(left, d.min(axis=1), -d.max(axis=1))
         closing = np.where(left, -across, across)
         walks = (agents.category[rows] == Category.PEDESTRIAN) | (agents.category[rows] == Category.ANIMAL)
-        return Others(gap, side, along, closing, inside, walks, left)
+        return LaneAgents(gap, side, along, closing, inside, walks, left)
 
     def _here(self, truth: GroundTruth) -> tuple[float, float]:
         assert self._frame is not None
@@ -165,7 +165,7 @@ class CompetentHuman(LaneKeeper):
     name = "r157-human"
     perception, reaction, build_up = 0.4, 0.75, 0.6
 
-    def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
+    def judge(self, others: LaneAgents, speed: float) -> tuple[Array, Array]:
         """Risks, and full braking where time to collision or headway are critical."""
         near = (others.gap < SIGHT) & (others.gap > -1.0)
         coming = (others.side <= 0.0) | ((others.closing > 0.05) & (others.inside > -0.375))
@@ -177,7 +177,7 @@ class CompetentHuman(LaneKeeper):
         emergency = (ttc < 1.5) & (others.side <= 0.0)
         return risky, np.where(emergency, 0.85 * GRAVITY_MPS2, np.where(critical, 0.774 * GRAVITY_MPS2, 0.4))
 
-    def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
+    def brake(self, others: LaneAgents, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """Nothing before perception, the foot off before reaction, then the brake as fast as it builds up."""
         if self._since is None:
             return 0.0
@@ -201,7 +201,7 @@ class RegulationModel(LaneKeeper):
     name = "r157-regulation"
     reaction, deceleration, reach = 0.35, 6.0, 46.0
 
-    def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
+    def judge(self, others: LaneAgents, speed: float) -> tuple[Array, Array]:
         """Who is inside the lane, slower and in range."""
         risky = (others.gap < self.reach) & (others.gap > -1.0) & (others.inside > 0.3) & (others.speed < speed)
         closing = np.maximum(speed - others.speed, 0.0)
@@ -209,7 +209,7 @@ class RegulationModel(LaneKeeper):
         needed = closing**2 / (2.0 * room)
         return risky & (needed > 0.5), np.full(len(risky), self.deceleration)
 
-    def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
+    def brake(self, others: LaneAgents, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """Full deceleration once the reaction time is over."""
         ready = self._since is not None and time - self._since >= self.reaction
         return self.deceleration if ready and risky.any() else 0.0
@@ -225,7 +225,7 @@ class FuzzySafetyModel(LaneKeeper):
     name = "r157-fsm"
     reaction, comfortable, hardest, lead_brake, margin, jerk = 0.75, 4.0, 6.0, 7.0, 2.0, 12.65
 
-    def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
+    def judge(self, others: LaneAgents, speed: float) -> tuple[Array, Array]:
         """The wish is PFS and CFS; risks ask for any, and may close the lateral gap before the longitudinal one."""
         lead = np.maximum(others.speed, 0.0)
         relative = speed - lead
@@ -241,7 +241,7 @@ class FuzzySafetyModel(LaneKeeper):
         wanted = np.where(cfs > 0.0, hard, self.comfortable * pfs)
         return near & (wanted > 0.0), wanted
 
-    def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
+    def brake(self, others: LaneAgents, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """After the reaction time, and no faster than the jerk allows."""
         if self._since is None or time - self._since < self.reaction:
             return 0.0
@@ -253,7 +253,7 @@ class RssDriver(LaneKeeper):
 
     name = "rss"
 
-    def judge(self, others: Others, speed: float) -> tuple[Array, Array]:
+    def judge(self, others: LaneAgents, speed: float) -> tuple[Array, Array]:
         """Dangerous situations with those ahead."""
         own, none = np.full(len(others.gap), speed), np.zeros(len(others.gap))
         towards = np.where(others.left, others.closing, -others.closing)  # to the right is positive
@@ -263,7 +263,7 @@ class RssDriver(LaneKeeper):
         danger = rss.RssMargins(danger.longitudinal, np.where(still, others.side - 0.25, danger.lateral))
         return danger.dangerous & np.isfinite(others.gap), np.full(len(own), rss.EGO.brake_min)
 
-    def brake(self, others: Others, risky: Array, wanted: Array, speed: float, time: float) -> float:
+    def brake(self, others: LaneAgents, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """The proper response, once the response time is over; harder where someone's cut-in has left less room."""
         if self._since is None or time - self._since < rss.EGO.response_time:
             return 0.0

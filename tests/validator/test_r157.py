@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alpamayo.drivers.r157 import Others, critical_fuzzy, proactive_fuzzy
+from alpamayo.drivers.r157 import LaneAgents, critical_fuzzy, proactive_fuzzy
 from alpamayo.drivers.registry import R157_DRIVERS, guarded_by_default, make_driver
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.errors import InputError
@@ -62,7 +62,7 @@ def test_the_fuzzy_model_reacts_after_its_reaction_time():
     for step in range(60):
         time, gap = 0.1 * step, 60.0 - 2.5 * max(0, step - 20)
         lead = 20.0 if step <= 20 else 8.0
-        ahead = Others(*(np.array([x]) for x in (gap, -1.0, lead, 0.0, 1.0, False, True)))
+        ahead = LaneAgents(*(np.array([x]) for x in (gap, -1.0, lead, 0.0, 1.0, False, True)))
         risky, wanted = model.judge(ahead, 20.0)
         if risky.any():
             moments.setdefault("risk", time)

@@ -1,4 +1,4 @@
-"""Road users and signals as the causes that a reasoning names."""
+"""Agents and signals as the causes that a reasoning names."""
 
 import math
 
@@ -8,9 +8,11 @@ from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Motion
 from alpamayo_sim.datatypes.scene import Category
 
+STATIC_MPS = 0.3
+
 
 def object_component(truth: GroundTruth, k: int) -> Component:
-    """Agent ``k`` as a cause: what, where and how it moves as seen from the ego."""
+    """Describe agent `k` as a cause: category, position in the ego frame (m), motion relative to the ego."""
     agents = truth.agents
     c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
     dx, dy = (float(v) for v in agents.pose[k, :2] - truth.ego_pose[:2])
@@ -20,7 +22,7 @@ def object_component(truth: GroundTruth, k: int) -> Component:
 
 
 def signal_component(truth: GroundTruth, k: int) -> Component:
-    """Signal ``k`` as a cause."""
+    """Describe signal `k` as a cause."""
     signal = truth.scene.signals[k]
     c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
     dx, dy = (float(v) for v in signal.position[:2] - truth.ego_pose[:2])
@@ -29,9 +31,9 @@ def signal_component(truth: GroundTruth, k: int) -> Component:
 
 
 def motion_of(truth: GroundTruth, k: int) -> Motion:
-    """How an agent moves relative to the ego's heading: standing below 0.3 m/s, else by quadrant."""
+    """Classify the motion of an agent relative to the ego's heading: static below 0.3 m/s, else by quadrant."""
     velocity = truth.agents.velocity[k]
-    if float(np.hypot(*velocity)) < 0.3:
+    if float(np.hypot(*velocity)) < STATIC_MPS:
         return Motion.STATIC
     relative = math.remainder(math.atan2(velocity[1], velocity[0]) - float(truth.ego_pose[2]), 2.0 * math.pi)
     if abs(relative) < 0.25 * math.pi:

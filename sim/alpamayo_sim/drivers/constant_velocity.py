@@ -1,4 +1,4 @@
-"""The driver that does nothing: the least that any other must beat."""
+"""A driver at constant velocity: the baseline that all others must beat."""
 
 import numpy as np
 
@@ -10,16 +10,16 @@ from alpamayo_sim.datatypes.scene import Scene
 
 
 class ConstantVelocity:
-    """Holds speed and heading, whatever happens."""
+    """Keeps its speed and heading."""
 
     name = "constant-velocity"
     needs = Needs()
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def act(self, observation: Observation) -> Decision:
-        """Straight on."""
+        """Make one plan: straight on."""
         plan = np.zeros((PLAN_STEPS, 4), np.float32)
         plan[:, 0] = observation.speed * PLAN_DT * np.arange(1, PLAN_STEPS + 1)
         plan[:, 3] = observation.speed

@@ -1,4 +1,4 @@
-"""The privileged expert: samples paths and speeds along the route and takes the best one."""
+"""The privileged expert: samples paths and speeds along the route and chooses the best."""
 
 import math
 
@@ -33,11 +33,11 @@ SCENERY = (Category.BUILDING, Category.VEGETATION)
 
 
 class Expert:
-    """A sampling planner in the route's Frenet frame that is told the true state of what it could see.
+    """A sampling planner in the route's Frenet frame that knows the true state of the agents it has seen.
 
-    Paths to lateral targets (lanes, nudges, ways round obstacles) times speed profiles (ramps, emergency braking,
-    following) are scored in one batch against predictions of the agents; see ``scoring``. Scripts are not peeked
-    at, and who has never been in line of sight is not reacted to.
+    Paths to lateral targets (lanes, nudges, paths around obstacles) are combined with speed profiles (ramps,
+    emergency braking, following). All candidates are scored in one batch against predictions of the agents; see
+    `scoring`. The expert does not read scripts, and ignores agents that have never been in line of sight.
     """
 
     name = "expert"
@@ -54,7 +54,7 @@ class Expert:
             InputError: the scene has no route.
         """
         if scene.route is None:
-            raise InputError(f"scene {scene.id!r} has no route, which the {self.name} driver follows")
+            raise InputError(f"scene {scene.id!r} has no route; the {self.name} driver needs one")
         self._frame = RouteFrame.of(scene.route)
         index = index_of(scene.road_map)
         self._predictor = LaneChangePredictor(index)
@@ -67,13 +67,13 @@ class Expert:
         self._waited = 0.0
 
     def act(self, observation: Observation) -> Decision:
-        """The best plans and why.
+        """Make the best plans and say why.
 
         Raises:
-            InputError: there is no truth in the observation, or ``reset`` was not called.
+            InputError: the observation has no ground truth, or ``reset`` was not called.
         """
         if observation.truth is None or self._frame is None:
-            raise InputError(f"the {self.name} driver needs reset and the truth in its observation")
+            raise InputError(f"the {self.name} driver needs a call of reset and the truth in its observation")
         truth, frame, time = observation.truth, self._frame, observation.time
         self._memory.update(truth.agents, time, truth.scene.dt)
         s, *start = self._place(frame, truth, observation.curvature)
@@ -111,7 +111,7 @@ class Expert:
         return _decision(paths, candidates, costs, best, context.pose, reasoning)
 
     def _place(self, frame: RouteFrame, truth: GroundTruth, curvature: float) -> tuple[float, float, float, float]:
-        """s, d and the first two derivatives of d by s."""
+        """Return s, d (m) and the first two derivatives of d by s."""
         s_all, d_all = frame.project(truth.ego_pose[None, :2], self._s)
         s, d = float(s_all[0]), float(d_all[0])
         self._s = s
@@ -127,7 +127,7 @@ class Expert:
         return self._predictor.predict(truth.agents, rows, acceleration)
 
     def _seen(self, truth: GroundTruth) -> Array:
-        """Rows of who is near and has been in sight."""
+        """Return the rows of agents that are near and have been in sight."""
         agents, seen = truth.agents, self._memory.seen
         near = np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < self.config.agent_range_m
         rows = np.flatnonzero(agents.valid & near & ~np.isin(agents.category, SCENERY))
@@ -137,13 +137,13 @@ class Expert:
         return np.array([k for k in rows if agents.ids[k] in seen], np.int64)
 
     def _shifted(self) -> Array | None:
-        """The last plan at the samples of this step, in the world."""
+        """Return the last plan at the samples of this step, in world coordinates."""
         if self._last_plan is None:
             return None
         return self._last_plan[np.minimum(SAMPLES + 1, len(self._last_plan) - 1)]
 
     def _keep(self, paths: Paths, candidates: Candidates, chosen: int, s: float) -> None:
-        """Remember what was chosen, to stay with it."""
+        """Remember the choice, so that the next one stays close to it."""
         path = int(candidates.path[chosen])
         ahead = s + AHEAD
         self._last = (ahead, np.interp(ahead, paths.s[path], paths.d[path]), paths.targets[path])
@@ -152,7 +152,7 @@ class Expert:
 
 
 def _candidates(paths: Paths, context: PlanningContext, acceleration: float) -> Candidates:
-    """All paths with all ramps, and with following."""
+    """Combine all paths with all ramps and with following."""
     view, cap, grip = context.view, context.cap, context.grip
     speed = view.ego_speed
     allowed = min(context.desired, cap.ahead(view.ego_s, 2.0 * speed) + 0.3)
@@ -169,7 +169,7 @@ def _candidates(paths: Paths, context: PlanningContext, acceleration: float) -> 
 
 
 def _leads(paths: Paths, context: PlanningContext) -> Leads:
-    """Whom to follow on each path: the agents, and the stop line as one more."""
+    """Collect the leaders on each path: the agents, and the stop line as one more."""
     view = context.view
     rear = view.s - 0.5 * (view.ego_size[0] + view.agents.size[:, :1])
     gap = np.where(view.blockers, context.config.obstacle_gap_m, context.config.moving_gap_m)
@@ -187,7 +187,7 @@ def _leads(paths: Paths, context: PlanningContext) -> Leads:
 
 
 def _in_corridor(paths: Paths, view: FrenetAgents) -> Array:
-    """[p, n, 49] whether an agent is in a path's corridor then, or will be within 1.2 s."""
+    """[p, n, 49] whether an agent is in a path's corridor, or will be within 1.2 s."""
     if not len(view.s):
         return np.zeros((len(paths.s), 0, STEPS), bool)
     reach = 0.5 * (view.ego_size[1] + view.agents.size[:, 1]) + 0.25

@@ -1,4 +1,4 @@
-"""Where everybody is and will be in the route's frame, and who stands in the way for good."""
+"""The agents in the route's Frenet frame, now and predicted; obstacles on the route."""
 
 from dataclasses import dataclass
 
@@ -19,8 +19,8 @@ Array = np.ndarray
 class FrenetAgents:
     """The agents in the route's frame; distances in m.
 
-    ``s`` and ``d`` [n, 49] are of their forecast centres, ``low`` and ``high`` the lateral, ``rear`` and ``front``
-    the longitudinal extent of their boxes now. ``blockers`` stand in the route's own corridor for good.
+    ``s`` and ``d`` [n, 49] are of their predicted centres, ``low`` and ``high`` the lateral, ``rear`` and ``front``
+    the longitudinal extent of their boxes now. ``blockers`` stand in the route's own corridor and are expected to stay.
     """
 
     agents: AgentPredictions
@@ -38,7 +38,7 @@ class FrenetAgents:
 
     @property
     def rate(self) -> Array:
-        """Speed of each agent along the route (m/s) at the times of the forecast, [n, 49]."""
+        """Speed of each agent along the route (m/s) at the times of the prediction, [n, 49]."""
         return np.gradient(self.s, STEP_S, axis=1) if len(self.s) else np.zeros((0, STEPS))
 
 
@@ -52,7 +52,7 @@ def to_frenet(
     time: float,
     config: ExpertConfig,
 ) -> FrenetAgents:
-    """Bring a forecast into the route's frame. ``ego`` is the ego's s and d."""
+    """Express predictions in the route's frame; `ego` is the ego's s and d (m)."""
     s, d = frame.project(agents.pose[:, :, :2], ego[0], 260.0)
     corner_s, corner_d = frame.project(box_corners(agents.pose[:, 0], agents.size), ego[0], 200.0)
     low, high = corner_d.min(axis=1, initial=np.inf), corner_d.max(axis=1, initial=-np.inf)

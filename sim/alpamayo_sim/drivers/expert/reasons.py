@@ -1,4 +1,4 @@
-"""Why the expert decided so: which road users, props or signals ruled out what it would do without them."""
+"""The reasoning of the expert: agents, props or signals that ruled out the plan it would drive without them."""
 
 import math
 from collections.abc import Sequence

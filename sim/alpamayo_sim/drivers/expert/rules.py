@@ -1,4 +1,4 @@
-"""How fast one may go: the limit, bends, sight, parked cars that may hide a child, and signals."""
+"""Allowed speeds: the limit, bends, visibility, parked cars that may hide a child, and signals."""
 
 import math
 from dataclasses import dataclass
@@ -36,16 +36,16 @@ class SpeedCap:
     values: Array
 
     def at(self, s: Array) -> Array:
-        """Allowed speed at arc lengths."""
+        """Return the allowed speed (m/s) at arc lengths (m)."""
         return self.values[np.clip((s - self.start).astype(np.int64), 0, len(self.values) - 1)]
 
     def ahead(self, s: float, distance: float) -> float:
-        """The lowest allowed speed within ``distance`` (m) of ``s``."""
+        """Return the lowest allowed speed (m/s) within ``distance`` (m) of ``s``."""
         return float(self.at(s + np.arange(0.0, max(distance, 1.0) + 1.0)).min())
 
 
 def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory, config: ExpertConfig) -> list[Caution]:
-    """Slow down beside parked cars that may hide a child, beside people, and past cars that may pull out."""
+    """Find where to slow down: parked cars that may hide a child, walkers, and cars that may pull out."""
     agents, found = view.agents, []
     half = 0.5 * view.ego_size[1]
     beside = np.maximum(np.maximum(view.low - half, -half - view.high), 0.0)
@@ -68,7 +68,7 @@ def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory, c
 
 
 def _held_up_neighbours(view: FrenetAgents, config: ExpertConfig) -> list[Caution]:
-    """Do not rush past a car of the next lane that is held up there: it may pull out."""
+    """Find cars of the next lane that are held up and may pull out."""
     if not len(view.s):
         return []
     s, d, rate = view.s[:, 0], view.d[:, 0], view.rate[:, 0]
@@ -91,7 +91,7 @@ def speed_cap(
     cautions: list[Caution],
     config: ExpertConfig,
 ) -> SpeedCap:
-    """Allowed speed along the route, with room to brake towards lower ones."""
+    """Compute the allowed speed along the route, with distance to brake towards lower ones."""
     at = s - CAP_BEHIND + np.arange(float(CAP_POINTS))
     bend = np.abs(frame.at(at)[2])
     lateral = min(config.bend_acceleration_mps2, 0.4 * environment.friction * GRAVITY_MPS2)
@@ -108,7 +108,7 @@ def speed_cap(
 
 
 def where_to_stop(truth: GroundTruth, stops: tuple[SignalStop, ...], s: float) -> tuple[float, int | None]:
-    """The arc length (m) that the ego's front must not pass, inf where all is free; and the signal that says so."""
+    """Return the arc length (m) that the ego's front must not pass, infinite if none, and the signal."""
     front = s + 0.5 * float(truth.ego_size[0])
     for stop in sorted(stops, key=lambda each: each.s):
         distance = stop.s - STOP_GAP - front

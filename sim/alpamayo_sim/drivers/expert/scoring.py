@@ -170,7 +170,7 @@ def _ground(c: Candidates, x: PlanningContext) -> Array:
     turn = np.clip(turn, -0.6, 0.6)
     reach = half_width + half_length * np.abs(turn)
     room = np.minimum(table.left[row] - (c.d + reach), (c.d - reach) - table.right[row])
-    # Whoever stands outside already is only asked not to go further out.
+    # An ego that is outside already must only not go further out.
     beyond = np.maximum(np.minimum(room[:, :1], EDGE) - room, 0.0)
     when = np.where(TIMES < 5.0, 1.0, 0.3)
     cost = OFF_ROAD * np.max(np.where(beyond > 0.0, when * (0.4 + beyond), 0.0), axis=1)
@@ -235,7 +235,7 @@ def _road_users(c: Candidates, x: PlanningContext) -> tuple[Array, Array]:
     gap = box_separation(c.pose[k, t], size, other[a, t], doubt)
     gap = np.where(_comes_from_behind(c, x, k, t, a), SEE_GAP, gap)
     standing = f.standing[a]
-    # What was there within reach from the start does not become nearer by being near.
+    # Agents that are near from the start need no greater gap than now.
     hard = HARD_GAP + np.where(standing, 0.0, HARD_GAP_GROWTH * np.minimum(TIMES[t], 4.0))
     hard = np.minimum(hard, np.maximum(_first_gaps(x)[a] - 0.05, 0.02))
     touching = np.flatnonzero(gap < hard)
@@ -347,14 +347,14 @@ def _collide(cost: Array, hit: Array, c: Candidates, x: PlanningContext, where: 
     severity = 0.3 + np.hypot(dx, dy) / 15.0 + c.v[k, t] / 12.0
     stays, moves = np.clip(1.25 - TIMES[t] / 9.0, 0.2, 1.0), np.clip(1.3 - TIMES[t] / 6.0, 0.05, 1.0)
     certain = np.where(f.standing[a], stays, moves) * np.where(deep, 1.0, 0.45)
-    # Who is beside the ego's rear half had better give way.
+    # Agents next to the ego's rear half are expected to yield.
     beside = (x.agent_s[a, 0] + 0.5 * f.size[a, 0] < x.s) & (np.abs(c.d[k, t] - x.d) < 1.0)
     np.maximum.at(cost, (k, a), COLLISION * severity * certain * np.where(beside, BESIDE, 1.0))
     np.minimum.at(hit, k, TIMES[t])
 
 
 def _headway(c: Candidates, x: PlanningContext) -> Array:
-    """Being too near to, or closing in on, whoever is ahead in the candidate's corridor."""
+    """Compute the cost of short gaps to agents ahead in the candidate's corridor, and of closing in on them."""
     n = len(x.agents.rows)
     cost = np.zeros((len(c.path), n))
     pick = np.arange(2, len(TIMES) - 6, 3)

@@ -61,7 +61,7 @@ def ramps(
 
 @dataclass(frozen=True, eq=False)
 class Leads:
-    """Whom to keep a distance from.
+    """Leaders to keep a distance from.
 
     ``s`` [n, 49] is where the ego's centre would touch their rear (m along the route), ``speed`` [n, 49] theirs
     along the route (m/s), ``gap`` [n] what to keep (m), ``inside`` [p, n, 49] whether they are in path p's corridor.
@@ -76,7 +76,7 @@ class Leads:
 def following(
     paths: Paths, speed: float, acceleration: float, cap: SpeedCap, leads: Leads, grip: float, model: IdmParameters
 ) -> tuple[Array, Array, Array]:
-    """IDM along each path, behind whoever is in its way then: way, speed, acceleration [p, 97]."""
+    """IDM along each path, behind its leaders: distance, speed, acceleration [p, 97]."""
     count = len(paths.s)
     v, a, way = np.full(count, speed), np.full(count, acceleration), np.zeros(count)
     path = np.arange(count)

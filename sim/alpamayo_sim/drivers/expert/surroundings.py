@@ -1,4 +1,4 @@
-"""What lies beside the route: how far one may drive to either side, where lanes are and which way they go."""
+"""Tables along the route: drivable width to either side, lanes and their directions."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ class Surroundings:
 
 
 def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
-    """Look at the map once around the whole route."""
+    """Tabulate the map around the whole route."""
     s = np.arange(-20.0, frame.length + 40.0, ROW)
     d = -SIDE + COLUMN * np.arange(round(2.0 * SIDE / COLUMN) + 1)
     xy, heading = frame.to_world(np.repeat(s, len(d)), np.tile(d, len(s)))
@@ -86,6 +86,6 @@ def _free_width(xy: Array, shape: tuple[int, int], d: Array, index: MapIndex) ->
     behind = np.cumprod(free[:, middle::-1], axis=1).sum(axis=1)
     left = d[np.minimum(middle + np.maximum(ahead, 1) - 1, shape[1] - 1)]
     right = d[np.maximum(middle - np.maximum(behind, 1) + 1, 0)]
-    # A route whose middle is off the map, as some logs have, is trusted for its own width.
+    # Some logs have routes off the map: a lane's width counts as drivable there.
     lost = ~free[:, middle]
     return np.where(lost, 1.8, left), np.where(lost, -1.8, right)

@@ -1,4 +1,4 @@
-"""Where to go across: lanes, nudges, evasions, and ways round what stands in the route's corridor."""
+"""Lateral targets: lanes, nudges, evasions, and paths around obstacles in the route's corridor."""
 
 import math
 
@@ -18,7 +18,7 @@ EVASIONS, EVASION_TIME = (-2.6, -1.4, 1.4, 2.6), 1.5
 
 
 def make_targets(view: FrenetAgents, around: Surroundings, config: ExpertConfig) -> list[Target]:
-    """Lateral targets with the lengths of the ways to them."""
+    """Make lateral targets with the lengths of the paths to them."""
     v, s, d = max(view.ego_speed, 3.0), view.ego_s, view.ego_d
     targets = [Target(0.0, max(v * t, least)) for t, least in OWN_LANE]
     for offset in around.lane_offsets(s + 2.0 * v):
@@ -33,7 +33,7 @@ def make_targets(view: FrenetAgents, around: Surroundings, config: ExpertConfig)
 
 
 def halt_at(view: FrenetAgents, config: ExpertConfig) -> float:
-    """Where (m) to wait before what has to be passed, so that there is room to swing out; inf without any."""
+    """Return where (m) to wait before an obstacle, with room to swing out; infinite without one."""
     ahead = view.blockers & (view.front > view.ego_s + 0.5 * view.ego_size[0])
     if not ahead.any():
         return math.inf
@@ -41,7 +41,7 @@ def halt_at(view: FrenetAgents, config: ExpertConfig) -> float:
 
 
 def _paths_around(view: FrenetAgents, around: Surroundings, v: float, config: ExpertConfig) -> list[Target]:
-    """Paths that go round the next obstacles in the route's corridor, and back behind them."""
+    """Make paths around the next obstacles in the route's corridor, and back behind them."""
     if not view.blockers.any():
         return []
     begin, end, right, left = _hull(view, config)
@@ -71,7 +71,7 @@ def _hull(view: FrenetAgents, config: ExpertConfig) -> tuple[float, float, float
     right, left = float(view.low[chain].min()), float(view.high[chain].max())
     need = float(view.ego_size[1]) + config.gap_margin_m
     for _ in range(3):
-        # What stands beside them with no room to pass between belongs to them.
+        # Standing agents next to them without room to pass between belong to them.
         beside = view.agents.standing & (view.front > begin - 6.0) & (view.rear < end + 8.0)
         beside &= (view.low < left + need) & (view.high > right - need)
         left, right = float(view.high[beside].max(initial=left)), float(view.low[beside].min(initial=right))
