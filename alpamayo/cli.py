@@ -27,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # as markup, a "[default: ...]" in a help text would be lost
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 scenarios_app = typer.Typer(help="The long-tail families.", no_args_is_help=True)
