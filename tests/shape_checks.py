@@ -6,7 +6,8 @@ compile its source.
 """
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,6 +60,16 @@ def check_arrays(function: Function) -> Function:
         return function
     function.__annotations__ = {name: hint if has_shape(hint) else Any for name, hint in hints.items()}
     return beartype(conf=CONFIG)(function)
+
+
+@contextmanager
+def off() -> Iterator[None]:
+    """Check no shapes inside: for tests of what the code itself says of wrong arrays."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def has_shape(hint: Any) -> bool:
