@@ -10,17 +10,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int8
 
-from alpamayo_datasets.ground import areas_of_rings
+from alpamayo_datasets.ground import areas_of_polygons, areas_of_rings
 from alpamayo_datasets.lanes import RawLane, lanes_of, without_repeats
 from alpamayo_datasets.route import route_of
 from alpamayo_sim.datatypes.scene import (
     STATIC,
     Category,
+    Environment,
     LineKind,
     Prop,
     Provenance,
     RoadLine,
     RoadMap,
+    Route,
     Scene,
     Signal,
     StopLine,
@@ -30,12 +32,16 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.map.index import index_of
 
 Array = np.ndarray
-Sign = tuple[Array, tuple[str, ...]]  # position of a stop sign, and its lanes where the file names them
+Sign = tuple[Array, tuple[str, ...]]  # position of a stop sign or points of a line; its lanes where the file names them
 
 PROP_MOVEMENT_M = 0.5  # a prop may move this far in a recording
 SIGN_TO_LANE_M = 12.0  # from a stop sign to the end of its lane
 STOP_LINE_HALF_WIDTH_M = 1.75
 MIN_SIZE_M = 0.1
+MAX_DISTANCE_M = 50_000.0  # from the ego's first position
+MAX_HEADING_RAD = 1000.0
+MAX_SPEED_MPS = 1000.0
+MAX_SIZE_M = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +76,8 @@ class RawMap:
     """A map as a file gives it: lists that a reader fills, in the file's coordinates (m).
 
     Road ``edges`` have the drivable side at their left. ``rings`` are closed outlines of the drivable ground; a ring
-    inside another one is a hole.
+    inside another one is a hole. ``areas`` are polygons of drivable ground instead, which may touch and overlap.
+    ``stop_lines`` are those of signs and signals that the file draws, with their lanes.
     """
 
     lanes: list[RawLane] = field(default_factory=list)
@@ -79,6 +86,8 @@ class RawMap:
     lines: list[tuple[Array, LineKind]] = field(default_factory=list)
     signs: list[Sign] = field(default_factory=list)
     rings: list[Array] = field(default_factory=list)
+    areas: list[Array] = field(default_factory=list)
+    stop_lines: list[Sign] = field(default_factory=list)
 
 
 def assemble(
@@ -90,6 +99,8 @@ def assemble(
     raw_map: RawMap,
     signals: list[RawSignal],
     dt: float,
+    environment: Environment | None = None,
+    route: Route | None = None,
 ) -> Scene:
     """Return the Scene of a file's values.
 
@@ -105,6 +116,8 @@ def assemble(
         raw_map: The map.
         signals: Traffic lights, with a state for each step.
         dt: Time step (s).
+        environment: Weather, light and friction, where the file tells them.
+        route: The ego's route in the file's coordinates, where the file tells it; else the recorded path is the route.
 
     Raises:
         InputError: There is no such ego, or it has no valid step.
@@ -113,6 +126,7 @@ def assemble(
     if ego is None or not ego.valid.any():
         raise InputError(f"{where}: the ego {ego_id!r} is not among the {len(tracks)} tracks, or never valid")
     origin = np.round(ego.position[np.argmax(ego.valid)])
+    _check_plausible(where, origin, tracks, raw_map, signals)
     road_map = _road_map(raw_map, origin)
     index_of(road_map).drivable_area.unite()
     valid = [track for track in tracks if track.valid.any()]
@@ -130,8 +144,31 @@ def assemble(
         props=tuple(_prop(track, origin) for track in props),
         origin=origin,
         dt=dt,
+        environment=environment or Environment(),
+        route=route and replace(route, path=(route.path - origin).astype(np.float32)),
     )
-    return replace(scene, route=route_of(scene.ego, road_map))
+    return scene if route else replace(scene, route=route_of(scene.ego, road_map))
+
+
+def _check_plausible(
+    where: str, origin: Array, tracks: list[RawTrack], raw_map: RawMap, signals: list[RawSignal]
+) -> None:
+    """Raise ``InputError`` for values that no recording has: memory and time of all that follows depend on them."""
+    for track in tracks:
+        for what, values, limit in (
+            ("position", track.position - origin, MAX_DISTANCE_M),
+            ("heading", track.heading, MAX_HEADING_RAD),
+            ("velocity", track.velocity, MAX_SPEED_MPS),
+            ("size", np.broadcast_to(track.size, track.position.shape), MAX_SIZE_M),
+        ):
+            if not np.all(np.abs(values[track.valid]) < limit):
+                raise InputError(f"{where}: track {track.id!r}: {what} has values beyond {limit:g} (SI units)")
+    lanes = [line for lane in raw_map.lanes for line in (lane.centreline, *(lane.boundaries or ()))]
+    drawn = [line for line, _ in (*raw_map.lines, *raw_map.signs, *raw_map.stop_lines)]
+    places = [signal.position for signal in signals]
+    for line in (*lanes, *drawn, *places, *raw_map.crosswalks, *raw_map.edges, *raw_map.rings, *raw_map.areas):
+        if not np.all(np.abs(line - origin) < MAX_DISTANCE_M):
+            raise InputError(f"{where}: the map has points beyond {MAX_DISTANCE_M:g} m from the ego")
 
 
 def _is_prop(track: RawTrack) -> bool:
@@ -165,12 +202,12 @@ def _prop(raw: RawTrack, origin: Array) -> Prop:
 
 
 def _road_map(raw: RawMap, origin: Array) -> RoadMap:
-    areas, ring_edges = areas_of_rings(raw.rings) if raw.rings else ([], [])
+    areas, ring_edges = areas_of_rings(raw.rings) if raw.rings else areas_of_polygons(raw.areas)
     return RoadMap(
         lanes=lanes_of(raw.lanes, origin),
         drivable_areas=_moved(areas, origin, at_least=3),
         crosswalks=_moved(raw.crosswalks, origin, at_least=3),
-        stop_lines=_stop_lines(raw.signs, raw.lanes, origin),
+        stop_lines=(*_drawn_stop_lines(raw.stop_lines, origin), *_stop_lines(raw.signs, raw.lanes, origin)),
         road_edges=_moved([*raw.edges, *ring_edges], origin),
         road_lines=tuple(
             RoadLine(line, kind) for points, kind in raw.lines for line in _moved([points], origin) if len(line)
@@ -182,6 +219,11 @@ def _moved(lines: list[Array], origin: Array, at_least: int = 2) -> tuple[Array,
     """Return polylines relative to the origin, without repeated points and without those that are too short."""
     kept = [line[without_repeats(line)] for line in lines]
     return tuple((line - origin).astype(np.float32) for line in kept if len(line) >= at_least)
+
+
+def _drawn_stop_lines(drawn: list[Sign], origin: Array) -> list[StopLine]:
+    made = ((_moved([line], origin), lane_ids) for line, lane_ids in drawn)
+    return [StopLine(f"line-{k}", moved[0], lane_ids) for k, (moved, lane_ids) in enumerate(made) if moved]
 
 
 def _stop_lines(

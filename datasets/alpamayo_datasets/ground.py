@@ -3,10 +3,13 @@
 import numpy as np
 import shapely
 from jaxtyping import Float64
+from scipy.spatial import cKDTree
 from shapely.geometry.base import BaseGeometry
 
 Array = np.ndarray
 MIN_AREA_M2 = 0.01
+MIN_RING_POINTS = 3
+SEAM_M = 0.05  # half the width of gaps between neighbouring areas that are closed
 
 
 def areas_of_rings(rings: list[Float64[Array, "_ 3"]]) -> tuple[list[Array], list[Array]]:
@@ -21,6 +24,26 @@ def areas_of_rings(rings: list[Float64[Array, "_ 3"]]) -> tuple[list[Array], lis
     parts = [shapely.geometry.polygon.orient(part) for part in _polygons(area)]
     edges = [_ring(line) for part in parts for line in (part.exterior, *part.interiors)]
     pieces = [_ring(piece.exterior)[:-1] for part in parts for piece in without_holes(part)]
+    return pieces, edges
+
+
+def areas_of_polygons(polygons: list[Float64[Array, "_ 3"]]) -> tuple[list[Array], list[Array]]:
+    """Return the union of drivable polygons without holes, and its edges with the road at their left.
+
+    Heights are those of the nearest vertex of the polygons.
+    """
+    rings = [ring for ring in polygons if len(ring) >= MIN_RING_POINTS]
+    if not rings:
+        return [], []
+    grown = [shapely.buffer(_polygon(ring), SEAM_M, join_style="mitre") for ring in rings]
+    united = shapely.buffer(shapely.union_all(grown), -SEAM_M, join_style="mitre")
+    parts = [shapely.geometry.polygon.orient(part) for part in _polygons(united)]
+    edges = [_ring(line) for part in parts for line in (part.exterior, *part.interiors)]
+    pieces = [_ring(piece.exterior)[:-1] for part in parts for piece in without_holes(part)]
+    vertices = np.concatenate(rings)
+    tree = cKDTree(vertices[:, :2])
+    for line in (*edges, *pieces):
+        line[:, 2] = vertices[tree.query(line[:, :2])[1], 2]
     return pieces, edges
 
 

@@ -7,7 +7,7 @@ import shapely
 from jaxtyping import Float64
 
 from alpamayo_sim.datatypes.scene import Lane, LaneKind
-from alpamayo_sim.geometry import polyline_headings, wrap_angle
+from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, wrap_angle
 
 Array = np.ndarray
 
@@ -18,6 +18,7 @@ MIN_SIDE_M = 0.2  # from the centreline to a boundary
 MAX_SIDE_M = 8.0  # from the centreline to the edge of a lane's polygon
 SUCCESSOR_GAP_M = 0.6  # between the end of a lane and the start of its successor
 SUCCESSOR_TURN_RAD = 0.6
+BOUNDARY_SPACING_M = 2.0  # between points of a centreline that is made from two boundaries
 REPEAT_M = 0.01  # points closer than this repeat each other
 
 
@@ -26,7 +27,8 @@ class RawLane:
     """A lane as a file gives it, in the file's coordinates (float64), without repeated points.
 
     ``left`` and ``right`` (m) are the distances of the boundaries from each point of the centreline, NaN where they are
-    not known. ``successors`` is None where the file does not name them.
+    not known. ``successors`` is None where the file does not name them. ``boundaries`` are the left and the right
+    boundary where the file has their points.
     """
 
     id: str
@@ -39,6 +41,7 @@ class RawLane:
     left_neighbours: tuple[str, ...] = ()
     right_neighbours: tuple[str, ...] = ()
     in_intersection: bool = False
+    boundaries: tuple[Float64[Array, "l 3"], Float64[Array, "r 3"]] | None = None
 
 
 def without_repeats(line: Float64[Array, "n 3"]) -> Array:
@@ -72,6 +75,22 @@ def sides_from_polygon(line: Float64[Array, "n 3"], ring: Float64[Array, "m 3"])
     return left, right
 
 
+def lane_between(left: Float64[Array, "l 3"], right: Float64[Array, "r 3"]) -> tuple[Array, Array, Array]:
+    """Return the centreline between two boundaries and the distances (m) of both from each of its points.
+
+    Boundaries of the same number of points are paired point by point, others at equal shares of their lengths.
+    """
+    if len(left) != len(right):
+        count = max(len(left), len(right), 2 + int(arc_length(left)[-1] / BOUNDARY_SPACING_M))
+        left, right = (interpolate(line, np.linspace(0.0, arc_length(line)[-1], count)) for line in (left, right))
+    centre = 0.5 * (left + right)
+    kept = without_repeats(centre)
+    half = 0.5 * np.linalg.norm((left - right)[kept, :2], axis=1)
+    if len(kept) > 1:
+        half = 0.5 * np.abs(np.sum((left - right)[kept, :2] * _normals(centre[kept]), axis=1))
+    return centre[kept], half, half
+
+
 def lanes_of(raw: list[RawLane], origin: Float64[Array, "3"]) -> tuple[Lane, ...]:
     """Return the lanes of the scene: successors by geometry where the file names none, widths everywhere."""
     successors = _successors(raw)
@@ -81,7 +100,7 @@ def lanes_of(raw: list[RawLane], origin: Float64[Array, "3"]) -> tuple[Lane, ...
     made = []
     for lane in raw:
         width = _filled(lane, ends, before.get(lane.id), next(iter(successors[lane.id]), None))
-        left, right = (_boundary(lane, side, sign, origin) for side, sign in ((lane.left, 1.0), (lane.right, -1.0)))
+        left, right = _boundaries(lane, origin)
         both = len(left) and len(right)
         made.append(
             Lane(
@@ -129,6 +148,14 @@ def _filled(lane: RawLane, ends: dict[str, Array], before: str | None, after: st
     last = ends[after][0] if after is not None and after in ends else np.nan
     first, last = (default if np.isnan(value) else value for value in (first, last))
     return np.linspace(first, last, len(width))
+
+
+def _boundaries(lane: RawLane, origin: Array) -> tuple[Array, Array]:
+    """Return the boundaries of the file, else those that the widths give."""
+    if lane.boundaries is None:
+        return _boundary(lane, lane.left, 1.0, origin), _boundary(lane, lane.right, -1.0, origin)
+    left, right = (line[without_repeats(line)] - origin for line in lane.boundaries)
+    return left.astype(np.float32), right.astype(np.float32)
 
 
 def _boundary(lane: RawLane, side: Array, sign: float, origin: Array) -> Array:

@@ -17,7 +17,7 @@ def wrap_angle(angle: Float[Array, "..."]) -> Float[Array, "..."]:
     return np.asarray((angle + np.pi) % (2.0 * np.pi) - np.pi)
 
 
-def rotate(xy: Float[Array, "... 2"], angle: Float[Array, "..."] | float) -> Float[Array, "... 2"]:
+def rotate(xy: Float[Array, "... 2"], angle: Float[Array, "..."] | np.floating | float) -> Float[Array, "... 2"]:
     """Rotate vectors counter-clockwise by ``angle`` (rad)."""
     c, s = np.cos(angle), np.sin(angle)
     x, y = xy[..., 0], xy[..., 1]

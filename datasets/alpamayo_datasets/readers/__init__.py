@@ -1,7 +1,8 @@
 """The formats of recorded logs: one module each in this folder, and one line each in ``READERS``.
 
-A format's module has two functions. ``matches(path, head)`` tells from the path and the first bytes of a file whether
-the file has this format. ``read(path)`` returns its Scene. ``datasets/README.md`` shows how to add one.
+A format's module has two functions. ``matches(path, head)`` tells from the path and the first bytes of a file (none for
+a folder) whether it has this format. ``read(path)`` returns its Scene. A format whose files or folders hold many scenes
+has a third one, ``scene_ids(path)``, and ``read(path, scene_id)``. ``datasets/README.md`` shows how to add one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from alpamayo_datasets.containers import choose_scene
 
 if TYPE_CHECKING:
     from alpamayo_sim.datatypes.scene import Scene
@@ -26,16 +29,31 @@ class Reader:
     module: str
 
     def matches(self, path: Path, head: bytes) -> bool:
-        """Return whether a file with these first bytes has this format."""
+        """Return whether a file with these first bytes, or a folder, has this format."""
         return bool(self._functions().matches(path, head))
 
-    def read(self, path: Path) -> Scene:
-        """Return the Scene of a file of this format.
+    def scene_ids(self, path: Path) -> list[str]:
+        """Return the names of the scenes in a file or folder of this format, without reading the scenes.
 
         Raises:
-            InputError: The file is damaged, too large, hostile, or not of this format after all.
+            InputError: The file is damaged, or not of this format after all.
         """
-        scene: Scene = self._functions().read(path)
+        functions = self._functions()
+        return list(functions.scene_ids(path)) if hasattr(functions, "scene_ids") else [path.stem]
+
+    def read(self, path: Path, scene_id: str | None = None) -> Scene:
+        """Return a Scene of a file or folder of this format: the named one, or the only one.
+
+        Raises:
+            InputError: The file is damaged, too large, hostile, or not of this format after all; or there is no such
+                scene, or more than one and none is named.
+        """
+        functions = self._functions()
+        if hasattr(functions, "scene_ids"):
+            scene: Scene = functions.read(path, scene_id)
+        else:
+            choose_scene([path.stem], scene_id, str(path))
+            scene = functions.read(path)
         return scene
 
     def _functions(self) -> Any:
@@ -44,6 +62,7 @@ class Reader:
 
 # The first reader that matches reads the file: put a special format before a general one.
 READERS = (
+    Reader("womd-tfrecord", "a Waymo Open Motion tfrecord", "alpamayo_datasets.readers.womd_tfrecord"),
     Reader("scenarionet", "a ScenarioNet pickle", "alpamayo_datasets.readers.scenarionet"),
     Reader("scene", "a scene saved by this project", "alpamayo_datasets.readers.saved_scene"),
     Reader("womd-json", "Waymo Open Motion as JSON", "alpamayo_datasets.readers.womd_json"),

@@ -14,6 +14,7 @@ import numpy as np
 from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
 from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
 from alpamayo_datasets.lanes import RawLane, sides_from_polygon, unknown_sides, without_repeats
+from alpamayo_datasets.sizes import usual_size
 from alpamayo_datasets.unpickle import read_pickle
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
@@ -59,6 +60,7 @@ LINE_KINDS = {
     "ROAD_LINE_PASSING_DOUBLE_YELLOW": LineKind.DOUBLE_YELLOW,
 }
 MPS_PER_MPH = 0.44704
+SPEED_UNITS_MPS = {"speed_limit_mph": MPS_PER_MPH, "speed_limit_mps": 1.0, "speed_limit_kmh": 1.0 / 3.6}
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -119,15 +121,16 @@ def _track(name: str, item: Any, where: str, flat: bool) -> RawTrack:
     valid = numbers(get(state, "valid", where), (n,), f"{where}: valid") > 0.5
     heading = numbers(get(state, "heading", where), (n,), f"{where}: heading")
     velocity = numbers(get(state, "velocity", where), (n, None), f"{where}: velocity")[:, :2]
-    size = _size(state, valid, n, where)
+    details = item.get("metadata") if isinstance(item.get("metadata"), dict) else {}
+    category = _category(str(item.get("type")), str(details.get("type")))
+    size = _size(state, category, valid, where)
     for array, what in ((position, "position"), (heading, "heading"), (velocity, "velocity")):
         if not np.isfinite(array[valid]).all():
             raise InputError(f"{where}: {what} has values that are not finite")
     ground = np.zeros(n) if flat else position[:, 2] - 0.5 * size[2]
-    details = item.get("metadata") if isinstance(item.get("metadata"), dict) else {}
     return RawTrack(
         id=name,
-        category=_category(str(item.get("type")), str(details.get("type"))),
+        category=category,
         position=np.concatenate([position[:, :2], ground[:, None]], axis=1),
         heading=heading,
         velocity=_last_velocity(velocity, valid),
@@ -136,10 +139,12 @@ def _track(name: str, item: Any, where: str, flat: bool) -> RawTrack:
     )
 
 
-def _size(state: dict[str, Any], valid: Array, n: int, where: str) -> Array:
-    """Return length, width and height (m): medians of the valid steps."""
-    sizes = [numbers(get(state, key, where), (n,), f"{where}: {key}") for key in ("length", "width", "height")]
-    size = np.array([np.median(values[valid]) if valid.any() else 1.0 for values in sizes])
+def _size(state: dict[str, Any], category: Category, valid: Array, where: str) -> Array:
+    """Return length, width and height (m): medians of the valid steps, the usual ones where the file has none."""
+    size, n = usual_size(category), len(valid)
+    for k, key in enumerate(("length", "width", "height")):
+        if key in state and valid.any():
+            size[k] = np.median(numbers(state[key], (n,), f"{where}: {key}")[valid])
     if not (np.isfinite(size).all() and np.all(size > 0)):
         raise InputError(f"{where}: length, width and height must be positive")
     return size
@@ -171,18 +176,42 @@ def _map(features: dict[str, Any], where: str, flat: bool) -> RawMap:
         kind = str(get(item, "type", here))
         if kind.startswith("LANE_"):
             raw.lanes.extend(_lane(str(name), item, kind, here, flat))
+        elif kind == "ROAD_EDGE_SIDEWALK" and "polygon" in item:
+            continue  # the ground that people walk on; of converters since September 2023
         elif kind.startswith("ROAD_EDGE"):
-            raw.edges.append(points(get(item, "polyline", here), here))
+            raw.edges.append(_points(item, here))
         elif kind.startswith("ROAD_LINE") and str(name).startswith("boundary_"):
-            raw.rings.append(points(get(item, "polyline", here), here))
+            raw.rings.append(_points(item, here))
         elif kind.startswith("ROAD_LINE"):
-            raw.lines.append((points(get(item, "polyline", here), here), LINE_KINDS.get(kind, LineKind.UNKNOWN)))
+            raw.lines.append((_points(item, here), LINE_KINDS.get(kind, LineKind.UNKNOWN)))
         elif kind == "CROSSWALK":
-            raw.crosswalks.append(points(get(item, "polygon", here), here))
+            raw.crosswalks.append(_points(item, here))
         elif kind == "STOP_SIGN":
-            place = numbers(get(item, "position", here), (3,), here)
-            raw.signs.append((place, tuple(str(lane) for lane in get_list(item, "lane", here))))
+            raw.signs.append((_place(get(item, "position", here), here), _names(get_list(item, "lane", here))))
     return raw
+
+
+def _points(item: dict[str, Any], where: str) -> Array:
+    """Return the points of a feature: converters of different years call them a polyline or a polygon."""
+    return points(item["polygon"] if "polygon" in item else get(item, "polyline", where), where)
+
+
+def _place(value: Any, where: str) -> Array:
+    """Return one point; converters give two or three coordinates, some of them for each step."""
+    if np.ndim(value) == 1:
+        value = [value]
+    found = points(value, where)
+    if not len(found):
+        raise InputError(f"{where}: must be a point of 2 or 3 coordinates")
+    return found[0]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Return the ids in a list of ids or of records that name a feature."""
+    if not isinstance(value, (list, tuple)):
+        return ()
+    ids = [item.get("feature_id") if isinstance(item, dict) else item for item in value]
+    return tuple(dict.fromkeys(str(name) for name in ids if isinstance(name, (int, str))))
 
 
 def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLane]:
@@ -195,7 +224,6 @@ def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLa
         left, right = numbers(item["width"], (len(line), 2), f"{where}: width")[kept].T
     elif "polygon" in item:
         left, right = sides_from_polygon(line[kept], points(item["polygon"], f"{where}: polygon"))
-    limit = item.get("speed_limit_mph")
     exits = item.get("exit_lanes")
     return [
         RawLane(
@@ -204,22 +232,23 @@ def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLa
             left=left,
             right=right,
             kind=LANE_KINDS.get(kind, LaneKind.DRIVING),
-            speed_limit=float(limit) * MPS_PER_MPH if isinstance(limit, (int, float)) and limit > 0 else None,
+            speed_limit=_speed_limit(item),
             successors=tuple(str(i) for i in exits) if isinstance(exits, (list, tuple)) else None,
-            left_neighbours=_neighbours(item, "left_neighbor"),
-            right_neighbours=_neighbours(item, "right_neighbor"),
+            left_neighbours=_names(item.get("left_neighbor")),
+            right_neighbours=_names(item.get("right_neighbor")),
             # nuScenes' lane connectors have no polygon; Waymo marks lanes without paint as interpolating
             in_intersection=bool(item.get("interpolating")) or (flat and "polygon" not in item),
         )
     ]
 
 
-def _neighbours(item: dict[str, Any], key: str) -> tuple[str, ...]:
-    found = item.get(key)
-    if not isinstance(found, (list, tuple)):
-        return ()
-    names = [str(part["feature_id"]) for part in found if isinstance(part, dict) and "feature_id" in part]
-    return tuple(dict.fromkeys(names))
+def _speed_limit(item: dict[str, Any]) -> float | None:
+    """Return the speed limit (m/s) of a lane, in whichever unit it is given."""
+    for key, unit in SPEED_UNITS_MPS.items():
+        limit = item.get(key)
+        if isinstance(limit, (int, float)) and np.isfinite(limit) and limit > 0:
+            return float(limit) * unit
+    return None
 
 
 def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
@@ -231,7 +260,8 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
         shown = get_list(get_record(item, "state", here), "object_state", here)
         if len(shown) != steps:
             raise InputError(f"{here}: has {len(shown)} states, the tracks have {steps} steps")
-        place = numbers(get(item, "stop_point", here), (3,), f"{here}: stop_point")
+        holder = item if "stop_point" in item else item["state"]
+        place = _place(get(holder, "stop_point", here), f"{here}: stop_point")
         codes = np.array([signal_state(value) for value in shown], np.int8)
         found.append(RawSignal(str(name), place, codes, (str(get(item, "lane", here)),)))
     return found

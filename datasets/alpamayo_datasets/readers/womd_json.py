@@ -13,6 +13,7 @@ import numpy as np
 from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
 from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
 from alpamayo_datasets.lanes import RawLane, unknown_sides, without_repeats
+from alpamayo_datasets.sizes import usual_size
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
 
@@ -20,6 +21,7 @@ Array = np.ndarray
 
 MAX_FILE_BYTES = 512 << 20
 TIME_STEP_S = 0.1
+MAX_SIZE_M = 1000.0
 LICENCE = "Waymo Open Dataset licence, non-commercial"
 KEYS = ("objects", "roads", "metadata")
 CATEGORIES = {"vehicle": Category.VEHICLE, "pedestrian": Category.PEDESTRIAN, "cyclist": Category.CYCLIST}
@@ -61,11 +63,12 @@ def read(path: Path) -> Scene:
     """
     record, where = _load_json(path), str(path)
     if not isinstance(record, dict) or not set(KEYS) <= set(record):
-        raise InputError(f"{where}: not a Waymo-motion scene, which has {', '.join(KEYS)}")
+        missing = [key for key in KEYS if not isinstance(record, dict) or key not in record]
+        raise InputError(f"{where}: not a Waymo-motion scene: has no {' and no '.join(map(repr, missing))}")
     objects = get_list(record, "objects", where)
     if not objects:
         raise InputError(f"{where}: has no objects")
-    tracks = [_track(item, f"{where}: object {k}") for k, item in enumerate(objects)]
+    tracks = [_track(item, k, f"{where}: object {k}") for k, item in enumerate(objects)]
     names = {track.id for track in tracks}
     if len(names) < len(tracks):
         raise InputError(f"{where}: two objects have the same id")
@@ -91,7 +94,8 @@ def _load_json(path: Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({error})") from error
 
 
-def _track(item: Any, where: str) -> RawTrack:
+def _track(item: Any, number: int, where: str) -> RawTrack:
+    """Return an object. Nocturne's files have no id, no height and no z: then its number and the usual height."""
     valid = np.array([value is True or value == 1 for value in get_list(item, "valid", where)], bool)
     n = len(valid)
     if not 0 < n <= MAX_STEPS:
@@ -99,19 +103,23 @@ def _track(item: Any, where: str) -> RawTrack:
     position = _coordinates(item, "position", "xyz", n, where)
     velocity = _coordinates(item, "velocity", "xy", n, where)
     heading = numbers(get(item, "heading", where), (n,), f"{where}: heading")
-    size = np.array([float(_number(get(item, key, where), f"{where}: {key}")) for key in ("length", "width", "height")])
+    category = CATEGORIES.get(str(item.get("type")), Category.UNKNOWN)
+    height = item.get("height", float(usual_size(category)[2]))
+    sides = [get(item, key, where) for key in ("length", "width")]
+    keys = ("length", "width", "height")
+    size = np.array([_number(value, f"{where}: {key}") for key, value in zip(keys, (*sides, height), strict=True)])
     if not np.all(size > 0):
         raise InputError(f"{where}: length, width and height must be positive")
     for array, what in ((position, "position"), (heading, "heading"), (velocity, "velocity")):
         if not np.isfinite(array[valid]).all():
             raise InputError(f"{where}: {what} has values that are not finite")
-    position[:, 2] -= 0.5 * size[2]
-    category = CATEGORIES.get(str(item.get("type")), Category.UNKNOWN)
-    return RawTrack(str(get(item, "id", where)), category, position, heading, velocity, size, valid)
+    if "z" in item["position"][0]:
+        position[:, 2] -= 0.5 * size[2]
+    return RawTrack(str(item.get("id", number)), category, position, heading, velocity, size, valid)
 
 
 def _number(value: Any, where: str) -> float:
-    if not isinstance(value, (int, float)) or not np.isfinite(value):
+    if not isinstance(value, (int, float)) or not abs(value) < MAX_SIZE_M:
         raise InputError(f"{where}: is {value!r}, must be a number")
     return float(value)
 
@@ -167,6 +175,9 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
         codes = np.full(steps, SignalState.UNKNOWN, np.int8)
         for t, value in zip(when, shown, strict=True):
             codes[t] = SIGNAL_STATES.get(value, SignalState.UNKNOWN) if isinstance(value, int) else 0
-        place = np.array([float(np.ravel(numbers(get(item, axis, here), (None,), here))[0]) for axis in "xyz"])
+        places = [numbers(get(item, axis, here), (None,), f"{here}: {axis}") for axis in "xyz"]
+        if not all(len(values) and np.isfinite(values[0]) for values in places):
+            raise InputError(f"{here}: x, y and z must be lists of finite numbers")
+        place = np.array([values[0] for values in places])
         found.append(RawSignal(str(name), place, codes, (str(name),)))
     return found

@@ -249,10 +249,12 @@ def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
     The route usually goes on beyond that. For an ego that hardly moves the goal is the end of the route.
 
     Raises:
-        InputError: the scene has no route.
+        InputError: the scene has no route, or only one step.
     """
     if scene.route is None:
         raise InputError(f"scene {scene.id!r} has no route, so there is nowhere to drive to; give it one")
+    if scene.steps < 2:
+        raise InputError(f"scene {scene.id!r} has one step; a replay needs two at least")
     last = scene.ego.position[scene.ego.valid][-1:, :2].astype(np.float64)
     distance = float(project(scene.route.path, last)[0][0]) if len(last) else 0.0
     if distance < HARDLY_MOVES:
