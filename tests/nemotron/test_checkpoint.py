@@ -101,13 +101,13 @@ def edit(folder, change):
     save_file(tensors, folder / "model.safetensors")
 
 
-def test_missing_tensors_are_named(folder):
+def test_missing_tensors_are_reported(folder):
     edit(folder, lambda t: t.pop("backbone.layers.1.mixer.experts.2.up_proj.weight"))
     with pytest.raises(NemotronInputError, match=r"missing tensors: layers\.1\.mixer\.experts\.2\.up_proj\.weight"):
         NemotronModel.from_pretrained(folder)
 
 
-def test_both_shapes_are_named(folder):
+def test_both_shapes_are_reported(folder):
     edit(folder, lambda t: t.update({"lm_head.weight": torch.zeros(59, 32)}))
     with pytest.raises(NemotronInputError, match=r"lm_head.weight is \[59, 32\], the config asks for \[60, 32\]"):
         NemotronModel.from_pretrained(folder)
@@ -217,7 +217,7 @@ def test_hostile_indices_are_refused(folder, text):
         NemotronModel.from_pretrained(folder)
 
 
-def test_a_promised_tensor_that_is_not_there_is_named(tmp_path):
+def test_a_tensor_missing_from_its_shard_is_reported(tmp_path):
     NemotronModel(SHAPE).save_pretrained(tmp_path, shard_bytes=40_000)
     path = tmp_path / "model.safetensors.index.json"
     index = json.loads(path.read_text())

@@ -220,7 +220,7 @@ def test_gradients_and_other_caches_are_refused():
 
 
 @torch.no_grad()
-def test_a_copy_is_compiled_anew():
+def test_a_copy_is_compiled_again():
     compiled = compile_for_cpu(make(SHAPES["every block"]))
     copies = [copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled))]
     want = decode(compiled)

@@ -124,7 +124,7 @@ def test_forced_tokens_cost_no_round(vocabulary):
     assert result.stats.forced == len(result.tokens) - 1
 
 
-def test_a_perfect_drafter_is_always_believed(vocabulary):
+def test_every_draft_of_a_perfect_drafter_is_accepted(vocabulary):
     model = make(7)
     request = Request([1, 2, 3], max_tokens=25, eos=())
     engine = Engine(model, drafter=ModelDrafter(model, depth=4))

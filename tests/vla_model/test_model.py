@@ -97,7 +97,7 @@ def test_gradients_reach_everything() -> None:
 
 
 @pytest.mark.slow
-def test_learns_two_samples_by_heart() -> None:
+def test_overfits_two_samples() -> None:
     model = CONFIG.create().train()
     inputs, targets = batch()
     optimiser = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.0)
@@ -203,7 +203,7 @@ def test_driver_is_deterministic(model: AlpamayoModel, observation: Observation)
     assert set(found[0][0].timings) == {"look_and_reason", "plan"}
 
 
-def test_driver_without_cameras_says_so(model: AlpamayoModel, observation: Observation) -> None:
+def test_driver_without_cameras_raises(model: AlpamayoModel, observation: Observation) -> None:
     with pytest.raises(InputError, match="no cameras"):
         TinyDriver(model).act(replace(observation, cameras=None))
 
@@ -246,7 +246,7 @@ Change = Callable[[dict[str, torch.Tensor], dict[str, str]], object]
         (lambda tensors, meta: meta.update(config=json.dumps([])), "no driver's configuration"),
     ],
 )
-def test_bad_checkpoints_are_named(model: AlpamayoModel, tmp_path: Path, change: Change, says: str) -> None:
+def test_bad_checkpoints_are_reported(model: AlpamayoModel, tmp_path: Path, change: Change, says: str) -> None:
     path = tmp_path / "model.safetensors"
     checkpoint.save(model, path)
     with safe_open(path, "pt") as file:

@@ -16,7 +16,7 @@ from alpamayo_vla_model.model import AlpamayoModel
 FORMAT = "alpamayo-driver"
 VERSION = 1
 SHIPPED = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
-NAMED = 5  # tensors at most that an error lists
+MOST_LISTED_TENSORS = 5  # in an error message
 
 
 def save(model: AlpamayoModel, path: Path, training: Mapping[str, Any] | None = None) -> None:
@@ -99,8 +99,8 @@ def _check(path: Path, file: Any, expected: Mapping[str, torch.Size]) -> None:
 
 
 def _list(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    more = f" and {len(names) - MOST_LISTED_TENSORS} more" if len(names) > MOST_LISTED_TENSORS else ""
+    return ", ".join(names[:MOST_LISTED_TENSORS]) + more
 
 
 def _stored_type(name: str) -> torch.dtype:

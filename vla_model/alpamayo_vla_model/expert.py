@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from alpamayo_vla_model.action_space import STEPS
 from alpamayo_vla_model.vision import Block
 
-SHORTEST = 0.05  # least 1 - t that a velocity is divided by
+LEAST_REMAINDER = 0.05  # of 1 - t, which divides a velocity
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class ActionExpert(nn.Module):
         mask: Bool[Tensor, "b length"] | None = None,
     ) -> Float[Tensor, "b k 64 2"]:
         """Return the flow's velocity at ``noisy`` and ``time``."""
-        remaining = (1.0 - time).clamp(min=SHORTEST)[..., None, None]
+        remaining = (1.0 - time).clamp(min=LEAST_REMAINDER)[..., None, None]
         return (self.clean(noisy, time, context, mask) - noisy) / remaining
 
     def sample(

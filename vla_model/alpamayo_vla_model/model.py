@@ -21,8 +21,8 @@ from alpamayo_vla_model.reasoning_text import PAD, PLAN, REASON, TOKEN
 from alpamayo_vla_model.tokens import EgoTokens
 from alpamayo_vla_model.vision import VisionEncoder
 
-DRAWS = 2  # noise draws a sample in training
-SMALLEST_REMAINDER = 0.3  # least 1 - t that the flow loss is weighted by
+NOISE_DRAWS = 2  # of each sample in training
+LEAST_LOSS_REMAINDER = 0.3  # of 1 - t, which divides the error of the flow loss
 LOSS_WEIGHTS = {"reasoning": 1.0, "flow": 0.5, "plan": 4.0, "patch": 0.5, "balance": 0.01}
 
 
@@ -167,15 +167,15 @@ class AlpamayoModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the flow's velocity error, early steps weighing more, and the position error of the estimated plan."""
         b = len(speed)
-        clean = action_space.normalise(targets.actions)[:, None].expand(b, DRAWS, -1, -1)
+        clean = action_space.normalise(targets.actions)[:, None].expand(b, NOISE_DRAWS, -1, -1)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
-        time = (torch.rand(b, DRAWS, generator=generator) ** 1.5).to(clean)  # most at the noisy end
+        time = (torch.rand(b, NOISE_DRAWS, generator=generator) ** 1.5).to(clean)  # most at the noisy end
         t = time[..., None, None]
         estimate = self.expert.clean(t * clean + (1.0 - t) * noise, time, context, mask).float()
         weight = 0.5 + 1.5 * torch.exp(-torch.arange(clean.shape[2], device=clean.device) / 20.0)
-        error = (estimate - clean) / (1.0 - t).clamp(min=SMALLEST_REMAINDER)
+        error = (estimate - clean) / (1.0 - t).clamp(min=LEAST_LOSS_REMAINDER)
         flow = (error.square() * weight[:, None]).mean()
-        rolled = action_space.actions_to_plan(action_space.denormalise(estimate), speed[:, None].expand(b, DRAWS))
+        rolled = action_space.actions_to_plan(action_space.denormalise(estimate), speed[:, None].expand(b, NOISE_DRAWS))
         reach = 1.0 + torch.arange(1, 65, device=clean.device)[:, None] * 0.1
         off = functional.smooth_l1_loss(
             rolled[..., :2] / reach, (targets.plan[:, None, :, :2] / reach).expand_as(rolled[..., :2]), beta=0.1

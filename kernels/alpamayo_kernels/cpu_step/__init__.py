@@ -20,7 +20,7 @@ from alpamayo_kernels.cpu_step.native import available
 
 __all__ = ["MOST_LINEAR_ROWS", "available", "checksum", "linear", "replay", "run", "tables"]
 
-MOST_LINEAR_ROWS = 32  # up to so many rows ``linear`` is faster than oneDNN
+MOST_LINEAR_ROWS = 32  # up to here ``linear`` is faster than oneDNN
 
 
 def run(step: tables.Step) -> None:

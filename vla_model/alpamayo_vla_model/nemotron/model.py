@@ -41,7 +41,7 @@ from alpamayo_vla_model.nemotron.config import NemotronConfig
 from alpamayo_vla_model.nemotron.context import Context, make_context
 from alpamayo_vla_model.nemotron.initial_weights import initial_value
 
-RECURRENT_TOKENS = 16  # a GPU advances up to so many tokens by the recurrence, more by chunks
+RECURRENT_TOKENS = 16  # most tokens that a GPU advances by the recurrence; more go by chunks
 
 
 class Linear(nn.Linear):

@@ -20,7 +20,7 @@ from alpamayo_vla_model.nemotron.inference.cpu_blocks import BlockStack, MtpInpu
 from alpamayo_vla_model.nemotron.inference.weight_only import StoredExperts, StoredLinear
 from alpamayo_vla_model.nemotron.model import NemotronModel
 
-PIECE_TOKENS = 512  # a longer input goes through the blocks in pieces of so many tokens
+PIECE_TOKENS = 512  # length of the pieces in which a longer input goes through the blocks
 
 # The compiled step computes what these modules compute; it refuses any other, such as an adapter's.
 _KNOWN_MODULES = frozenset(
