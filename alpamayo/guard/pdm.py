@@ -1,4 +1,4 @@
-"""The PDM score of plans alone, without margins and reasons: what many plans are ranked by in little time."""
+"""The PDM score of plans without margins and reasons, to rank many plans quickly."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -13,7 +13,7 @@ from alpamayo.validator.scores import pdms
 
 
 def pdm_score(motions: MotionBatch) -> Float64[np.ndarray, " k"]:
-    """What ``judge`` has as the score ``pdms``: the same number."""
+    """Compute the score `pdms` of `judge`: the same number."""
     return np.asarray(
         pdms(
             {

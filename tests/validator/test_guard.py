@@ -28,13 +28,13 @@ def check(make, world, *plans, **kwargs):
 
 
 def harmless(make):
-    """What is no reason to intervene when the ego drives straight on at 10 m/s."""
+    """Scenes without a reason to intervene if the ego drives straight on at 10 m/s."""
     return {
         "a free road": make.scene(),
         "parked cars beside the lane": make.scene(make.track("a", 12.0, -2.2), make.track("b", 20.0, -2.2)),
         "oncoming traffic in its own lane": make.scene(make.track("a", 40.0, 3.5, heading=np.pi, speed=12.0)),
-        "somebody faster behind": make.scene(make.track("a", -9.0, 0.0, speed=20.0)),
-        "somebody standing behind": make.scene(make.track("a", -6.0, 0.0)),
+        "a faster car behind": make.scene(make.track("a", -9.0, 0.0, speed=20.0)),
+        "a standing car behind": make.scene(make.track("a", -6.0, 0.0)),
         "a car far ahead": make.scene(make.track("a", 45.0, 0.0)),
         "a lead as fast": make.scene(make.track("a", 12.0, 0.0, speed=10.0)),
         "a pedestrian on the pavement": make.scene(make.track("a", 15.0, -4.0, heading=np.pi, speed=1.4, **PERSON)),
@@ -53,7 +53,7 @@ def test_no_intervention_without_reason(make):
 
 
 def test_a_walker_may_stop_in_the_lane(make):
-    """By the time that the ego is there he would be across, if only he went on."""
+    """The walker would be across before the ego arrives if it did not stop."""
     there = make.scene(make.track("a", 15.0, 0.8, np.pi / 2, 1.5, **PERSON))
     result = check(make, there, make.plan(10.0))
     assert result.intervened
@@ -62,8 +62,8 @@ def test_a_walker_may_stop_in_the_lane(make):
     assert not check(make, early, make.plan(10.0)).intervened
 
 
-def test_one_who_crosses_closely_is_given_way(make):
-    """Forecast to be through just before the ego is there; a little slower, and he is not."""
+def test_the_ego_yields_to_an_agent_that_crosses_closely(make):
+    """It is predicted to pass just before the ego arrives; a little slower, and it does not."""
     through = make.scene(make.track("a", 24.0, -7.0, np.pi / 2, 6.0))
     result = check(make, through, make.plan(10.0))
     assert result.intervened
@@ -74,14 +74,14 @@ def test_one_who_crosses_closely_is_given_way(make):
 
 def test_a_standing_ego_may_go(make):
     for name, world in harmless(make).items():
-        if name == "somebody faster behind":
+        if name == "a faster car behind":
             continue
         still = replace(world, tracks=(make.track("ego", 0.0, 0.0, speed=0.0), *world.tracks[1:]))
         result = check(make, still, make.plan(0.0, 1.5))
         assert not result.intervened, (name, result.reason)
 
 
-def test_it_brakes_for_what_stands_in_the_way(make):
+def test_it_brakes_for_an_obstacle(make):
     world = make.scene(make.track("wall", 14.0, 0.0))
     result = check(make, world, make.plan(10.0))
     assert result.index == FALLBACK
@@ -125,7 +125,7 @@ def test_it_stays_on_the_road(make):
     assert "road" in result.reason
 
 
-def test_no_plan_is_believed_that_friction_forbids(make):
+def test_a_plan_beyond_friction_is_not_feasible(make):
     result = check(make, make.scene(), make.plan(10.0, -30.0))
     assert result.intervened
     assert "friction" in result.reason
@@ -162,7 +162,7 @@ def test_a_wrong_way_driver_is_evaded_where_braking_does_not_help(make):
     assert beside[meeting].all()
 
 
-def test_nobody_is_evaded_where_there_is_no_room(make):
+def test_there_is_no_evasion_without_room(make):
     """A wall on either side: what is left is to brake."""
     walls = [make.track(f"{side}{x}", x, 2.9 * sign) for side, sign in (("l", 1), ("r", -1)) for x in range(5, 45, 5)]
     world = make.scene(make.track("ghost", 45.0, 0.0, heading=np.pi, speed=12.0), *walls)
@@ -172,8 +172,8 @@ def test_nobody_is_evaded_where_there_is_no_room(make):
     assert result.plan[-1, 3] == 0.0
 
 
-def test_a_stop_before_one_who_comes_against_the_traffic_is_no_way_out(make):
-    """Far away as he still is, he would run into the ego that has stopped."""
+def test_a_stop_before_a_wrong_way_driver_is_not_chosen(make):
+    """Although still far away, it would run into the stopped ego."""
     world = make.scene(make.track("ghost", 95.0, 0.0, heading=np.pi, speed=12.0))
     result = check(make, world, make.plan(10.0, 2.0))
     assert result.index == FALLBACK
@@ -225,7 +225,7 @@ def test_poor_maps(make, lanes, area, route):
     assert check(make, blocked, make.plan(10.0)).index == FALLBACK
 
 
-def test_an_ego_that_is_off_the_map_is_not_held_for_ever(make):
+def test_an_ego_off_the_map_may_drive(make):
     world = make.scene(y=-8.0, speed=0.0)
     assert not check(make, world, make.plan(0.0, 1.0)).intervened
 

@@ -1,4 +1,4 @@
-"""Other road users over time: recorded, or predicted at constant velocity."""
+"""Trajectories of agents: recorded, or predicted at constant velocity."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +17,10 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class AgentTrajectories:
-    """All others over time, in the world: recorded, or a forecast. ``size`` is length and width (m).
+    """The agents over time in world coordinates, recorded or predicted; `size` is length and width (m).
 
-    Times are those of the situation it belongs to, and may go on after them; a forecast for plans has 65 poses
-    or more, the first of them now. Rows where ``valid`` is False are absent.
+    Times are those of the motions that they belong to, and may extend beyond them. A prediction for plans has at
+    least 65 poses, the first of them now. Agents are absent where `valid` is False.
     """
 
     ids: tuple[str, ...]
@@ -36,9 +36,9 @@ class AgentTrajectories:
         shapes |= {"size": (count, 2), "category": (count,)}
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
-                raise InputError(f"traffic: {name} has shape {getattr(self, name).shape}, must be {shape}")
+                raise InputError(f"agent trajectories: {name} has shape {getattr(self, name).shape}, must be {shape}")
         if not all(np.isfinite(getattr(self, name)).all() for name in ("pose", "velocity", "size")):
-            raise InputError("traffic: poses, velocities and sizes must be finite, also where not valid")
+            raise InputError("agent trajectories: poses, velocities and sizes must be finite, also where not valid")
 
     @cached_property
     def boxes(self) -> Float64[Array, "a t 4"]:
@@ -46,14 +46,14 @@ class AgentTrajectories:
         return oriented(self.pose)
 
     def take(self, rows: Array) -> "AgentTrajectories":
-        """Some of the road users, by index or mask."""
+        """Select agents by index or mask."""
         rows = np.arange(len(self.ids))[rows]
         ids = tuple(self.ids[i] for i in rows)
         arrays = {name: getattr(self, name)[rows] for name in ("category", "pose", "velocity", "size", "valid")}
         return AgentTrajectories(ids=ids, **arrays)
 
     def extended(self, steps: int, dt: float) -> "AgentTrajectories":
-        """At least ``steps`` poses: those missing go on at the last velocity."""
+        """Extend to at least `steps` poses at the last velocity."""
         missing = steps - self.pose.shape[1]
         if missing <= 0:
             return self
@@ -69,7 +69,7 @@ class AgentTrajectories:
 
 
 def constant_velocity(truth: GroundTruth, steps: int = PLAN_STEPS + 1, dt: float = PLAN_DT) -> AgentTrajectories:
-    """The forecast that everybody goes on at the velocity that they have now."""
+    """Predict that all agents keep their present velocity."""
     agents = truth.agents
     here = np.asarray(agents.valid, bool)
     ahead = dt * np.arange(steps)[None, :, None]
@@ -87,7 +87,7 @@ def constant_velocity(truth: GroundTruth, steps: int = PLAN_STEPS + 1, dt: float
 
 
 def recorded(scene: Scene, step: int, steps: int) -> AgentTrajectories:
-    """What the others do in the scene's own recording from ``step`` on; after its end nobody is valid."""
+    """Return the recorded trajectories of all agents but the ego from `step` on; invalid after the recording."""
     others = [track for track in scene.tracks if track.id != scene.ego_id]
     rows = np.arange(step, step + steps)
     inside = rows < scene.steps
