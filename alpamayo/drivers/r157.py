@@ -71,7 +71,7 @@ class LaneKeeper:
         """
         if scene.route is None:
             raise InputError(f"scene {scene.id!r} has no route, which the {self.name} driver follows")
-        self._frame, self._since, self._braking = RouteFrame.of(scene.route), None, 0.0
+        self._frame, self._since, self._braking = RouteFrame.of_route(scene.route), None, 0.0
 
     def act(self, observation: Observation) -> Decision:
         """One plan: along the lane, at the deceleration that the model asks for.

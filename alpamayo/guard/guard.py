@@ -19,6 +19,7 @@ from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import to_frame
 from alpamayo_sim.map.index import index_of, route_index
 from alpamayo_sim.prediction.lane_following import LaneFollowingPredictor
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
@@ -212,7 +213,7 @@ class Guard:
             wp.load_module(module=module, device="cpu")
         points = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
         if self._route is not None:
-            ahead = self._route.pose[: int(self.config.prepared_route_m) : PREPARED_EVERY, :2]
+            ahead = self._route.frame.xy[: int(self.config.prepared_route_m) : PREPARED_EVERY]
             points = np.concatenate([points, ahead])
             route_index(self.scene.route).prepare_lanes(points, self.config.prepared_border_m)
         if self.scene.road_map.lanes:
@@ -232,7 +233,5 @@ def _in_ego_frame(
 ) -> Float32[Array, "64 4"]:
     """Express a motion in world coordinates as a plan."""
     here = truth.ego_pose.astype(np.float64)
-    away = pose[1:, :2] - here[:2]
-    c, s = np.cos(here[2]), np.sin(here[2])
-    x, y = c * away[:, 0] + s * away[:, 1], c * away[:, 1] - s * away[:, 0]
-    return np.column_stack([x, y, pose[1:, 2] - here[2], speed[1:]]).astype(np.float32)
+    xy = to_frame(pose[1:, :2], here)
+    return np.column_stack([xy, pose[1:, 2] - here[2], speed[1:]]).astype(np.float32)

@@ -14,13 +14,13 @@ from alpamayo.validator.episode_scores import with_episode_scores
 from alpamayo.validator.motions import MotionBatch, checked_plans, mirrored_history, plans_in_world, track_history
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.rules import PLAN_RULES, RULES
-from alpamayo.validator.rules.progress import route_position
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
+from alpamayo_sim.map.frenet import FrenetFrame
 from alpamayo_sim.map.index import MapIndex, index_of
 from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
 
@@ -192,15 +192,15 @@ def episode_reference(episode: Episode) -> float | None:
     scene = scenario.scene
     if scene.route is None:
         return None
-    path = scene.route.path
+    route = FrenetFrame.of(scene.route.path)
     if scenario.certificate is not None:
         driven = scenario.certificate.trajectory[:, :2].astype(np.float64)
     elif not scenario.family and scene.ego.valid.sum() > 1:
         driven = scene.ego.position[scene.ego.valid, :2].astype(np.float64)
     else:
-        start = route_position(path, episode.ego_pose[:1, :2].astype(np.float64))
+        start = route.project_near(episode.ego_pose[:1, :2].astype(np.float64))[0]
         return max(0.0, scenario.goal.distance - float(start[0]))
-    first, last = route_position(path, driven[[0, -1]])
+    first, last = route.project_near(driven[[0, -1]])[0]
     return float(last - first)
 
 

@@ -77,7 +77,7 @@ def test_a_bend_has_its_radius(radius: float, left: bool, offset: float) -> None
     side = 1.0 if left else -1.0
     line = bend(300.0, side / radius, 30.0)
     arc = np.array([60.0, 65.0, 70.0])
-    a, b, c = line.points(arc, offset)
+    a, b, c = line.position(arc, offset)
     ab, bc, ca = np.linalg.norm(b - a), np.linalg.norm(c - b), np.linalg.norm(a - c)
     area = 0.5 * abs((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
     assert ab * bc * ca / (4.0 * area) == pytest.approx(radius - side * offset, rel=0.01)

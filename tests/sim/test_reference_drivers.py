@@ -131,7 +131,7 @@ def test_must_stop_at_yellow_only_when_that_is_easy():
 
 def test_signal_stop_is_at_the_stop_line():
     made = red_light_scene()
-    (stop,) = signal_stops(made, RouteFrame.of(made.route))
+    (stop,) = signal_stops(made, RouteFrame.of_route(made.route))
     assert stop.s == pytest.approx(58.0, abs=0.1)
 
 
@@ -150,8 +150,8 @@ def test_quintic_meets_its_ends(start, slope, bend, end, length):
 def test_route_frame_projects_what_it_places(along, across):
     angle = np.linspace(0.0, 2.0, 80)
     arc = np.stack([60.0 * np.sin(angle), 60.0 * (1.0 - np.cos(angle)), 0.0 * angle], axis=-1).astype(np.float32)
-    frame = RouteFrame.of(Route(arc))
-    s = np.clip(along, 5.0, frame.length - 5.0)
+    frame = RouteFrame.of_route(Route(arc))
+    s = np.clip(along, 5.0, frame.route_length - 5.0)
     xy, _ = frame.to_world(np.array([s]), np.array([across]))
     found = frame.project(xy)
     assert found[0][0] == pytest.approx(s, abs=0.1)

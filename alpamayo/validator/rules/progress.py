@@ -8,7 +8,6 @@ from alpamayo.validator.rule import Rule
 from alpamayo.validator.rules.collision import collision_value
 from alpamayo.validator.rules.drivable_area import drivable_area_value
 from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
-from alpamayo_sim.geometry import arc_length, project
 from alpamayo_sim.map.index import MapIndex, route_index
 
 Array = np.ndarray
@@ -21,8 +20,6 @@ DEFAULT_SPEED_LIMIT_MPS = 13.9
 MIN_REFERENCE_SPEED_MPS = 0.1
 STANDSTILL_GAP_M = 2.0
 """Distance that the reference keeps to the agent in front."""
-PATH_MARGIN_M = 50.0
-"""``near_path`` keeps at least this much of the path around the points."""
 
 
 def progress(motions: MotionBatch) -> RuleResult:
@@ -66,21 +63,6 @@ def making_progress(motions: MotionBatch) -> RuleResult:
     value = (whole.value >= MIN_PROGRESS_PART).astype(np.float64)
     when = np.where(value < 1.0, motions.times[-1], np.nan)
     return RuleResult(value, whole.margin, whole.valid, when, whole.reasons)
-
-
-def route_position(path: Array, xy: Float64[Array, "n 2"]) -> Float64[Array, " n"]:
-    """Compute the arc length (m) of each point's foot on a path; only the path near the points is searched."""
-    first, part = near_path(path, xy)
-    return float(arc_length(path)[first]) + project(part, xy)[0]
-
-
-def near_path(path: Array, xy: Float64[Array, "n 2"]) -> tuple[int, Float64[Array, "m d"]]:
-    """Return the part of a path that can be nearest to any of the points, and the index of its first point."""
-    near = np.linalg.norm(path[:, :2] - xy.mean(axis=0), axis=1)
-    spread = np.linalg.norm(xy - xy.mean(axis=0), axis=1).max()
-    kept = np.flatnonzero(near <= near.min() + 2.0 * spread + PATH_MARGIN_M)
-    first, last = max(int(kept[0]) - 1, 0), min(int(kept[-1]) + 2, len(path))
-    return first, path[first:last].astype(np.float64)
 
 
 def free_progress(motions: MotionBatch) -> float:

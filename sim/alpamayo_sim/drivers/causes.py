@@ -3,10 +3,12 @@
 import math
 
 import numpy as np
+from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Motion
 from alpamayo_sim.datatypes.scene import Category
+from alpamayo_sim.geometry import rotate
 
 STATIC_MPS = 0.3
 
@@ -14,9 +16,7 @@ STATIC_MPS = 0.3
 def object_component(truth: GroundTruth, k: int) -> Component:
     """Describe agent `k` as a cause: category, position in the ego frame (m), motion relative to the ego."""
     agents = truth.agents
-    c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
-    dx, dy = (float(v) for v in agents.pose[k, :2] - truth.ego_pose[:2])
-    position = (round(c * dx + s * dy, 2), round(-s * dx + c * dy, 2))
+    position = _in_ego_frame(agents.pose[k, :2], truth)
     category = Category(int(agents.category[k]))
     return Component(ComponentKind.OBJECT, category, position, motion_of(truth, k), agents.ids[k])
 
@@ -24,10 +24,15 @@ def object_component(truth: GroundTruth, k: int) -> Component:
 def signal_component(truth: GroundTruth, k: int) -> Component:
     """Describe signal `k` as a cause."""
     signal = truth.scene.signals[k]
-    c, s = math.cos(truth.ego_pose[2]), math.sin(truth.ego_pose[2])
-    dx, dy = (float(v) for v in signal.position[:2] - truth.ego_pose[:2])
-    position = (round(c * dx + s * dy, 2), round(-s * dx + c * dy, 2))
+    position = _in_ego_frame(signal.position[:2], truth)
     return Component(ComponentKind.TRAFFIC_LIGHT, Category.UNKNOWN, position, Motion.UNKNOWN, signal.id)
+
+
+def _in_ego_frame(xy: Float32[np.ndarray, "2"], truth: GroundTruth) -> tuple[float, float]:
+    """Return a world position (m) in the ego frame, rounded to a centimetre."""
+    offset = (xy - truth.ego_pose[:2]).astype(np.float64)
+    x, y = rotate(offset, -float(truth.ego_pose[2]))
+    return round(float(x), 2), round(float(y), 2)
 
 
 def motion_of(truth: GroundTruth, k: int) -> Motion:

@@ -16,8 +16,8 @@ from alpamayo_sim.datatypes.reasoning import Component, Lateral, Longitudinal, R
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.drivers.causes import object_component, signal_component
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import box_corners, wrap_angle
-from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop, signal_stops
+from alpamayo_sim.geometry import box_corners, to_frame, wrap_angle
+from alpamayo_sim.map.frenet import STOP_GAP_M, RouteFrame, SignalStop, must_stop, signal_stops
 from alpamayo_sim.prediction.idm import IdmParameters, Numbers, idm_acceleration
 
 Array = np.ndarray
@@ -93,7 +93,7 @@ class IdmLaneFollower:
         """
         if scene.route is None:
             raise InputError(f"scene {scene.id!r} has no route; the {self.name} driver needs one")
-        self._frame = RouteFrame.of(scene.route)
+        self._frame = RouteFrame.of_route(scene.route)
         self._stops = signal_stops(scene, self._frame)
 
     def act(self, observation: Observation) -> Decision:
@@ -145,7 +145,7 @@ class IdmLaneFollower:
         config = self.config
         front = float(self._frame.project(truth.ego_pose[None, :2])[0][0]) + 0.5 * float(truth.ego_size[0])
         for stop in sorted(self._stops, key=lambda each: each.s):
-            distance = stop.s - STOP_GAP - front
+            distance = stop.s - STOP_GAP_M - front
             is_near = -config.passed_line_m < distance < config.sight_m
             if is_near and must_stop(int(truth.signals[stop.signal]), distance, truth.ego_speed):
                 gap = max(distance + config.model.standstill_gap_m, 0.0)
@@ -199,7 +199,5 @@ def to_plan(frame: RouteFrame, rows: Float[Array, "64 4"], truth: GroundTruth) -
     """Convert s, d (m), heading relative to the route (rad) and speed (m/s) to a plan in the ego frame."""
     xy, route_heading = frame.to_world(rows[:, 0], rows[:, 1])
     pose = truth.ego_pose.astype(np.float64)
-    c, s = math.cos(pose[2]), math.sin(pose[2])
-    dx, dy = xy[:, 0] - pose[0], xy[:, 1] - pose[1]
     heading = wrap_angle(route_heading + rows[:, 2] - pose[2])
-    return np.stack([c * dx + s * dy, -s * dx + c * dy, heading, rows[:, 3]], axis=-1).astype(np.float32)
+    return np.column_stack([to_frame(xy, pose), heading, rows[:, 3]]).astype(np.float32)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.geometry import arc_length, wrap_angle
+from alpamayo_sim.map.frenet import FrenetFrame, central_headings
 from alpamayo_sim.map.index import MapIndex
 from alpamayo_sim.prediction.lane_paths import EXPERT_LANE_FOLLOWING, LaneFollowingConfig, LaneGraph
 
@@ -85,7 +86,7 @@ class LaneChangePredictor:
     ) -> None:
         self.index, self.lane_following, self.config = index, lane_following, config or LaneChangeConfig()
         self._graph = LaneGraph(index.road_map)
-        self._lines: dict[tuple[int, bool], _LaneLine] = {}
+        self._lines: dict[tuple[int, bool], tuple[FrenetFrame, float]] = {}
 
     def predict(self, agents: Agents, rows: Int64[Array, " n"], acceleration: Float64[Array, " n"]) -> AgentPredictions:
         """Predict some agents; walkers that move get a second prediction, in which they stop.
@@ -164,15 +165,16 @@ class LaneChangePredictor:
             against = abs(angle) > np.pi - aligned
             if gap > self.config.lane_distance_m or lane < 0 or not (abs(angle) < aligned or against):
                 continue
-            line = self._line(int(lane), against)
-            start = s if not against else line.lane_length - s
+            line, lane_length = self._line(int(lane), against)
+            start = s if not against else lane_length - s
             d = offset if not against else -offset
             lateral_speed = speed[i] * np.sin(angle - np.pi * np.sign(angle) * against)
             width = float(np.median(self.index.road_map.lanes[lane].width))
             offsets = self._offsets(d, lateral_speed, width)
-            xy, bend = line.at(start + distance[i])
-            out[i, :, 0] = xy[:, 0] - offsets * np.sin(bend)
-            out[i, :, 1] = xy[:, 1] + offsets * np.cos(bend)
+            path = line.pose_on_path(start + distance[i], straight_on=True)
+            bend = path[:, 2]
+            out[i, :, 0] = path[:, 0] - offsets * np.sin(bend)
+            out[i, :, 1] = path[:, 1] + offsets * np.cos(bend)
             out[i, 0, :2] = pose[i, :2]
             out[i, 1:, 2] = bend[1:]
 
@@ -189,8 +191,8 @@ class LaneChangePredictor:
         moved = d + expected * TIMES
         return np.minimum(moved, goal) if expected > 0 else np.maximum(moved, goal)
 
-    def _line(self, lane: int, against: bool) -> "_LaneLine":
-        """Return the line along a lane and its straightest continuation."""
+    def _line(self, lane: int, against: bool) -> tuple[FrenetFrame, float]:
+        """Return the path along a lane and its straightest continuation, and the length (m) of the lane alone."""
         key = (lane, against)
         if key not in self._lines:
             lengths = 0.0, self.lane_following.path_length_m
@@ -201,9 +203,8 @@ class LaneChangePredictor:
             joined = np.concatenate([*others[::-1], own])[::-1] if against else np.concatenate([own, *others])
             keep = np.concatenate([[True], np.linalg.norm(np.diff(joined, axis=0), axis=1) > 1e-3])
             joined = joined[keep]
-            step = np.gradient(joined, axis=0)
-            heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]))
-            self._lines[key] = _LaneLine(joined, arc_length(joined), heading, float(arc_length(own)[-1]))
+            frame = FrenetFrame.of(joined, central_headings(joined))
+            self._lines[key] = frame, float(arc_length(own)[-1])
         return self._lines[key]
 
     def _points(self, lane: int) -> Float64[Array, "n 2"]:
@@ -214,23 +215,6 @@ class LaneChangePredictor:
         step = np.diff(self.index.road_map.lanes[lane].centreline[[0, 1, -2, -1], :2].astype(np.float64), axis=0)
         angles = np.arctan2(step[[0, 2], 1], step[[0, 2], 0])
         return float(abs(wrap_angle(np.asarray(angles[1] - angles[0]))))
-
-
-@dataclass(frozen=True, eq=False)
-class _LaneLine:
-    """A lane of ``lane_length`` (m) and its straightest continuation as one line: points, arc lengths, headings."""
-
-    xy: Float64[Array, "n 2"]
-    s: Float64[Array, " n"]
-    heading: Float64[Array, " n"]
-    lane_length: float
-
-    def at(self, s: Float64[Array, " t"]) -> tuple[Float64[Array, "t 2"], Float64[Array, " t"]]:
-        """Return positions and headings; straight on beyond the end."""
-        xy = np.stack([np.interp(s, self.s, self.xy[:, k]) for k in (0, 1)], axis=-1)
-        heading = np.interp(s, self.s, self.heading)
-        beyond = np.maximum(s - self.s[-1], 0.0)[:, None]
-        return xy + beyond * np.array([np.cos(self.heading[-1]), np.sin(self.heading[-1])]), heading
 
 
 def _joined(a: AgentPredictions, b: AgentPredictions) -> AgentPredictions:

@@ -13,6 +13,7 @@ from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.scene import Category, is_static
 from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.map.frenet import FrenetFrame
 from alpamayo_sim.map.index import MapIndex
 from alpamayo_sim.map.segment_grid import warp_view
 from alpamayo_sim.prediction.lane_paths import GUARD_LANE_FOLLOWING, LaneFollowingConfig, LaneGraph
@@ -184,8 +185,8 @@ class LaneFollowingPredictor:
         end = own + self.config.path_length_m
         chain = self._graph.chain(lane, against, (own, end), lambda i: self._line(i, against)[1], turn_of)
         parts = [points, *(self._line(i, against)[0][1:] for i in chain)]
-        s, line = _with_headings(np.concatenate(parts), end)
-        return LanePath(own, s, line)
+        frame = FrenetFrame.extended(np.concatenate(parts), end)
+        return LanePath(own, frame.s, np.column_stack([frame.xy, frame.heading]))
 
     def _line(self, lane: int, against: bool) -> tuple[Float64[Array, "n 2"], float]:
         """Return the points of a lane, in reverse order if asked, and its length (m)."""
@@ -299,25 +300,3 @@ def _turn(line: Float64[Array, "n 2"], following: Float64[Array, "m 2"]) -> floa
     """Return the angle (rad) between the end of one line and the whole of the next."""
     end, whole = line[-1] - line[-2], following[-1] - following[0]
     return math.remainder(math.atan2(whole[1], whole[0]) - math.atan2(end[1], end[0]), math.tau)
-
-
-def _with_headings(points: Float64[Array, "n 2"], length: float) -> tuple[Float64[Array, " m"], Float64[Array, "m 3"]]:
-    """Return arc lengths and x, y, continuous heading of a path, extended straight to ``length`` (m)."""
-    step = np.diff(points, axis=0)
-    distance = np.hypot(step[:, 0], step[:, 1])
-    if not (distance > 1e-3).all():
-        points = points[np.concatenate([[True], distance > 1e-3])]
-        step = np.diff(points, axis=0)
-        distance = np.hypot(step[:, 0], step[:, 1])
-    s = np.zeros(len(points) + 1)
-    np.cumsum(distance, out=s[1:-1])
-    missing = max(length - s[-2], 1.0)
-    s[-1] = s[-2] + missing
-    heading = np.arctan2(step[:, 1], step[:, 0])
-    if np.abs(np.diff(heading)).max(initial=0.0) > np.pi:
-        heading = np.unwrap(heading)
-    line = np.empty((len(s), 3))
-    line[:-1, :2], line[-1, :2] = points, points[-1] + missing / distance[-1] * step[-1]
-    line[0, 2], line[-2:, 2] = heading[0], heading[-1]
-    line[1:-2, 2] = 0.5 * (heading[1:] + heading[:-1])
-    return s, line

@@ -21,7 +21,7 @@ from alpamayo_sim.drivers.expert.speeds import Leads, following, ramps
 from alpamayo_sim.drivers.expert.surroundings import surroundings
 from alpamayo_sim.drivers.expert.targets import halt_at, make_targets
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.geometry import to_frame, wrap_angle
 from alpamayo_sim.map.frenet import RouteFrame, signal_stops
 from alpamayo_sim.map.index import index_of
 from alpamayo_sim.prediction.lane_changes import STEPS, AgentPredictions, LaneChangePredictor
@@ -55,7 +55,7 @@ class Expert:
         """
         if scene.route is None:
             raise InputError(f"scene {scene.id!r} has no route; the {self.name} driver needs one")
-        self._frame = RouteFrame.of(scene.route)
+        self._frame = RouteFrame.of_route(scene.route)
         index = index_of(scene.road_map)
         self._predictor = LaneChangePredictor(index)
         self._surroundings = surroundings(self._frame, index)
@@ -225,7 +225,5 @@ def _plan(paths: Paths, candidates: Candidates, k: int, pose: Array) -> Array:
     steps = slice(1, PLAN_STEPS + 1)
     at = paths.at(np.full(PLAN_STEPS, candidates.path[k]), candidates.way[k, steps])
     x, y, heading = (interpolate_rows(v, at) for v in (paths.xy[..., 0], paths.xy[..., 1], paths.heading))
-    c, s = math.cos(pose[2]), math.sin(pose[2])
-    dx, dy = x - pose[0], y - pose[1]
-    turn = wrap_angle(heading - pose[2])
-    return np.stack([c * dx + s * dy, -s * dx + c * dy, turn, candidates.speed[k, steps]], axis=-1)
+    xy = to_frame(np.stack([x, y], axis=-1), pose)
+    return np.column_stack([xy, wrap_angle(heading - pose[2]), candidates.speed[k, steps]])

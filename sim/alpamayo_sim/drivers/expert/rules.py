@@ -11,7 +11,7 @@ from alpamayo_sim.datatypes.scene import Category, Environment
 from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
 from alpamayo_sim.drivers.expert.memory import AgentMemory
-from alpamayo_sim.map.frenet import STOP_GAP, RouteFrame, SignalStop, must_stop
+from alpamayo_sim.map.frenet import STOP_GAP_M, RouteFrame, SignalStop, must_stop
 
 Array = np.ndarray
 
@@ -111,7 +111,7 @@ def where_to_stop(truth: GroundTruth, stops: tuple[SignalStop, ...], s: float) -
     """Return the arc length (m) that the ego's front must not pass, infinite if none, and the signal."""
     front = s + 0.5 * float(truth.ego_size[0])
     for stop in sorted(stops, key=lambda each: each.s):
-        distance = stop.s - STOP_GAP - front
+        distance = stop.s - STOP_GAP_M - front
         if distance > -2.0 and must_stop(int(truth.signals[stop.signal]), distance, float(truth.ego_speed)):
             return max(stop.s - 0.3, front + 0.05), stop.signal
     return math.inf, None

@@ -57,7 +57,7 @@ class Surroundings:
 
 def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
     """Tabulate the map around the whole route."""
-    s = np.arange(-20.0, frame.length + 40.0, ROW)
+    s = np.arange(-20.0, frame.route_length + 40.0, ROW)
     d = -SIDE + COLUMN * np.arange(round(2.0 * SIDE / COLUMN) + 1)
     xy, heading = frame.to_world(np.repeat(s, len(d)), np.tile(d, len(s)))
     shape = (len(s), len(d))
