@@ -1,4 +1,4 @@
-"""Long-tail families and the roads that they happen on."""
+"""Long-tail scenarios: families, the roads that they happen on, and suites to evaluate on."""
 
 from alpamayo_scenarios.families import FAMILIES, Family, Parameter, family_names, get_family, make_scenario
 from alpamayo_scenarios.suites import Suite, get_suite, suite_names

@@ -11,15 +11,16 @@ from alpamayo_sim.datatypes.scene import Instruction, Lane, RoadMap, Route, Sign
 
 Array = np.ndarray
 
-CROSSWALK = (1.0, 4.0)  # m outside the kerb return where a crosswalk begins and ends
-STOP_LINE = 5.0  # m outside the kerb return
+CROSSWALK_SPAN_M = (1.0, 4.0)  # outside the kerb return
+STOP_LINE_M = 5.0  # outside the kerb return
 ARMS = ("west", "south", "east", "north")  # counter-clockwise; the main road runs from west to east
-SIGNAL_HEIGHT = 3.0  # m
+SIGNAL_HEIGHT_M = 3.0
+EDGE_SPACING_M = 2.0  # between the points of a kerb
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What a signal shows, for how many seconds."""
+    """A state of a signal and its duration (s)."""
 
     state: SignalState
     duration: float
@@ -29,7 +30,7 @@ class Phase:
 class Intersection:
     """Two crossing roads. ``main`` runs west to east, ``cross`` south to north; both pass the origin.
 
-    ``box`` is how far (m) from the centre the stop lines are.
+    ``box`` is the distance (m) of the stop lines from the centre.
     """
 
     main: Alignment
@@ -41,7 +42,7 @@ class Intersection:
     signal_lanes: dict[str, tuple[str, ...]]
 
     def route(self, lane: int, start: float) -> Route:
-        """Straight on along the main road in ``lane``, from ``start`` (m along ``main``)."""
+        """Return the route straight on in ``lane`` of the main road, from ``start`` (m along ``main``)."""
         path = self.main.line(start, self.main.length, self.section.lane(lane))
         ids = (f"west-in-{lane}", f"west-{lane}-through", f"east-out-{lane}")
         return Route(path, ids, (Instruction(0.0, "Go straight on at the traffic lights"),))
@@ -49,7 +50,7 @@ class Intersection:
     def signals(
         self, main: tuple[Phase, ...], cross: tuple[Phase, ...], steps: int, dt: float = 0.1, offset: float = 0.0
     ) -> tuple[Signal, ...]:
-        """Signals of the four arms; ``offset`` (s) is how far into the cycle the first step is."""
+        """Return the signals of the four arms; ``offset`` (s) is the time in the cycle at the first step."""
         plans = {"west": main, "east": main, "south": cross, "north": cross}
         return tuple(
             Signal(f"signal-{arm}", self.signal_places[arm], unroll(plans[arm], steps, dt, offset), lanes)
@@ -58,7 +59,7 @@ class Intersection:
 
 
 def unroll(phases: tuple[Phase, ...], steps: int, dt: float, offset: float = 0.0) -> Int8[Array, " steps"]:
-    """States at each step of a cycle of phases that repeats."""
+    """Return the state at each step of a repeated cycle of phases; times in s."""
     ends = np.cumsum([phase.duration for phase in phases])
     time = (offset + dt * np.arange(steps)) % ends[-1]
     states = np.array([phase.state for phase in phases], np.int8)
@@ -68,13 +69,13 @@ def unroll(phases: tuple[Phase, ...], steps: int, dt: float, offset: float = 0.0
 def four_arms(
     section: CrossSection, speed_limit: float, arm_lengths: tuple[float, float, float, float], kerb_radius: float = 7.0
 ) -> Intersection:
-    """A four-arm intersection at the origin; ``arm_lengths`` (m, from the centre) west, south, east, north.
+    """Make a four-arm intersection at the origin; ``arm_lengths`` (m, from the centre) west, south, east, north.
 
-    Both roads have the cross-section ``section``, with as many lanes each way. Every lane goes straight on, the
-    inner one also turns left, the outer one also right.
+    Both roads have the cross-section ``section``, with the same number of lanes in each direction. Every lane goes
+    straight on; the inner one also turns left, the outer one also right.
     """
     corner = -section.right_kerb + kerb_radius
-    box = corner + STOP_LINE
+    box = corner + STOP_LINE_M
     west, south, east, north = arm_lengths
     main = straight(west + east, (-west, 0.0), 0.0)
     cross = straight(south + north, (0.0, -south), np.pi / 2)
@@ -88,7 +89,7 @@ def four_arms(
     road_map = RoadMap(
         lanes=tuple(lanes),
         drivable_areas=(flat(np.concatenate(_outline(section, arm_lengths, kerb_radius))),),
-        crosswalks=tuple(_across(k, corner, section, CROSSWALK) for k in range(4)),
+        crosswalks=tuple(_across(k, corner, section, CROSSWALK_SPAN_M) for k in range(4)),
         stop_lines=tuple(_stop_line(arm, k, box, section, controlled[arm]) for k, arm in enumerate(ARMS)),
         road_edges=tuple(flat(edge) for edge in _outline(section, arm_lengths, kerb_radius)),
         road_lines=tuple(
@@ -99,23 +100,23 @@ def four_arms(
     )
     places = {arm: flat(_in_arm(k, np.array([[box, -section.right_kerb + 0.5]])))[0] for k, arm in enumerate(ARMS)}
     for place in places.values():
-        place[2] = SIGNAL_HEIGHT
+        place[2] = SIGNAL_HEIGHT_M
     return Intersection(main, cross, section, road_map, box, places, controlled)
 
 
 def _angle(arm: int) -> float:
-    """Direction (rad) in which the arm leaves the centre."""
+    """Return the direction (rad) of an arm, from the centre outwards."""
     return float(np.pi + arm * np.pi / 2)
 
 
 def _in_arm(arm: int, xy: Array) -> Array:
-    """From the arm's frame (x outward, y left of that) to the world; exact for right angles."""
+    """Express points of an arm's frame (x outwards, y left of that) in the world; exact for right angles."""
     c, s = ((-1, 0), (0, -1), (1, 0), (0, 1))[arm]
     return np.stack([c * xy[:, 0] - s * xy[:, 1], s * xy[:, 0] + c * xy[:, 1]], axis=-1)
 
 
 def _arm_alignment(arm: int, length: float) -> Alignment:
-    """Of one arm, from its outer end towards the centre."""
+    """Return the alignment of one arm, from its outer end to the centre."""
     start = _in_arm(arm, np.array([[length, 0.0]]))[0]
     return straight(length, (float(start[0]), float(start[1])), _angle(arm) + np.pi)
 
@@ -150,7 +151,7 @@ def _turns(lane: int, count: int) -> tuple[str, ...]:
 
 
 def _connectors(arm: str, k: int, section: CrossSection, corner: float, box: float, speed_limit: float) -> list[Lane]:
-    """The lanes of one arm through the intersection, from its stop line to where the outgoing lanes begin."""
+    """Return the lanes of one arm through the intersection, from its stop line to the outgoing lanes."""
     lanes = []
     for i in range(section.forward):
         for turn in _turns(i, section.forward):
@@ -175,11 +176,11 @@ def _connectors(arm: str, k: int, section: CrossSection, corner: float, box: flo
 
 
 def _connector(turn: str, y: float, corner: float, box: float) -> Array:
-    """One line through the intersection in the frame of the arm that it comes from; inbound runs along -x."""
+    """Return a line through the intersection in the frame of its incoming arm, where traffic comes in along -x."""
     if turn == "through":
         x = np.linspace(box, -box, int(np.ceil(box)) + 1)
         return np.stack([x, np.full_like(x, y)], axis=-1)
-    side = 1.0 if turn == "right" else -1.0  # the arm at the right of the driver lies at +y
+    side = 1.0 if turn == "right" else -1.0  # the arm at the driver's right lies at +y
     radius = corner - side * y
     angle = np.linspace(0.0, np.pi / 2, max(8, int(np.ceil(radius))))
     arc = np.stack([corner - radius * np.sin(angle), side * (corner - radius * np.cos(angle))], axis=-1)
@@ -195,22 +196,19 @@ def _across(arm: int, corner: float, section: CrossSection, span: tuple[float, f
 
 
 def _stop_line(arm: str, k: int, box: float, section: CrossSection, through: tuple[str, ...]) -> StopLine:
-    """The stop line of an arm, for the lanes that end at it and those that begin there."""
+    """Return the stop line of an arm, for the lanes that end and that begin there."""
     ends = np.array([[box, 0.0], [box, section.forward * section.lane_width]])
     incoming = tuple(f"{arm}-in-{i}" for i in range(section.forward))
     return StopLine(f"stop-{arm}", flat(_in_arm(k, ends)), incoming + through)
 
 
 def _outline(section: CrossSection, arm_lengths: tuple[float, ...], radius: float) -> list[Array]:
-    """Kerbs, counter-clockwise around the drivable ground: one at each corner, from an arm to the next one.
-
-    Counter-clockwise means that the ground is at their left.
-    """
+    """Return the kerbs, one at each corner from an arm to the next one, with the drivable ground at their left."""
     half = -section.right_kerb
     edges = []
     angle = np.linspace(0.0, np.pi / 2, 16)
     for k in range(4):
-        # In the frame of arm k the corner towards arm k+1 (counter-clockwise) is at x > 0, y > 0.
+        # in the frame of arm k, the corner next to arm k+1 (counter-clockwise) is at x > 0, y > 0
         corner = half + radius
         arc = np.stack([corner - radius * np.sin(angle), corner - radius * np.cos(angle)], axis=-1)
         inbound = _spaced(arm_lengths[k], corner, half, along_x=True)
@@ -220,6 +218,6 @@ def _outline(section: CrossSection, arm_lengths: tuple[float, ...], radius: floa
 
 
 def _spaced(start: float, end: float, across: float, along_x: bool) -> Array:
-    run = np.linspace(start, end, int(np.ceil(abs(end - start) / 2.0)) + 1)
+    run = np.linspace(start, end, int(np.ceil(abs(end - start) / EDGE_SPACING_M)) + 1)
     other = np.full_like(run, across)
     return np.stack([run, other] if along_x else [other, run], axis=-1)

@@ -1,7 +1,8 @@
-"""Generated roads: a cross-section swept along an alignment, and two of them crossing under signals.
+"""Generated roads: a cross-section swept along an alignment.
 
-Traffic keeps to the right. ``d`` is measured from the alignment, left positive: backward lanes lie at d > 0,
-forward lanes at d < 0. On either side, from the inside out: lanes, shoulder, parking strip, kerb.
+Traffic keeps to the right. The offset ``d`` (m) is measured from the alignment, left positive: backward lanes lie at
+d > 0, forward lanes at d < 0. On either side follow, from the inside to the outside: lanes, shoulder, parking strip,
+kerb.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from alpamayo_sim.datatypes.scene import Instruction, Lane, LaneKind, LineKind, 
 
 Array = np.ndarray
 
-SECTION_LENGTH = 100.0  # m, the most that one lane is long
+MAX_LANE_LENGTH_M = 100.0  # a longer lane is cut into parts
 
 
 @dataclass(frozen=True)
 class CrossSection:
-    """How many lanes a road has each way, and how wide (m) what is beside them is."""
+    """The number of lanes in each direction, and the widths (m) of a lane, the shoulder and the parking strip."""
 
     forward: int
     backward: int = 0
@@ -29,48 +30,48 @@ class CrossSection:
 
     @property
     def right_edge(self) -> float:
-        """D of the line at the right of the forward lanes."""
+        """Offset of the line at the right of the forward lanes."""
         return -self.forward * self.lane_width
 
     @property
     def left_edge(self) -> float:
-        """D of the line at the left of the backward lanes, or of the forward lanes of a one-way road."""
+        """Offset of the line at the left of the backward lanes, or of the forward lanes of a one-way road."""
         return self.backward * self.lane_width
 
     @property
     def right_kerb(self) -> float:
-        """D of the right kerb."""
+        """Offset of the right kerb."""
         return self.right_edge - self.shoulder - self.parking
 
     @property
     def left_kerb(self) -> float:
-        """D of the left kerb. A parking strip is on the right of each direction."""
+        """Offset of the left kerb. Each direction has its parking strip on the right."""
         return self.left_edge + self.shoulder + (self.parking if self.backward else 0.0)
 
     def lane(self, index: int) -> float:
-        """D of the centre of forward lane ``index``, counted from the middle of the road."""
+        """Return the offset of the centre of forward lane ``index``, counted from the middle of the road."""
         return -(index + 0.5) * self.lane_width
 
     def oncoming(self, index: int = 0) -> float:
-        """D of the centre of backward lane ``index``, counted from the middle of the road."""
+        """Return the offset of the centre of backward lane ``index``, counted from the middle of the road."""
         return (index + 0.5) * self.lane_width
 
     @property
     def parking_centre(self) -> float:
-        """D of the middle of the right parking strip."""
+        """Offset of the middle of the right parking strip."""
         return self.right_edge - self.shoulder - 0.5 * self.parking
 
 
 @dataclass(frozen=True, eq=False)
 class Road:
-    """An alignment with its cross-section and, for a road of its own, its map."""
+    """An alignment with its cross-section and its map."""
 
     alignment: Alignment
     section: CrossSection
     road_map: RoadMap
 
     def route(self, lane: int, start: float) -> Route:
-        """Along forward lane ``lane`` from ``start`` (m) to the road's end."""
+        """Return the route along forward lane ``lane`` from ``start`` (m) to the end of the road."""
         bounds = _section_bounds(self.alignment.length)
         ids = tuple(lane_id("forward", lane, k) for k in range(len(bounds) - 1) if bounds[k + 1] > start)
         path = self.alignment.line(start, self.alignment.length, self.section.lane(lane))
@@ -78,19 +79,19 @@ class Road:
 
 
 def straight_road(length: float, section: CrossSection, speed_limit: float) -> Road:
-    """A straight road towards the east; ``speed_limit`` in m/s."""
+    """Make a straight road of ``length`` (m) to the east; ``speed_limit`` in m/s."""
     return _road(straight(length), section, speed_limit)
 
 
 def curved_road(
     length: float, section: CrossSection, speed_limit: float, curvature: float, lead_in: float = 30.0
 ) -> Road:
-    """A road that bends with ``curvature`` (1/m, left positive; 0 is straight) after ``lead_in`` m."""
+    """Make a road of ``length`` (m) with one bend of ``curvature`` (1/m, left positive) after ``lead_in`` (m)."""
     return _road(bend(length, curvature, lead_in), section, speed_limit)
 
 
 def lane_id(direction: str, index: int, part: int) -> str:
-    """Name of a lane: ``forward`` or ``backward``, counted from the middle, and its part along the road."""
+    """Return the name of a lane: direction, number counted from the middle, and part along the road."""
     return f"{direction}-{index}-{part}"
 
 
@@ -114,13 +115,13 @@ def _road(alignment: Alignment, section: CrossSection, speed_limit: float) -> Ro
 
 
 def _section_bounds(length: float) -> Array:
-    return np.linspace(0.0, length, int(np.ceil(length / SECTION_LENGTH)) + 1)
+    return np.linspace(0.0, length, int(np.ceil(length / MAX_LANE_LENGTH_M)) + 1)
 
 
 def _lanes(
     alignment: Alignment, section: CrossSection, forward: bool, index: int, count: int, speed_limit: float
 ) -> list[Lane]:
-    """The parts of one lane, in driving direction."""
+    """Return the parts of one lane, in driving direction."""
     name, bounds = ("forward" if forward else "backward"), _section_bounds(alignment.length)
     if not forward:
         bounds = bounds[::-1]
@@ -156,7 +157,7 @@ def swept_lane(
     right_neighbours: tuple[str, ...] = (),
     in_intersection: bool = False,
 ) -> Lane:
-    """One lane of a cross-section between two arc lengths (m) of an alignment, in driving direction."""
+    """Return a lane of a cross-section between two arc lengths (m) of an alignment, in driving direction."""
     side = -1.0 if forward else 1.0
     edges = [alignment.line(*span, side * k * section.lane_width) for k in (index, index + 1)]
     centre = alignment.line(*span, side * (index + 0.5) * section.lane_width)
@@ -199,23 +200,23 @@ def _parking_lanes(alignment: Alignment, section: CrossSection) -> tuple[Lane, .
 
 
 def painted_lines(alignment: Alignment, section: CrossSection, start: float, end: float) -> tuple[RoadLine, ...]:
-    """Lane markings between two arc lengths: yellow in the middle of a two-way road, white elsewhere."""
+    """Return the lane markings between two arc lengths (m): yellow in the middle of a two-way road, else white."""
     width = section.lane_width
-    places = {-k * width: LineKind.BROKEN_WHITE for k in range(1, section.forward)}
-    places |= {k * width: LineKind.BROKEN_WHITE for k in range(1, section.backward)}
-    places[section.right_edge] = LineKind.SOLID_WHITE
+    lines = {-k * width: LineKind.BROKEN_WHITE for k in range(1, section.forward)}
+    lines |= {k * width: LineKind.BROKEN_WHITE for k in range(1, section.backward)}
+    lines[section.right_edge] = LineKind.SOLID_WHITE
     if section.backward:
-        places[section.left_edge] = LineKind.SOLID_WHITE
-        one_each = section.forward == section.backward == 1
-        places[0.0] = LineKind.BROKEN_YELLOW if one_each else LineKind.DOUBLE_YELLOW
+        lines[section.left_edge] = LineKind.SOLID_WHITE
+        two_lanes = section.forward == section.backward == 1
+        lines[0.0] = LineKind.BROKEN_YELLOW if two_lanes else LineKind.DOUBLE_YELLOW
     else:
-        places[0.0] = LineKind.SOLID_YELLOW
-    return tuple(RoadLine(alignment.line(start, end, d), kind) for d, kind in sorted(places.items()))
+        lines[0.0] = LineKind.SOLID_YELLOW
+    return tuple(RoadLine(alignment.line(start, end, d), kind) for d, kind in sorted(lines.items()))
 
 
 def path_along(
     alignment: Alignment, start: float, d: float, forward: bool = True, end: float | None = None
 ) -> Float32[Array, "n 3"]:
-    """A path at the offset ``d`` from ``start`` (m) to ``end``, or to where the road ends in that direction."""
+    """Return the path at offset ``d`` from ``start`` to ``end`` (m), by default to the road's end in that direction."""
     last = (alignment.length if forward else 0.0) if end is None else end
     return alignment.line(start, last, d)

@@ -1,4 +1,4 @@
-"""What is around: weather and light, houses and trees, parked cars, traffic that minds its own business."""
+"""The surroundings of a scenario: weather and light, houses and trees, parked cars, other traffic."""
 
 import numpy as np
 import shapely
@@ -12,14 +12,17 @@ Rng = np.random.Generator
 Kerbs = tuple[Alignment, float, float]  # a road with the d of its right and left kerb
 
 WET_FRICTION = 0.7
-HEADROOM = 8.0  # m that traffic starts apart
-SETBACK = {Category.VEGETATION: (1.5, 4.0), Category.BUILDING: (4.5, 10.0)}  # m from the kerb
+START_GAP_M = 8.0  # between the cars of the traffic at the start
+SETBACK_M = {Category.VEGETATION: (1.5, 4.0), Category.BUILDING: (4.5, 10.0)}  # from the kerb
+TRUCK_SHARE = 0.12
+VAN_SHARE = 0.2
+TREE_SHARE = 0.55
 WEATHER = ("clear", "low sun", "rain", "fog", "night")
 WEATHER_SHARES = (0.6, 0.12, 0.12, 0.08, 0.08)
 
 
 def draw_environment(rng: Rng) -> Environment:
-    """Mostly a clear day; some low sun, rain (mm/h), fog (visibility in m) and night."""
+    """Draw weather and light: mostly a clear day, some low sun, rain (mm/h), fog (visibility in m) and night."""
     kind = rng.choice(WEATHER, p=WEATHER_SHARES)
     azimuth = float(rng.uniform(-np.pi, np.pi))
     elevation = float(rng.uniform(0.5, 1.1))
@@ -36,14 +39,14 @@ def draw_environment(rng: Rng) -> Environment:
 
 
 def draw_car(rng: Rng) -> Size:
-    """Length, width, height (m) of a passenger car, from a small one to a van."""
-    if rng.random() < 0.2:
+    """Draw length, width, height (m) of a passenger car or van."""
+    if rng.random() < VAN_SHARE:
         return _size(rng, (4.7, 5.4), (1.9, 2.0), (1.9, 2.3))
     return _size(rng, (3.9, 4.9), (1.72, 1.92), (1.4, 1.75))
 
 
 def draw_truck(rng: Rng) -> Size:
-    """Length, width, height (m) of a rigid truck."""
+    """Draw length, width, height (m) of a rigid truck."""
     return _size(rng, (7.0, 10.5), (2.3, 2.5), (2.9, 3.8))
 
 
@@ -54,7 +57,7 @@ def _size(rng: Rng, length: tuple[float, float], width: tuple[float, float], hei
 def add_parked_cars(
     stage: Stage, rng: Rng, d: float, span: tuple[float, float], gap: tuple[float, float], share: float = 0.8
 ) -> None:
-    """Cars that stand parked in a row at the offset ``d``; each place is taken with the chance ``share``."""
+    """Add a row of parked cars at offset ``d`` over a ``span`` (m); each place is taken with probability ``share``."""
     s = span[0]
     while s < span[1]:
         size = draw_car(rng)
@@ -69,38 +72,46 @@ def add_traffic(
     stage: Stage,
     rng: Rng,
     d: float,
-    places: list[float],
+    positions: list[float],
     speed: float,
     *,
     forward: bool = True,
     alignment: Alignment | None = None,
 ) -> None:
-    """Cars that keep their distance (IDM) near the arc lengths ``places`` (m) of the offset ``d``."""
+    """Add cars and trucks that follow the IDM, near the arc lengths ``positions`` (m) at offset ``d``."""
     line = alignment or stage.alignment
-    for s in places:
-        size = draw_truck(rng) if rng.random() < 0.12 else draw_car(rng)
+    for s in positions:
+        size = draw_truck(rng) if rng.random() < TRUCK_SHARE else draw_car(rng)
         category = Category.TRUCK if size[2] > 2.5 else Category.VEHICLE
         s += float(rng.uniform(-4.0, 4.0))
-        pace = speed * float(rng.uniform(0.88, 1.0))
+        initial_speed = speed * float(rng.uniform(0.88, 1.0))
         inside = 0.5 * size[0] < s < line.length - 0.5 * size[0]
-        room = (size[0] + 2.0 * HEADROOM, size[1], size[2])
+        room = (size[0] + 2.0 * START_GAP_M, size[1], size[2])
         if inside and stage.fits(line.pose(s, d, forward), room):
             stage.add_actor(
-                f"car-{len(stage.tracks)}", category, s, d, pace, size, forward=forward, yields=True, alignment=line
+                f"car-{len(stage.tracks)}",
+                category,
+                s,
+                d,
+                initial_speed,
+                size,
+                forward=forward,
+                yields=True,
+                alignment=line,
             )
 
 
 def add_roadside(stage: Stage, rng: Rng, road_map: RoadMap, roads: list[Kerbs], density: float = 1.0) -> None:
-    """Houses and trees beside roads, a metre or more from all drivable ground."""
+    """Add houses and trees along roads, a metre or more from all drivable ground."""
     ground = shapely.union_all([shapely.Polygon(area[:, :2]) for area in road_map.drivable_areas]).buffer(1.0)
     shapely.prepare(ground)
     for line, right, left in roads:
         for side, kerb in ((-1.0, -right), (1.0, left)):
             s = float(rng.uniform(0.0, 15.0))
             while s < line.length - 8.0:
-                kind = Category.VEGETATION if rng.random() < 0.55 else Category.BUILDING
+                kind = Category.VEGETATION if rng.random() < TREE_SHARE else Category.BUILDING
                 size = _tree(rng) if kind == Category.VEGETATION else _house(rng)
-                setback = float(rng.uniform(*SETBACK[kind]))
+                setback = float(rng.uniform(*SETBACK_M[kind]))
                 pose = line.pose(s + 0.5 * size[0], side * (kerb + setback + 0.5 * size[1]))
                 free = not ground.intersects(_outline(pose, size)) and stage.fits(pose, size, 0.5)
                 if rng.random() < density and free:

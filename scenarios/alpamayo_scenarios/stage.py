@@ -1,4 +1,4 @@
-"""Puts the actors and the things beside the road in their places and makes a Scenario of them."""
+"""A scenario in the making: actors and props are added one by one and must not overlap."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from alpamayo_sim.geometry import box_separation
 Array = np.ndarray
 Size = tuple[float, float, float]
 
-DT = 0.1
+TIME_STEP_S = 0.1
 EGO_SIZE: Size = (4.9, 1.95, 1.65)
 CHILD_SIZE: Size = (0.45, 0.5, 1.2)
 EGO_ID = "ego"
@@ -22,9 +22,9 @@ LICENCE = "Apache-2.0"
 
 @dataclass(eq=False)
 class Stage:
-    """A scene in the making. Nothing may be put where it would overlap something that is there already.
+    """A scenario in the making. Nothing may overlap what was added before.
 
-    Places are given as s and d (m) on ``alignment``, the road that the ego drives along.
+    Positions are s and d (m) on ``alignment``, the ego's road. ``duration`` is in s.
     """
 
     alignment: Alignment
@@ -37,10 +37,10 @@ class Stage:
     @property
     def steps(self) -> int:
         """Rows of each track: one more than the steps of an episode."""
-        return round(self.duration / DT) + 1
+        return round(self.duration / TIME_STEP_S) + 1
 
     def fits(self, pose: tuple[float, float, float], size: Size, clearance: float = 0.3) -> bool:
-        """Whether a box would keep ``clearance`` (m) from all that stands already."""
+        """Return whether a box keeps ``clearance`` (m) from everything that was added before."""
         if not self.boxes:
             return True
         others = np.array(self.boxes)
@@ -55,7 +55,7 @@ class Stage:
         speed: float,
         size: Size,
     ) -> None:
-        """A road user whose track repeats its initial state; a script moves it, or it stands."""
+        """Add a road user whose track repeats its initial state; a script moves it, or it stands. Speed in m/s."""
         self._occupy(id, pose, size)
         n, (x, y, heading) = self.steps, pose
         velocity = speed * np.array([np.cos(heading), np.sin(heading)])
@@ -72,7 +72,7 @@ class Stage:
         )
 
     def add_ego(self, s: float, d: float, speed: float) -> None:
-        """The ego on the main alignment, at its initial speed (m/s)."""
+        """Add the ego on the main alignment, with its initial speed (m/s)."""
         self.add_track(EGO_ID, Category.VEHICLE, self.alignment.pose(s, d), speed, EGO_SIZE)
 
     def add_actor(
@@ -89,7 +89,7 @@ class Stage:
         manoeuvres: tuple[Manoeuvre, ...] = (),
         alignment: Alignment | None = None,
     ) -> None:
-        """A road user that drives along the offset ``d`` from ``s`` on, to the end of the road."""
+        """Add a road user that drives at offset ``d`` from ``s`` to the end of the road, with manoeuvres."""
         line = alignment or self.alignment
         self.add_track(id, category, line.pose(s, d, forward), speed, size)
         self.scripts.append(Script(id, path_along(line, s, d, forward), speed, yields, manoeuvres))
@@ -101,11 +101,11 @@ class Stage:
         pose: tuple[float, float, float],
         size: Size,
     ) -> None:
-        """Something that stands where it is."""
+        """Add a thing that never moves."""
         self._occupy(id, pose, size)
         x, y, heading = pose
-        place = np.array([x, y, 0.0], np.float32)
-        self.props.append(Prop(id, category, place, float(heading), np.array(size, np.float32)))
+        position = np.array([x, y, 0.0], np.float32)
+        self.props.append(Prop(id, category, position, float(heading), np.array(size, np.float32)))
 
     def scenario(
         self,
@@ -115,7 +115,7 @@ class Stage:
         environment: Environment,
         signals: tuple[Signal, ...] = (),
     ) -> Scenario:
-        """The finished scenario; the family puts its name, parameters and seed on it."""
+        """Return the finished scenario with a goal distance (m); the family adds its name, parameters and seed."""
         scene = Scene(
             id="generated",
             road_map=road_map,
@@ -126,11 +126,11 @@ class Stage:
             props=tuple(self.props),
             environment=environment,
             route=route,
-            dt=DT,
+            dt=TIME_STEP_S,
         )
         return Scenario(scene, Goal(float(goal_distance), float(self.duration)), tuple(self.scripts))
 
     def _occupy(self, name: str, pose: tuple[float, float, float], size: Size) -> None:
         if not self.fits(pose, size, clearance=0.0):
-            raise AssertionError(f"{name} overlaps something that is there already")
+            raise AssertionError(f"{name} overlaps something that was added before")
         self.boxes.append((*pose, size[0], size[1]))

@@ -1,4 +1,4 @@
-"""The families of edge cases, one a file, and the way to them by name."""
+"""The families of edge cases: one module each in this folder, and one line each in ``FAMILIES``."""
 
 from alpamayo_scenarios.families.construction_bypass import CONSTRUCTION_BYPASS
 from alpamayo_scenarios.families.cut_in import CUT_IN
@@ -16,15 +16,15 @@ FAMILIES: tuple[Family, ...] = (CUT_IN, OCCLUDED_CHILD, DEBRIS, CONSTRUCTION_BYP
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of all families, in the order of their numbers."""
+    """Return the names of all families, in the order of the table."""
     return tuple(family.name for family in FAMILIES)
 
 
 def get_family(name: str) -> Family:
-    """The family of that name.
+    """Return the family of a name.
 
     Raises:
-        InputError: there is none; the message offers the near names.
+        InputError: There is no such family; the message offers similar names.
     """
     for family in FAMILIES:
         if family.name == name:
@@ -33,9 +33,9 @@ def get_family(name: str) -> Family:
 
 
 def make_scenario(family: str, seed: int) -> Scenario:
-    """A scenario of the family; the seed determines all of it.
+    """Make a scenario of a family; the seed determines all of it.
 
     Raises:
-        InputError: there is no such family, or the seed is negative.
+        InputError: There is no such family, or the seed is negative.
     """
     return get_family(family).build({}, seed)

@@ -1,4 +1,4 @@
-"""Construction bypass: the own lane of a two-way road is closed, and others come the other way."""
+"""Construction bypass: works close the ego's lane of a two-way road, and oncoming cars use the other lane."""
 
 import numpy as np
 
@@ -9,30 +9,30 @@ from alpamayo_scenarios.stage import Stage
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 20.0
-START = 50.0
-TAPER = 14.0  # m over which the cones lead from the kerb to the middle of the road
-RETURN = 6.0  # m over which they lead back
-CONE = (0.4, 0.4, 0.75)
-BARRIER = (2.2, 0.5, 1.0)
-BYPASS_SPEED = 6.5  # m/s past the works
-BEYOND = 20.0  # m from the end of the works to the goal
+DURATION_S = 20.0
+START_M = 50.0
+TAPER_M = 14.0  # length over which the cones lead from the kerb to the middle of the road
+RETURN_M = 6.0  # length over which they lead back
+CONE_SIZE_M = (0.4, 0.4, 0.75)
+BARRIER_SIZE_M = (2.2, 0.5, 1.0)
+BYPASS_SPEED_MPS = 6.5  # past the works
+GOAL_BEYOND_WORKS_M = 20.0
 
 
 def _accepts(p: Values) -> bool:
-    """After the last oncoming car there is time to go round at 6.5 m/s from a standing start."""
+    """Accept if there is time to pass the works at 6.5 m/s from standstill after the last oncoming car."""
     start = max(p["clear_time"], p["approach_time"]) + 2.5
-    return start + (TAPER + p["works_length"] + RETURN + BEYOND) / BYPASS_SPEED <= DURATION
+    return start + (TAPER_M + p["works_length"] + RETURN_M + GOAL_BEYOND_WORKS_M) / BYPASS_SPEED_MPS <= DURATION_S
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(1, 1, float(rng.uniform(3.4, 3.75)), float(rng.uniform(0.4, 1.0)))
-    begin = START + 10.0 + speed * p["approach_time"]
-    end = begin + TAPER + p["works_length"]
+    begin = START_M + 10.0 + speed * p["approach_time"]
+    end = begin + TAPER_M + p["works_length"]
     road = curved_road(end + 260.0, section, limit, p["curvature"], 30.0)
-    stage = Stage(road.alignment, DURATION)
-    stage.add_ego(START, section.lane(0), speed)
+    stage = Stage(road.alignment, DURATION_S)
+    stage.add_ego(START_M, section.lane(0), speed)
     _close_lane(stage, road, rng, begin, end)
 
     d = section.oncoming()
@@ -44,25 +44,25 @@ def _make(p: Values, rng: Rng) -> Scenario:
                 f"oncoming-{k}", Category.VEHICLE, s, d, p["oncoming_speed"], size, forward=False, yields=True
             )
         s -= size[0] + float(rng.uniform(1.0, 2.2)) * p["oncoming_speed"]
-    add_traffic(stage, rng, section.lane(0), [START - 28.0, end + 60.0], speed)
+    add_traffic(stage, rng, section.lane(0), [START_M - 28.0, end + 60.0], speed)
     add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)])
-    goal = end + RETURN + BEYOND - START
-    return stage.scenario(road.road_map, road.route(0, START), goal, draw_environment(rng))
+    goal = end + RETURN_M + GOAL_BEYOND_WORKS_M - START_M
+    return stage.scenario(road.road_map, road.route(0, START_M), goal, draw_environment(rng))
 
 
 def _close_lane(stage: Stage, road: Road, rng: Rng, begin: float, end: float) -> None:
-    """Cones along the taper, the middle of the road and back; barriers, a truck and workers behind them."""
+    """Add cones along the taper, the middle of the road and back; a barrier, a truck and workers behind them."""
     section = road.section
     outer, middle = section.right_kerb + 0.3, -0.35
-    knots = [begin, begin + TAPER, end, end + RETURN]
-    places = np.arange(begin, end + RETURN + 0.1, 2.0)
+    knots = [begin, begin + TAPER_M, end, end + RETURN_M]
+    places = np.arange(begin, end + RETURN_M + 0.1, 2.0)
     for k, s in enumerate(places):
         d = float(np.interp(s, knots, [outer, middle, middle, outer]))
-        stage.add_prop(f"cone-{k}", Category.CONE, road.alignment.pose(float(s), d), CONE)
-    x, y, heading = road.alignment.pose(begin + TAPER + 1.5, section.lane(0) - 0.1)
-    stage.add_prop("barrier-0", Category.BARRIER, (x, y, heading + 0.5 * np.pi), BARRIER)
+        stage.add_prop(f"cone-{k}", Category.CONE, road.alignment.pose(float(s), d), CONE_SIZE_M)
+    x, y, heading = road.alignment.pose(begin + TAPER_M + 1.5, section.lane(0) - 0.1)
+    stage.add_prop("barrier-0", Category.BARRIER, (x, y, heading + 0.5 * np.pi), BARRIER_SIZE_M)
     truck = draw_truck(rng)
-    s = begin + TAPER + 4.0 + 0.5 * truck[0]
+    s = begin + TAPER_M + 4.0 + 0.5 * truck[0]
     if s + 0.5 * truck[0] < end + 1.0:
         pose = road.alignment.pose(s, section.lane(0) - 0.35)
         if stage.fits(pose, truck, 0.05):

@@ -1,8 +1,8 @@
 """Cut-in: a slower car pulls out from behind a truck into the ego's lane."""
 
 from alpamayo_scenarios.families.family import (
-    BRAKING,
-    REACTION,
+    BRAKING_MPS2,
+    REACTION_TIME_S,
     Family,
     Parameter,
     Rng,
@@ -16,25 +16,25 @@ from alpamayo_scenarios.stage import EGO_SIZE, Stage
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 15.0
-START = 60.0  # m along the road where the ego begins
-LANE_WIDTH = 3.5
-NOTICED = 0.15  # share of the lane change after which an attentive driver sees the drift
-SPARE = 8.0  # m of gap beyond what is needed, at most
+DURATION_S = 15.0
+START_M = 60.0  # of the ego along the road
+LANE_WIDTH_M = 3.5
+NOTICED_SHARE = 0.15  # of the lane change, after which an attentive driver sees the drift
+MAX_SPARE_GAP_M = 8.0  # beyond the needed gap
 R157 = "UN R157 cut-in, ASAM OSC-ALKS ranges"
 
 
 def _accepts(p: Values) -> bool:
-    """Braking at 6 m/s² suffices when the drift is noticed early, with not much to spare."""
+    """Accept if braking at 6 m/s² just suffices when the drift is noticed early."""
     slower = p["ego_speed"] - p["closing_speed"]
     if slower < 0.5 * p["ego_speed"]:
         return False
     end = _end_speed(p, slower)
-    noticed = NOTICED * LANE_WIDTH / p["lateral_speed"] + REACTION
-    needed = p["closing_speed"] * noticed + (p["ego_speed"] - end) ** 2 / (2.0 * BRAKING)
+    noticed = NOTICED_SHARE * LANE_WIDTH_M / p["lateral_speed"] + REACTION_TIME_S
+    needed = p["closing_speed"] * noticed + (p["ego_speed"] - end) ** 2 / (2.0 * BRAKING_MPS2)
     if p["braking"] > 0.0:
         needed -= (slower - end) ** 2 / (2.0 * p["braking"])
-    return needed + 1.0 <= p["gap"] <= needed + SPARE
+    return needed + 1.0 <= p["gap"] <= needed + MAX_SPARE_GAP_M
 
 
 def _end_speed(p: Values, slower: float) -> float:
@@ -46,16 +46,16 @@ def _make(p: Values, rng: Rng) -> Scenario:
     count, side = int(p["lanes"]), 1 if p["side"] > 0 else -1
     ego_lane = int(rng.integers(1, count)) if side > 0 else int(rng.integers(0, count - 1))
     limit = posted_limit(speed)
-    section = CrossSection(count, int(rng.choice([0, count])), LANE_WIDTH, float(rng.uniform(0.6, 2.5)))
-    road = curved_road(START + 170.0 + limit * DURATION, section, limit, p["curvature"], 40.0)
-    stage = Stage(road.alignment, DURATION)
-    stage.add_ego(START, section.lane(ego_lane), speed)
+    section = CrossSection(count, int(rng.choice([0, count])), LANE_WIDTH_M, float(rng.uniform(0.6, 2.5)))
+    road = curved_road(START_M + 170.0 + limit * DURATION_S, section, limit, p["curvature"], 40.0)
+    stage = Stage(road.alignment, DURATION_S)
+    stage.add_ego(START_M, section.lane(ego_lane), speed)
 
     size, wait = draw_car(rng), float(rng.uniform(1.6, 3.0))
     centres = p["gap"] + 0.5 * (EGO_SIZE[0] + size[0])
-    s, d = START + centres + p["closing_speed"] * wait, section.lane(ego_lane - side)
-    shift = LANE_WIDTH / p["lateral_speed"]
-    manoeuvres = [Manoeuvre(Trigger(TriggerKind.EGO_GAP, centres), lateral_offset=-side * LANE_WIDTH, duration=shift)]
+    s, d = START_M + centres + p["closing_speed"] * wait, section.lane(ego_lane - side)
+    shift = LANE_WIDTH_M / p["lateral_speed"]
+    manoeuvres = [Manoeuvre(Trigger(TriggerKind.EGO_GAP, centres), lateral_offset=-side * LANE_WIDTH_M, duration=shift)]
     if p["braking"] > 0.0:
         later = Trigger(TriggerKind.TIME, wait + shift)
         manoeuvres.append(Manoeuvre(later, speed=_end_speed(p, slower), acceleration=p["braking"]))
@@ -66,13 +66,13 @@ def _make(p: Values, rng: Rng) -> Scenario:
 
     for lane in range(count):
         beside = lane not in (ego_lane, ego_lane - side)
-        places = [START - 34.0, ahead + 90.0] + ([START - 5.0, START + 45.0, START + 95.0] if beside else [])
+        places = [START_M - 34.0, ahead + 90.0] + ([START_M - 5.0, START_M + 45.0, START_M + 95.0] if beside else [])
         add_traffic(stage, rng, section.lane(lane), places, speed)
     for lane in range(section.backward):
         add_traffic(stage, rng, section.oncoming(lane), [120.0, 190.0, 280.0, 360.0], limit, forward=False)
     add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
-    goal = 0.85 * (speed * wait + _end_speed(p, slower) * (DURATION - wait))
-    return stage.scenario(road.road_map, road.route(ego_lane, START), goal, draw_environment(rng))
+    goal = 0.85 * (speed * wait + _end_speed(p, slower) * (DURATION_S - wait))
+    return stage.scenario(road.road_map, road.route(ego_lane, START_M), goal, draw_environment(rng))
 
 
 CUT_IN = Family(

@@ -17,57 +17,57 @@ from alpamayo_scenarios.stage import EGO_SIZE, Stage
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 16.0
-START = 60.0
-LANE_WIDTH = 3.5
-SWERVE = 1.9  # s before the debris when the car ahead begins to change its lane
-SWERVE_TIME = 1.6  # s that it takes
+DURATION_S = 16.0
+START_M = 60.0
+LANE_WIDTH_M = 3.5
+SWERVE_BEFORE_S = 1.9  # before the debris, when the car ahead begins to change its lane
+SWERVE_DURATION_S = 1.6
 
 
 def _accepts(p: Values) -> bool:
-    """A driver at the limit can stop before the debris once it is in sight, and the debris is in the way."""
+    """Accept if a driver at the limit can stop after the debris is in sight, and the debris is in the way."""
     limit = posted_limit(p["ego_speed"])
-    sight = p["headway"] + SWERVE - 0.6 * SWERVE_TIME if p["lead"] else p["distance_time"]
+    sight = p["headway"] + SWERVE_BEFORE_S - 0.6 * SWERVE_DURATION_S if p["lead"] else p["distance_time"]
     in_the_way = abs(p["offset"]) < 0.5 * (EGO_SIZE[1] + p["size"]) - 0.1
     return in_the_way and sight * p["ego_speed"] >= stopping_distance(limit) + 0.5 * EGO_SIZE[0] + 1.0
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, count, limit = p["ego_speed"], int(p["lanes"]), posted_limit(p["ego_speed"])
-    section = CrossSection(count, int(rng.choice([0, count])), LANE_WIDTH, float(rng.uniform(0.8, 2.5)))
+    section = CrossSection(count, int(rng.choice([0, count])), LANE_WIDTH_M, float(rng.uniform(0.8, 2.5)))
     lane = int(rng.integers(0, count))
     escape = lane - 1 if lane > 0 and (lane == count - 1 or rng.random() < 0.5) else lane + 1
-    road = curved_road(START + 170.0 + limit * DURATION, section, limit, p["curvature"], 40.0)
-    stage = Stage(road.alignment, DURATION)
-    stage.add_ego(START, section.lane(lane), speed)
-    place = START + speed * p["distance_time"]
+    road = curved_road(START_M + 170.0 + limit * DURATION_S, section, limit, p["curvature"], 40.0)
+    stage = Stage(road.alignment, DURATION_S)
+    stage.add_ego(START_M, section.lane(lane), speed)
+    place = START_M + speed * p["distance_time"]
     _add_debris(stage, road, rng, p, place, lane)
 
-    front = START
+    front = START_M
     if p["lead"]:
         size = draw_car(rng)
-        front = START + p["headway"] * speed + 0.5 * (EGO_SIZE[0] + size[0])
-        start = Trigger(TriggerKind.TIME, max(0.3, (place - front) / speed - SWERVE))
+        front = START_M + p["headway"] * speed + 0.5 * (EGO_SIZE[0] + size[0])
+        start = Trigger(TriggerKind.TIME, max(0.3, (place - front) / speed - SWERVE_BEFORE_S))
         side = section.lane(escape) - section.lane(lane)
-        swerve = Manoeuvre(start, lateral_offset=side, duration=SWERVE_TIME)
+        swerve = Manoeuvre(start, lateral_offset=side, duration=SWERVE_DURATION_S)
         stage.add_actor("lead", Category.VEHICLE, front, section.lane(lane), speed, size, manoeuvres=(swerve,))
     for k in range(count):
         far = [place + 110.0, place + 170.0] if k == lane else [front + 70.0, front + 130.0]
-        near = [START - 34.0] if k in (lane, escape) else [START - 30.0, START + 8.0, START + 45.0]
+        near = [START_M - 34.0] if k in (lane, escape) else [START_M - 30.0, START_M + 8.0, START_M + 45.0]
         add_traffic(stage, rng, section.lane(k), near + far, speed)
     for k in range(section.backward):
         add_traffic(stage, rng, section.oncoming(k), [110.0, 180.0, 270.0, 350.0], limit, forward=False)
     add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
     goal = speed * p["distance_time"] + 40.0
-    return stage.scenario(road.road_map, road.route(lane, START), goal, draw_environment(rng))
+    return stage.scenario(road.road_map, road.route(lane, START_M), goal, draw_environment(rng))
 
 
 def _add_debris(stage: Stage, road: Road, rng: Rng, p: Values, place: float, lane: int) -> None:
-    """The piece that lies in the way and a few smaller ones behind it, all within the lane."""
+    """Add the piece that lies in the way and a few smaller ones behind it, all within the lane."""
     d, size = road.section.lane(lane), p["size"]
     piece = (size, size, 0.6 * size)
     stage.add_prop("debris-0", Category.DEBRIS, road.alignment.pose(place, d + p["offset"]), piece)
-    room = 0.5 * LANE_WIDTH - 0.5
+    room = 0.5 * LANE_WIDTH_M - 0.5
     for k in range(int(rng.integers(0, 3))):
         small = float(rng.uniform(0.15, 0.4))
         x, y, heading = road.alignment.pose(place + float(rng.uniform(1.5, 6.0)), d + float(rng.uniform(-room, room)))

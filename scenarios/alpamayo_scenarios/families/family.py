@@ -1,4 +1,4 @@
-"""What a family is: a parametrised kind of edge case that makes the same scenario from the same seed."""
+"""Family: a parametrised kind of edge case that makes the same scenario from the same seed."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,16 +12,16 @@ from alpamayo_sim.errors import InputError, unknown_name
 Rng = np.random.Generator
 Values = Mapping[str, float]
 
-REACTION = 0.6  # s that a solvable scenario leaves an attentive driver
-BRAKING = 6.0  # m/s², reachable on a wet road of friction 0.7
+REACTION_TIME_S = 0.6  # of an attentive driver in a solvable scenario
+BRAKING_MPS2 = 6.0  # possible also on a wet road of friction 0.7
 MAX_DRAWS = 1000
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One axis of a family, in SI units ("1" for numbers and choices), with its range and where that comes from.
+    """One axis of a family, in SI units ("1" for numbers and choices), with its range and the source of the range.
 
-    ``typical`` is a value that is drawn with the chance ``typical_share``, such as a curvature of 0.
+    ``typical`` is a value that is drawn with probability ``typical_share``, such as a curvature of 0.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Parameter:
     typical_share: float = 0.0
 
     def draw(self, rng: Rng) -> float:
-        """A value from the range."""
+        """Draw a value from the range."""
         share, position = rng.random(2)
         if share < self.typical_share:
             return self.typical
@@ -43,7 +43,11 @@ class Parameter:
         return float(self.low + position * (self.high - self.low))
 
     def check(self, value: float, family: str) -> float:
-        """The value as a float; ``InputError`` when it is outside of the range."""
+        """Return the value as a float.
+
+        Raises:
+            InputError: It is out of range, or not a whole number where it must be one.
+        """
         number = float(value)
         whole = not self.integer or number == round(number)
         if not (self.low <= number <= self.high and whole):
@@ -60,16 +64,16 @@ class Family:
     """A kind of edge case.
 
     Attributes:
-        name: what the command line calls it.
-        number: enters the seed and never changes, so that a new family leaves the others as they are.
-        title: two or three words for a table.
-        summary: what happens, in one sentence.
-        cluster: the cluster of the PhysicalAI-AV reasoning data that it belongs to.
-        source: where the kind of scenario comes from.
-        parameters: its axes.
-        accepts: a first-order check that a careful driver can come through and a careless one does not; draws
-            satisfy it. A point that the user gives need not.
-        make: builds the scenario from complete parameters and a generator for all that is not a parameter.
+        name: Its name on the command line.
+        number: A number of its own that enters the seed and never changes, so that a new family changes no other one.
+        title: Two or three words for a table.
+        summary: One sentence that says what happens.
+        cluster: Its cluster in the PhysicalAI-AV reasoning data.
+        source: The source of this kind of scenario.
+        parameters: Its axes.
+        accepts: A first-order check that a careful driver can avoid a collision and a careless one cannot. Drawn
+            parameters satisfy it; parameters that the user gives need not.
+        make: Builds the scenario from complete parameters and a generator for everything that is not a parameter.
     """
 
     name: str
@@ -83,18 +87,16 @@ class Family:
     make: Callable[[Values, Rng], Scenario]
 
     def build(self, parameters: Values, seed: int) -> Scenario:
-        """The scenario at a point; parameters that are not given are drawn, as is all else, from ``seed``.
+        """Make the scenario at a point; missing parameters, and everything else, are drawn from ``seed``.
 
-        The same parameters and seed give identical bytes, and ``build(scenario.parameters, scenario.seed)``
-        makes a scenario again.
+        The same parameters and seed give identical bytes: ``build(scenario.parameters, scenario.seed)`` makes a
+        scenario again.
 
         Raises:
-            InputError: a parameter is unknown or out of its range, or the seed is negative.
+            InputError: A parameter is unknown or out of range, or the seed is negative.
         """
-        if seed < 0:
-            raise InputError(f"family {self.name!r}: seed is {seed}, must not be negative")
-        given = self._check(parameters)
-        values = self._draw(given, np.random.default_rng([self.number, seed]))
+        generator = self._generator(seed)
+        values = self._draw(self._check(parameters), generator)
         scenario = self.make(values, np.random.default_rng([self.number, seed, 1]))
         name = f"{self.name}-{seed}"
         provenance = dataclasses.replace(scenario.scene.provenance, id=name)
@@ -102,12 +104,21 @@ class Family:
         return dataclasses.replace(scenario, scene=scene, family=self.name, parameters=dict(values), seed=seed)
 
     def draw(self, seed: int) -> dict[str, float]:
-        """The parameters that ``build({}, seed)`` takes, without building."""
-        return self._draw({}, np.random.default_rng([self.number, seed]))
+        """Return the parameters of ``build({}, seed)`` without building the scenario.
+
+        Raises:
+            InputError: The seed is negative.
+        """
+        return self._draw({}, self._generator(seed))
 
     def sample(self, rng: Rng) -> Scenario:
-        """A scenario with a seed from ``rng``."""
+        """Make a scenario with a seed from ``rng``."""
         return self.build({}, int(rng.integers(2**31)))
+
+    def _generator(self, seed: int) -> Rng:
+        if seed < 0:
+            raise InputError(f"family {self.name!r}: seed is {seed}, must not be negative")
+        return np.random.default_rng([self.number, seed])
 
     def _check(self, parameters: Values) -> dict[str, float]:
         known = {parameter.name: parameter for parameter in self.parameters}
@@ -117,7 +128,7 @@ class Family:
         return {name: known[name].check(value, self.name) for name, value in parameters.items()}
 
     def _draw(self, given: Values, rng: Rng) -> dict[str, float]:
-        """All parameters; the given ones stay. Without an accepted point in many draws the last one is taken."""
+        """Draw the parameters that are not given until the point is accepted, at most ``MAX_DRAWS`` times."""
         values: dict[str, float] = {}
         for _ in range(MAX_DRAWS):
             drawn = {parameter.name: parameter.draw(rng) for parameter in self.parameters}
@@ -128,18 +139,18 @@ class Family:
 
 
 def posted_limit(speed: float) -> float:
-    """The speed limit (m/s) of a road that is driven at ``speed``: the next step of 10 km/h."""
+    """Return the speed limit (m/s) for a ``speed`` (m/s): rounded up to 10 km/h."""
     return float(np.ceil(round(speed * 3.6, 6) / 10.0) * 10.0 / 3.6)
 
 
 def stopping_distance(speed: float) -> float:
-    """Metres to a stop after the reaction time, at a braking that also a wet road gives."""
-    return speed * REACTION + speed**2 / (2.0 * BRAKING)
+    """Return the distance (m) to a stop from ``speed`` (m/s), with reaction time and braking for a wet road."""
+    return speed * REACTION_TIME_S + speed**2 / (2.0 * BRAKING_MPS2)
 
 
 CURVATURE_SOURCE = "radius of rural and urban bends, at most 2.5 m/s² lateral at the family's speeds"
 
 
 def curvature(limit: float, straight_share: float = 0.5) -> Parameter:
-    """The bend of the road (1/m, left positive); 0 is straight."""
+    """Return the parameter of the road's bend (1/m, left positive), up to ``limit`` to either side; 0 is straight."""
     return Parameter("curvature", "1/m", -limit, limit, CURVATURE_SOURCE, typical_share=straight_share)

@@ -8,12 +8,12 @@ from alpamayo_scenarios.stage import EGO_SIZE, Stage
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category, SignalState
 
-DURATION = 15.0
-ACCELERATION = 3.5  # m/s² of the runner once it has decided not to stop
-APPROACH = 0.35  # share of its speed with which it rolls up to the red light
-LONGEST_BOX = 20.0  # m from the centre to the stop lines of the largest intersection made here
-MAIN = (Phase(SignalState.GREEN, 25.0), Phase(SignalState.YELLOW, 3.0), Phase(SignalState.RED, 22.0))
-CROSS = (
+DURATION_S = 15.0
+RUNNER_ACCELERATION_MPS2 = 3.5  # once the runner has decided not to stop
+APPROACH_SPEED_SHARE = 0.35  # of the runner's speed, before it decides
+MAX_BOX_M = 20.0  # from the centre to the stop lines of the largest intersection
+MAIN_PHASES = (Phase(SignalState.GREEN, 25.0), Phase(SignalState.YELLOW, 3.0), Phase(SignalState.RED, 22.0))
+CROSS_PHASES = (
     Phase(SignalState.RED, 30.0),
     Phase(SignalState.GREEN, 15.0),
     Phase(SignalState.YELLOW, 3.0),
@@ -22,24 +22,24 @@ CROSS = (
 
 
 def _travel(time: float, speed: float) -> float:
-    """How far (m) the runner comes in ``time`` after its decision."""
-    slow = APPROACH * speed
-    ramp = min(time, (speed - slow) / ACCELERATION)
-    return slow * ramp + 0.5 * ACCELERATION * ramp**2 + speed * (time - ramp)
+    """Return the distance (m) of the runner in ``time`` (s) after its decision."""
+    slow = APPROACH_SPEED_SHARE * speed
+    ramp = min(time, (speed - slow) / RUNNER_ACCELERATION_MPS2)
+    return slow * ramp + 0.5 * RUNNER_ACCELERATION_MPS2 * ramp**2 + speed * (time - ramp)
 
 
 def _accepts(p: Values) -> bool:
-    """Once the runner speeds up, a driver at the limit can stop; it is behind its stop line until then."""
+    """Accept if a driver at the limit can stop after the runner speeds up, which it does behind its stop line."""
     limit = posted_limit(p["ego_speed"])
     needed = stopping_distance(limit) + 0.5 * EGO_SIZE[0] + 1.5
-    return p["arrival_time"] * limit >= needed and _travel(p["arrival_time"], p["runner_speed"]) > LONGEST_BOX
+    return p["arrival_time"] * limit >= needed and _travel(p["arrival_time"], p["runner_speed"]) > MAX_BOX_M
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, count, limit = p["ego_speed"], int(p["lanes"]), posted_limit(p["ego_speed"])
     section = CrossSection(count, count, float(rng.uniform(3.3, 3.6)), 0.5)
     crossing = four_arms(section, limit, (170.0, 120.0, 200.0, 120.0), float(rng.uniform(5.0, 8.0)))
-    stage = Stage(crossing.main, DURATION)
+    stage = Stage(crossing.main, DURATION_S)
     from_left, lane, runner_lane = p["side"] > 0, int(rng.integers(0, count)), int(rng.integers(0, count))
     x = section.lane(runner_lane) if from_left else -section.lane(runner_lane)
     wait = float(rng.uniform(p["arrival_time"] + 0.8, p["arrival_time"] + 2.5))
@@ -50,12 +50,12 @@ def _make(p: Values, rng: Rng) -> Scenario:
 
     add_traffic(stage, rng, section.lane(lane), [start - 28.0], speed)
     for k in range(count):
-        # Those who come the other way are through before the runner or reach the box well after it.
+        # oncoming cars pass before the runner, or reach the box well after it
         early, late = 170.0 + limit * (wait - 4.0), 170.0 + limit * (wait + 4.0)
         add_traffic(stage, rng, section.oncoming(k), [early, late], limit, forward=False)
     kerbs = (section.right_kerb, section.left_kerb)
     add_roadside(stage, rng, crossing.road_map, [(crossing.main, *kerbs), (crossing.cross, *kerbs)])
-    signals = crossing.signals(MAIN, CROSS, stage.steps, offset=float(rng.uniform(0.0, 8.0)))
+    signals = crossing.signals(MAIN_PHASES, CROSS_PHASES, stage.steps, offset=float(rng.uniform(0.0, 8.0)))
     goal = speed * wait + 30.0
     route = crossing.route(lane, start)
     return stage.scenario(crossing.road_map, route, goal, draw_environment(rng), signals)
@@ -64,15 +64,15 @@ def _make(p: Values, rng: Rng) -> Scenario:
 def _add_runner(
     stage: Stage, crossing: Intersection, rng: Rng, p: Values, conflict: tuple[float, float], wait: float
 ) -> None:
-    """The car that runs the red: it reaches the conflict point ``offset`` seconds after a steady ego."""
+    """Add the runner, which reaches the conflict point ``offset`` seconds after an ego of constant speed."""
     forward = p["side"] == 0  # from the right is from the south, along the crossing road
-    rolling = APPROACH * p["runner_speed"]
+    rolling = APPROACH_SPEED_SHARE * p["runner_speed"]
     back = _travel(p["arrival_time"] + p["offset"], p["runner_speed"]) + rolling * (wait - p["arrival_time"])
     s = 120.0 + conflict[1] + (-back if forward else back)
     run = Manoeuvre(
         Trigger(TriggerKind.EGO_ARRIVAL, p["arrival_time"], conflict),
         speed=p["runner_speed"],
-        acceleration=ACCELERATION,
+        acceleration=RUNNER_ACCELERATION_MPS2,
     )
     d = -conflict[0]
     stage.add_actor(
@@ -89,7 +89,7 @@ def _add_runner(
 
 
 def _add_waiting(stage: Stage, crossing: Intersection, rng: Rng, runner_lane: int, from_left: bool) -> None:
-    """Cars that wait at the red light in the other lanes of the crossing road."""
+    """Add cars that wait at the red light in the other lanes of the crossing road."""
     section = crossing.section
     for forward in (True, False):
         runner_side = forward != from_left

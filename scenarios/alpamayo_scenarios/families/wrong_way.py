@@ -7,16 +7,16 @@ from alpamayo_scenarios.stage import EGO_SIZE, Stage
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 15.0
-START = 60.0
-CHANGE = 3.2  # s to notice it and be out of its way: reaction, then 3.5 m sideways at up to 3 m/s²
+DURATION_S = 15.0
+START_M = 60.0
+EVASION_S = 3.2  # to react and leave its lane: 3.5 m sideways at up to 3 m/s²
 
 
 def _accepts(p: Values) -> bool:
-    """There is time to leave the lane also at the limit."""
+    """Accept if there is time to leave the lane, also at the speed limit."""
     limit, other = posted_limit(p["ego_speed"]), p["other_speed"]
     distance = (p["ego_speed"] + other) * p["meeting_time"] - EGO_SIZE[0]
-    return distance / (limit + other) >= CHANGE
+    return distance / (limit + other) >= EVASION_S
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
@@ -24,24 +24,24 @@ def _make(p: Values, rng: Rng) -> Scenario:
     count = int(p["lanes"])
     lane = int(rng.integers(0, count))
     section = CrossSection(count, 0, float(rng.uniform(3.4, 3.75)), float(rng.uniform(1.0, 2.5)))
-    place = START + (speed + other) * p["meeting_time"]
-    road = curved_road(place + 60.0 + limit * DURATION, section, limit, p["curvature"], 40.0)
-    stage = Stage(road.alignment, DURATION)
-    stage.add_ego(START, section.lane(lane), speed)
+    place = START_M + (speed + other) * p["meeting_time"]
+    road = curved_road(place + 60.0 + limit * DURATION_S, section, limit, p["curvature"], 40.0)
+    stage = Stage(road.alignment, DURATION_S)
+    stage.add_ego(START_M, section.lane(lane), speed)
     d = section.lane(lane) + p["offset"]
     stage.add_actor("wrong-way", Category.VEHICLE, place, d, other, draw_car(rng), forward=False)
     for k in range(count):
         if k == lane:
             places = [place + 40.0, place + 90.0]
         elif abs(k - lane) == 1:
-            # The lane to escape to is free beside the ego and for a good while ahead.
-            places = [START - 36.0, START + 75.0, place + 60.0]
+            # the lane to escape to is free beside the ego and far ahead of it
+            places = [START_M - 36.0, START_M + 75.0, place + 60.0]
         else:
-            places = [START - 12.0, START + 40.0, START + 100.0]
+            places = [START_M - 12.0, START_M + 40.0, START_M + 100.0]
         add_traffic(stage, rng, section.lane(k), places, speed)
     add_roadside(stage, rng, road.road_map, [(road.alignment, section.right_kerb, section.left_kerb)], density=0.8)
-    goal = 0.75 * speed * DURATION
-    return stage.scenario(road.road_map, road.route(lane, START), goal, draw_environment(rng))
+    goal = 0.75 * speed * DURATION_S
+    return stage.scenario(road.road_map, road.route(lane, START_M), goal, draw_environment(rng))
 
 
 WRONG_WAY = Family(

@@ -38,25 +38,26 @@ def get_suite(name: str) -> Suite:
     return read_suite(FOLDER / f"{name}.json")
 
 
-def freeze(name: str, version: int, points: Iterable[tuple[str, int]], folder: Path = FOLDER) -> Path:
-    """Write a new suite of (family, seed) points, with the parameters that each seed draws today.
+def freeze(name: str, version: int, points: Iterable[tuple[str, int]], folder: Path | str = FOLDER) -> Path:
+    """Write a new suite of (family, seed) points, with the parameters that each seed draws now.
 
     ``long-tail-6`` was made by ``freeze("long-tail-6", 1, [(family, 10_000 + k) for k in range(100) for family in
     family_names()])`` when there were six families.
 
     Returns:
-        The file.
+        The file that it wrote.
 
     Raises:
         InputError: There is a suite of that name already, no such family, or the folder cannot be written.
     """
-    path = folder / f"{name}.json"
+    path = Path(folder) / f"{name}.json"
     if path.exists():
         raise InputError(f"{path} exists, and a suite never changes: choose another name")
     suite = Suite(name, version, tuple(SuiteEntry.drawn(family, seed) for family, seed in points))
     head = json.dumps({"name": name, "version": version, "digest": suite.digest}, indent=1)[:-2]
     rows = ",\n  ".join(json.dumps(entry_values(entry)) for entry in suite.entries)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
             partial.write_text(f'{head},\n "scenarios": [\n  {rows}\n ]\n}}\n', encoding="utf-8")
     except OSError as error:
