@@ -1,6 +1,6 @@
 """Pure geometry over arrays: angles, frames, boxes, polylines. The leading axes ``...`` are any batch.
 
-Boxes are exact: what every contact, clearance and time to collision rests on.
+Box functions are exact: contacts, clearances and times to collision rest on them.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 Array = np.ndarray
-Number = Any  # an array, or the scalar that numpy makes of one without axes
+Number = Any  # an array, or numpy's scalar in place of an array without axes
 
 
 def wrap_angle(angle: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -35,7 +35,7 @@ def from_frame(xy: Float[Array, "... 2"], pose: Float[Array, "... 3"]) -> Float[
 
 
 def box_corners(pose: Float[Array, "... 3"], size: Float[Array, "... 2"]) -> Float[Array, "... 4 2"]:
-    """Corners (m) of boxes centred on ``pose`` with ``size`` (length, width).
+    """Return the corners (m) of boxes centred on ``pose`` with ``size`` (length, width).
 
     Order: front left, front right, rear right, rear left.
     """
@@ -49,7 +49,7 @@ def boxes_overlap(
     pose_b: Float[Array, "... 3"],
     size_b: Float[Array, "... 2"],
 ) -> Bool[Array, "..."]:
-    """Whether oriented boxes overlap, by the separating-axis theorem; touching counts as overlap.
+    """Return whether oriented boxes overlap, by the separating-axis theorem; touching counts as overlap.
 
     Poses are (x, y, heading) of the centres, sizes (length, width), all in m and rad; batches broadcast.
     """
@@ -62,7 +62,7 @@ def box_separation(
     pose_b: Float[Array, "... 3"],
     size_b: Float[Array, "... 2"],
 ) -> Float[Array, "..."]:
-    """Largest gap (m) over the four separating axes of two boxes; negative is the depth of their overlap.
+    """Return the largest gap (m) over the four separating axes of two boxes; negative is the depth of their overlap.
 
     For disjoint boxes it is a lower bound of their distance. The sign is exact: the boxes share area if and only
     if it is negative. Poses are x, y, heading of the centres (m, rad), sizes length and width (m).
@@ -76,7 +76,7 @@ def box_distance(
     pose_b: Float[Array, "... 3"],
     size_b: Float[Array, "... 2"],
 ) -> Float[Array, "..."]:
-    """Signed distance (m) of boxes: Euclidean where they are disjoint, minus the depth where they overlap.
+    """Return the signed distance (m) of boxes: Euclidean if they are disjoint, minus the depth if they overlap.
 
     Two disjoint convex polygons are nearest at a corner of one of them, so eight distances from a corner to a box
     decide. Arguments as for ``box_separation``.
@@ -92,7 +92,7 @@ def box_distance(
 def segment_gap(
     start: Float[Array, "... 2"], end: Float[Array, "... 2"], pose: Float[Array, "... 3"], size: Float[Array, "... 2"]
 ) -> Float[Array, "..."]:
-    """Largest gap (m) over the separating axes of a segment and a box; not positive where they meet."""
+    """Return the largest gap (m) over the separating axes of a segment and a box; not positive if they meet."""
     middle, step = 0.5 * (start + end), end - start
     segment = np.concatenate([middle, np.arctan2(step[..., 1], step[..., 0])[..., None]], axis=-1)
     length = np.hypot(step[..., 0], step[..., 1])
@@ -100,28 +100,28 @@ def segment_gap(
 
 
 def arc_length(polyline: Float[Array, "n d"]) -> Float[Array, " n"]:
-    """Cumulative length (m) along a polyline, measured in the plane; starts at 0."""
+    """Return the cumulative length (m) along a polyline, measured in the plane; starts at 0."""
     steps = np.linalg.norm(np.diff(polyline[:, :2].astype(np.float64), axis=0), axis=1)
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def interpolate(polyline: Float[Array, "n d"], s: Float[Array, "..."]) -> Float[Array, "... d"]:
-    """Points at the arc lengths ``s`` (m) of a polyline; clamped to its ends."""
+    """Return the points at arc lengths ``s`` (m) of a polyline, clamped to its ends."""
     knots = arc_length(polyline)
     return np.stack([np.interp(s, knots, polyline[:, k]) for k in range(polyline.shape[1])], axis=-1)
 
 
 def polyline_headings(polyline: Float[Array, "n d"]) -> Float[Array, " n"]:
-    """Heading (rad) of each point: of the segment that leaves it, and of the last segment at the end."""
+    """Return the heading (rad) at each point: of the segment that leaves it, and of the last segment at the end."""
     steps = np.diff(polyline[:, :2].astype(np.float64), axis=0)
     headings = np.arctan2(steps[:, 1], steps[:, 0])
     return np.concatenate([headings, headings[-1:]])
 
 
 def project(polyline: Float[Array, "n d"], xy: Float[Array, "m 2"]) -> tuple[Array, Array]:
-    """Nearest points of a polyline: arc length s (m) [m] and signed lateral offset (m, left positive) [m].
+    """Return the arc length s (m) and the signed lateral offset (m, left positive) of points on a polyline.
 
-    The offset's size is the distance to the polyline, also beyond its ends; in line with an end it is positive.
+    The size of the offset is the distance to the polyline, also beyond its ends; in line with an end it is positive.
     """
     line = _without_repeats(polyline)
     start = line[:-1]
@@ -139,14 +139,14 @@ def project(polyline: Float[Array, "n d"], xy: Float[Array, "m 2"]) -> tuple[Arr
 
 
 def _without_repeats(polyline: Float[Array, "n d"]) -> Array:
-    """Its points in the plane (float64) without those that repeat the one before; two at least."""
+    """Return the points in the plane (float64) without repeats of the point before; at least two."""
     line = polyline[:, :2].astype(np.float64)
     moved = np.any(np.diff(line, axis=0) != 0.0, axis=1)
     return line if moved.all() or not moved.any() else line[np.concatenate([[True], moved])]
 
 
 def _relative(pose_a: Array, size_a: Array, pose_b: Array, size_b: Array) -> tuple[Number, ...]:
-    """Box b in a's frame: centre, cosine and sine of the turn, and both half sizes."""
+    """Return box b in the frame of a: centre, cosine and sine of the turn, and both half sizes."""
     c_a, s_a = np.cos(pose_a[..., 2]), np.sin(pose_a[..., 2])
     dx, dy = pose_b[..., 0] - pose_a[..., 0], pose_b[..., 1] - pose_a[..., 1]
     turn = pose_b[..., 2] - pose_a[..., 2]
@@ -163,7 +163,7 @@ def _gap(ahead: Number, left: Number, c: Number, s: Number, half_a: Array, half_
 
 
 def _corner_distance(x: Number, y: Number, c: Number, s: Number, half: Array, half_box: Array) -> Array:
-    """Least squared distance of the corners of a box at (x, y), turned by (c, s), to a box in its own frame."""
+    """Return the least squared distance of a box's corners to another box, in the frame of the other one."""
     along_x, along_y = half[..., 0] * c, half[..., 0] * s
     across_x, across_y = -half[..., 1] * s, half[..., 1] * c
     best: Number = np.inf

@@ -233,7 +233,7 @@ def _break(record: dict[str, Any], path: str, value: Any) -> None:
         ("tracks", KeyError, "not a ScenarioNet scenario"),
         ("tracks", {}, "has no tracks"),
         ("metadata/sdc_id", KeyError, "'sdc_id'"),
-        ("metadata/sdc_id", "nobody", "'nobody'"),
+        ("metadata/sdc_id", "absent", "'absent'"),
         ("metadata/ts", np.zeros(21), "does not grow"),
         ("metadata", [], "must be a record"),
         ("tracks/7/state/valid", np.zeros(21), "never valid"),
@@ -254,7 +254,7 @@ def _break(record: dict[str, Any], path: str, value: Any) -> None:
         ("dynamic_map_states", [1], "must be a record"),
     ],
 )
-def test_a_broken_scenarionet_record_is_named(
+def test_a_broken_scenarionet_record_is_refused(
     scenarionet: dict[str, Any], write: Write, path: str, value: Any, words: str
 ) -> None:
     _break(scenarionet, path, value)
@@ -284,7 +284,7 @@ def test_a_broken_scenarionet_record_is_named(
         ("tl_states", {"2": {"state": [1], "time_index": [99]}}, "time_index"),
     ],
 )
-def test_a_broken_womd_record_is_named(womd: dict[str, Any], write: Write, path: str, value: Any, words: str) -> None:
+def test_a_broken_womd_record_is_refused(womd: dict[str, Any], write: Write, path: str, value: Any, words: str) -> None:
     _break(womd, path, value)
     with pytest.raises(InputError) as caught:
         open_log(write(womd, "log.json"))

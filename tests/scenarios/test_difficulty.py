@@ -8,7 +8,7 @@ SEEDS = range(10_000, 10_012)
 
 
 @pytest.mark.parametrize("family", family_names())
-def test_who_never_reacts_mostly_fails(family: str) -> None:
+def test_a_driver_that_never_reacts_mostly_fails(family: str) -> None:
     """A car that keeps its speed and direction hits something, leaves the road or both before the goal."""
     batch = WorldBatch([make_scenario(family, seed) for seed in SEEDS])
     failed, arrived = np.zeros(len(SEEDS), bool), np.zeros(len(SEEDS), bool)

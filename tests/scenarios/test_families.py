@@ -50,7 +50,7 @@ def boxes(scenario: Scenario) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return np.array(poses, float), np.array([t.size[:2] for t in things], float), [t.id for t in things]
 
 
-def test_the_family_says_what_it_is(family: Family) -> None:
+def test_a_family_is_described(family: Family) -> None:
     assert family.cluster in CLUSTERS
     assert family.summary.endswith(".")
     assert family.source
@@ -199,7 +199,7 @@ def test_the_corners_of_the_ranges_can_be_built(family: Family, low_or_high: str
         ({"lanes": 2.5}, ["lanes is 2.5", "whole number"]),
     ],
 )
-def test_bad_parameters_are_named(parameters: dict[str, float], words: list[str]) -> None:
+def test_bad_parameters_are_refused_by_name(parameters: dict[str, float], words: list[str]) -> None:
     with pytest.raises(InputError) as caught:
         get_family("cut-in").build(parameters, 0)
     assert "\n" not in str(caught.value)
@@ -207,7 +207,7 @@ def test_bad_parameters_are_named(parameters: dict[str, float], words: list[str]
         assert word in str(caught.value)
 
 
-def test_near_names_are_offered() -> None:
+def test_similar_names_are_offered() -> None:
     with pytest.raises(InputError, match="did you mean cut-in"):
         get_family("cutin")
     with pytest.raises(InputError, match="there are: construction-bypass, cut-in"):

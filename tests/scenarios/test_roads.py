@@ -25,7 +25,7 @@ def maps() -> list[RoadMap]:
 
 
 @pytest.mark.parametrize("road_map", maps())
-def test_successors_continue_where_a_lane_ends(road_map: RoadMap) -> None:
+def test_successors_begin_at_the_end_of_a_lane(road_map: RoadMap) -> None:
     for lane in road_map.lanes:
         end = polyline_headings(lane.centreline)[-1]
         for name in lane.successors:
@@ -120,7 +120,7 @@ def test_phases_are_unrolled_and_repeat() -> None:
     assert states.tolist() == [3, 3, 3, 2, 2, 1, 1, 1, 3, 3, 3, 3, 3, 2, 2, 1, 1, 1, 3, 3, 3, 3, 3, 2, 2]
 
 
-def test_paint_tells_one_way_from_two_way() -> None:
+def test_line_kinds_tell_one_way_from_two_way_roads() -> None:
     one_way = straight_road(50.0, CrossSection(2), LIMIT).road_map.road_lines
     two_way = straight_road(50.0, CrossSection(1, 1), LIMIT).road_map.road_lines
     wide = straight_road(50.0, CrossSection(2, 2), LIMIT).road_map.road_lines

@@ -1,4 +1,4 @@
-"""The map index against shapely, one point at a time."""
+"""The map index against shapely, point by point."""
 
 import numpy as np
 import pytest
@@ -108,7 +108,7 @@ def test_margin_of_one_area_is_shapelys(seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seeds)
-def test_edges_with_the_road_at_left_say_the_same_as_the_area(seed: int) -> None:
+def test_edges_with_the_road_at_their_left_agree_with_the_area(seed: int) -> None:
     rng = np.random.default_rng(seed)
     ring = star(rng, np.zeros(2))
     polygon = shapely.Polygon(ring[:, :2])
@@ -134,7 +134,7 @@ def test_margin_of_a_union(seed: int) -> None:
     expected = sign * shapely.distance(area.boundary, shapely.points(xy))
     margin = index.drivable_area.margin(xy)
     assert (np.sign(margin) == sign)[np.abs(expected) > 0.11].all()
-    wide = index.drivable_area.margin(xy) >= expected - 1e-6  # closing gaps only ever adds ground
+    wide = index.drivable_area.margin(xy) >= expected - 1e-6  # closing gaps only adds ground
     assert wide.all()
 
 
@@ -145,7 +145,7 @@ def test_a_gap_between_two_areas_is_closed() -> None:
     assert index.drivable_area.margin(np.array([[10.02, 5.0]]))[0] == pytest.approx(5.0, abs=1e-3)
 
 
-def test_lanes_stand_in_for_the_area() -> None:
+def test_lanes_replace_a_missing_area() -> None:
     index = MapIndex(RoadMap(lanes=(straight("a", 0.0), straight("b", 3.5))))
     margin = index.drivable_area.margin(np.array([[50.0, 0.0], [50.0, -1.70], [50.0, -2.0], [50.0, 1.75]]))
     np.testing.assert_allclose(margin, [1.75, 0.05, -0.25, 3.5], atol=1e-5)
@@ -182,7 +182,7 @@ def test_segments_in_radius_are_all_and_only_those(seed: int, radius: float) -> 
                 assert ((row, i) in found) == (near <= radius)
 
 
-def test_what_is_not_finite_is_named() -> None:
+def test_values_that_are_not_finite_are_refused() -> None:
     index = MapIndex(RoadMap(lanes=(straight("a", 0.0),)))
     with pytest.raises(InputError, match="xy"):
         index.nearest_lane(np.array([[np.nan, 0.0]]))
