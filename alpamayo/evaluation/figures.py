@@ -1,4 +1,4 @@
-"""Headlines of a suite: each figure with its interval and its n, JSON values throughout."""
+"""Figures of a suite, each with its interval and its n, as JSON values."""
 
 import itertools
 from collections import Counter
@@ -24,12 +24,12 @@ from alpamayo.validator.scores import SCORE_MAXIMUM
 
 Array = np.ndarray
 Run = Mapping[str, Any]
-ENOUGH = 10  # clusters that a bootstrap needs
-SAME = 0  # seed of the bootstrap's draws, so that the same runs give the same interval
+MIN_CLUSTERS = 10  # of a bootstrap
+BOOTSTRAP_SEED = 0  # fixed, so that the same runs give the same interval
 
 
 def by_driver(runs: Sequence[Run], confidence: float) -> dict[str, dict[str, Any]]:
-    """The figures of each driver, and of each family under it."""
+    """Compute the figures of each driver, and of each family below it."""
     out = {}
     for name, rows in grouped(runs, "driver").items():
         families = {family: figures(some, confidence) for family, some in grouped(rows, "family").items()}
@@ -38,7 +38,7 @@ def by_driver(runs: Sequence[Run], confidence: float) -> dict[str, dict[str, Any
 
 
 def figures(runs: Sequence[Run], confidence: float) -> dict[str, Any]:
-    """What a list of runs shows: rates, scores with their parts, rules, kilometres per incident, the guard."""
+    """Compute rates, scores with their parts, rules, kilometres per incident and the guard's figures of runs."""
     before = sum(run["kilometres_before_incident"] for run in runs)
     incidents = sum(any(is_failed(run, rule) for rule in INCIDENTS) for run in runs)
     clusters = [f"{run['scenario']} {run['hashes']['scenario']}" for run in runs]
@@ -58,7 +58,7 @@ def figures(runs: Sequence[Run], confidence: float) -> dict[str, Any]:
 
 
 def rate(outcomes: Sequence[bool], confidence: float) -> dict[str, Any]:
-    """A share with Clopper-Pearson's interval; where nothing happened, also what the rate is below (one-sided)."""
+    """Compute a share with its Clopper-Pearson interval; if the count is 0, also its one-sided upper bound."""
     count, n = sum(outcomes), len(outcomes)
     low, high = clopper_pearson(count, n, confidence)
     row = {"value": count / n if n else None, "low": low, "high": high, "count": count, "n": n}
@@ -66,16 +66,16 @@ def rate(outcomes: Sequence[bool], confidence: float) -> dict[str, Any]:
 
 
 def mean(values: Sequence[float], clusters: Sequence[Any], confidence: float, best: float = 1.0) -> dict[str, Any]:
-    """A mean with the bootstrap interval that draws clusters.
+    """Compute a mean with its clustered bootstrap interval.
 
-    Of fewer than ten clusters a bootstrap is too sure: values in [0, ``best``] then have Chernoff's bound, others none.
+    With fewer than ten clusters a bootstrap is too narrow: values in [0, ``best``] have Chernoff's bound, others none.
     """
     if not values:
         return {"value": None, "low": None, "high": None, "n": 0}
     array, member = np.asarray(values, np.float64), np.unique(np.asarray(clusters), return_inverse=True)[1]
     low, high = -np.inf, np.inf
-    if member.max() + 1 >= ENOUGH:
-        low, high = clustered_bootstrap(array, member, confidence, rng=np.random.default_rng(SAME))
+    if member.max() + 1 >= MIN_CLUSTERS:
+        low, high = clustered_bootstrap(array, member, confidence, rng=np.random.default_rng(BOOTSTRAP_SEED))
     elif array.min() >= 0.0 and array.max() <= best < np.inf:
         low, high = (best * bound for bound in bounded_mean(array / best, member, confidence))
     return {"value": float(array.mean()), "low": json_number(low), "high": json_number(high), "n": len(array)}
@@ -89,18 +89,18 @@ def comparisons(
     key: Callable[[Run], Any],
     best: Mapping[str, float] = SCORE_MAXIMUM,
 ) -> list[dict[str, Any]]:
-    """Each two drivers on the scenarios that both drove: McNemar for failures, sign flips for scores.
+    """Compare each pair of drivers on the scenarios that both drove: McNemar for failures, sign flips for scores.
 
-    Several runs of a driver in one scenario count as their mean; failures then are tested by sign flips, too. ``p`` is
-    of the one comparison, ``p_holm`` corrected for all comparisons of the same figure (Holm, 1979).
+    Several runs of a driver in one scenario count as their mean; failures are then tested by sign flips, too. ``p`` is
+    of one comparison, ``p_holm`` is corrected for all comparisons of the same figure (Holm, 1979).
 
     Args:
         runs: rows with a "driver".
         confidence: of the intervals.
-        failed: by the figure's name, whether a run failed; None where it cannot be said.
-        scored: by the figure's name, what a run scored; None where it has no score.
-        key: what tells a scenario from others.
-        best: by the figure's name, the most that a run may score, from 0 on; 1 unless told.
+        failed: by the figure's name, whether a run failed; None if unknown.
+        scored: by the figure's name, the score of a run; None if it has none.
+        key: identifies the scenario of a run.
+        best: by the figure's name, the highest possible score; the lowest is 0. Default 1.
     """
     rows = {name: _by_scenario(some, key) for name, some in grouped(runs, "driver").items()}
     out: list[dict[str, Any]] = []
@@ -122,18 +122,18 @@ def comparisons(
 
 
 def raised(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Rules that raised, with the exception and in how many runs it was."""
+    """List the rules that raised, with the exception and the number of runs."""
     counts = Counter((rule, error) for run in runs for rule, error in run["errors"].items())
     return [{"rule": rule, "error": error, "runs": count} for (rule, error), count in sorted(counts.items())]
 
 
 def grouped(runs: Sequence[Run], field: str) -> dict[str, list[Run]]:
-    """Runs by the value of a field, the values in order."""
+    """Group runs by the value of a field, in the order of the values."""
     return {value: [run for run in runs if run[field] == value] for value in sorted({run[field] for run in runs})}
 
 
 def preventable(runs: Sequence[Run], scenarios: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
-    """Of each driver's at-fault collisions: in how many scenarios each named reference driver has none at all."""
+    """Compute, for each driver's at-fault collisions, the share that each reference driver avoids."""
     avoided = {row["hash"]: row["avoided_by"] for row in scenarios}
     out: dict[str, Any] = {}
     for name, rows in grouped(runs, "driver").items():
@@ -185,7 +185,7 @@ def _score(name: str, runs: Sequence[Run], clusters: Sequence[str], confidence: 
 
 
 def missing_parts(scores: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """In how many of the runs that have the score each part is missing, in the order of their names."""
+    """Count the runs with a score in which each part is missing, by name."""
     return dict(sorted(Counter(part for score in scores for part in score["missing"]).items()))
 
 
@@ -222,15 +222,15 @@ def _guard(rows: Sequence[Run], confidence: float) -> dict[str, Any] | None:
 def _ratio(
     tops: Sequence[float], bottoms: Sequence[float], clusters: Sequence[str], confidence: float
 ) -> dict[str, float | None]:
-    """Sum over sum with the bootstrap that draws clusters, of fewer than ten without an interval; n is the divisor."""
+    """Compute a ratio of sums with its clustered bootstrap interval, none below ten clusters; n is the divisor."""
     total = sum(bottoms)
     if not total > 0.0:
         return {"value": None, "low": None, "high": None, "n": total}
     low, high = -np.inf, np.inf
-    if len(set(clusters)) >= ENOUGH:
+    if len(set(clusters)) >= MIN_CLUSTERS:
         top, bottom = np.array(tops, np.float64), np.array(bottoms, np.float64)
         member = np.unique(np.asarray(clusters), return_inverse=True)[1]
-        low, high = ratio_bootstrap(top, bottom, member, confidence, rng=np.random.default_rng(SAME))
+        low, high = ratio_bootstrap(top, bottom, member, confidence, rng=np.random.default_rng(BOOTSTRAP_SEED))
     return {"value": sum(tops) / total, "low": json_number(low), "high": json_number(high), "n": total}
 
 
@@ -242,7 +242,7 @@ def _by_scenario(runs: Sequence[Run], key: Callable[[Run], Any]) -> dict[Any, li
 
 
 def _of_scenario(runs: Sequence[Run], figure: Callable[[Run], float | bool | None]) -> float | None:
-    """The mean of a driver's runs in one scenario; None where none of them has the figure."""
+    """Compute the mean of a driver's runs in one scenario; None if no run has the figure."""
     known = [float(value) for value in map(figure, runs) if value is not None]
     return sum(known) / len(known) if known else None
 
@@ -264,10 +264,10 @@ def _paired(
     test = (
         mcnemar(first == 1.0, second == 1.0, confidence)
         if once
-        else paired_difference(first, second, confidence, rng=np.random.default_rng(SAME))
+        else paired_difference(first, second, confidence, rng=np.random.default_rng(BOOTSTRAP_SEED))
     )
     low, high = test.interval
-    if not once and test.n < ENOUGH:
+    if not once and test.n < MIN_CLUSTERS:
         low, high = _few_differences(first - second, confidence, best)
     return {
         "rate": rates,
@@ -282,7 +282,7 @@ def _paired(
 
 
 def _few_differences(values: Array, confidence: float, best: float) -> tuple[float, float]:
-    """As for ``mean``: of scores in [0, ``best``] Chernoff's bound, of others nothing is known."""
+    """Bound a mean difference of few pairs as ``mean`` does; unbounded for scores outside [0, ``best``]."""
     if not np.abs(values).max() <= best < np.inf:
         return -np.inf, np.inf
     low, high = bounded_mean(0.5 * (values / best + 1.0), np.arange(len(values)), confidence)

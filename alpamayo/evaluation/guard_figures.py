@@ -1,4 +1,4 @@
-"""How the guard did in one run, by what really happened afterwards."""
+"""Figures of the guard in one run, judged by the recorded motions of the other agents."""
 
 from typing import Any
 
@@ -10,23 +10,25 @@ from alpamayo.validator.motions import MotionBatch, mirrored_history, plans_in_w
 from alpamayo.validator.rules import RULES
 from alpamayo.validator.verdict import Verdict
 
-RECENT = 2.0  # s before a collision in which a guard should have done something
-PLAN_HORIZON = 41
+RECENT_S = 2.0  # a guard should intervene within this time before a collision
+PLAN_STATES = 41  # 4 s
 
 
 def guard_figures(episode: Episode, verdict: Verdict) -> dict[str, Any]:
-    """How the guard did: interventions, false alarms and misses, by what really happened afterwards.
+    """Count interventions, false alarms and missed collisions, judged by the recorded motions of the others.
 
-    An intervention is a false alarm where the driver's choice, driven among the others as they really moved, would
-    have met nobody by its own fault and stayed on the road for 4 s. A miss is an at-fault collision with no
-    intervention in the 2 s before it. The others might have moved differently: both are estimates. Progress lost
-    (m) is by how much further the driver's choice would have gone in each step of an intervention, summed up.
+    An intervention is a false alarm if the driver's choice, among the recorded motions of the other agents, would
+    have had no at-fault collision and would have stayed on the road for 4 s. A missed collision is an at-fault
+    collision with no intervention in the 2 s before it. Both are estimates: the others might have moved differently.
+    Progress lost (m) is how much further the driver's choices would have gone, summed over the intervention steps.
     """
     steps = np.flatnonzero(episode.intervened)
     whole = episode_motions(episode) if len(steps) else None
     alarms = sum(whole is not None and not _would_fail(episode, whole, int(t)) for t in steps)
     collision = verdict.rules["at_fault_collision"].violation_time[0]
-    recent = episode.intervened[max(0, round((collision - RECENT) / episode.dt)) :] if np.isfinite(collision) else None
+    recent = (
+        episode.intervened[max(0, round((collision - RECENT_S) / episode.dt)) :] if np.isfinite(collision) else None
+    )
     latency = 1e3 * episode.timings["guard"] if "guard" in episode.timings else None
     return {
         "interventions": len(steps),
@@ -38,15 +40,15 @@ def guard_figures(episode: Episode, verdict: Verdict) -> dict[str, Any]:
 
 
 def progress_lost(episode: Episode) -> float:
-    """Metres by which the driver's choices go further than the guard's, in the one step that each was in force."""
+    """Sum the distance (m) by which the driver's choices go further than the guard's in their first step."""
     steps = np.flatnonzero(episode.intervened)
     chosen = episode.plans[steps, episode.chosen[steps], 0, 0].astype(np.float64)
     return float((chosen - episode.executed[steps, 0, 0]).sum())
 
 
 def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
-    """Whether the driver's choice would have failed among the others as they moved."""
-    last = min(step + PLAN_HORIZON, len(episode.ego_pose))
+    """Return whether the driver's choice would have failed among the recorded motions of the others."""
+    last = min(step + PLAN_STATES, len(episode.ego_pose))
     if last - step < 5:
         return True
     plan = episode.plans[step, episode.chosen[step]][None].astype(np.float64)
@@ -55,7 +57,7 @@ def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
     traffic = whole.traffic
     cut = {name: getattr(traffic, name)[:, step:last] for name in ("pose", "velocity", "valid")}
     there = type(traffic)(ids=traffic.ids, category=traffic.category, size=traffic.size, **cut)
-    situation = MotionBatch(
+    motions = MotionBatch(
         scene=whole.scene,
         map_index=whole.map_index,
         times=whole.times[:count],
@@ -65,5 +67,5 @@ def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
         traffic=there,
         history=mirrored_history(pose, speed[:, 0], whole.dt),
     )
-    found = judge(situation, {name: RULES[name] for name in ("at_fault_collision", "drivable_area")})
+    found = judge(motions, {name: RULES[name] for name in ("at_fault_collision", "drivable_area")})
     return any(bool(rule.violated[0]) for rule in found.rules.values())

@@ -1,12 +1,12 @@
-"""The failure probability in one family, with the episodes spent where failures are thought to be.
+"""Importance sampling of the failure probability in one family: more episodes where failures are likely.
 
 Seeds are drawn, not densities: a family's pool of seeds is a sample of what the family makes, and each seed i is
-driven with a probability q_i that is higher where a pilot came near to failing. A run then weighs (1 / N) / q_i, so
-the estimate is unbiased for the pool whatever the guess was worth (Owen, "Monte Carlo theory, methods and examples",
-chapter 9). The guess is a ridge regression of the pilot's clearance on the parameters' ranks and their squares; with
-P_i its probability that the clearance is negative, the best q_i is proportional to the root of P_i. A part of the
-draws stays uniform, which bounds every weight (defensive mixture, Hesterberg, 1995). The pilot counts too, with
-weight 1: its mean is unbiased, and so is the other's, whatever the pilot showed.
+driven with a probability q_i that is higher where a pilot sample came close to failure. A run then weighs (1 / N) /
+q_i, so the estimate is unbiased for the pool however good the proposal is (Owen, "Monte Carlo theory, methods and
+examples", chapter 9). The proposal comes from a ridge regression of the pilot's clearance on the parameters' ranks
+and their squares; with P_i its probability that the clearance is negative, the best q_i is proportional to the root
+of P_i. A part of the draws stays uniform, which bounds every weight (defensive mixture, Hesterberg, 1995). The pilot
+counts too, with weight 1: its mean is unbiased, and so is that of the other draws, whatever the pilot shows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,18 +31,18 @@ from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 CONFIDENCE = 0.95
-POOL = 4000  # seeds
-PILOT = 1.0 / 3.0  # of the episodes
-LEAST = 12  # episodes
-UNIFORM = 0.2  # of the draws; no weight is above 1 / UNIFORM
-LEAST_SPREAD = 0.1  # m; how far off the regression is at the least
+POOL_SEEDS = 4000
+PILOT_SHARE = 1.0 / 3.0  # of the episodes
+MIN_EPISODES = 12
+UNIFORM = 0.2  # share of the draws; no weight is above 1 / UNIFORM
+MIN_SPREAD_M = 0.1  # of the regression's residuals
 RIDGE = 1.0  # prior of the regression, in runs
-SHOWN = 4  # parts in which a parameter's share of the draws is told
+PARTS = 4  # of a parameter's range in the result
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a run failed, and how near (m) it came to another road user."""
+    """Whether a run failed, and its smallest clearance (m) to another road user."""
 
     failed: bool
     clearance: float
@@ -62,31 +62,31 @@ def failure_probability(
 ) -> dict[str, Any]:
     """Probability of an at-fault collision in a family, by importance sampling over its seeds.
 
-    A third of the episodes is a pilot, drawn evenly; the others go where it came near to failing. Episodes that
-    ``out`` already holds are not driven again. A run that raises counts as failed.
+    A third of the episodes is a uniform pilot; the others are drawn by the proposal that it gives. Existing
+    episodes in ``out`` are not driven again. A run that raises counts as failed.
 
     Args:
         driver: its name.
         family: a family's name.
-        episodes: how many to drive, pilot and all; at least 12.
+        episodes: number of episodes, with the pilot; at least 12.
         out: the folder of the records.
         seed: of the draws.
         guard: on or off; None is the driver's default.
-        checkpoint: weights for ``tiny``.
-        workers: processes; one a core unless given.
-        progress: is told of the episodes.
+        checkpoint: weights in place of the shipped ones.
+        workers: number of processes; one for each core unless given.
+        progress: called for each episode.
 
     Returns:
-        JSON values: the estimate with standard error, interval, effective n and the plain runs it is worth; the
-        pilot's rate; which values of which parameter were driven more often.
+        JSON values: the estimate with standard error, interval, effective n and equivalent number of plain runs;
+        the pilot's rate; the parameter values that were driven more often.
 
     Raises:
         InputError: unknown driver or family, too few episodes, a folder that cannot be written.
     """
-    if episodes < LEAST:
-        raise InputError(f"importance sampling needs at least {LEAST} episodes, got {episodes}")
+    if episodes < MIN_EPISODES:
+        raise InputError(f"importance sampling needs at least {MIN_EPISODES} episodes, got {episodes}")
     make_driver(driver, checkpoint)
-    seeds = FIRST_EVALUATION_SEED + np.arange(POOL)
+    seeds = FIRST_EVALUATION_SEED + np.arange(POOL_SEEDS)
     drawn = [get_family(family).draw(int(s)) for s in seeds]
     names = sorted(drawn[0])
     pool = np.array([[values[name] for name in names] for values in drawn])
@@ -106,7 +106,7 @@ def failure_probability(
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What importance sampling found: the estimate, failures and runs of the pilot, runs that differ, and each q."""
+    """The result: the estimate, failures and runs of the pilot, number of distinct runs, and q of each seed."""
 
     estimate: RareRate
     pilot: tuple[int, int]
@@ -114,7 +114,7 @@ class Sample:
     q: Float64[Array, " n"]
 
     def as_json(self, names: Sequence[str], pool: Float64[Array, "n p"]) -> dict[str, Any]:
-        """As JSON values. ``driven_more_often`` has, for each quarter of a parameter's values, how much more."""
+        """Return JSON values; ``driven_more_often`` has the relative sampling rate for each quarter of a parameter."""
         e = self.estimate
         plain = e.estimate * (1.0 - e.estimate) / e.standard_error**2 if e.standard_error > 0.0 else None
         return {
@@ -139,20 +139,20 @@ def sample(
     episodes: int,
     rng: np.random.Generator,
 ) -> Sample:
-    """A pilot, a guess, and the runs that are drawn by it.
+    """Run a pilot, fit the proposal, and run the draws from it.
 
     Args:
-        drive: rows of the pool to be driven, and what to call it; an outcome for each.
+        drive: drives rows of the pool under a name, and returns an outcome for each.
         pool: parameters of each seed.
-        episodes: how many to drive.
+        episodes: number of episodes.
         rng: source of the draws.
     """
-    count = max(LEAST // 2, round(PILOT * episodes))
+    count = max(MIN_EPISODES // 2, round(PILOT_SHARE * episodes))
     first = rng.integers(0, len(pool), count)
     pilot = drive(first, "pilot")
     q = proposal(pool, first, pilot)
     rows = rng.choice(len(pool), episodes - count, p=q)
-    outcomes = [*pilot, *drive(rows, "where failures are thought to be")]
+    outcomes = [*pilot, *drive(rows, "where failures are likely")]
     weights = np.concatenate([np.ones(count), 1.0 / (len(pool) * q[rows])])
     estimate = importance_rate(np.array([o.failed for o in outcomes]), weights, CONFIDENCE)
     failed = sum(outcome.failed for outcome in pilot)
@@ -160,28 +160,28 @@ def sample(
 
 
 def proposal(pool: Float64[Array, "n p"], rows: Int[Array, " m"], outcomes: Sequence[Outcome]) -> Float64[Array, " n"]:
-    """Probability of each seed of the pool to be driven, never under ``UNIFORM`` / N, from what some rows gave."""
+    """Compute the sampling probability of each seed, at least ``UNIFORM`` / N, from the outcomes of some rows."""
     features = _features(pool)
     seen = features[rows]
     near = np.array([min(o.clearance, 0.0) if o.failed else o.clearance for o in outcomes])
     prior = RIDGE * np.diag(np.concatenate([[0.0], np.ones(features.shape[1] - 1)]))
     slopes = np.linalg.solve(seen.T @ seen + prior, seen.T @ near)
-    spread = max(float(np.std(near - seen @ slopes)), LEAST_SPREAD)
+    spread = max(float(np.std(near - seen @ slopes)), MIN_SPREAD_M)
     likelihood = stats.norm.logcdf(-(features @ slopes) / spread)
     wanted = np.exp(0.5 * (likelihood - likelihood.max()))
     return UNIFORM / len(pool) + (1.0 - UNIFORM) * wanted / wanted.sum()
 
 
 def _features(pool: Float64[Array, "n p"]) -> Float64[Array, "n f"]:
-    """One, the rank of each parameter in [-1, 1], and its square less the mean."""
+    """Return one, the rank of each parameter in [-1, 1], and its square minus the mean."""
     ranks = 2.0 * stats.rankdata(pool, axis=0) / (len(pool) + 1.0) - 1.0
     return np.concatenate([np.ones((len(pool), 1)), ranks, ranks**2 - np.mean(ranks**2, axis=0)], axis=1)
 
 
 def _emphasis(values: Float64[Array, " n"], q: Float64[Array, " n"]) -> list[list[float]]:
-    """For each part of a parameter's values: from, to, and how much more often than evenly it is drawn."""
+    """Return (from, to, sampling rate relative to uniform) for each part of a parameter's values."""
     different = np.unique(values)
-    edges = different if len(different) <= SHOWN else np.quantile(values, np.arange(SHOWN) / SHOWN)
+    edges = different if len(different) <= PARTS else np.quantile(values, np.arange(PARTS) / PARTS)
     part = np.searchsorted(edges, values, side="right") - 1
     return [
         [float(values[part == k].min()), float(values[part == k].max()), float(q[part == k].mean() * len(values))]
@@ -192,7 +192,7 @@ def _emphasis(values: Float64[Array, " n"], q: Float64[Array, " n"]) -> list[lis
 def _outcomes(
     tasks: Sequence[Task], workers: int | None, what: str, progress: Progress, reasons: dict[str, str]
 ) -> list[Outcome]:
-    """Outcomes of tasks, some of which may be the same."""
+    """Drive tasks, some of which may be equal, and return their outcomes."""
     different = list({task.name: task for task in tasks}.values())
     found: dict[str, Outcome] = {}
     for task, row in in_order(run_task, different, workers=workers, what=what, progress=progress):

@@ -1,4 +1,4 @@
-"""The list of a suite's runs, ``suite.json``: what should be there, so that nothing can be left out unseen."""
+"""The manifest of a suite run, ``suite.json``: all runs that should exist, so that a missing run is noticed."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """``about`` is what a reader wants to know of the suite; ``left_out`` has the reason of each run that is."""
+    """``about`` describes the suite run; ``left_out`` has the reason of each run that is left out."""
 
     about: Mapping[str, Any]
     runs: tuple[str, ...]
@@ -23,7 +23,11 @@ class Manifest:
 
 
 def write(manifest: Manifest, folder: Path) -> None:
-    """Write it into a suite's folder. Raises ``InputError`` where that fails."""
+    """Write a manifest into the folder of a suite run.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     value = {
         "version": MANIFEST_VERSION,
         "about": dict(manifest.about),
@@ -34,10 +38,10 @@ def write(manifest: Manifest, folder: Path) -> None:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The list of a folder, None where it has none.
+    """Read the manifest of a folder; None if it has none.
 
     Raises:
-        InputError: it is damaged or of another version.
+        InputError: it is damaged or has another version.
     """
     path = folder / FILE
     if not path.is_file():

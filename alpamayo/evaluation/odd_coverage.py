@@ -1,8 +1,8 @@
-"""The operational design domain: in what conditions was driven, in levels that can be counted.
+"""Coverage of the operational design domain (ODD): the conditions of the drives, in levels that can be counted.
 
 Limits of rain: American Meteorological Society, Glossary of Meteorology, "rain" (light to 2.5 mm/h, moderate to
 7.6 mm/h). Fog: WMO, a visibility under 1 km. Twilight: civil, the sun less than 6° below the horizon. The limits of
-low sun, friction, bends and speed are ours.
+low sun, friction, bends and speed are this project's.
 """
 
 import itertools
@@ -18,11 +18,11 @@ from alpamayo_sim.datatypes.scene import Environment, Scene
 from alpamayo_sim.geometry import arc_length, polyline_headings
 
 Array = np.ndarray
-LOW_SUN = math.radians(12.0)
-CIVIL_TWILIGHT = math.radians(-6.0)
-FOG = 1000.0  # m
-BEND_RADIUS = 500.0  # m
-BEND_SPAN = 20.0  # m, over which a bend is measured
+LOW_SUN_RAD = math.radians(12.0)
+CIVIL_TWILIGHT_RAD = math.radians(-6.0)
+FOG_VISIBILITY_M = 1000.0
+BEND_RADIUS_M = 500.0
+BEND_SPAN_M = 20.0  # over which a bend is measured
 
 LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -36,7 +36,7 @@ LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def levels(episode: Episode) -> dict[str, str]:
-    """The level of each axis that an episode was driven in."""
+    """Return the level of an episode on each axis."""
     scene = episode.scenario.scene
     speed = 3.6 * float(episode.ego_speed[0])
     return {
@@ -49,19 +49,19 @@ def levels(episode: Episode) -> dict[str, str]:
 
 
 def light(sun_elevation: float) -> str:
-    """By the sun's elevation (rad)."""
-    return LEVELS["light"][int(np.digitize(-sun_elevation, [-LOW_SUN, 0.0, -CIVIL_TWILIGHT], right=True))]
+    """Classify the light by the sun's elevation (rad)."""
+    return LEVELS["light"][int(np.digitize(-sun_elevation, [-LOW_SUN_RAD, 0.0, -CIVIL_TWILIGHT_RAD], right=True))]
 
 
 def weather(environment: Environment) -> str:
-    """By the rain; fog where there is none and one sees less than a kilometre."""
+    """Classify the weather by the rain; fog if it is dry and the visibility is less than a kilometre."""
     if environment.rain > 0.0:
         return LEVELS["weather"][1 + int(np.digitize(environment.rain, [2.5, 7.6], right=True))]
-    return "fog" if environment.visibility is not None and environment.visibility < FOG else "dry"
+    return "fog" if environment.visibility is not None and environment.visibility < FOG_VISIBILITY_M else "dry"
 
 
 def road(scene: Scene) -> str:
-    """Whether the route crosses an intersection; else whether it bends with less than 500 m of radius."""
+    """Classify the road: intersection if the route crosses one, else bend if its radius is below 500 m."""
     if scene.route is None:
         return "straight"
     lanes = scene.road_map.lane_by_id
@@ -70,16 +70,16 @@ def road(scene: Scene) -> str:
     knots = arc_length(scene.route.path)
     heading = np.unwrap(polyline_headings(scene.route.path)[:-1])
     middle = 0.5 * (knots[1:] + knots[:-1])
-    at = np.arange(0.0, max(float(knots[-1]) - BEND_SPAN, 0.0), 5.0)
-    turned = np.interp(at + BEND_SPAN, middle, heading) - np.interp(at, middle, heading)
-    return "bend" if np.abs(turned).max(initial=0.0) > BEND_SPAN / BEND_RADIUS else "straight"
+    at = np.arange(0.0, max(float(knots[-1]) - BEND_SPAN_M, 0.0), 5.0)
+    turned = np.interp(at + BEND_SPAN_M, middle, heading) - np.interp(at, middle, heading)
+    return "bend" if np.abs(turned).max(initial=0.0) > BEND_SPAN_M / BEND_RADIUS_M else "straight"
 
 
 def coverage(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the scenarios of runs cover: scenarios by family, parameters, levels of each axis, and t-wise shares.
+    """Compute the coverage of runs: scenarios by family, parameters, levels of each axis, and t-wise shares.
 
     A scenario that several drivers drove counts once. The share of t = 2 and 3 is of all combinations of that many
-    axes' levels (the families that are there are an axis too), whether or not they can happen together.
+    axes' levels (the families of the runs are an axis too), whether or not they can occur together.
     """
     scenarios = list({run["hashes"]["scenario"]: run for run in runs}.values())
     families = sorted({run["family"] for run in scenarios})
@@ -99,7 +99,7 @@ def coverage(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def t_wise(points: Sequence[Mapping[str, str]], axes: Mapping[str, Sequence[str]], t: int) -> dict[str, Any]:
-    """How many of the combinations of ``t`` axes' levels are among the points."""
+    """Count the combinations of ``t`` axes' levels that the points cover."""
     chosen = list(itertools.combinations(axes, t))
     covered = sum(len({tuple(point[axis] for axis in some) for point in points}) for some in chosen)
     total = sum(math.prod(len(axes[axis]) for axis in some) for some in chosen)
@@ -107,7 +107,7 @@ def t_wise(points: Sequence[Mapping[str, str]], axes: Mapping[str, Sequence[str]
 
 
 def missing_pairs(points: Sequence[Mapping[str, str]], axes: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Pairs of levels, as "axis: level", that no point has."""
+    """List the pairs of levels, as "axis: level", that no point has."""
     return [
         [f"{a}: {x}", f"{b}: {y}"]
         for a, b in itertools.combinations(axes, 2)

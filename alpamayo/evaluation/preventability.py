@@ -1,7 +1,7 @@
-"""Who would have prevented it: scenarios driven again by the reference drivers of UN R157, from the record alone.
+"""Preventability: scenarios driven again by the reference drivers of UN R157, from the record alone.
 
-A collision is preventable only by a named one of them: it is, where that driver comes through the same scenario
-without touching anybody, whoever would be at fault.
+A collision is preventable by a named reference driver if that driver completes the same scenario without any contact,
+at fault or not.
 """
 
 from pathlib import Path
@@ -15,9 +15,7 @@ from alpamayo_sim.errors import InputError
 
 
 def avoided_by(folder: Path, names: tuple[str, ...] = R157_DRIVERS) -> dict[str, bool | None]:
-    """Whether each driver avoids all collisions in the scenario of a record; None where it cannot drive there.
-
-    What a scenario's certificate says is not taken over: it is driven.
+    """Return whether each driver avoids all collisions in the scenario of a record; None if it cannot drive there.
 
     Raises:
         InputError: the record cannot be read.
@@ -33,7 +31,7 @@ def avoided_by(folder: Path, names: tuple[str, ...] = R157_DRIVERS) -> dict[str,
 
 
 def rows(runs: list[dict[str, Any]], found: dict[str, dict[str, bool | None]]) -> list[dict[str, Any]]:
-    """One row a scenario in which somebody collided: who did, and which reference drivers avoid it."""
+    """Return one row per scenario with a collision: the drivers that collided, and the drivers that avoid it."""
     out = []
     for key, avoided in sorted(found.items()):
         there = [run for run in runs if run["hashes"]["scenario"] == key]

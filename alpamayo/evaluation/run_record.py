@@ -1,4 +1,4 @@
-"""One run judged again from its record: what it was, what the validator says, what broke first, and the hashes."""
+"""One run judged again from its record: conditions, verdict, violations in order, and hashes."""
 
 import hashlib
 import json
@@ -21,19 +21,19 @@ from alpamayo_sim.io.document import digest
 
 FILES = ("episode.json", "episode.npz")
 HARD = tuple(name for name, rule in RULES.items() if rule.hard)
-"""The rules whose breach is a failure: those that gate the project's score, and the stop line."""
+"""The rules whose violation is a failure: those that gate the project's score, and the stop line."""
 
 INCIDENTS = ("at_fault_collision", "drivable_area")
-"""What kilometres per incident count, once a run: AlpaSim too drops what comes after the first."""
+"""Incidents of kilometres per incident, the first of each run; AlpaSim too drops what follows the first."""
 
 
 def judge_run(
     folder: Path, name: str, formulas: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[dict[str, Any], Episode]:
-    """The record of a folder, judged by the rules and by formulas of the user's; and the episode itself.
+    """Load and judge the record of a folder by the rules and by the user's formulas; return it with the episode.
 
     Raises:
-        InputError: the record cannot be read or not be judged.
+        InputError: the record cannot be read or cannot be judged.
     """
     episode = load_episode(folder)
     try:
@@ -46,9 +46,9 @@ def judge_run(
 
 
 def run_record(name: str, folder: Path, episode: Episode, verdict: Verdict) -> dict[str, Any]:
-    """What there is to say of one run, as JSON values."""
+    """Describe one run as JSON values."""
     scenario = episode.scenario
-    violations = broken(verdict)
+    violations = violations_of(verdict)
     return {
         "run": name,
         "driver": episode.driver + ("+guard" if episode.guarded else ""),
@@ -74,28 +74,28 @@ def run_record(name: str, folder: Path, episode: Episode, verdict: Verdict) -> d
     }
 
 
-def broken(verdict: Verdict) -> list[dict[str, Any]]:
-    """Rules that were broken, the first violation first."""
+def violations_of(verdict: Verdict) -> list[dict[str, Any]]:
+    """List the violated rules in the order of their first violations."""
     rows = [row for row in verdict.table() if verdict.rules[row["rule"]].violated[0]]
     return sorted(rows, key=lambda row: (row["violation_time"] is None, row["violation_time"] or 0.0, row["rule"]))
 
 
 def driven(episode: Episode, until: float = np.inf) -> float:
-    """Kilometres that the ego's centre has moved, up to a time (s)."""
+    """Compute the distance (km) that the ego's centre has moved up to a time (s)."""
     steps = np.linalg.norm(np.diff(episode.ego_pose[:, :2].astype(np.float64), axis=0), axis=1)
     return float(steps[episode.dt * np.arange(len(steps)) < until - 1e-6].sum()) / 1e3
 
 
 def _first_incident(verdict: Verdict) -> float:
-    """When (s) the first incident was; infinite where there was none."""
+    """Return the time (s) of the first incident; infinite if there was none."""
     return float(np.nanmin([np.inf, *(verdict.rules[name].violation_time[0] for name in INCIDENTS)]))
 
 
 def hashes(folder: Path, episode: Episode) -> dict[str, str]:
-    """SHA-256 of what went in and of the record.
+    """Compute the SHA-256 of the inputs and of the record.
 
-    ``scenario`` is of the scenario with all its parameters; ``config`` of that, the driver's name and seed and
-    whether the guard was on; ``model`` of the driver's weights, empty for one without; ``code`` is the release with
+    ``scenario`` is of the scenario with all its parameters; ``config`` of the scenario, the driver's name and seed and
+    the guard being on; ``model`` of the driver's weights, empty for one without; ``code`` is the release with
     a digest of its sources.
     """
     config = {"driver": episode.driver, "guarded": episode.guarded, "seed": episode.seed, "model": episode.model}
@@ -110,7 +110,7 @@ def hashes(folder: Path, episode: Episode) -> dict[str, str]:
 
 
 def reproduction(episode: Episode) -> str | None:
-    """The command that drives it again; None where the scenario does not come from its family's seed alone."""
+    """Return the command that repeats the drive; None if the seed of the family does not determine the scenario."""
     scenario = episode.scenario
     if not scenario.family or scenario.seed != episode.seed:
         return None
@@ -128,5 +128,5 @@ def _score(score: Any) -> dict[str, Any]:
 
 
 def is_failed(run: Mapping[str, Any], rule: str) -> bool:
-    """Whether a run has broken a rule."""
+    """Return whether a run violated a rule."""
     return any(row["rule"] == rule for row in run["violations"])

@@ -1,6 +1,6 @@
-"""When to stop: a claim on a rate, such as "at-fault < 5%", looked at after every scenario.
+"""Stop rules: a claim on a rate, such as "at-fault < 5%", tested after every scenario.
 
-The bound is a confidence sequence, so looking after every run does not spoil the confidence; see ``sequential``.
+The bound is a confidence sequence, so a test after every run keeps the confidence; see ``sequential``.
 """
 
 import re
@@ -24,22 +24,22 @@ class StopRule:
     rate: float
 
     def failed(self, row: Mapping[str, Any] | None) -> bool | None:
-        """Whether a run speaks against the claim: a run that could not be driven does; None where it cannot be said."""
+        """Return whether a run counts against the claim; a run that could not be driven does. None if unknown."""
         if row is None:
             return True
         happened = row[self.event]
         return happened if happened is None else bool(happened) != (self.event == "arrived")
 
 
-class Watch:
-    """Counts runs for and against a claim."""
+class ClaimMonitor:
+    """Count runs for and against a claim."""
 
     def __init__(self, rule: StopRule, confidence: float) -> None:
         self.rule, self.confidence = rule, confidence
         self.failures = self.n = 0
 
     def add(self, row: Mapping[str, Any] | None) -> bool:
-        """Take one more run, None for one that could not be driven; True when it is enough."""
+        """Add a run, None for one that could not be driven; return True when the claim is decided."""
         failed = self.rule.failed(row)
         if failed is not None:
             self.n, self.failures = self.n + 1, self.failures + failed
@@ -47,11 +47,11 @@ class Watch:
 
     @property
     def decision(self) -> SequentialDecision:
-        """What the runs so far say."""
+        """Return the decision after the runs so far."""
         return sequential(self.failures, self.n, self.rule.rate, self.confidence)
 
     def as_json(self) -> dict[str, Any]:
-        """The claim and what became of it: "shown", "refuted" or "open"."""
+        """Return the claim and its outcome: "shown", "refuted" or "open"."""
         found = self.decision
         words = {"below": "shown", "not below": "refuted", "continue": "open"}
         return {
@@ -79,5 +79,5 @@ def parse(text: str) -> StopRule:
     except ValueError:
         raise InputError(f"stop rule {text!r}: {form}") from None
     if not 0.0 < rate < 1.0:
-        raise InputError(f"stop rule {text!r}: the rate must be between 0 and 100 %, neither of them")
+        raise InputError(f"stop rule {text!r}: the rate must be between 0 and 100 %, both excluded")
     return StopRule(" ".join(text.split()), EVENTS[match[1]], 1.0 - rate if match[1] == "arrived" else rate)

@@ -1,4 +1,4 @@
-"""Drivers compared on the same scenarios, in parallel, with intervals; interrupted, it goes on where it stopped."""
+"""Comparison of drivers on the same scenarios, in parallel, with intervals; an interrupted run can be continued."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any
 from alpamayo.drivers.registry import guarded_by_default, make_driver, shipped_checkpoint, takes_checkpoint
 from alpamayo.evaluation import manifest
 from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
-from alpamayo.evaluation.stopping import Watch, parse
+from alpamayo.evaluation.stopping import ClaimMonitor, parse
 from alpamayo.json_values import check_writable, write_json
 from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version, file_digest
@@ -25,7 +25,7 @@ AFTER_STOP = "driven after the stop rule had its answer"
 
 @dataclass(frozen=True)
 class Task:
-    """One episode to be driven; ``name`` is its folder below the suite's."""
+    """One episode to drive; ``name`` is its folder below the folder of the suite."""
 
     driver: str
     guarded: bool
@@ -61,26 +61,26 @@ def evaluate(
     stop_when: str | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Drive ``episodes`` scenarios with each driver; episodes that ``out`` already holds are not driven again.
+    """Drive ``episodes`` scenarios with each driver; existing episodes in ``out`` are not driven again.
 
     They are the first of the suite ``long-tail-6``: six families in turn, with seeds that training never uses.
     A driver that raises is excluded from that scenario and listed with the reason; the rates "if excluded runs had
     failed" stand beside the others. ``out`` is what ``alpamayo validate`` takes: a record for each run, and
-    ``suite.json``, which says which runs there should be.
+    ``suite.json``, which lists the runs that should exist.
 
     Args:
         drivers: names.
         episodes: scenarios, at most 600.
         out: the folder.
         guard: on or off; None is each driver's default.
-        checkpoint: weights for ``tiny``.
-        workers: processes; one a core unless given.
+        checkpoint: weights in place of the shipped ones.
+        workers: number of processes; one for each core unless given.
         stop_when: a claim such as "at-fault < 5%"; a driver stops as soon as it is shown or refuted.
-        progress: is told of the episodes.
+        progress: called for each episode.
 
     Returns:
         JSON values: per driver rates with Clopper-Pearson and means with bootstrap intervals (95 %), per family
-        rows, tests between drivers, what became of the claim, and what was excluded.
+        rows, tests between drivers, the outcome of the claim, and the excluded runs.
 
     Raises:
         InputError: unknown driver, bad checkpoint or claim, more than 600 episodes, a folder that cannot be written.
@@ -98,7 +98,7 @@ def evaluate(
     excluded: list[dict[str, str]] = []
     results = []
     for name, some in tasks.items():
-        watch = None if rule is None else Watch(rule, CONFIDENCE)
+        watch = None if rule is None else ClaimMonitor(rule, CONFIDENCE)
         driven, failed = _drive(some, watch, workers, progress)
         rows += driven
         excluded += failed
@@ -122,7 +122,7 @@ def evaluate(
 
 
 def compare(name: str, rows: Sequence[Mapping[str, Any]], excluded: int = 0) -> dict[str, Any]:
-    """What one driver scored over its episodes. Empty rows give n = 0 and nothing else."""
+    """Summarise the episodes of one driver. Empty rows give n = 0 and no figures."""
     result: dict[str, Any] = {"driver": name, "n": len(rows), "excluded": excluded}
     if not rows:
         return result
@@ -137,9 +137,9 @@ def compare(name: str, rows: Sequence[Mapping[str, Any]], excluded: int = 0) -> 
 
 
 def _drive(
-    tasks: Sequence[Task], watch: Watch | None, workers: int | None, progress: Progress
+    tasks: Sequence[Task], watch: ClaimMonitor | None, workers: int | None, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Rows and exclusions of one driver, up to where the watch has enough."""
+    """Drive the tasks of one driver until its claim is decided; return rows and exclusions."""
     rows: list[dict[str, Any]] = []
     excluded: list[dict[str, str]] = []
     with closing(in_order(run_task, tasks, workers=workers, what=tasks[0].driver, progress=progress)) as driven:
@@ -162,7 +162,7 @@ def _list(
     suite: Suite,
     stop_when: str | None,
 ) -> None:
-    """Write which runs there should be; those of other drivers that the folder lists already stay."""
+    """Write the manifest; runs of other drivers that it already lists stay."""
     mine = {task.name.partition("/")[0] for task in tasks}
     before = manifest.read(out) or manifest.Manifest({}, ())
     about = {
@@ -215,7 +215,7 @@ def task_of(name: str, entry: SuiteEntry, out: Path, guard: bool | None, checkpo
 
 
 def run_task(task: Task) -> dict[str, Any]:
-    """Drive, judge and write down one episode, unless that is done already; its row."""
+    """Drive, score and write one episode unless its record exists; return its row."""
     weights = task.checkpoint or shipped_checkpoint(task.driver)
     key = {
         "name": task.driver,
@@ -235,7 +235,7 @@ def run_task(task: Task) -> dict[str, Any]:
 
 
 def _finished(task: Task, key: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The row of an earlier run of the same task by the same code and weights."""
+    """Return the row of an earlier run of the same task by the same code and weights."""
     path = task.folder / "summary.json"
     if not path.is_file():
         return None

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from alpamayo.evaluation import evaluate, manifest, rescoring, suite_run
-from alpamayo.evaluation.stopping import Watch, parse
+from alpamayo.evaluation.stopping import ClaimMonitor, parse
 from alpamayo_scenarios import get_suite
 from alpamayo_sim.errors import InputError
 
@@ -41,13 +41,13 @@ def test_other_claims_are_refused(text):
 
 
 def test_a_run_that_could_not_be_driven_speaks_against_the_claim():
-    watch = Watch(parse("arrived > 50%"), 0.95)
+    watch = ClaimMonitor(parse("arrived > 50%"), 0.95)
     assert not watch.add({"arrived": True})
     watch.add(None)
     watch.add({"arrived": False})
     found = watch.as_json()
     assert (found["against"], found["n"], found["outcome"]) == (2, 3, "open")
-    unknown = Watch(parse("off-road < 5%"), 0.95)
+    unknown = ClaimMonitor(parse("off-road < 5%"), 0.95)
     unknown.add({"off_road": None})
     assert unknown.decision.n == 0
 

@@ -315,7 +315,10 @@ def test_what_the_guard_costs_is_told_where_both_drove(make, tmp_path):
     bare, watched = (document["drivers"][name]["rules"]["progress"]["value"] for name in pair["drivers"])
     assert lost == pytest.approx(bare - watched)
     assert lost > 0.1
-    assert f"<b>{lost:.3f}</b>" in page.read_text(encoding="utf-8").partition("progress without less with it")[2]
+    assert (
+        f"<b>{lost:.3f}</b>"
+        in page.read_text(encoding="utf-8").partition("progress without the guard minus with it")[2]
+    )
 
 
 def test_all_runs_of_a_driver_in_a_scenario_count():
@@ -372,4 +375,4 @@ def test_missing_parts_are_named_beside_the_number(make, tmp_path, capsys):
     assert not rows[at + 1][0].startswith("\u2003")  # no parts of what has no value
     row = write_run(bare, score_episode(bare), tmp_path / "written")
     assert row["scores"]["pdms"] == {"value": row["pdm_score"], "missing": ["drivable_area"]}
-    assert single_score_text(row["scores"]["pdms"]) == ", without drivable area"
+    assert single_score_text(row["scores"]["pdms"]) == "0.83, without drivable area"
