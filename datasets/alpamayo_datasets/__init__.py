@@ -1,6 +1,5 @@
 """Recorded logs as Scenes: ``open_log`` reads every format of ``readers``."""
 
-from alpamayo_datasets.log import open_log, scene_ids
-from alpamayo_datasets.readers import READERS, Reader
+import lazy_loader
 
-__all__ = ["READERS", "Reader", "open_log", "scene_ids"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
