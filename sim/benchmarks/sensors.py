@@ -19,7 +19,7 @@ from alpamayo_sim.datatypes.scenario import Goal, Scenario
 from alpamayo_sim.datatypes.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.sensors import WorldCameras, WorldLidar
-from alpamayo_sim.sensors.culling import scene_looks
+from alpamayo_sim.sensors.culling import scene_appearance
 from alpamayo_sim.sensors.lidar_open3d import part_triangles
 from alpamayo_sim.sensors.mesh import StaticMesh
 
@@ -114,11 +114,11 @@ def lidars() -> None:
     rays = np.concatenate([np.broadcast_to(lidar.position, lidar.rays.shape), lidar.rays], axis=-1)
     tensor = o3d.core.Tensor(np.ascontiguousarray(rays + np.array([0, -1.75, 0, 0, 0, 0]), np.float32))
     agents = batch[0].agents()
-    looks = scene_looks(scenario.scene, agents.ids, agents.category, agents.size)
-    rows = np.flatnonzero(looks.table.owner > 0).astype(np.int32)
+    appearance = scene_appearance(scenario.scene, agents.ids, agents.category, agents.size)
+    rows = np.flatnonzero(appearance.table.owner > 0).astype(np.int32)
 
     def rebuilt() -> None:
-        points, triangles = part_triangles(looks, rows, agents.pose[looks.table.owner[rows] - 1])
+        points, triangles = part_triangles(appearance, rows, agents.pose[appearance.table.owner[rows] - 1])
         scene = o3d.t.geometry.RaycastingScene()
         scene.add_triangles(*shape)
         scene.add_triangles(o3d.core.Tensor(points), o3d.core.Tensor(triangles.astype(np.uint32)))

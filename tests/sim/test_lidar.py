@@ -13,7 +13,7 @@ from alpamayo_sim.datatypes.scene import Category, Environment
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.sensors import Semantic, WorldLidar
-from alpamayo_sim.sensors.culling import EGO_INSTANCE, scene_looks
+from alpamayo_sim.sensors.culling import EGO_INSTANCE, scene_appearance
 from alpamayo_sim.sensors.lidar_open3d import part_triangles
 
 BARE = dataclasses.replace(spinning_64(), range_noise=0.0, max_range=100.0, reach=1e4)
@@ -61,12 +61,12 @@ def judge(batch, lidar, w, agent):
     """Range and instance by Open3D for the same parts as triangles and a ground plane."""
     o3d = pytest.importorskip("open3d")
     scene, agents = batch.scenarios[w].scene, batch[w].agents()
-    looks = scene_looks(scene, agents.ids, agents.category, agents.size)
-    owner = looks.table.owner
+    appearance = scene_appearance(scene, agents.ids, agents.category, agents.size)
+    owner = appearance.table.owner
     rows = np.flatnonzero(owner != agent)
     poses = np.concatenate([batch.egos.pose[w, 0][None], agents.pose])
-    pose = np.where(owner[rows, None] >= 0, poses[np.maximum(owner[rows], 0)], looks.fixed[rows])
-    points, triangles = part_triangles(looks, rows, pose)
+    pose = np.where(owner[rows, None] >= 0, poses[np.maximum(owner[rows], 0)], appearance.fixed[rows])
+    points, triangles = part_triangles(appearance, rows, pose)
     caster = o3d.t.geometry.RaycastingScene()
     caster.add_triangles(o3d.core.Tensor(points), o3d.core.Tensor(triangles.astype(np.uint32)))
     x, y, heading = poses[agent]

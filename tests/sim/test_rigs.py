@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from alpamayo_sim.datatypes.rig import Camera, FTheta, Imaging, default_rig, ftheta, looking_along, pinhole
+from alpamayo_sim.datatypes.lenses import FTheta
+from alpamayo_sim.datatypes.rig import Camera, Imaging, default_rig, ftheta, looking_along, pinhole
 from alpamayo_sim.datatypes.rig_presets import RIGS, nuscenes_rig, physical_ai_av_rig, rig_by_name
 from alpamayo_sim.errors import InputError
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alpamayo_sim.datatypes.lenses import Pinhole
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.errors import InputError
 
@@ -43,8 +44,10 @@ class RigTensors:
             InputError: a camera that is no pinhole.
         """
         for camera in rig.cameras:
-            if camera.lens is not None:
-                raise InputError(f"camera {camera.name!r} has an f-theta lens; this model sees through pinholes alone")
+            if not isinstance(camera.optics, Pinhole):
+                raise InputError(
+                    f"camera {camera.name!r} is {camera.optics.name}; this model was trained on pinhole cameras only"
+                )
         lens = np.array([[*camera.focal, *camera.centre] for camera in rig.cameras], np.float32)
         position = np.stack([camera.position for camera in rig.cameras]).astype(np.float32)
         rotation = np.stack([camera.rotation for camera in rig.cameras]).astype(np.float32)

@@ -6,57 +6,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
+from alpamayo_sim.datatypes.lenses import PINHOLE, FTheta, Lens, LensModel
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
-DEGREE = 6  # terms of a lens polynomial that the kernels know
-NEWTON_STEPS = 12
-
-
-@dataclass(frozen=True)
-class FTheta:
-    """A lens whose pixel distance from the centre is a polynomial of the angle from the optical axis.
-
-    As in NVIDIA's f-theta model: ``forward`` gives the distance (pixels) for an angle (rad), ``backward`` the angle
-    for a distance, lowest order first, at most six terms each. Without ``backward`` the forward polynomial is
-    inverted by Newton's method. Nothing is seen beyond ``max_angle`` (rad). ``linear`` is c, d, e of
-    u = c x + d y + centre, v = e x + y + centre, for x, y along the image's axes.
-    """
-
-    forward: tuple[float, ...]
-    max_angle: float
-    backward: tuple[float, ...] = ()
-    linear: tuple[float, float, float] = (1.0, 0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        if not (2 <= len(self.forward) <= DEGREE and len(self.backward) <= DEGREE):
-            raise InputError(f"f-theta lens: polynomials have 2 to {DEGREE} terms (backward may be left out)")
-        if not 0.0 < self.max_angle <= np.pi:
-            raise InputError(f"f-theta lens: max_angle is {self.max_angle}, must be in (0, pi] rad")
-        angles = np.linspace(0.0, self.max_angle, 256)
-        if not np.all(np.diff(_polynomial(self.forward, angles)) > 0):
-            raise InputError("f-theta lens: forward must grow with the angle up to max_angle")
-        if abs(self.linear[0] - self.linear[1] * self.linear[2]) < 1e-6:
-            raise InputError(f"f-theta lens: linear part {self.linear} cannot be inverted")
-
-    def angle(self, distance: Float64[Array, "*n"]) -> Float64[Array, "*n"]:
-        """Angle (rad) from the axis at so many pixels from the centre."""
-        if self.backward:
-            return _polynomial(self.backward, distance)
-        theta = distance / self.forward[1]
-        slope = tuple(k * c for k, c in enumerate(self.forward))[1:]
-        for _ in range(NEWTON_STEPS):
-            theta = theta - (_polynomial(self.forward, theta) - distance) / np.maximum(_polynomial(slope, theta), 1e-3)
-            theta = np.clip(theta, 0.0, np.pi)
-        return theta
-
-    def distance(self, angle: Float64[Array, "*n"]) -> Float64[Array, "*n"]:
-        """Pixels from the centre at an angle (rad) from the axis."""
-        return _polynomial(self.forward, angle)
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Float64[Array, "*n"]) -> Float64[Array, "*n"]:
-    return np.polynomial.polynomial.polyval(x, np.asarray(coefficients, np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,55 +28,37 @@ class Camera:
     centre: tuple[float, float]
     position: Float32[Array, "3"]
     rotation: Float32[Array, "3 3"]
-    lens: FTheta | None = None
+    lens: Lens | None = None
 
     def __post_init__(self) -> None:
         if not (0 < self.width <= 8192 and 0 < self.height <= 8192 and min(self.focal) > 0):
             raise InputError(f"camera {self.name!r}: image must be 1 to 8192 pixels a side and focal positive")
 
+    @property
+    def optics(self) -> LensModel:
+        """Return the lens model: ``lens``, or a pinhole without one."""
+        return self.lens or PINHOLE
+
     @cached_property
     def rays(self) -> Float32[Array, "height width 3"]:
-        """Unit viewing directions of the pixel centres in the ego frame."""
+        """Return the unit viewing directions of the pixel centres in the ego frame."""
         u, v = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
-        if self.lens is None:
-            x, y = (u - self.centre[0]) / self.focal[0], (v - self.centre[1]) / self.focal[1]
-            directions = np.stack([x, y, np.ones_like(x)], axis=-1)
-            directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-        else:
-            directions = self._bent(u - self.centre[0], v - self.centre[1], self.lens)
+        directions = self.optics.directions(u - self.centre[0], v - self.centre[1], self.focal)
         return (directions @ self.rotation.T.astype(np.float64)).astype(np.float32)
 
     @cached_property
     def sees(self) -> Bool[Array, "height width"]:
-        """Pixels that lie within the lens's largest angle."""
+        """Return the pixels that lie within the lens's largest angle."""
         axis = self.rotation[:, 2].astype(np.float64)
-        limit = self.lens.max_angle if self.lens else 0.5 * np.pi
-        return self.rays.astype(np.float64) @ axis >= np.cos(limit) - 1e-6
+        return self.rays.astype(np.float64) @ axis >= np.cos(self.optics.max_angle) - 1e-6
 
     def project(self, points: Float[Array, "n 3"]) -> tuple[Float64[Array, "n 2"], Bool[Array, " n"]]:
-        """Pixels (u, v) of points of the ego frame (m), and which of them are in front and within the image."""
+        """Return the pixels (u, v) of points of the ego frame (m), and which points the image shows."""
         seen = (points.astype(np.float64) - self.position) @ self.rotation.astype(np.float64)
-        off, ahead = np.hypot(seen[:, 0], seen[:, 1]), seen[:, 2]
-        if self.lens is None:
-            depth = np.maximum(ahead, 1e-9)
-            u, v = (seen[:, k] / depth * self.focal[k] + self.centre[k] for k in (0, 1))
-            front = ahead > 1e-6
-        else:
-            angle = np.arctan2(off, ahead)
-            x, y = (seen[:, k] / np.maximum(off, 1e-12) * self.lens.distance(angle) for k in (0, 1))
-            c, d, e = self.lens.linear
-            u, v = c * x + d * y + self.centre[0], e * x + y + self.centre[1]
-            front = angle <= self.lens.max_angle
+        x, y, visible = self.optics.pixels(seen, self.focal)
+        u, v = x + self.centre[0], y + self.centre[1]
         inside = (u >= 0) & (u < self.width) & (v >= 0) & (v < self.height)
-        return np.stack([u, v], axis=-1), front & inside
-
-    def _bent(self, u: Array, v: Array, lens: FTheta) -> Float64[Array, "height width 3"]:
-        c, d, e = lens.linear
-        x, y = (u - d * v) / (c - d * e), (c * v - e * u) / (c - d * e)
-        distance = np.hypot(x, y)
-        angle = lens.angle(distance)
-        share = np.sin(angle) / np.maximum(distance, 1e-12)
-        return np.stack([x * share, y * share, np.cos(angle)], axis=-1)
+        return np.stack([u, v], axis=-1), visible & inside
 
 
 @dataclass(frozen=True)

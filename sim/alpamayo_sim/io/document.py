@@ -186,8 +186,7 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 def _decode(value: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        inner = next(option for option in arguments if option is not type(None))
-        return None if value is None else _decode(value, inner, arrays)
+        return None if value is None else _decode(value, _option(value, arguments), arrays)
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(value, typing.cast(type, kind), arrays)
     if origin is tuple:
@@ -199,6 +198,15 @@ def _decode(value: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, dict) and set(value) == {"array"}:
         return _checked(arrays[value["array"]], kind)
     return _scalar(value, kind)
+
+
+def _option(value: Any, options: tuple[Any, ...]) -> Any:
+    """Return the type of a union that a value belongs to: the only one, or the dataclass with the value's fields."""
+    known = [option for option in options if option is not type(None)]
+    for option in known[1:]:
+        if dataclasses.is_dataclass(option) and {f.name for f in dataclasses.fields(option)} == set(value):
+            return option
+    return known[0]
 
 
 def _decode_dataclass(value: Any, kind: type, arrays: dict[str, np.ndarray]) -> Any:

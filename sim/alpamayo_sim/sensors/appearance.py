@@ -230,7 +230,7 @@ def _row(owner: int, part: Part, size: Float32[Array, "3"], kind: Category, own:
     ]
 
 
-def same_looks(table_key: tuple[tuple[str, ...], Array, Array] | None, agents: Agents) -> bool:
+def has_same_appearance(table_key: tuple[tuple[str, ...], Array, Array] | None, agents: Agents) -> bool:
     """Whether a part table made for ``table_key`` (ids, category, size) still holds."""
     if table_key is None:
         return False

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alpamayo_sim.datatypes.rig import DEGREE, Camera, Rig
+from alpamayo_sim.datatypes.lenses import LENS_MODELS, MAX_PARAMETERS
+from alpamayo_sim.datatypes.rig import Camera, Rig
 from alpamayo_sim.datatypes.scene import Scene
-from alpamayo_sim.sensors.culling import Sight, Watch, tile_windows
+from alpamayo_sim.sensors.culling import ObserverEntry, PartCuller, tile_windows
 from alpamayo_sim.sensors.ground_table import GroundTable
 from alpamayo_sim.sensors.kernels import camera as kernel
 from alpamayo_sim.sensors.kernels import flow as flow_kernel
@@ -29,7 +30,7 @@ class CameraBank:
         self.rig, self.device, self.mesh = rig, device, mesh
         rays = np.stack([camera.rays for camera in rig.cameras])
         eyes = np.stack([camera.position for camera in rig.cameras])
-        self.sight = Sight(rays, eyes, (kernel.TILE, kernel.TILE), device, mesh is not None, shadows=True)
+        self.culler = PartCuller(rays, eyes, (kernel.TILE, kernel.TILE), device, mesh is not None, shadows=True)
         shape = (observers * len(rig.cameras), *rig.image_size)
         with wp.ScopedDevice(device):
             self.pictures = _pictures(shape)
@@ -47,9 +48,9 @@ class CameraBank:
         self._before: dict[str, wp.array] = {}
         self._flow: tuple[wp.array, wp.array] | None = None
 
-    def watch(self, watches: Sequence[Watch], scenes: Sequence[Scene]) -> None:
+    def set_observers(self, entries: Sequence[ObserverEntry], scenes: Sequence[Scene]) -> None:
         """Look at these scenes (one for each observer) through these observers from now on."""
-        self.sight.watch(watches)
+        self.culler.set_observers(entries)
         lights = [light_of(scene.environment) for scene in scenes]
         with wp.ScopedDevice(self.device):
             self._lights = wp.array(lights, dtype=kernel.Light)
@@ -63,19 +64,19 @@ class CameraBank:
     def render(self, state: Mapping[str, wp.array], remember: bool = False) -> None:
         """Fill ``pictures`` with what is seen now; ``remember`` lets a later ``flow`` start from it."""
         readout = self.rig.imaging.readout
-        sight = self.sight
-        sight.look(state, self._suns, self.turn_rate, readout)
+        culler = self.culler
+        culler.cull(state, self._suns, self.turn_rate, readout)
         pictures, motion = self.pictures, [state["velocity"], self.turn_rate]
-        tiling = [self._run, sight.columns, sight.tiles_per_sensor, sight.observers]
+        tiling = [self._run, culler.columns, culler.tiles_per_sensor, culler.observers]
         around = [*motion, self._lights, self._mesh, self._imaging]
-        parts = [sight.parts, sight.bounds, sight.tiles]
-        see = [sight.rays, sight.eyes, self._windows, *tiling, *around, *parts, pictures.depth, pictures.instance]
+        parts = [culler.parts, culler.bounds, culler.tiles]
+        see = [culler.rays, culler.eyes, self._windows, *tiling, *around, *parts, pictures.depth, pictures.instance]
         views, height, width = pictures.depth.shape
         runs = views, height, -(-width // self._run)
         wp.launch(self._see, dim=runs, inputs=see, device=self.device)
-        view = [sight.rays, sight.eyes, self._angles, self._run, sight.observers]
+        view = [culler.rays, culler.eyes, self._angles, self._run, culler.observers]
         motion = [state["velocity"], state["step"], self.turn_rate]
-        world = [self._lights, self._grounds.array, self._mesh, self._imaging, sight.looks, sight.parts]
+        world = [self._lights, self._grounds.array, self._mesh, self._imaging, culler.appearance, culler.parts]
         wp.launch(self._shade, dim=runs, inputs=[*view, *motion, *world, pictures], device=self.device)
         if remember:
             self._remember(state)
@@ -88,7 +89,7 @@ class CameraBank:
                 shape = self.pictures.depth.shape
                 self._flow = wp.zeros(shape, dtype=wp.vec2), wp.zeros(shape, dtype=wp.uint8)
         before = [kept["pose"], kept["valid"], kept["depth"], kept["instance"]]
-        view = [self.sight.rays, self.sight.eyes, self._lenses, self.sight.observers]
+        view = [self.culler.rays, self.culler.eyes, self._lenses, self.culler.observers]
         inputs = [*view, *before, *now, *self._flow]
         wp.launch(flow_kernel.forward_flow, dim=self.pictures.depth.shape, inputs=inputs, device=self.device)
         return self._flow
@@ -132,10 +133,9 @@ def _imaging(rig: Rig) -> kernel.Imaging:
 
 def _lens(camera: Camera) -> flow_kernel.Lens:
     lens = flow_kernel.Lens()
+    lens.model = LENS_MODELS.index(type(camera.optics))
     lens.focal, lens.centre = wp.vec2(*camera.focal), wp.vec2(*camera.centre)
     lens.rotation = wp.mat33(*camera.rotation.astype(float).ravel())
-    if camera.lens is not None:
-        padded = (*camera.lens.forward, *(0.0,) * (DEGREE - len(camera.lens.forward)))
-        lens.polynomial = flow_kernel.Coefficients(*padded)
-        lens.linear, lens.max_angle = wp.vec3(*camera.lens.linear), camera.lens.max_angle
+    parameters = camera.optics.parameters
+    lens.parameters = flow_kernel.Parameters(*parameters, *(0.0,) * (MAX_PARAMETERS - len(parameters)))
     return lens

@@ -11,9 +11,9 @@ from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scene import Scene, SignalState
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.sensors.appearance import same_looks
+from alpamayo_sim.sensors.appearance import has_same_appearance
 from alpamayo_sim.sensors.camera_bank import CameraBank
-from alpamayo_sim.sensors.culling import EGO_INSTANCE, Looks, Watch, scene_looks
+from alpamayo_sim.sensors.culling import EGO_INSTANCE, Appearance, ObserverEntry, scene_appearance
 from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.sensors.observers import Observers
 from alpamayo_sim.warp_runtime import check_device, wp
@@ -66,7 +66,7 @@ class CameraRenderer:
         self.device = check_device(device)
         self._scene, self._seed = scene, seed & 0xFFFFFFFF
         self._bank = CameraBank(rig, 1, device, mesh)
-        self._looks: Looks | None = None
+        self._appearances: Appearance | None = None
         self._key: tuple[tuple[str, ...], Array, Array] | None = None
         self._state: dict[str, wp.array] = {}
 
@@ -100,7 +100,7 @@ class CameraRenderer:
         Raises:
             InputError: nothing has been rendered, or the agents are not the same ones.
         """
-        if self._key is None or not same_looks(self._key, agents):
+        if self._key is None or not has_same_appearance(self._key, agents):
             raise InputError("flow: render the earlier moment first, with the same agents")
         self._place(ego_pose, agents)
         return _flow(self._bank, self._state, ())
@@ -113,8 +113,8 @@ class CameraRenderer:
         step: int,
         motion: tuple[float, float],
     ) -> None:
-        if not same_looks(self._key, agents):
-            self._watch(agents)
+        if not has_same_appearance(self._key, agents):
+            self._entry_of(agents)
         self._place(ego_pose, agents)
         velocity = np.zeros((1, len(agents.ids) + 1, 2), np.float32)
         velocity[0, 1:] = agents.velocity
@@ -125,18 +125,18 @@ class CameraRenderer:
         count = len(self._scene.signals)
         if count:
             shown = np.full(count, SignalState.UNKNOWN) if signals is None else np.asarray(signals)
-            self._bank.sight.looks.signals.assign(shown.astype(np.int32))
+            self._bank.culler.appearance.signals.assign(shown.astype(np.int32))
 
     def _place(self, ego_pose: Float32[Array, "3"], agents: Agents) -> None:
         pose = np.concatenate([np.asarray(ego_pose, np.float32)[None], agents.pose])
         self._state["pose"].assign(pose[None])
         self._state["valid"].assign(np.concatenate([[True], agents.valid])[None])
 
-    def _watch(self, agents: Agents) -> None:
+    def _entry_of(self, agents: Agents) -> None:
         self._key = (agents.ids, agents.category.copy(), agents.size.copy())
-        looks = scene_looks(self._scene, agents.ids, agents.category, agents.size)
+        appearance = scene_appearance(self._scene, agents.ids, agents.category, agents.size)
         states = np.zeros((len(self._scene.signals), 1), np.int32)
-        self._bank.watch([Watch(0, 0, replace(looks, signals=states), self._seed)], [self._scene])
+        self._bank.set_observers([ObserverEntry(0, 0, replace(appearance, signals=states), self._seed)], [self._scene])
         shape = (1, len(agents.ids) + 1)
         kinds = {"pose": wp.vec3, "velocity": wp.vec2, "valid": wp.bool}
         self._state = {name: wp.zeros(shape, dtype=kind, device=self.device) for name, kind in kinds.items()}
@@ -182,9 +182,9 @@ class WorldCameras:
         On a GPU, once it has run, a launch with an unchanged set of scenarios can be captured into a CUDA graph
         (``wp.ScopedCapture``), together with the world's step; a rolling shutter's yaw rate is set outside of it.
         """
-        watches = self._observers.changed()
-        if watches is not None:
-            self._bank.watch(watches, self._observers.scenes)
+        entries = self._observers.changed()
+        if entries is not None:
+            self._bank.set_observers(entries, self._observers.scenes)
         if self.rig.imaging.readout > 0.0:
             self._bank.turn_rate.assign(self._observers.turn_rates())
         self._bank.render(self.batch.device_arrays, remember)

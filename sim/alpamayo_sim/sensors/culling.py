@@ -1,7 +1,7 @@
-"""What the sensors of some observers may see: the parts around each, sorted into the tiles of each sensor's rays.
+"""Culling: for each observer, the parts of road users in range, sorted into the tiles of each sensor's rays.
 
-An observer is an agent of a world, usually the ego. Looks (what parts there are) belong to a scene and are uploaded
-when the scenes change; where they are is read from the engine's arrays at every look, on the device.
+An observer is an agent of a world, usually the ego. The appearance of a scene (the parts of its agents) is uploaded
+when the scenes change. Positions are read from the engine's arrays on the device each time.
 """
 
 import math
@@ -20,19 +20,19 @@ from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
 
-SIGHT = 300.0  # m, beyond which nothing is seen
-EGO_INSTANCE = 1 << 20  # in place of a row of Agents, where another agent sees the ego
-MAX_PARTS = 512  # seen at once by an observer, the nearest first
-LAMP_HEIGHT = 5.0  # m, of signals whose position is at the road
-LAMP_SIZE = (0.3, 0.56, 1.5)  # m; larger than life, so that the state shows in a small image
-POLE_WIDTH = 0.14  # m
+SIGHT_RANGE_M = 300.0  # parts further away are not seen
+EGO_INSTANCE = 1 << 20  # the ego in instance images of another agent, which has no row in ``Agents``
+MAX_PARTS = 512  # of an observer, the nearest first
+LAMP_HEIGHT_M = 5.0  # of signals whose recorded position is on the road
+LAMP_SIZE_M = (0.3, 0.56, 1.5)  # larger than real ones, so that small images show the state
+POLE_WIDTH_M = 0.14
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
-    """The parts of all agents of one scene and of its signals.
+class Appearance:
+    """The parts of all agents and signals of one scene.
 
-    Agents count as in the engine's state: 0 is the ego. ``fixed`` is x, y, heading of what does not move.
+    Agents are numbered as in the engine's state, with the ego as 0. ``fixed`` is x, y and heading of parts that stand.
     """
 
     table: PartTable
@@ -42,18 +42,20 @@ class Looks:
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
-    """An observer: agent ``agent`` of world ``world``, in the scene with these looks. ``key`` seeds its noise."""
+class ObserverEntry:
+    """An observer: an agent of a world, the appearance of its scene, and the key of its noise."""
 
     world: int
     agent: int
-    looks: Looks
+    appearance: Appearance
     key: int = 0
     ground: int = 0
 
 
-def scene_looks(scene: Scene, ids: tuple[str, ...], category: Int8[Array, " n"], size: Float32[Array, "n 3"]) -> Looks:
-    """The looks of a scene's ego and of its other agents, in the order of ``Agents``."""
+def scene_appearance(
+    scene: Scene, ids: tuple[str, ...], category: Int8[Array, " n"], size: Float32[Array, "n 3"]
+) -> Appearance:
+    """Return the appearance of a scene: its ego, the other agents in the order of ``Agents``, and its signals."""
     names = (scene.ego_id, *ids)
     kinds = np.concatenate([np.array([scene.ego.category], np.int8), category])
     bodies = part_table(names, kinds, np.concatenate([scene.ego.size[None], size]))
@@ -62,7 +64,7 @@ def scene_looks(scene: Scene, ids: tuple[str, ...], category: Int8[Array, " n"],
     still = np.array([name in props for name in names], np.int32)[bodies.owner]
     stands = np.array([props.get(name, (0.0, 0.0, 0.0)) for name in names], np.float32)[bodies.owner]
     steps = max((len(signal.states) for signal in scene.signals), default=1)
-    return Looks(
+    return Appearance(
         table=bodies.joined(lamps),
         still=np.concatenate([still, np.ones(len(lamps.owner), np.int32)]),
         fixed=np.concatenate([stands, fixed]),
@@ -79,14 +81,14 @@ def _padded(states: Int8[Array, " n"], steps: int) -> Int32[Array, " steps"]:
 
 
 def _signal_parts(scene: Scene) -> tuple[PartTable, Float32[Array, "parts 3"]]:
-    """A pole and a lamp for each signal; the lamp looks against the driving direction of its lanes."""
+    """Return a pole and a lamp for each signal; the lamp faces the traffic of its lanes."""
     rows, fixed = [], []
     for i, signal in enumerate(scene.signals):
         height, facing = _height(scene, signal), _facing(scene, signal)
         grey, black = (0.40, 0.41, 0.43), (0.1, 0.1, 0.1)
-        bottom = height - 0.5 * LAMP_SIZE[2]
-        pole = (Surface.PLAIN, Semantic.POLE, POLE_WIDTH, POLE_WIDTH, 0.0, bottom, grey)
-        lamp = (Surface.SIGNAL, Semantic.TRAFFIC_LIGHT, *LAMP_SIZE[:2], bottom, bottom + LAMP_SIZE[2], black)
+        bottom = height - 0.5 * LAMP_SIZE_M[2]
+        pole = (Surface.PLAIN, Semantic.POLE, POLE_WIDTH_M, POLE_WIDTH_M, 0.0, bottom, grey)
+        lamp = (Surface.SIGNAL, Semantic.TRAFFIC_LIGHT, *LAMP_SIZE_M[:2], bottom, bottom + LAMP_SIZE_M[2], black)
         for surface, semantic, length, width, low, high, colour in (pole, lamp):
             rows.append([-2 - i, surface, semantic, 0.0, 0.5 * length, 0.5 * width, low, high, 0.0, 0.0, *colour])
             fixed.append([*signal.position[:2], facing])
@@ -94,15 +96,15 @@ def _signal_parts(scene: Scene) -> tuple[PartTable, Float32[Array, "parts 3"]]:
 
 
 def _height(scene: Scene, signal: Signal) -> float:
-    """Height (m) of the lamp over its lanes; logs often give a point on the road instead."""
+    """Return the height (m) of the lamp above its lanes; logs often give a point on the road instead."""
     lanes = [scene.road_map.lane_by_id[i] for i in signal.lane_ids if i in scene.road_map.lane_by_id]
     ground = float(lanes[0].centreline[0, 2]) if lanes else 0.0
     above = float(signal.position[2]) - ground
-    return above if 2.0 < above < 15.0 else LAMP_HEIGHT
+    return above if 2.0 < above < 15.0 else LAMP_HEIGHT_M
 
 
 def _facing(scene: Scene, signal: Signal) -> float:
-    """Heading (rad) of the lamp's face: against the lanes that it is for, where they begin."""
+    """Return the heading (rad) of the lamp's face: against the direction of its lanes at their start."""
     for lane_id in signal.lane_ids:
         lane = scene.road_map.lane_by_id.get(lane_id)
         if lane is not None:
@@ -114,12 +116,16 @@ def _facing(scene: Scene, signal: Signal) -> float:
     return float(polyline_headings(scene.route.path)[min(int(knots), len(scene.route.path) - 1)]) + math.pi
 
 
-class Sight:
-    """Keeps, for each observer, the parts in sight and which tile of which sensor they may show in.
+class PartCuller:
+    """For each observer, the parts in range, and a list per tile of rays of the parts that its rays may hit.
 
-    ``rays`` are unit directions in the observer's frame, ``eyes`` where they start (m); ``tile`` is rows and columns
-    of rays that share a list. ``moving_only`` leaves props and signals out (for a world given as a mesh);
-    ``shadows`` makes room for those of a sun.
+    Args:
+        rays: unit directions in the observer's frame.
+        eyes: origins of the rays (m) in the observer's frame.
+        tile: rows and columns of rays that share a list.
+        device: of the arrays.
+        moving_only: leave out props and signals, for a world that is given as a mesh.
+        shadows: also list the shadows that parts cast on the ground.
     """
 
     def __init__(
@@ -142,32 +148,35 @@ class Sight:
         self.rays = wp.array(rays, dtype=wp.vec3, device=device)
         self.eyes = wp.array(eyes.astype(np.float32), dtype=wp.vec3, device=device)
         self.observers = wp.zeros(0, dtype=kernel.Observer, device=device)
-        self.looks, self.parts = kernel.Looks(), kernel.Parts()
+        self.appearance, self.parts = kernel.Appearance(), kernel.Parts()
         self.bounds, self.tiles = kernel.Bounds(), kernel.Tiles()
         self._capacity = 0
 
-    def watch(self, watches: Sequence[Watch]) -> None:
-        """Look through the eyes of these observers from now on."""
-        unique = {id(each.looks): each.looks for each in watches}
+    def set_observers(self, entries: Sequence[ObserverEntry]) -> None:
+        """Set the observers; their number and the number of parts decide the size of the arrays."""
+        unique = {id(each.appearance): each.appearance for each in entries}
         rows, signal_rows = self._upload(list(unique.values()))
         where = dict(zip(unique, zip(rows, signal_rows, strict=True), strict=True))
-        host = [_entry(each, *where[id(each.looks)]) for each in watches]
-        capacity = min(max((len(looks.table.owner) for looks in unique.values()), default=0), MAX_PARTS)
-        if len(watches) != len(self.observers) or capacity > self._capacity:
-            self._allocate(len(watches), max(capacity, 1))
+        host = [_observer_struct(each, *where[id(each.appearance)]) for each in entries]
+        capacity = min(max((len(appearance.table.owner) for appearance in unique.values()), default=0), MAX_PARTS)
+        if len(entries) != len(self.observers) or capacity > self._capacity:
+            self._allocate(len(entries), max(capacity, 1))
         self.observers = wp.array(host, dtype=kernel.Observer, device=self.device)
 
-    def look(self, state: Mapping[str, wp.array], suns: wp.array, turn_rate: wp.array, readout: float = 0.0) -> None:
-        """Sort what is around each observer now.
+    def cull(self, state: Mapping[str, wp.array], suns: wp.array, turn_rate: wp.array, readout: float = 0.0) -> None:
+        """Sort the parts around each observer into its tiles.
 
-        ``state`` is as ``WorldBatch.device_arrays``; ``suns`` are directions in the world, ``turn_rate`` (rad/s) is how
-        fast each observer turns. What may be seen holds for all the time of a ``readout`` (s) around now.
+        Args:
+            state: arrays as in ``WorldBatch.device_arrays``.
+            suns: direction of the sun of each observer, in the world's axes.
+            turn_rate: yaw rate of each observer (rad/s).
+            readout: duration (s) around the present for which the lists hold.
         """
         count, pose, velocity = len(self.observers), state["pose"], state["velocity"]
         grid = (count, self.sensors, self._capacity)
-        who = [self.observers, self.looks, pose]
-        sort = [*who, state["valid"], self.moving_only, self._capacity, self.parts]
-        place = [*who, velocity, self.parts]
+        common = [self.observers, self.appearance, pose]
+        sort = [*common, state["valid"], self.moving_only, self._capacity, self.parts]
+        place = [*common, velocity, self.parts]
         motion = [velocity, turn_rate, suns, readout]
         bound = [self.eyes, self.observers, *motion, self.parts, self.bounds]
         bin_ = [self.parts, self.sensors, self.tiles_per_sensor, self.bounds, self.tiles]
@@ -179,25 +188,25 @@ class Sight:
         ):
             wp.launch(work, dim=dim, inputs=inputs, device=self.device)
 
-    def _upload(self, all_looks: list[Looks]) -> tuple[list[int], list[int]]:
-        """The tables one after the other; first rows of each and of its signals' states."""
-        sizes = np.array([len(looks.table.owner) for looks in all_looks])
-        states = np.array([looks.signals.size for looks in all_looks])
+    def _upload(self, appearances: list[Appearance]) -> tuple[list[int], list[int]]:
+        """Upload the tables one after the other; return the first rows of their parts and of their signal states."""
+        sizes = np.array([len(appearance.table.owner) for appearance in appearances])
+        states = np.array([appearance.signals.size for appearance in appearances])
         columns = {
-            "owner": (wp.int32, [x.table.owner for x in all_looks]),
-            "still": (wp.int32, [x.still for x in all_looks]),
-            "surface": (wp.int32, [x.table.surface for x in all_looks]),
-            "semantic": (wp.int32, [x.table.semantic for x in all_looks]),
-            "along": (wp.float32, [x.table.centre for x in all_looks]),
-            "half": (wp.vec2, [x.table.half for x in all_looks]),
-            "z": (wp.vec2, [x.table.z for x in all_looks]),
-            "lean": (wp.vec2, [x.table.lean for x in all_looks]),
-            "colour": (wp.vec3, [x.table.colour for x in all_looks]),
-            "fixed": (wp.vec3, [x.fixed for x in all_looks]),
-            "signals": (wp.int32, [x.signals.ravel() for x in all_looks]),
+            "owner": (wp.int32, [x.table.owner for x in appearances]),
+            "still": (wp.int32, [x.still for x in appearances]),
+            "surface": (wp.int32, [x.table.surface for x in appearances]),
+            "semantic": (wp.int32, [x.table.semantic for x in appearances]),
+            "along": (wp.float32, [x.table.centre for x in appearances]),
+            "half": (wp.vec2, [x.table.half for x in appearances]),
+            "z": (wp.vec2, [x.table.z for x in appearances]),
+            "lean": (wp.vec2, [x.table.lean for x in appearances]),
+            "colour": (wp.vec3, [x.table.colour for x in appearances]),
+            "fixed": (wp.vec3, [x.fixed for x in appearances]),
+            "signals": (wp.int32, [x.signals.ravel() for x in appearances]),
         }
         for name, (dtype, values) in columns.items():
-            setattr(self.looks, name, wp.array(np.concatenate(values), dtype=dtype, device=self.device))
+            setattr(self.appearance, name, wp.array(np.concatenate(values), dtype=dtype, device=self.device))
         return (np.cumsum(sizes) - sizes).tolist(), (np.cumsum(states) - states).tolist()
 
     def _allocate(self, observers: int, capacity: int) -> None:
@@ -221,18 +230,18 @@ class Sight:
             self.tiles.shadows = wp.zeros(tiles, dtype=wp.int32)
 
 
-def _entry(watch: Watch, row: int, signal_row: int) -> kernel.Observer:
-    entry = kernel.Observer()
-    entry.world, entry.agent, entry.key, entry.ground = watch.world, watch.agent, watch.key, watch.ground
-    entry.row, entry.rows = row, len(watch.looks.table.owner)
-    entry.signal_row, entry.signal_steps = signal_row, watch.looks.signals.shape[1]
-    return entry
+def _observer_struct(entry: ObserverEntry, row: int, signal_row: int) -> kernel.Observer:
+    struct = kernel.Observer()
+    struct.world, struct.agent, struct.key, struct.ground = entry.world, entry.agent, entry.key, entry.ground
+    struct.row, struct.rows = row, len(entry.appearance.table.owner)
+    struct.signal_row, struct.signal_steps = signal_row, entry.appearance.signals.shape[1]
+    return struct
 
 
 def tile_windows(rays: Float32[Array, "sensors rows columns 3"], tile: tuple[int, int]) -> Float32[Array, "tiles 4"]:
-    """Azimuth centre and half width, lowest and highest elevation (rad) of the rays of each tile, row-major.
+    """Return azimuth centre and half width, least and largest elevation (rad) of the rays of each tile, row-major.
 
-    The azimuth is widened by a hair for the rays' rounding.
+    The azimuth range is widened by 1e-4 rad for rounding errors of the rays.
     """
     sensors, rows, columns, _ = rays.shape
     down, across = -(-rows // tile[0]), -(-columns // tile[1])

@@ -22,7 +22,7 @@ from alpamayo_sim.datatypes.lidar import Lidar
 from alpamayo_sim.datatypes.scene import Environment
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.sensors.culling import Sight
+from alpamayo_sim.sensors.culling import PartCuller
 from alpamayo_sim.sensors.ground_table import GroundTable
 from alpamayo_sim.sensors.kernels import lidar as kernel
 from alpamayo_sim.sensors.lidar_open3d import Open3DCaster
@@ -107,7 +107,7 @@ class WorldLidar:
         self._grounds = GroundTable(batch.device, [])
         self._open3d = Open3DCaster(lidar, mesh, count) if backend == "open3d" else None
         moving_only = mesh is not None or self._open3d is not None
-        self._sight = Sight(lidar.rays[None], lidar.position[None], _tile(lidar), batch.device, moving_only)
+        self._culler = PartCuller(lidar.rays[None], lidar.position[None], _tile(lidar), batch.device, moving_only)
         self._beam = _beam(lidar)
         shape = (count, *lidar.rays.shape[:2])
         with wp.ScopedDevice(batch.device):
@@ -130,20 +130,20 @@ class WorldLidar:
 
     def launch(self) -> None:
         """Write the returns of now into ``device_arrays``, without copying them to the host."""
-        watches = self._observers.changed()
-        if watches is not None:
-            self._sight.watch(watches)
+        entries = self._observers.changed()
+        if entries is not None:
+            self._culler.set_observers(entries)
             if self._open3d:
-                self._open3d.watch(watches)
+                self._open3d.set_observers(entries)
             around = [scene.environment for scene in self._observers.scenes]
             if self._markings:
                 self._grounds = GroundTable(self.batch.device, self._observers.scenes)
             self._extinction.assign(np.array([extinction(each) for each in around], np.float32))
             self._rain.assign(np.array([each.rain for each in around], np.float32))
         state = self.batch.device_arrays
-        self._sight.look(state, self._suns, self._still)
+        self._culler.cull(state, self._suns, self._still)
         if self._open3d:
-            self._open3d.cast(state["pose"], self._sight.looks, self._sight.observers, self._echoes)
+            self._open3d.cast(state["pose"], self._culler.appearance, self._culler.observers, self._echoes)
         self._scan(state["step"])
 
     @property
@@ -153,12 +153,13 @@ class WorldLidar:
         return {name: getattr(self._echoes, name) for name in names}
 
     def _scan(self, step: wp.array) -> None:
-        sight = self._sight
-        run = sight.tile[1] if self.batch.device == "cpu" else 1  # shots of a thread
-        view = [sight.rays, sight.eyes, run, *sight.tile, sight.columns, sight.tiles_per_sensor, sight.observers, step]
+        culler = self._culler
+        run = culler.tile[1] if self.batch.device == "cpu" else 1  # shots of a thread
+        tiling = [run, *culler.tile, culler.columns, culler.tiles_per_sensor]
+        view = [culler.rays, culler.eyes, *tiling, culler.observers, step]
         mesh = self._mesh.on(self.batch.device).id if self._mesh else wp.uint64(0)
         static = [int(self._mesh is None), mesh, self._open3d is not None, self._markings, self._grounds.array]
-        parts = [sight.looks, sight.parts, sight.bounds, sight.tiles]
+        parts = [culler.appearance, culler.parts, culler.bounds, culler.tiles]
         air = [self._beam, self._reflectivity, self._extinction, self._rain]
         observers, rings, columns = self._echoes.range.shape
         grid, inputs = (observers, rings, -(-columns // run)), [*view, *static, *parts, *air, self._echoes]

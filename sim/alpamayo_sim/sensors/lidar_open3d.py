@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from alpamayo_sim.datatypes.lidar import Lidar
-from alpamayo_sim.sensors.culling import Looks, Watch
+from alpamayo_sim.sensors.culling import Appearance, ObserverEntry
 from alpamayo_sim.sensors.kernels import lidar as kernel
 from alpamayo_sim.sensors.kernels import parts as part_kernel
 from alpamayo_sim.sensors.mesh import StaticMesh
@@ -40,44 +40,46 @@ class Open3DCaster:
         self._directions = wp.array(lidar.rays.reshape(-1, 3), dtype=wp.vec3, device="cpu")
         self._rays = [wp.zeros((len(self._directions), 6), dtype=wp.float32, device="cpu") for _ in range(observers)]
         self._tensors = [self._open3d.core.Tensor.from_numpy(rays.numpy()) for rays in self._rays]
-        self._watches: Sequence[Watch] = ()
-        self._static: dict[int, tuple[Any, Looks, wp.array]] = {}
+        self._entries: Sequence[ObserverEntry] = ()
+        self._static: dict[int, tuple[Any, Appearance, wp.array]] = {}
 
-    def watch(self, watches: Sequence[Watch]) -> None:
+    def set_observers(self, entries: Sequence[ObserverEntry]) -> None:
         """Build the static scenes of these observers."""
-        self._watches = watches
-        used = {id(each.looks): each.looks for each in watches}
+        self._entries = entries
+        used = {id(each.appearance): each.appearance for each in entries}
         kept = {key: scene for key, scene in self._static.items() if key in used}
-        self._static = {key: kept.get(key) or self._build(looks) for key, looks in used.items()}
+        self._static = {key: kept.get(key) or self._build(appearance) for key, appearance in used.items()}
 
-    def cast(self, pose: wp.array, looks: part_kernel.Looks, observers: wp.array, echoes: kernel.Echoes) -> None:
+    def cast(
+        self, pose: wp.array, appearance: part_kernel.Appearance, observers: wp.array, echoes: kernel.Echoes
+    ) -> None:
         """Write what each shot hits into ``echoes``, the cosine of incidence into its intensity."""
         _, rings, columns = echoes.range.shape
         otherwise = int(Semantic.ROAD if self._mesh is None else Semantic.OTHER)
-        for o, watch in enumerate(self._watches):
-            shot = [self._directions, self._eye, pose, watch.world, watch.agent, self._rays[o]]
+        for o, entry in enumerate(self._entries):
+            shot = [self._directions, self._eye, pose, entry.world, entry.agent, self._rays[o]]
             wp.launch(kernel.aim, dim=len(self._directions), inputs=shot, device="cpu")
-            scene, _, part = self._static[id(watch.looks)]
+            scene, _, part = self._static[id(entry.appearance)]
             hit = scene.cast_rays(self._tensors[o])
             found = [wp.from_numpy(hit[name].numpy(), dtype=kind, device="cpu") for name, kind in FOUND.items()]
-            inputs = [o, *found, part, self._rays[o], observers, looks, otherwise, echoes]
+            inputs = [o, *found, part, self._rays[o], observers, appearance, otherwise, echoes]
             wp.launch(kernel.take, dim=(rings, -(-columns // 16)), inputs=inputs, device="cpu")
 
-    def _build(self, looks: Looks) -> tuple[Any, Looks, wp.array]:
-        """The scene of what does not move, its looks (kept alive by their key), and the part of each triangle."""
+    def _build(self, appearance: Appearance) -> tuple[Any, Appearance, wp.array]:
+        """The scene of what does not move, its appearance (kept alive by their key), and the part of each triangle."""
         scene = self._open3d.t.geometry.RaycastingScene()
-        points, triangles, part = static_triangles(looks, self._mesh)
+        points, triangles, part = static_triangles(appearance, self._mesh)
         tensor = self._open3d.core.Tensor
         scene.add_triangles(tensor(points), tensor(triangles))
-        return scene, looks, wp.array(part, dtype=wp.int32, device="cpu")
+        return scene, appearance, wp.array(part, dtype=wp.int32, device="cpu")
 
 
-def static_triangles(looks: Looks, mesh: StaticMesh | None) -> tuple[Float32[Array, "n 3"], Array, Array]:
+def static_triangles(appearance: Appearance, mesh: StaticMesh | None) -> tuple[Float32[Array, "n 3"], Array, Array]:
     """Points, triangles and the part of each triangle (-1 for none) of the mesh, or of ground, props and signals."""
     if mesh is not None:
         return mesh.points, mesh.triangles.astype(np.uint32), np.full(len(mesh.triangles), -1, np.int32)
-    rows = np.flatnonzero(looks.still == 1)
-    points, triangles = part_triangles(looks, rows, looks.fixed[rows])
+    rows = np.flatnonzero(appearance.still == 1)
+    points, triangles = part_triangles(appearance, rows, appearance.fixed[rows])
     far = GROUND * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
     ground = np.array([[0, 1, 2], [0, 2, 3]], np.uint32) + np.uint32(len(points))
     part = np.concatenate([np.repeat(rows, len(FACES)), [-1, -1]]).astype(np.int32)
@@ -85,10 +87,10 @@ def static_triangles(looks: Looks, mesh: StaticMesh | None) -> tuple[Float32[Arr
 
 
 def part_triangles(
-    looks: Looks, rows: Int[Array, " n"], pose: Float32[Array, "n 3"]
+    appearance: Appearance, rows: Int[Array, " n"], pose: Float32[Array, "n 3"]
 ) -> tuple[Float32[Array, "points 3"], Array]:
     """Corners and triangles (12 for each part, seen from outside) of parts whose owners have these poses."""
-    table = looks.table
+    table = appearance.table
     half, z, lean = table.half[rows], table.z[rows], table.lean[rows]
     shrink = lean * (z[:, 1:] - z[:, :1])
     at = CORNERS[None, :, 2:]

@@ -10,8 +10,8 @@ from alpamayo_sim.sensors.kernels.ground import Ground, class_of, sample_ground,
 from alpamayo_sim.sensors.kernels.paint import noise, paint
 from alpamayo_sim.sensors.kernels.parts import (
     NO_HIT,
+    Appearance,
     Bounds,
-    Looks,
     Observer,
     Parts,
     Tiles,
@@ -322,7 +322,7 @@ def _shade(full: bool) -> wp.Kernel:
         grounds: wp.array(dtype=Ground),
         mesh: Mesh,
         how: Imaging,
-        looks: Looks,
+        appearance: Appearance,
         parts: Parts,
         pictures: Pictures,
     ):
@@ -368,17 +368,17 @@ def _shade(full: bool) -> wp.Kernel:
                     spot = to_part(point - wp.vec3(body.place[0], body.place[1], 0.0) - drift, body.place)
                     face = hit_face(spot, local, body)
                     normal = from_part(face_normal(face, body.lean), body.place)
-                    owner = looks.owner[body.row]
+                    owner = appearance.owner[body.row]
                     state = int(0)
                     if owner < -1:
                         me = observers[o]
                         now = wp.min(step[me.world], me.signal_steps - 1)
-                        state = looks.signals[me.signal_row + (-2 - owner) * me.signal_steps + now]
+                        state = appearance.signals[me.signal_row + (-2 - owner) * me.signal_steps + now]
                     tint = wp.where(owner > 0, owner - 1, owner)
                     night = light.headlights
                     painted = paint(
-                        looks.surface[body.row],
-                        looks.colour[body.row],
+                        appearance.surface[body.row],
+                        appearance.colour[body.row],
                         face,
                         spot,
                         body.half,
@@ -389,7 +389,7 @@ def _shade(full: bool) -> wp.Kernel:
                     )
                     colour = wp.vec3(painted[0], painted[1], painted[2])
                     glow = painted[3]
-                    label = looks.semantic[body.row]
+                    label = appearance.semantic[body.row]
                 elif hit <= MESH_CODE:
                     colour = mesh.colours[MESH_CODE - hit]
                     label = OTHER_CLASS

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # ruff: noqa: UP018 (a variable that is changed later is made by a call)
-"""Optical flow: where what a pixel showed before is seen now."""
+"""Optical flow: the present pixel of the point that a pixel showed before."""
 
 from alpamayo_sim.sensors.kernels.parts import Observer, turned
 from alpamayo_sim.warp_runtime import wp
@@ -8,39 +8,56 @@ from alpamayo_sim.warp_runtime import wp
 wp.set_module_options({"enable_backward": False})
 
 EGO_INSTANCE = wp.constant(1 << 20)
-Coefficients = wp.types.vector(length=6, dtype=wp.float32)
+PINHOLE, FTHETA = 0, 1  # places in ``lenses.LENS_MODELS``
+Parameters = wp.types.vector(length=12, dtype=wp.float32)  # ``lenses.MAX_PARAMETERS``
 
 
 @wp.struct
 class Lens:
-    """A camera's projection; ``max_angle`` 0 is a pinhole. See ``rig.Camera`` and ``rig.FTheta``."""
+    """A camera's projection: the number of its lens model, and what ``LensModel.parameters`` returns for it."""
 
+    model: wp.int32
     focal: wp.vec2
     centre: wp.vec2
     rotation: wp.mat33
-    polynomial: Coefficients
-    linear: wp.vec3
-    max_angle: wp.float32
+    parameters: Parameters
+
+
+@wp.func
+def project_pinhole(lens: Lens, seen: wp.vec3) -> wp.vec3:
+    """Return the pixel of a direction in camera axes through a pinhole; the third number is 1 if it is visible."""
+    if seen[2] <= 1.0e-6:
+        return wp.vec3(0.0, 0.0, 0.0)
+    u = lens.focal[0] * seen[0] / seen[2] + lens.centre[0]
+    return wp.vec3(u, lens.focal[1] * seen[1] / seen[2] + lens.centre[1], 1.0)
+
+
+@wp.func
+def project_ftheta(lens: Lens, seen: wp.vec3) -> wp.vec3:
+    """As ``project_pinhole``, through an f-theta lens."""
+    k = lens.parameters
+    off = wp.sqrt(seen[0] * seen[0] + seen[1] * seen[1])
+    angle = wp.atan2(off, seen[2])
+    if angle > k[9]:
+        return wp.vec3(0.0, 0.0, 0.0)
+    distance = k[0] + angle * (k[1] + angle * (k[2] + angle * (k[3] + angle * (k[4] + angle * k[5]))))
+    x = distance * seen[0] / wp.max(off, 1.0e-12)
+    y = distance * seen[1] / wp.max(off, 1.0e-12)
+    u = k[6] * x + k[7] * y + lens.centre[0]
+    return wp.vec3(u, k[8] * x + y + lens.centre[1], 1.0)
 
 
 @wp.func
 def project(lens: Lens, seen: wp.vec3) -> wp.vec3:
-    """Pixel of a direction in camera axes, and 1 where the lens sees it, else 0."""
-    if lens.max_angle <= 0.0:
-        if seen[2] <= 1.0e-6:
-            return wp.vec3(0.0, 0.0, 0.0)
-        u = lens.focal[0] * seen[0] / seen[2] + lens.centre[0]
-        return wp.vec3(u, lens.focal[1] * seen[1] / seen[2] + lens.centre[1], 1.0)
-    off = wp.sqrt(seen[0] * seen[0] + seen[1] * seen[1])
-    angle = wp.atan2(off, seen[2])
-    if angle > lens.max_angle:
-        return wp.vec3(0.0, 0.0, 0.0)
-    k = lens.polynomial
-    distance = k[0] + angle * (k[1] + angle * (k[2] + angle * (k[3] + angle * (k[4] + angle * k[5]))))
-    x = distance * seen[0] / wp.max(off, 1.0e-12)
-    y = distance * seen[1] / wp.max(off, 1.0e-12)
-    u = lens.linear[0] * x + lens.linear[1] * y + lens.centre[0]
-    return wp.vec3(u, lens.linear[2] * x + y + lens.centre[1], 1.0)
+    """Return the pixel of a direction in camera axes, and 1 if the lens sees it, else 0.
+
+    A lens model without a function here has no flow: all of its pixels are invalid.
+    """
+    if lens.model == PINHOLE:
+        return project_pinhole(lens, seen)
+    if lens.model == FTHETA:
+        return project_ftheta(lens, seen)
+    return wp.vec3(0.0, 0.0, 0.0)
 
 
 @wp.kernel
@@ -58,9 +75,9 @@ def forward_flow(
     flow: wp.array3d(dtype=wp.vec2),
     good: wp.array3d(dtype=wp.uint8),
 ):
-    """Flow (u, v in pixels) of each pixel of a view; 0 and not good where what it shows is not within the image now.
+    """Write the flow (u, v in pixels) of each pixel of a view; it is 0 and not good if the point has left the image.
 
-    The sky moves as something infinitely far away. What gets hidden by something nearer still counts as good.
+    The sky is infinitely far away. Points that another object hides now still count as good.
     """
     view, v, u = wp.tid()
     cameras = eyes.shape[0]

@@ -5,8 +5,8 @@
 from alpamayo_sim.sensors.kernels.ground import Ground, class_of, sample_ground
 from alpamayo_sim.sensors.kernels.parts import (
     NO_HIT,
+    Appearance,
     Bounds,
-    Looks,
     Observer,
     Parts,
     Tiles,
@@ -98,7 +98,7 @@ def take(
     part: wp.array(dtype=wp.int32),
     rays: wp.array2d(dtype=wp.float32),
     observers: wp.array(dtype=Observer),
-    looks: Looks,
+    appearance: Appearance,
     otherwise: int,
     echoes: Echoes,
 ):
@@ -115,7 +115,7 @@ def take(
                 set_echo(echoes, o, r, k, t, cosine, otherwise, -1)
             else:
                 row += observers[o].row
-                set_echo(echoes, o, r, k, t, cosine, looks.semantic[row], looks.owner[row])
+                set_echo(echoes, o, r, k, t, cosine, appearance.semantic[row], appearance.owner[row])
 
 
 @wp.func
@@ -164,7 +164,7 @@ def scan(
     go_on: bool,
     markings: bool,
     grounds: wp.array(dtype=Ground),
-    looks: Looks,
+    appearance: Appearance,
     parts: Parts,
     bounds: Bounds,
     tiles: Tiles,
@@ -177,8 +177,8 @@ def scan(
     """What the s-th ``run`` of columns of ring r of observer o hits, and the echo; an infinite range is nothing.
 
     ``ground`` 1 is a level ground; ``mesh``, if not 0, is a static scene in the world's axes; ``go_on`` starts from
-    what ``take`` has found instead. ``markings`` looks the ground's class up. A part is tried on all shots of a run in
-    turn; runs do not cross tiles.
+    what ``take`` has found instead. ``markings`` looks the class of the ground up. A part is tried on all shots of a
+    run in turn; runs do not cross tiles.
     """
     o, r, s = wp.tid()
     eye = eyes[0]
@@ -220,7 +220,7 @@ def scan(
             local = to_part(rays[0, r, k], body.place)
             side = hit_face(bounds.origin[o, p] + t * local, local, body)
             cosine = -wp.dot(face_normal(side, body.lean), local)
-            set_echo(echoes, o, r, k, t, cosine, looks.semantic[body.row], looks.owner[body.row])
+            set_echo(echoes, o, r, k, t, cosine, appearance.semantic[body.row], appearance.owner[body.row])
         elif markings and int(echoes.semantic[o, r, k]) == ROAD:
             spot = turned(eye + echoes.range[o, r, k] * rays[0, r, k], frame[2], frame[3])
             texel = sample_ground(grounds, me.ground, spot[0] + frame[0], spot[1] + frame[1], FOOTPRINT)

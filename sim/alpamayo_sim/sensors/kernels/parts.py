@@ -11,7 +11,7 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-SIGHT = wp.constant(300.0)  # m, beyond which nothing is drawn
+SIGHT_RANGE_M = wp.constant(300.0)  # m, beyond which nothing is drawn
 NO_HIT = wp.constant(1.0e9)
 MIX_1, MIX_2 = wp.constant(wp.uint32(0x85EBCA6B)), wp.constant(wp.uint32(0xC2B2AE35))
 GOLDEN = wp.constant(wp.uint32(0x9E3779B1))
@@ -19,7 +19,7 @@ FRONT, REAR, LEFT, RIGHT, TOP, BOTTOM = 0, 1, 2, 3, 4, 5
 
 
 @wp.struct
-class Looks:
+class Appearance:
     """The part tables of all scenes, one after the other; ``owner`` is the agent in the state, -2 - i for signal i.
 
     ``fixed`` is x, y, heading of signals' parts.
@@ -40,7 +40,7 @@ class Looks:
 
 @wp.struct
 class Observer:
-    """Who looks: the world, which of its agents, its scene's rows of the looks, and the key of its noise."""
+    """Who appearance: the world, which of its agents, its scene's rows of the appearance, and the key of its noise."""
 
     world: wp.int32
     agent: wp.int32
@@ -112,7 +112,7 @@ def turned(v: wp.vec3, c: float, s: float) -> wp.vec3:
 @wp.kernel
 def sort_parts(
     observers: wp.array(dtype=Observer),
-    looks: Looks,
+    appearance: Appearance,
     pose: wp.array2d(dtype=wp.vec3),
     valid: wp.array2d(dtype=wp.bool),
     moving_only: bool,
@@ -127,19 +127,19 @@ def sort_parts(
     n = int(0)
     for k in range(me.rows):
         row = me.row + k
-        owner = looks.owner[row]
+        owner = appearance.owner[row]
         there = owner != me.agent
-        at = looks.fixed[row]
+        at = appearance.fixed[row]
         if owner >= 0 and there:
             there = valid[me.world, owner]
             at = pose[me.world, owner]
-        if moving_only and looks.still[row] > 0:
+        if moving_only and appearance.still[row] > 0:
             there = False
         if there:
-            x = at[0] + wp.cos(at[2]) * looks.along[row] - eye[0]
-            y = at[1] + wp.sin(at[2]) * looks.along[row] - eye[1]
-            distance = wp.sqrt(x * x + y * y) - wp.length(looks.half[row])
-            if distance < SIGHT and (n < capacity or distance < parts.distance[o, capacity - 1]):
+            x = at[0] + wp.cos(at[2]) * appearance.along[row] - eye[0]
+            y = at[1] + wp.sin(at[2]) * appearance.along[row] - eye[1]
+            distance = wp.sqrt(x * x + y * y) - wp.length(appearance.half[row])
+            if distance < SIGHT_RANGE_M and (n < capacity or distance < parts.distance[o, capacity - 1]):
                 at_place = int(wp.min(n, capacity - 1))
                 while at_place > 0 and parts.distance[o, wp.max(at_place - 1, 0)] > distance:
                     parts.distance[o, at_place] = parts.distance[o, at_place - 1]
@@ -154,7 +154,7 @@ def sort_parts(
 @wp.kernel
 def place_parts(
     observers: wp.array(dtype=Observer),
-    looks: Looks,
+    appearance: Appearance,
     pose: wp.array2d(dtype=wp.vec3),
     velocity: wp.array2d(dtype=wp.vec2),
     parts: Parts,
@@ -166,23 +166,23 @@ def place_parts(
     me = observers[o]
     eye = pose[me.world, me.agent]
     row = parts.row[o, p]
-    owner = looks.owner[row]
-    at = looks.fixed[row]
+    owner = appearance.owner[row]
+    at = appearance.fixed[row]
     speed = wp.vec2(0.0, 0.0)
     if owner >= 0:
         at = pose[me.world, owner]
         speed = velocity[me.world, owner]
     c = parts.frame[o][2]
     s = parts.frame[o][3]
-    x = at[0] + wp.cos(at[2]) * looks.along[row] - eye[0]
-    y = at[1] + wp.sin(at[2]) * looks.along[row] - eye[1]
+    x = at[0] + wp.cos(at[2]) * appearance.along[row] - eye[0]
+    y = at[1] + wp.sin(at[2]) * appearance.along[row] - eye[1]
     turn = at[2] - eye[2]
     body = Body()
     body.place = wp.vec4(c * x + s * y, c * y - s * x, wp.cos(turn), wp.sin(turn))
     body.drift = wp.vec2(c * speed[0] + s * speed[1], c * speed[1] - s * speed[0])
-    body.half = looks.half[row]
-    body.z = looks.z[row]
-    body.lean = looks.lean[row]
+    body.half = appearance.half[row]
+    body.z = appearance.z[row]
+    body.lean = appearance.lean[row]
     body.row = row
     parts.body[o, p] = body
 
