@@ -41,7 +41,7 @@ class Ours:
         self.inputs = wp.to_torch(self.batch.device_inputs["controls"])
 
     def steps(self, observe: bool) -> None:
-        """A chunk of steps with random actions."""
+        """Run some steps with random actions."""
         for controls in self.controls:
             if self.batch.step_index[0] >= self.steps_at_most:
                 self.batch.reset()
@@ -50,7 +50,7 @@ class Ours:
                 self.batch.vector_view()
 
     def graph_steps(self) -> None:
-        """The same with the captured graph of a step and its observations, controls as a torch policy writes them."""
+        """As ``chunk``, with the captured graph of a step and controls that torch writes."""
         for controls in self.controls:
             if self.batch.step_index[0] >= self.steps_at_most:
                 self.batch.reset()
@@ -59,7 +59,7 @@ class Ours:
 
 
 def main() -> None:
-    """Run and record."""
+    """Run the benchmark and record its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = Path(os.environ.get("ALPAMAYO_REALDATA", "../shared/realdata"))
     log = root / "womd_json" / "tfrecord-00000-of-01000_402.json"

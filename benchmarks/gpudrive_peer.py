@@ -75,7 +75,7 @@ def _build(header: Path, folder: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
 
 
 def _converter(path: Path) -> Any:
-    """The peer's own functions that turn a scene's JSON into its binary, without importing the rest of it."""
+    """Return the peer's own functions that turn a scene's JSON into its binary, without importing the rest of it."""
     wanted = {"calculate_area", "simplify_polyline", "save_map_binary"}
     tree = ast.parse(path.read_text())
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in wanted]

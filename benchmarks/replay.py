@@ -28,19 +28,19 @@ FRESH = 5  # readings of a log, each with a first reset
 
 
 def cpu_ms(work: Callable[[], object]) -> float:
-    """Processor time of one call in ms."""
+    """Return processor time of one call in ms."""
     start = time.process_time()
     work()
     return 1e3 * (time.process_time() - start)
 
 
 def environment(scenario: Scenario) -> DrivingEnv:
-    """The scene, which ends with its recording alone."""
+    """Return the scene as a scenario that ends with its recording."""
     return DrivingEnv(lambda rng: scenario, ends_off_road=False)
 
 
 def fresh(path: Path) -> tuple[Scenario, float, float]:
-    """A log's scenario, and the least time (ms) of reading it and of a first reset."""
+    """Return a log's scenario, and the least time (ms) of reading it and of a first reset."""
     times = []
     for _ in range(FRESH):
         read: list[Scenario] = []
@@ -61,7 +61,7 @@ def episode(env: DrivingEnv) -> int:
 
 
 def main() -> None:
-    """Run and record each log."""
+    """Run each log and record its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", type=Path, nargs="*")
     root = Path(os.environ.get("ALPAMAYO_REALDATA", "../shared/realdata"))

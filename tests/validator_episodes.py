@@ -3,34 +3,42 @@
 import numpy as np
 
 from alpamayo.episode import Episode
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal, Reasoning
 from alpamayo_sim.datatypes.scenario import Goal, Scenario
+from alpamayo_sim.datatypes.scene import Route
 
+ROUTE = Route(testing.polyline((-50, 0), (400, 0)), ("east-0",))
 KEEP = Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_KEEPING)
 
 
-def episode_of(make, world, speed=10.0, steps=30, says=KEEP, plan=None):
-    """The ego at constant speed along x among the world's own tracks."""
-    others = [t for t in world.tracks if t.id != "ego"]
-    things = [*others, *world.props]
+def scene_on_route(*tracks, **values):
+    """A scene whose route begins 50 m behind the ego."""
+    return testing.scene(*tracks, **{"route": ROUTE, **values})
+
+
+def episode_of(scene, speed=10.0, steps=30, says=KEEP, plan=None):
+    """The ego at constant speed along x among the scene's own tracks."""
+    others = [t for t in scene.tracks if t.id != "ego"]
+    things = [*others, *scene.props]
     t1 = steps + 1
     pose = np.zeros((t1, 3), np.float32)
     pose[:, 0] = speed * 0.1 * np.arange(t1)
-    pose[:, 1] = world.ego.position[0, 1]
+    pose[:, 1] = scene.ego.position[0, 1]
     agent_pose = np.zeros((t1, len(things), 3), np.float32)
     velocity = np.zeros((t1, len(things), 2), np.float32)
     for i, t in enumerate(others):
         agent_pose[:, i] = np.column_stack([t.position[:t1, :2], t.heading[:t1]])
         velocity[:, i] = t.velocity[:t1]
-    for i, p in enumerate(world.props, start=len(others)):
+    for i, p in enumerate(scene.props, start=len(others)):
         agent_pose[:, i] = [p.position[0], p.position[1], p.heading]
-    plan = make.plan(speed) if plan is None else plan
+    plan = testing.plan(speed) if plan is None else plan
     return Episode(
-        scenario=Scenario(scene=world, goal=Goal(100.0, 9.0), family="test"),
+        scenario=Scenario(scene=scene, goal=Goal(100.0, 9.0), family="test"),
         driver="test",
         seed=0,
         guarded=False,
-        ego_size=world.ego.size,
+        ego_size=scene.ego.size,
         ego_pose=pose,
         ego_speed=np.full(t1, speed, np.float32),
         ego_acceleration=np.zeros(t1, np.float32),

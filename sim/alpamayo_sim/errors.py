@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among the known ones; offers the near names, else all of them."""
+    """Return the error for an unknown name; it offers similar names, else all known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"

@@ -13,6 +13,7 @@ Example:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,7 @@ from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
-from alpamayo_sim.datatypes.scenario import Goal, Scenario
+from alpamayo_sim.datatypes.scenario import Goal, Scenario, TrafficVehicle
 from alpamayo_sim.datatypes.scene import (
     Category,
     Environment,
@@ -42,6 +43,7 @@ from alpamayo_sim.datatypes.scene import (
 Array = np.ndarray
 
 LANE_WIDTH_M = 3.5
+FIRST_LANE = "first lane"
 STEPS = 100  # of tracks, by default
 DT_S = 0.1
 SIZES_M: Mapping[Category, tuple[float, float, float]] = {
@@ -96,6 +98,7 @@ def straight_lane(
     return Lane(lane_id, centreline, width, **{"speed_limit": 30.0, **fields})
 
 
+@cache
 def one_way_road(
     lanes: int = 2,
     start: float = -100.0,
@@ -133,6 +136,12 @@ def one_way_road(
     )
 
 
+def highway(lanes: int = 3, length: float = 3000.0) -> RoadMap:
+    """Return a one-way road from x = 0 for fast traffic: 30 m/s, without a drivable area."""
+    return one_way_road(lanes, 0.0, length, spacing=None, speed_limit=30.0, area=False)
+
+
+@cache
 def two_way_road(
     lanes: int = 1,
     start: float = -100.0,
@@ -177,6 +186,12 @@ def two_way_road(
         drivable_areas=(_rectangle(start, centre - half, end, centre + half),) if area else (),
         road_lines=_painted(lanes, start, end, centre) if lines else (),
     )
+
+
+@cache
+def marked_road(lanes: int = 2) -> RoadMap:
+    """Return a two-way road with painted lines about y = 0, from x = -60 to 300; ``east-0`` is on y = -1.75."""
+    return two_way_road(lanes, -60.0, 300.0, centre=0.0, spacing=2.0, lines=True)
 
 
 def with_crosswalk(road_map: RoadMap, x: float = 60.0, width: float = 3.5) -> RoadMap:
@@ -291,7 +306,7 @@ def scene(
     props: Iterable[Prop] = (),
     signals: Iterable[Signal] = (),
     environment: Environment | None = None,
-    route: Route | None = None,
+    route: Route | str | None = FIRST_LANE,
     **fields: Any,
 ) -> Scene:
     """Return a scene; by default the ego drives east at 10 m/s from x = 0 on the first lane of a straight road.
@@ -303,7 +318,7 @@ def scene(
         props: the props.
         signals: the traffic lights.
         environment: by default a clear day.
-        route: by default from the ego's start to the end of the first lane, or 400 m straight on if there is no lane.
+        route: by default along the first lane from x = 0 on, or 400 m along y = 0 if there is no lane.
         **fields: further fields of ``Scene``.
     """
     road_map = two_way_road() if road_map is None else road_map
@@ -311,17 +326,19 @@ def scene(
     y = float(lane.centreline[0, 1]) if lane else 0.0
     end = max(float(lane.centreline[-1, 0]), 1.0) if lane else 400.0
     ego = ego or moving("ego", 0.0, y, steps=max((len(track.valid) for track in tracks), default=STEPS))
+    if isinstance(route, str):
+        route = Route(polyline((0.0, y), (end, y)), (lane.id,) if lane else ())
     return Scene(
         **{
             "id": "hand-made",
             "road_map": road_map,
-            "tracks": (*tracks, ego),
+            "tracks": (ego, *tracks),
             "ego_id": "ego",
             "provenance": Provenance("hand-made", "Apache-2.0"),
             "signals": tuple(signals),
             "props": tuple(props),
             "environment": environment or Environment(),
-            "route": route or Route(polyline((0.0, y), (end, y)), (lane.id,) if lane else ()),
+            "route": route,
             **fields,
         }
     )
@@ -344,6 +361,30 @@ def scenario(
     return Scenario(made, Goal(goal, duration), scripts=tuple(scripts), **own)
 
 
+def traffic(
+    road_map: RoadMap,
+    tracks: Sequence[Track],
+    traffic_vehicles: Iterable[TrafficVehicle],
+    *,
+    ego: Track | None = None,
+    **values: Any,
+) -> Scenario:
+    """Return a scenario of traffic vehicles; see ``scene`` for the other arguments.
+
+    Args:
+        road_map: the lanes that they drive on.
+        tracks: where each of them starts.
+        traffic_vehicles: their settings, by the ids of the tracks.
+        ego: by default it stands far away from the map.
+        **values: arguments of ``scenario``.
+    """
+    ego = ego or standing("ego", -500.0, -500.0, steps=max(len(track.valid) for track in tracks))
+    x, y = (float(value) for value in ego.position[0, :2])
+    route = Route(polyline((x, y), (x + 5000.0, y)))
+    common = {"ego": ego, "route": route, "goal": 4000.0, "duration": 60.0, **values}
+    return scenario(*tracks, road_map=road_map, traffic_vehicles=tuple(traffic_vehicles), **common)
+
+
 def street(environment: Environment | None = None, steps: int = 150) -> Scene:
     """Return a street with one road user of each category, props, houses, trees and traffic lights."""
     tracks = (
@@ -363,10 +404,9 @@ def street(environment: Environment | None = None, steps: int = 150) -> Scene:
         signal("light", ("east-0", "east-1"), states, (47.0, -8.0, 5.0)),
         signal("light2", ("east-0", "east-1"), states, (47.0, 0.0, 5.5)),
     )
-    road_map = two_way_road(2, -60.0, 300.0, centre=0.0, spacing=2.0, lines=True)
     return scene(
         *tracks,
-        road_map=with_crosswalk(road_map, 42.0),
+        road_map=with_crosswalk(marked_road(), 42.0),
         ego=moving("ego", 0.0, -1.75, size=(4.6, 1.85, 1.5), steps=steps),
         props=_street_props(),
         signals=signals,

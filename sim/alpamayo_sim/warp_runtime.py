@@ -13,7 +13,7 @@ __all__ = ["check_device", "wp"]
 
 
 def check_device(device: str) -> str:
-    """The device if Warp has it here.
+    """Return the device after a check that Warp has it.
 
     Raises:
         InputError: it is not one of the devices of this machine.

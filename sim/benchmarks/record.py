@@ -13,7 +13,7 @@ COLUMNS = ("date", "machine", "benchmark", "case", "value", "unit")
 
 
 def cpu_seconds(works: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
-    """Processor seconds of one call of each: the least of several rounds in which they take turns.
+    """Return the processor seconds of one call of each function: the least of several alternating rounds.
 
     Other people's load on the machine slows all of them alike, so that ratios hold.
     """
@@ -40,7 +40,7 @@ def report(benchmark: str, case: str, value: float, unit: str) -> None:
 
 
 def machine() -> str:
-    """The processor and how many of its threads there are."""
+    """Return the name of the processor and its number of threads."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

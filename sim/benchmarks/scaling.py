@@ -20,7 +20,7 @@ STEPS = 200
 
 
 def road() -> RoadMap:
-    """Four lanes of 3.5 m over 1 km with edges, in points every 2 m."""
+    """Return four lanes of 3.5 m over 1 km with edges, in points every 2 m."""
     x = np.arange(-200.0, 801.0, 2.0)
     width = np.full(len(x), 3.5, np.float32)
 
@@ -61,13 +61,13 @@ def traffic(followers: int, seed: int = 0) -> Scenario:
 
 
 def resident() -> float:
-    """Memory (MiB) of this process now."""
+    """Return memory (MiB) of this process now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
-    """Run and record all cases."""
+    """Run all cases and record their figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--worlds", type=int, nargs="*", default=[1, 8, 64, 512, 1024, 4096])

@@ -36,13 +36,13 @@ KINDS = [Category.VEHICLE] * 10 + [k for k in SIZES if k != Category.VEHICLE] + 
 
 
 def line(x0: float, x1: float, y: float) -> np.ndarray:
-    """A line along x in points every 2 m."""
+    """Return a line along x in points every 2 m."""
     x = np.linspace(x0, x1, int(abs(x1 - x0) / 2.0) + 1)
     return np.column_stack([x, np.full_like(x, y), np.zeros_like(x)]).astype(np.float32)
 
 
 def track(name: str, category: Category, x: float, y: float, heading: float, speed: float) -> Track:
-    """A road user of constant velocity."""
+    """Return a road user of constant velocity."""
     way = 0.1 * speed * np.arange(STEPS)
     c, s = np.cos(heading), np.sin(heading)
     return Track(
@@ -57,7 +57,7 @@ def track(name: str, category: Category, x: float, y: float, heading: float, spe
 
 
 def road(users: int = 64, only_cars: bool = False) -> Scenario:
-    """A four-lane road with road users on it from 50 m behind to 120 m ahead, none within 6 m of the ego."""
+    """Return a four-lane road with road users on it from 50 m behind to 120 m ahead, none within 6 m of the ego."""
     rng = np.random.default_rng(0)
     tracks = [track("ego", Category.VEHICLE, 0.0, -1.75, 0.0, 8.0)]
     while len(tracks) <= users:
@@ -75,7 +75,7 @@ def road(users: int = 64, only_cars: bool = False) -> Scenario:
 
 
 def street_mesh(cells: int = 292) -> StaticMesh:
-    """Rolling ground of 200 x 200 m with two rows of house fronts, some 170,000 triangles."""
+    """Return rolling ground of 200 x 200 m with two rows of house fronts, some 170,000 triangles."""
     x, y = np.meshgrid(np.linspace(-100, 100, cells), np.linspace(-100, 100, cells), indexing="ij")
     z = 0.15 * np.sin(0.2 * x) * np.cos(0.17 * y) + np.where(np.abs(y) > 14.0, 6.0, 0.0)
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float32)
@@ -86,7 +86,7 @@ def street_mesh(cells: int = 292) -> StaticMesh:
 
 
 def cameras() -> None:
-    """Sets of images per second."""
+    """Record sets of images per second."""
     scenario = road()
     one, many = WorldBatch([scenario]), WorldBatch([scenario] * 8)
     rig = default_rig(224, 128)
@@ -105,7 +105,7 @@ def cameras() -> None:
 
 
 def lidars() -> None:
-    """Processor time of one turn."""
+    """Record the processor time of one turn."""
     scenario, mesh, lidar = road(only_cars=True), street_mesh(), spinning_64()
     batch = WorldBatch([scenario])
     static = o3d.t.geometry.RaycastingScene()

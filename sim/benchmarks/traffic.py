@@ -68,7 +68,7 @@ class Peer:
                 raise SystemExit(f"{name} did not start with {python}; install it there")
 
     def seconds(self) -> float:
-        """Processor seconds of one round."""
+        """Return processor seconds of one round."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
@@ -80,7 +80,7 @@ class Peer:
 
 
 def road(lanes: int = 4, width: float = 4.0, length: float = 10_000.0) -> RoadMap:
-    """Straight lanes side by side."""
+    """Return straight lanes side by side."""
     x = np.linspace(0.0, length, 101)
     return RoadMap(
         lanes=tuple(
@@ -98,7 +98,7 @@ def road(lanes: int = 4, width: float = 4.0, length: float = 10_000.0) -> RoadMa
 
 
 def car(name: str, x: float, y: float, speed: float) -> Track:
-    """A car at its start; the engine moves it from there."""
+    """Return a car at its start; the engine moves it from there."""
     steps = STEPS + 1
     return Track(
         id=name,
@@ -112,7 +112,7 @@ def car(name: str, x: float, y: float, speed: float) -> Track:
 
 
 def highway(road_map: RoadMap, seed: int) -> Scenario:
-    """An ego and 50 traffic vehicles with highway-env's parameters (``IDMVehicle``) at random places ahead of it."""
+    """Return an ego and 50 traffic vehicles with highway-env's parameters (``IDMVehicle``) ahead of it."""
     rng = np.random.default_rng(seed)
     x, lane = 50.0 + np.cumsum(rng.uniform(10.0, 14.0, CARS)), rng.integers(0, 4, CARS)
     tracks = [
@@ -141,7 +141,7 @@ def highway(road_map: RoadMap, seed: int) -> Scenario:
 
 
 def rounds_of(batch: WorldBatch) -> float:
-    """Processor seconds of one episode of all worlds; whose ego has crashed begins anew."""
+    """Return the processor seconds of one episode of all worlds; worlds with a crashed ego restart."""
     rng = np.random.default_rng(0)
     controls = rng.uniform(-2.0, 2.0, (STEPS, WORLDS, 1)) * [1.0, 0.0]
     start = time.process_time()
@@ -154,7 +154,7 @@ def rounds_of(batch: WorldBatch) -> float:
 
 
 def memory_limit() -> float:
-    """Environment steps a second if the cars' state were read and written at the memory's speed, and nothing else."""
+    """Return the environment steps per second if only the cars' state were read and written, at memory speed."""
     block = np.zeros(64 << 20, np.uint8)
     best = np.inf
     for _ in range(5):
@@ -165,7 +165,7 @@ def memory_limit() -> float:
 
 
 def main() -> None:
-    """Run and record."""
+    """Run the benchmark and record its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", metavar="PYTHON", help="interpreter that has envpool and highway-env")
     parser.add_argument("--rounds", type=int, default=7)

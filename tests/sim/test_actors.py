@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from engine_scenes import line, moving, scenario
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.manoeuvres import after, brake, change_lane, door, speed_profile, stop, swerve
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind, Walker, scenario_of_log
 from alpamayo_sim.datatypes.scene import Category, Track
@@ -13,13 +13,13 @@ from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.scene_file import load_scenario, save_scenario
 
-PATH = line((20, 3.5), (220, 3.5))
+PATH = testing.polyline((20, 3.5), (220, 3.5))
 NOW = Trigger()
 
 
 def acting(manoeuvres: tuple[Manoeuvre, ...], **values: object) -> Scenario:
     script = Script("actor", PATH, 8.0, manoeuvres=manoeuvres)
-    return scenario(moving("actor", x=20.0, y=3.5, speed=8.0), scripts=[script], **values)  # type: ignore[arg-type]
+    return testing.scenario(testing.moving("actor", x=20.0, y=3.5, speed=8.0), scripts=[script], **values)  # type: ignore[arg-type]
 
 
 def run(made: Scenario, steps: int, acceleration: float = 0.0) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_braking_stopping_changing_and_swerving() -> None:
 
 
 def test_an_actor_turns_off_to_another_path() -> None:
-    other = line((45, -20), (45, 80))
+    other = testing.polyline((45, -20), (45, 80))
     rows = run(acting((Manoeuvre(Trigger(TriggerKind.TIME, 2.0), path=other, duration=2.0),)), 60)
     np.testing.assert_allclose(rows[:20, 1], 3.5, atol=1e-5)
     assert rows[-1, 0] == pytest.approx(45.0, abs=1e-3)
@@ -62,9 +62,9 @@ def test_an_actor_turns_off_to_another_path() -> None:
 
 
 def test_a_door_opens_into_the_way() -> None:
-    car = moving("car", x=30.0, y=3.2, speed=0.0)
+    car = testing.moving("car", x=30.0, y=3.2, speed=0.0)
     leaf, script = door(car, left=False, trigger=Trigger(TriggerKind.EGO_DISTANCE, 15.0, (30.0, 3.2)))
-    batch = WorldBatch([scenario(leaf, car, scripts=[script])])
+    batch = WorldBatch([testing.scenario(leaf, car, scripts=[script])])
     shut = batch[0].agents().pose[0].copy()
     assert abs(shut[1] - 3.2) + 0.45 <= 1.0 + 1e-5  # within the car's box
     for _ in range(28):
@@ -93,9 +93,12 @@ def test_a_trigger_on_an_ego_that_slows_down() -> None:
 
 def test_time_to_collision_fires_at_its_moment() -> None:
     script = Script(
-        "actor", line((60, 0), (300, 0)), 4.0, manoeuvres=brake(Trigger(TriggerKind.TIME_TO_COLLISION, 3.0), 1.0)
+        "actor",
+        testing.polyline((60, 0), (300, 0)),
+        4.0,
+        manoeuvres=brake(Trigger(TriggerKind.TIME_TO_COLLISION, 3.0), 1.0),
     )
-    rows = run(scenario(moving("actor", x=60.0, speed=4.0), scripts=[script]), 80)
+    rows = run(testing.scenario(testing.moving("actor", x=60.0, speed=4.0), scripts=[script]), 80)
     # gap 60 - 4.8 m closes at 6 m/s: 3 s are left at t = 6.2 s
     assert int(np.argmax(rows[:, 3] < 3.99)) == 62
 
@@ -109,14 +112,14 @@ def test_after_counts_from_the_manoeuvre_before() -> None:
 
 def on_foot(**values: object) -> tuple[Track, Walker]:
     """Somebody at y = -6 who goes north over a road that lies between y = -3.5 and 3.5, at x = 60."""
-    track = moving("p", x=60.0, y=-6.0, speed=0.0, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
-    made = Walker("p", line((60, -6), (60, 12)), **{"kerb": 2.0, "width": 7.0, **values})  # type: ignore[arg-type]
+    track = testing.moving("p", x=60.0, y=-6.0, speed=0.0, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
+    made = Walker("p", testing.polyline((60, -6), (60, 12)), **{"kerb": 2.0, "width": 7.0, **values})  # type: ignore[arg-type]
     return dataclasses.replace(track, category=Category.PEDESTRIAN), made
 
 
 def walks(ego: Track, steps: int, controls: tuple[float, float] = (0.0, 0.0), **values: object) -> np.ndarray:
     track, made = on_foot(**values)
-    batch = WorldBatch([dataclasses.replace(scenario(track, ego=ego), walkers=(made,))])
+    batch = WorldBatch([dataclasses.replace(testing.scenario(track, ego=ego), walkers=(made,))])
     rows = []
     for _ in range(steps):
         batch.step(np.array([controls]))
@@ -126,29 +129,29 @@ def walks(ego: Track, steps: int, controls: tuple[float, float] = (0.0, 0.0), **
 
 
 def test_nobody_about_is_crossed_without_waiting() -> None:
-    y, speed, _ = walks(moving("ego", y=300.0), 120).T
+    y, speed, _ = walks(testing.moving("ego", y=300.0), 120).T
     assert speed.min() == pytest.approx(1.3, abs=1e-3)
     assert y[-1] > 8.0
 
 
 def test_a_walker_waits_for_the_critical_gap() -> None:
-    y, speed, ego = walks(moving("ego"), 150).T
+    y, speed, ego = walks(testing.moving("ego"), 150).T
     critical = 7.0 / 1.3 + 3.0  # s (HCM 2010, 19-69); the ego is 57.6 m off at 10 m/s: that is too near
     assert critical > (60.0 - 2.4) / 10.0
     passed = int(np.argmax(ego > 60.0 + 2.4))
     assert y[passed] == pytest.approx(-4.0, abs=0.06)  # at the kerb
     assert speed[passed - 5] < 0.05
     assert y[-1] > 3.5
-    far = walks(moving("ego", x=-60.0), 60)
+    far = walks(testing.moving("ego", x=-60.0), 60)
     assert far[:, 1].min() == pytest.approx(1.3, abs=1e-3)  # 11.8 s: enough, no wait
 
 
 def test_a_vehicle_that_stands_lets_one_pass() -> None:
-    assert walks(moving("ego", x=50.0, speed=0.0), 120)[-1, 0] > 8.0
+    assert walks(testing.moving("ego", x=50.0, speed=0.0), 120)[-1, 0] > 8.0
 
 
 def test_a_walker_hesitates_before_a_vehicle_or_does_not() -> None:
-    ego = moving("ego", x=0.0, y=1.75, speed=10.0)
+    ego = testing.moving("ego", x=0.0, y=1.75, speed=10.0)
     hasty = {"kerb": 0.5, "start_up": -8.0}  # does not mind the gap, steps out in front of the ego
     y, speed, x = walks(ego, 120, **hasty).T
     beside = int(np.argmax(x > 60.0))
@@ -160,7 +163,7 @@ def test_a_walker_hesitates_before_a_vehicle_or_does_not() -> None:
 
 
 def test_a_walker_in_the_way_runs() -> None:
-    ego = moving("ego", x=24.0, y=-1.0, speed=10.0)
+    ego = testing.moving("ego", x=24.0, y=-1.0, speed=10.0)
     _, speed, _ = walks(ego, 60, kerb=0.5, start_up=-8.0, hesitates=False).T
     assert speed.max() > 2.0
     assert np.abs(np.diff(speed)).max() <= 0.2 + 1e-4  # 2 m/s²
@@ -169,8 +172,8 @@ def test_a_walker_in_the_way_runs() -> None:
 
 def recorded(reactive: bool) -> Scenario:
     """The ego, and behind it a car that was recorded to follow at 10 m/s, and one in the other lane."""
-    tracks = [moving("behind", x=-25.0, steps=120), moving("beside", x=-25.0, y=3.5, steps=120)]
-    made = scenario(*tracks, ego=moving("ego", steps=120))
+    tracks = [testing.moving("behind", x=-25.0, steps=120), testing.moving("beside", x=-25.0, y=3.5, steps=120)]
+    made = testing.scenario(*tracks, ego=testing.moving("ego", steps=120))
     return dataclasses.replace(scenario_of_log(made.scene, reactive=reactive), goal=made.goal)
 
 
@@ -207,7 +210,7 @@ def test_who_has_reacted_goes_on_once_the_way_is_free() -> None:
 
 def test_walkers_and_reactive_recordings_are_plain_data(tmp_path: object) -> None:
     track, made = on_foot()
-    stored = dataclasses.replace(scenario(track), walkers=(made,), reactive=True)
+    stored = dataclasses.replace(testing.scenario(track), walkers=(made,), reactive=True)
     save_scenario(stored, f"{tmp_path}/s")
     read = load_scenario(f"{tmp_path}/s")
     assert read.reactive

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from sim_scenes import agents_at, scene, street, track
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.sensors.birdseye import AGENT, CHOSEN, EGO, LAMP, BirdsEye
@@ -16,7 +16,7 @@ def truth_of(made, pose=(0.0, -1.75, 0.0), signals=()):
         np.array(pose, np.float32),
         10.0,
         np.array([4.6, 1.85, 1.5], np.float32),
-        agents_at(made),
+        testing.agents_at(made),
         np.array(signals, np.int8),
     )
 
@@ -27,7 +27,9 @@ def has(image, colour):
 
 @pytest.mark.parametrize(("width", "height"), [(640, 640), (480, 270)])
 def test_ego_is_in_the_middle(width, height):
-    image = BirdsEye(scene()).draw(truth_of(scene()), width=width, height=height)
+    image = BirdsEye(testing.scene(road_map=testing.marked_road())).draw(
+        truth_of(testing.scene(road_map=testing.marked_road())), width=width, height=height
+    )
     assert image.shape == (height, width, 3)
     assert image.dtype == np.uint8
     rows, columns = np.nonzero(has(image, EGO))
@@ -36,7 +38,7 @@ def test_ego_is_in_the_middle(width, height):
 
 
 def test_left_is_left_and_ahead_is_up():
-    made = scene(tracks=(track("p", Category.PEDESTRIAN, 20.0, 8.0),))
+    made = testing.scene(testing.standing("p", 20.0, 8.0, category=Category.PEDESTRIAN), road_map=testing.marked_road())
     for heading, side, above in ((0.0, -1, True), (np.pi, 1, False)):
         image = BirdsEye(made).draw(truth_of(made, (0.0, -1.75, heading)), metres=80.0)
         rows, columns = np.nonzero(has(image, AGENT[Category.PEDESTRIAN]))
@@ -46,7 +48,7 @@ def test_left_is_left_and_ahead_is_up():
 
 
 def test_chosen_plan_stands_out_and_input_is_left_alone():
-    made = street()
+    made = testing.street()
     t = np.arange(1, 65) * 0.1
     plans = np.stack([np.stack([9 * t, k * t / 3, 0 * t, 9 + 0 * t], axis=-1) for k in (-1, 0, 1)])
     before = plans.copy()

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_scenes import moving, scenario
-from sim_scenes import agents_at, prop, scene, track
-from sim_scenes import street as make_street
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.lidar import spinning_32
 from alpamayo_sim.datatypes.rig import Imaging, Rig, default_rig
 from alpamayo_sim.datatypes.rig_presets import front_rig, physical_ai_av_rig
@@ -29,7 +27,7 @@ from alpamayo_sim.sensors.kernels import parts as part_kernel
 from alpamayo_sim.sensors.light import light_of
 from alpamayo_sim.warp_runtime import wp
 
-street = functools.cache(make_street)  # its ground is drawn once
+street = functools.cache(testing.street)  # its ground is drawn once
 POSE = np.array([3.0, -1.75, 0.2], np.float32)
 FRONT = front_rig(96, 64)
 
@@ -39,7 +37,7 @@ def with_imaging(rig, **imaging):
 
 
 def render(made, rig=FRONT, step=0, pose=POSE, **arguments):
-    return CameraRenderer(made, rig, seed=3).render(pose, agents_at(made), step=step, **arguments)
+    return CameraRenderer(made, rig, seed=3).render(pose, testing.agents_at(made), step=step, **arguments)
 
 
 def moved(agents, velocity, seconds):
@@ -51,7 +49,7 @@ def moved(agents, velocity, seconds):
 @pytest.mark.parametrize("rig", [FRONT, physical_ai_av_rig(64, 36)], ids=["pinhole", "f-theta"])
 def test_flow_is_how_far_projected_points_move(rig):
     made = street()
-    before, after = agents_at(made, 0), agents_at(made, 1)
+    before, after = testing.agents_at(made, 0), testing.agents_at(made, 1)
     later = POSE + np.array([1.1, 0.2, 0.03], np.float32)
     renderer = CameraRenderer(made, rig)
     images = renderer.render(POSE, before)
@@ -81,9 +79,9 @@ def test_flow_of_who_stands_still_is_nothing():
     made = street()
     renderer = CameraRenderer(made, FRONT)
     with pytest.raises(InputError, match="render the earlier"):
-        renderer.flow(POSE, agents_at(made))
-    renderer.render(POSE, agents_at(made))
-    flow = renderer.flow(POSE, agents_at(made))
+        renderer.flow(POSE, testing.agents_at(made))
+    renderer.render(POSE, testing.agents_at(made))
+    flow = renderer.flow(POSE, testing.agents_at(made))
     assert flow.valid.all()
     assert np.abs(flow.pixels).max() < 1e-3
 
@@ -92,10 +90,14 @@ def test_fog_lowers_contrast_by_koschmieders_law():
     visibility = 120.0
     fog = Environment(visibility=visibility, sun_elevation=0.9)
     places = (15.0, 40.0, 70.0)
-    boxes = [prop(f"b{k}", Category.BARRIER, x, 0.0, size=(0.3, 0.3 * x, 4.0)) for k, x in enumerate(places)]
+    boxes = [
+        testing.prop(f"b{k}", x, 0.0, category=Category.BARRIER, size=(0.3, 0.3 * x, 4.0)) for k, x in enumerate(places)
+    ]
     contrast = []
     for box in boxes:
-        made = scene(props=[dataclasses.replace(box, category=Category.UNKNOWN)], environment=fog)
+        made = testing.scene(
+            props=[dataclasses.replace(box, category=Category.UNKNOWN)], environment=fog, road_map=testing.marked_road()
+        )
         images = render(made, pose=np.zeros(3, np.float32))
         shown = (images.instance[0] == 0) & (np.abs(FRONT.cameras[0].rays[..., 2]) < 0.02)
         horizon = np.array(light_of(fog).horizon)
@@ -146,19 +148,25 @@ def test_rain_falls():
 
 def test_night_needs_headlights():
     night = render(street(Environment(sun_elevation=-0.4)), pose=np.array([0, -1.75, 0], np.float32))
-    road = night.semantic[0] == Semantic.ROAD
+    road = night.semantic[0] == Semantic.testing.one_way_road()
     near, far = road & (night.depth[0] < 15.0), road & (night.depth[0] > 60.0)
     assert night.rgb[0][near].mean() > 2.0 * night.rgb[0][far].mean()
 
 
 def test_sun_throws_shadows_away_from_itself():
-    box = [prop("box", Category.DEBRIS, 12.0, -1.75, size=(1.5, 1.5, 2.0))]
+    box = [testing.prop("box", 12.0, -1.75, category=Category.DEBRIS, size=(1.5, 1.5, 2.0))]
     pictures = {}
     for side, azimuth in (("left", -np.pi / 2), ("right", np.pi / 2)):  # the shadow falls on the other side
-        made = scene(props=box, environment=Environment(sun_elevation=0.5, sun_azimuth=azimuth))
-        images = CameraRenderer(made, FRONT).render(np.array([0, -1.75, 0], np.float32), agents_at(made))
+        made = testing.scene(
+            props=box, environment=Environment(sun_elevation=0.5, sun_azimuth=azimuth), road_map=testing.marked_road()
+        )
+        images = CameraRenderer(made, FRONT).render(np.array([0, -1.75, 0], np.float32), testing.agents_at(made))
         lit = images.rgb[0].astype(int).sum(axis=-1)
-        ground = (images.semantic[0] == Semantic.ROAD) & (images.depth[0] > 11.0) & (images.depth[0] < 13.5)
+        ground = (
+            (images.semantic[0] == Semantic.testing.one_way_road())
+            & (images.depth[0] > 11.0)
+            & (images.depth[0] < 13.5)
+        )
         pictures[side] = [lit[:, half][ground[:, half]].mean() for half in (slice(0, 48), slice(48, 96))]
     assert pictures["left"][0] < pictures["left"][1]
     assert pictures["right"][1] < pictures["right"][0]
@@ -167,7 +175,7 @@ def test_sun_throws_shadows_away_from_itself():
 def test_a_row_of_a_rolling_shutter_is_that_rows_moment():
     made = street()
     speed, turn, readout = 14.0, 0.4, 0.06
-    agents = agents_at(made)
+    agents = testing.agents_at(made)
     rolled = render(made, with_imaging(FRONT, readout=readout), motion=(speed, turn))
     assert not np.array_equal(rolled.depth, render(made).depth)
     height = FRONT.image_size[0]
@@ -202,7 +210,9 @@ def test_frames_are_dropped_and_late():
 
 def drive(seed, rain=8.0):
     rng = np.random.default_rng(seed)
-    made = scenario(*(moving(f"t{k}", *rng.uniform((8, -12), (60, 12)), heading=rng.uniform(-3, 3)) for k in range(12)))
+    made = testing.scenario(
+        *(testing.moving(f"t{k}", *rng.uniform((8, -12), (60, 12)), heading=rng.uniform(-3, 3)) for k in range(12))
+    )
     wet = dataclasses.replace(made.scene, id=f"drive {seed}", environment=Environment(rain=rain))
     return dataclasses.replace(made, scene=wet)
 
@@ -312,7 +322,7 @@ def test_a_captured_graph_draws_what_a_launch_draws():
 
 
 def test_track_is_seen_where_it_is():
-    made = scene(tracks=(track("lead", Category.VEHICLE, 20.0, -1.75),))
+    made = testing.scene(testing.standing("lead", 20.0, -1.75), road_map=testing.marked_road())
     images = render(made, physical_ai_av_rig(96, 54), pose=np.array([0, -1.75, 0], np.float32))
     assert [c for c in range(7) if np.any(images.instance[c] == 0)] == [1, 6]
 

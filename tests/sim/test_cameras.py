@@ -5,8 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from sim_scenes import agents_at, prop, scene, street, track
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.datatypes.scene import Category, Environment, SignalState
 from alpamayo_sim.errors import InputError
@@ -26,7 +26,7 @@ def boxes(count, seed=0):
         x, y = rng.uniform(-40, 90), rng.uniform(-30, 30)
         if np.hypot(x - POSE[0], y - POSE[1]) > 6.0:
             size = tuple(rng.uniform(0.4, 6.0, 3))
-            made.append(prop(f"b{i}", kinds[i % 3], x, y, rng.uniform(-np.pi, np.pi), size))
+            made.append(testing.prop(f"b{i}", x, y, rng.uniform(-np.pi, np.pi), category=kinds[i % 3], size=size))
     return made
 
 
@@ -55,8 +55,8 @@ def raycast(made, pose):
 
 
 def test_ground_depth_is_the_plane():
-    made = scene()
-    depth = CameraRenderer(made, RIG).render(POSE, agents_at(made)).depth
+    made = testing.scene(road_map=testing.marked_road())
+    depth = CameraRenderer(made, RIG).render(POSE, testing.agents_at(made)).depth
     for camera, image in zip(RIG.cameras, depth, strict=True):
         down = camera.rays[..., 2]
         near = down < -camera.position[2] / 500.0
@@ -65,8 +65,8 @@ def test_ground_depth_is_the_plane():
 
 
 def test_depth_of_boxes_is_open3ds():
-    made = scene(props=boxes(64))
-    depth = CameraRenderer(made, RIG).render(POSE, agents_at(made)).depth
+    made = testing.scene(props=boxes(64), road_map=testing.marked_road())
+    depth = CameraRenderer(made, RIG).render(POSE, testing.agents_at(made)).depth
     truth = raycast(made, POSE)
     near = truth < 100.0
     wrong = np.abs(depth[near] - truth[near]) > 0.01
@@ -77,8 +77,11 @@ def test_depth_of_boxes_is_open3ds():
 def test_points_land_where_opencv_projects_them():
     places = [(6.0 + 7.0 * k, 2.0 * k - 6.0) for k in range(6)]
     sizes = [(0.5 + 0.3 * k,) * 3 for k in range(6)]
-    made = scene(props=[prop(f"p{k}", Category.DEBRIS, *places[k], 0.0, sizes[k]) for k in range(6)])
-    agents = agents_at(made)
+    made = testing.scene(
+        props=[testing.prop(f"p{k}", *places[k], 0.0, category=Category.DEBRIS, size=sizes[k]) for k in range(6)],
+        road_map=testing.marked_road(),
+    )
+    agents = testing.agents_at(made)
     instance = CameraRenderer(made, RIG).render(POSE, agents).instance
     found = 0
     for c, camera in enumerate(RIG.cameras):
@@ -98,25 +101,25 @@ def test_points_land_where_opencv_projects_them():
 
 
 def test_same_arguments_same_bytes():
-    made = street()
-    agents, signals = agents_at(made), np.array([SignalState.RED, SignalState.GREEN], np.int8)
+    made = testing.street()
+    agents, signals = testing.agents_at(made), np.array([SignalState.RED, SignalState.GREEN], np.int8)
     first = CameraRenderer(made, RIG).render(POSE, agents, signals)
     renderer = CameraRenderer(made, RIG)
-    renderer.render(POSE + 5.0, agents_at(made, 30), None)
+    renderer.render(POSE + 5.0, testing.agents_at(made, 30), None)
     second = renderer.render(POSE, agents, signals)
     for name in ("rgb", "depth", "semantic", "instance"):
         assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
 
 
 def test_what_is_behind_is_not_seen():
-    made = scene(tracks=(track("behind", Category.VEHICLE, -9.0, -1.75),))
-    images = CameraRenderer(made, RIG).render(np.array([0, -1.75, 0], np.float32), agents_at(made))
+    made = testing.scene(testing.standing("behind", -9.0, -1.75), road_map=testing.marked_road())
+    images = CameraRenderer(made, RIG).render(np.array([0, -1.75, 0], np.float32), testing.agents_at(made))
     assert np.all(images.instance[[1, 3]] == NO_INSTANCE)
 
 
 def test_who_is_absent_is_not_drawn():
-    made = scene(tracks=(track("lead", Category.VEHICLE, 20.0, -1.75),))
-    agents = agents_at(made)
+    made = testing.scene(testing.standing("lead", 20.0, -1.75), road_map=testing.marked_road())
+    agents = testing.agents_at(made)
     renderer, pose = CameraRenderer(made, RIG), np.array([0, -1.75, 0], np.float32)
     assert np.any(renderer.render(pose, agents).instance == 0)
     gone = dataclasses.replace(agents, valid=np.zeros_like(agents.valid))
@@ -124,8 +127,8 @@ def test_who_is_absent_is_not_drawn():
 
 
 def test_a_change_of_size_is_noticed():
-    made = scene(tracks=(track("lead", Category.VEHICLE, 20.0, -1.75),))
-    agents = agents_at(made)
+    made = testing.scene(testing.standing("lead", 20.0, -1.75), road_map=testing.marked_road())
+    agents = testing.agents_at(made)
     renderer, pose = CameraRenderer(made, RIG), np.array([0, -1.75, 0], np.float32)
     small = np.sum(renderer.render(pose, agents).instance == 0)
     large = dataclasses.replace(agents, size=2.0 * agents.size)
@@ -133,16 +136,18 @@ def test_a_change_of_size_is_noticed():
 
 
 def test_a_street_shows_every_class():
-    made = street()
-    images = CameraRenderer(made, default_rig(448, 256)).render(np.array([0, -1.75, 0], np.float32), agents_at(made))
+    made = testing.street()
+    images = CameraRenderer(made, default_rig(448, 256)).render(
+        np.array([0, -1.75, 0], np.float32), testing.agents_at(made)
+    )
     shown = set(np.unique(images.semantic).tolist())
     assert shown >= set(Semantic) - {Semantic.OTHER}
 
 
 def test_lamp_shows_its_state():
-    made = street()
+    made = testing.street()
     renderer = CameraRenderer(made, default_rig(448, 256))
-    pose, agents = np.array([0, -1.75, 0], np.float32), agents_at(made)
+    pose, agents = np.array([0, -1.75, 0], np.float32), testing.agents_at(made)
     tele = {}
     for state in (SignalState.RED, SignalState.GREEN, SignalState.OFF):
         images = renderer.render(pose, agents, np.full(2, state, np.int8))
@@ -155,9 +160,9 @@ def test_lamp_shows_its_state():
 
 
 def test_night_is_dark_and_fog_hides():
-    agents, pose = agents_at(street()), np.array([0, -1.75, 0], np.float32)
+    agents, pose = testing.agents_at(testing.street()), np.array([0, -1.75, 0], np.float32)
     pictures = {
-        name: CameraRenderer(street(environment), RIG).render(pose, agents).rgb[WIDE].astype(float)
+        name: CameraRenderer(testing.street(environment), RIG).render(pose, agents).rgb[WIDE].astype(float)
         for name, environment in {
             "day": Environment(),
             "night": Environment(sun_elevation=-0.3),
@@ -170,8 +175,8 @@ def test_night_is_dark_and_fog_hides():
 
 
 def test_images_stay_the_callers_own():
-    made = street()
-    renderer, agents = CameraRenderer(made, RIG), agents_at(made)
+    made = testing.street()
+    renderer, agents = CameraRenderer(made, RIG), testing.agents_at(made)
     first = renderer.render(POSE, agents)
     kept = first.rgb.copy()
     renderer.render(POSE + 8.0, agents)

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_scenes import moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.dynamics import Dynamics, dynamics_of
 from alpamayo_sim.datatypes.scenario import Script
+from alpamayo_sim.datatypes.scene import Environment
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.scene_file import load_scenario, save_scenario
@@ -23,8 +24,10 @@ G = 9.81
 def world_of(
     dynamics: Dynamics, speed: float = 10.0, friction: float = 0.9, others: int = 0, **scene: Any
 ) -> WorldBatch:
-    tracks = [moving(f"t{k}", x=20.0 + 15 * k, y=3.5, speed=8.0 + k) for k in range(others)]
-    made = scenario(*tracks, ego=moving("ego", speed=speed), friction=friction, **scene)
+    tracks = [testing.moving(f"t{k}", x=20.0 + 15 * k, y=3.5, speed=8.0 + k) for k in range(others)]
+    made = testing.scenario(
+        *tracks, ego=testing.moving("ego", speed=speed), environment=Environment(friction=friction), **scene
+    )
     return WorldBatch([dataclasses.replace(made, dynamics=dynamics)])
 
 
@@ -184,7 +187,10 @@ def test_a_world_is_the_same_alone_and_among_others_with_other_dynamics() -> Non
         Dynamics(substeps=7, steering_lag=0.1, jerk_limit=8.0),
     ]
     script = Script("t0", np.array([[20, 3.5, 0], [300, 3.5, 0]], np.float32), 8.0, yields=True)
-    made = [dataclasses.replace(scenario(moving("t0", x=20.0, y=3.5), scripts=[script]), dynamics=k) for k in kinds]
+    made = [
+        dataclasses.replace(testing.scenario(testing.moving("t0", x=20.0, y=3.5), scripts=[script]), dynamics=k)
+        for k in kinds
+    ]
     together, alone = WorldBatch(made), [WorldBatch([one]) for one in made]
     rng = np.random.default_rng(1)
     for _ in range(30):
@@ -216,13 +222,13 @@ def test_a_recording_is_met_at_each_step_whatever_the_substeps() -> None:
 def test_dynamics_are_plain_data(tmp_path: Any) -> None:
     dynamics = Dynamics(model="dynamic", substeps=5, jerk_limit=9.0, blend_speeds=(1.5, 3.0))
     assert dynamics_of(json.loads(json.dumps(dataclasses.asdict(dynamics)))) == dynamics
-    made = dataclasses.replace(scenario(), dynamics=dynamics)
+    made = dataclasses.replace(testing.scenario(), dynamics=dynamics)
     save_scenario(made, tmp_path / "s")
     assert load_scenario(tmp_path / "s").dynamics == dynamics
 
 
 def test_a_document_from_before_there_were_dynamics_is_read(tmp_path: Any) -> None:
-    save_scenario(scenario(), tmp_path / "s")
+    save_scenario(testing.scenario(), tmp_path / "s")
     text = json.loads((tmp_path / "s.json").read_text())
     del text["body"]["dynamics"]
     (tmp_path / "s.json").write_text(json.dumps(text))

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from engine_scenes import cone, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_sim.datatypes.scene import Category, Prop, RoadMap, Route, Track
+from alpamayo_sim import testing
+from alpamayo_sim.datatypes.scene import Category, Environment, Prop, RoadMap, Route, Track
 from alpamayo_sim.engine import Side, WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners
@@ -31,7 +31,7 @@ def drive(batch: WorldBatch, controls: tuple[float, float], steps: int) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.floats(-4.0, 2.0), st.floats(-0.05, 0.05), st.integers(1, 60))
 def test_the_ego_drives_the_analytic_arc(acceleration: float, curvature: float, steps: int) -> None:
-    batch = WorldBatch([scenario(friction=1.5)])
+    batch = WorldBatch([testing.scenario(environment=Environment(friction=1.5))])
     drive(batch, (acceleration, curvature), steps)
     t = 0.1 * steps
     if acceleration < 0:
@@ -49,7 +49,7 @@ def test_the_ego_drives_the_analytic_arc(acceleration: float, curvature: float, 
 
 
 def test_the_ego_stops_and_does_not_go_back() -> None:
-    batch = WorldBatch([scenario()])
+    batch = WorldBatch([testing.scenario()])
     drive(batch, (-5.0, 0.1), 40)
     stopped = batch.egos.pose[:, 0].copy()
     assert stopped[0, :2] @ stopped[0, :2] < 10.0**2  # v²/2a = 10 m along the arc
@@ -59,7 +59,12 @@ def test_the_ego_stops_and_does_not_go_back() -> None:
 
 
 def test_controls_are_clamped_as_documented() -> None:
-    batch = WorldBatch([scenario(friction=1.0), scenario(friction=0.2)])
+    batch = WorldBatch(
+        [
+            testing.scenario(environment=Environment(friction=1.0)),
+            testing.scenario(environment=Environment(friction=0.2)),
+        ]
+    )
     batch.step(np.full((2, 2), 1e6))
     np.testing.assert_allclose(batch.egos.acceleration[:, 0], [4.0, 0.2 * 9.81], rtol=1e-4)
     fastest = 10.0 + 0.1 * np.array([4.0, 0.2 * 9.81])
@@ -67,14 +72,14 @@ def test_controls_are_clamped_as_documented() -> None:
     batch.reset()
     batch.step(np.full((2, 2), -1e6))
     np.testing.assert_allclose(batch.egos.acceleration[:, 0], [-9.0, -0.2 * 9.81], rtol=1e-4)
-    slow = WorldBatch([scenario(ego=moving("ego", speed=1.0))])
+    slow = WorldBatch([testing.scenario(ego=testing.moving("ego", speed=1.0))])
     slow.step(np.array([[0.0, 9.0]]))
     assert slow.egos.curvature[0, 0] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_control_that_is_not_finite_is_named(bad: float) -> None:
-    batch = WorldBatch([scenario()] * 3)
+    batch = WorldBatch([testing.scenario()] * 3)
     controls = np.zeros((3, 2))
     controls[1, 0] = bad
     before = batch.egos.pose[:, 0].copy()
@@ -95,13 +100,13 @@ def test_what_cannot_be_simulated_is_refused() -> None:
     with pytest.raises(InputError, match="at least one scenario"):
         WorldBatch([])
     with pytest.raises(InputError, match="not on this machine"):
-        WorldBatch([scenario()], device="cuda:77")
-    absent = moving("ego")
+        WorldBatch([testing.scenario()], device="cuda:77")
+    absent = testing.moving("ego")
     absent = Track(**{**absent.__dict__, "valid": np.zeros(60, bool)})
     with pytest.raises(InputError, match="valid at no step"):
-        WorldBatch([scenario(ego=absent)])
+        WorldBatch([testing.scenario(ego=absent)])
     with pytest.raises(InputError, match="no length"):
-        WorldBatch([scenario(route=Route(line((1, 1), (1, 1))))])
+        WorldBatch([testing.scenario(route=Route(testing.polyline((1, 1), (1, 1))))])
 
 
 def random_track(name: str, rng: np.random.Generator) -> Track:
@@ -126,7 +131,7 @@ def test_the_recording_is_repeated_exactly() -> None:
     rng = np.random.default_rng(5)
     tracks = [random_track(f"t{k}", rng) for k in range(7)]
     ego = random_track("ego", rng)
-    batch = WorldBatch([scenario(*tracks, ego=ego)])
+    batch = WorldBatch([testing.scenario(*tracks, ego=ego)])
     replay = np.ones(1, bool)
     for step in range(75):
         assert batch.step_index[0] == step
@@ -154,7 +159,7 @@ def test_contacts_are_shapelys(seed: int) -> None:
         Prop(f"p{k}", Category.DEBRIS, np.array([*pose[k, :2], 0], np.float32), float(pose[k, 2]), size[k])
         for k in range(count)
     ]
-    batch = WorldBatch([scenario(props=props, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
+    batch = WorldBatch([testing.scenario(props=props, ego=testing.moving("ego", heading=float(rng.uniform(-3, 3))))])
     ego = shapely.Polygon(box_corners(batch.egos.pose[0, 0].astype(float), np.array([4.8, 2.0])))
     boxes = [shapely.Polygon(box_corners(pose[k].astype(float), size[k, :2].astype(float))) for k in range(count)]
     found = {contact.agent: contact for contact in batch[0].collisions()}
@@ -166,7 +171,7 @@ def test_contacts_are_shapelys(seed: int) -> None:
 
 
 def test_a_contact_says_where_and_how_hard() -> None:
-    batch = WorldBatch([scenario(moving("lead", x=6.0, speed=5.0))])
+    batch = WorldBatch([testing.scenario(testing.moving("lead", x=6.0, speed=5.0))])
     assert not batch.egos.collided[0, 0]
     drive(batch, (0.0, 0.0), 3)
     (contact,) = batch[0].collisions()
@@ -175,7 +180,7 @@ def test_a_contact_says_where_and_how_hard() -> None:
     assert contact.closing_speed == pytest.approx(5.0, abs=1e-4)
     assert contact.depth == pytest.approx(0.3, abs=1e-3)
     assert contact.point[0] == pytest.approx(3.0 + 2.4 - 0.15, abs=1e-3)
-    parted = WorldBatch([scenario(moving("beside", y=3.0, speed=10.0))])
+    parted = WorldBatch([testing.scenario(testing.moving("beside", y=3.0, speed=10.0))])
     drive(parted, (0.0, 0.0), 5)
     assert not parted.egos.collided[0, 0]
     assert parted[0].collisions() == []
@@ -186,14 +191,17 @@ def test_a_contact_says_where_and_how_hard() -> None:
 def test_off_road_agrees_with_the_map_index(seed: int, edges: bool) -> None:
     rng = np.random.default_rng(seed)
     angle = np.sort(rng.uniform(-np.pi, np.pi, 14))
-    ring = line(*(rng.uniform(4, 30, 14)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)).tolist())
+    ring = testing.polyline(
+        *(rng.uniform(4, 30, 14)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)).tolist()
+    )
     if not shapely.Polygon(ring[:, :2]).is_valid:
         return
     road_map = RoadMap(road_edges=(np.concatenate([ring, ring[:1]]),)) if edges else RoadMap(drivable_areas=(ring,))
     egos = [
-        moving("ego", x=rng.uniform(-25, 25), y=rng.uniform(-25, 25), heading=rng.uniform(-3, 3)) for _ in range(20)
+        testing.moving("ego", x=rng.uniform(-25, 25), y=rng.uniform(-25, 25), heading=rng.uniform(-3, 3))
+        for _ in range(20)
     ]
-    batch = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
+    batch = WorldBatch([testing.scenario(ego=ego, road_map=road_map) for ego in egos])
     corners = box_corners(batch.egos.pose[:, 0].astype(float), np.tile([4.8, 2.0], (20, 1)))
     index = MapIndex(road_map)
     margin = index.drivable_area.margin(corners.reshape(-1, 2)).reshape(20, 4).min(axis=1)
@@ -207,15 +215,15 @@ def test_off_road_agrees_with_the_map_index(seed: int, edges: bool) -> None:
 
 
 def test_a_map_without_ground_is_never_left() -> None:
-    batch = WorldBatch([scenario(road_map=RoadMap())])
+    batch = WorldBatch([testing.scenario(road_map=RoadMap())])
     drive(batch, (0.0, 0.1), 20)
     assert not batch[0].has_drivable_area
     assert not batch.egos.off_road[0, 0]
 
 
 def test_progress_does_not_jump_where_the_route_crosses_itself() -> None:
-    eight = line((0, 0), (40, 0), (80, 0), (80, 40), (40, 40), (40, 0), (40, -40))
-    batch = WorldBatch([scenario(route=Route(eight), road_map=RoadMap(), goal=240.0)])
+    eight = testing.polyline((0, 0), (40, 0), (80, 0), (80, 40), (40, 40), (40, 0), (40, -40))
+    batch = WorldBatch([testing.scenario(route=Route(eight), road_map=RoadMap(), goal=240.0)])
     seen = []
     for _ in range(70):
         batch.step(STILL)
@@ -225,7 +233,7 @@ def test_progress_does_not_jump_where_the_route_crosses_itself() -> None:
 
 
 def test_progress_offset_and_arrival() -> None:
-    batch = WorldBatch([scenario(goal=5.0, ego=moving("ego", y=1.0))])
+    batch = WorldBatch([testing.scenario(goal=5.0, ego=testing.moving("ego", y=1.0))])
     drive(batch, (0.0, 0.0), 4)
     assert batch.egos.lateral_offset[0, 0] == pytest.approx(1.0)
     assert batch.egos.progress[0, 0] == pytest.approx(4.0, abs=1e-4)
@@ -256,7 +264,7 @@ def state_of(batch: WorldBatch, w: int) -> list[bytes]:
 
 def test_a_world_has_the_same_bits_alone_and_in_any_batch() -> None:
     rng = np.random.default_rng(8)
-    scenarios = [scenario(*busy(rng), props=[cone("c", 20.0, 1.0)]) for _ in range(5)]
+    scenarios = [testing.scenario(*busy(rng), props=[testing.prop("c", 20.0, 1.0)]) for _ in range(5)]
     controls = rng.normal(0.0, [2.0, 0.05], (40, 5, 2))
     together = WorldBatch(scenarios)
     backwards = WorldBatch(scenarios[::-1] * 2)
@@ -317,7 +325,7 @@ def test_the_kernels_compile_for_a_gpu_without_one(name: str, tmp_path: Path) ->
 
 
 def test_the_debug_switch_finds_what_is_not_finite() -> None:
-    batch = WorldBatch([scenario()] * 2, debug=True)
+    batch = WorldBatch([testing.scenario()] * 2, debug=True)
     batch.step(np.zeros((2, 2)))
     batch._arrays["progress"].numpy()[1] = np.nan
     with pytest.raises(FloatingPointError, match="progress of world 1"):
@@ -326,7 +334,7 @@ def test_the_debug_switch_finds_what_is_not_finite() -> None:
 
 def test_a_snapshot_branches_and_returns() -> None:
     rng = np.random.default_rng(9)
-    scenarios = [scenario(*busy(rng)) for _ in range(3)]
+    scenarios = [testing.scenario(*busy(rng)) for _ in range(3)]
     batch = WorldBatch(scenarios)
     drive(batch, (1.0, 0.01), 10)
     saved = batch.snapshot()
@@ -335,24 +343,24 @@ def test_a_snapshot_branches_and_returns() -> None:
     batch.restore(saved)
     drive(batch, (2.0, 0.05), 10)
     assert [state_of(batch, w) for w in range(3)] != braked
-    other = WorldBatch([scenario()] * 3)  # smaller, and of other scenarios
+    other = WorldBatch([testing.scenario()] * 3)  # smaller, and of other scenarios
     for again in (batch, other):
         again.restore(saved)
         drive(again, (-3.0, 0.0), 10)
         assert [state_of(again, w) for w in range(3)] == braked
     assert other[1].observe().history.tobytes() == batch[1].observe().history.tobytes()
     with pytest.raises(InputError, match="3 worlds"):
-        WorldBatch([scenario()]).restore(saved)
+        WorldBatch([testing.scenario()]).restore(saved)
 
 
 def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
-    batch = WorldBatch([scenario(moving("a", x=30.0))] * 3)
+    batch = WorldBatch([testing.scenario(testing.moving("a", x=30.0))] * 3)
     drive(batch, (0.0, 0.0), 5)
     batch.reset(np.array([False, True, False]))
     assert batch.step_index.tolist() == [5, 0, 5]
     batch.step(np.zeros((3, 2)), active=np.array([True, True, False]))
     assert batch.step_index.tolist() == [6, 1, 5]
-    crowd = scenario(*busy(np.random.default_rng(3)), moving("more"), moving("and more"))
+    crowd = testing.scenario(*busy(np.random.default_rng(3)), testing.moving("more"), testing.moving("and more"))
     before = state_of(batch, 0)
     batch.assign([1], [crowd])
     assert batch.scenarios[1] is crowd
@@ -365,16 +373,18 @@ def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
 
 
 def test_replaced_scenarios_do_not_pile_up() -> None:
-    batch = WorldBatch([scenario()])
+    batch = WorldBatch([testing.scenario()])
     for k in range(60):
-        batch.assign([0], [scenario(moving("a", x=30.0 + k, steps=5000), ego=moving("ego", steps=5000))])
+        batch.assign(
+            [0], [testing.scenario(testing.moving("a", x=30.0 + k, steps=5000), ego=testing.moving("ego", steps=5000))]
+        )
         batch.step(STILL)
         assert batch.pose[0, 1, 0] == pytest.approx(31.0 + k)
     assert len(batch._store.packed) < 60
 
 
 def test_what_the_driver_is_told() -> None:
-    batch = WorldBatch([scenario(moving("a", x=30.0))])
+    batch = WorldBatch([testing.scenario(testing.moving("a", x=30.0))])
     first = batch[0].observe()
     np.testing.assert_allclose(first.history[:, 0], np.arange(-15.0, 1.0), atol=1e-5)
     np.testing.assert_allclose(first.route[:, 0], 4.0 * np.arange(32), atol=1e-4)
@@ -391,7 +401,7 @@ def test_what_the_driver_is_told() -> None:
 
 
 def test_the_truth_is_a_copy() -> None:
-    batch = WorldBatch([scenario(moving("a", x=30.0), props=[cone("c", 50.0, 0.0)])])
+    batch = WorldBatch([testing.scenario(testing.moving("a", x=30.0), props=[testing.prop("c", 50.0, 0.0)])])
     truth = batch[0].ground_truth()
     drive(batch, (0.0, 0.0), 3)
     assert (truth.step, truth.ego_pose[0], truth.agents.ids) == (0, 0.0, ("a", "c"))

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from engine_scenes import cone, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind
-from alpamayo_sim.datatypes.scene import Category, RoadMap, Signal, SignalState, StopLine
+from alpamayo_sim.datatypes.scene import Category, Environment, RoadMap, Signal, SignalState, StopLine
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.geometry import arc_length, from_frame, project, to_frame, wrap_angle
 
@@ -15,7 +15,7 @@ from alpamayo_sim.geometry import arc_length, from_frame, project, to_frame, wra
 def acting(script: Script, **values: object) -> Scenario:
     """A scene with one scripted actor called "actor"."""
     x, y = script.path[0, :2]
-    return scenario(moving("actor", x=float(x), y=float(y)), scripts=[script], **values)  # type: ignore[arg-type]
+    return testing.scenario(testing.moving("actor", x=float(x), y=float(y)), scripts=[script], **values)  # type: ignore[arg-type]
 
 
 def run(batch: WorldBatch, steps: int, acceleration: float = 0.0) -> np.ndarray:
@@ -28,11 +28,11 @@ def run(batch: WorldBatch, steps: int, acceleration: float = 0.0) -> np.ndarray:
     return np.array(rows)
 
 
-PATH = line((20, 3.5), (120, 3.5))
+PATH = testing.polyline((20, 3.5), (120, 3.5))
 
 
 def test_an_actor_that_is_told_nothing_keeps_its_speed_on_its_path() -> None:
-    corner = line((20, 3.5), (40, 3.5), (40, 43.5))
+    corner = testing.polyline((20, 3.5), (40, 3.5), (40, 43.5))
     rows = run(WorldBatch([acting(Script("actor", corner, 8.0))]), 60)
     way = 0.8 * np.arange(1, 61)
     np.testing.assert_allclose(rows[:, 0], np.minimum(20 + way, 40), atol=1e-4)
@@ -87,7 +87,10 @@ def test_a_trigger_fires_at_its_moment(trigger: Trigger, step: int) -> None:
 
 def test_a_gap_trigger_does_not_fire_for_an_ego_ahead() -> None:
     behind = Script(
-        "actor", line((-40, 0), (300, 0)), 10.0, manoeuvres=(Manoeuvre(Trigger(TriggerKind.EGO_GAP, 60.0), 0.0),)
+        "actor",
+        testing.polyline((-40, 0), (300, 0)),
+        10.0,
+        manoeuvres=(Manoeuvre(Trigger(TriggerKind.EGO_GAP, 60.0), 0.0),),
     )
     assert run(WorldBatch([acting(behind)]), 20)[:, 3] == pytest.approx(10.0)
 
@@ -108,7 +111,7 @@ def test_manoeuvres_wait_for_their_turn() -> None:
 
 
 def test_whoever_passes_the_end_of_its_path_is_gone() -> None:
-    batch = WorldBatch([acting(Script("actor", line((20, 3.5), (25, 3.5)), 10.0))])
+    batch = WorldBatch([acting(Script("actor", testing.polyline((20, 3.5), (25, 3.5)), 10.0))])
     rows = run(batch, 10)
     assert rows[:, 4].tolist() == [1] * 5 + [0] * 5
     batch.reset()
@@ -117,20 +120,22 @@ def test_whoever_passes_the_end_of_its_path_is_gone() -> None:
 
 def test_whoever_stops_before_the_end_stays() -> None:
     stop = Manoeuvre(speed=0.0, acceleration=10.0)
-    rows = run(WorldBatch([acting(Script("actor", line((20, 3.5), (25.1, 3.5)), 10.0, manoeuvres=(stop,)))]), 30)
+    rows = run(
+        WorldBatch([acting(Script("actor", testing.polyline((20, 3.5), (25.1, 3.5)), 10.0, manoeuvres=(stop,)))]), 30
+    )
     assert rows[:, 4].all()
     assert rows[-1, 0] == pytest.approx(25.0, abs=1e-3)
 
 
 def test_a_follower_keeps_the_equilibrium_gap() -> None:
-    follower = Script("actor", line((0, 0), (1000, 0)), 10.0, yields=True)
+    follower = Script("actor", testing.polyline((0, 0), (1000, 0)), 10.0, yields=True)
     batch = WorldBatch(
         [
-            scenario(
-                moving("actor", steps=800),
-                moving("lead", x=40.0, speed=8.0, steps=800),
+            testing.scenario(
+                testing.moving("actor", steps=800),
+                testing.moving("lead", x=40.0, speed=8.0, steps=800),
                 scripts=[follower],
-                ego=moving("ego", y=30.0, steps=800),
+                ego=testing.moving("ego", y=30.0, steps=800),
             )
         ]
     )
@@ -143,10 +148,10 @@ def test_a_follower_keeps_the_equilibrium_gap() -> None:
 def test_a_free_follower_drives_at_its_speed() -> None:
     batch = WorldBatch(
         [
-            scenario(
-                moving("actor"),
-                ego=moving("ego", y=30.0),
-                scripts=[Script("actor", line((0, 0), (900, 0)), 12.0, yields=True)],
+            testing.scenario(
+                testing.moving("actor"),
+                ego=testing.moving("ego", y=30.0),
+                scripts=[Script("actor", testing.polyline((0, 0), (900, 0)), 12.0, yields=True)],
             )
         ]
     )
@@ -156,13 +161,15 @@ def test_a_free_follower_drives_at_its_speed() -> None:
 def test_a_follower_stops_behind_the_ego_and_behind_a_prop_round_a_bend() -> None:
     angle = np.linspace(0.0, np.pi / 2, 40)
     bend = [(60.0 + 30.0 * np.sin(a), 30.0 - 30.0 * np.cos(a)) for a in angle]
-    path = line((-60, 0), *bend, (90, 90))
+    path = testing.polyline((-60, 0), *bend, (90, 90))
     script = Script("actor", path, 10.0, yields=True)
-    behind = WorldBatch([acting(script, ego=moving("ego", speed=0.0))])
+    behind = WorldBatch([acting(script, ego=testing.moving("ego", speed=0.0))])
     rows = run(behind, 200)
     assert rows[-1, 3] == pytest.approx(0.0, abs=0.05)
     assert 1.5 < 0.0 - rows[-1, 0] - 4.8 < 3.0
-    round_the_bend = WorldBatch([acting(script, ego=moving("ego", y=-50.0), props=[cone("c", 90.0, 50.0)])])
+    round_the_bend = WorldBatch(
+        [acting(script, ego=testing.moving("ego", y=-50.0), props=[testing.prop("c", 90.0, 50.0)])]
+    )
     rows = run(round_the_bend, 300)
     assert rows[-1, 3] == pytest.approx(0.0, abs=0.05)
     assert 1.5 < 50.0 - 0.2 - 2.4 - rows[-1, 1] < 3.0
@@ -187,8 +194,10 @@ def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
     for k in range(20):
         near = points[rng.integers(41)] + rng.normal(0.0, 4.0, 2)
         size = (float(rng.uniform(0.5, 8.0)), float(rng.uniform(0.5, 2.5)), 1.5)
-        others.append(moving(f"t{k}", *near, speed=rng.uniform(0, 12), heading=rng.uniform(-3, 3), size=size))
-    batch = WorldBatch([scenario(moving("actor"), *others, scripts=[Script("actor", path, 9.0, yields=True)])])
+        others.append(testing.moving(f"t{k}", *near, speed=rng.uniform(0, 12), heading=rng.uniform(-3, 3), size=size))
+    batch = WorldBatch(
+        [testing.scenario(testing.moving("actor"), *others, scripts=[Script("actor", path, 9.0, yields=True)])]
+    )
     agents = batch[0].agents()
     assert np.allclose(agents.pose[0, :2], path[0, :2], atol=1e-3)
     leaders = [(1e6, 0.0)]
@@ -213,28 +222,30 @@ def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
 
 
 def test_a_follower_ignores_who_is_beside_and_behind() -> None:
-    script = Script("actor", line((0, 0), (900, 0)), 10.0, yields=True)
-    others = [moving("beside", x=30.0, y=3.5, speed=0.0), moving("behind", x=-8.0, speed=10.0)]
-    batch = WorldBatch([scenario(moving("actor"), *others, scripts=[script], ego=moving("ego", y=-20.0))])
+    script = Script("actor", testing.polyline((0, 0), (900, 0)), 10.0, yields=True)
+    others = [testing.moving("beside", x=30.0, y=3.5, speed=0.0), testing.moving("behind", x=-8.0, speed=10.0)]
+    batch = WorldBatch(
+        [testing.scenario(testing.moving("actor"), *others, scripts=[script], ego=testing.moving("ego", y=-20.0))]
+    )
     assert run(batch, 50)[:, 3] == pytest.approx(10.0, abs=1e-3)
 
 
 def test_a_follower_obeys_its_signal_and_only_that() -> None:
     states = np.array([SignalState.RED] * 150 + [SignalState.GREEN], np.int8)
-    stop = StopLine("stop", line((50, -1.75), (50, 1.75)), ("lane 0",))
-    lanes = scenario().scene.road_map.lanes
+    stop = StopLine("stop", testing.polyline((50, -1.75), (50, 1.75)), ("lane-0",))
+    lanes = testing.scenario().scene.road_map.lanes
     road_map = RoadMap(lanes=lanes, stop_lines=(stop,))
-    script = Script("actor", line((0, 0), (400, 0)), 10.0, yields=True)
+    script = Script("actor", testing.polyline((0, 0), (400, 0)), 10.0, yields=True)
 
     def front(lane: str, position: tuple[float, float]) -> np.ndarray:
         signal = Signal("light", np.array([*position, 5.0], np.float32), states, (lane,))
-        made = acting(script, ego=moving("ego", y=30.0), road_map=road_map, signals=[signal])
+        made = acting(script, ego=testing.moving("ego", y=30.0), road_map=road_map, signals=[signal])
         return run(WorldBatch([made]), 250)[:, 0] + 2.4
 
-    held = front("lane 0", (55.0, 3.0))
+    held = front("lane-0", (55.0, 3.0))
     assert 46.0 < held[148] < 50.0
     assert held[-1] > 60.0  # green holds beyond its recording
-    other = front("lane 1", (50.0, 3.5))
+    other = front("lane-1", (50.0, 3.5))
     assert other[60] > 60.0
     truth = WorldBatch([acting(script, signals=[Signal("l", np.zeros(3, np.float32), states, ())])])[0].ground_truth()
     assert truth.signals.tolist() == [SignalState.RED]
@@ -284,7 +295,9 @@ def smooth_profile(rng: np.random.Generator, steps: int, speed: float) -> np.nda
 def test_the_tracker_follows_a_feasible_plan_to_ten_centimetres(seed: int, speed: float) -> None:
     rng = np.random.default_rng(seed)
     plan = plan_of(smooth_profile(rng, 128, speed), speed)
-    batch = WorldBatch([scenario(ego=moving("ego", speed=speed), friction=1.2)])
+    batch = WorldBatch(
+        [testing.scenario(ego=testing.moving("ego", speed=speed), environment=Environment(friction=1.2))]
+    )
     assert tracking_error(plan, batch, 64).max() < 0.10
 
 
@@ -293,13 +306,19 @@ def test_the_tracker_follows_a_feasible_plan_to_ten_centimetres(seed: int, speed
 def test_the_tracker_comes_back_to_a_plan_beside_it(offset: float, heading: float, speed: float) -> None:
     x = 0.1 * speed * np.arange(1, 129)
     plan = np.column_stack([x, np.full(128, offset), np.zeros(128), np.full(128, speed)])
-    batch = WorldBatch([scenario(ego=moving("ego", speed=speed, heading=heading), friction=1.2)])
+    batch = WorldBatch(
+        [
+            testing.scenario(
+                ego=testing.moving("ego", speed=speed, heading=heading), environment=Environment(friction=1.2)
+            )
+        ]
+    )
     assert tracking_error(plan, batch, 64)[-1] < 0.05 + 0.1 * abs(offset)
 
 
 def test_the_tracker_stops_for_good_where_the_plan_stops() -> None:
     plan = plan_of(np.tile([-3.0, 0.02], (64, 1)), 9.0)
-    batch = WorldBatch([scenario(ego=moving("ego", speed=9.0))])
+    batch = WorldBatch([testing.scenario(ego=testing.moving("ego", speed=9.0))])
     assert tracking_error(plan, batch, 64).max() < 0.10
     stopped = batch.egos.pose[:, 0].copy()
     for _ in range(30):
@@ -310,12 +329,12 @@ def test_the_tracker_stops_for_good_where_the_plan_stops() -> None:
 
 def test_the_tracker_starts_from_a_standstill() -> None:
     plan = plan_of(np.tile([1.5, 0.05], (128, 1)), 0.0)
-    batch = WorldBatch([scenario(ego=moving("ego", speed=0.0))])
+    batch = WorldBatch([testing.scenario(ego=testing.moving("ego", speed=0.0))])
     assert tracking_error(plan, batch, 60).max() < 0.10
 
 
 def test_a_plan_replanned_each_step_is_driven_as_planned() -> None:
-    batch = WorldBatch([scenario(ego=moving("ego", speed=8.0))])
+    batch = WorldBatch([testing.scenario(ego=testing.moving("ego", speed=8.0))])
     for _ in range(30):
         expected = plan_of(np.tile([-1.0, 0.03], (64, 1)), float(batch.egos.speed[0, 0]))
         goal = from_frame(expected[:1, :2], batch.egos.pose[:, 0].astype(float))[0]
@@ -324,10 +343,10 @@ def test_a_plan_replanned_each_step_is_driven_as_planned() -> None:
 
 
 def test_a_pedestrian_crosses_and_is_hit() -> None:
-    path = line((30, -6), (30, 8))
-    walker = moving("actor", x=30.0, y=-6.0, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN)
+    path = testing.polyline((30, -6), (30, 8))
+    walker = testing.moving("actor", x=30.0, y=-6.0, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN)
     go = Manoeuvre(Trigger(TriggerKind.EGO_ARRIVAL, 2.4, (30.0, 0.0)), speed=2.5, acceleration=5.0)
-    batch = WorldBatch([scenario(walker, scripts=[Script("actor", path, 0.0, manoeuvres=(go,))])])
+    batch = WorldBatch([testing.scenario(walker, scripts=[Script("actor", path, 0.0, manoeuvres=(go,))])])
     run(batch, 28)
     assert batch.egos.collided[0, 0]
     assert batch[0].collisions()[0].category == Category.PEDESTRIAN

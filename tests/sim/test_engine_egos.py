@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from engine_scenes import line, moving, scenario
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scenario import Scenario, Script, with_egos
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
@@ -16,8 +16,8 @@ from alpamayo_sim.warp_runtime import wp
 
 def platoon(count: int = 3) -> Scenario:
     """The ego and cars 20 m apart on the same lane, all at 10 m/s, and one at rest beside the road."""
-    cars = [moving(f"car {k}", x=20.0 * (k + 1)) for k in range(count)]
-    return scenario(*cars, moving("parked", y=-20.0, speed=0.0))
+    cars = [testing.moving(f"car {k}", x=20.0 * (k + 1)) for k in range(count)]
+    return testing.scenario(*cars, testing.moving("parked", y=-20.0, speed=0.0))
 
 
 def test_all_moving_vehicles_can_be_driven() -> None:
@@ -101,7 +101,9 @@ def test_who_cannot_be_an_ego_is_named() -> None:
         with_egos(platoon(), ["parked"])
     with pytest.raises(InputError, match="'ego' cannot be an ego"):
         with_egos(platoon(), ["ego"])
-    scripted = scenario(moving("car", x=20.0), scripts=[Script("car", line((20, 0), (300, 0)), 10.0)])
+    scripted = testing.scenario(
+        testing.moving("car", x=20.0), scripts=[Script("car", testing.polyline((20, 0), (300, 0)), 10.0)]
+    )
     with pytest.raises(InputError, match="'car' cannot be an ego"):
         with_egos(scripted, ["car"])
     assert with_egos(scripted).egos == ()

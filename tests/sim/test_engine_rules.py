@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 import shapely
-from engine_scenes import ROAD, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scene import Lane, RoadMap, Signal, SignalState, StopLine, Track
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.engine.packing.thinning import thinned
@@ -24,7 +24,7 @@ def lanes(rng: np.random.Generator, count: int) -> RoadMap:
         xy = rng.uniform(-30, 30, 2) + np.cumsum(6.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1), axis=0)
         limit = None if k % 3 == 0 else 5.0 + k
         width = np.full(12, rng.uniform(2, 5), np.float32)
-        made.append(Lane(f"lane {k}", line(*xy.tolist()), width, speed_limit=limit))
+        made.append(Lane(f"lane {k}", testing.polyline(*xy.tolist()), width, speed_limit=limit))
     return RoadMap(lanes=tuple(made))
 
 
@@ -34,9 +34,10 @@ def test_the_lane_is_the_map_indexs(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     road_map, index = lanes(rng, count), None
     egos = [
-        moving("ego", x=rng.uniform(-40, 40), y=rng.uniform(-40, 40), heading=rng.uniform(-3, 3)) for _ in range(30)
+        testing.moving("ego", x=rng.uniform(-40, 40), y=rng.uniform(-40, 40), heading=rng.uniform(-3, 3))
+        for _ in range(30)
     ]
-    batch = WorldBatch([scenario(ego=ego, road_map=road_map) for ego in egos])
+    batch = WorldBatch([testing.scenario(ego=ego, road_map=road_map) for ego in egos])
     index = MapIndex(road_map)
     pose = batch.egos.pose[:, 0].astype(float)
     match = index.nearest_lane(pose[:, :2], pose[:, 2], max_distance=3.0)
@@ -70,27 +71,30 @@ def _cost_of(index: MapIndex, pose: np.ndarray, lane: np.ndarray) -> np.ndarray:
 
 def test_wrong_way_overspeed_and_off_route() -> None:
     batch = WorldBatch(
-        [scenario(ego=moving("ego", heading=np.pi, speed=20.0)), scenario(ego=moving("ego", speed=20.0))]
+        [
+            testing.scenario(ego=testing.moving("ego", heading=np.pi, speed=20.0)),
+            testing.scenario(ego=testing.moving("ego", speed=20.0)),
+        ]
     )
     assert batch.egos.wrong_way[:, 0].tolist() == [True, False]
     np.testing.assert_allclose(batch.egos.overspeed[:, 0], 6.0, atol=1e-5)
     assert not batch.egos.off_route.any()
-    aside = WorldBatch([scenario(ego=moving("ego", y=8.0))])
+    aside = WorldBatch([testing.scenario(ego=testing.moving("ego", y=8.0))])
     assert aside.egos.off_route[0, 0]
     assert aside.egos.lane[0, 0] == -1
     assert aside.egos.overspeed[0, 0] == 0.0
 
 
 def lamp(state: SignalState) -> Signal:
-    return Signal("lamp", np.zeros(3, np.float32), np.full(60, state, np.int8), ("lane 0",))
+    return Signal("lamp", np.zeros(3, np.float32), np.full(60, state, np.int8), ("lane-0",))
 
 
 def test_a_red_light_is_counted_when_the_front_comes_over_the_line() -> None:
-    stop = StopLine("stop", line((30.0, 1.75), (30.0, -1.75)), ("lane 0",))
-    road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
+    stop = StopLine("stop", testing.polyline((30.0, 1.75), (30.0, -1.75)), ("lane-0",))
+    road_map = dataclasses.replace(testing.one_way_road(), stop_lines=(stop,))
     for state, counted in ((SignalState.RED, 1), (SignalState.GREEN, 0), (SignalState.YELLOW, 0)):
         lights = (lamp(state),)
-        batch = WorldBatch([scenario(road_map=road_map, signals=lights)])
+        batch = WorldBatch([testing.scenario(road_map=road_map, signals=lights)])
         seen = []
         for _ in range(40):
             batch.step(np.zeros((1, 2)))
@@ -101,10 +105,10 @@ def test_a_red_light_is_counted_when_the_front_comes_over_the_line() -> None:
 
 
 def test_against_the_stop_lines_way_nothing_is_counted() -> None:
-    stop = StopLine("stop", line((-30.0, 1.75), (-30.0, -1.75)), ("lane 0",))
-    road_map = dataclasses.replace(ROAD, stop_lines=(stop,))
+    stop = StopLine("stop", testing.polyline((-30.0, 1.75), (-30.0, -1.75)), ("lane-0",))
+    road_map = dataclasses.replace(testing.one_way_road(), stop_lines=(stop,))
     lights = (lamp(SignalState.RED),)
-    batch = WorldBatch([scenario(road_map=road_map, signals=lights, ego=moving("ego", heading=np.pi))])
+    batch = WorldBatch([testing.scenario(road_map=road_map, signals=lights, ego=testing.moving("ego", heading=np.pi))])
     for _ in range(50):
         batch.step(np.zeros((1, 2)))
     assert batch.egos.red_lights[0, 0] == 0
@@ -114,7 +118,7 @@ def test_against_the_stop_lines_way_nothing_is_counted() -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_time_to_collision_is_when_shapelys_boxes_first_meet(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    other = moving(
+    other = testing.moving(
         "other",
         x=rng.uniform(-40, 40),
         y=rng.uniform(-40, 40),
@@ -122,8 +126,8 @@ def test_time_to_collision_is_when_shapelys_boxes_first_meet(seed: int) -> None:
         heading=rng.uniform(-3, 3),
         size=tuple(rng.uniform(0.5, 8.0, 3)),
     )
-    ego = moving("ego", speed=float(rng.uniform(0, 20)), heading=float(rng.uniform(-3, 3)))
-    batch = WorldBatch([scenario(other, ego=ego)])
+    ego = testing.moving("ego", speed=float(rng.uniform(0, 20)), heading=float(rng.uniform(-3, 3)))
+    batch = WorldBatch([testing.scenario(other, ego=ego)])
     time = float(batch.egos.time_to_collision[0, 0])
     gap = lambda t: _box(ego, t).distance(_box(other, t))  # noqa: E731
     if time < 5.0:
@@ -139,14 +143,14 @@ def _box(track: Track, time: float) -> shapely.Polygon:
 
 
 def test_more_agents_than_one_run_of_bits_are_all_met() -> None:
-    cars = [moving(f"car {k}", x=-20.0 * (k + 1), speed=0.0) for k in range(70)]
-    cars[68] = moving("ahead", x=12.4, speed=5.0)
-    cars[40] = moving("touching", x=4.0, speed=10.0)
-    batch = WorldBatch([scenario(*cars)])
+    cars = [testing.moving(f"car {k}", x=-20.0 * (k + 1), speed=0.0) for k in range(70)]
+    cars[68] = testing.moving("ahead", x=12.4, speed=5.0)
+    cars[40] = testing.moving("touching", x=4.0, speed=10.0)
+    batch = WorldBatch([testing.scenario(*cars)])
     assert batch.egos.time_to_collision[0, 0] == 0.0
     assert [contact.agent for contact in batch[0].collisions()] == [40]
-    cars[40] = moving("away", x=4.0, y=40.0)
-    batch = WorldBatch([scenario(*cars)])
+    cars[40] = testing.moving("away", x=4.0, y=40.0)
+    batch = WorldBatch([testing.scenario(*cars)])
     assert batch.egos.time_to_collision[0, 0] == pytest.approx((12.4 - 4.8) / 5.0, abs=1e-4)
 
 
@@ -173,11 +177,13 @@ def test_contacts_in_the_step_are_shapelys_for_ten_thousand_pairs() -> None:
         xy, heading = rng.uniform(-9, 9, (count, 2)), rng.uniform(-np.pi, np.pi, count)
         size = rng.uniform(0.2, 9.0, (count, 3))
         cars = [
-            moving(f"car {k}", x=xy[k, 0], y=xy[k, 1], speed=0.0, heading=heading[k], size=tuple(size[k]), steps=2)
+            testing.moving(
+                f"car {k}", x=xy[k, 0], y=xy[k, 1], speed=0.0, heading=heading[k], size=tuple(size[k]), steps=2
+            )
             for k in range(count)
         ]
-        ego = moving("ego", speed=0.0, heading=float(rng.uniform(-3, 3)), steps=2)
-        batch = WorldBatch([scenario(*cars, ego=ego)])
+        ego = testing.moving("ego", speed=0.0, heading=float(rng.uniform(-3, 3)), steps=2)
+        batch = WorldBatch([testing.scenario(*cars, ego=ego)])
         mine = shapely.Polygon(box_corners(batch.egos.pose[0, 0].astype(float), np.array([4.8, 2.0])))
         theirs = shapely.polygons(
             box_corners(batch.pose[0, 1:].astype(float), batch[0].agents().size[:, :2].astype(float))

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from engine_scenes import ROAD, cone, line, moving, scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpamayo_sim.datatypes.scene import LineKind, RoadLine, RoadMap
+from alpamayo_sim import testing
+from alpamayo_sim.datatypes.scene import Environment, LineKind, RoadLine, RoadMap
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.engine.kernels.vector_observation import vector_size
 from alpamayo_sim.engine.packing.map_blocks import pack_map
@@ -15,7 +15,7 @@ from alpamayo_sim.geometry import to_frame
 
 def crowd(rng: np.random.Generator, count: int) -> WorldBatch:
     others = [
-        moving(
+        testing.moving(
             f"t{k}",
             x=rng.uniform(-120, 120),
             y=rng.uniform(-120, 120),
@@ -25,7 +25,7 @@ def crowd(rng: np.random.Generator, count: int) -> WorldBatch:
         )
         for k in range(count)
     ]
-    return WorldBatch([scenario(*others, ego=moving("ego", heading=float(rng.uniform(-3, 3))))])
+    return WorldBatch([testing.scenario(*others, ego=testing.moving("ego", heading=float(rng.uniform(-3, 3))))])
 
 
 @settings(max_examples=20, deadline=None)
@@ -51,7 +51,7 @@ def test_agents_are_the_nearest_in_the_ego_frame(seed: int, wanted: int) -> None
 
 
 def test_the_ego_and_the_route_are_as_documented() -> None:
-    batch = WorldBatch([scenario(moving("a", x=50.0), friction=0.6)])
+    batch = WorldBatch([testing.scenario(testing.moving("a", x=50.0), environment=Environment(friction=0.6))])
     for _ in range(10):
         batch.step(np.array([[1.0, 0.02]]))
     row = batch.vectors(0, 0)[0]
@@ -78,9 +78,11 @@ def test_the_ego_and_the_route_are_as_documented() -> None:
 
 def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
     bend = np.linspace(0, 1.5, 200)
-    edge = line(*zip(30 * np.sin(bend), 30 - 30 * np.cos(bend), strict=True))
+    edge = testing.polyline(*zip(30 * np.sin(bend), 30 - 30 * np.cos(bend), strict=True))
     road_map = RoadMap(
-        lanes=ROAD.lanes, road_edges=(edge,), road_lines=(RoadLine(line((0, 9), (7, 9)), LineKind.UNKNOWN),)
+        lanes=testing.one_way_road().lanes,
+        road_edges=(edge,),
+        road_lines=(RoadLine(testing.polyline((0, 9), (7, 9)), LineKind.UNKNOWN),),
     )
     pieces = pack_map(road_map).blocks["pieces"]
     length, is_edge, is_line = 8.0 * pieces[:, 4], pieces[:, 5], pieces[:, 6]
@@ -88,7 +90,7 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
     total = [length[(is_edge == kind[0]) & (is_line == kind[1])].sum() for kind in ((0, 0), (1, 0), (0, 1))]
     assert total == pytest.approx([1200.0, 45.0, 7.0], rel=2e-3)
     np.testing.assert_allclose(np.linalg.norm(pieces[:, 2:4], axis=1), 1.0, atol=1e-5)
-    row = WorldBatch([scenario(road_map=road_map)]).vectors(0, 50)[0, 76:].reshape(50, 7)
+    row = WorldBatch([testing.scenario(road_map=road_map)]).vectors(0, 50)[0, 76:].reshape(50, 7)
     assert (np.hypot(row[:, 2], row[:, 3]) > 0.5).all()
     painted = row[row[:, 6] == 1.0]
     np.testing.assert_allclose(painted, [[0.035, 0.09, 1.0, 0.0, 7 / 8, 0.0, 1.0]], atol=1e-6)
@@ -96,14 +98,14 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
 
 
 def test_a_map_and_a_crowd_that_are_empty() -> None:
-    batch = WorldBatch([scenario(road_map=RoadMap())])
+    batch = WorldBatch([testing.scenario(road_map=RoadMap())])
     row = batch.vectors()[0]
     assert (row[76:] == 0.0).all()
     assert np.isfinite(row).all()
 
 
 def test_a_prop_is_seen() -> None:
-    row = WorldBatch([scenario(props=[cone("c", 20.0, 1.0)])]).vectors(1, 0)[0, 76:]
+    row = WorldBatch([testing.scenario(props=[testing.prop("c", 20.0, 1.0)])]).vectors(1, 0)[0, 76:]
     np.testing.assert_allclose(row, [0.2, 0.01, 1.0, 0.0, 0.0, 0.02, 0.02], atol=1e-6)
 
 
@@ -112,8 +114,10 @@ def test_a_prop_is_seen() -> None:
 def test_the_pieces_are_those_nearest_to_the_middle_of_the_cell(seed: int, wanted: int) -> None:
     rng = np.random.default_rng(seed)
     edges = tuple(np.cumsum(rng.normal(0, 6.0, (12, 3)) * [1, 1, 0], axis=0).astype(np.float32) for _ in range(10))
-    ego = moving("ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3)))
-    batch = WorldBatch([scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
+    ego = testing.moving(
+        "ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3))
+    )
+    batch = WorldBatch([testing.scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
     rows = batch.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
     middles = pack_map(batch.scenarios[0].scene.road_map).blocks["pieces"][:, :2].astype(float)
     corner, pose = middles.min(axis=0), batch.egos.pose[0, 0].astype(float)

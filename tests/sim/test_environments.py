@@ -7,11 +7,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from engine_scenes import cone, moving, scenario
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv
 from alpamayo_sim.errors import InputError
@@ -22,11 +22,11 @@ MODES = list(AutoresetMode)
 def source(rng: np.random.Generator) -> Scenario:
     """Some traffic, an ego speed and a goal, all at random; short episodes of different lengths."""
     traffic = [
-        moving(f"t{k}", x=rng.uniform(-40, 60), y=3.5 * rng.integers(2), speed=rng.uniform(0, 12))
+        testing.moving(f"t{k}", x=rng.uniform(-40, 60), y=3.5 * rng.integers(2), speed=rng.uniform(0, 12))
         for k in range(rng.integers(1, 6))
     ]
-    ego = moving("ego", speed=rng.uniform(5, 12))
-    made = scenario(*traffic, props=[cone("c", 40.0, 2.0)], ego=ego, goal=float(rng.uniform(10, 30)))
+    ego = testing.moving("ego", speed=rng.uniform(5, 12))
+    made = testing.scenario(*traffic, props=[testing.prop("c", 40.0, 2.0)], ego=ego, goal=float(rng.uniform(10, 30)))
     return Scenario(made.scene, type(made.goal)(made.goal.distance, float(rng.integers(10, 30)) / 10))
 
 
@@ -169,18 +169,18 @@ def fixed(made: Scenario, **settings: Any) -> DrivingEnv:
 
 
 def test_the_reward_is_its_documented_sum() -> None:
-    env = fixed(scenario())
+    env = fixed(testing.scenario())
     _, reward, terminated, truncated, info = env.step(np.array([2.0, 0.01], np.float32))
     speed, way = 10.2, 1.01
     lateral = 0.01 * speed**2
     assert reward == pytest.approx(0.1 * way - 0.001 * 4.0 - 0.001 * lateral**2, abs=1e-4)
     assert (terminated, truncated, info["collided"]) == (False, False, False)
-    own = fixed(scenario(), reward={"progress": 1.0, "acceleration": 0.0, "lateral": 0.0})
+    own = fixed(testing.scenario(), reward={"progress": 1.0, "acceleration": 0.0, "lateral": 0.0})
     assert own.step(np.zeros(2))[1] == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_collision_ends_the_episode() -> None:
-    env = fixed(scenario(moving("a", x=5.5, speed=0.0)))
+    env = fixed(testing.scenario(testing.moving("a", x=5.5, speed=0.0)))
     *_, info = step = env.step(np.zeros(2))
     assert step[2]
     assert info["collided"]
@@ -190,7 +190,7 @@ def test_a_collision_ends_the_episode() -> None:
 def test_leaving_the_road_ends_the_episode_unless_told_otherwise() -> None:
     left = np.array([0.0, 0.25])
     for ends in (True, False):
-        env = fixed(scenario(), ends_off_road=ends)
+        env = fixed(testing.scenario(), ends_off_road=ends)
         steps = [env.step(left) for _ in range(15)]
         off = [step[4]["off_road"] for step in steps]
         assert any(off)
@@ -198,16 +198,16 @@ def test_leaving_the_road_ends_the_episode_unless_told_otherwise() -> None:
 
 
 def test_arrival_ends_the_episode_and_time_cuts_it_off() -> None:
-    env = fixed(scenario(goal=2.0))
+    env = fixed(testing.scenario(goal=2.0))
     assert [env.step(np.zeros(2))[2] for _ in range(2)] == [False, True]
-    env = fixed(scenario(goal=1000.0))
+    env = fixed(testing.scenario(goal=1000.0))
     assert [env.step(np.array([-9.0, 0.0]))[3] for _ in range(100)] == [False] * 99 + [True]
-    env = fixed(scenario(goal=1000.0), max_episode_steps=3)
+    env = fixed(testing.scenario(goal=1000.0), max_episode_steps=3)
     assert [env.step(np.zeros(2))[3] for _ in range(3)] == [False, False, True]
 
 
 def test_a_trajectory_is_driven() -> None:
-    env = fixed(scenario(), action="trajectory")
+    env = fixed(testing.scenario(), action="trajectory")
     x = np.arange(1, 65) * 1.0
     plan = np.stack([x, 0 * x, 0 * x, np.full(64, 10.0)], axis=1).astype(np.float32)
     for _ in range(10):

@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from engine_scenes import moving, scenario
-from sim_scenes import street
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.lidar import Lidar, spinning_32, spinning_64
 from alpamayo_sim.datatypes.scenario import Goal, Scenario
 from alpamayo_sim.datatypes.scene import Category, Environment
@@ -23,29 +22,29 @@ WALL = (0.5, 60.0, 20.0)  # a bus of this size shows the lidar a plane
 def town(seed=0, count=24):
     rng = np.random.default_rng(seed)
     kinds = (Category.VEHICLE, Category.TRUCK, Category.BUS, Category.PEDESTRIAN, Category.CYCLIST)
-    return scenario(
+    return testing.scenario(
         *(
-            moving(f"t{k}", *rng.uniform((8, -25), (60, 25)), heading=rng.uniform(-3, 3), category=kinds[k % 5])
+            testing.moving(f"t{k}", *rng.uniform((8, -25), (60, 25)), heading=rng.uniform(-3, 3), category=kinds[k % 5])
             for k in range(count)
         )
     )
 
 
 def test_ground_is_the_plane():
-    scan = WorldLidar(WorldBatch([scenario()]), BARE).scan()
+    scan = WorldLidar(WorldBatch([testing.scenario()]), BARE).scan()
     down = BARE.rays[..., 2]
     expected = np.where(down < 0, -BARE.position[2] / np.minimum(down, -1e-9), np.inf)
     near = expected < BARE.max_range
     assert np.allclose(scan.range[0][near], expected[near], rtol=1e-5)
     assert np.all(np.isinf(scan.range[0][~near]))
-    assert np.all(scan.semantic[0][near] == Semantic.ROAD)
+    assert np.all(scan.semantic[0][near] == Semantic.testing.one_way_road())
     assert np.allclose(scan.intensity[0][near], 0.15 * -down[near], atol=1e-5)
 
 
 def test_a_wall_is_the_plane():
     heading = 0.3
-    wall = moving("wall", 30.0, 0.0, speed=0.0, heading=heading, size=WALL, category=Category.BARRIER)
-    scan = WorldLidar(WorldBatch([scenario(wall)]), BARE).scan()
+    wall = testing.moving("wall", 30.0, 0.0, speed=0.0, heading=heading, size=WALL, category=Category.BARRIER)
+    scan = WorldLidar(WorldBatch([testing.scenario(wall)]), BARE).scan()
     normal = np.array([np.cos(heading), np.sin(heading), 0.0])
     foot = np.array([30.0, 0.0, 0.0]) - 0.25 * normal
     expected = ((foot - BARE.position) @ normal) / (BARE.rays @ normal)
@@ -87,7 +86,7 @@ def judge(batch, lidar, w, agent):
 @pytest.mark.parametrize("backend", ["warp", "open3d"])
 @pytest.mark.parametrize("place", ["town", "street"])
 def test_returns_are_open3ds(place, backend):
-    made = Scenario(street(), Goal(100.0, 10.0)) if place == "street" else town()
+    made = Scenario(testing.street(), Goal(100.0, 10.0)) if place == "street" else town()
     batch = WorldBatch([made, made])
     lidar = dataclasses.replace(spinning_32(columns=600), range_noise=0.0, reach=1e4)
     observers = [(0, 0), (1, 2)]
@@ -106,7 +105,7 @@ def test_returns_are_open3ds(place, backend):
 
 
 def test_both_backends_give_the_same_echoes():
-    batch = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
+    batch = WorldBatch([Scenario(testing.street(), Goal(100.0, 10.0))])
     batch.step(np.array([[1.0, 0.02]], np.float32))  # off the grid that the houses' edges stand on
     lidar = dataclasses.replace(spinning_32(columns=600), dropout=0.1, reach=1e4)
     one, other = (WorldLidar(batch, lidar, backend=backend).scan() for backend in ("warp", "open3d"))
@@ -126,15 +125,17 @@ def test_rings_and_reach():
         assert lidar.rays.shape == (rings, lidar.columns, 3)
         assert np.allclose(np.linalg.norm(lidar.rays, axis=-1), 1.0, atol=1e-6)
         assert np.all(np.diff(lidar.elevations) < 0)
-    far = moving("bus", 80.0, 0.0, speed=0.0, size=(1.0, 8.0, 8.0), category=Category.BARRIER)  # reflectivity 0.6
+    far = testing.moving(
+        "bus", 80.0, 0.0, speed=0.0, size=(1.0, 8.0, 8.0), category=Category.BARRIER
+    )  # reflectivity 0.6
     for reach, seen in ((32.0, False), (34.0, True)):  # 80 m · sqrt(0.1 / 0.6) = 32.7 m
         lidar = dataclasses.replace(BARE, reach=reach, elevations=np.zeros(1, np.float32))
-        assert np.any(WorldLidar(WorldBatch([scenario(far)]), lidar).scan().instance == 0) == seen
+        assert np.any(WorldLidar(WorldBatch([testing.scenario(far)]), lidar).scan().instance == 0) == seen
 
 
 def test_noise_has_its_spread_and_losses():
     lidar = dataclasses.replace(BARE, range_noise=0.05, dropout=0.2)
-    noisy, bare = (WorldLidar(WorldBatch([scenario()]), each).scan().range[0] for each in (lidar, BARE))
+    noisy, bare = (WorldLidar(WorldBatch([testing.scenario()]), each).scan().range[0] for each in (lidar, BARE))
     hits, seen = np.isfinite(bare), np.isfinite(noisy)
     assert abs(seen[hits].mean() - 0.8) < 0.01
     error = noisy[seen] - bare[seen]
@@ -144,7 +145,7 @@ def test_noise_has_its_spread_and_losses():
 
 def test_fog_and_rain_shorten_the_sight():
     def returns(environment):
-        made = scenario(moving("wall", 70.0, 0.0, speed=0.0, size=WALL, category=Category.BARRIER))
+        made = testing.scenario(testing.moving("wall", 70.0, 0.0, speed=0.0, size=WALL, category=Category.BARRIER))
         made = dataclasses.replace(made, scene=dataclasses.replace(made.scene, environment=environment))
         return WorldLidar(WorldBatch([made]), dataclasses.replace(BARE, reach=220.0)).scan()
 
@@ -182,13 +183,13 @@ def test_scans_follow_the_world():
 
 
 def test_markings_are_brighter_than_asphalt():
-    batch = WorldBatch([Scenario(street(), Goal(100.0, 10.0))])
+    batch = WorldBatch([Scenario(testing.street(), Goal(100.0, 10.0))])
     lidar = dataclasses.replace(BARE, elevations=np.deg2rad(np.linspace(-30, -8, 40)).astype(np.float32))
     scan = WorldLidar(batch, lidar, markings=True).scan()
     plain = WorldLidar(batch, lidar).scan()
     assert np.array_equal(scan.range, plain.range)
     classes = set(np.unique(scan.semantic).tolist())
-    assert classes >= {Semantic.ROAD, Semantic.LANE_MARKING, Semantic.SIDEWALK, Semantic.TERRAIN}
+    assert classes >= {Semantic.testing.one_way_road(), Semantic.LANE_MARKING, Semantic.SIDEWALK, Semantic.TERRAIN}
     line = scan.semantic == Semantic.LANE_MARKING
     assert np.allclose(scan.intensity[line], 0.6 / 0.15 * plain.intensity[line], rtol=1e-4)
     y = scan.range[0] * lidar.rays[..., 1] - 1.75  # the ego is in the middle of its lane
@@ -196,7 +197,7 @@ def test_markings_are_brighter_than_asphalt():
 
 
 def test_another_agent_may_look():
-    batch = WorldBatch([scenario(moving("lead", 20.0, 0.0))])
+    batch = WorldBatch([testing.scenario(testing.moving("lead", 20.0, 0.0))])
     scan = WorldLidar(batch, BARE, observers=[(0, 0), (0, 1)]).scan()
     ahead, behind = scan.instance[0][:, 0], scan.instance[1][:, BARE.columns // 2]
     assert np.any(ahead == 0)

@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 import pytest
-from engine_scenes import moving, scenario
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.lidar import spinning_32
 from alpamayo_sim.datatypes.rig_presets import front_rig
 from alpamayo_sim.engine import WorldBatch
@@ -72,7 +72,7 @@ def test_a_file_takes_the_place_of_the_world(tmp_path, ending):
     else:
         assert o3d.io.write_triangle_mesh(str(path), hall())
     mesh = load_mesh(path)
-    batch = WorldBatch([scenario(moving("car", 12.0, 0.0, speed=0.0))])
+    batch = WorldBatch([testing.scenario(testing.moving("car", 12.0, 0.0, speed=0.0))])
     wall = np.where(LIDAR.rays[..., 0] > 0, (25.0 - LIDAR.position[0]) / np.maximum(LIDAR.rays[..., 0], 1e-9), np.inf)
     floor = np.where(LIDAR.rays[..., 2] < 0, LIDAR.position[2] / np.maximum(-LIDAR.rays[..., 2], 1e-9), np.inf)
     expected = np.minimum(wall, floor)
@@ -100,7 +100,7 @@ def test_props_give_way_to_the_mesh():
         np.array([[0, 1, 2]], np.int32),
         np.ones((1, 3), np.float32),
     )
-    images = WorldCameras(WorldBatch([scenario()]), RIG, mesh=triangle).render()
+    images = WorldCameras(WorldBatch([testing.scenario()]), RIG, mesh=triangle).render()
     assert np.isinf(images.depth).mean() > 0.99
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_scenes import moving, scenario
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scenario import Scenario, with_egos
 from alpamayo_sim.environments import DrivingEnv, DrivingParallelEnv
 from alpamayo_sim.errors import InputError
@@ -19,10 +19,10 @@ from alpamayo_sim.errors import InputError
 def crowd(rng: np.random.Generator) -> Scenario:
     """Cars at random on both lanes, some at rest."""
     cars = [
-        moving(f"car {k}", x=14.0 * (k + 1), y=3.5 * (k % 2), speed=float(rng.choice([0.0, 6.0, 12.0])))
+        testing.moving(f"car {k}", x=14.0 * (k + 1), y=3.5 * (k % 2), speed=float(rng.choice([0.0, 6.0, 12.0])))
         for k in range(int(rng.integers(2, 7)))
     ]
-    return scenario(*cars, goal=40.0)
+    return testing.scenario(*cars, goal=40.0)
 
 
 def always(made: Scenario, rng: np.random.Generator) -> Scenario:
@@ -37,8 +37,8 @@ def test_pettingzoo_finds_no_fault() -> None:
     """With as many cars as there may be: PettingZoo warns where some of the possible agents never come."""
 
     def busy(rng: np.random.Generator) -> Scenario:
-        cars = [moving(f"car {k}", x=14.0 * (k + 1), speed=float(rng.uniform(5, 12))) for k in range(5)]
-        return scenario(*cars, goal=40.0)
+        cars = [testing.moving(f"car {k}", x=14.0 * (k + 1), speed=float(rng.uniform(5, 12))) for k in range(5)]
+        return testing.scenario(*cars, goal=40.0)
 
     env = DrivingParallelEnv(busy, 4, action="normalized", agents=8, pieces=20)
     parallel_api_test(env, num_cycles=300)
@@ -61,8 +61,8 @@ def test_one_agent_lives_as_in_the_single_environment() -> None:
 
 
 def test_who_has_ended_brakes_and_is_asked_no_more() -> None:
-    cars = [moving("near", x=9.0, speed=0.0), moving("far", x=60.0, speed=8.0)]
-    env = DrivingParallelEnv(lambda rng: scenario(*cars, goal=300.0), controlled=["far"], agents=4, pieces=4)
+    cars = [testing.moving("near", x=9.0, speed=0.0), testing.moving("far", x=60.0, speed=8.0)]
+    env = DrivingParallelEnv(lambda rng: testing.scenario(*cars, goal=300.0), controlled=["far"], agents=4, pieces=4)
     _, infos = env.reset(seed=0)
     assert {agent: info["track_id"] for agent, info in infos.items()} == {"car_0": "ego", "car_1": "far"}
     still = np.zeros(2, np.float32)
@@ -80,7 +80,7 @@ def test_who_has_ended_brakes_and_is_asked_no_more() -> None:
 
 
 def test_a_scenario_names_its_own_egos_and_branches() -> None:
-    made = with_egos(scenario(moving("a", x=20.0), moving("b", x=40.0)), ["b"])
+    made = with_egos(testing.scenario(testing.moving("a", x=20.0), testing.moving("b", x=40.0)), ["b"])
     env = DrivingParallelEnv(functools.partial(always, made), agents=4, pieces=4)
     env.reset(seed=0)
     assert env.agents == ["car_0", "car_1"]

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from engine_scenes import moving, scenario
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.lidar import long_range_radar
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.engine import WorldBatch
@@ -24,11 +24,11 @@ def scan(batch, radar=EXACT, **arguments):
 
 
 def test_range_azimuth_and_doppler_of_a_car():
-    ahead = moving("ahead", 42.3, 0.0, speed=4.0)  # rear at 42.3 - 2.4, radar at 2.3
-    beside = moving(
+    ahead = testing.moving("ahead", 42.3, 0.0, speed=4.0)  # rear at 42.3 - 2.4, radar at 2.3
+    beside = testing.moving(
         "beside", 30.0, 12.0, speed=6.0, heading=-np.pi / 2, category=Category.PEDESTRIAN, size=(0.6, 0.6, 1.8)
     )
-    found = scan(WorldBatch([scenario(ahead, beside)]))
+    found = scan(WorldBatch([testing.scenario(ahead, beside)]))
     first = int(np.flatnonzero(found.instance == 0)[0])
     assert abs(found.range[first] - (42.3 - 2.4 - 2.3)) < 1e-4
     assert abs(found.azimuth[first]) < 1e-6
@@ -41,7 +41,7 @@ def test_range_azimuth_and_doppler_of_a_car():
 
 
 def test_velocity_is_how_the_range_changes():
-    batch = WorldBatch([scenario(moving("crossing", 40.0, -15.0, speed=8.0, heading=1.9))])
+    batch = WorldBatch([testing.scenario(testing.moving("crossing", 40.0, -15.0, speed=8.0, heading=1.9))])
     controls = np.array([[0.0, 0.02]], np.float32)
     batch.step(controls)
     ranges, velocities = [], []
@@ -55,15 +55,23 @@ def test_velocity_is_how_the_range_changes():
 
 
 def test_who_is_hidden_is_not_seen():
-    truck = moving("truck", 30.0, 0.0, size=(8.0, 2.6, 3.5), category=Category.TRUCK)
-    behind, aside = moving("behind", 50.0, 0.0), moving("aside", 50.0, 9.0)
-    found = scan(WorldBatch([scenario(truck, behind, aside)]))
+    truck = testing.moving("truck", 30.0, 0.0, size=(8.0, 2.6, 3.5), category=Category.TRUCK)
+    behind, aside = testing.moving("behind", 50.0, 0.0), testing.moving("aside", 50.0, 9.0)
+    found = scan(WorldBatch([testing.scenario(truck, behind, aside)]))
     assert sorted(found.instance.tolist()) == [0, 2]
 
 
 def test_what_is_not_before_it_is_not_seen():
     found = scan(
-        WorldBatch([scenario(moving("rear", -20.0, 0.0), moving("side", 2.0, 20.0), moving("far", 290.0, 0.0))])
+        WorldBatch(
+            [
+                testing.scenario(
+                    testing.moving("rear", -20.0, 0.0),
+                    testing.moving("side", 2.0, 20.0),
+                    testing.moving("far", 290.0, 0.0),
+                )
+            ]
+        )
     )
     assert len(found.range) == 0
 
@@ -72,8 +80,8 @@ def test_detection_follows_the_radar_equation():
     radar = dataclasses.replace(EXACT, reach=100.0)
     seen = {}
     for distance in (60.0, 100.0, 150.0):
-        car = moving("car", distance, 0.0, speed=10.0, size=(1.0, 4.0, 1.5))
-        batch = WorldBatch([scenario(car)])
+        car = testing.moving("car", distance, 0.0, speed=10.0, size=(1.0, 4.0, 1.5))
+        batch = WorldBatch([testing.scenario(car)])
         seen[distance] = np.mean([len(scan(batch, radar, seed=k).range) for k in range(300)])
     for distance, share in seen.items():  # Swerling I: P(strength > threshold) = exp(-threshold / mean)
         assert abs(share - np.exp(-(((distance - 0.5 - 2.3) / 100.0) ** 4))) < 0.09
@@ -81,19 +89,20 @@ def test_detection_follows_the_radar_equation():
 
 def test_near_ones_merge_and_noise_has_its_spread():
     crowd = [
-        moving(f"p{k}", 30.0 + 0.05 * k, 0.1 * k, size=(0.3, 0.3, 1.7), category=Category.PEDESTRIAN) for k in range(4)
+        testing.moving(f"p{k}", 30.0 + 0.05 * k, 0.1 * k, size=(0.3, 0.3, 1.7), category=Category.PEDESTRIAN)
+        for k in range(4)
     ]
-    batch = WorldBatch([scenario(*crowd)])
+    batch = WorldBatch([testing.scenario(*crowd)])
     assert len(scan(batch, dataclasses.replace(EXACT, cell=(0.5, 0.05))).range) == 1
     radar = dataclasses.replace(EXACT, range_noise=0.2)
-    alone = WorldBatch([scenario(moving("car", 40.0, 0.0))])
+    alone = WorldBatch([testing.scenario(testing.moving("car", 40.0, 0.0))])
     ranges = [scan(alone, radar, seed=k).range[0] for k in range(300)]
     assert abs(np.std(ranges) - 0.2) < 0.03
 
 
 def test_clutter_and_the_same_seed():
     radar = dataclasses.replace(long_range_radar(), clutter=20.0)
-    made = scenario(moving("car", 40.0, 0.0))
+    made = testing.scenario(testing.moving("car", 40.0, 0.0))
     one, two = WorldRadar(WorldBatch([made]), radar).scan()[0], WorldRadar(WorldBatch([made, made]), radar).scan()[1]
     assert (one.instance == -1).sum() > 5
     for name in ("range", "azimuth", "velocity", "strength", "instance"):

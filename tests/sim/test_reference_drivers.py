@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sim_scenes import prop, scene, straight_map, track, with_crossing
 
 from alpamayo.drivers.registry import make_driver
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.reasoning import ComponentKind, Lateral, Longitudinal
@@ -55,9 +55,9 @@ def first(name, made):
 
 
 def red_light_scene(state=SignalState.RED, x=60.0):
-    road_map = with_crossing(straight_map(lanes=1), x)
-    lamp = Signal("lamp", np.array([x, -5.0, 5.0], np.float32), np.full(150, state, np.int8), ("r0",))
-    return scene(road_map, signals=(lamp,))
+    road_map = testing.with_crosswalk(testing.marked_road(1), x)
+    lamp = Signal("lamp", np.array([x, -5.0, 5.0], np.float32), np.full(150, state, np.int8), ("east-0",))
+    return testing.scene(road_map=road_map, signals=(lamp,))
 
 
 def test_registry_offers_near_names():
@@ -72,16 +72,18 @@ def test_needs_route_and_truth(name):
     driver = make_driver(name)
     assert driver.needs.truth
     with pytest.raises(InputError, match="no route"):
-        driver.reset(dataclasses.replace(scene(), route=None), np.random.default_rng(0))
-    driver.reset(scene(), np.random.default_rng(0))
-    batch = WorldBatch([Scenario(scene(), Goal(100.0, 10.0))])
+        driver.reset(
+            dataclasses.replace(testing.scene(road_map=testing.marked_road()), route=None), np.random.default_rng(0)
+        )
+    driver.reset(testing.scene(road_map=testing.marked_road()), np.random.default_rng(0))
+    batch = WorldBatch([Scenario(testing.scene(road_map=testing.marked_road()), Goal(100.0, 10.0))])
     with pytest.raises(InputError, match="truth"):
         driver.act(batch[0].observe())
 
 
 @pytest.mark.parametrize("name", REFERENCE_DRIVERS)
 def test_empty_road_is_driven_straight(name):
-    states, decisions, collided = run(name, scene(), 5.0)
+    states, decisions, collided = run(name, testing.scene(road_map=testing.marked_road()), 5.0)
     assert not collided
     assert np.abs(states[:, 1] + 1.75).max() < 0.05
     speeds = decisions[0].plans[0, :, 3]
@@ -97,7 +99,7 @@ def test_empty_road_is_driven_straight(name):
 def test_stops_behind_who_stands(name):
     """A standing queue before a red light: nobody goes round it."""
     made = red_light_scene()
-    car = track("stopped", Category.VEHICLE, 50.0, -1.75)
+    car = testing.standing("stopped", 50.0, -1.75)
     made = dataclasses.replace(made, tracks=(*made.tracks, car))
     states, decisions, collided = run(name, made, 12.0)
     assert not collided
@@ -160,10 +162,10 @@ def test_route_frame_projects_what_it_places(along, across):
 
 def test_plans_are_feasible_and_smooth():
     """Waypoints, headings and speeds of the expert's plans belong together, and no step asks for the impossible."""
-    made = scene(
-        straight_map(lanes=2),
-        tracks=(track("slow", Category.VEHICLE, 35.0, -1.75, speed=4.0),),
-        props=(prop("debris", Category.DEBRIS, 120.0, -1.75),),
+    made = testing.scene(
+        testing.moving("slow", 35.0, -1.75, 4.0),
+        road_map=testing.marked_road(2),
+        props=(testing.prop("debris", 120.0, -1.75, category=Category.DEBRIS),),
     )
     _, decisions, collided = run("expert", made, 12.0)
     assert not collided
@@ -185,7 +187,10 @@ def test_plans_are_feasible_and_smooth():
 
 
 def test_expert_goes_round_debris():
-    made = scene(straight_map(lanes=2), props=(prop("debris", Category.DEBRIS, 70.0, -1.75, size=(1.2, 1.2, 0.6)),))
+    made = testing.scene(
+        road_map=testing.marked_road(2),
+        props=(testing.prop("debris", 70.0, -1.75, category=Category.DEBRIS, size=(1.2, 1.2, 0.6)),),
+    )
     states, decisions, collided = run("expert", made, 11.0)
     assert not collided
     assert states[-1, 0] > 95.0
@@ -196,8 +201,8 @@ def test_expert_goes_round_debris():
 
 
 def test_expert_yields_to_a_crossing_pedestrian():
-    walker = track("walker", Category.PEDESTRIAN, 45.0, -7.5, heading=np.pi / 2, speed=1.4)
-    states, decisions, collided = run("expert", scene(tracks=(walker,)), 9.0)
+    walker = testing.moving("walker", 45.0, -7.5, 1.4, np.pi / 2, category=Category.PEDESTRIAN)
+    states, decisions, collided = run("expert", testing.scene(walker, road_map=testing.marked_road()), 9.0)
     assert not collided
     named = {c.id: c for d in decisions for c in d.reasoning.components}
     assert named["walker"].category == Category.PEDESTRIAN
@@ -205,10 +210,15 @@ def test_expert_yields_to_a_crossing_pedestrian():
 
 
 def test_expert_waits_for_oncoming_cars_before_it_borrows_their_lane():
-    road_map = straight_map(lanes=1)
-    barriers = [prop(f"b{k}", Category.BARRIER, 60.0 + 3.0 * k, -1.9, np.pi / 2, (2.6, 0.5, 1.0)) for k in range(4)]
-    cars = [track(f"on{k}", Category.VEHICLE, 110.0 + 22.0 * k, 1.75, np.pi, 9.0, steps=250) for k in range(3)]
-    made = scene(road_map, tracks=cars, props=barriers, steps=250)
+    road_map = testing.marked_road(1)
+    barriers = [
+        testing.prop(f"b{k}", 60.0 + 3.0 * k, -1.9, np.pi / 2, category=Category.BARRIER, size=(2.6, 0.5, 1.0))
+        for k in range(4)
+    ]
+    cars = [testing.moving(f"on{k}", 110.0 + 22.0 * k, 1.75, 9.0, np.pi, steps=250) for k in range(3)]
+    made = testing.scene(
+        *cars, road_map=road_map, props=barriers, ego=testing.moving("ego", 0.0, -1.75, 10.0, steps=250)
+    )
     states, decisions, collided = run("expert", made, 22.0)
     assert not collided
     assert states[-1, 0] > 85.0
@@ -221,10 +231,10 @@ def test_expert_waits_for_oncoming_cars_before_it_borrows_their_lane():
 
 
 def test_expert_slows_beside_parked_cars():
-    parked = [track(f"p{k}", Category.VEHICLE, 40.0 + 6.0 * k, -4.9) for k in range(6)]
-    road_map = straight_map(lanes=2)
-    states, _, collided = run("expert", scene(road_map, tracks=parked), 8.0)
-    free, _, _ = run("expert", scene(road_map), 8.0)
+    parked = [testing.standing(f"p{k}", 40.0 + 6.0 * k, -4.9) for k in range(6)]
+    road_map = testing.marked_road(2)
+    states, _, collided = run("expert", testing.scene(*parked, road_map=road_map), 8.0)
+    free, _, _ = run("expert", testing.scene(road_map=road_map), 8.0)
     beside = (states[:, 0] > 42.0) & (states[:, 0] < 68.0)
     assert not collided
     assert states[beside, 3].min() < 9.0
@@ -233,21 +243,20 @@ def test_expert_slows_beside_parked_cars():
 
 def test_expert_names_only_what_it_can_see():
     """A person hidden behind a truck is neither seen nor named."""
-    truck = track("truck", Category.TRUCK, 30.0, -5.2)
-    hidden = track("hidden", Category.PEDESTRIAN, 45.0, -7.0)
-    made = scene(tracks=(truck, hidden))
+    truck = testing.standing("truck", 30.0, -5.2, category=Category.TRUCK)
+    hidden = testing.standing("hidden", 45.0, -7.0, category=Category.PEDESTRIAN)
+    made = testing.scene(truck, hidden, road_map=testing.marked_road())
     batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
     truth = batch[0].ground_truth()
     assert visible(truth, np.array([0, 1])).tolist() == [True, False]
 
 
 def test_forecast_keeps_lanes_and_finishes_lane_changes():
-    made = scene(
-        tracks=(
-            track("steady", Category.VEHICLE, 30.0, -5.25, speed=8.0),
-            track("changing", Category.VEHICLE, 60.0, -4.6, heading=0.1, speed=8.0),
-            track("wrong-way", Category.VEHICLE, 90.0, -1.75, heading=np.pi, speed=8.0),
-        )
+    made = testing.scene(
+        testing.moving("steady", 30.0, -5.25, 8.0),
+        testing.moving("changing", 60.0, -4.6, 8.0, 0.1),
+        testing.moving("wrong-way", 90.0, -1.75, 8.0, np.pi),
+        road_map=testing.marked_road(),
     )
     batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
     agents = batch[0].ground_truth().agents
@@ -259,15 +268,19 @@ def test_forecast_keeps_lanes_and_finishes_lane_changes():
 
 
 def test_fog_and_grip_slow_the_expert():
-    clear, _, _ = run("expert", scene(), 8.0)
-    fog, _, _ = run("expert", scene(environment=Environment(visibility=25.0)), 8.0)
+    clear, _, _ = run("expert", testing.scene(road_map=testing.marked_road()), 8.0)
+    fog, _, _ = run(
+        "expert", testing.scene(environment=Environment(visibility=25.0), road_map=testing.marked_road()), 8.0
+    )
     assert fog[-1, 3] < clear[-1, 3] - 1.5
 
 
 def test_expert_follows_who_drives_slower_on_one_lane():
-    lead = track("lead", Category.VEHICLE, 30.0, -1.75, speed=5.0, steps=200)
-    coming = [track(f"on{k}", Category.VEHICLE, 60.0 + 25 * k, 1.75, np.pi, 10.0, steps=200) for k in range(8)]
-    made = scene(straight_map(lanes=1), tracks=(lead, *coming), steps=200)
+    lead = testing.moving("lead", 30.0, -1.75, 5.0, steps=200)
+    coming = [testing.moving(f"on{k}", 60.0 + 25 * k, 1.75, 10.0, np.pi, steps=200) for k in range(8)]
+    made = testing.scene(
+        lead, *coming, road_map=testing.marked_road(1), ego=testing.moving("ego", 0.0, -1.75, 10.0, steps=200)
+    )
     states, decisions, collided = run("expert", made, 12.0)
     assert not collided
     assert states[-1, 3] == pytest.approx(5.0, abs=1.5)
@@ -276,7 +289,7 @@ def test_expert_follows_who_drives_slower_on_one_lane():
 
 
 def test_same_observation_same_decision():
-    made = scene(tracks=(track("lead", Category.VEHICLE, 30.0, -1.75, speed=5.0),))
+    made = testing.scene(testing.moving("lead", 30.0, -1.75, 5.0), road_map=testing.marked_road())
     a, b = first("expert", made), first("expert", made)
     assert a.plans.tobytes() == b.plans.tobytes()
     assert a.reasoning == b.reasoning
@@ -284,7 +297,7 @@ def test_same_observation_same_decision():
 
 def test_scripts_are_not_peeked_at():
     """The first decision is the same whatever a script will do later."""
-    made = scene(tracks=(track("lead", Category.VEHICLE, 30.0, -1.75, speed=8.0),))
+    made = testing.scene(testing.moving("lead", 30.0, -1.75, 8.0), road_map=testing.marked_road())
     path = np.stack([np.linspace(30, 290, 50), np.full(50, -1.75), np.zeros(50)], axis=-1).astype(np.float32)
     decisions = []
     for speed in (0.0, 8.0):

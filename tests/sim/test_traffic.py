@@ -1,5 +1,6 @@
 """Traffic vehicles against the models' formulas, written once more, and against what traffic rules ask."""
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -9,17 +10,59 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_scenes import cone, line, moving
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traffic_scenes import crossroads, highway, overlapping, straight_lane, traffic
 
+from alpamayo_scenarios.intersections import Phase, four_arms
+from alpamayo_scenarios.roads import CrossSection
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script, TrafficVehicle
 from alpamayo_sim.datatypes.scene import Category, RoadMap, Signal, SignalState, StopLine
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import box_separation
 
 LENGTH = 4.8
+
+ARMS = ("west", "south", "east", "north")
+MAIN = (Phase(SignalState.GREEN, 12.0), Phase(SignalState.YELLOW, 3.0), Phase(SignalState.RED, 17.0))
+CROSS = (
+    Phase(SignalState.RED, 16.0),
+    Phase(SignalState.GREEN, 12.0),
+    Phase(SignalState.YELLOW, 3.0),
+    Phase(SignalState.RED, 1.0),
+)
+
+
+def crossroads(seed: int, control: str, each: int = 4) -> Scenario:
+    """Traffic vehicles on all arms of an intersection under "signals", "none", "two signs" or "four signs"."""
+    rng = np.random.default_rng(seed)
+    crossing = four_arms(CrossSection(1, 1, 3.5, 0.5), 13.9, (150.0,) * 4)
+    signed = {"signals": ARMS, "none": (), "two signs": ("south", "north"), "four signs": ARMS}[control]
+    lines = tuple(s for s in crossing.road_map.stop_lines if s.id.removeprefix("stop-") in signed)
+    road_map = dataclasses.replace(crossing.road_map, stop_lines=lines)
+    signals = crossing.signals(MAIN, CROSS, 1800) if control == "signals" else ()
+    tracks, traffic_vehicles = [], []
+    for arm in ARMS:
+        start, *_, end = road_map.lane_by_id[f"{arm}-in-0"].centreline.astype(float)
+        along = (end - start) / np.linalg.norm(end - start)
+        for k in range(each):
+            x, y, _ = start + (5.0 + 20.0 * k) * along
+            heading = float(np.arctan2(along[1], along[0]))
+            tracks.append(testing.moving(f"{arm}-{k}", x=float(x), y=float(y), speed=9.0, heading=heading))
+            traffic_vehicles.append(
+                TrafficVehicle(f"{arm}-{k}", seed=int(rng.integers(1 << 30)), lane_id=f"{arm}-in-0")
+            )
+    return testing.traffic(road_map, tracks, traffic_vehicles, signals=signals)
+
+
+def overlapping(batch: WorldBatch, w: int = 0) -> list[tuple[str, str]]:
+    """Pairs of agents whose boxes overlap now."""
+    agents = batch[w].agents()
+    there = np.flatnonzero(agents.valid)
+    pose, size = agents.pose[there].astype(float), agents.size[there, :2].astype(float)
+    depth = box_separation(pose[:, None], size[:, None], pose[None], size[None])
+    return [(agents.ids[there[i]], agents.ids[there[k]]) for i, k in np.argwhere(depth < -1e-3) if i < k]
 
 
 def step(batch: WorldBatch, steps: int = 1) -> None:
@@ -40,18 +83,20 @@ def idm(speed: float, wanted: float, gap: float, ahead: float) -> float:
 
 @pytest.mark.parametrize("ahead", [5.0, 12.0, 18.0])
 def test_the_equilibrium_gap_is_that_of_the_formula(ahead: float) -> None:
-    tracks = [moving(name, x=x, speed=ahead, steps=1000) for name, x in (("follower", 10.0), ("lead", 70.0))]
-    ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=1000)
-    batch = WorldBatch([traffic(highway(1, 20000.0), tracks, [TrafficVehicle("follower", 20.0)], ego=ego)])
+    tracks = [testing.moving(name, x=x, speed=ahead, steps=1000) for name, x in (("follower", 10.0), ("lead", 70.0))]
+    ego = testing.moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=1000)
+    batch = WorldBatch(
+        [testing.traffic(testing.highway(1, 20000.0), tracks, [TrafficVehicle("follower", 20.0)], ego=ego)]
+    )
     step(batch, 990)
     gap = batch.pose[0, 2, 0] - batch.pose[0, 1, 0] - LENGTH
     assert gap == pytest.approx((2.0 + 1.5 * ahead) / np.sqrt(1.0 - (ahead / 20.0) ** 4), rel=2e-3)
 
 
 def test_a_free_traffic_vehicle_takes_the_limit_if_that_is_lower() -> None:
-    tracks = [moving("wants 20", x=10.0, speed=15.0), moving("wants more", x=10.0, y=3.5, speed=15.0)]
+    tracks = [testing.moving("wants 20", x=10.0, speed=15.0), testing.moving("wants more", x=10.0, y=3.5, speed=15.0)]
     traffic_vehicles = [TrafficVehicle("wants 20", 20.0), TrafficVehicle("wants more", changes_lanes=False)]
-    batch = WorldBatch([traffic(highway(2), tracks, traffic_vehicles)])
+    batch = WorldBatch([testing.traffic(testing.highway(2), tracks, traffic_vehicles)])
     step(batch, 300)
     assert speeds(batch) == pytest.approx([20.0, 30.0], abs=0.1)
 
@@ -84,12 +129,14 @@ def changes(x: dict[str, float], v: dict[str, float], politeness: float) -> bool
     tracks, traffic_vehicles = [], []
     for name in names:
         if name in x:
-            tracks.append(moving(name, x=x[name], y=3.5 * name.startswith("new"), speed=v[name]))
+            tracks.append(testing.moving(name, x=x[name], y=3.5 * name.startswith("new"), speed=v[name]))
             traffic_vehicles.append(TrafficVehicle(name, 25.0, changes_lanes=False))
-    filler = [moving(f"far {k}", x=100.0 * k, y=900.0, speed=0.0) for k in range(15 - len(tracks))]
-    me = moving("me", x=x["me"], speed=v["me"])
-    made = traffic(
-        highway(2), [*tracks, *filler, me], [*traffic_vehicles, TrafficVehicle("me", 25.0, politeness=politeness)]
+    filler = [testing.moving(f"far {k}", x=100.0 * k, y=900.0, speed=0.0) for k in range(15 - len(tracks))]
+    me = testing.moving("me", x=x["me"], speed=v["me"])
+    made = testing.traffic(
+        testing.highway(2),
+        [*tracks, *filler, me],
+        [*traffic_vehicles, TrafficVehicle("me", 25.0, politeness=politeness)],
     )
     batch = WorldBatch([made])
     assert batch[0].agents().ids[15] == "me"
@@ -123,9 +170,15 @@ def test_mobil_decides_as_the_formula(seed: int, politeness: float) -> None:
 
 
 def test_a_lane_change_is_smooth_and_ends_in_the_middle() -> None:
-    tracks = [moving("me", x=100.0, speed=20.0), moving("slow", x=140.0, speed=8.0)]
+    tracks = [testing.moving("me", x=100.0, speed=20.0), testing.moving("slow", x=140.0, speed=8.0)]
     batch = WorldBatch(
-        [traffic(highway(2), tracks, [TrafficVehicle("me", 25.0), TrafficVehicle("slow", 8.0, changes_lanes=False)])]
+        [
+            testing.traffic(
+                testing.highway(2),
+                tracks,
+                [TrafficVehicle("me", 25.0), TrafficVehicle("slow", 8.0, changes_lanes=False)],
+            )
+        ]
     )
     rows = []
     for _ in range(120):
@@ -139,8 +192,8 @@ def test_a_lane_change_is_smooth_and_ends_in_the_middle() -> None:
 
 
 def test_hysteresis_keeps_from_changing_for_nothing() -> None:
-    tracks = [moving(f"m{k}", x=100.0 + 60.0 * (k // 2), y=3.5 * (k % 2), speed=20.0) for k in range(8)]
-    batch = WorldBatch([traffic(highway(2), tracks, [TrafficVehicle(f"m{k}", 20.0) for k in range(8)])])
+    tracks = [testing.moving(f"m{k}", x=100.0 + 60.0 * (k // 2), y=3.5 * (k % 2), speed=20.0) for k in range(8)]
+    batch = WorldBatch([testing.traffic(testing.highway(2), tracks, [TrafficVehicle(f"m{k}", 20.0) for k in range(8)])])
     lanes = batch.array("lane")[0, 1:9].copy()
     for _ in range(200):
         step(batch)
@@ -149,7 +202,9 @@ def test_hysteresis_keeps_from_changing_for_nothing() -> None:
 
 def test_keeping_right_is_a_matter_of_bias() -> None:
     traffic_vehicle = TrafficVehicle("m", 20.0, right_bias=0.3)
-    batch = WorldBatch([traffic(highway(2), [moving("m", x=100.0, y=3.5, speed=20.0)], [traffic_vehicle])])
+    batch = WorldBatch(
+        [testing.traffic(testing.highway(2), [testing.moving("m", x=100.0, y=3.5, speed=20.0)], [traffic_vehicle])]
+    )
     step(batch, 60)
     assert batch.pose[0, 1, 1] == pytest.approx(0.0, abs=1e-3)
 
@@ -158,17 +213,17 @@ def ramp() -> RoadMap:
     """A lane that ends beside one that goes on."""
     return RoadMap(
         lanes=(
-            straight_lane("main", (0, 3.5), (400, 3.5), successors=("on",), right_neighbours=("ramp",)),
-            straight_lane("ramp", (0, 0), (400, 0), left_neighbours=("main",)),
-            straight_lane("on", (400, 3.5), (1500, 3.5)),
+            testing.straight_lane("main", (0, 3.5), (400, 3.5), successors=("on",), right_neighbours=("ramp",)),
+            testing.straight_lane("ramp", (0, 0), (400, 0), left_neighbours=("main",)),
+            testing.straight_lane("on", (400, 3.5), (1500, 3.5)),
         )
     )
 
 
 def test_whose_lane_ends_changes_in_time() -> None:
-    tracks = [moving(f"ramp-{k}", x=20.0 + 30 * k, speed=20.0) for k in range(4)]
-    tracks += [moving(f"main-{k}", x=25.0 + 35 * k, y=3.5, speed=20.0) for k in range(6)]
-    batch = WorldBatch([traffic(ramp(), tracks, [TrafficVehicle(t.id, 20.0) for t in tracks])])
+    tracks = [testing.moving(f"ramp-{k}", x=20.0 + 30 * k, speed=20.0) for k in range(4)]
+    tracks += [testing.moving(f"main-{k}", x=25.0 + 35 * k, y=3.5, speed=20.0) for k in range(6)]
+    batch = WorldBatch([testing.traffic(ramp(), tracks, [TrafficVehicle(t.id, 20.0) for t in tracks])])
     for _ in range(500):
         step(batch)
         assert overlapping(batch) == []
@@ -179,18 +234,18 @@ def test_whose_lane_ends_changes_in_time() -> None:
 def test_lanes_that_run_together_zip() -> None:
     road_map = RoadMap(
         lanes=(
-            straight_lane("left", (0, 20), (200, 0), successors=("on",)),
-            straight_lane("right", (0, -20), (200, 0), successors=("on",)),
-            straight_lane("on", (200, 0), (1500, 0)),
+            testing.straight_lane("left", (0, 20), (200, 0), successors=("on",)),
+            testing.straight_lane("right", (0, -20), (200, 0), successors=("on",)),
+            testing.straight_lane("on", (200, 0), (1500, 0)),
         )
     )
     tracks = [
-        moving(f"{name}-{k}", x=15.0 + 25 * k, y=y * (20 - 2.5 * k - 1.5), heading=-y * 0.0997, speed=15.0)
+        testing.moving(f"{name}-{k}", x=15.0 + 25 * k, y=y * (20 - 2.5 * k - 1.5), heading=-y * 0.0997, speed=15.0)
         for name, y in (("left", 1), ("right", -1))
         for k in range(5)
     ]
     traffic_vehicles = [TrafficVehicle(t.id, 15.0, lane_id=t.id[:-2]) for t in tracks]
-    batch = WorldBatch([traffic(road_map, tracks, traffic_vehicles)])
+    batch = WorldBatch([testing.traffic(road_map, tracks, traffic_vehicles)])
     order = []
     for _ in range(500):
         step(batch)
@@ -227,14 +282,17 @@ def test_who_comes_from_the_stop_sign_lets_the_others_pass() -> None:
 
 def one_lane(states: list[int] | None, sign: bool = False, crosswalk: bool = False, **values: object) -> Scenario:
     """A traffic vehicle 150 m before a line at x = 200, and what holds there."""
-    lanes = (straight_lane("in", (0, 0), (200, 0), successors=("out",)), straight_lane("out", (200, 0), (900, 0)))
-    stop = StopLine("line", line((200, -1.75), (200, 1.75)), ("in", "out"))
-    walk = (line((203, -6), (206, -6), (206, 6), (203, 6)),) if crosswalk else ()
+    lanes = (
+        testing.straight_lane("in", (0, 0), (200, 0), successors=("out",)),
+        testing.straight_lane("out", (200, 0), (900, 0)),
+    )
+    stop = StopLine("line", testing.polyline((200, -1.75), (200, 1.75)), ("in", "out"))
+    walk = (testing.polyline((203, -6), (206, -6), (206, 6), (203, 6)),) if crosswalk else ()
     road_map = RoadMap(lanes=lanes, stop_lines=(stop,) if sign or states else (), crosswalks=walk)
     light = Signal("light", np.array([200, 3, 5], np.float32), np.array(states or [0], np.int8), ("out",))
-    tracks = [moving("m", x=50.0, speed=14.0), *values.pop("others", [])]  # type: ignore[misc]
+    tracks = [testing.moving("m", x=50.0, speed=14.0), *values.pop("others", [])]  # type: ignore[misc]
     scripts = values.pop("scripts", ())
-    made = traffic(road_map, tracks, [TrafficVehicle("m", 14.0)], signals=(light,) if states else ())
+    made = testing.traffic(road_map, tracks, [TrafficVehicle("m", 14.0)], signals=(light,) if states else ())
     return Scenario(made.scene, Goal(4000.0, 60.0), tuple(scripts), traffic_vehicles=made.traffic_vehicles)  # type: ignore[arg-type]
 
 
@@ -273,8 +331,8 @@ def test_a_stop_sign_is_stopped_at() -> None:
 
 def walker(start: float, speed: float) -> dict[str, object]:
     """Somebody who walks over the crosswalk once the traffic vehicle is near."""
-    track = moving("p", x=204.5, y=start, speed=speed, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
-    script = Script("p", line((204.5, start), (204.5, 9.0)), speed)
+    track = testing.moving("p", x=204.5, y=start, speed=speed, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
+    script = Script("p", testing.polyline((204.5, start), (204.5, 9.0)), speed)
     return {"others": [type(track)(**{**track.__dict__, "category": Category.PEDESTRIAN})], "scripts": (script,)}
 
 
@@ -298,13 +356,17 @@ def test_an_empty_crosswalk_is_no_reason_to_brake() -> None:
 
 def test_bends_are_taken_at_their_speed() -> None:
     angle = np.linspace(0.0, np.pi / 2, 30)
-    bend = line(*[(200.0 + 20.0 * np.sin(a), 20.0 - 20.0 * np.cos(a)) for a in angle])
+    bend = testing.polyline(*[(200.0 + 20.0 * np.sin(a), 20.0 - 20.0 * np.cos(a)) for a in angle])
     lanes = (
-        straight_lane("in", (0, 0), (200, 0), successors=("bend",)),
-        type(straight_lane("x", (0, 0), (1, 0)))("bend", bend, np.full(30, 3.5, np.float32), successors=("out",)),
-        straight_lane("out", (220, 20), (220, 500)),
+        testing.straight_lane("in", (0, 0), (200, 0), successors=("bend",)),
+        type(testing.straight_lane("x", (0, 0), (1, 0)))(
+            "bend", bend, np.full(30, 3.5, np.float32), successors=("out",)
+        ),
+        testing.straight_lane("out", (220, 20), (220, 500)),
     )
-    batch = WorldBatch([traffic(RoadMap(lanes=lanes), [moving("m", x=20.0, speed=20.0)], [TrafficVehicle("m", 20.0)])])
+    batch = WorldBatch(
+        [testing.traffic(RoadMap(lanes=lanes), [testing.moving("m", x=20.0, speed=20.0)], [TrafficVehicle("m", 20.0)])]
+    )
     fastest, hardest = 0.0, 0.0
     for _ in range(250):
         before = speeds(batch)[0]
@@ -318,13 +380,19 @@ def test_bends_are_taken_at_their_speed() -> None:
 
 
 def test_traffic_vehicles_see_the_ego_props_and_people() -> None:
-    tracks = [moving(f"m{k}", x=20.0, y=3.5 * k, speed=15.0, steps=400) for k in range(3)]
-    person = moving("p", x=150.0, y=7.5, speed=0.0, steps=400, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN)
-    road_map = highway(3)
+    tracks = [testing.moving(f"m{k}", x=20.0, y=3.5 * k, speed=15.0, steps=400) for k in range(3)]
+    person = testing.moving(
+        "p", x=150.0, y=7.5, speed=0.0, steps=400, size=(0.6, 0.6, 1.7), category=Category.PEDESTRIAN
+    )
+    road_map = testing.highway(3)
     traffic_vehicles = [TrafficVehicle(f"m{k}", 15.0, changes_lanes=False) for k in range(3)]
-    ego = moving("ego", x=150.0, y=0.3, speed=0.0, steps=400)
+    ego = testing.moving("ego", x=150.0, y=0.3, speed=0.0, steps=400)
     batch = WorldBatch(
-        [traffic(road_map, [*tracks, person], traffic_vehicles, ego=ego, props=(cone("c", 150.0, 3.0),))]
+        [
+            testing.traffic(
+                road_map, [*tracks, person], traffic_vehicles, ego=ego, props=(testing.prop("c", 150.0, 3.0),)
+            )
+        ]
     )
     step(batch, 300)
     front = batch.pose[0, 1:4, 0] + 0.5 * LENGTH
@@ -360,10 +428,13 @@ def digest_of(batch: WorldBatch, steps: int) -> str:
 def crowded() -> Scenario:
     rng = np.random.default_rng(4)
     tracks = [
-        moving(f"m{k}", x=30.0 + 9.0 * k, y=3.5 * int(rng.integers(3)), speed=rng.uniform(10, 25)) for k in range(30)
+        testing.moving(f"m{k}", x=30.0 + 9.0 * k, y=3.5 * int(rng.integers(3)), speed=rng.uniform(10, 25))
+        for k in range(30)
     ]
     traffic_vehicles = [TrafficVehicle(t.id, float(rng.uniform(12, 28)), seed=k) for k, t in enumerate(tracks)]
-    return traffic(highway(3), tracks, traffic_vehicles, ego=moving("ego", x=20.0, y=3.5, speed=15.0))
+    return testing.traffic(
+        testing.highway(3), tracks, traffic_vehicles, ego=testing.moving("ego", x=20.0, y=3.5, speed=15.0)
+    )
 
 
 def test_traffic_is_the_same_in_any_batch_and_after_a_restore() -> None:
@@ -394,28 +465,28 @@ def test_traffic_is_the_same_in_another_process_with_other_threads() -> None:
 
 
 def test_what_a_traffic_vehicle_cannot_be_is_said() -> None:
-    track = moving("m", x=10.0, y=300.0)
+    track = testing.moving("m", x=10.0, y=300.0)
     with pytest.raises(InputError, match=r"traffic vehicle 'm' starts 4 m or more from any lane"):
-        WorldBatch([traffic(highway(1), [track], [TrafficVehicle("m")])])
+        WorldBatch([testing.traffic(testing.highway(1), [track], [TrafficVehicle("m")])])
     with pytest.raises(InputError, match="there is no lane 'moon'"):
-        WorldBatch([traffic(highway(1), [track], [TrafficVehicle("m", lane_id="moon")])])
+        WorldBatch([testing.traffic(testing.highway(1), [track], [TrafficVehicle("m", lane_id="moon")])])
     late = type(track)(**{**track.__dict__, "valid": np.arange(60) > 3})
     with pytest.raises(InputError, match="is not there at the first step"):
-        WorldBatch([traffic(highway(1), [late], [TrafficVehicle("m")])])
+        WorldBatch([testing.traffic(testing.highway(1), [late], [TrafficVehicle("m")])])
     with pytest.raises(InputError, match="traffic vehicle for unknown actor 'x'"):
-        traffic(highway(1), [track], [TrafficVehicle("x")])
+        testing.traffic(testing.highway(1), [track], [TrafficVehicle("x")])
     with pytest.raises(InputError, match="which has a part already"):
-        traffic(highway(1), [track], [TrafficVehicle("m"), TrafficVehicle("m")])
+        testing.traffic(testing.highway(1), [track], [TrafficVehicle("m"), TrafficVehicle("m")])
     with pytest.raises(InputError, match="wanted_speed is 0"):
         TrafficVehicle("m", 0.0)
 
 
 def test_tracks_that_come_late_and_go_early_are_met_as_long_as_they_are_there() -> None:
-    late = moving("late", x=150.0, speed=0.0, steps=400)
+    late = testing.moving("late", x=150.0, speed=0.0, steps=400)
     late = type(late)(**{**late.__dict__, "valid": (np.arange(400) >= 20) & (np.arange(400) < 200)})
-    tracks = [moving("m", x=60.0, speed=10.0, steps=400), late]
-    ego = moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=400)
-    batch = WorldBatch([traffic(highway(1), tracks, [TrafficVehicle("m", 10.0)], ego=ego)])
+    tracks = [testing.moving("m", x=60.0, speed=10.0, steps=400), late]
+    ego = testing.moving("ego", x=-500.0, y=-500.0, speed=0.0, steps=400)
+    batch = WorldBatch([testing.traffic(testing.highway(1), tracks, [TrafficVehicle("m", 10.0)], ego=ego)])
     step(batch, 15)
     assert speeds(batch)[0] == pytest.approx(10.0, abs=1e-3)
     step(batch, 180)

@@ -12,31 +12,34 @@ from alpamayo.metrics import rss
 from alpamayo.validator import RULES, score_plans
 from alpamayo.validator.rules.rss_intersection import crossing
 from alpamayo.validator.rules.sensor_staleness import sensor_staleness
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scene import Category
 
 RULE = {"rss_intersection": replace(RULES["rss_intersection"], episode_only=False)}
 
 
-def judged(make, world, plan):
-    return score_plans(world, plan[None], 0.0, truth=make.truth(world), rules=RULE).rules["rss_intersection"]
+def judged(scene, plan):
+    return score_plans(scene, plan[None], 0.0, truth=testing.ground_truth_at(scene), rules=RULE).rules[
+        "rss_intersection"
+    ]
 
 
-def test_nobody_who_crosses_is_not_applicable(make):
-    for world in (make.scene(), make.scene(make.track("lead", 30.0, 0.0, speed=5.0))):
-        result = judged(make, world, make.plan(10.0))
+def test_nobody_who_crosses_is_not_applicable():
+    for scene in (testing.scene(), testing.scene(testing.moving("lead", 30.0, 0.0, 5.0))):
+        result = judged(scene, testing.plan(10.0))
         assert not result.valid[0]
         assert np.isnan(result.value[0])
 
 
-def test_what_does_not_move_by_itself_never_crosses(make):
-    beside = make.prop("board", 25.0, -6.0, size=(1.0, 4.0, 2.0))
+def test_what_does_not_move_by_itself_never_crosses():
+    beside = testing.prop("board", 25.0, -6.0, size=(1.0, 4.0, 2.0))
     across = replace(beside, id="across", heading=float(np.pi / 2))
-    assert not judged(make, make.scene(props=(beside, across)), make.plan(10.0)).valid[0]
+    assert not judged(testing.scene(props=(beside, across)), testing.plan(10.0)).valid[0]
 
 
-def test_driving_on_at_one_who_crosses_is_a_violation(make):
-    world = make.scene(make.track("crosser", 40.0, -40.0, heading=np.pi / 2, speed=10.0))
-    through = judged(make, world, make.plan(10.0))
+def test_driving_on_at_one_who_crosses_is_a_violation():
+    scene = testing.scene(testing.moving("crosser", 40.0, -40.0, 10.0, np.pi / 2))
+    through = judged(scene, testing.plan(10.0))
     assert through.value[0] == 0.0
     assert through.margin[0] < 0.0
     assert through.violation_time[0] > 1.0  # the response time is over
@@ -44,25 +47,25 @@ def test_driving_on_at_one_who_crosses_is_a_violation(make):
         through.reasons[0]
         == f"does not brake for 'crosser', which crosses its path, at {through.violation_time[0]:.1f} s"
     )
-    brakes = judged(make, world, make.plan(10.0, -4.2))
+    brakes = judged(scene, testing.plan(10.0, -4.2))
     assert brakes.value[0] == 1.0
 
 
-def test_one_who_has_passed_or_can_stop_is_safe(make):
-    passed = make.scene(make.track("crosser", 30.0, 12.0, heading=np.pi / 2, speed=10.0))
-    assert not judged(make, passed, make.plan(10.0)).valid[0]
-    slow = make.scene(make.track("crosser", 30.0, -60.0, heading=np.pi / 2, speed=4.0))
-    assert judged(make, slow, make.plan(4.0)).value[0] == 1.0
+def test_one_who_has_passed_or_can_stop_is_safe():
+    passed = testing.scene(testing.moving("crosser", 30.0, 12.0, 10.0, np.pi / 2))
+    assert not judged(passed, testing.plan(10.0)).valid[0]
+    slow = testing.scene(testing.moving("crosser", 30.0, -60.0, 4.0, np.pi / 2))
+    assert judged(slow, testing.plan(4.0)).value[0] == 1.0
 
 
-def test_a_pedestrian_is_given_a_vehicles_way_to_stop(make):
+def test_a_pedestrian_is_given_a_vehicles_way_to_stop():
     """A limit of the rule, not a wish: who walks needs 19 m to stop, so 12 m before the crossing is unsafe already."""
     way = rss.stopping_distance(1.5, response_time=2.0, accel_max=rss.OTHER.accel_max, brake=rss.OTHER.brake_min)
     assert way == pytest.approx(19.03, abs=0.01)
     person = {"category": Category.PEDESTRIAN, "size": (0.5, 0.5, 1.7)}
-    world = make.scene(make.track("walker", 40.0, -12.0, heading=np.pi / 2, speed=1.5, **person))
-    assert judged(make, world, make.plan(10.0)).value[0] == 0.0
-    assert judged(make, world, make.plan(10.0, -4.2)).value[0] == 1.0
+    scene = testing.scene(testing.moving("walker", 40.0, -12.0, 1.5, np.pi / 2, **person))
+    assert judged(scene, testing.plan(10.0)).value[0] == 0.0
+    assert judged(scene, testing.plan(10.0, -4.2)).value[0] == 1.0
 
 
 @given(st.floats(0.6, 2.5), st.floats(-1, 1), st.floats(15, 60))
@@ -112,17 +115,19 @@ def test_staleness():
     assert late.margin[0] == pytest.approx(-0.2, abs=1e-6)
 
 
-def test_a_reasoning_may_only_name_what_its_cameras_show(make):
+def test_a_reasoning_may_only_name_what_its_cameras_show():
     from alpamayo.validator import reasoning
     from alpamayo_sim.datatypes.rig import Rig, default_rig
 
-    world = make.scene(make.track("ahead", 30.0, 0.0), make.track("behind", -20.0, 0.0), make.track("far", 90.0, 0.0))
-    truth, rig, rows = make.truth(world), default_rig(), np.arange(3)
+    scene = testing.scene(
+        testing.standing("ahead", 30.0, 0.0), testing.standing("behind", -20.0, 0.0), testing.standing("far", 90.0, 0.0)
+    )
+    truth, rig, rows = testing.ground_truth_at(scene), default_rig(), np.arange(3)
     assert reasoning.visible(truth, rows).tolist() == [True, True, False]
     assert reasoning.visible(truth, rows, rig).tolist() == [True, False, False]
     tele = Rig(tuple(camera for camera in rig.cameras if "tele" in camera.name))
-    beside = make.truth(make.scene(make.track("beside", 8.0, 6.0)))
+    beside = testing.ground_truth_at(testing.scene(testing.standing("beside", 8.0, 6.0)))
     assert reasoning.visible(beside, np.array([0]), rig)[0]
     assert not reasoning.visible(beside, np.array([0]), tele)[0]
-    fog = replace(world, environment=replace(world.environment, visibility=20.0))
-    assert not reasoning.visible(make.truth(fog), np.array([0]), rig)[0]
+    fog = replace(scene, environment=replace(scene.environment, visibility=20.0))
+    assert not reasoning.visible(testing.ground_truth_at(fog), np.array([0]), rig)[0]

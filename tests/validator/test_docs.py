@@ -14,6 +14,7 @@ from alpamayo.evaluation import statistics
 from alpamayo.evaluation.run_record import HARD
 from alpamayo.metrics import criticality
 from alpamayo.validator import RULES, rule_table, score_episode, scores
+from alpamayo_sim import testing
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "validator").glob("*.md")}
@@ -32,8 +33,8 @@ def named(page):
 
 
 @pytest.mark.parametrize("page", ["definitions", "differences"])
-def test_every_rule_score_and_metric_is_on_the_page(make, page):
-    verdict = score_episode(episode_of(make, make.scene()))
+def test_every_rule_score_and_metric_is_on_the_page(page):
+    verdict = score_episode(episode_of(testing.scene()))
     rules = set(RULES) | set(verdict.rules)
     everything = rules | set(verdict.scores) | public(criticality) | public(scores) - HELPERS
     if page == "differences":
@@ -79,8 +80,8 @@ def test_thresholds_on_the_page_are_the_codes():
 
 
 @pytest.mark.parametrize("page", ["formulas", "library"])
-def test_examples_on_the_pages_run(make, page):
-    names = {"episode": episode_of(make, make.scene())}
+def test_examples_on_the_pages_run(page):
+    names = {"episode": episode_of(testing.scene())}
     examples = re.findall(r"^```python\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
     assert examples
     for example in examples:

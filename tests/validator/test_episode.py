@@ -8,14 +8,15 @@ from validator_episodes import KEEP, episode_of
 
 from alpamayo.validator import episode_scores, reasoning, score_episode, scores
 from alpamayo.validator.rules.extended_comfort import extended_comfort
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
 
 
-def test_an_uneventful_drive(make):
-    verdict = score_episode(episode_of(make, make.scene()))
+def test_an_uneventful_drive():
+    verdict = score_episode(episode_of(testing.scene()))
     assert verdict.count == 1
     assert not [name for name, rule in verdict.rules.items() if rule.error]
     assert not verdict.rules["at_fault_collision"].violated[0]
@@ -25,49 +26,51 @@ def test_an_uneventful_drive(make):
     assert set(verdict.scores) == set(scores.FORMULAS) | set(episode_scores.EPISODE_SCORES)
 
 
-def test_the_collision_of_an_episode(make):
-    verdict = score_episode(episode_of(make, make.scene(make.track("wall", 25.0, 0.0))))
+def test_the_collision_of_an_episode():
+    verdict = score_episode(episode_of(testing.scene(testing.standing("wall", 25.0, 0.0))))
     rule = verdict.rules["at_fault_collision"]
     assert rule.violated[0]
     assert rule.violation_time[0] == pytest.approx(2.1)
     assert verdict.scores["alpamayo_score"].value[0] == 0.0
 
 
-def test_an_episode_without_steps_is_named(make):
-    empty = episode_of(make, make.scene(), steps=0)
+def test_an_episode_without_steps_is_named():
+    empty = episode_of(testing.scene(), steps=0)
     with pytest.raises(InputError, match="no steps"):
         score_episode(empty)
 
 
-def test_saying_left_and_driving_on_is_found_out(make):
+def test_saying_left_and_driving_on_is_found_out():
     """AlpaSim issue 20: the text says one thing, the trajectory does another."""
     for says in (
         Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_CHANGE),
         Reasoning(Longitudinal.STOP_STATIC, Lateral.LANE_KEEPING),
         Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.TURN),
     ):
-        rule = score_episode(episode_of(make, make.scene(), says=says)).rules["reasoning"]
+        rule = score_episode(episode_of(testing.scene(), says=says)).rules["reasoning"]
         assert rule.value[0] == 0.0, says
         assert rule.violated[0]
         assert rule.margin[0] < 0.0
 
 
 @pytest.mark.parametrize("component", ["nobody", "elsewhere", "hidden"])
-def test_naming_what_is_not_there_has_a_negative_margin(make, component):
-    world = make.scene(make.track("van", 20.0, 3.5), make.track("hidden", 32.0, 5.6, size=(4.0, 1.6, 1.4)))
+def test_naming_what_is_not_there_has_a_negative_margin(component):
+    scene = testing.scene(
+        testing.standing("van", 20.0, 3.5), testing.standing("hidden", 32.0, 5.6, size=(4.0, 1.6, 1.4))
+    )
     named = {
         "nobody": Component(ComponentKind.OBJECT, Category.PEDESTRIAN, (10.0, 0.0)),
         "elsewhere": car(60.0, 20.0, id="van"),
         "hidden": car(32.0, 5.6, id="hidden"),
     }[component]
     says = replace(KEEP, components=(named,))
-    result = score_episode(episode_of(make, world, steps=5, says=says)).rules["reasoning"]
+    result = score_episode(episode_of(scene, steps=5, says=says)).rules["reasoning"]
     assert result.value[0] == 0.0
     assert result.violated[0]
     assert result.margin[0] < 0.0
     assert "a named component" in result.reasons[0]
     seen = replace(KEEP, components=(car(20.0, 3.5, id="van"),))
-    assert score_episode(episode_of(make, world, steps=5, says=seen)).rules["reasoning"].margin[0] > 0.0
+    assert score_episode(episode_of(scene, steps=5, says=seen)).rules["reasoning"].margin[0] > 0.0
 
 
 @pytest.mark.parametrize(
@@ -81,18 +84,22 @@ def test_naming_what_is_not_there_has_a_negative_margin(make, component):
         (Longitudinal.NONE, Lateral.NONE, {"acceleration": 2.0}),
     ],
 )
-def test_saying_what_one_does_is_consistent(make, longitudinal, lateral, plan):
-    truth = make.truth(make.scene())
-    assert reasoning.check(Reasoning(longitudinal, lateral), make.plan(10.0, **plan), truth).consistent
+def test_saying_what_one_does_is_consistent(longitudinal, lateral, plan):
+    truth = testing.ground_truth_at(testing.scene())
+    assert reasoning.check(Reasoning(longitudinal, lateral), testing.plan(10.0, **plan), truth).consistent
 
 
 def car(x, y, **kwargs):
     return Component(ComponentKind.OBJECT, Category.VEHICLE, (x, y), **kwargs)
 
 
-def test_components_are_held_against_the_scene(make):
-    world = make.scene(make.track("van", 20.0, 0.0), make.track("behind it", 35.0, 0.0), make.track("side", 30.0, 3.5))
-    truth = make.truth(world)
+def test_components_are_held_against_the_scene():
+    scene = testing.scene(
+        testing.standing("van", 20.0, 0.0),
+        testing.standing("behind it", 35.0, 0.0),
+        testing.standing("side", 30.0, 3.5),
+    )
+    truth = testing.ground_truth_at(scene)
 
     def check(component):
         return reasoning.check_component(component, truth)
@@ -112,26 +119,26 @@ def test_components_are_held_against_the_scene(make):
     assert check(Component(ComponentKind.ROUTE)).exists
 
 
-def test_low_things_hide_nothing(make):
-    low = make.prop("debris", 15.0, 0.0, size=(1.0, 1.8, 0.4))
-    high = make.prop("container", 15.0, 0.0, size=(1.0, 2.5, 2.5))
-    van = make.track("van", 40.0, 0.0)
+def test_low_things_hide_nothing():
+    low = testing.prop("debris", 15.0, 0.0, size=(1.0, 1.8, 0.4))
+    high = testing.prop("container", 15.0, 0.0, size=(1.0, 2.5, 2.5))
+    van = testing.standing("van", 40.0, 0.0)
     for prop, seen in ((low, True), (high, False)):
-        truth = make.truth(make.scene(van, props=[prop]))
+        truth = testing.ground_truth_at(testing.scene(van, props=[prop]))
         assert reasoning.visible(truth, np.array([0]))[0] == seen
 
 
-def test_absent_agents_are_not_there(make):
-    truth = make.truth(make.scene(make.track("van", 20.0, 0.0)))
+def test_absent_agents_are_not_there():
+    truth = testing.ground_truth_at(testing.scene(testing.standing("van", 20.0, 0.0)))
     agents = truth.agents
     gone = Agents(agents.ids, agents.category, agents.pose, agents.velocity, agents.size, np.zeros(1, bool))
     assert not reasoning.check_component(car(20.0, 0.0), replace(truth, agents=gone)).exists
 
 
-def test_plans_that_change_their_mind_are_not_comfortable(make):
-    steady = episode_of(make, make.scene())
+def test_plans_that_change_their_mind_are_not_comfortable():
+    steady = episode_of(testing.scene())
     executed = steady.executed.copy()
-    executed[5:10] = make.plan(10.0, -2.0)
+    executed[5:10] = testing.plan(10.0, -2.0)
     verdict = score_episode(replace(steady, executed=executed))
     assert verdict.rules["extended_comfort"].value[0] < 1.0
     assert verdict.rules["extended_comfort"].violation_time[0] == pytest.approx(0.5)
@@ -150,10 +157,10 @@ def test_extended_comfort_filters_the_yaw_acceleration_with_parabolas():
 
 
 @pytest.mark.parametrize("steps", [7, 8, 9, 16, 23, 24, 25, 32])
-def test_a_contact_at_the_very_last_step_counts(make, steps):
+def test_a_contact_at_the_very_last_step_counts(steps):
     """A crash ends an episode, so that is when most of them happen."""
     closing, length = 30.0, 4.8
     start = length + 0.1 * closing * steps - 0.5  # half a metre inside at the last step, 2.5 m away the step before
-    oncoming = make.track("oncoming", start, 0.0, heading=np.pi, speed=20.0)
-    verdict = score_episode(episode_of(make, make.scene(oncoming), steps=steps))
+    oncoming = testing.moving("oncoming", start, 0.0, 20.0, np.pi)
+    verdict = score_episode(episode_of(testing.scene(oncoming), steps=steps))
     assert verdict.rules["at_fault_collision"].violation_time[0] == pytest.approx(0.1 * steps)

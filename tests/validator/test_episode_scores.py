@@ -4,17 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from validator_episodes import episode_of
+from validator_episodes import episode_of, scene_on_route
 
 from alpamayo.validator import RULES, Rated, episode_scores, score_episode, verdict_from_json
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scenario import Goal
 from alpamayo_sim.datatypes.scene import Category, Signal, SignalState, StopLine
 from alpamayo_sim.errors import InputError
 
 
-def log_of(make, world, **kwargs):
+def log_of(scene, **kwargs):
     """An episode in a recorded scene, not in a family's."""
-    episode = episode_of(make, world, **kwargs)
+    episode = episode_of(scene, **kwargs)
     return replace(episode, scenario=replace(episode.scenario, family=""))
 
 
@@ -22,9 +23,11 @@ def score(episode, name, **kwargs):
     return score_episode(episode, **kwargs).scores[name]
 
 
-def test_the_recorded_egos_zeros_are_forgiven(make):
-    wall = make.track("wall", 25.0, 0.0)
-    verdict = score_episode(log_of(make, make.scene(wall, speed=10.0)))  # the recording drives through the wall, too
+def test_the_recorded_egos_zeros_are_forgiven():
+    wall = testing.standing("wall", 25.0, 0.0)
+    verdict = score_episode(
+        log_of(scene_on_route(wall, ego=testing.moving("ego", 0.0, 0.0, 10.0)))
+    )  # the recording drives through the wall, too
     raw, found = verdict.scores["epdms"], verdict.scores["epdms_filtered"]
     assert raw.value[0] == 0.0
     # progress is 30 of the recorded 99 m; TTC, lanes and both comforts are 1, and no light is there to be red
@@ -34,20 +37,22 @@ def test_the_recorded_egos_zeros_are_forgiven(make):
     assert any(note.startswith("at_fault_collision counts as 1, not 0") for note in found.notes)
 
 
-def test_a_better_recorded_ego_forgives_nothing(make):
-    verdict = score_episode(log_of(make, make.scene(make.track("wall", 25.0, 0.0), speed=2.0)))
+def test_a_better_recorded_ego_forgives_nothing():
+    verdict = score_episode(
+        log_of(scene_on_route(testing.standing("wall", 25.0, 0.0), ego=testing.moving("ego", 0.0, 0.0, 2.0)))
+    )
     found = verdict.scores["epdms_filtered"]
     assert found.value[0] == verdict.scores["epdms"].value[0] == 0.0
     assert found.notes == ()
 
 
-def test_without_a_recorded_ego_there_is_nothing_to_filter_by(make):
-    log = log_of(make, make.scene())
+def test_without_a_recorded_ego_there_is_nothing_to_filter_by():
+    log = log_of(scene_on_route())
     ego = log.scenario.scene.ego
     gone = replace(ego, valid=np.arange(len(ego.valid)) != 12)
     scene = replace(log.scenario.scene, tracks=(gone,))
     for episode, why in (
-        (episode_of(make, make.scene()), "generated"),
+        (episode_of(scene_on_route()), "generated"),
         (replace(log, scenario=replace(log.scenario, scene=scene)), "not present at all times"),
     ):
         verdict = score_episode(episode)
@@ -59,12 +64,12 @@ def test_without_a_recorded_ego_there_is_nothing_to_filter_by(make):
             assert why in found.notes[0]
 
 
-def test_a_rule_that_raises_for_the_recorded_ego_forgives_nothing(make):
+def test_a_rule_that_raises_for_the_recorded_ego_forgives_nothing():
     def broken(motions):
         raise ZeroDivisionError("no")
 
     verdict = score_episode(
-        log_of(make, make.scene()), rules={**RULES, "lane_keeping": replace(RULES["lane_keeping"], evaluate=broken)}
+        log_of(scene_on_route()), rules={**RULES, "lane_keeping": replace(RULES["lane_keeping"], evaluate=broken)}
     )
     found = verdict.scores["epdms_filtered"]
     assert found.parts["lane_keeping"][0] == 0.0
@@ -73,37 +78,37 @@ def test_a_rule_that_raises_for_the_recorded_ego_forgives_nothing(make):
 
 
 @pytest.mark.parametrize(("speed", "value"), [(10.0, 1.0), (9.0, 1.0), (8.0, 24 / 99 / 0.8), (2.0, 6 / 99 / 0.8)])
-def test_alpasims_score_is_of_the_recorded_way(make, speed, value):
+def test_alpasims_score_is_of_the_recorded_way(speed, value):
     """3 m behind after 3 s is near enough; from 5 m on progress along the recorded 99 m counts."""
-    found = score(log_of(make, make.scene(speed=10.0), speed=speed), "alpasim_scene_score")
+    found = score(log_of(scene_on_route(ego=testing.moving("ego", 0.0, 0.0, 10.0)), speed=speed), "alpasim_scene_score")
     assert found.value[0] == pytest.approx(value, abs=1e-6)
     assert found.parts["dist_to_gt_location"][0] == pytest.approx(3.0 * (10.0 - speed), abs=1e-5)
     assert found.missing == ((),)
 
 
-def test_alpasims_fault_is_any_contact_but_of_the_rear(make):
-    behind = make.track("behind", -10.0, 0.0, speed=20.0)
-    oncoming = make.track("oncoming", 20.0, 0.0, heading=np.pi, speed=10.0)
-    rear = score(log_of(make, make.scene(behind, speed=10.0)), "alpasim_scene_score")
+def test_alpasims_fault_is_any_contact_but_of_the_rear():
+    behind = testing.moving("behind", -10.0, 0.0, 20.0)
+    oncoming = testing.moving("oncoming", 20.0, 0.0, 10.0, np.pi)
+    rear = score(log_of(scene_on_route(behind, ego=testing.moving("ego", 0.0, 0.0, 10.0))), "alpasim_scene_score")
     assert (rear.value[0], rear.parts["collision_at_fault"][0]) == (1.0, 0.0)
-    verdict = score_episode(log_of(make, make.scene(oncoming, speed=0.0), speed=0.0))
+    verdict = score_episode(log_of(scene_on_route(oncoming, ego=testing.standing("ego", 0.0, 0.0)), speed=0.0))
     struck = verdict.scores["alpasim_scene_score"]
     assert verdict.rules["at_fault_collision"].value[0] == 1.0  # ours: it stood
     assert (struck.value[0], struck.parts["collision_at_fault"][0]) == (0.0, 1.0)
     assert struck.notes == ("front or side contact with vehicle 'oncoming' at 1.6 s",)
 
 
-def test_alpasims_score_off_the_road_and_where_no_road_is_known(make):
-    off = score(log_of(make, make.scene(y=-1.5)), "alpasim_scene_score")
+def test_alpasims_score_off_the_road_and_where_no_road_is_known():
+    off = score(log_of(scene_on_route(ego=testing.moving("ego", 0.0, -1.5, 10.0))), "alpasim_scene_score")
     assert off.value[0] == 0.0
     assert off.parts["offroad"][0] == 1.0
-    bare = score(log_of(make, make.scene(road_map=make.straight_map(area=False, lanes=False))), "alpasim_scene_score")
+    bare = score(log_of(scene_on_route(road_map=testing.two_way_road(0, area=False))), "alpasim_scene_score")
     assert bare.value[0] == 1.0
     assert bare.missing == (("offroad",),)
 
 
-def test_alpasims_clip_ends_4_m_from_the_recorded_line(make):
-    episode = log_of(make, make.scene(make.track("wall", 25.0, 4.0), speed=10.0))
+def test_alpasims_clip_ends_4_m_from_the_recorded_line():
+    episode = log_of(scene_on_route(testing.standing("wall", 25.0, 4.0), ego=testing.moving("ego", 0.0, 0.0, 10.0)))
     pose = episode.ego_pose.copy()
     pose[10:, 1] = 4.2
     found = score(replace(episode, ego_pose=pose), "alpasim_scene_score")
@@ -112,8 +117,8 @@ def test_alpasims_clip_ends_4_m_from_the_recorded_line(make):
     assert any("the clip ends at 1.0 s" in note for note in found.notes)
 
 
-def person(make, x, y=0.0):
-    return make.track("walker", x, y, category=Category.PEDESTRIAN, size=(0.6, 0.6, 1.7))
+def person(x, y=0.0):
+    return testing.standing("walker", x, y, category=Category.PEDESTRIAN, size=(0.6, 0.6, 1.7))
 
 
 @pytest.mark.parametrize(
@@ -126,11 +131,15 @@ def person(make, x, y=0.0):
         (["wall", "walker"], ["cone"], 60.0 * 0.6 * 0.5 * 0.65),
     ],
 )
-def test_bench2drive_of_a_record(make, others, props, value):
+def test_bench2drive_of_a_record(others, props, value):
     """30 of the 50 m to the goal, and a factor for each who is hit."""
-    there = {"wall": make.track("wall", 25.0, 0.0), "walker": person(make, 12.0), "cone": make.prop("cone", 15.0, 0.0)}
-    world = make.scene(*(there[name] for name in others), props=[there[name] for name in props])
-    found = score(episode_of(make, world), "bench2drive")
+    there = {
+        "wall": testing.standing("wall", 25.0, 0.0),
+        "walker": person(12.0),
+        "cone": testing.prop("cone", 15.0, 0.0, size=(0.5, 0.5, 0.8)),
+    }
+    scene = scene_on_route(*(there[name] for name in others), props=[there[name] for name in props])
+    found = score(episode_of(scene), "bench2drive")
     assert found.value[0] == pytest.approx(value, abs=1e-3)
     assert found.parts["collision_vehicle"][0] == others.count("wall")
     assert found.missing == (("red_light", "stop_sign", "yield_emergency", "min_speed"),)
@@ -138,14 +147,14 @@ def test_bench2drive_of_a_record(make, others, props, value):
         assert "collision_vehicle at 2.1 s with vehicle 'wall'" in found.notes
 
 
-def test_who_stands_has_no_collision(make):
-    oncoming = make.track("oncoming", 20.0, 0.0, heading=np.pi, speed=10.0)
-    found = score(episode_of(make, make.scene(oncoming), speed=0.0), "bench2drive")
+def test_who_stands_has_no_collision():
+    oncoming = testing.moving("oncoming", 20.0, 0.0, 10.0, np.pi)
+    found = score(episode_of(scene_on_route(oncoming), speed=0.0), "bench2drive")
     assert found.parts["collision_vehicle"][0] == 0.0
 
 
-def test_time_is_up_at_a_scenarios_limit_alone(make):
-    episode = episode_of(make, make.scene())
+def test_time_is_up_at_a_scenarios_limit_alone():
+    episode = episode_of(scene_on_route())
     late = replace(episode, scenario=replace(episode.scenario, goal=Goal(100.0, 3.0)))
     found = score(late, "bench2drive")
     assert found.value[0] == pytest.approx(60.0 * 0.7, abs=1e-3)
@@ -157,14 +166,14 @@ def test_time_is_up_at_a_scenarios_limit_alone(make):
 
 
 @pytest.mark.parametrize("signalled", [True, False])
-def test_bench2drive_counts_lights_and_stop_signs(make, signalled):
-    world = make.scene()
-    lines = tuple(StopLine(f"at {x}", make.line((x, -1.75), (x, 1.75)), ("own",)) for x in (10.0, 11.0, 31.0))
-    world = replace(world, road_map=replace(world.road_map, stop_lines=lines))
+def test_bench2drive_counts_lights_and_stop_signs(signalled):
+    scene = scene_on_route()
+    lines = tuple(StopLine(f"at {x}", testing.polyline((x, -1.75), (x, 1.75)), ("east-0",)) for x in (10.0, 11.0, 31.0))
+    scene = replace(scene, road_map=replace(scene.road_map, stop_lines=lines))
     red = np.full((31, 1), SignalState.RED, np.int8)
     if signalled:
-        world = replace(world, signals=(Signal("light", np.zeros(3, np.float32), red[:, 0], ("own",)),))
-    episode = episode_of(make, world)
+        scene = replace(scene, signals=(Signal("light", np.zeros(3, np.float32), red[:, 0], ("east-0",)),))
+    episode = episode_of(scene)
     found = score(replace(episode, signals=red) if signalled else episode, "bench2drive")
     name, factor = ("red_light", 0.7) if signalled else ("stop_sign", 0.8)
     assert found.parts[name][0] == 2.0  # the first two lines are one approach
@@ -172,61 +181,61 @@ def test_bench2drive_counts_lights_and_stop_signs(make, signalled):
     assert found.notes == (f"{name} at 0.8 s", f"{name} at 2.9 s")
 
 
-def test_metres_outside_of_the_lanes_cost_their_part(make):
-    episode = episode_of(make, make.scene())
+def test_metres_outside_of_the_lanes_cost_their_part():
+    episode = episode_of(scene_on_route())
     pose = episode.ego_pose.copy()
     pose[24:, 1] = 3.5  # the oncoming lane
     found = score(replace(episode, ego_pose=pose), "bench2drive")
     outside = (6.0 + np.hypot(1.0, 3.5)) / (29.0 + np.hypot(1.0, 3.5))
     assert found.parts["outside_lane"][0] == pytest.approx(outside, abs=1e-6)
     assert found.value[0] == pytest.approx(60.0 * (1.0 - outside), abs=1e-3)
-    bare = score(episode_of(make, make.scene(road_map=make.straight_map(lanes=False))), "bench2drive")
+    bare = score(episode_of(scene_on_route(road_map=testing.two_way_road(0))), "bench2drive")
     assert "outside_lane" in bare.missing[0]
 
 
-def test_bench2drive_needs_a_route_and_a_goal_ahead(make):
-    episode = episode_of(make, make.scene())
+def test_bench2drive_needs_a_route_and_a_goal_ahead():
+    episode = episode_of(scene_on_route())
     behind = replace(episode, scenario=replace(episode.scenario, goal=Goal(40.0, 9.0)))
-    for some in (episode_of(make, make.scene(route=False)), behind):
+    for some in (episode_of(scene_on_route(route=None)), behind):
         found = score(some, "bench2drive")
         assert np.isnan(found.value[0])
         assert found.notes
 
 
-def rated(make, label, away=0.0, **kwargs):
+def rated(label, away=0.0, **kwargs):
     """The plan of 10 m/s as a rated trajectory at 4 Hz, moved aside."""
     x = 10.0 * 0.25 * np.arange(1, 21)
     return Rated(np.stack([np.column_stack([x, np.full(20, away)])]), np.array([label]), **kwargs)
 
 
-def test_rater_feedback_is_of_what_people_rated(make):
-    episode = episode_of(make, make.scene())
+def test_rater_feedback_is_of_what_people_rated():
+    episode = episode_of(scene_on_route())
     nothing = score(episode, "rater_feedback")
     assert np.isnan(nothing.value[0])
     assert "no trajectories were rated" in nothing.notes[0]
-    same = score(episode, "rater_feedback", rated=[rated(make, 8.0)])
+    same = score(episode, "rater_feedback", rated=[rated(8.0)])
     assert same.value[0] == pytest.approx(8.0)
-    both = score(episode, "rater_feedback", rated=[rated(make, 8.0), rated(make, 9.0, 50.0, step=20)])
+    both = score(episode, "rater_feedback", rated=[rated(8.0), rated(9.0, 50.0, step=20)])
     assert both.value[0] == pytest.approx((8.0 + 4.0) / 2)
     assert both.notes == ("8.00 at 0.0 s", "4.00 at 2.0 s")
     # 1.5 m aside at 3 s: q = 1.5 / (0.5 + 0.5 * 8.6 / 9.6); at 5 s it is within the threshold
     limit = 0.5 + 0.5 * (10.0 - 1.4) / 9.6
-    near = score(episode, "rater_feedback", rated=[rated(make, 10.0, 1.5)])
+    near = score(episode, "rater_feedback", rated=[rated(10.0, 1.5)])
     assert near.value[0] == pytest.approx((10.0 * 0.1 ** (1.5 / limit - 1.0) + 10.0) / 2)
 
 
-def test_ratings_that_do_not_fit_are_named(make):
+def test_ratings_that_do_not_fit_are_named():
     with pytest.raises(InputError, match="step 30"):
-        score_episode(episode_of(make, make.scene()), rated=[rated(make, 8.0, step=30)])
+        score_episode(episode_of(scene_on_route()), rated=[rated(8.0, step=30)])
     with pytest.raises(InputError, match="labels"):
-        rated(make, 11.0)
+        rated(11.0)
     with pytest.raises(InputError, match="5 s"):
         Rated(np.zeros((1, 19, 2)), np.zeros(1))
     with pytest.raises(InputError, match="finite"):
         Rated(np.full((1, 20, 2), np.nan), np.zeros(1))
 
 
-def test_scores_are_made_when_asked_for_and_survive_json(make, monkeypatch):
+def test_scores_are_made_when_asked_for_and_survive_json(monkeypatch):
     def broken(record):
         raise ZeroDivisionError("no")
 
@@ -235,7 +244,7 @@ def test_scores_are_made_when_asked_for_and_survive_json(make, monkeypatch):
     monkeypatch.setattr(episode_scores, "recorded_motions", lambda *args: made.append(1) or real(*args))
     broken_score = replace(episode_scores.EPISODE_SCORES["bench2drive"], compute=broken)
     monkeypatch.setitem(episode_scores.EPISODE_SCORES, "bench2drive", broken_score)
-    verdict = score_episode(log_of(make, make.scene()))
+    verdict = score_episode(log_of(scene_on_route()))
     assert verdict.scores["pdms"].value[0] > 0.3
     assert made == []
     again = verdict_from_json(verdict.to_json()).scores

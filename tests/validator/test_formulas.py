@@ -9,45 +9,46 @@ import pytest
 
 from alpamayo.validator import RULES, formulas, score_plans
 from alpamayo.validator.formulas import SIGNALS, formula_rule, given_formulas, load_formulas, parse_rule, rules_from
+from alpamayo_sim import testing
 from alpamayo_sim.errors import InputError
 
 
-def judged(make, world, plan, *texts):
+def judged(scene, plan, *texts):
     rules = rules_from([parse_rule(text) for text in texts])
-    verdict = score_plans(world, plan[None], 0.0, truth=make.truth(world), rules={**RULES, **rules})
+    verdict = score_plans(scene, plan[None], 0.0, truth=testing.ground_truth_at(scene), rules={**RULES, **rules})
     assert not any(rule.error for rule in verdict.rules.values())
     return [verdict.rules[name] for name in rules]
 
 
-def test_a_rule_has_value_margin_and_first_violation(make):
-    world = make.scene(make.track("parked", 20.0, 2.5))
-    (room,) = judged(make, world, make.plan(10.0), "room=always(clearance > 1.0)")
+def test_a_rule_has_value_margin_and_first_violation():
+    scene = testing.scene(testing.standing("parked", 20.0, 2.5))
+    (room,) = judged(scene, testing.plan(10.0), "room=always(clearance > 1.0)")
     assert room.value[0] == 0.0
     assert room.margin[0] == pytest.approx(0.5 - 1.0, abs=1e-6)  # the boxes are 0.5 m apart when side by side
     assert room.violated[0]
     first = (20.0 - 4.8) / 10.0  # the nose reaches it; a little sooner by the corner's distance
     assert first - 0.2 < room.violation_time[0] <= first + 0.1
     assert "clearance" in room.reasons[0]
-    (kept,) = judged(make, world, make.plan(10.0), "room=always(clearance > 0.4)")
+    (kept,) = judged(scene, testing.plan(10.0), "room=always(clearance > 0.4)")
     assert kept.value[0] == 1.0
     assert kept.margin[0] == pytest.approx(0.1, abs=1e-6)
     assert np.isnan(kept.violation_time[0])
 
 
-def test_without_an_operator_it_has_to_hold_always(make):
-    a, b = judged(make, make.scene(), make.plan(10.0, 1.0), "a=speed < 12", "b=always(speed < 12)")
+def test_without_an_operator_it_has_to_hold_always():
+    a, b = judged(testing.scene(), testing.plan(10.0, 1.0), "a=speed < 12", "b=always(speed < 12)")
     assert a.margin[0] == b.margin[0] == pytest.approx(12.0 - 14.0)
     assert a.violation_time[0] == b.violation_time[0] == pytest.approx(2.1, abs=0.11)
 
 
-def test_conjunctions_know_their_first_violation(make):
-    (both,) = judged(make, make.scene(), make.plan(10.0, 1.0), "x=always(speed < 12) and always(time < 1.05)")
+def test_conjunctions_know_their_first_violation():
+    (both,) = judged(testing.scene(), testing.plan(10.0, 1.0), "x=always(speed < 12) and always(time < 1.05)")
     assert both.violation_time[0] == pytest.approx(1.1)
 
 
-def test_what_shall_come_is_judged_as_a_whole(make):
+def test_what_shall_come_is_judged_as_a_whole():
     stops, never = judged(
-        make, make.scene(), make.plan(8.0, -4.0), "stops=eventually[0, 3](speed < 0.1)", "fast=eventually(speed > 11)"
+        testing.scene(), testing.plan(8.0, -4.0), "stops=eventually[0, 3](speed < 0.1)", "fast=eventually(speed > 11)"
     )
     assert stops.value[0] == 1.0
     assert never.value[0] == 0.0
@@ -55,14 +56,13 @@ def test_what_shall_come_is_judged_as_a_whole(make):
     assert never.violation_time[0] == 0.0
 
 
-def test_all_signals_have_a_series(make):
-    world = make.scene(make.track("lead", 30.0, 0.0, speed=8.0))
-    found = judged(make, world, make.plan(10.0), *(f"x{i}=always({name} > -1e9)" for i, name in enumerate(SIGNALS)))
+def test_all_signals_have_a_series():
+    scene = testing.scene(testing.moving("lead", 30.0, 0.0, 8.0))
+    found = judged(scene, testing.plan(10.0), *(f"x{i}=always({name} > -1e9)" for i, name in enumerate(SIGNALS)))
     assert all(rule.valid[0] and rule.value[0] == 1.0 for rule in found)
     gap, offset, limit = judged(
-        make,
-        world,
-        make.plan(10.0),
+        scene,
+        testing.plan(10.0),
         "g=always(gap > 0)",
         "o=always(abs(route_offset) < 1)",
         "s=always(speed_limit > 0)",
@@ -72,18 +72,20 @@ def test_all_signals_have_a_series(make):
     assert limit.margin[0] == pytest.approx(13.9, abs=1e-5)
 
 
-def test_what_the_scene_does_not_have_is_not_applicable(make):
-    world = make.scene(road_map=make.straight_map(lanes=False, area=False), route=False)
+def test_what_the_scene_does_not_have_is_not_applicable():
+    scene = testing.scene(road_map=testing.two_way_road(0, area=False), route=None)
     names = ("road_margin", "lane_offset", "route_offset", "progress", "speed_limit")
-    for rule in judged(make, world, make.plan(10.0), *(f"{name}-x=always({name} > -1e9)" for name in names)):
+    for rule in judged(scene, testing.plan(10.0), *(f"{name}-x=always({name} > -1e9)" for name in names)):
         assert not rule.valid[0]
         assert np.isnan(rule.value[0])
 
 
-def test_a_formula_without_a_number_fails_as_a_rule(make):
-    world = make.scene(speed=0.0)
+def test_a_formula_without_a_number_fails_as_a_rule():
+    scene = testing.scene(ego=testing.standing("ego", 0.0, 0.0))
     rules = rules_from({"bad": "always(speed / speed > 0)"})
-    found = score_plans(world, make.plan(0.0)[None], 0.0, truth=make.truth(world), rules=rules).rules["bad"]
+    found = score_plans(scene, testing.plan(0.0)[None], 0.0, truth=testing.ground_truth_at(scene), rules=rules).rules[
+        "bad"
+    ]
     assert found.value[0] == 0.0
     assert "NaN" in found.reasons[0]
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alpamayo_datasets import open_log
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scene import Lane, RoadMap
 from alpamayo_sim.geometry import box_corners, box_distance, box_separation, oriented, segment_gap
 from alpamayo_sim.map import segment_grid as grid
@@ -63,13 +64,15 @@ def test_segments_meet_boxes_as_in_shapely():
     assert np.array_equal(segment_gap(start, end, pose, size) <= 0.0, meet)
 
 
-def test_margin_of_the_grid_is_that_of_the_tree(make):
+def test_margin_of_the_grid_is_that_of_the_tree():
     rng = np.random.default_rng(3)
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     rough = (30 + 6 * np.sin(5 * angle) + rng.uniform(-2, 2, 60))[:, None] * np.column_stack(
         [np.cos(angle), np.sin(angle)]
     )
-    index = MapIndex(RoadMap(drivable_areas=(make.line(*rough), make.line((-60, -4), (60, -4), (60, 4), (-60, 4)))))
+    index = MapIndex(
+        RoadMap(drivable_areas=(testing.polyline(*rough), testing.polyline((-60, -4), (60, -4), (60, 4), (-60, 4))))
+    )
     xy = rng.uniform(-80, 80, (20000, 2))
     assert np.abs(grid_margin(index, xy) - index.drivable_area.margin(xy)).max() < 1e-9
 
@@ -98,16 +101,16 @@ def margins_agree(index, xy, boxes, size):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_margin_beside_open_borders_that_end_anywhere(make, seed):
+def test_margin_beside_open_borders_that_end_anywhere(seed):
     """Beyond the end of a road edge the sign turns over without a border there, in the middle of cells too."""
     rng = np.random.default_rng(seed)
     edges = []
     for _ in range(14):
         turn = rng.uniform(-3, 3) + np.cumsum(rng.normal(0, 0.4, rng.integers(2, 30)))
         step = rng.choice([0.05, 0.5, 7.0]) * np.column_stack([np.cos(turn), np.sin(turn)])
-        edges.append(make.line(*(rng.uniform(-30, 30, 2) + np.cumsum(step, axis=0))))
-    edges.append(make.line(*(edges[0][::-1, :2] + 0.2)))  # a thin wall with a road at either side
-    edges.append(make.line(edges[1][-1, :2], edges[1][-1, :2] + (4.0, 1.0)))
+        edges.append(testing.polyline(*(rng.uniform(-30, 30, 2) + np.cumsum(step, axis=0))))
+    edges.append(testing.polyline(*(edges[0][::-1, :2] + 0.2)))  # a thin wall with a road at either side
+    edges.append(testing.polyline(edges[1][-1, :2], edges[1][-1, :2] + (4.0, 1.0)))
     index = MapIndex(RoadMap(road_edges=tuple(edges)))
     ends = np.concatenate([edge[[0, -1], :2] for edge in edges]).astype(np.float64)
     xy = np.concatenate([
@@ -122,9 +125,12 @@ def test_margin_beside_open_borders_that_end_anywhere(make, seed):
     assert 0.1 < np.mean(margin < 0.0) < 0.9
 
 
-def test_margin_where_polygons_touch_in_a_point(make):
+def test_margin_where_polygons_touch_in_a_point():
     squares = [((0, 0), (8, 0), (8, 8), (0, 8)), ((8, 8), (16, 8), (16, 16), (8, 16)), ((8, 8), (4, 20), (2, 18))]
-    index, rng = MapIndex(RoadMap(drivable_areas=tuple(make.line(*ring) for ring in squares))), np.random.default_rng(0)
+    index, rng = (
+        MapIndex(RoadMap(drivable_areas=tuple(testing.polyline(*ring) for ring in squares))),
+        np.random.default_rng(0),
+    )
     xy = np.concatenate([rng.normal(8, 1.0, (4000, 2)), rng.uniform(-20, 30, (4000, 2))])
     boxes = np.concatenate([rng.normal(8, 3.0, (100, 20, 2)), rng.uniform(-4, 4, (100, 20, 1))], axis=-1)
     margin = margins_agree(index, xy, boxes, np.array([1.6, 0.8]))
@@ -143,15 +149,15 @@ def test_recorded_borders(realdata):
     margins_agree(index, xy, boxes, np.array([4.8, 2.0]))
 
 
-def test_margin_where_very_many_borders_are_equally_near(make, monkeypatch):
+def test_margin_where_very_many_borders_are_equally_near(monkeypatch):
     """More candidates in a cell than there is room for at first, and more in all."""
     monkeypatch.setattr(grid, "INITIAL_BATCHES", 4)
     rng, angle = np.random.default_rng(0), np.linspace(0, 2 * np.pi, 300, endpoint=False)
     ring = 20.0 * np.column_stack([np.cos(angle), np.sin(angle)])
-    index = MapIndex(RoadMap(road_edges=(make.line(*ring, ring[0]),)))
+    index = MapIndex(RoadMap(road_edges=(testing.polyline(*ring, ring[0]),)))
     boxes = np.concatenate([rng.normal(0, 8.0, (60, 20, 2)), rng.uniform(-4, 4, (60, 20, 1))], axis=-1)
     margin = margins_agree(index, rng.normal(0, 8.0, (4000, 2)), boxes, np.array([4.8, 2.0]))
     assert margin.max() > 19.0
     assert margin.min() < 0.0
-    lanes = MapIndex(RoadMap(lanes=(Lane("ring", make.line(*ring, ring[0]), np.ones(301, np.float32)),)))
+    lanes = MapIndex(RoadMap(lanes=(Lane("ring", testing.polyline(*ring, ring[0]), np.ones(301, np.float32)),)))
     assert np.allclose(lanes.match_lanes(np.zeros((1, 2))).distance, index.drivable_area.margin(np.zeros((1, 2))))

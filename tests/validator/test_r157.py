@@ -9,18 +9,22 @@ from hypothesis import strategies as st
 
 from alpamayo.drivers.r157 import LaneAgents, critical_fuzzy, proactive_fuzzy
 from alpamayo.drivers.registry import R157_DRIVERS, guarded_by_default, make_driver
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.errors import InputError
 
 
-def driven(make, name, gap, lead_speed, speed=20.0, seconds=8.0):
+def driven(name, gap, lead_speed, speed=20.0, seconds=8.0):
     """Least gap (m) and hardest braking (m/s²) behind a lead that keeps its speed."""
-    world = make.scene(make.track("lead", gap + 4.8, 0.0, speed=lead_speed, steps=200), speed=speed, steps=200)
-    driver, truth = make_driver(name), make.truth(world)
-    driver.reset(world, np.random.default_rng(0))
+    scene = testing.scene(
+        testing.moving("lead", gap + 4.8, 0.0, lead_speed, steps=200),
+        ego=testing.moving("ego", 0.0, 0.0, speed, steps=200),
+    )
+    driver, truth = make_driver(name), testing.ground_truth_at(scene)
+    driver.reset(scene, np.random.default_rng(0))
     x, v, least, hardest = 0.0, speed, np.inf, 0.0
     for step in range(round(seconds / 0.1)):
-        now = make.truth(world, step)
+        now = testing.ground_truth_at(scene, step)
         now = replace(now, ego_pose=np.array([x, 0, 0], np.float32), ego_speed=v, ego_size=truth.ego_size)
         blank = {"history": np.zeros((16, 4), np.float32), "route": np.zeros((32, 2), np.float32)}
         seen = Observation(step * 0.1, **blank, speed=v, acceleration=0.0, curvature=0.0, speed_limit=speed, truth=now)
@@ -32,25 +36,27 @@ def driven(make, name, gap, lead_speed, speed=20.0, seconds=8.0):
 
 
 @pytest.mark.parametrize("name", R157_DRIVERS)
-def test_a_slower_lead_in_good_time_is_avoided(make, name):
-    least, hardest = driven(make, name, gap=70.0, lead_speed=10.0)
+def test_a_slower_lead_in_good_time_is_avoided(name):
+    least, hardest = driven(name, gap=70.0, lead_speed=10.0)
     assert least > 0.0
     assert hardest < 9.0
 
 
 @pytest.mark.parametrize("name", R157_DRIVERS)
-def test_what_nobody_can_avoid_is_not_avoided(make, name):
-    assert driven(make, name, gap=8.0, lead_speed=0.0)[0] < 0.0
+def test_what_nobody_can_avoid_is_not_avoided(name):
+    assert driven(name, gap=8.0, lead_speed=0.0)[0] < 0.0
 
 
 @pytest.mark.parametrize("name", R157_DRIVERS)
-def test_a_free_road_is_no_reason_to_brake(make, name):
-    world = make.scene(make.track("beside", 10.0, 3.5), make.track("behind", -12.0, 0.0, speed=12.0))
+def test_a_free_road_is_no_reason_to_brake(name):
+    scene = testing.scene(testing.standing("beside", 10.0, 3.5), testing.moving("behind", -12.0, 0.0, 12.0))
     driver = make_driver(name)
-    driver.reset(world, np.random.default_rng(0))
+    driver.reset(scene, np.random.default_rng(0))
     blank = {"history": np.zeros((16, 4), np.float32), "route": np.zeros((32, 2), np.float32)}
     for step in range(20):
-        seen = Observation(step * 0.1, **blank, speed=10.0, acceleration=0.0, curvature=0.0, truth=make.truth(world))
+        seen = Observation(
+            step * 0.1, **blank, speed=10.0, acceleration=0.0, curvature=0.0, truth=testing.ground_truth_at(scene)
+        )
         plan = driver.act(seen).plans[0]
         assert plan[0, 3] >= 10.0
         assert np.abs(plan[:, 1]).max() < 0.05
@@ -73,8 +79,8 @@ def test_the_fuzzy_model_reacts_after_its_reaction_time():
     assert moments["brakes"] - moments["risk"] == pytest.approx(0.8)  # the first step after 0.75 s
 
 
-def test_the_fuzzy_model_brakes_before_the_human_does(make):
-    assert driven(make, "r157-fsm", 55.0, 8.0)[1] < driven(make, "r157-human", 55.0, 8.0)[1]
+def test_the_fuzzy_model_brakes_before_the_human_does():
+    assert driven("r157-fsm", 55.0, 8.0)[1] < driven("r157-human", 55.0, 8.0)[1]
 
 
 @given(st.floats(0, 120), st.floats(0.1, 35), st.floats(0, 35))
@@ -89,9 +95,9 @@ def test_fuzzy_metrics_are_ramps(gap, v, lead):
         assert cfs == 0.0
 
 
-def test_a_scene_without_a_route_is_named(make):
+def test_a_scene_without_a_route_is_named():
     with pytest.raises(InputError, match="route"):
-        make_driver("r157-fsm").reset(make.scene(route=False), np.random.default_rng(0))
+        make_driver("r157-fsm").reset(testing.scene(route=None), np.random.default_rng(0))
 
 
 def test_they_are_drivers_by_name_and_driven_without_the_guard():

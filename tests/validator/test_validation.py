@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
-from validator_episodes import episode_of
+from validator_episodes import episode_of, scene_on_route
 
 from alpamayo.episode import load_episode, save_episode
 from alpamayo.evaluation import figures, manifest, preventability, rescoring, validation
@@ -20,18 +20,19 @@ from alpamayo.report.text import single_score_text
 from alpamayo.runs import write_run
 from alpamayo.validator import score_episode
 from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.scene import Environment
 from alpamayo_sim.errors import InputError
 
 
 @pytest.fixture
-def suite(make, tmp_path):
+def suite(tmp_path):
     """Three scenarios by two drivers, one of which crashes twice; one record is damaged, one is missing."""
     folder = tmp_path / "suite"
     for driver in ("good", "bad"):
         for seed in range(3):
-            others = [make.track("wall", 25.0, 0.0)] if driver == "bad" and seed < 2 else []
-            episode = episode_of(make, make.scene(*others))
+            others = [testing.standing("wall", 25.0, 0.0)] if driver == "bad" and seed < 2 else []
+            episode = episode_of(scene_on_route(*others))
             scenario = replace(episode.scenario, seed=seed, parameters={"gap": 10.0 + seed})
             save_episode(replace(episode, scenario=scenario, driver=driver), folder / driver / f"run-{seed}")
     damaged = folder / "bad" / "run-9"
@@ -85,7 +86,7 @@ def test_every_rule_and_score_has_its_figures(found):
             assert score["parts"]
 
 
-def test_drivers_are_compared_on_what_both_drove(suite, make):
+def test_drivers_are_compared_on_what_both_drove(suite):
     for driver in ("good", "bad"):  # the same scenario, so that there is a pair
         episode = load_episode(suite / "good" / "run-0")
         save_episode(replace(episode, driver=driver, arrived=driver == "good"), suite / driver / "pair")
@@ -185,8 +186,8 @@ def test_tables_cut_nothing_on_80_columns():
     assert {*" ".join(heads).split(), "r157-regulation"} <= set(text.split())
 
 
-def test_a_page_shows_names_as_they_are_and_runs_no_script(make, tmp_path):
-    episode = episode_of(make, make.scene(make.track("<script>alert(1)</script>", 25.0, 0.0)))
+def test_a_page_shows_names_as_they_are_and_runs_no_script(tmp_path):
+    episode = episode_of(scene_on_route(testing.standing("<script>alert(1)</script>", 25.0, 0.0)))
     save_episode(replace(episode, driver="<b>me</b>"), tmp_path / "run")
     validation.validate(tmp_path / "run", tmp_path / "report", prevent=False)
     page = (tmp_path / "report" / "validation.html").read_text(encoding="utf-8")
@@ -194,11 +195,15 @@ def test_a_page_shows_names_as_they_are_and_runs_no_script(make, tmp_path):
     assert "&lt;b&gt;me&lt;/b&gt;" in page
 
 
-def test_preventable_is_said_of_named_drivers_only(make, tmp_path):
-    episode = episode_of(make, make.scene(make.track("wall", 25.0, 0.0), speed=2.0), speed=2.0)
+def test_preventable_is_said_of_named_drivers_only(tmp_path):
+    episode = episode_of(
+        scene_on_route(testing.standing("wall", 25.0, 0.0), ego=testing.moving("ego", 0.0, 0.0, 2.0)), speed=2.0
+    )
     save_episode(episode, tmp_path)
     assert preventability.avoided_by(tmp_path, ("r157-fsm", "rss")) == {"r157-fsm": True, "rss": True}
-    late = episode_of(make, make.scene(make.track("wall", 12.0, 0.0), speed=15.0), speed=15.0)
+    late = episode_of(
+        scene_on_route(testing.standing("wall", 12.0, 0.0), ego=testing.moving("ego", 0.0, 0.0, 15.0)), speed=15.0
+    )
     save_episode(late, tmp_path)
     assert preventability.avoided_by(tmp_path, ("r157-fsm", "rss")) == {"r157-fsm": False, "rss": False}
     record, _ = rescoring.judge_run(tmp_path, "late")
@@ -217,10 +222,10 @@ def test_levels_of_the_domain():
     assert {odd.road(make_scenario("cut-in", seed).scene) for seed in range(6)} == {"straight", "bend"}
 
 
-def test_friction_and_speed_have_levels(make):
+def test_friction_and_speed_have_levels():
     for friction, level in ((0.9, 0), (0.7, 0), (0.5, 1), (0.2, 2)):
-        world = replace(make.scene(), environment=Environment(friction=friction))
-        found = odd.levels(episode_of(make, world, speed=14.0))
+        scene = replace(scene_on_route(), environment=Environment(friction=friction))
+        found = odd.levels(episode_of(scene, speed=14.0))
         assert found["friction"] == odd.LEVELS["friction"][level]
         assert found["speed"] == "50 to 80 km/h"
 
@@ -233,8 +238,8 @@ def test_t_wise_coverage_counts_combinations():
     assert len(odd.missing_pairs(points, axes)) == 16 - 5
 
 
-def test_a_guard_is_judged_by_what_happened(make):
-    calm = episode_of(make, make.scene())
+def test_a_guard_is_judged_by_what_happened():
+    calm = episode_of(scene_on_route())
     intervened = np.zeros(calm.steps, bool)
     intervened[4:8] = True
     timings = {"guard": np.full(calm.steps, 0.002, np.float32)}
@@ -243,7 +248,7 @@ def test_a_guard_is_judged_by_what_happened(make):
     assert figures["interventions"] == figures["false_alarms"] == 4
     assert figures["latency_ms"]["99"] == pytest.approx(2.0)
     assert not figures["missed"]
-    crash = replace(episode_of(make, make.scene(make.track("wall", 25.0, 0.0))), guarded=True)
+    crash = replace(episode_of(scene_on_route(testing.standing("wall", 25.0, 0.0))), guarded=True)
     figures = guard_figures(crash, score_episode(crash))
     assert figures["missed"]
     warned = replace(crash, intervened=np.arange(crash.steps) == 15)
@@ -303,10 +308,10 @@ def test_the_document_is_json(suite, tmp_path):
     assert document["suite"] == {"suite": "three"}
 
 
-def test_what_the_guard_costs_is_told_where_both_drove(make, tmp_path):
-    world = make.scene()
+def test_what_the_guard_costs_is_told_where_both_drove(tmp_path):
+    scene = scene_on_route()
     for name, speed, guarded in (("bare", 10.0, False), ("watched", 6.0, True)):
-        episode = replace(episode_of(make, world, speed=speed), driver="same", guarded=guarded)
+        episode = replace(episode_of(scene, speed=speed), driver="same", guarded=guarded)
         save_episode(episode, tmp_path / "suite" / name)
     document, page = validation.validate(tmp_path / "suite", tmp_path / "report", workers=1, prevent=False)
     (pair,) = document["comparisons"]
@@ -350,8 +355,8 @@ def test_bounds_of_few_scores_go_up_to_the_best():
     assert row["figures"]["bench2drive"]["high"] > 50.0
 
 
-def test_missing_parts_are_named_beside_the_number(make, tmp_path, capsys):
-    bare = episode_of(make, make.scene(road_map=make.straight_map(lanes=False, area=False)))
+def test_missing_parts_are_named_beside_the_number(tmp_path, capsys):
+    bare = episode_of(scene_on_route(road_map=testing.two_way_road(0, area=False)))
     save_episode(bare, tmp_path / "runs" / "bare")
     document, page = validation.validate(tmp_path / "runs", tmp_path / "one", prevent=False, workers=1)
     console.show_validation(document, page)
@@ -360,7 +365,7 @@ def test_missing_parts_are_named_beside_the_number(make, tmp_path, capsys):
     assert "the scenario is generated" in " ".join(told.split())
     headline = page.read_text(encoding="utf-8").partition("Headlines")[2].partition("</tr>\n")[0]
     assert "without drivable area<" in headline
-    save_episode(episode_of(make, make.scene()), tmp_path / "runs" / "whole")
+    save_episode(episode_of(scene_on_route()), tmp_path / "runs" / "whole")
     document, page = validation.validate(tmp_path / "runs", tmp_path / "two", prevent=False, workers=1)
     assert document["drivers"]["test"]["scores"]["pdms"]["missing"] == {"drivable_area": 1}
     console.show_validation(document, page)

@@ -19,7 +19,7 @@ class Dynamics:
     axles slip and saturate (a brush tyre each: Fiala 1954; Pacejka 2012, chapter 3), which relaxes to the kinematic
     one below ``blend_speeds`` (m/s, full and none; after Kabzan et al., AMZ Driverless, 2020).
 
-    A control step is cut into ``substeps`` equal parts; the simulated road users decide anew in each of them.
+    A control step is cut into ``substeps`` equal parts; the simulated road users decide in each of them.
 
     The actuators follow the commands with a first-order lag: ``acceleration_lag`` and ``steering_lag`` (s) are the
     time constants, 0 for none; ``jerk_limit`` (m/s³) and ``steering_rate`` (rad/s at the wheels) bound how fast
@@ -61,7 +61,7 @@ class Dynamics:
 
 
 def dynamics_of(values: "Dynamics | Mapping[str, Any]") -> Dynamics:
-    """Dynamics from plain data, as it comes from a JSON configuration.
+    """Return dynamics from plain data, such as a JSON configuration.
 
     Raises:
         InputError: a name or a value is not one of them.

@@ -44,7 +44,7 @@ class Lidar:
 
     @cached_property
     def rays(self) -> Float32[Array, "rings columns 3"]:
-        """Unit directions of all shots in the ego frame."""
+        """Return the unit directions of all shots in the ego frame."""
         azimuth = 2.0 * np.pi * np.arange(self.columns) / self.columns
         up = self.elevations.astype(np.float64)[:, None]
         parts = np.cos(up) * np.cos(azimuth), np.cos(up) * np.sin(azimuth), np.sin(up) + 0.0 * azimuth
@@ -104,7 +104,7 @@ class Radar:
 
 
 def long_range_radar(position: tuple[float, float, float] = (2.3, 0.0, 0.5)) -> Radar:
-    """A front radar like nuScenes' Continental ARS 408-21: 250 m, 0.4 m, 0.1 km/h (its data sheet, far scan +-9°).
+    """Return a front radar like nuScenes' Continental ARS 408-21: 250 m, 0.4 m, 0.1 km/h (data sheet, far scan +-9°).
 
     The field of view is that of its near and far scan together, 120°; the accuracy is that of its middle.
     """

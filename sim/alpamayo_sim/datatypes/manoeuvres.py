@@ -17,12 +17,12 @@ Manoeuvres = tuple[Manoeuvre, ...]
 
 
 def after(seconds: float) -> Trigger:
-    """So long after the manoeuvre before has begun."""
+    """Return a trigger that fires a time (s) after the start of the previous manoeuvre."""
     return Trigger(TriggerKind.AFTER, seconds)
 
 
 def speed_profile(trigger: Trigger, times: Sequence[float], speeds: Sequence[float], start: float) -> Manoeuvres:
-    """Speeds (m/s) at times (s from the trigger on), linear between them, from the speed ``start`` at the trigger.
+    """Return manoeuvres that reach speeds (m/s) at times (s after the trigger), linearly from the speed ``start``.
 
     Raises:
         InputError: the times do not rise from above 0, or there are not as many speeds.
@@ -56,7 +56,7 @@ def change_lane(trigger: Trigger, offset: float, duration: float = 3.0) -> Manoe
 
 
 def swerve(trigger: Trigger, offset: float, duration: float, back_to: float = 0.0) -> Manoeuvres:
-    """Out to a lateral offset (m) and back again, each over ``duration`` seconds."""
+    """Return a shift to a lateral offset (m) and a shift back, each over ``duration`` seconds."""
     return (
         Manoeuvre(trigger, lateral_offset=offset, duration=duration),
         Manoeuvre(after(duration), lateral_offset=back_to, duration=duration),
@@ -64,7 +64,7 @@ def swerve(trigger: Trigger, offset: float, duration: float, back_to: float = 0.
 
 
 def door(car: Track, left: bool, trigger: Trigger) -> tuple[Track, Script]:
-    """A front door of a standing car that opens: an actor of its own, which slides out of the car's side.
+    """Return an opening front door of a standing car: an actor of its own, which slides out of the car's side.
 
     Until the trigger it lies within the car's box.
     """

@@ -58,7 +58,7 @@ class Observation:
     """What the driver gets. The ego frame at t0 has the ego's box centre as origin and x forward.
 
     ``history`` is x, y, heading, speed of the last 16 poses at 10 Hz, oldest first, the last being now.
-    ``route`` are 32 points every 4 m along the route from beside the ego on; past its end the last repeats.
+    ``route`` has 32 points every 4 m along the route from the ego on; past its end the last point repeats.
     ``speed_limit`` is None where it is not known. ``truth`` is there only for drivers that asked for it.
     """
 

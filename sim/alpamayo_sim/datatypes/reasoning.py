@@ -135,7 +135,7 @@ class Reasoning:
 
     @property
     def sentence(self) -> str:
-        """The record as one English sentence: the two decisions, then the causes with their places."""
+        """Return the record as one English sentence: the two decisions, then the causes with their locations."""
         decisions = [LONGITUDINAL[self.longitudinal], LATERAL[self.lateral]]
         decision = " and ".join(part for part in decisions if part) or "hold the course"
         causes = " and ".join(_component(component) for component in self.components)

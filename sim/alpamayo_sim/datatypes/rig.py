@@ -99,7 +99,7 @@ class Rig:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width (pixels)."""
+        """Return the height and width of the images (pixels)."""
         return self.cameras[0].height, self.cameras[0].width
 
 
@@ -111,7 +111,7 @@ def pinhole(
     width: int,
     height: int,
 ) -> Camera:
-    """A level pinhole camera that looks along ``yaw`` (rad, left positive) with ``horizontal_fov`` (rad)."""
+    """Return a level pinhole camera that looks along ``yaw`` (rad, left positive) with ``horizontal_fov`` (rad)."""
     focal = 0.5 * width / np.tan(0.5 * horizontal_fov)
     place = np.asarray(position, np.float32)
     return Camera(name, width, height, (focal, focal), (0.5 * width, 0.5 * height), place, looking_along(yaw))
@@ -126,7 +126,7 @@ def ftheta(
     height: int,
     pitch: float = 0.0,
 ) -> Camera:
-    """An f-theta camera whose pixel distance is proportional to the angle (equidistant); ``pitch`` (rad) looks up."""
+    """Return an equidistant f-theta camera: pixel distance is proportional to the angle; ``pitch`` (rad) looks up."""
     focal = width / horizontal_fov
     reach = float(np.hypot(width, height)) / (2.0 * focal)
     lens = FTheta((0.0, focal), min(1.05 * reach, np.pi))
@@ -135,7 +135,7 @@ def ftheta(
 
 
 def looking_along(yaw: float, pitch: float = 0.0) -> Float32[Array, "3 3"]:
-    """The rotation of a camera that looks along ``yaw`` (rad, left positive) and ``pitch`` (rad, up positive)."""
+    """Return the rotation of a camera that looks along ``yaw`` (rad, left) and ``pitch`` (rad, up)."""
     c, s, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     forward, right = np.array([c * cp, s * cp, sp]), np.array([s, -c, 0.0])
     down = np.cross(forward, right)
@@ -143,7 +143,7 @@ def looking_along(yaw: float, pitch: float = 0.0) -> Float32[Array, "3 3"]:
 
 
 def default_rig(width: int = 224, height: int = 128) -> Rig:
-    """The four cameras of Alpamayo 1 and 1.5: cross left, front wide (120°), cross right, front tele (30°).
+    """Return the four cameras of Alpamayo 1 and 1.5: cross left, front wide (120°), cross right, front tele (30°).
 
     Names and fields of view as in NVIDIA's physical-ai-av rig; pinhole, and positions of a common saloon.
     """

@@ -52,7 +52,7 @@ NUSCENES = {  # focal and centre (pixels), translation (m), rotation (w, x, y, z
 
 
 def physical_ai_av_rig(width: int = 384, height: int = 216) -> Rig:
-    """The seven f-theta cameras of NVIDIA's physical-ai-av cars, by their names and nominal fields of view.
+    """Return the seven f-theta cameras of NVIDIA's physical-ai-av cars, by their names and nominal fields of view.
 
     The data set's own polynomials differ from car to car and come with it; put them into ``Camera.lens``. Here the
     lenses are equidistant and the places are those of a common saloon.
@@ -74,12 +74,12 @@ def physical_ai_av_rig(width: int = 384, height: int = 216) -> Rig:
 
 
 def nuscenes_rig(width: int = 400, height: int = 225) -> Rig:
-    """NuScenes' six pinhole cameras as calibrated in scene-0061, scaled to this image size."""
+    """Return NuScenes' six pinhole cameras as calibrated in scene-0061, scaled to this image size."""
     return Rig(tuple(_nuscenes_camera(name, width, height) for name in NUSCENES))
 
 
 def front_rig(width: int = 384, height: int = 216) -> Rig:
-    """A single front camera of 90° behind the windscreen."""
+    """Return a single front camera of 90° behind the windscreen."""
     return Rig((pinhole("camera_front_90fov", (0.4, 0.0, 1.45), 0.0, np.deg2rad(90.0), width, height),))
 
 
@@ -92,7 +92,7 @@ RIGS: dict[str, Callable[[int, int], Rig]] = {
 
 
 def rig_by_name(name: str, width: int, height: int) -> Rig:
-    """A preset with images of this size (pixels).
+    """Return a preset with images of this size (pixels).
 
     Raises:
         InputError: no preset of that name.
@@ -117,7 +117,7 @@ def _nuscenes_camera(name: str, width: int, height: int) -> Camera:
 
 
 def _matrix(quaternion: tuple[float, float, float, float]) -> Array:
-    """The rotation of a unit quaternion w, x, y, z."""
+    """Return the rotation of a unit quaternion w, x, y, z."""
     w, x, y, z = quaternion
     return np.array(
         [

@@ -27,7 +27,7 @@ class TriggerKind(enum.IntEnum):
     TIME = 1  # simulated time >= value (s)
     EGO_DISTANCE = 2  # distance of the ego to the point <= value (m)
     EGO_ARRIVAL = 3  # distance of the ego to the point / its speed <= value (s)
-    EGO_GAP = 4  # the ego is within value (m) behind or beside this actor, along the actor's heading
+    EGO_GAP = 4  # the ego is level with this actor or up to value (m) behind it, along the actor's heading
     AFTER = 5  # value (s) have passed since the manoeuvre before (for the first: since the start)
     TIME_TO_COLLISION = 6  # circles of half their lengths about the ego and this actor would touch in value (s)
     EGO_FASTER = 7  # the ego's speed >= value (m/s)
@@ -76,8 +76,8 @@ class Manoeuvre:
 class Script:
     """How a simulated actor moves: along ``path`` from its start, at ``speed`` (m/s), with its manoeuvres.
 
-    ``yields`` makes it an IDM follower that wants ``speed`` and keeps its distance to whoever is ahead on its
-    path; otherwise it moves as told, whoever is in the way.
+    ``yields`` makes it an IDM follower that wants ``speed`` and keeps its distance to any agent ahead on its
+    path; otherwise it moves as scripted and ignores other agents.
     """
 
     track_id: str
@@ -142,8 +142,8 @@ class Walker:
     It walks along ``path`` at ``speed`` (m/s) with at most ``acceleration`` (m/s²). At ``kerb`` (m along the path;
     None: it does not look) it waits until no vehicle will come within the critical gap of the Highway Capacity
     Manual 2010, equation 19-69, ``width / speed + start_up`` (s), where ``width`` (m) is that of the road; vehicles
-    that stand count as letting it pass. On the road it stops before the way of a vehicle that it would meet, if it
-    ``hesitates``, and runs at ``run_speed`` (m/s) out of the way of one that it is in.
+    that stand count as letting it pass. On the road it stops before the path of a vehicle that it would meet, if it
+    ``hesitates``, and runs at ``run_speed`` (m/s) out of the path of an arriving vehicle.
     """
 
     track_id: str
@@ -197,9 +197,9 @@ class Certificate:
 class Scenario:
     """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.
 
-    The scene's ego is driven from outside, and so are ``egos`` beside it; ``dynamics`` are those of all of them.
-    ``reactive`` recorded vehicles and cyclists repeat their recording until somebody who is not where the recording
-    has him makes it impossible; from then on they follow their recorded path by the intelligent driver model.
+    The scene's ego and the further ``egos`` are driven from outside; all of them have the same ``dynamics``.
+    ``reactive`` recorded vehicles and cyclists repeat their recording until an agent that deviates from its own
+    recording makes this impossible; then they follow their recorded path by the intelligent driver model.
     ``family`` is empty for a recorded log; ``parameters`` are in SI units.
     """
 
@@ -237,12 +237,12 @@ class Scenario:
 
     @property
     def steps(self) -> int:
-        """Number of steps that an episode may take."""
+        """Return the largest number of steps of an episode."""
         return round(self.goal.duration / self.scene.dt)
 
 
 def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
-    """A recorded scene as a scenario: everybody repeats the recording, the goal is where the recorded ego ends.
+    """Return a recorded scene as a scenario: all agents repeat the recording; the goal is the end of the ego's track.
 
     With ``reactive`` they do so only as long as it is possible (see ``Scenario``).
 
@@ -263,9 +263,9 @@ def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
 
 
 def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Scenario:
-    """The scenario with further egos: the named tracks, or all vehicles that are there at its start and move.
+    """Return the scenario with further egos: the named tracks, or all vehicles that are present at its start and move.
 
-    The route of each is the way that it was recorded to go, its goal the end of that.
+    The route of each ego is its recorded path, its goal the end of that path.
 
     Raises:
         InputError: a track that is unknown, is one already, has a script, or hardly moves and so has no route.
@@ -296,7 +296,7 @@ def _as_ego(track: Track) -> Ego:
 
 
 def _way(track: Track) -> Float32[Array, "n 3"]:
-    """Where a track was recorded to go, in points at least ``ROUTE_SPACING`` apart."""
+    """Return the recorded path of a track, in points at least ``ROUTE_SPACING`` apart."""
     points = track.position[track.valid]
     s = arc_length(points)
     kept = np.unique(np.floor(s / ROUTE_SPACING), return_index=True)[1]

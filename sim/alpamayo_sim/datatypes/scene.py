@@ -43,7 +43,7 @@ IS_STATIC = np.array([category in STATIC for category in Category])
 
 
 def is_static(category: Int8[Array, " a"]) -> Bool[Array, " a"]:
-    """Which categories cannot move by themselves: props."""
+    """Return whether a category cannot move by itself (props)."""
     return IS_STATIC[category]
 
 
@@ -156,7 +156,7 @@ class RoadMap:
 
     @cached_property
     def lane_by_id(self) -> dict[str, Lane]:
-        """Lanes by their id."""
+        """Return the lanes by their ids."""
         return {lane.id: lane for lane in self.lanes}
 
 
@@ -300,17 +300,17 @@ class Scene:
 
     @property
     def steps(self) -> int:
-        """Number of time steps of the tracks."""
+        """Return the number of time steps of the tracks."""
         return len(self.tracks[0].valid)
 
     @property
     def ego_index(self) -> int:
-        """Index of the ego among ``tracks``."""
+        """Return the index of the ego among ``tracks``."""
         return next(i for i, track in enumerate(self.tracks) if track.id == self.ego_id)
 
     @property
     def ego(self) -> Track:
-        """The ego's track."""
+        """Return the ego's track."""
         return self.tracks[self.ego_index]
 
 

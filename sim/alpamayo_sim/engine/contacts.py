@@ -1,4 +1,4 @@
-"""What a contact of the ego is: with whom, when, where on both, and how hard."""
+"""Contacts of the ego: with which agent, when, where on both boxes, and how hard."""
 
 import enum
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from alpamayo_sim.geometry import box_corners, box_separation, to_frame
 
 Array = np.ndarray
 
-# Mass per volume of the box (kg/m³), so that a common one of its kind has its usual mass: a car 1.6 t, a laden
-# truck 28 t, a bus 13 t, an adult 75 kg. What is not listed does not give way (barriers, buildings, trees).
+# Mass per volume of the box (kg/m³), which gives common road users their usual mass: a car 1.6 t, a laden
+# truck 28 t, a bus 13 t, an adult 75 kg. Other categories do not move (barriers, buildings, trees).
 DENSITY = {
     Category.UNKNOWN: 105.0,
     Category.VEHICLE: 105.0,
@@ -39,10 +39,10 @@ class Side(enum.IntEnum):
 
 
 class Severity(enum.IntEnum):
-    """How bad a contact is likely to be: the project's own four grades of the speed that somebody has to take.
+    """Likely severity of a contact: four grades of the project's own, by change of velocity or closing speed.
 
-    For people in vehicles that is their change of velocity, with limits of 1.4, 5.6 and 11.1 m/s (5, 20, 40 km/h);
-    for those outside (pedestrians, cyclists, motorcyclists) the closing speed, with 0.6, 2.8 and 8.3 m/s (2, 10, 30).
+    For people in vehicles the change of velocity counts, with limits of 1.4, 5.6 and 11.1 m/s (5, 20, 40 km/h);
+    for pedestrians, cyclists and motorcyclists the closing speed, with limits of 0.6, 2.8 and 8.3 m/s (2, 10, 30).
     """
 
     TOUCH = 0
@@ -113,12 +113,12 @@ def contact_of(agent: int, name: str, category: Category, time: float, ego: Body
 
 
 def mass_of(category: Category, size: Float32[Array, "3"]) -> float:
-    """An estimate of the mass (kg) of a road user or prop; infinite where it does not give way."""
+    """Return an estimate of the mass (kg) of a road user or prop; infinite for categories that do not move."""
     return DENSITY.get(category, np.inf) * float(np.prod(size.astype(np.float64)))
 
 
 def severity_of(category: Category, ego_delta_v: float, agent_delta_v: float, closing: float) -> Severity:
-    """The worse of the two grades, for the ego's occupants and for the other."""
+    """Return the worse of the two grades, of the ego's occupants and of the other road user."""
     ego = np.searchsorted([1.4, 5.6, 11.1], ego_delta_v, side="right")
     if category in EXPOSED:
         other = np.searchsorted([0.6, 2.8, 8.3], closing, side="right")
@@ -130,7 +130,7 @@ def severity_of(category: Category, ego_delta_v: float, agent_delta_v: float, cl
 
 
 def side_of(point: Array, body: Body) -> Side:
-    """The side of a box that a point in or near it is nearest to."""
+    """Return the side of a box that is nearest to a point in or near the box."""
     x, y = to_frame(point[None], body.pose[None])[0]
     length, width, _ = body.size
     gaps = {Side.FRONT: 0.5 * length - x, Side.LEFT: 0.5 * width - y}
@@ -147,7 +147,7 @@ def _centre_of_overlap(ego: Body, other: Body) -> Array:
 
 
 def _line_of_impact(ego: Body, other: Body) -> Array:
-    """Unit vector from the ego to the other along the axis on which their boxes overlap least."""
+    """Return the unit vector from the ego to the other box along the axis of least overlap."""
     towards = (other.pose[:2] - ego.pose[:2]).astype(np.float64)
     best, depth = np.array([1.0, 0.0]), np.inf
     for heading in (body.pose[2] + turn for body in (ego, other) for turn in (0.0, 0.5 * np.pi)):

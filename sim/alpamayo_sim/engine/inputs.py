@@ -1,4 +1,4 @@
-"""What the host hands to a batch of worlds: checked, and copied to the device."""
+"""Inputs of a batch of worlds from the host: checks, and copies to the device."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ Array = np.ndarray
 
 
 def per_ego(values: Array, egos: tuple[int, ...], last: tuple[int, ...], name: str) -> Float32[Array, "..."]:
-    """Values of every ego as [worlds, egos, *last]; the axis of the egos may be missing where there is one a world.
+    """Return values as [worlds, egos, *last]; the axis of the egos may be missing if each world has one ego.
 
     Args:
-        values: what was handed in.
+        values: the input.
         egos: the numbers of worlds, and of egos in each.
         last: shape of one ego's values.
-        name: what the values are, for messages.
+        name: of the values, for messages.
 
     Raises:
-        InputError: a wrong shape, or a value that is not finite.
+        InputError: The shape is wrong, or a value is not finite.
     """
     array = np.asarray(values, np.float32)
     alone = egos[1] == 1
@@ -35,10 +35,10 @@ def per_ego(values: Array, egos: tuple[int, ...], last: tuple[int, ...], name: s
 
 
 def ego_mask(mask: Array | None, egos: tuple[int, ...], name: str) -> Array | bool:
-    """Which egos are meant: a mask by world and ego, or by world for all of its egos; none by default.
+    """Return a mask over worlds and egos; a mask over worlds counts for all of their egos; none by default.
 
     Raises:
-        InputError: a wrong shape or dtype.
+        InputError: The shape or the dtype is wrong.
     """
     if mask is not None and np.shape(mask) == egos and np.asarray(mask).dtype == bool:
         return np.asarray(mask)
@@ -47,10 +47,10 @@ def ego_mask(mask: Array | None, egos: tuple[int, ...], name: str) -> Array | bo
 
 
 def world_mask(mask: Array | None, worlds: int, name: str, default: bool) -> Bool[Array, " worlds"] | bool:
-    """Which worlds are meant; ``default`` says whether all or none are without a mask.
+    """Return a mask over worlds; without one, ``default`` for all of them.
 
     Raises:
-        InputError: a wrong shape or dtype.
+        InputError: The shape or the dtype is wrong.
     """
     if mask is None:
         return default
@@ -86,7 +86,7 @@ def fill(array: Any, values: Any) -> None:
 
 
 def resized(array: Array, shape: tuple[int, ...]) -> Array:
-    """What fits of an array, and zeros where it is too small."""
+    """Return an array cut, or filled up with zeros, to a shape."""
     if array.shape == shape:
         return array
     out = np.zeros(shape, array.dtype)

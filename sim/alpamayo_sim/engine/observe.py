@@ -1,4 +1,4 @@
-"""What the driver is told of a world, without images."""
+"""The observation of a driver, without images."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -22,7 +22,7 @@ def observation_of(
     curvature: float,
     route_s: float,
 ) -> Observation:
-    """The observation at ``step``; ``history`` (x, y, heading, speed) is in the world's frame, oldest first."""
+    """Return the observation at ``step``; ``history`` (x, y, heading, speed) is in the world's frame, oldest first."""
     pose = history[-1, :3]
     return Observation(
         time=step * scene.dt,
@@ -37,26 +37,26 @@ def observation_of(
 
 
 def history_in_frame(history: Float32[Array, "n 4"], pose: Float32[Array, "3"]) -> Float32[Array, "n 4"]:
-    """Poses and speeds seen from ``pose``."""
+    """Return poses and speeds in the frame of ``pose``."""
     xy = to_frame(history[:, :2], pose[None])
     heading = wrap_angle(history[:, 2] - pose[2])
     return np.column_stack([xy, heading, history[:, 3]]).astype(np.float32)
 
 
 def route_in_frame(route: Route, s: float, pose: Float32[Array, "3"]) -> Float32[Array, "32 2"]:
-    """Points every 4 m along the route from arc length ``s`` on; past its end the last repeats."""
+    """Return points every 4 m along the route from arc length ``s`` on; past its end the last repeats."""
     points = interpolate(route.path, s + ROUTE_SPACING * np.arange(ROUTE_POINTS))
     return to_frame(points[:, :2], pose[None].astype(np.float64)).astype(np.float32)
 
 
 def speed_limit(index: MapIndex, pose: Float32[Array, "3"]) -> float | None:
-    """Speed limit (m/s) of the lane that the pose is on; None where there is none or it is not known."""
+    """Return the speed limit (m/s) of the lane at a pose; None if it is unknown or there is no lane."""
     match = index.nearest_lane(pose[None, :2], pose[2:3], max_distance=LANE_REACH)
     lane = int(match.index[0])
     return None if lane < 0 else index.road_map.lanes[lane].speed_limit
 
 
 def navigation(route: Route, s: float) -> str:
-    """The instruction that holds at arc length ``s``: the last one that starts no later."""
+    """Return the navigation instruction at arc length ``s``: the last one that has started."""
     begun = [instruction for instruction in route.instructions if instruction.start <= s]
     return max(begun, key=lambda instruction: instruction.start).text if begun else ""

@@ -1,4 +1,4 @@
-"""What the single and the vector environment share: worlds with a task, their spaces, rewards and ends."""
+"""A batch of episodes for the environments: scenarios with a task, action spaces, rewards and ends."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Settings(ObservationConfig):
 
     ``action`` is "control" (acceleration m/s², curvature 1/m), "normalized" (the same as shares of the limits, which
     are 4 and -9 m/s² and +-0.25 1/m) or "trajectory" (a plan, followed by the built-in tracker for one step).
-    ``observation`` is one of the senses, or a sequence of them, which makes a Dict:
+    ``observation`` is one of these kinds, or a sequence of them, which makes a Dict:
 
     - "vector": numbers in [-1, 1] (see ``engine.vectors``) of the ego, its route, the ``agents`` nearest road users
       and the ``pieces`` nearest pieces of map;
@@ -71,35 +71,35 @@ class Settings(ObservationConfig):
             raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
 
     def adapted(self, scenario: Scenario) -> Scenario:
-        """A scenario with the dynamics and the reactions that are asked for; the same one for the same one."""
+        """Return a scenario with the configured dynamics and reactions; equal arguments give the same object."""
         if self.dynamics is None and not self.reactive:
             return scenario
         return _adapted(scenario, self.dynamics or scenario.dynamics, self.reactive or scenario.reactive)
 
     def controls(self, actions: Array) -> Array:
-        """Acceleration (m/s²) and curvature (1/m) from actions that are no trajectories."""
+        """Return acceleration (m/s²) and curvature (1/m) from actions "control" or "normalized"."""
         if self.action != "normalized":
             return actions
         box = ACTIONS["control"]
         return np.where(actions < 0.0, -box.low, box.high) * actions
 
     def ended(self, egos: Egos) -> Bool[Array, "worlds egos"]:
-        """Whose episode is over."""
+        """Return the egos whose episode has ended."""
         return egos.collided | egos.arrived | (egos.off_road & self.ends_off_road)
 
     def last_step(self, scenario: Scenario) -> int:
-        """When an episode is cut off."""
+        """Return the step at which an episode is truncated."""
         return scenario.steps if self.max_episode_steps is None else min(scenario.steps, self.max_episode_steps)
 
     @property
     def action_space(self) -> spaces.Box:
-        """A new space of one world's actions."""
+        """Return a new space of one world's actions."""
         box = ACTIONS[self.action]
         return spaces.Box(box.low, box.high, dtype=np.float32)
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Settings from keyword arguments, where ``reward`` may be a mapping of weights.
+    """Return settings from keyword arguments, where ``reward`` may be a mapping of weights.
 
     Raises:
         InputError: a name or a value is not one of them.
@@ -131,7 +131,7 @@ def _check_names(values: Mapping[str, Any], kind: type, what: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a step gave each world; rows of worlds that stood still have no meaning."""
+    """Results of a step for each world; rows of inactive worlds have no meaning."""
 
     reward: Float64[Array, " worlds"]
     terminated: Bool[Array, " worlds"]
@@ -139,7 +139,7 @@ class Outcome:
 
 
 class EpisodeBatch:
-    """Worlds that each draw a scenario from ``source`` at every start and then earn rewards in it."""
+    """Worlds that draw a scenario from ``source`` at each start and give rewards in it."""
 
     def __init__(self, source: Source, num: int, settings: Settings) -> None:
         self.source = source
@@ -150,7 +150,7 @@ class EpisodeBatch:
         self._pictures: dict[int, tuple[Scene, Any]] = {}
 
     def begin(self, worlds: Sequence[int], generators: Sequence[np.random.Generator]) -> None:
-        """Draw new scenarios for some worlds, each from its own generator; the first time it must be all."""
+        """Draw new scenarios for some worlds, each from its own generator; the first call must name all worlds."""
         scenarios = [self.settings.adapted(self.source(generators[w])) for w in worlds]
         if self.world is None:
             self.world = WorldBatch(scenarios, device=self.settings.device)
@@ -159,7 +159,7 @@ class EpisodeBatch:
             self.world.assign(worlds, scenarios)
 
     def advance(self, actions: Array, active: Bool[Array, " worlds"] | None = None) -> Outcome:
-        """One step of the active worlds.
+        """Advance the active worlds by one step.
 
         Raises:
             InputError: an action is not finite or of a wrong shape.
@@ -174,16 +174,16 @@ class EpisodeBatch:
         return self.running.track(actions) if self.settings.action == "trajectory" else self.settings.controls(actions)
 
     def observations(self) -> Observations:
-        """Observations of all worlds, fresh arrays."""
+        """Return the observations of all worlds as new arrays."""
         assert self._senses is not None
         return self._senses.observe()
 
     def infos(self) -> dict[str, Array]:
-        """What is known of each world beside the observation, by name."""
+        """Return the infos of each world by name."""
         return {name: values[:, 0] for name, values in infos_of(self.running.egos).items()}
 
     def render(self, w: int) -> UInt8[Array, "height width 3"]:
-        """A bird's-eye picture of a world."""
+        """Return a bird's-eye picture of a world."""
         from alpamayo_sim.sensors.birdseye import BirdsEye
 
         truth = self.running[w].ground_truth()
@@ -194,12 +194,12 @@ class EpisodeBatch:
         return picture
 
     def snapshot(self) -> WorldState:
-        """A copy of the state of all worlds."""
+        """Return a copy of the state of all worlds."""
         return self.running.snapshot()
 
     @property
     def running(self) -> WorldBatch:
-        """The world, once it has begun."""
+        """Return the batch of worlds."""
         if self.world is None:
             raise RuntimeError("the worlds have not begun")
         return self.world

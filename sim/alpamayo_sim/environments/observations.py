@@ -1,4 +1,4 @@
-"""What environments show of the worlds: numbers, cameras, lidar, or several of them by name."""
+"""Observations of environments: flat vectors, cameras, lidar, or several of them by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ LIDARS: dict[str, Callable[[], Lidar]] = {"spinning_32": spinning_32, "spinning_
 
 @dataclass(frozen=True)
 class ObservationConfig:
-    """Which senses there are and how they are set up; see ``Settings``."""
+    """The kinds of observations and their settings; see ``Settings``."""
 
     observation: str | tuple[str, ...] = "vector"
     agents: int = 63
@@ -42,7 +42,7 @@ class ObservationConfig:
             if name not in SENSES:
                 raise InputError(f"observation is {name!r}, must be of {', '.join(map(repr, SENSES))}")
         if not self.names or len(set(self.names)) < len(self.names):
-            raise InputError(f"observation is {self.observation!r}, must name each sense once")
+            raise InputError(f"observation is {self.observation!r}, must name each kind once")
         if self.agents < 0 or not 0 <= self.pieces <= PIECES:
             raise InputError(f"agents and pieces are {self.agents} and {self.pieces}, pieces must be 0 to {PIECES}")
         if self.lidar not in LIDARS:
@@ -51,20 +51,20 @@ class ObservationConfig:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The senses by name."""
+        """Return the names of the observations."""
         return (self.observation,) if isinstance(self.observation, str) else tuple(self.observation)
 
     def make_rig(self) -> Rig:
-        """The cameras."""
+        """Return the cameras."""
         return rig_by_name(self.rig, *self.image_size)
 
     def make_lidar(self) -> Lidar:
-        """The lidar."""
+        """Return the lidar."""
         return LIDARS[self.lidar]()
 
     @property
     def space(self) -> spaces.Space[Any]:
-        """A new space of one world's observations: the sense's own, or a Dict where ``observation`` is a sequence."""
+        """Return a new space of one world's observations; a Dict if ``observation`` is a sequence."""
         made = {name: getattr(self, f"_{name}_space")() for name in self.names}
         return made[self.observation] if isinstance(self.observation, str) else spaces.Dict(made)
 
@@ -80,14 +80,14 @@ class ObservationConfig:
 
 
 class ObservationBuilder:
-    """The senses of the egos of all worlds. A copy or a pickle makes its sensors anew."""
+    """Observations of the egos of all worlds. Copies and pickles make new sensors."""
 
     def __init__(self, batch: WorldBatch, settings: ObservationConfig) -> None:
         self.batch = batch
         self.settings = settings
 
     def observe(self) -> Observations:
-        """Observations of all worlds now, fresh arrays with a leading axis of worlds."""
+        """Return the observations of all worlds as new arrays with a leading axis of worlds."""
         made = {name: getattr(self, f"_{name}")() for name in self.settings.names}
         return made[self.settings.observation] if isinstance(self.settings.observation, str) else made
 
@@ -99,7 +99,7 @@ class ObservationBuilder:
         return rgb
 
     def _lidar(self) -> Float32[Array, "worlds 2 rings columns"]:
-        """Range as a share of the furthest, 1 where nothing came back, and intensity."""
+        """Return range as a share of the largest range (1 without a return) and intensity."""
         scan = self._scanner.scan()
         share = np.minimum(scan.range / scan.lidar.max_range, 1.0)
         return np.stack([share, np.clip(scan.intensity, 0.0, 1.0)], axis=1).astype(np.float32)
@@ -121,7 +121,7 @@ class ObservationBuilder:
 
 
 def of_world(observations: Observations, w: int) -> Observations:
-    """The observation of one world."""
+    """Return the observation of one world."""
     if isinstance(observations, dict):
         return {name: values[w] for name, values in observations.items()}
     return observations[w]

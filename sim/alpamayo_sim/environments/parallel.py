@@ -28,7 +28,7 @@ BRAKING = -9.0  # m/s²
 
 
 class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
-    """Drive many cars of a scenario that is drawn anew at each reset; ``car_0`` is the scene's own ego.
+    """Drive many cars of a scenario; each reset draws a new scenario; ``car_0`` is the scene's own ego.
 
     An agent's episode ends as in :class:`Settings`; its car then brakes and stays where it comes to rest. Infos are
     those of :class:`DrivingEnv` and the ``track_id``.
@@ -36,7 +36,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
     Args:
         source: makes the next scenario from a generator.
         max_agents: how many cars are driven at most.
-        controlled: ids of the tracks that are driven beside the scene's ego; by default all vehicles that are there
+        controlled: ids of the further tracks that are driven; by default all vehicles that are present
             at the start and move, the first of them if they are more than ``max_agents``. Scenarios that have
             ``egos`` keep these.
         render_mode: None, or "rgb_array" for bird's-eye pictures around ``car_0``.
@@ -80,11 +80,11 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         self._fleet = EpisodeBatch(self._next_scenario, 1, self.settings)
 
     def observation_space(self, agent: str) -> Box:
-        """The space of an agent's observations, always the same object."""
+        """Return the space of an agent's observations, always the same object."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> Box:
-        """The space of an agent's actions, always the same object."""
+        """Return the space of an agent's actions, always the same object."""
         return self.action_spaces[agent]
 
     def reset(
@@ -125,7 +125,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         )
 
     def render(self) -> Array | None:
-        """The bird's-eye picture [480, 640, 3] uint8 in mode "rgb_array", else None."""
+        """Return the bird's-eye picture [480, 640, 3] uint8 in mode "rgb_array", else None."""
         if self.render_mode is None:
             return None
         if self._fleet.world is None:
@@ -133,10 +133,10 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         return self._fleet.render(0)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: the environment holds no resources."""
 
     def snapshot(self) -> tuple[WorldState, np.random.Generator, list[str]]:
-        """A copy of all that changes: the world, the generator, and who is still driving."""
+        """Return a copy of all that changes: worlds, generator, and the active agents."""
         return self._fleet.snapshot(), copy.deepcopy(self.np_random), list(self.agents)
 
     def restore(self, state: tuple[WorldState, np.random.Generator, list[str]]) -> dict[str, Array]:
@@ -162,7 +162,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         return scenario
 
     def _controls(self, actions: dict[str, Array]) -> Array:
-        """Controls of all egos; those whose episode is over brake."""
+        """Return the controls of all egos; egos whose episode has ended brake."""
         missing = [agent for agent in self.agents if agent not in actions]
         if missing:
             raise InputError(f"actions has none for {missing[0]!r}; it needs one for each of {len(self.agents)} agents")

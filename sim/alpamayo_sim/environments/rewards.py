@@ -1,4 +1,4 @@
-"""What a step earns, and what is told beside the observation."""
+"""Rewards of a step, and infos beyond the observation."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Reward:
 
 
 def rewards_of(egos: Egos, before: Float32[Array, "worlds egos"], weights: Reward) -> Float64[Array, "worlds egos"]:
-    """The reward of every ego for the last step, which it began with the progress ``before`` (m)."""
+    """Return the reward of each ego for the last step; ``before`` is the progress (m) at its start."""
     reward = (
         weights.progress * (egos.progress - before)
         + weights.arrival * egos.arrived
@@ -40,7 +40,7 @@ def rewards_of(egos: Egos, before: Float32[Array, "worlds egos"], weights: Rewar
 
 
 def infos_of(egos: Egos) -> dict[str, Array]:
-    """What is known of every ego beside the observation, by name, as arrays [worlds, egos]."""
+    """Return the infos of each ego by name, as arrays [worlds, egos]."""
     return {
         "progress": egos.progress.astype(np.float64),
         "lateral_offset": egos.lateral_offset.astype(np.float64),

@@ -16,7 +16,7 @@ Array = np.ndarray
 
 
 class DrivingEnv(gymnasium.Env[Observations, Array]):
-    """Drive the ego of a scenario that is drawn anew at each reset.
+    """Drive the ego of a scenario; each reset draws a new scenario.
 
     ``reset(seed=...)`` seeds the generator that all scenarios come from; without a seed it goes on. The info holds
     progress (m), lateral_offset (m), speed (m/s) and the flags collided, off_road and arrived.
@@ -66,7 +66,7 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
         )
 
     def render(self) -> Array | None:
-        """The bird's-eye picture [480, 640, 3] uint8 in mode "rgb_array", else None."""
+        """Return the bird's-eye picture [480, 640, 3] uint8 in mode "rgb_array", else None."""
         if self.render_mode is None:
             gymnasium.logger.warn("render() was called, but render_mode was not given; make it 'rgb_array'")
             return None
@@ -74,7 +74,7 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
         return self.fleet.render(0)
 
     def snapshot(self) -> tuple[WorldState, np.random.Generator]:
-        """A copy of all that changes: the world and the generator that later scenarios come from."""
+        """Return a copy of all that changes: the world and the generator that later scenarios come from."""
         self._check_begun("snapshot")
         return self.fleet.snapshot(), copy.deepcopy(self.np_random)
 

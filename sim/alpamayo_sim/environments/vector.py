@@ -74,12 +74,12 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
-        """The generator of each sub-environment."""
+        """Return the generator of each sub-environment."""
         return tuple(self._generators)
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The seed of each sub-environment."""
+        """Return the seed of each sub-environment."""
         return tuple(self._seeds)
 
     def reset(
@@ -123,7 +123,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         return self._result(outcome, self._infos())
 
     def render(self) -> tuple[Array, ...] | None:
-        """The bird's-eye picture of each sub-environment in mode "rgb_array", else None."""
+        """Return the bird's-eye picture of each sub-environment in mode "rgb_array", else None."""
         if self.render_mode is None:
             return None
         if self.fleet.world is None:
@@ -131,7 +131,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         return tuple(self.fleet.render(w) for w in range(self.num_envs))
 
     def snapshot(self) -> tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]:
-        """A copy of all that changes: worlds, generators, and who has ended."""
+        """Return a copy of all that changes: worlds, generators, and the ended sub-environments."""
         return self.fleet.snapshot(), copy.deepcopy(self._generators), self._ended.copy()
 
     def restore(self, state: tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]) -> Observations:
@@ -142,7 +142,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         return self.fleet.observations()
 
     def _step_next(self, actions: Array) -> Step:
-        """Those that ended in the last step start again, whatever their action; the others drive."""
+        """Restart the sub-environments that ended in the last step, whatever their actions; step the others."""
         starting = self._ended.copy()
         if starting.any():
             neutral = np.zeros(actions.shape[1:], actions.dtype)
@@ -172,7 +172,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         return self.fleet.observations(), outcome.reward, outcome.terminated, outcome.truncated, infos
 
     def _infos(self, mask: Bool[Array, " envs"] | None = None) -> dict[str, Any]:
-        """The infos of the sub-environments in the mask, zeros for the others, with a mask for each."""
+        """Return the infos of the sub-environments in the mask, zeros for the others, with a mask for each."""
         mask = np.ones(self.num_envs, bool) if mask is None else mask
         infos: dict[str, Any] = {}
         for name, values in self.fleet.infos().items():

@@ -73,7 +73,7 @@ def load_document(kind: type[T], path: Path, version: int) -> T:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 (hex) of what a dataclass holds: equal for two values exactly when their documents are."""
+    """Return the SHA-256 (hex) of a dataclass; it is equal for two values exactly if their documents are equal."""
     arrays: dict[str, np.ndarray] = {}
     text = json.dumps([type(value).__name__, _encode(value, arrays)], allow_nan=False, ensure_ascii=False)
     total = hashlib.sha256(text.encode())
@@ -84,7 +84,7 @@ def digest(value: Any) -> str:
 
 
 class replacing:  # noqa: N801 - reads as a verb: with replacing(path) as partial
-    """Write to a temporary name beside ``path``, then rename; nothing is left behind on failure."""
+    """Write to a temporary file in the folder of ``path``, then rename it; a failure leaves nothing behind."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class replacing:  # noqa: N801 - reads as a verb: with replacing(path) as partia
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """An npz with fixed time stamps, so that the same arrays give the same bytes."""
+    """Write an npz with fixed time stamps, so that the same arrays give the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
@@ -144,7 +144,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array; its header must promise just what the member holds before anything is allocated for it."""
+    """Return one array; its header must agree with the member's size before memory is allocated."""
     npy: Any = np.lib.format
     with archive.open(member) as file:
         version = npy.read_magic(file)
@@ -221,7 +221,7 @@ def _decode_dataclass(value: Any, kind: type, arrays: dict[str, np.ndarray]) -> 
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:
-    """Whether a document may leave a field out, as those do that were written before there was one."""
+    """Return whether a document may lack a field, as documents of earlier releases do."""
     return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
@@ -232,7 +232,7 @@ def _decode_tuple(value: Any, arguments: tuple[Any, ...], arrays: dict[str, np.n
 
 
 def _checked(array: np.ndarray, kind: Any) -> np.ndarray:
-    """The array, which has to be of the type and the shape that its field is annotated with."""
+    """Return an array after a check against the type and shape of its field."""
     if not isinstance(array, kind):
         shape = " ".join(map(str, array.shape))
         raise TypeError(f"expected {getattr(kind, '__name__', kind)}, found {array.dtype}[{shape}]")

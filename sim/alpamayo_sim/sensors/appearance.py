@@ -1,7 +1,7 @@
-"""What road users and props look like: each is a few upright boxes whose sides may lean inwards.
+"""The appearance of road users and props: each is a few upright boxes with sides that may lean inwards.
 
-A part is given in shares of its owner's box, so that a long car has a long bonnet. ``lean`` is how far each side
-moves inwards per metre of height: 0 is a box, more makes a windscreen or a cone.
+A part is given in shares of its owner's box, so that a long car has a long bonnet. ``lean`` is the distance that each
+side moves inwards per metre of height: 0 is a box, more makes a windscreen or a cone.
 """
 
 import enum
@@ -144,18 +144,18 @@ COLOURS: dict[Category, tuple[tuple[int, int, int], ...]] = {
 
 
 def stable_hash(text: str) -> int:
-    """A hash of an id that is the same in every process."""
+    """Return a hash of an id that is the same in every process."""
     return zlib.crc32(text.encode())
 
 
 def colour_of(agent_id: str, category: Category) -> tuple[int, int, int]:
-    """The paint (RGB) of a road user or prop: by its category, picked by its id."""
+    """Return the paint (RGB) of a road user or prop, from its category's colours by its id."""
     palette = COLOURS.get(category, ((170, 80, 170),))
     return palette[stable_hash(agent_id) % len(palette)]
 
 
 def parts_of(category: Category, size: Float32[Array, "3"]) -> tuple[Part, ...]:
-    """The parts of a category; tall cars become vans and low vegetation becomes a hedge."""
+    """Return the parts of a category; tall cars become vans and low vegetation becomes a hedge."""
     length, _, height = size
     if category == Category.VEHICLE and height > 1.7:
         return TALL_CAR
@@ -184,14 +184,14 @@ class PartTable:
 
     @classmethod
     def of_rows(cls, rows: list[list[float]]) -> "PartTable":
-        """A table of rows owner, surface, semantic, centre, half (2), z (2), lean (2), colour (3, 0 to 1)."""
+        """Return a table of rows owner, surface, semantic, centre, half (2), z (2), lean (2), colour (3, 0 to 1)."""
         numbers = np.array(rows, np.float64).reshape(-1, 13)
         whole, real = numbers[:, :3].astype(np.int32), numbers[:, 3:].astype(np.float32)
         columns = real[:, 0], real[:, 1:3], real[:, 3:5], real[:, 5:7], real[:, 7:10]
         return cls(whole[:, 0], whole[:, 1], whole[:, 2], *columns)
 
     def joined(self, other: "PartTable") -> "PartTable":
-        """This table and then the other."""
+        """Return this table followed by the other."""
         names = [f.name for f in fields(self)]
         return PartTable(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names))
 
@@ -231,7 +231,7 @@ def _row(owner: int, part: Part, size: Float32[Array, "3"], kind: Category, own:
 
 
 def has_same_appearance(table_key: tuple[tuple[str, ...], Array, Array] | None, agents: Agents) -> bool:
-    """Whether a part table made for ``table_key`` (ids, category, size) still holds."""
+    """Return whether a part table made for ``table_key`` (ids, category, size) is still valid."""
     if table_key is None:
         return False
     ids, category, size = table_key

@@ -1,4 +1,4 @@
-"""The bird's-eye picture: the map, who is on it, the ego, its route and its plans."""
+"""The bird's-eye picture: the map, its road users, the ego, its route and its plans."""
 
 import math
 
@@ -128,7 +128,7 @@ class BirdsEye:
 
 
 class _Canvas:
-    """An image and the way from world metres to its pixels."""
+    """An image, and the map from world metres to its pixels."""
 
     def __init__(self, pose: Float32[Array, "3"], width: int, height: int, metres: float) -> None:
         self.image = np.empty((height, width, 3), np.uint8)
@@ -143,7 +143,7 @@ class _Canvas:
         return bool(np.hypot(*gap) < self._reach)
 
     def pixels(self, xy: Float[Array, "n 2"]) -> Array:
-        """Fixed-point pixel coordinates of world points."""
+        """Return fixed-point pixel coordinates of world points."""
         dx, dy = (np.asarray(xy, np.float64) - self._pose[:2]).T
         c, s = math.cos(self._pose[2]), math.sin(self._pose[2])
         ahead, left = c * dx + s * dy, -s * dx + c * dy
@@ -186,7 +186,7 @@ def _bounds(points: Float[Array, "n d"]) -> Float64[Array, "2 2"]:
 
 
 def _painted_lines(road_map: RoadMap) -> list[tuple[Array, Colour, bool, float]]:
-    """Lines with colour, whether broken, and width (m)."""
+    """Return lines with colour, whether they are broken, and width (m)."""
     if road_map.road_lines:
         broken = (LineKind.BROKEN_WHITE, LineKind.BROKEN_YELLOW)
         yellow = (LineKind.BROKEN_YELLOW, LineKind.SOLID_YELLOW, LineKind.DOUBLE_YELLOW)
@@ -204,7 +204,7 @@ def _painted_lines(road_map: RoadMap) -> list[tuple[Array, Colour, bool, float]]
 
 
 def _dashes(line: Float[Array, "n 2"]) -> list[Float64[Array, "2 2"]]:
-    """Straight dashes along a line."""
+    """Return straight dashes along a line."""
     steps = np.linalg.norm(np.diff(line.astype(np.float64), axis=0), axis=1)
     knots = np.concatenate([[0.0], np.cumsum(steps)])
     starts = np.arange(0.0, knots[-1], DASH + DASH_GAP)
@@ -247,7 +247,7 @@ def _draw_agents(canvas: _Canvas, agents: Agents, categories: tuple[Category, ..
 def _draw_box(
     canvas: _Canvas, pose: Float32[Array, "3"], size: Float32[Array, "3"], colour: Colour, nose: bool, strong: bool
 ) -> None:
-    """A box with a lighter windscreen near its front, never smaller than three pixels."""
+    """Draw a box with a lighter windscreen near its front, at least three pixels large."""
     shown = np.maximum(size[:2], 3.0 / canvas.scale).astype(np.float64)
     where = np.asarray(pose, np.float64)
     corners = box_corners(where, shown)
@@ -263,7 +263,7 @@ def _draw_box(
 def _draw_velocity(
     canvas: _Canvas, pose: Float32[Array, "3"], size: Float32[Array, "3"], velocity: Float32[Array, "2"], colour: Colour
 ) -> None:
-    """Where it would be in one second."""
+    """Draw a line to the position in one second."""
     speed = float(np.hypot(*velocity))
     if speed < 0.3:
         return
@@ -285,7 +285,7 @@ def _draw_plans(canvas: _Canvas, truth: GroundTruth, plans: Float[Array, "k 64 4
 
 
 def _draw_scale(canvas: _Canvas, metres: float) -> None:
-    """A bar of 10 m."""
+    """Draw a bar of 10 m."""
     height, width = canvas.image.shape[:2]
     length = 10.0 * canvas.scale
     x, y = width - 18, height - 18

@@ -1,4 +1,4 @@
-"""The cameras' device side: a rig on several observers, their images in device memory, kernels to fill them."""
+"""A rig on several observers: their images in device memory, and the kernels that fill them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,11 +16,11 @@ from alpamayo_sim.sensors.mesh import StaticMesh
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-BEFORE = {"pose": wp.vec3, "valid": wp.bool}  # what flow needs of the render before
+BEFORE = {"pose": wp.vec3, "valid": wp.bool}  # state of the last render that the flow needs
 
 
 class CameraBank:
-    """Renders ``rig`` for so many observers into arrays that it keeps.
+    """Render ``rig`` for some observers into arrays that it keeps.
 
     ``pictures`` has the images by view: the cameras of observer 0, then those of observer 1, and so on. A state is a
     mapping as ``WorldBatch.device_arrays``: ``pose``, ``velocity``, ``valid`` by world and agent, ``step`` by world.
@@ -49,7 +49,7 @@ class CameraBank:
         self._flow: tuple[wp.array, wp.array] | None = None
 
     def set_observers(self, entries: Sequence[ObserverEntry], scenes: Sequence[Scene]) -> None:
-        """Look at these scenes (one for each observer) through these observers from now on."""
+        """Set the observers and the scene around each of them."""
         self.culler.set_observers(entries)
         lights = [light_of(scene.environment) for scene in scenes]
         with wp.ScopedDevice(self.device):
@@ -62,7 +62,7 @@ class CameraBank:
         self._grounds = GroundTable(self.device, scenes if self.mesh is None else [])
 
     def render(self, state: Mapping[str, wp.array], remember: bool = False) -> None:
-        """Fill ``pictures`` with what is seen now; ``remember`` lets a later ``flow`` start from it."""
+        """Fill ``pictures`` with the present images; ``remember`` lets a later ``flow`` start from them."""
         readout = self.rig.imaging.readout
         culler = self.culler
         culler.cull(state, self._suns, self.turn_rate, readout)
@@ -82,7 +82,7 @@ class CameraBank:
             self._remember(state)
 
     def flow(self, state: Mapping[str, wp.array]) -> tuple[wp.array, wp.array]:
-        """Forward flow (pixels, vec2) from the remembered render to ``state``, and where it is valid (uint8)."""
+        """Return the forward flow (pixels, vec2) from the remembered render to ``state``, and its validity (uint8)."""
         kept, now = self._before, [state["pose"], state["valid"]]
         if self._flow is None:
             with wp.ScopedDevice(self.device):
@@ -96,7 +96,7 @@ class CameraBank:
 
     @property
     def remembers(self) -> bool:
-        """Whether there is a render that ``flow`` can start from."""
+        """Return whether a render is remembered for ``flow``."""
         return bool(self._before)
 
     def _remember(self, state: Mapping[str, wp.array]) -> None:
@@ -109,7 +109,7 @@ class CameraBank:
 
 
 def rig_is_plain(rig: Rig) -> bool:
-    """Whether its images need neither motion within a frame nor anything done to them afterwards."""
+    """Return whether the rig has neither a rolling shutter nor image effects."""
     how = rig.imaging
     return how.readout == how.exposure == how.noise == how.dirt == 0.0
 
@@ -124,7 +124,7 @@ def _pictures(shape: tuple[int, int, int]) -> kernel.Pictures:
 
 
 def _imaging(rig: Rig) -> kernel.Imaging:
-    """Exposure acts on light: on displayed colour, which goes with the light's 1 / 2.2th power, it is 2^(EV / 2.2)."""
+    """Return the image effects; exposure scales displayed colour, light to the power 1 / 2.2, by 2^(EV / 2.2)."""
     how = kernel.Imaging()
     how.readout, how.noise, how.dirt = rig.imaging.readout, rig.imaging.noise, rig.imaging.dirt
     how.gain = 2.0 ** (rig.imaging.exposure / 2.2)

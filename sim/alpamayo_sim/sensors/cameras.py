@@ -41,10 +41,10 @@ class CameraImages:
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """Forward optical flow: for each pixel of the earlier image, how far (u right, v down, pixels) it has moved.
+    """Forward optical flow: the motion (u right, v down, pixels) of each pixel of the earlier image.
 
-    ``valid`` is False where what the pixel showed has left the image or the world; there the flow is 0. Points that
-    something nearer hides now still count. The sky moves as something infinitely far away.
+    ``valid`` is False where the point of a pixel has left the image or the world; there the flow is 0. Points that
+    another object hides now still count. The sky is infinitely far away.
     """
 
     pixels: Float32[Array, "*worlds cameras height width 2"]
@@ -52,11 +52,11 @@ class Flow:
 
 
 class CameraRenderer:
-    """Draws what the cameras of ``rig`` see in ``scene``; one for many frames.
+    """Render the cameras of ``rig`` in ``scene``, for many frames.
 
-    The ground's texture and the buffers are made once. The ground is taken to be level, and the ego's own body
-    is not drawn. The same arguments give the same bytes. ``mesh`` takes the place of the drawn world, in which then
-    only road users move. ``seed`` is that of noise, rain and dirt.
+    The ground's texture and the buffers are made once. The ground is level, and the ego's own body
+    is not drawn. The same arguments give the same bytes. ``mesh`` replaces the drawn world, in which then
+    only road users move. ``seed`` is the seed of noise, rain and dirt.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class CameraRenderer:
         return _images(self._bank, ())
 
     def draw(self, truth: GroundTruth, curvature: float = 0.0) -> CameraImages:
-        """Draw a moment of a world; ``curvature`` (1/m) of the ego's way matters to a rolling shutter alone."""
+        """Draw a ground truth; ``curvature`` (1/m) of the ego's path only affects a rolling shutter."""
         motion = truth.ego_speed, truth.ego_speed * curvature
         return self.render(truth.ego_pose, truth.agents, truth.signals, step=truth.step, motion=motion)
 
     def flow(self, ego_pose: Float32[Array, "3"], agents: Agents) -> Flow:
-        """Flow from the last image that was rendered to a later moment. Call it before the next ``render``.
+        """Return the flow from the last rendered image to a later moment; call it before the next ``render``.
 
         Raises:
             InputError: nothing has been rendered, or the agents are not the same ones.
@@ -147,15 +147,15 @@ class WorldCameras:
     """A rig on the egos of all worlds, or on any agents. The same seed gives the same pixels in any batch.
 
     Args:
-        world: where to look; what its worlds run may change at any time (each new scene's ground is then drawn,
+        batch: the worlds; their scenarios may change at any time (the ground of each new scene is then drawn,
             which takes some tenths of a second).
         rig: the cameras that each observer carries.
         seed: of noise, rain and dirt.
         observers: world and agent of each observer, see ``Observers``.
-        mesh: takes the place of the drawn world.
+        mesh: replaces the drawn world.
 
     Raises:
-        InputError: an observer that is not there.
+        InputError: An observer does not exist.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class WorldCameras:
         self._bank = CameraBank(rig, len(self._observers.pairs), batch.device, mesh)
 
     def render(self) -> CameraImages:
-        """Images of all observers, now. The arrays are the caller's own."""
+        """Return the present images of all observers in new arrays."""
         self.launch()
         return _images(self._bank, (len(self._observers.pairs),))
 
@@ -190,14 +190,14 @@ class WorldCameras:
         self._bank.render(self.batch.device_arrays, remember)
 
     def flow(self) -> Flow:
-        """Flow from the last ``render`` or ``launch`` to now. Call it after a step and before the next render."""
+        """Return the flow from the last ``render`` or ``launch`` to now; call it before the next render."""
         if not self._bank.remembers:
             raise InputError("flow: render the earlier moment first")
         return _flow(self._bank, self.batch.device_arrays, (len(self._observers.pairs),))
 
     @property
     def device_arrays(self) -> dict[str, wp.array]:
-        """The last images on the device by channel and view, for ``wp.to_torch`` without a copy.
+        """Return the last images on the device by channel and view, for ``wp.to_torch`` without a copy.
 
         Views are the cameras of observer 0, then those of observer 1, and so on.
         """

@@ -48,7 +48,7 @@ class FrameBuffer:
         self._count += 1
 
     def frames(self) -> CameraFrames:
-        """The kept images, oldest first. At least one must have been pushed."""
+        """Return the kept images, oldest first; at least one must have been pushed."""
         if not self._count:
             raise InputError("frame buffer: no image yet; push one first")
         taken = [[self._ago(kept, k) for k in range(self._frames - 1, -1, -1)] for kept in self._kept]
@@ -67,7 +67,7 @@ class FrameBuffer:
             self._kept[camera].append(frame)
 
     def _ago(self, kept: deque[tuple[int, Array]], k: int) -> tuple[int, Array]:
-        """The k-th frame from the last; before the first image it is the first one at an earlier time."""
+        """Return the k-th last frame; before the first image, the first image at an earlier time."""
         if k < len(kept):
             return kept[-1 - k]
         number, image = kept[0]

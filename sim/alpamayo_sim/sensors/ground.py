@@ -87,7 +87,7 @@ def ground_texture(scene: Scene) -> GroundTexture:
 
 
 def _anchors(scene: Scene) -> Float64[Array, "n 2"]:
-    """Points every 10 m of the route and of the ego's recording."""
+    """Return points every 10 m of the route and of the ego's recording."""
     lines = [scene.ego.position[scene.ego.valid]]
     if scene.route is not None:
         lines.append(scene.route.path)
@@ -139,7 +139,7 @@ def _draw_level(
 def _draw(
     roads: list[Shape], paint: list[Shape], corner: Float64[Array, "2"], shape: tuple[int, int], texel: float
 ) -> UInt32[Array, "height width"]:
-    """Texels of a rectangle whose first texel begins at ``corner``."""
+    """Return texels of a rectangle whose first texel begins at ``corner``."""
     height, width = shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN
     start = corner - MARGIN * texel
     rgb = np.empty((height, width, 3), np.uint8)
@@ -162,7 +162,7 @@ def _within(shapes: list[Shape], low: Float64[Array, "2"], high: Float64[Array, 
 
 
 def _fixed(ring: Float64[Array, "n 2"], start: Float64[Array, "2"], texel: float) -> Int32[Array, "n 1 2"]:
-    """Ring in OpenCV's fixed-point pixels, whose integer coordinates are pixel centres."""
+    """Return a ring in OpenCV's fixed-point pixels; integer coordinates are pixel centres."""
     pixels = (ring - start) / texel - 0.5
     return np.round(pixels * (1 << SHIFT)).astype(np.int32)[:, None]
 
@@ -186,7 +186,7 @@ def _pave(
     start: Float64[Array, "2"],
     texel: float,
 ) -> None:
-    """A pavement and a kerb around all roads, by dilation of the road's mask."""
+    """Draw a pavement and a kerb around all roads, by dilation of the road's mask."""
     mask = np.zeros(semantic.shape, np.uint8)
     for road in roads:
         cv2.fillPoly(mask, [_fixed(road.ring, start, texel)], 255, cv2.LINE_8, SHIFT)
@@ -203,7 +203,7 @@ def _pave(
 
 
 def _grain(rgb: UInt8[Array, "h w 3"], semantic: UInt8[Array, "h w"], start: Float64[Array, "2"], texel: float) -> None:
-    """Grain of asphalt, patches of grass and joints of paving: it lets a driver see its own motion."""
+    """Add grain of asphalt, patches of grass and joints of paving, which let a driver see its own motion."""
     height, width = semantic.shape
     x = start[0] + (np.arange(width) + 0.5) * texel
     y = start[1] + (np.arange(height) + 0.5) * texel
@@ -219,7 +219,7 @@ def _grain(rgb: UInt8[Array, "h w 3"], semantic: UInt8[Array, "h w"], start: Flo
 
 
 def _lattice_noise(x: Float64[Array, " w"], y: Float64[Array, " h"], cell: float) -> Float32[Array, "h w"]:
-    """Noise in [-1, 1) that is constant on cells (m) of the world, whatever part of it is drawn."""
+    """Return noise in [-1, 1) that is constant on cells (m) of the world, whatever part of it is drawn."""
     column = np.floor(x / cell).astype(np.int64)
     row = np.floor(y / cell).astype(np.int64)
     columns, at_column = np.unique(column, return_inverse=True)
@@ -233,7 +233,7 @@ def _lattice_noise(x: Float64[Array, " w"], y: Float64[Array, " h"], cell: float
 
 
 def road_shapes(road_map: RoadMap) -> list[Shape]:
-    """Everything that is paved for vehicles: drivable areas and lanes."""
+    """Return all paved areas for vehicles: drivable areas and lanes."""
     shapes = [Shape(area[:, :2].astype(np.float64), ASPHALT, Semantic.ROAD) for area in road_map.drivable_areas]
     tone = {LaneKind.PARKING: PARKING, LaneKind.SHOULDER: PARKING, LaneKind.BICYCLE: BICYCLE}
     lanes = sorted(road_map.lanes, key=lambda lane: lane.kind == LaneKind.BICYCLE)
@@ -241,7 +241,7 @@ def road_shapes(road_map: RoadMap) -> list[Shape]:
 
 
 def lane_ring(lane: Lane) -> Float64[Array, "n 2"]:
-    """The outline (m) of a lane: its boundaries, or its centreline widened."""
+    """Return the outline (m) of a lane: its boundaries, or its centreline widened."""
     if len(lane.left_boundary) >= 2 and len(lane.right_boundary) >= 2:
         sides = lane.left_boundary[:, :2], lane.right_boundary[:, :2]
     else:
@@ -250,13 +250,13 @@ def lane_ring(lane: Lane) -> Float64[Array, "n 2"]:
 
 
 def lane_sides(lane: Lane) -> tuple[Float64[Array, "n 2"], Float64[Array, "n 2"]]:
-    """Left and right side (m) of a lane by its width."""
+    """Return left and right side (m) of a lane by its width."""
     half = 0.5 * lane.width.astype(np.float64)
     return offset(lane.centreline, half), offset(lane.centreline, -half)
 
 
 def offset(line: Float32[Array, "n d"], by: Float64[Array, " n"] | float) -> Float64[Array, "n 2"]:
-    """The line (m) shifted to the left by ``by`` (m)."""
+    """Return the line (m) shifted to the left by ``by`` (m)."""
     heading = polyline_headings(line)
     mean = np.angle(np.exp(1j * heading) + np.exp(1j * np.concatenate([heading[:1], heading[:-1]])))
     normal = np.stack([-np.sin(mean), np.cos(mean)], axis=-1)
@@ -264,7 +264,7 @@ def offset(line: Float32[Array, "n d"], by: Float64[Array, " n"] | float) -> Flo
 
 
 def paint_shapes(road_map: RoadMap) -> list[Shape]:
-    """Everything that is painted on the road: crosswalks, lane markings, stop lines."""
+    """Return all road paint: crosswalks, lane markings, stop lines."""
     shapes = [s for ring in road_map.crosswalks for s in _crosswalk(ring)]
     if road_map.road_lines:
         for line in road_map.road_lines:
@@ -277,7 +277,7 @@ def paint_shapes(road_map: RoadMap) -> list[Shape]:
 
 
 def _lane_markings(lane: Lane) -> list[Shape]:
-    """Markings of a map that names none: from neighbours, as drivers on the right would paint them."""
+    """Return lane markings for a map without any: from the lanes' neighbours, for right-hand traffic."""
     if lane.in_intersection or lane.kind not in (LaneKind.DRIVING, LaneKind.BUS):
         return []
     sides = lane_sides(lane)
@@ -301,7 +301,7 @@ def _marking(line: Float32[Array, "n d"], kind: LineKind) -> list[Shape]:
 
 
 def _dashes(line: Float32[Array, "n d"]) -> list[Float64[Array, "_ d"]]:
-    """The painted parts of a broken line."""
+    """Return the painted parts of a broken line."""
     knots = arc_length(line)
     dashes = []
     for start in np.arange(0.0, knots[-1], DASH + DASH_GAP):
@@ -315,7 +315,7 @@ def _dashes(line: Float32[Array, "n d"]) -> list[Float64[Array, "_ d"]]:
 def _strips(
     line: Float32[Array, "n d"], by: float, width: float, colour: tuple[int, int, int], semantic: Semantic
 ) -> list[Shape]:
-    """A line as polygons of ``width``, cut every 40 points so that each stays local."""
+    """Return a line as polygons of ``width``, cut every 40 points."""
     keep = np.concatenate([[True], np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1) > 1e-3])
     line = line[keep]
     if len(line) < 2:
@@ -329,7 +329,7 @@ def _strips(
 
 
 def _crosswalk(ring: Float32[Array, "n 3"]) -> list[Shape]:
-    """Zebra stripes along the short side of the crosswalk's smallest rectangle, clipped to nothing else."""
+    """Return zebra stripes along the short side of the crosswalk's smallest rectangle, clipped to nothing else."""
     centre, size, angle = cv2.minAreaRect(ring[:, :2].astype(np.float32))
     along, across = (size[0], size[1]) if size[0] >= size[1] else (size[1], size[0])
     heading = np.deg2rad(angle) if size[0] >= size[1] else np.deg2rad(angle + 90.0)

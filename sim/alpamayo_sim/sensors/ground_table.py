@@ -23,14 +23,14 @@ class GroundTable:
 
 
 def ground_numbers(scenes: Sequence[Scene]) -> list[int]:
-    """Which of the different scenes each is."""
+    """Return the number of each scene among the different scenes."""
     order = {id(scene): k for k, scene in enumerate(_unique(scenes))}
     return [order[id(scene)] for scene in scenes]
 
 
 @lru_cache(maxsize=64)
 def ground_on(device: str, scene: Scene) -> Ground:
-    """A scene's ground texture on a device."""
+    """Return a scene's ground texture on a device."""
     texture = ground_texture(scene)
     ground = Ground()
     ground.pages = wp.array(texture.pages.ravel(), dtype=wp.uint32, device=device)

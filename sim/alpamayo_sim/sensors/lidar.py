@@ -61,7 +61,7 @@ class LidarScan:
     instance: Int32[Array, "observers rings columns"]
 
     def points(self, o: int = 0) -> Float32[Array, "n 4"]:
-        """The returns of an observer as x, y, z (m, its frame) and intensity, ring after ring."""
+        """Return the returns of an observer as x, y, z (m, its frame) and intensity, ring after ring."""
         seen = np.isfinite(self.range[o])
         xyz = self.lidar.position + self.range[o][seen][:, None] * self.lidar.rays[seen]
         return np.column_stack([xyz, self.intensity[o][seen]]).astype(np.float32)
@@ -123,7 +123,7 @@ class WorldLidar:
             self._rain = wp.zeros(count, dtype=wp.float32)
 
     def scan(self) -> LidarScan:
-        """One turn of each observer, now. The arrays are the caller's own."""
+        """Return one present turn of each observer in new arrays."""
         self.launch()
         names = ("range", "intensity", "semantic", "instance")
         return LidarScan(self.lidar, *(getattr(self._echoes, name).numpy().copy() for name in names))
@@ -148,7 +148,7 @@ class WorldLidar:
 
     @property
     def device_arrays(self) -> dict[str, wp.array]:
-        """The returns of the last ``launch`` or ``scan`` on the device, for ``wp.to_torch`` without a copy."""
+        """Return the returns of the last ``launch`` or ``scan`` on the device, for ``wp.to_torch`` without a copy."""
         names = ("range", "intensity", "semantic", "instance")
         return {name: getattr(self._echoes, name) for name in names}
 
@@ -167,18 +167,18 @@ class WorldLidar:
 
 
 def extinction(environment: Environment) -> float:
-    """Extinction (1/m) of light by fog and rain."""
+    """Return the extinction (1/m) of light by fog and rain."""
     fog = KOSCHMIEDER / environment.visibility if environment.visibility is not None else 0.0
     return fog + 1.076 * environment.rain**0.67 / (1000.0 * DECIBEL)
 
 
 def reflectivities() -> Float32[Array, " classes"]:
-    """Reflectivity by ``Semantic``."""
+    """Return the reflectivity of each ``Semantic``."""
     return np.array([REFLECTIVITY.get(kind, OTHERWISE) for kind in Semantic], np.float32)
 
 
 def _tile(lidar: Lidar) -> tuple[int, int]:
-    """Rings and columns of a tile: few columns of a coarse lidar, since they span much."""
+    """Return the rings and columns of a tile; a coarse lidar has few columns per tile, because they are wide."""
     return TILE, max(1, min(TILE, lidar.columns // SECTORS))
 
 

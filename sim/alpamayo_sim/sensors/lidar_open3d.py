@@ -66,7 +66,7 @@ class Open3DCaster:
             wp.launch(kernel.take, dim=(rings, -(-columns // 16)), inputs=inputs, device="cpu")
 
     def _build(self, appearance: Appearance) -> tuple[Any, Appearance, wp.array]:
-        """The scene of what does not move, its appearance (kept alive by their key), and the part of each triangle."""
+        """Return the static scene, its appearance (kept alive for its key), and the part of each triangle."""
         scene = self._open3d.t.geometry.RaycastingScene()
         points, triangles, part = static_triangles(appearance, self._mesh)
         tensor = self._open3d.core.Tensor
@@ -75,7 +75,7 @@ class Open3DCaster:
 
 
 def static_triangles(appearance: Appearance, mesh: StaticMesh | None) -> tuple[Float32[Array, "n 3"], Array, Array]:
-    """Points, triangles and the part of each triangle (-1 for none) of the mesh, or of ground, props and signals."""
+    """Return points, triangles and each triangle's part (-1: none) of the mesh, or of ground, props and signals."""
     if mesh is not None:
         return mesh.points, mesh.triangles.astype(np.uint32), np.full(len(mesh.triangles), -1, np.int32)
     rows = np.flatnonzero(appearance.still == 1)
@@ -89,7 +89,7 @@ def static_triangles(appearance: Appearance, mesh: StaticMesh | None) -> tuple[F
 def part_triangles(
     appearance: Appearance, rows: Int[Array, " n"], pose: Float32[Array, "n 3"]
 ) -> tuple[Float32[Array, "points 3"], Array]:
-    """Corners and triangles (12 for each part, seen from outside) of parts whose owners have these poses."""
+    """Return corners and triangles (12 for each part, seen from outside) of parts whose owners have these poses."""
     table = appearance.table
     half, z, lean = table.half[rows], table.z[rows], table.lean[rows]
     shrink = lean * (z[:, 1:] - z[:, :1])

@@ -20,7 +20,7 @@ KOSCHMIEDER = 3.0  # -ln of the contrast (5 %) that visibility is defined by (IC
 
 
 def light_of(environment: Environment) -> kernel.Light:
-    """The light of an environment; directions in the world's axes.
+    """Return the light of an environment; directions in the world's axes.
 
     Haze follows Koschmieder's law: over a distance d an object's contrast with the horizon falls by
     exp(-3 d / visibility). Day fades to dusk between sun elevations of 0.25 and -0.1 rad, and to night, with
@@ -51,7 +51,7 @@ def light_of(environment: Environment) -> kernel.Light:
 
 
 def sun_of(light: kernel.Light) -> tuple[float, float, float]:
-    """The direction that shadows come from; straight down where there are none."""
+    """Return the direction of the sun that casts shadows; straight down without shadows."""
     return tuple(light.sun) if light.diffuse > 0.0 else (0.0, 0.0, -1.0)
 
 

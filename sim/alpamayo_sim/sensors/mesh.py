@@ -45,7 +45,7 @@ class StaticMesh:
             raise InputError(f"{self.source}: needs a colour for each triangle")
 
     def on(self, device: str) -> "wp.Mesh":
-        """The mesh with its bounding volume hierarchy on a device, built once."""
+        """Return the mesh with its bounding volume hierarchy on a device, built once."""
         if device not in self._devices:
             points = wp.array(self.points, dtype=wp.vec3, device=device)
             indices = wp.array(self.triangles.ravel(), dtype=wp.int32, device=device)
@@ -54,7 +54,7 @@ class StaticMesh:
         return self._devices[device][0]
 
     def colours_on(self, device: str) -> "wp.array":
-        """Colours by triangle on a device."""
+        """Return the colours of the triangles on a device."""
         self.on(device)
         return self._devices[device][1]
 
@@ -65,7 +65,7 @@ def load_mesh(path: Path | str, up: str | None = None) -> StaticMesh:
     A triangle's colour is that of its vertices, else of the texture in its middle, else of its material, else grey.
 
     Args:
-        path: the file; what it refers to (buffers, textures) must lie beside it.
+        path: the file; the buffers and textures that it refers to must be in the same folder.
         up: the axis that points up in the file, "y" or "z"; glTF's y for glTF, z for all others by default. What is
             y up is turned so that its x stays x and its -z becomes y.
 
@@ -96,7 +96,7 @@ def _check_file(file: Path) -> None:
 
 
 def _promised(file: Path) -> int:
-    """The largest number of points or faces that the file's header names, for formats that have one."""
+    """Return the largest number of points or faces that the file's header names, for formats that have one."""
     if file.suffix.lower() == ".ply":
         with file.open("rb") as stream:
             head = stream.read(1 << 16).split(b"end_header")[0]
@@ -112,7 +112,7 @@ def _promised(file: Path) -> int:
 
 
 def _gltf_json(file: Path) -> bytes:
-    """The JSON of a glTF file, or the first chunk of a GLB (Khronos glTF 2.0, section 4.4)."""
+    """Return the JSON of a glTF file, or the first chunk of a GLB (Khronos glTF 2.0, section 4.4)."""
     with file.open("rb") as stream:
         head = stream.read(20)
         if file.suffix.lower() == ".gltf":
@@ -123,7 +123,7 @@ def _gltf_json(file: Path) -> bytes:
 
 
 def _read(file: Path) -> tuple[Array, Array, Array]:
-    """Points, triangles and their colours of all pieces of a file; empty where Open3D finds none."""
+    """Return points, triangles and their colours of all pieces of a file; empty where Open3D finds none."""
     open3d: Any = import_module("open3d")
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
         if file.suffix.lower() in MODELS:
@@ -148,7 +148,7 @@ def _read(file: Path) -> tuple[Array, Array, Array]:
 
 
 def _colours(mesh: Any, base: Any, image: Any, corners: Int32[Array, "triangles 3"]) -> Float32[Array, "triangles 3"]:
-    """Of the vertices, else of the image in the middle of each triangle, else the base colour."""
+    """Return the triangles' colours: of their vertices, else of the image at the centre, else the base colour."""
     vertex, uvs = np.asarray(mesh.vertex_colors, np.float32), np.asarray(mesh.triangle_uvs, np.float64)
     if len(vertex):
         return vertex[corners].mean(axis=1)

@@ -74,7 +74,7 @@ class WorldRadar:
         self._observers = Observers(batch, observers, seed, radar.name)
 
     def scan(self) -> list[RadarScan]:
-        """One scan of each observer, now."""
+        """Return the present scan of each observer."""
         rates = self._observers.turn_rates()
         return [self._scan(w, agent, float(rates[o])) for o, (w, agent) in enumerate(self._observers.pairs)]
 
@@ -92,7 +92,7 @@ class WorldRadar:
 
 
 def _with_ego(batch: WorldBatch, w: int) -> Agents:
-    """Everybody in a world, the ego first."""
+    """Return all agents of a world, the ego first."""
     agents, ego = batch[w].agents(), batch.scenarios[w].scene.ego
     heading = float(batch.egos.pose[w, 0, 2])
     velocity = float(batch.egos.speed[w, 0]) * np.array([math.cos(heading), math.sin(heading)], np.float32)
@@ -116,7 +116,7 @@ def detect(
     turn_rate: float,
     rng: np.random.Generator,
 ) -> RadarScan:
-    """What the radar of an observer at ``pose`` (world) detects of bodies; see the module.
+    """Return the detections of bodies by the radar of an observer at ``pose`` (world); see the module.
 
     ``velocity`` (m/s, world) and ``turn_rate`` (rad/s) are the observer's; ``instance`` names each body in the scan.
     """
@@ -157,7 +157,7 @@ def _rotated(xy: Array, angle: float) -> Float64[Array, "*n 2"]:
 
 
 def _nearest(corners: Float64[Array, "n 4 2"]) -> Float64[Array, "n 2"]:
-    """The point of each box's outline that is nearest to the origin."""
+    """Return the nearest point of each box's outline to the origin."""
     start, along = corners, np.roll(corners, -1, axis=1) - corners
     share = -(start * along).sum(axis=-1) / np.maximum((along * along).sum(axis=-1), 1e-12)
     points = start + np.clip(share, 0.0, 1.0)[..., None] * along
@@ -166,7 +166,7 @@ def _nearest(corners: Float64[Array, "n 4 2"]) -> Float64[Array, "n 2"]:
 
 
 def _strength(bodies: Agents, corners: Float64[Array, "n 4 2"], distance: Float64[Array, " n"]) -> Float64[Array, " n"]:
-    """Mean cross-section (dBsm): of the class, by the share of the longer side that shows at this aspect."""
+    """Return the mean cross-section (dBsm) of a class, by the visible share of the longer side at this aspect."""
     mean = np.array([CROSS_SECTION[Category(int(kind))] for kind in bodies.category])
     middle = corners.mean(axis=1)
     across = np.stack([-middle[:, 1], middle[:, 0]], axis=-1) / np.maximum(np.hypot(*middle.T), 1e-6)[:, None]
@@ -178,7 +178,7 @@ def _strength(bodies: Agents, corners: Float64[Array, "n 4 2"], distance: Float6
 def _hidden(
     spot: Float64[Array, "n 2"], corners: Float64[Array, "n 4 2"], tall: Bool[Array, " n"]
 ) -> Bool[Array, " n"]:
-    """Whether the nearest point and all corners of each box are behind other, tall boxes, as seen from the origin."""
+    """Return whether other, tall boxes hide the nearest point and all corners of each box from the origin."""
     points = np.concatenate([spot[:, None], corners], axis=1)
     hidden = np.zeros(points.shape[:2], bool)
     for k in np.flatnonzero(tall):
@@ -189,7 +189,7 @@ def _hidden(
 
 
 def _crosses(points: Float64[Array, "n 5 2"], ring: Float64[Array, "4 2"]) -> Bool[Array, "n 5"]:
-    """Whether the way from the origin to each point crosses a side of a box well before it."""
+    """Return whether the line from the origin to each point crosses a side of a box well before the point."""
     start, end = ring, np.roll(ring, -1, axis=0)
     along = end - start
     p = points[..., None, :]
@@ -201,7 +201,7 @@ def _crosses(points: Float64[Array, "n 5 2"], ring: Float64[Array, "4 2"]) -> Bo
 
 
 def _merged(found: Float64[Array, "5 n"], cell: tuple[float, float]) -> Float64[Array, "5 m"]:
-    """The detections without those that share a cell with a stronger one."""
+    """Return the detections without those that share a cell with a stronger detection."""
     kept: list[int] = []
     for k in np.argsort(-found[3], kind="stable"):
         near = np.abs(found[0, kept] - found[0, k]) < cell[0]

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Oriented boxes: whether two overlap, when within a step they first touch, when they will at this rate."""
+"""Oriented boxes: overlap of two boxes, moment of their first touch in a step, time to their overlap."""
 
 from alpamayo_sim.engine.kernels.layout import TTC_HORIZON, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.paths import between
@@ -14,7 +14,7 @@ STILL = wp.constant(1.0e-6)  # m/s
 def overlap(
     a: wp.vec3, length_a: wp.float32, width_a: wp.float32, b: wp.vec3, length_b: wp.float32, width_b: wp.float32
 ) -> wp.bool:
-    """Whether two oriented boxes overlap (separating-axis theorem); touching counts."""
+    """Return whether two oriented boxes overlap (separating-axis theorem); touching counts."""
     dx = b[0] - a[0]
     dy = b[1] - a[1]
     reach = 0.5 * (length_a + width_a + length_b + width_b)
@@ -39,7 +39,7 @@ def overlap(
 def record_hit(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, a: wp.int32, time: wp.float32
 ):
-    """Find the moment within the step at which two boxes first touch, to a thousandth of it, and keep it."""
+    """Find the moment within the step at which two boxes first touch, to a thousandth of a step, and record it."""
     me = buffers.agents[slot.agent_row + a]
     ego = buffers.agents[slot.agent_row + e]
     low = wp.float32(0.0)
@@ -63,7 +63,7 @@ def record_hit(
 
 @wp.func
 def moving(rate: wp.float32) -> wp.float32:
-    """A rate (m/s) that one can divide by."""
+    """Return a rate (m/s) that is safe to divide by."""
     return wp.where(wp.abs(rate) < STILL, STILL, rate)
 
 
@@ -71,10 +71,10 @@ def moving(rate: wp.float32) -> wp.float32:
 def time_to_overlap(
     apart: wp.vec2, closing: wp.vec2, one: wp.vec2, one_size: wp.vec2, two: wp.vec2, two_size: wp.vec2
 ) -> wp.float32:
-    """When (s) two boxes first overlap if both keep velocity and heading; 0 if they do now, TTC_HORIZON if not before.
+    """Return the time (s) until two boxes overlap at constant velocity and heading; 0 now, ``TTC_HORIZON`` if later.
 
     ``apart`` (m) and ``closing`` (m/s) are of the second seen by the first, ``one`` and ``two`` their directions. The
-    boxes overlap while their shadows do on all four axes (separating-axis theorem), which is one span of time.
+    boxes overlap while their projections do on all four axes (separating-axis theorem): one interval of time.
     """
     c = wp.abs(wp.dot(one, two))
     s = wp.abs(one[0] * two[1] - one[1] * two[0])

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""How the simulated road users follow each other: the intelligent driver model and who is ahead on a path."""
+"""Car following of simulated road users: the intelligent driver model, and the leader on a path."""
 
 from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot
@@ -24,7 +24,7 @@ class IdmParameters:
 
 @wp.func
 def default_idm() -> IdmParameters:
-    """The parameters of Treiber, Hennecke and Helbing 2000, a bit livelier."""
+    """Return the parameters of Treiber, Hennecke and Helbing 2000, with larger accelerations."""
     style = IdmParameters()
     style.acceleration = wp.float32(1.5)
     style.deceleration = wp.float32(2.0)
@@ -37,9 +37,9 @@ def default_idm() -> IdmParameters:
 def idm(
     style: IdmParameters, speed: wp.float32, wanted: wp.float32, gap: wp.float32, closing: wp.float32
 ) -> wp.float32:
-    """Acceleration (m/s²) of the intelligent driver model; ``closing`` is own speed less the leader's.
+    """Return the acceleration (m/s²) of the intelligent driver model; ``closing`` is the own speed minus the leader's.
 
-    Too fast for what is wanted it brakes no harder than comfortable, and never harder than ``IDM_HARDEST``.
+    Above the wanted speed it brakes at most with the comfortable deceleration, and never harder than ``IDM_HARDEST``.
     """
     ratio = speed / wp.max(wanted, 0.1)
     desired = style.gap + wp.max(
@@ -54,7 +54,7 @@ def idm(
 def bounds_ahead(
     paths: wp.array[wp.vec4], i: wp.int32, last: wp.int32, end: wp.float32, pose: wp.vec3, along: wp.vec2
 ) -> wp.vec4:
-    """Box about a path from segment ``i`` to arc length ``end``, seen from a pose: least and most x, then y."""
+    """Return the box about a path from segment ``i`` to arc length ``end`` in a pose's frame: x range, then y range."""
     box = wp.vec4(0.0, 0.0, 0.0, 0.0)
     going = wp.bool(True)
     while going:
@@ -70,7 +70,7 @@ def bounds_ahead(
 
 @wp.func
 def is_near(box: wp.vec4, along: wp.vec2, apart: wp.vec2, reach: wp.float32) -> wp.bool:
-    """Whether a point that is ``apart`` from a pose is within ``reach`` of a box seen from that pose."""
+    """Return whether a point at offset ``apart`` from a pose is within ``reach`` of a box in the pose's frame."""
     x = along[0] * apart[0] + along[1] * apart[1]
     y = along[0] * apart[1] - along[1] * apart[0]
     return x > box[0] - reach and x < box[1] + reach and y > box[2] - reach and y < box[3] + reach
@@ -80,7 +80,7 @@ def is_near(box: wp.vec4, along: wp.vec2, apart: wp.vec2, reach: wp.float32) -> 
 def nearest_segment(
     paths: wp.array[wp.vec4], first: wp.int32, last: wp.int32, s: wp.float32, point: wp.vec2
 ) -> wp.int32:
-    """The segment of a path, from arc length ``s`` to the horizon, that comes nearest to a point."""
+    """Return the segment of a path, from arc length ``s`` to the horizon, that comes nearest to a point."""
     nearest = wp.int32(first)
     least = wp.float32(1.0e12)
     low = s
@@ -104,7 +104,7 @@ def nearest_segment(
 
 @wp.func
 def leader_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32) -> wp.vec3:
-    """Gap (m) to the nearest box ahead within the agent's swept width, its speed along the path, its number (or -1)."""
+    """Return gap (m), speed along the path, and number (or -1) of the nearest box ahead in the agent's swept width."""
     me = buffers.agents[slot.agent_row + a]
     first = slot.path_row + state.path_row[w, a]
     last = first + state.path_points[w, a] - 1
@@ -133,15 +133,15 @@ def leader_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w
             n = wp.abs(turned[1] * along[0] - turned[0] * along[1])
             side = 0.5 * (me.width + other.length * n + other.width * c) + IDM_SIDE
             gap = foot[0] - s - 0.5 * (me.length + other.length * c + other.width * n)
-            beside = wp.abs(foot[1] - state.lateral[w, a])
-            if foot[0] > s and beside < side and gap < best[0]:
+            lateral_gap = wp.abs(foot[1] - state.lateral[w, a])
+            if foot[0] > s and lateral_gap < side and gap < best[0]:
                 best = wp.vec3(gap, wp.dot(state.velocity[w, b], along), wp.float32(b))
     return best
 
 
 @wp.func
 def red_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32) -> wp.float32:
-    """Gap (m) to the nearest stop line ahead whose signal shows red, or yellow that can still be obeyed."""
+    """Return the gap (m) to the nearest stop line ahead with a red signal, or yellow with enough distance to stop."""
     me = buffers.agents[slot.agent_row + a]
     if state.path_row[w, a] != me.path_row:
         return 1.0e6

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""How an ego moves: actuators, then a kinematic or a dynamic bicycle, over one substep.
+"""Motion of an ego over one substep: actuators, then a kinematic or a dynamic bicycle.
 
 Pure functions over ``Motion``; ``step_ego`` reads it from the state and writes it back. The settings and their
 sources are in ``alpamayo_sim.datatypes.dynamics.Dynamics``.
@@ -15,13 +15,13 @@ GRAVITY = wp.constant(GRAVITY_MPS2)
 MAX_ACCELERATION = wp.constant(4.0)
 MAX_DECELERATION = wp.constant(9.0)
 MAX_CURVATURE = wp.constant(0.25)
-TYRE_STEP = wp.constant(0.01)  # s; the tyres' equations are integrated in steps of at most this
-SETTLING = wp.constant(0.02)  # s; how fast the slip relaxes to the kinematic one below the blending speeds
+TYRE_STEP = wp.constant(0.01)  # s; largest step of the integration of the tyres' equations
+SETTLING = wp.constant(0.02)  # s; time constant of the slip towards the kinematic one below the blending speeds
 
 
 @wp.struct
 class Motion:
-    """Where the ego is and how it moves: ``speed`` along its heading, ``slip`` = lateral velocity and yaw rate.
+    """Pose and motion of an ego: ``speed`` along its heading, ``slip`` = lateral velocity and yaw rate.
 
     ``actuators`` are the acceleration (m/s²) and the steering angle (rad) that the car has reached.
     """
@@ -35,7 +35,7 @@ class Motion:
 
 @wp.func
 def arc_length_of(speed: wp.float32, acceleration: wp.float32, dt: wp.float32) -> wp.float32:
-    """Way (m) of constant acceleration that ends at a standstill."""
+    """Return the distance (m) covered at constant acceleration, up to a standstill."""
     if speed + acceleration * dt < 0.0:
         return -0.5 * speed * speed / acceleration
     return wp.max(speed * dt + 0.5 * acceleration * dt * dt, 0.0)
@@ -45,7 +45,7 @@ def arc_length_of(speed: wp.float32, acceleration: wp.float32, dt: wp.float32) -
 def actuator_response(
     now: wp.float32, command: wp.float32, lag: wp.float32, rate: wp.float32, dt: wp.float32
 ) -> wp.vec2:
-    """An actuator over ``dt``: its mean and its value at the end.
+    """Return the mean and the final value of an actuator over ``dt``.
 
     With a lag alone or a rate limit alone the mean is exact, so that it does not depend on the substeps.
     """
@@ -65,7 +65,7 @@ def actuator_response(
 
 @wp.func
 def kinematic(motion: Motion, acceleration: wp.float32, curvature: wp.float32, grip: wp.float32, dt: wp.float32):
-    """Constant acceleration and curvature about the box centre, integrated exactly, as far as ``grip`` allows."""
+    """Integrate constant acceleration and curvature about the box centre exactly, as far as ``grip`` allows."""
     fastest = wp.max(motion.speed, motion.speed + acceleration * dt)
     tightest = wp.min(MAX_CURVATURE, grip / wp.max(fastest * fastest, 1.0e-3))
     turned = wp.clamp(curvature, -tightest, tightest)
@@ -79,7 +79,7 @@ def kinematic(motion: Motion, acceleration: wp.float32, curvature: wp.float32, g
 
 @wp.func
 def tyre(slip: wp.float32, stiffness: wp.float32, grip: wp.float32) -> wp.float32:
-    """Lateral force per load of a brush tyre at a slip angle (rad); ``grip`` is its largest value."""
+    """Return the lateral force per load of a brush tyre at a slip angle (rad); ``grip`` is its largest value."""
     z = stiffness * wp.tan(slip) / wp.max(grip, 1.0e-6)
     if wp.abs(z) >= 3.0:
         return wp.sign(slip) * grip
@@ -90,9 +90,9 @@ def tyre(slip: wp.float32, stiffness: wp.float32, grip: wp.float32) -> wp.float3
 def tyre_rates(
     car: VehicleRow, speed: wp.float32, slip: wp.vec2, steering: wp.float32, acceleration: wp.float32, grip: wp.float32
 ) -> wp.vec3:
-    """Rates of speed, lateral velocity and yaw rate: the single-track model per unit of mass (Rajamani 2012, 2.3).
+    """Return the rates of speed, lateral velocity and yaw rate: the single-track model (Rajamani 2012, 2.3).
 
-    What a tyre gives along is not there across (friction circle); drive and brakes share their force by load.
+    Longitudinal force reduces the lateral force (friction circle); drive and brakes share their force by load.
     """
     front_axle = car.wheelbase - car.rear_axle
     front_load = GRAVITY * car.rear_axle / car.wheelbase
@@ -126,7 +126,7 @@ def rates(
 
 @wp.func
 def velocity_of(heading: wp.float32, speed: wp.float32, slip: wp.vec2) -> wp.vec2:
-    """Velocity (m/s) in the world's axes."""
+    """Return the velocity (m/s) in the world's axes."""
     c = wp.cos(heading)
     s = wp.sin(heading)
     return wp.vec2(speed * c - slip[0] * s, speed * s + slip[0] * c)
@@ -136,7 +136,7 @@ def velocity_of(heading: wp.float32, speed: wp.float32, slip: wp.vec2) -> wp.vec
 def dynamic(
     car: VehicleRow, motion: Motion, acceleration: wp.float32, steering: wp.float32, grip: wp.float32, dt: wp.float32
 ):
-    """The dynamic bicycle over ``dt`` by the midpoint rule in steps of at most ``TYRE_STEP``."""
+    """Integrate the dynamic bicycle over ``dt`` by the midpoint rule in steps of at most ``TYRE_STEP``."""
     after = motion
     parts = wp.int32(wp.ceil(dt / TYRE_STEP - 1.0e-4))
     h = dt / wp.float32(parts)
@@ -146,8 +146,8 @@ def dynamic(
         slip = after.slip + 0.5 * h * wp.vec2(first[1], first[2])
         heading = after.pose[2] + 0.5 * h * after.slip[1]
         second = rates(car, speed, slip, steering, acceleration, grip)
-        way = h * velocity_of(heading, speed, slip)
-        after.pose = wp.vec3(after.pose[0] + way[0], after.pose[1] + way[1], after.pose[2] + h * slip[1])
+        shift = h * velocity_of(heading, speed, slip)
+        after.pose = wp.vec3(after.pose[0] + shift[0], after.pose[1] + shift[1], after.pose[2] + h * slip[1])
         after.speed = after.speed + h * second[0]
         after.slip = after.slip + h * wp.vec2(second[1], second[2])
         if after.speed <= 0.0:
@@ -160,7 +160,7 @@ def dynamic(
 
 @wp.func
 def integrate(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.float32, dt: wp.float32):
-    """The ego after ``dt`` under a control (acceleration m/s², curvature 1/m)."""
+    """Return the ego's motion after ``dt`` under a control (acceleration m/s², curvature 1/m)."""
     grip = friction * GRAVITY
     wanted = wp.clamp(control[0], -MAX_DECELERATION, MAX_ACCELERATION)
     bend = wp.clamp(control[1], -MAX_CURVATURE, MAX_CURVATURE)
@@ -182,7 +182,7 @@ def integrate(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.fl
 
 @wp.func
 def step_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, control: wp.vec2):
-    """An ego over one substep."""
+    """Move an ego over one substep."""
     motion = Motion()
     motion.pose = state.pose[w, e]
     motion.speed = state.speed[w, e]

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""What the state means for each ego: contacts, time to collision, drivable margin, rules, progress, history."""
+"""Evaluation of each ego: contacts, time to collision, drivable margin, rules, progress, history."""
 
 from alpamayo_sim.engine.kernels.box_contacts import record_hit, time_to_overlap
 from alpamayo_sim.engine.kernels.ego_rules import count_red_lights, update_lane
@@ -26,7 +26,7 @@ LENGTHS = wp.constant(FEATURE_LENGTH)
 
 @wp.func
 def corner_of(state: State, w: wp.int32, e: wp.int32, length: wp.float32, width: wp.float32, k: wp.int32) -> wp.vec2:
-    """Corner ``k`` of an ego's box: front left, front right, rear left, rear right."""
+    """Return corner ``k`` of an ego's box: front left, front right, rear left, rear right."""
     pose = state.pose[w, e]
     direction = state.direction[w, e]
     x = wp.where(k < 2, 0.5 * length, -0.5 * length)
@@ -36,7 +36,7 @@ def corner_of(state: State, w: wp.int32, e: wp.int32, length: wp.float32, width:
 
 @wp.kernel
 def fill_grid_cells(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool]):
-    """Make the lists of the cells that ``assess`` and observations will look at and that are not there yet."""
+    """Make the missing lists of the cells that ``evaluate_egos`` and observations will read."""
     w, e = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]
     if e >= slot.egos or not active[w]:
@@ -64,7 +64,7 @@ def fill_grid_cells(buffers: ScenarioBuffers, state: State, active: wp.array[wp.
 def least_corner_margin(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, me: Agent
 ) -> wp.float32:
-    """Least drivable margin (m) of the four corners of an ego's box."""
+    """Return the least drivable margin (m) of the four corners of an ego's box."""
     least = wp.float32(1.0e6)
     k = wp.int32(0)
     while k < 4:
@@ -75,7 +75,7 @@ def least_corner_margin(
 
 @wp.func
 def foot_on_route(buffers: ScenarioBuffers, i: wp.int32, point: wp.vec2) -> wp.vec3:
-    """Foot of a point on a segment of a route: arc length, a number with the sign of the offset, squared distance."""
+    """Return the foot of a point on a route segment: arc length, a number with the offset's sign, squared distance."""
     a = buffers.routes[i]
     along = buffers.route_directions[i]
     away = wp.vec2(point[0] - a[0], point[1] - a[1])
@@ -94,7 +94,7 @@ def project_on_route(
     back: wp.float32,
     ahead: wp.float32,
 ):
-    """Foot of an ego on its route within a window about the last one, so that crossing parts do not attract it."""
+    """Project an ego on its route within a window about the last foot point, which excludes crossing parts."""
     ego = buffers.egos[slot.ego_row + e]
     first = slot.route_row + ego.route_row
     last = first + ego.route_points - 1
@@ -118,7 +118,7 @@ def project_on_route(
 
 @wp.func
 def project_first_on_route(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
-    """First projection: the nearest part of the whole route, where going the other way costs up to 10 m."""
+    """Project an ego on the whole route for the first time; the opposite direction costs up to 10 m."""
     ego = buffers.egos[slot.ego_row + e]
     first = slot.route_row + ego.route_row
     pose = state.pose[w, e]
@@ -145,7 +145,7 @@ def project_first_on_route(buffers: ScenarioBuffers, state: State, slot: Scenari
 def check_contact(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, a: wp.int32
 ) -> wp.float32:
-    """Time (s) to the collision of an ego with an agent; a contact is noted."""
+    """Return the time (s) to the collision of an ego with an agent; record a contact."""
     me = state.features[w, e]
     other = state.features[w, a]
     time = time_to_overlap(
@@ -190,15 +190,15 @@ def circles_near(
     count: wp.int32,
     within: wp.float32,
 ) -> wp.uint32:
-    """A bit for each of at most 32 agents: whether its circle overlaps an ego's now, or will ``within`` (s)."""
+    """Return a bit for each of at most 32 agents: whether its circle overlaps the ego's circle ``within`` (s)."""
     ...
 
 
 @wp.func
 def update_contacts(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
-    """Contacts now, and the time to the first of those that come if everybody keeps the velocity.
+    """Update the contacts of an ego, and the time to its first collision at constant velocities.
 
-    Two boxes are looked at if the circles about them overlap now, or will before the first collision known so far.
+    Two boxes are checked if the circles about them overlap now, or will before the first collision known so far.
     """
     least = wp.float32(HORIZON)
     state.collided[w, e] = False
@@ -220,7 +220,7 @@ def update_contacts(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, 
 
 @wp.kernel
 def evaluate_egos(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool]):
-    """What the state means for each ego."""
+    """Evaluate the state for each ego: contacts, lane, history, drivable margin, red lights, progress."""
     w, e = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]
     if e >= slot.egos or not active[w]:

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""What traffic rules say of an ego now: lane, direction, speed limit, red lights."""
+"""Traffic rules of an ego: lane, direction, speed limit, red lights."""
 
 from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.engine.kernels.grids import from_lane, lane_at
@@ -9,13 +9,13 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-BESIDE = wp.constant(1.0)  # m; a line reaches so far beyond its ends
-ALONG = wp.constant(0.5)  # cosine; whoever goes more across than this does not cross a line
+BEYOND_ENDS_M = wp.constant(1.0)  # a line counts so far beyond its ends
+ALONG = wp.constant(0.5)  # least cosine between the heading and the direction across a line
 
 
 @wp.func
 def update_lane(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
-    """The lane of an ego, its speed limit, and whether the ego is on it the wrong way."""
+    """Update the lane of an ego, its speed limit, and whether the ego drives against its direction."""
     pose = state.pose[w, e]
     direction = state.direction[w, e]
     point = wp.vec2(pose[0], pose[1])
@@ -38,11 +38,11 @@ def update_lane(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: w
 
 @wp.func
 def crosses(gate: GateRow, before: wp.vec2, now: wp.vec2, direction: wp.vec2) -> wp.bool:
-    """Whether the front comes over a line from one step to the next, in the line's way."""
+    """Return whether the front crosses a line in the line's direction from one step to the next."""
     if wp.dot(before - gate.start, gate.direction) >= 0.0 or wp.dot(now - gate.start, gate.direction) < 0.0:
         return False
     place = wp.dot(now - gate.start, gate.along)
-    return place > -BESIDE and place < gate.length + BESIDE and wp.dot(direction, gate.direction) > ALONG
+    return place > -BEYOND_ENDS_M and place < gate.length + BEYOND_ENDS_M and wp.dot(direction, gate.direction) > ALONG
 
 
 @wp.func

@@ -1,11 +1,11 @@
 # mypy: ignore-errors
-"""Grids over a map whose cells list what is near them; a list is made when an ego first comes to its cell.
+"""Grids over a map whose cells list nearby items; a list is made when an ego first comes to its cell.
 
-A cell's number is 0 while its list is not made, 1 + the length of the list, or one of the constants below. Who
-looks something up without a list (``ALL``) goes through everything, with the same result.
+A cell's number is 0 before its list is made, then 1 + the length of the list, or one of the constants below. A
+search without a list (``ALL``) visits all items, with the same result.
 
-Two threads that make the same list at once write the same. Loops over many rows are ``while`` loops, since Warp's
-``range`` costs more than their work.
+Two threads that make the same list at once write the same values. Loops over many rows are ``while`` loops, because
+Warp's ``range`` costs more than their work.
 """
 
 from alpamayo_sim.engine.kernels.layout import (
@@ -22,24 +22,24 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-ALL = wp.constant(-1)  # more is near than the list can hold
+ALL = wp.constant(-1)  # the list cannot hold all nearby items
 FAR_INSIDE = wp.constant(-2)  # no border within MARGIN_RANGE of the cell
 FAR_OUTSIDE = wp.constant(-3)
 
 RANGE = wp.constant(MARGIN_RANGE)
 REACH = wp.constant(LANE_REACH)
-OBSERVATION_RANGE_M = wp.constant(100.0)  # m; what is further away is not observed
+OBSERVATION_RANGE_M = wp.constant(100.0)  # agents and map pieces further away are not observed
 BINS = wp.constant(64)  # of distances up to that
 MOST = wp.constant(NEARBY)
 Histogram = wp.types.vector(length=64, dtype=wp.int32)
 HALF_DIAGONAL = wp.constant(0.7072)  # of a cell of size 1
 HEADING_COST = wp.constant(2.0)  # m; as in ``map.lane_tree``
-SLACK = wp.constant(1.0e-3)  # m
+ROUNDING_M = wp.constant(1.0e-3)
 
 
 @wp.func
 def within(grid: Grid, point: wp.vec2) -> wp.vec2:
-    """The point of the grid that is nearest."""
+    """Return the nearest point of the grid."""
     x = wp.clamp(point[0] - grid.corner[0], 0.0, grid.size * wp.float32(grid.nx))
     y = wp.clamp(point[1] - grid.corner[1], 0.0, grid.size * wp.float32(grid.ny))
     return grid.corner + wp.vec2(x, y)
@@ -47,7 +47,7 @@ def within(grid: Grid, point: wp.vec2) -> wp.vec2:
 
 @wp.func
 def cell_of(grid: Grid, point: wp.vec2) -> wp.int32:
-    """Cell of a point of the grid; the nearest cell for a point outside."""
+    """Return the cell of a point; for a point outside the grid, the nearest cell."""
     x = wp.clamp(wp.int32(wp.floor((point[0] - grid.corner[0]) / grid.size)), 0, grid.nx - 1)
     y = wp.clamp(wp.int32(wp.floor((point[1] - grid.corner[1]) / grid.size)), 0, grid.ny - 1)
     return y * grid.nx + x
@@ -55,7 +55,7 @@ def cell_of(grid: Grid, point: wp.vec2) -> wp.int32:
 
 @wp.func
 def middle_of(grid: Grid, cell: wp.int32) -> wp.vec2:
-    """The middle of a cell."""
+    """Return the middle of a cell."""
     x = wp.float32(cell % grid.nx) + 0.5
     y = wp.float32(cell / grid.nx) + 0.5
     return grid.corner + grid.size * wp.vec2(x, y)
@@ -63,7 +63,7 @@ def middle_of(grid: Grid, cell: wp.int32) -> wp.vec2:
 
 @wp.func
 def from_border(row: BorderRow, point: wp.vec2) -> wp.vec3:
-    """Vector (m) from the nearest point of a border segment to a point, and where on the segment that is (0 to 1)."""
+    """Return the vector (m) from the nearest point of a border segment to a point, and that point's share (0 to 1)."""
     away = point - row.start
     t = wp.clamp(wp.dot(away, row.step) * row.per_length, 0.0, 1.0)
     return wp.vec3(away[0] - t * row.step[0], away[1] - t * row.step[1], t)
@@ -71,7 +71,7 @@ def from_border(row: BorderRow, point: wp.vec2) -> wp.vec3:
 
 @wp.func
 def side_of(row: BorderRow, gap: wp.vec3) -> wp.float32:
-    """On which side of the border a point is, by the normal at the nearest place: positive inside."""
+    """Return the side of the border that a point is on, by the normal at the nearest point: positive inside."""
     normal = wp.vec2(-row.step[1], row.step[0])
     if gap[2] <= 0.0:
         normal = row.normal_start
@@ -82,7 +82,7 @@ def side_of(row: BorderRow, gap: wp.vec3) -> wp.float32:
 
 @wp.func
 def nearest_border(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2) -> wp.int32:
-    """The border segment nearest to a point, of all."""
+    """Return the border segment nearest to a point."""
     nearest = wp.float32(1.0e12)
     found = wp.int32(0)
     i = wp.int32(0)
@@ -100,7 +100,7 @@ def nearest_border(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2)
 def nearest_listed_border(
     buffers: ScenarioBuffers, slot: ScenarioSlot, first: wp.int32, count: wp.int32, point: wp.vec2
 ) -> wp.int32:
-    """The border segment nearest to a point, of a list."""
+    """Return the border segment of a list that is nearest to a point."""
     nearest = wp.float32(1.0e12)
     found = wp.int32(0)
     i = wp.int32(first)
@@ -131,7 +131,7 @@ def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     if distance > RANGE + half:
         buffers.cells[grid.cell_row + cell] = wp.where(side_of(nearest, gap) < 0.0, FAR_OUTSIDE, FAR_INSIDE)
         return
-    reach = wp.min(RANGE + half, distance + 2.0 * half) + SLACK
+    reach = wp.min(RANGE + half, distance + 2.0 * half) + ROUNDING_M
     first = grid.list_row + cell * grid.capacity
     count = wp.int32(0)
     i = wp.int32(0)
@@ -147,7 +147,7 @@ def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
 
 @wp.func
 def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2) -> wp.float32:
-    """Signed distance (m) to the drivable area's border, clamped to +-4 m; +4 m where no area is known.
+    """Return the signed distance (m) to the border of the drivable area, clamped to +-4 m; +4 m without an area.
 
     Outside the grid, which reaches 4 m beyond the border, the margin is that of the nearest point of the grid.
     """
@@ -172,7 +172,7 @@ def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2
 
 @wp.func
 def from_lane(row: CentreRow, point: wp.vec2) -> wp.vec2:
-    """Signed distance (m, left positive) of a point from a segment of a lane, and where on it its foot is (m)."""
+    """Return the signed distance (m, left positive) of a point from a lane segment, and the foot (m) on it."""
     away = point - row.start
     t = wp.clamp(wp.dot(away, row.along), 0.0, row.length)
     gap = away - t * row.along
@@ -186,7 +186,7 @@ def list_lanes(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     """Make a cell's list of the lane segments that come within ``REACH`` of it."""
     grid = slot.centre_grid
     middle = middle_of(grid, cell)
-    reach = REACH + HALF_DIAGONAL * grid.size + SLACK
+    reach = REACH + HALF_DIAGONAL * grid.size + ROUNDING_M
     first = grid.list_row + cell * grid.capacity
     count = wp.int32(0)
     i = wp.int32(0)
@@ -202,7 +202,7 @@ def list_lanes(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
 
 @wp.func
 def lane_at(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direction: wp.vec2) -> wp.int32:
-    """The lane segment nearest to a point, where going against it counts as 4 m; -1 if none is within ``REACH``."""
+    """Return the lane segment nearest to a point; the opposite direction costs 4 m; -1 if none is within ``REACH``."""
     if slot.centres == 0:
         return -1
     grid = slot.centre_grid
@@ -229,7 +229,7 @@ def lane_at(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direct
 
 @wp.func
 def bin_of(distance: wp.float32) -> wp.int32:
-    """Bin of a distance (m) below ``OBSERVATION_RANGE_M``."""
+    """Return the bin of a distance (m) below ``OBSERVATION_RANGE_M``."""
     return wp.min(wp.int32(distance * wp.float32(BINS) / OBSERVATION_RANGE_M), BINS - 1)
 
 

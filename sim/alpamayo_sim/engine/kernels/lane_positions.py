@@ -1,11 +1,11 @@
 # mypy: ignore-errors
 # ruff: noqa: SIM102 (in a kernel `and` evaluates both sides)
-"""Walking the lane graph on the device: who is on which lane, who is ahead and who behind.
+"""Lane positions on the device: the lanes that each agent is on, its leaders and its followers.
 
-Everybody has a *spot*: up to four lanes with the place on each, the lane that it follows first. A traffic vehicle knows
-its own (its lane, the one that it is leaving or entering, the one that its tail is still on); others are located by
-the grid of the lane graph. Spots are written by ``advance`` and ``sort_along_lanes`` and read
-by ``plan_lane_changes`` and ``decide``.
+Each agent has a lane position: up to four lanes with the arc length on each, the followed lane first. A traffic
+vehicle knows its own (its lane, the lane that it leaves, the lane that its tail is still on); other agents are located
+by the grid of the lane graph. ``step_traffic`` and ``sort_along_lanes`` write lane positions,
+``plan_lane_changes`` and ``plan_traffic`` read them.
 """
 
 from alpamayo_sim.datatypes.scene import Category
@@ -14,24 +14,24 @@ from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-HORIZON = wp.constant(120.0)  # m; nobody further ahead matters
-HOPS = wp.constant(8)  # lanes that one looks through
-BESIDE = wp.constant(1.2)  # m; half a car and what it keeps at its sides
+HORIZON = wp.constant(120.0)  # m; agents further ahead are ignored
+HOPS = wp.constant(8)  # lanes of a search
+LANE_MARGIN_M = wp.constant(1.2)  # half a car and its lateral clearance
 CELL = wp.constant(LANE_CELL_M)
-NO_GAP_M = wp.constant(1.0e6)  # m; the gap where there is nobody
+NO_GAP_M = wp.constant(1.0e6)  # the gap without another agent
 
 
 @wp.func
 def lane_of(buffers: ScenarioBuffers, slot: ScenarioSlot, lane: wp.int32) -> LaneRow:
-    """A lane's row."""
+    """Return a lane's row."""
     return buffers.lanes[slot.lane_row + lane]
 
 
 @wp.func
 def next_lane(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32, lane: wp.int32) -> wp.int32:
-    """Where an agent goes at the end of a lane: a turn by chance that its seed decides once for all; -1 for an end.
+    """Return the lane that an agent takes at the end of a lane: a random turn that its seed decides; -1: none.
 
-    It does not depend on when or by whom it is asked. Who is no traffic vehicle is taken to have seed 0.
+    The turn is the same at each call. Agents that are not traffic vehicles have seed 0.
     """
     row = lane_of(buffers, slot, lane)
     if row.successors == 0:
@@ -48,7 +48,7 @@ def next_lane(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32, lane: w
 
 @wp.func
 def s_on_lane(lanes: wp.vec4i, s: wp.vec4, lane: wp.int32) -> wp.float32:
-    """Where a spot is on a lane; -1e6 where it is not on it."""
+    """Return the arc length of a lane position on a lane; -1e6 if it is not on the lane."""
     if lanes[0] == lane:
         return s[0]
     if lanes[1] == lane:
@@ -62,7 +62,7 @@ def s_on_lane(lanes: wp.vec4i, s: wp.vec4, lane: wp.int32) -> wp.float32:
 
 @wp.func
 def before(lane: wp.int32, s: wp.float32, b: wp.int32, other_lane: wp.int32, other_s: wp.float32, other: wp.int32):
-    """Whether an agent comes before another one: by lane, then by place, then by number."""
+    """Return whether an agent precedes another one in the order by lane, arc length and number."""
     if lane != other_lane:
         return lane < other_lane
     if s != other_s:
@@ -72,7 +72,7 @@ def before(lane: wp.int32, s: wp.float32, b: wp.int32, other_lane: wp.int32, oth
 
 @wp.func
 def row_of(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.int32:
-    """The first row that does not come before an agent that would be at a place of a lane."""
+    """Return the first row of the order that does not precede an agent at an arc length of a lane."""
     low = state.order_rank[w, a]
     if state.order_lane[w, low] == lane and state.order_s[w, low] == s:
         return low
@@ -89,8 +89,8 @@ def row_of(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.
 
 @wp.func
 def first_after(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
-    """Of all on a lane the nearest one at or after ``s``: its number (-1: nobody) and how far (m) it is."""
-    who = wp.int32(-1)
+    """Return the number (-1: none) and the distance (m) of the nearest agent on a lane at or after ``s``."""
+    nearest = wp.int32(-1)
     best = wp.float32(NO_GAP_M)
     k = row_of(state, slot, w, a, lane, s)
     if k < slot.agents:
@@ -98,20 +98,20 @@ def first_after(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane
     if k < slot.agents:
         if state.order_lane[w, k] == lane:
             best = state.order_s[w, k] - s
-            who = state.order_agent[w, k]
+            nearest = state.order_agent[w, k]
     for i in range(state.multi_lane_count[w]):
         b = state.multi_lane_agents[w, i]
         away = s_on_lane(state.lane_indices[w, b], state.lane_s[w, b], lane) - s
-        if away >= 0.0 and (away < best or (away == best and b < who)) and (away > 0.0 or b > a) and b != a:
+        if away >= 0.0 and (away < best or (away == best and b < nearest)) and (away > 0.0 or b > a) and b != a:
             best = away
-            who = b
-    return wp.vec2(wp.float32(who), best)
+            nearest = b
+    return wp.vec2(wp.float32(nearest), best)
 
 
 @wp.func
 def last_before(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32) -> wp.vec2:
-    """Of all on a lane the nearest one at or before ``s``: its number (-1: nobody) and how far (m) it is."""
-    who = wp.int32(-1)
+    """Return the number (-1: none) and the distance (m) of the nearest agent on a lane at or before ``s``."""
+    nearest = wp.int32(-1)
     best = wp.float32(NO_GAP_M)
     k = row_of(state, slot, w, a, lane, s) - 1
     if k >= 0:
@@ -119,21 +119,21 @@ def last_before(state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane
     if k >= 0:
         if state.order_lane[w, k] == lane:
             best = s - state.order_s[w, k]
-            who = state.order_agent[w, k]
+            nearest = state.order_agent[w, k]
     for i in range(state.multi_lane_count[w]):
         b = state.multi_lane_agents[w, i]
         away = s - s_on_lane(state.lane_indices[w, b], state.lane_s[w, b], lane)
-        if away >= 0.0 and (away < best or (away == best and b > who)) and (away > 0.0 or b < a) and b != a:
+        if away >= 0.0 and (away < best or (away == best and b > nearest)) and (away > 0.0 or b < a) and b != a:
             best = away
-            who = b
-    return wp.vec2(wp.float32(who), best)
+            nearest = b
+    return wp.vec2(wp.float32(nearest), best)
 
 
 @wp.func
 def leader_on_lanes(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
 ) -> wp.vec3:
-    """Gap (m) to the nearest box ahead on a lane and those that follow it, its speed, its number (-1: nobody)."""
+    """Return gap (m), speed and number (-1: none) of the nearest box ahead on a lane and its following lanes."""
     row = lane_of(buffers, slot, lane)
     found = first_after(state, slot, w, a, lane, s)
     offset = row.length - s
@@ -163,7 +163,7 @@ def distance_to_lane(
     lane: wp.int32,
     reach: wp.float32,
 ) -> wp.float32:
-    """How far (m) an agent has to the start of a lane that it is coming to, within ``reach``; else ``NO_GAP_M``."""
+    """Return an agent's distance (m) to the start of a lane on its way, within ``reach``; else ``NO_GAP_M``."""
     at = state.lane_indices[w, b][0]
     if at < 0:
         return NO_GAP_M
@@ -184,28 +184,28 @@ def distance_to_lane(
 def follower_on_lanes(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
 ) -> wp.vec2:
-    """Who comes next behind ``s`` on a lane or on its way to it: gap (m) to this agent's tail, number (-1: nobody)."""
+    """Return gap (m) and number (-1: none) of the next agent behind ``s`` on a lane or on the lanes before it."""
     found = last_before(state, slot, w, a, lane, s)
-    who = wp.int32(found[0])
+    nearest = wp.int32(found[0])
     best = found[1]
-    if who < 0 and s < HORIZON and lane_of(buffers, slot, lane).predecessors > 0:
+    if nearest < 0 and s < HORIZON and lane_of(buffers, slot, lane).predecessors > 0:
         for b in range(slot.agents):
             if b != a:
                 away = s + distance_to_lane(buffers, state, slot, w, b, lane, HORIZON - s)
                 if away < best:
                     best = away
-                    who = b
-    if who < 0 or best > HORIZON:
+                    nearest = b
+    if nearest < 0 or best > HORIZON:
         return wp.vec2(NO_GAP_M, -1.0)
     half = 0.5 * buffers.agents[slot.agent_row + a].length
-    return wp.vec2(best - half - state.lane_half_length[w, who], wp.float32(who))
+    return wp.vec2(best - half - state.lane_half_length[w, nearest], wp.float32(nearest))
 
 
 @wp.func
 def s_on_neighbour(
     buffers: ScenarioBuffers, slot: ScenarioSlot, lane: wp.int32, s: wp.float32, other: wp.int32
 ) -> wp.float32:
-    """The place on a neighbouring lane that is beside ``s`` on a lane."""
+    """Return the arc length on a neighbouring lane that is level with ``s`` on a lane."""
     row = lane_of(buffers, slot, lane)
     to = lane_of(buffers, slot, other)
     first = slot.lane_path_row + row.path_row
@@ -224,7 +224,7 @@ def s_on_neighbour(
 
 @wp.func
 def write_own_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """Write a traffic vehicle's spot from its own lanes."""
+    """Write the lane position of a traffic vehicle from its own lanes."""
     lane = state.lane[w, a]
     s = state.path_s[w, a]
     half = 0.5 * buffers.agents[slot.agent_row + a].length
@@ -245,7 +245,7 @@ def write_own_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, 
 
 @wp.func
 def with_lane(lanes: wp.vec4i, places: wp.vec4, costs: wp.vec4, lane: wp.int32, s: wp.float32, cost: wp.float32):
-    """A spot's lanes with one more, cheapest first; the dearest of five is dropped."""
+    """Return a lane position with one more lane, in order of cost; the fifth lane is dropped."""
     for k in range(4):
         if cost < costs[k]:
             dropped = lanes[k]
@@ -262,7 +262,7 @@ def with_lane(lanes: wp.vec4i, places: wp.vec4, costs: wp.vec4, lane: wp.int32, 
 
 @wp.func
 def locate_on_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """Write the spot of who is no traffic vehicle: the lanes that its box reaches into, by distance and direction."""
+    """Write the lane position of another agent: the lanes that its box reaches into, by distance and direction."""
     me = buffers.agents[slot.agent_row + a]
     pose = state.pose[w, a]
     lanes = wp.vec4i(-1, -1, -1, -1)
@@ -296,7 +296,7 @@ def locate_on_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, 
             along = wp.normalize(wp.vec2(step[0], step[1]))
             c = wp.dot(state.direction[w, a], along)
             n = wp.sqrt(wp.max(1.0 - c * c, 0.0))
-            if best[2] < 0.5 * (me.length * n + me.width * wp.abs(c)) + BESIDE:
+            if best[2] < 0.5 * (me.length * n + me.width * wp.abs(c)) + LANE_MARGIN_M:
                 cost = best[2] + 2.0 * (1.0 - c)
                 if cost < costs[0]:
                     half = 0.5 * (me.length * wp.abs(c) + me.width * n)
@@ -313,7 +313,7 @@ def locate_on_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, 
 
 @wp.func
 def crosswalk_of(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32) -> wp.int32:
-    """The crosswalk that somebody is on or will be within a second, or waits at; -1 for none."""
+    """Return the crosswalk that an agent is on, will be on within a second, or waits at; -1: none."""
     here = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
     for k in range(slot.crosswalks):
         row = buffers.crosswalks[slot.crosswalk_row + k]
@@ -328,9 +328,9 @@ def crosswalk_of(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: 
 
 @wp.kernel
 def sort_along_lanes(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """Find the spots of all but the traffic vehicles, then sort all along the lanes, where there is a lane graph.
+    """Locate all agents but the traffic vehicles on the lanes, then sort all agents along the lanes.
 
-    The order hardly changes from one substep to the next, so that insertion is quick.
+    The order hardly changes from one substep to the next, so that insertion sort is fast.
     """
     w = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]

@@ -15,14 +15,14 @@ import numpy as np
 from alpamayo_sim.warp_runtime import wp
 
 HISTORY = 16
-FEATURE_SPEED, FEATURE_LENGTH = 40.0, 20.0  # m/s and m; what these are 1 in an observation
-ABSENT_POSITION_M = 1.0e6  # m; where agents are that are not there
-PIECE = 8.0  # m; map lines are cut to pieces of this length for observations
+FEATURE_SPEED, FEATURE_LENGTH = 40.0, 20.0  # m/s and m that are 1 in an observation
+ABSENT_POSITION_M = 1.0e6  # coordinates of absent agents
+PIECE = 8.0  # m; observations cut map lines to pieces of this length
 NEARBY = 200  # map pieces that the observation can hold
 MARGIN_RANGE = 4.0  # m; the drivable margin is exact up to here and clamped beyond
-TTC_HORIZON = 5.0  # s; nobody looks further ahead for collisions
+TTC_HORIZON = 5.0  # s; the largest time to collision
 LANE_CELL_M = 8.0  # cell size of the grid that finds the lanes near a position
-LANE_REACH = 3.0  # m; whoever is further from all lanes is on none
+LANE_REACH = 3.0  # m; an agent further from all lanes is on none
 
 
 class Mode(enum.IntEnum):
@@ -57,7 +57,7 @@ class Control(enum.IntEnum):
 
 @wp.struct
 class Grid:
-    """Square cells over a map, each with a list of what is near it, which kernels make when it is first needed."""
+    """Square cells over a map, each with a list of nearby items that a kernel makes when it is first needed."""
 
     corner: wp.vec2
     size: wp.float32  # m
@@ -123,7 +123,7 @@ class ScenarioSlot:
 
 @wp.struct
 class Agent:
-    """One road user or prop; rows are counted from the scenario's own."""
+    """One road user or prop; rows count from the scenario's first row."""
 
     mode: wp.int32
     log_row: wp.int32
@@ -139,14 +139,14 @@ class Agent:
     x: wp.float32
     y: wp.float32
     heading: wp.float32
-    traffic_vehicle: wp.int32  # row of its TrafficVehicleRow, -1 for who is none
+    traffic_vehicle: wp.int32  # row of its TrafficVehicleRow, -1 for other agents
     walker: wp.int32  # row of its WalkerRow
     category: wp.int32
 
 
 @wp.struct
 class EgoRow:
-    """One ego's route, recorded controls and goal (m along the route); rows are counted from the scenario's own."""
+    """An ego's route, recorded controls and goal (m along the route); rows count from the scenario's first row."""
 
     route_row: wp.int32
     route_points: wp.int32
@@ -162,7 +162,7 @@ class LogRow:
     velocity: wp.vec2
     direction: wp.vec2
     valid: wp.int32
-    s: wp.float32  # arc length (m) along the path of who is reactive
+    s: wp.float32  # arc length (m) along the path of a reactive agent
 
 
 @wp.struct
@@ -185,7 +185,7 @@ class ManoeuvreRow:
 
 @wp.struct
 class VehicleRow:
-    """The ego's dynamics, as in ``alpamayo_sim.datatypes.dynamics.Dynamics``; limits that are not there are 0."""
+    """The ego's dynamics, as in ``alpamayo_sim.datatypes.dynamics.Dynamics``; missing limits are 0."""
 
     is_dynamic: wp.int32
     has_actuators: wp.int32
@@ -203,7 +203,7 @@ class VehicleRow:
 
 @wp.struct
 class TrafficVehicleRow:
-    """Who drives on the lanes, as in ``alpamayo_sim.datatypes.scenario.TrafficVehicle``, and where it starts."""
+    """A vehicle that drives on the lanes (``alpamayo_sim.datatypes.scenario.TrafficVehicle``), and its start."""
 
     lane: wp.int32
     s: wp.float32
@@ -223,7 +223,7 @@ class TrafficVehicleRow:
 
 @wp.struct
 class WalkerRow:
-    """A ``Walker``; ``kerb`` is negative where the walker does not look before it crosses."""
+    """A ``Walker``; ``kerb`` is negative for a walker that crosses without looking."""
 
     speed: wp.float32
     kerb: wp.float32
@@ -236,7 +236,7 @@ class WalkerRow:
 
 @wp.struct
 class LaneRow:
-    """A lane of the graph; rows are counted from the map's own, other lanes named by their number or -1."""
+    """A lane of the graph; rows count from the map's first row; other lanes are numbers, -1: none."""
 
     path_row: wp.int32
     points: wp.int32
@@ -260,7 +260,7 @@ class LaneRow:
 
 @wp.struct
 class ConflictRow:
-    """Where a lane meets another one: from where to where (m) on either, and who gives way (``Priority``)."""
+    """A zone where a lane meets another lane: its intervals (m) on both, and the priority (``Priority``)."""
 
     other: wp.int32
     priority: wp.int32
@@ -273,7 +273,7 @@ class ConflictRow:
 
 @wp.struct
 class CrossingRow:
-    """Where a lane crosses a crosswalk."""
+    """The interval (m) of a lane on a crosswalk."""
 
     start: wp.float32
     end: wp.float32
@@ -292,7 +292,7 @@ class CrosswalkRow:
 
 @wp.struct
 class StopRow:
-    """Where a path meets the stop line of a signal: arc length (m) and the signal's index."""
+    """A stop line of a signal on a path: arc length (m) and the signal's index."""
 
     s: wp.float32
     signal: wp.int32
@@ -331,7 +331,7 @@ class CentreRow:
 
 @wp.struct
 class GateRow:
-    """A line that must not be crossed in the direction ``way`` while a signal is red."""
+    """A line that must not be crossed in a direction while a signal is red."""
 
     start: wp.vec2
     along: wp.vec2  # unit vector
@@ -345,7 +345,7 @@ Features = wp.types.vector(length=8, dtype=wp.float32)  # of one row of an obser
 
 @wp.struct
 class ScenarioBuffers:
-    """All fixed data: the slots, which world uses which, and the blocks."""
+    """All constant data: the slots, the slot of each world, and the blocks."""
 
     slots: wp.array[ScenarioSlot]
     slot_of: wp.array[wp.int32]
@@ -443,7 +443,7 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
 
 
 def empty_rows(dtype: Any, rows: int = 0) -> np.ndarray:
-    """A block of so many rows of zeros as numpy sees it."""
+    """Return a numpy array of zeros with the dtype of a block's rows."""
     return np.zeros(rows, _numpy_dtype(dtype))
 
 

@@ -10,23 +10,23 @@ PI = wp.constant(math.pi)
 
 @wp.func
 def wrapped(angle: wp.float32) -> wp.float32:
-    """Angle (rad) in [-pi, pi)."""
+    """Return an angle (rad) wrapped to [-pi, pi)."""
     return angle - 2.0 * PI * wp.floor((angle + PI) / (2.0 * PI))
 
 
 @wp.func
 def between(a: wp.vec3, b: wp.vec3, t: wp.float32) -> wp.vec3:
-    """Pose at fraction ``t`` of the way from one to the other, the short way round."""
+    """Return the pose at fraction ``t`` between two poses; the heading turns the short way."""
     return wp.vec3(a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * wrapped(b[2] - a[2]))
 
 
 @wp.func
-def along_arc(pose: wp.vec3, way: wp.float32, curvature: wp.float32) -> wp.vec3:
-    """Pose after ``way`` (m) on a circle: the exact chord, in the mean heading."""
-    half = 0.5 * way * curvature
-    chord = way * (1.0 - half * half / 6.0)
+def along_arc(pose: wp.vec3, distance: wp.float32, curvature: wp.float32) -> wp.vec3:
+    """Return the pose after ``distance`` (m) on a circle: the exact chord, in the mean heading."""
+    half = 0.5 * distance * curvature
+    chord = distance * (1.0 - half * half / 6.0)
     if wp.abs(half) > 0.02:
-        chord = way * wp.sin(half) / half
+        chord = distance * wp.sin(half) / half
     return wp.vec3(
         pose[0] + chord * wp.cos(pose[2] + half),
         pose[1] + chord * wp.sin(pose[2] + half),
@@ -36,7 +36,7 @@ def along_arc(pose: wp.vec3, way: wp.float32, curvature: wp.float32) -> wp.vec3:
 
 @wp.func
 def segment_at(paths: wp.array[wp.vec4], first: wp.int32, points: wp.int32, s: wp.float32) -> wp.int32:
-    """Segment of a path that holds arc length ``s``, by bisection."""
+    """Return the segment of a path at arc length ``s``, by bisection."""
     low = wp.int32(0)
     high = wp.int32(points - 1)
     while high - low > 1:
@@ -50,7 +50,7 @@ def segment_at(paths: wp.array[wp.vec4], first: wp.int32, points: wp.int32, s: w
 
 @wp.func
 def path_at(paths: wp.array[wp.vec4], first: wp.int32, points: wp.int32, s: wp.float32) -> wp.vec3:
-    """Pose on a path at arc length ``s``, clamped to its ends; the heading is linear between the points."""
+    """Return the pose on a path at arc length ``s``, clamped to its ends; the heading is linear between points."""
     i = first + segment_at(paths, first, points, s)
     a = paths[i]
     b = paths[i + 1]
@@ -61,7 +61,7 @@ def path_at(paths: wp.array[wp.vec4], first: wp.int32, points: wp.int32, s: wp.f
 
 @wp.func
 def foot_on(paths: wp.array[wp.vec4], i: wp.int32, point: wp.vec2, low: wp.float32) -> wp.vec3:
-    """Foot of a point on segment ``i``, not before arc length ``low``: arc length, signed offset, distance."""
+    """Return the foot of a point on segment ``i`` from arc length ``low`` on: arc length, signed offset, distance."""
     a = paths[i]
     b = paths[i + 1]
     length = b[3] - a[3]

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""People on foot: point masses that wait at the kerb, cross, hesitate and run (``scenario.Walker``)."""
+"""Pedestrians: point masses that wait at the kerb, cross, hesitate and run (``scenario.Walker``)."""
 
 import enum
 
@@ -9,14 +9,14 @@ from alpamayo_sim.engine.kernels.paths import path_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-STANDS = wp.constant(0.5)  # m/s; a vehicle that is slower lets one pass
-BESIDE = wp.constant(0.6)  # m beside a vehicle that are too near
-EARLY = wp.constant(1.0)  # s before a vehicle in which one does not step into its way
-CLOSE = wp.constant(6.0)  # s in which a vehicle on its way worries who is crossing
+STANDS = wp.constant(0.5)  # m/s; a slower vehicle lets a walker pass
+CLEARANCE_M = wp.constant(0.6)  # lateral distance from a vehicle's box that is too near
+EARLY = wp.constant(1.0)  # s before a vehicle's arrival in which a walker does not enter its path
+CLOSE = wp.constant(6.0)  # s to a vehicle's arrival within which a walker reacts
 
 
 class Phase(enum.IntEnum):
-    """What a walker is about."""
+    """Activity of a walker."""
 
     WALKS = 0
     WAITS = 1
@@ -25,14 +25,14 @@ class Phase(enum.IntEnum):
 
 @wp.func
 def is_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, b: wp.int32) -> wp.bool:
-    """Whether an agent is there and on wheels."""
+    """Return whether an agent is present and has wheels."""
     category = buffers.agents[slot.agent_row + b].category
     return state.valid[w, b] and category >= int(Category.VEHICLE) and category <= int(Category.CYCLIST)
 
 
 @wp.func
 def in_frame_of(state: State, w: wp.int32, b: wp.int32, point: wp.vec2) -> wp.vec2:
-    """A point (m) in the frame of an agent: forward, left."""
+    """Return a point (m) in the frame of an agent: forward, left."""
     away = wp.vec2(point[0] - state.pose[w, b][0], point[1] - state.pose[w, b][1])
     along = state.direction[w, b]
     return wp.vec2(wp.dot(along, away), along[0] * away[1] - along[1] * away[0])
@@ -48,7 +48,7 @@ def gap_is_acceptable(
     row: WalkerRow,
     middle: wp.vec2,
 ) -> wp.bool:
-    """Whether no vehicle comes over the crossing within the critical gap."""
+    """Return whether no vehicle comes over the crossing within the critical gap."""
     critical = row.width / row.speed + row.start_up
     for b in range(slot.agents):
         if b != a and is_vehicle(buffers, state, slot, w, b):
@@ -57,7 +57,7 @@ def gap_is_acceptable(
             on_way = wp.abs(at[1]) < 0.5 * row.width + 1.0 and at[0] > -half
             if on_way and state.speed[w, b] > STANDS and at[0] - half < critical * state.speed[w, b]:
                 return False
-            if on_way and at[0] < half + BESIDE:
+            if on_way and at[0] < half + CLEARANCE_M:
                 return False
     return True
 
@@ -66,7 +66,7 @@ def gap_is_acceptable(
 def conflicts_of_walker(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, row: WalkerRow, along: wp.vec2
 ) -> wp.vec2:
-    """Whether one is in the way of a vehicle that will be there soon (first), or would step into it (second)."""
+    """Return whether a walker is in the path of an arriving vehicle (first), or would step into it (second)."""
     run = wp.float32(0.0)
     stay = wp.float32(0.0)
     here = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
@@ -76,7 +76,7 @@ def conflicts_of_walker(
             at = in_frame_of(state, w, b, here)
             turned = state.direction[w, b]
             sideways = turned[0] * along[1] - turned[1] * along[0]
-            half = 0.5 * buffers.agents[slot.agent_row + b].width + own + BESIDE
+            half = 0.5 * buffers.agents[slot.agent_row + b].width + own + CLEARANCE_M
             arrives = (at[0] - 0.5 * buffers.agents[slot.agent_row + b].length - own) / state.speed[w, b]
             pace = wp.abs(sideways) * row.speed
             ahead = at[0] > 0.0 and arrives < CLOSE and pace > 0.1
@@ -92,7 +92,7 @@ def conflicts_of_walker(
 
 @wp.func
 def plan_walker(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """What a walker does in the coming substep: phase and acceleration."""
+    """Write the phase and the acceleration of a walker for the coming substep."""
     row = buffers.walkers[slot.walker_row + buffers.agents[slot.agent_row + a].walker]
     first = slot.path_row + state.path_row[w, a]
     s = state.path_s[w, a]

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Road users that repeat their recording, for ever or as long as it is possible."""
+"""Road users that repeat their recording, always or until they must react to another agent."""
 
 from alpamayo_sim.engine.kernels.car_following import default_idm, idm, leader_on_path, red_on_path
 from alpamayo_sim.engine.kernels.layout import LogRow, Mode, ScenarioBuffers, ScenarioSlot
@@ -7,14 +7,14 @@ from alpamayo_sim.engine.kernels.paths import between
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-ELSEWHERE = wp.constant(1.0)  # m from its recorded place that make an ego be elsewhere
-PRESSED = wp.constant(1.0)  # m/s²; who must brake so much harder than recorded cannot keep to the recording
-SOON = wp.constant(15.0)  # m ahead on the path whose recorded speeds are wanted
+ELSEWHERE = wp.constant(1.0)  # m between an ego and its recorded position that count as a deviation
+PRESSED = wp.constant(1.0)  # m/s² of braking beyond the recorded one at which an agent leaves its recording
+SOON = wp.constant(15.0)  # m ahead on the path of which the largest recorded speed is wanted
 
 
 @wp.func
 def log_of(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32, step: wp.int32) -> wp.int32:
-    """Row of an agent's recording."""
+    """Return the row of an agent's recording at a step."""
     return slot.log_row + buffers.agents[slot.agent_row + a].log_row + step
 
 
@@ -22,9 +22,9 @@ def log_of(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32, step: wp.i
 def logged_at(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
 ) -> LogRow:
-    """A road user's recording after so many substeps of the step that has begun: between two rows if need be.
+    """Return an agent's recording after some substeps of the present step, interpolated between two rows.
 
-    Where one of the two is not valid the nearer one in time holds, where the recording is over the last one.
+    If one of the two rows is not valid, the nearer row in time counts; after the recording, the last row.
     """
     step = wp.min(state.step[w], slot.steps - 1)
     row = buffers.logs[log_of(buffers, slot, a, step)]
@@ -45,13 +45,13 @@ def logged_at(
 
 @wp.func
 def logged_controls(buffers: ScenarioBuffers, slot: ScenarioSlot, e: wp.int32, step: wp.int32) -> wp.vec2:
-    """Acceleration and curvature that led an ego to a step of its recording."""
+    """Return the acceleration and curvature that led an ego to a step of its recording."""
     return buffers.controls[slot.control_row + buffers.egos[slot.ego_row + e].control_row + step]
 
 
 @wp.func
 def replay_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, substep: wp.int32):
-    """An ego as recorded; beyond the recording it stands where that ends."""
+    """Move an ego as recorded; after the recording it stands at the last position."""
     row = logged_at(buffers, state, slot, w, e, substep)
     speed = wp.length(row.velocity)
     controls = logged_controls(buffers, slot, e, wp.min(state.step[w] + 1, slot.steps - 1))
@@ -74,7 +74,7 @@ def replay_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp
 def replay_agent(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
 ):
-    """An agent as recorded; it is absent where its row is not valid and beyond the recording."""
+    """Move an agent as recorded; it is absent where its row is not valid and after the recording."""
     state.valid[w, a] = False
     over = state.step[w] + 1 >= slot.steps and substep > 0
     row = logged_at(buffers, state, slot, w, a, substep)
@@ -88,7 +88,7 @@ def replay_agent(
 
 @wp.func
 def deviates_from_log(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, b: wp.int32) -> wp.bool:
-    """Whether somebody is not where the recording has him: an ego that went off, or who has been made to react."""
+    """Return whether an agent is not at its recorded position: an ego that deviates, or an agent that reacts to one."""
     mode = buffers.agents[slot.agent_row + b].mode
     if mode == int(Mode.EGO):
         row = logged_at(buffers, state, slot, w, b, 0)
@@ -103,10 +103,10 @@ def deviates_from_log(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot
 def plan_reactive(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
 ):
-    """Leave the recording when somebody who is elsewhere makes one brake for him; from then on drive by IDM.
+    """Leave the recording when an agent that deviates from its own makes this one brake; then drive by IDM.
 
-    One that has left it wants the fastest that it was recorded at over the next metres, and does not come earlier to
-    a place than recorded. It counts as elsewhere (``phase``) from its next move on.
+    An agent that has left its recording wants the largest speed recorded over the next metres, and does not reach
+    a position earlier than recorded. It counts as deviating (``phase``) from its next move on.
     """
     style = default_idm()
     speed = state.speed[w, a]
@@ -138,6 +138,6 @@ def plan_reactive(
 def replay_reactive(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
 ):
-    """As recorded, with the place on the path kept."""
+    """As ``replay_agent``, and keep the arc length on the path."""
     replay_agent(buffers, state, slot, w, a, substep)
     state.path_s[w, a] = logged_at(buffers, state, slot, w, a, substep).s

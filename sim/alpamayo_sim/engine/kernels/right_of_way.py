@@ -1,10 +1,10 @@
 # mypy: ignore-errors
 # ruff: noqa: SIM102 (in a kernel `and` evaluates both sides)
-"""What a traffic vehicle has to stop or to slow down for on the lanes ahead: lines, crosswalks, the others' way, bends.
+"""Right of way: where a traffic vehicle must stop or slow down, at lines, crosswalks, conflicts and bends.
 
-Each rule gives the gap (m) from the front bumper to where one must stop, or ``NO_GAP_M``. Who gives way where two
-lanes meet is decided once, in ``lane_graph``; here it is applied with gap acceptance: whoever gives way goes when
-the times in which the two would be in the common zone are ``MARGIN`` apart.
+Each rule returns the gap (m) from the front bumper to the stopping point, or ``NO_GAP_M``. The priority of two
+lanes is decided once, in ``packing.lane_graph``; here it is applied with gap acceptance: a vehicle that yields goes
+if the times of the two vehicles in the common zone are at least ``MARGIN`` apart.
 """
 
 from alpamayo_sim.datatypes.scene import SignalState
@@ -22,31 +22,31 @@ from alpamayo_sim.engine.kernels.paths import path_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-OBEYED = wp.constant(3.0)  # m/s²; yellow is obeyed, and people are let pass, if this much braking will do
-HARD = wp.constant(6.0)  # m/s²; what one does for people who are on the road already
-MARGIN = wp.constant(1.5)  # s between two who pass a common zone
-PICK_UP = wp.constant(1.5)  # m/s² with which one crosses
-PATIENCE = wp.constant(4.0)  # s after which whoever waits longest goes, if all wait for each other
+OBEYED = wp.constant(3.0)  # m/s²; vehicles stop at yellow and for people if this deceleration is enough
+HARD = wp.constant(6.0)  # m/s²; the deceleration for people who are on the road
+MARGIN = wp.constant(1.5)  # s between two vehicles in a common zone
+PICK_UP = wp.constant(1.5)  # m/s²; the acceleration on a crossing
+PATIENCE = wp.constant(4.0)  # s; then the vehicle that has waited longest goes, if all wait for each other
 STOPPED = wp.constant(0.1)  # m/s
-AT_LINE = wp.constant(3.5)  # m before a line that count as at it
-ZIP = wp.constant(60.0)  # m before lanes run together from which one looks for whom to follow
+AT_LINE = wp.constant(3.5)  # m before a line that count as at the line
+ZIP = wp.constant(60.0)  # m before a merge from which vehicles follow a leader on the other lane
 
 
 @wp.func
 def braking(speed: wp.float32, gap: wp.float32) -> wp.float32:
-    """Deceleration (m/s²) that stops within a gap."""
+    """Return the deceleration (m/s²) that stops within a gap."""
     return speed * speed / (2.0 * wp.max(gap, 0.1))
 
 
 @wp.func
-def time_to_travel(way: wp.float32, speed: wp.float32) -> wp.float32:
-    """Time (s) for a way (m) at ``PICK_UP``."""
-    return (wp.sqrt(speed * speed + 2.0 * PICK_UP * wp.max(way, 0.0)) - speed) / PICK_UP
+def time_to_travel(distance: wp.float32, speed: wp.float32) -> wp.float32:
+    """Return the time (s) for a distance (m) at the acceleration ``PICK_UP``."""
+    return (wp.sqrt(speed * speed + 2.0 * PICK_UP * wp.max(distance, 0.0)) - speed) / PICK_UP
 
 
 @wp.func
 def shown(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, lane: wp.int32) -> wp.int32:
-    """What a lane's signal shows now; UNKNOWN where it has none."""
+    """Return the state of a lane's signal; UNKNOWN without a signal."""
     control = buffers.lane_controls[slot.lane_control_row + lane][0]
     if control < 0:
         return int(SignalState.UNKNOWN)
@@ -64,7 +64,7 @@ def line_gap(
     lane: wp.int32,
     gap: wp.float32,
 ) -> wp.float32:
-    """``gap`` to a lane's stop line if one must stop there: for red, late yellow, or a sign until one has stopped."""
+    """Return ``gap`` if the agent must stop at a lane's stop line: at red, late yellow, or a sign not yet obeyed."""
     control = buffers.lane_controls[slot.lane_control_row + lane][0]
     if gap < -0.5 or control == int(Control.NONE):
         return NO_GAP_M
@@ -83,7 +83,7 @@ def line_gap(
 def register_stop(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
 ):
-    """Remember that one has stopped at a lane's stop sign; ``s`` is the place on that lane."""
+    """Remember that an agent has stopped at a lane's stop sign; ``s`` is its arc length on that lane."""
     if state.speed[w, a] >= STOPPED:
         return
     gap = lane_of(buffers, slot, lane).stop_s - s - 0.5 * buffers.agents[slot.agent_row + a].length
@@ -102,7 +102,7 @@ def crosswalk_gap(
     row: LaneRow,
     offset: wp.float32,
 ) -> wp.float32:
-    """Gap to the first crosswalk of a lane where somebody is in the lane, comes to it, or waits to."""
+    """Return the gap to the first crosswalk of a lane with a pedestrian in the lane, approaching it, or waiting."""
     best = wp.float32(NO_GAP_M)
     speed = state.speed[w, a]
     for k in range(row.crossings):
@@ -116,10 +116,10 @@ def crosswalk_gap(
                 if state.on_crosswalk[w, b] == crossing.crosswalk and b != a:
                     away = wp.dot(wp.vec2(state.pose[w, b][0] - on[0], state.pose[w, b][1] - on[1]), left)
                     towards = -wp.sign(away) * wp.dot(state.velocity[w, b], left)
-                    beside = wp.abs(away) - 0.5 * row.width
-                    in_lane = beside < 0.3 and (towards > -0.1 or beside < -0.5)
-                    comes = towards > 0.1 and beside / wp.max(towards, 0.1) < time_to_travel(gap, speed) + 3.0
-                    waits = towards > -0.1 and beside < 4.0 and braking(speed, gap) < OBEYED
+                    lateral_gap = wp.abs(away) - 0.5 * row.width
+                    in_lane = lateral_gap < 0.3 and (towards > -0.1 or lateral_gap < -0.5)
+                    comes = towards > 0.1 and lateral_gap / wp.max(towards, 0.1) < time_to_travel(gap, speed) + 3.0
+                    waits = towards > -0.1 and lateral_gap < 4.0 and braking(speed, gap) < OBEYED
                     if in_lane or comes or waits:
                         best = gap
     return best
@@ -129,7 +129,7 @@ def crosswalk_gap(
 def is_queued(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, b: wp.int32, reach: wp.float32
 ) -> wp.bool:
-    """Whether somebody stands before an agent within a reach (m): on its lane, or on one of those that follow it."""
+    """Return whether another agent is within ``reach`` (m) ahead of an agent, on its lane or on a following lane."""
     at = state.lane_indices[w, b][0]
     s = state.lane_s[w, b][0]
     half = state.lane_half_length[w, b]
@@ -147,7 +147,7 @@ def is_queued(
 
 @wp.func
 def priority_of(buffers: ScenarioBuffers, slot: ScenarioSlot, lane: wp.int32, conflict: ConflictRow) -> wp.int32:
-    """Who gives way in a conflict: who comes from a stop sign; two of them go in turn; else as the map has it."""
+    """Return the priority in a conflict: stop signs yield; two stop signs alternate; else as in the map."""
     mine = buffers.lane_controls[slot.lane_control_row + lane][1]
     theirs = buffers.lane_controls[slot.lane_control_row + conflict.other][1]
     if mine != theirs:
@@ -169,7 +169,7 @@ def has_priority(
     arrives: wp.float32,
     through: wp.float32,
 ) -> wp.bool:
-    """Whether somebody who has not come to the common zone yet is to be let pass; ``on`` is its place on its lane."""
+    """Return whether agent ``b``, before the common zone, goes first; ``on`` is its arc length on its lane."""
     half = state.lane_half_length[w, b]
     theirs = wp.max(state.lane_speed[w, b], 0.0)
     away = conflict.other_start - on - half
@@ -207,9 +207,9 @@ def blocks_crossing(
     gap: wp.float32,
     entered: wp.bool,
 ) -> wp.bool:
-    """Whether one must let somebody pass who is on the conflicting lane, or comes to it.
+    """Return whether agent ``a`` must let agent ``b`` pass, which is on the conflicting lane or approaches it.
 
-    Who has the right of way, or has ``entered`` the intersection, waits only for who is in the common zone already.
+    An agent with the right of way, or that has ``entered`` the intersection, only waits for agents in the zone.
     """
     half = state.lane_half_length[w, b]
     on = s_on_lane(state.lane_indices[w, b], state.lane_s[w, b], conflict.other)
@@ -242,10 +242,10 @@ def conflict_gap(
     offset: wp.float32,
     look: wp.float32,
 ) -> wp.float32:
-    """Gap to where one has to let somebody pass.
+    """Return the gap to where an agent has to let other agents pass.
 
-    Under a signal that is the conflict itself (one waits for the oncoming in the middle); elsewhere it is before the
-    first of the lane's conflicts, so that nobody stands in a third one's way.
+    Under a signal this is the conflict itself (a left turn waits in the middle); elsewhere it is before the
+    first of the lane's conflicts, so that no agent blocks a third one.
     """
     best = wp.float32(NO_GAP_M)
     half = 0.5 * buffers.agents[slot.agent_row + a].length
@@ -276,9 +276,9 @@ def merge_leader(
     row: LaneRow,
     offset: wp.float32,
 ) -> wp.vec3:
-    """Whom to follow on a lane that runs together with this one, or begins with it.
+    """Return the leader on a lane that merges with this one, or diverges from it.
 
-    Gap and speed of the next one, and how far it is to where the lanes meet.
+    The result is gap and speed of the leader, and the distance to the point where the lanes meet.
     """
     best = wp.vec3(NO_GAP_M, 0.0, NO_GAP_M)
     half = 0.5 * buffers.agents[slot.agent_row + a].length
@@ -305,7 +305,7 @@ def merge_leader(
 
 @wp.struct
 class Restrictions:
-    """What lies ahead: the gap to where one must stop, how hard bends let one go, and whom to follow in a merge."""
+    """Restrictions ahead: the gap to a stop, the acceleration that bends allow, and the leader in a merge."""
 
     stop: wp.float32
     acceleration: wp.float32
@@ -316,7 +316,7 @@ class Restrictions:
 def restrictions_ahead(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32
 ) -> Restrictions:
-    """All rules on the lanes that a traffic vehicle comes to within its stopping distance and some more."""
+    """Return the restrictions on the lanes ahead of a traffic vehicle, within its stopping distance and a margin."""
     speed = state.speed[w, a]
     half = 0.5 * buffers.agents[slot.agent_row + a].length
     found = Restrictions()

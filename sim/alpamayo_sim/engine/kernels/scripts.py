@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Scripted actors: triggers, manoeuvres, and the way along a path with a lateral offset."""
+"""Scripted agents: triggers, manoeuvres, and motion along a path with a lateral offset."""
 
 from alpamayo_sim.datatypes.scenario import TriggerKind
 from alpamayo_sim.engine.kernels.car_following import default_idm, idm, leader_on_path, red_on_path
@@ -20,7 +20,7 @@ def is_triggered(
     row: ManoeuvreRow,
     time: wp.float32,
 ) -> wp.bool:
-    """Whether a manoeuvre's trigger holds now."""
+    """Return whether a manoeuvre's trigger holds now."""
     pose = state.pose[w, a]
     ego = state.pose[w, 0]
     to_ego = wp.vec2(ego[0] - pose[0], ego[1] - pose[1])
@@ -113,13 +113,13 @@ def start_triggered_manoeuvres(
 def scripted_acceleration(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32
 ) -> wp.float32:
-    """Towards the target speed at the manoeuvre's rate; a follower also keeps its distance."""
+    """Return the acceleration towards the target speed at the manoeuvre's rate; a follower also keeps its distance."""
     speed = state.speed[w, a]
     target = state.target_speed[w, a]
     rate = state.target_rate[w, a]
-    told = wp.clamp((target - speed) / slot.substep_dt, -rate, rate)
+    commanded = wp.clamp((target - speed) / slot.substep_dt, -rate, rate)
     if buffers.agents[slot.agent_row + a].mode == int(Mode.SCRIPT):
-        return told
+        return commanded
     style = default_idm()
     leader = leader_on_path(buffers, state, slot, w, a)
     followed = wp.min(
@@ -127,13 +127,13 @@ def scripted_acceleration(
         idm(style, speed, target, red_on_path(buffers, state, slot, w, a), speed),
     )
     if target < speed:
-        return wp.min(followed, told)
+        return wp.min(followed, commanded)
     return followed
 
 
 @wp.func
 def shift_sideways(state: State, w: wp.int32, a: wp.int32, time: wp.float32):
-    """Lateral offset and its rate: the quintic that starts at the present rate and ends at rest."""
+    """Update the lateral offset and its rate: a quintic that starts at the present rate and ends at rest."""
     duration = state.shift_duration[w, a]
     if duration <= 0.0:
         return
@@ -154,7 +154,7 @@ def shift_sideways(state: State, w: wp.int32, a: wp.int32, time: wp.float32):
 
 @wp.func
 def set_on_path(state: State, w: wp.int32, a: wp.int32, on: wp.vec3):
-    """Pose and velocity beside a pose of the path, from speed and lateral offset; the heading follows the motion."""
+    """Write pose and velocity at a lateral offset from a pose of the path; the heading follows the motion."""
     c = wp.cos(on[2])
     s = wp.sin(on[2])
     speed = state.speed[w, a]
@@ -172,7 +172,7 @@ def set_on_path(state: State, w: wp.int32, a: wp.int32, on: wp.vec3):
 
 @wp.func
 def place_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """A scripted actor at its arc length."""
+    """Place a scripted agent at its arc length."""
     first = slot.path_row + state.path_row[w, a]
     set_on_path(state, w, a, path_at(buffers.paths, first, state.path_points[w, a], state.path_s[w, a]))
 
@@ -181,7 +181,7 @@ def place_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w:
 def follow_script(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, time: wp.float32
 ):
-    """One step along the path; whoever drives past its end is gone, whoever stops there stays."""
+    """Move an agent along its path; it vanishes when it passes the end, and stays if it stops there."""
     speed = state.speed[w, a]
     acceleration = state.commanded_acceleration[w, a]
     s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.substep_dt)

@@ -48,7 +48,7 @@ LENGTHS = wp.constant(layout.FEATURE_LENGTH)
 
 @wp.func
 def time_at(state: State, slot: ScenarioSlot, w: wp.int32, substep: wp.int32) -> wp.float32:
-    """Time (s) at the start of a substep of the step that has begun; of the one after the last, its end."""
+    """Return the time (s) at the start of a substep of the present step; after the last substep, at the step's end."""
     if substep == slot.substeps:
         return wp.float32(state.step[w] + 1) * slot.dt
     return wp.float32(state.step[w]) * slot.dt + wp.float32(substep) * slot.substep_dt
@@ -56,7 +56,7 @@ def time_at(state: State, slot: ScenarioSlot, w: wp.int32, substep: wp.int32) ->
 
 @wp.func
 def write_features(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """What others look at of an agent, in one row; one that is not there is far away."""
+    """Write the row of features of an agent that others read; an absent agent is far away."""
     me = buffers.agents[slot.agent_row + a]
     place = wp.vec2(ABSENT_POSITION_M, ABSENT_POSITION_M)
     if state.valid[w, a]:
@@ -71,13 +71,13 @@ def write_features(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w
 
 @wp.func
 def is_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32) -> wp.bool:
-    """Whether an agent is a traffic vehicle that is there."""
+    """Return whether an agent is a traffic vehicle and present."""
     return buffers.agents[slot.agent_row + a].mode == int(Mode.TRAFFIC_VEHICLE) and state.valid[w, a]
 
 
 @wp.kernel
 def plan_lane_changes(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], substep: wp.int32):
-    """Traffic vehicles whose turn it is may begin to change lanes; one thread for the vehicles that share a turn."""
+    """Let the traffic vehicles that are due start lane changes; one thread for the vehicles that share a turn."""
     w, turn = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]
     if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
@@ -94,7 +94,7 @@ def plan_lane_changes(buffers: ScenarioBuffers, state: State, active: wp.array[w
 def plan_traffic(
     buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32
 ):
-    """Decide for each traffic vehicle from the state of all at the start of the substep; one thread per strand."""
+    """Plan each traffic vehicle from the state of all agents at the start of the substep; one thread per strand."""
     w, a = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]
     if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
@@ -109,7 +109,7 @@ def plan_traffic(
 def step_traffic(
     buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32
 ):
-    """Move each traffic vehicle over one substep, from its own row alone; a thread does a strand."""
+    """Move each traffic vehicle over one substep, from its own row alone; one thread per strand."""
     w, a = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]
     if slot.lanes == 0 or not active[w] or substep >= slot.substeps:
@@ -130,7 +130,7 @@ def step_traffic(
 def plan_one_scripted(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
 ):
-    """What one agent that has a script, goes on foot or reacts does in the coming substep."""
+    """Plan the coming substep of an agent with a script, a walker, or a reactive agent."""
     mode = buffers.agents[slot.agent_row + a].mode
     if mode == int(Mode.SCRIPT) or mode == int(Mode.FOLLOW):
         start_triggered_manoeuvres(buffers, state, slot, w, a, time_at(state, slot, w, substep))
@@ -145,7 +145,7 @@ def plan_one_scripted(
 def plan_scripted(
     buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32
 ):
-    """What all others do in the coming substep, from the state of all at its start; a thread does a strand."""
+    """Plan the coming substep of all other agents from the state of all at its start; one thread per strand."""
     w, first = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]
     if not active[w] or substep >= slot.substeps:
@@ -215,7 +215,7 @@ def step_one_scripted(
 def step_scripted(
     buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], substep: wp.int32, strands: wp.int32
 ):
-    """Move all others over one substep, each from its own row alone; a thread does a strand."""
+    """Move all other agents over one substep, each from its own row alone; one thread per strand."""
     w, first = wp.tid()
     slot = buffers.slots[buffers.slot_of[w]]
     if not active[w] or substep >= slot.substeps:
@@ -230,7 +230,7 @@ def step_scripted(
 
 @wp.func
 def start_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
-    """An ego at step 0 as recorded, with a past at constant speed and curvature."""
+    """Place an ego at step 0 as recorded, with a history of constant speed and curvature."""
     row = buffers.logs[log_of(buffers, slot, e, 0)]
     controls = logged_controls(buffers, slot, e, 0)
     car = buffers.vehicles[slot.vehicle_row]
@@ -252,7 +252,7 @@ def start_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.
 
 @wp.func
 def clear_ego(state: State, w: wp.int32, e: wp.int32):
-    """What is known of an ego that is not there."""
+    """Reset the values of an ego."""
     state.acceleration[w, e] = 0.0
     state.curvature[w, e] = 0.0
     state.slip[w, e] = wp.vec2(0.0, 0.0)
@@ -274,7 +274,7 @@ def clear_ego(state: State, w: wp.int32, e: wp.int32):
 
 @wp.func
 def clear_contact(state: State, w: wp.int32, e: wp.int32, a: wp.int32):
-    """No contact of an ego with an agent yet."""
+    """Reset the contacts of an ego with an agent."""
     state.last_contact_step[w, e, a] = -1
     state.contact_time[w, e, a] = -1.0
     state.contact_pose[w, e, a] = wp.vec3(0.0, 0.0, 0.0)
@@ -285,7 +285,7 @@ def clear_contact(state: State, w: wp.int32, e: wp.int32, a: wp.int32):
 
 @wp.func
 def clear_lanes(state: State, w: wp.int32, a: wp.int32):
-    """On no lane, and not changing."""
+    """Reset the lane position of an agent."""
     state.lane[w, a] = -1
     state.departed_lane[w, a] = -1
     state.previous_lane[w, a] = -1
@@ -305,7 +305,7 @@ def clear_lanes(state: State, w: wp.int32, a: wp.int32):
 
 @wp.kernel
 def reset_agents(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool]):
-    """Everybody at step 0."""
+    """Put all agents to step 0."""
     w, a = wp.tid()
     if not active[w]:
         return

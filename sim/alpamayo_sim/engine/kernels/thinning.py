@@ -10,7 +10,7 @@ WINDOW = wp.constant(64)  # points that one segment can stand for
 
 @wp.func
 def is_flat(points: wp.array[wp.vec2d], first: wp.int32, last: wp.int32, tolerance: wp.float64) -> wp.bool:
-    """Whether all points between two lie within ``tolerance`` (m) of the segment between these."""
+    """Return whether all points between two points lie within ``tolerance`` (m) of their segment."""
     a = points[first]
     step = points[last] - a
     squared = wp.max(wp.dot(step, step), wp.float64(1.0e-18))

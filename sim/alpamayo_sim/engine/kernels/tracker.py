@@ -4,7 +4,7 @@
 Over the first 0.8 s of the plan, speed as a function of time and heading as a function of arc length are each
 fitted by a quadratic (least squares), which gives the plan's own acceleration and curvature at its start however
 they change. The car's deviation from that start, along and across, is fed back with critically damped gains: in
-time over 0.5 s, and in arc length over the way of 0.7 s but at least 2 m.
+time over 0.5 s, and in arc length over the distance of 0.7 s, at least 2 m.
 """
 
 from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE, MAX_DECELERATION
@@ -25,7 +25,7 @@ LENGTH_LEAST = wp.constant(2.0)
 
 @wp.func
 def quadratic_fit(normal: wp.mat33, right: wp.vec3) -> wp.vec3:
-    """Coefficients of a + b x + c x² from the normal equations, slightly damped in c for short data."""
+    """Return the coefficients of a + b x + c x² from the normal equations, slightly damped in c for short data."""
     ridge = 1.0e-5 * normal[2, 2] + 1.0e-9
     damped = normal + wp.diag(wp.vec3(1.0e-9, 1.0e-9, ridge))
     return wp.inverse(damped) * right
@@ -39,18 +39,18 @@ def powers(x: wp.float32) -> wp.vec3:
 
 @wp.kernel
 def track(buffers: ScenarioBuffers, state: State, plans: wp.array3d[wp.vec4], controls: wp.array2d[wp.vec2]):
-    """Controls (acceleration m/s², curvature 1/m) that follow each ego's plan over the next step."""
+    """Write controls (acceleration m/s², curvature 1/m) that follow each ego's plan over the next step."""
     w, e = wp.tid()
     dt = buffers.slots[buffers.slot_of[w]].dt
     speed = state.speed[w, e]
     first = plans[w, e, 0]
     half = 0.5 * wrapped(first[2])
-    way = wp.cos(half) * first[0] + wp.sin(half) * first[1]
+    along = wp.cos(half) * first[0] + wp.sin(half) * first[1]
     across = wp.cos(half) * first[1] - wp.sin(half) * first[0]
-    behind = way - 0.5 * (speed + first[3]) * PLAN_DT
+    behind = along - 0.5 * (speed + first[3]) * PLAN_DT
 
     last = plans[w, e, 0]
-    s = way
+    s = along
     heading = wrapped(first[2])
     in_time = wp.mat33()
     in_length = wp.mat33()
@@ -85,6 +85,6 @@ def track(buffers: ScenarioBuffers, state: State, plans: wp.array3d[wp.vec4], co
     if s > 0.2:
         fit = quadratic_fit(in_length, headings)
         scale = wp.max(LENGTH_TIME * speed, LENGTH_LEAST)
-        steady = fit[1] + fit[2] * wp.max(way, 0.0)
+        steady = fit[1] + fit[2] * wp.max(along, 0.0)
         curvature = steady + 2.0 * fit[0] / scale + across / (scale * scale)
     controls[w, e] = wp.vec2(acceleration, wp.clamp(curvature, -MAX_CURVATURE, MAX_CURVATURE))

@@ -23,27 +23,27 @@ from alpamayo_sim.engine.kernels.scripts import set_on_path, shift_sideways
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-CHANGE = wp.constant(3.0)  # s that a lane change takes
-THINKING = wp.constant(1.0)  # s between two thoughts of changing
-TURNS = wp.constant(16)  # parts of that time at which one or the other thinks
-SETTLED = wp.constant(4.0)  # s from the start of a change in which there is no thought of another
-MOVING = wp.constant(1.0)  # m/s; slower than this nobody changes lanes
-GENTLE = wp.constant(3.0)  # m/s²; how hard one brakes for a merge that is still away
+CHANGE = wp.constant(3.0)  # s; duration of a lane change
+THINKING = wp.constant(1.0)  # s between two decisions about a lane change
+TURNS = wp.constant(16)  # groups of vehicles that decide at different times
+SETTLED = wp.constant(4.0)  # s after the start of a lane change before the next decision
+MOVING = wp.constant(1.0)  # m/s; slower vehicles do not change lanes
+GENTLE = wp.constant(3.0)  # m/s²; the largest deceleration for a merge further than ``NEAR``
 NEAR = wp.constant(10.0)  # m
-ENDING = wp.constant(200.0)  # m before the end of a lane from which one leaves it
-UNDER_WAY = wp.constant(3.0)  # m/s; who is slower has not used its turn yet
-NEVER = wp.constant(-1.0e6)  # m/s²; the gain of what is not safe
+ENDING = wp.constant(200.0)  # m before the end of a lane from which vehicles leave it
+UNDER_WAY = wp.constant(3.0)  # m/s; a slower vehicle has not used its turn yet
+NEVER = wp.constant(-1.0e6)  # m/s²; the gain of an unsafe lane change
 
 
 @wp.func
 def traffic_vehicle_of(buffers: ScenarioBuffers, slot: ScenarioSlot, a: wp.int32) -> TrafficVehicleRow:
-    """A traffic vehicle's row."""
+    """Return a traffic vehicle's row."""
     return buffers.traffic_vehicles[slot.traffic_vehicle_row + buffers.agents[slot.agent_row + a].traffic_vehicle]
 
 
 @wp.func
 def idm_parameters_of(row: TrafficVehicleRow) -> IdmParameters:
-    """A traffic vehicle's parameters of the intelligent driver model."""
+    """Return a traffic vehicle's parameters of the intelligent driver model."""
     style = IdmParameters()
     style.acceleration = row.acceleration
     style.deceleration = row.deceleration
@@ -63,7 +63,7 @@ def idm_behind(
     gap: wp.float32,
     ahead: wp.float32,
 ) -> wp.float32:
-    """Acceleration of an agent on a lane behind a leader; other agents than traffic vehicles want their own speed."""
+    """Return the acceleration of an agent behind a leader; other agents than traffic vehicles want their own speed."""
     speed = wp.max(state.lane_speed[w, b], 0.0)
     style = default_idm()
     wanted = speed
@@ -86,9 +86,9 @@ def mobil_gain(
     bias: wp.float32,
     must: wp.bool,
 ) -> wp.float32:
-    """MOBIL's incentive (m/s²) to change to a lane, less the threshold and the bias; ``NEVER`` if it is not safe.
+    """Return MOBIL's incentive (m/s²) for a lane, minus threshold and bias; ``NEVER`` if it is not safe.
 
-    Kesting, Treiber and Helbing 2007, equations 2 and 3; who must leave its lane asks for safety alone.
+    Kesting, Treiber and Helbing 2007, equations 2 and 3; a vehicle that must leave its lane only needs safety.
     """
     row = traffic_vehicle_of(buffers, slot, a)
     lane = state.lane[w, a]
@@ -133,7 +133,7 @@ def start_lane_change(
     side: wp.int32,
     time: wp.float32,
 ):
-    """Count as on the other lane from now on, and shift over to it."""
+    """Assign the vehicle to the other lane, and start the lateral shift."""
     lane = state.lane[w, a]
     s = s_on_neighbour(buffers, slot, lane, state.path_s[w, a], side)
     to = lane_of(buffers, slot, side)
@@ -164,7 +164,7 @@ def lane_change_gain(
     bias: wp.float32,
     must: wp.bool,
 ) -> wp.float32:
-    """What a change to a lane would gain; ``NEVER`` if there is none, or none that goes on for who has to leave."""
+    """Return the gain of a lane change; ``NEVER`` without a lane, or if the new lane ends too."""
     if side < 0:
         return NEVER
     if must and lane_of(buffers, slot, side).successors == 0:
@@ -176,7 +176,7 @@ def lane_change_gain(
 def consider_lane_change(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, time: wp.float32
 ):
-    """Change to the better of the two lanes beside, if one is worth it; who meets somebody there comes back."""
+    """Change to the better adjacent lane if the gain is positive; abort a lane change if its target gap is occupied."""
     lane = state.lane[w, a]
     since = time - state.lane_change_time[w, a]
     if state.departed_lane[w, a] >= 0:
@@ -200,7 +200,7 @@ def consider_lane_change(
 
 @wp.func
 def is_due(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
-    """Whether those traffic vehicles think of changing now whose number is ``turn`` modulo ``TURNS``."""
+    """Return whether the traffic vehicles with number ``turn`` modulo ``TURNS`` consider a lane change now."""
     phase = wp.float32((turn * 7) % TURNS) / wp.float32(TURNS)
     now = wp.floor(time / THINKING + phase + 1.0e-4)
     return now > wp.floor((time - tick) / THINKING + phase + 1.0e-4)
@@ -208,7 +208,7 @@ def is_due(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
 
 @wp.func
 def plan_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """Acceleration for the coming substep."""
+    """Write the acceleration for the coming substep."""
     row = traffic_vehicle_of(buffers, slot, a)
     lane = state.lane[w, a]
     s = state.path_s[w, a]
@@ -239,7 +239,7 @@ def plan_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioS
 
 @wp.func
 def set_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """Pose and velocity from the place on the lane."""
+    """Write pose and velocity from the position on the lane."""
     row = lane_of(buffers, slot, state.lane[w, a])
     on = path_at(buffers.lane_paths, slot.lane_path_row + row.path_row, row.points, state.path_s[w, a])
     set_on_path(state, w, a, on)
@@ -249,7 +249,7 @@ def set_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSl
 def move_traffic_vehicle(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, time: wp.float32
 ):
-    """One substep along the lane and on to the next; who comes to the end of the map is gone."""
+    """Move a vehicle along its lane and on to the next lane; it vanishes at the end of the map."""
     speed = state.speed[w, a]
     acceleration = state.commanded_acceleration[w, a]
     s = state.path_s[w, a] + arc_length_of(speed, acceleration, slot.substep_dt)
@@ -284,7 +284,7 @@ def move_traffic_vehicle(
 
 @wp.func
 def start_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
-    """Where and as fast as its track starts, on its way to the middle of its lane."""
+    """Place a traffic vehicle where its track starts, with a shift to the middle of its lane."""
     row = traffic_vehicle_of(buffers, slot, a)
     state.valid[w, a] = True
     state.lane[w, a] = row.lane

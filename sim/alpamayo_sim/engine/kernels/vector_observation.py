@@ -1,13 +1,13 @@
 # mypy: ignore-errors
-"""The flat observation: what a small policy needs to know, as numbers in [-1, 1], one row an ego.
+"""The flat observation: numbers in [-1, 1] for a small policy, one row per ego.
 
 Everything is in the ego frame (x forward, y left) and clipped. A row holds, in this order:
 
 ========  ======================================================================================================
 12        ego: speed / 40, acceleration / 9, curvature / 0.25, lateral offset / 10, cos and sin of the heading to
-          the route, drivable margin / 4, speed limit of its lane / 40 (0: not known), way to the goal / 500, time
+          the route, drivable margin / 4, speed limit of its lane / 40 (0: unknown), distance to goal / 500, time
           left / 60 s, friction / 1.5, collided
-32 x 2    route: points every 4 m from beside the ego on: x, y / 128; past its end the last repeats
+32 x 2    route: points every 4 m from the ego on: x, y / 128; past its end the last point repeats
 K x 7     agents: x, y / 100, cos and sin of the relative heading, speed / 40, length and width / 20
 M x 7     map pieces (straight, at most 8 m): x, y of the middle / 100, cos, sin, length / 8, is edge, is painted line
 ========  ======================================================================================================
@@ -46,7 +46,7 @@ EGO = wp.constant(EGO_FEATURES)
 
 
 def vector_size(agents: int = AGENTS, pieces: int = PIECES) -> int:
-    """Numbers in a flat observation of so many agents and map pieces."""
+    """Return the size of a flat observation with some agents and map pieces."""
     return EGO_FEATURES + 2 * ROUTE_POINTS + FEATURES * (agents + pieces)
 
 
@@ -72,24 +72,24 @@ class FeatureRows:
         self.inputs = (agents, pieces, self.numbers, self.features, self.chosen)
 
     def numpy(self) -> Float32[np.ndarray, "worlds egos n"]:
-        """The rows; on the CPU a view of the memory."""
+        """Return the rows; on the CPU a view of the memory."""
         rows: np.ndarray = self.numbers.numpy()[..., : self.size]
         return rows
 
     def torch(self) -> Any:
-        """The rows as a tensor [worlds, egos, n] on the device, without a copy."""
+        """Return the rows as a tensor [worlds, egos, n] on the device, without a copy."""
         return wp.to_torch(self.numbers)[..., : self.size]
 
 
 @wp.func
 def unit(value: wp.float32) -> wp.float32:
-    """Clipped to [-1, 1]."""
+    """Return a number clipped to [-1, 1]."""
     return wp.clamp(value, -1.0, 1.0)
 
 
 @wp.func
 def last_bin(counts: Histogram, wanted: wp.int32) -> wp.vec2i:
-    """The bin in which the ``wanted`` nearest end, and how many of that bin are among them."""
+    """Return the bin of the last of the ``wanted`` nearest, and the number of that bin's members among them."""
     total = wp.int32(0)
     k = wp.int32(0)
     while k < BINS:
@@ -104,7 +104,7 @@ def last_bin(counts: Histogram, wanted: wp.int32) -> wp.vec2i:
 def write_ego(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]
 ):
-    """The ego's features."""
+    """Write the ego's features."""
     ego = buffers.egos[slot.ego_row + e]
     along = buffers.route_directions[slot.route_row + ego.route_row + state.route_segment[w, e]]
     c = state.direction[w, e][0]
@@ -128,7 +128,7 @@ def write_ego(
 def write_route(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]
 ):
-    """The route's points."""
+    """Write the route's points."""
     ego = buffers.egos[slot.ego_row + e]
     first = slot.route_row + ego.route_row
     last = first + ego.route_points - 2
@@ -137,19 +137,19 @@ def write_route(
     s = state.direction[w, e][1] / 128.0
     i = wp.int32(first + state.route_segment[w, e])
     end = buffers.routes[last + 1][3]
-    way = wp.float32(state.route_s[w, e])
+    s_ahead = wp.float32(state.route_s[w, e])
     k = wp.int32(0)
     while k < POINTS:
-        while i < last and buffers.routes[i + 1][3] < way:
+        while i < last and buffers.routes[i + 1][3] < s_ahead:
             i += 1
         a = buffers.routes[i]
         along = buffers.route_directions[i]
-        ahead = wp.min(way, end) - a[3]
+        ahead = wp.min(s_ahead, end) - a[3]
         dx = a[0] + ahead * along[0] - pose[0]
         dy = a[1] + ahead * along[1] - pose[1]
         out[w, e, EGO + 2 * k] = unit(c * dx + s * dy)
         out[w, e, EGO + 2 * k + 1] = unit(c * dy - s * dx)
-        way += SPACING
+        s_ahead += SPACING
         k += 1
 
 
@@ -195,7 +195,7 @@ def write_rows(
 
 @wp.func
 def distance_bin(state: State, w: wp.int32, e: wp.int32, a: wp.int32) -> wp.int32:
-    """Bin of an agent's distance from an ego; ``BINS`` where it is out of reach or the ego itself."""
+    """Return the bin of an agent's distance from an ego; ``BINS`` for agents out of range and for the ego itself."""
     me = state.features[w, e]
     other = state.features[w, a]
     dx = other[0] - me[0]
@@ -243,7 +243,7 @@ def keep_nearest(state: State, w: wp.int32, e: wp.int32, chosen: wp.array[wp.int
 def agents_in_reach(
     seen: wp.array[Features], agents: wp.int32, ego: wp.int32, reach: wp.float32, chosen: wp.array[wp.int32]
 ) -> wp.int32:
-    """The agents within ``reach`` (m) of an ego, in the world's order; gives how many there are."""
+    """List the agents within ``reach`` (m) of an ego, in the world's order, and return their number."""
     ...
 
 
@@ -251,7 +251,7 @@ def agents_in_reach(
 def choose_agents(
     state: State, w: wp.int32, e: wp.int32, agents: wp.int32, wanted: wp.int32, chosen: wp.array[wp.int32]
 ) -> wp.int32:
-    """The agents in reach, or the ``wanted`` nearest of them, in the world's order; gives how many there are."""
+    """List the ``wanted`` nearest agents in range, in the world's order, and return their number."""
     count = agents_in_reach(state.features[w], agents, e, OBSERVATION_RANGE_M, chosen)
     if count > wanted:
         keep_nearest(state, w, e, chosen, count, wanted)

@@ -1,1 +1,1 @@
-"""From scenes and scenarios to the flat arrays that the kernels read."""
+"""Packing: the flat arrays of scenes and scenarios for the kernels."""

@@ -1,7 +1,7 @@
-"""From a road map to the lane graph that the simulated traffic drives on, once per map.
+"""The lane graph of a road map, on which the simulated traffic drives; made once per map.
 
-Lanes keep their order. Beside its path, its neighbours and what it leads to, a lane knows where it meets others
-(``ConflictRow``) and who has to give way there, where it crosses a crosswalk, and where its stop line is.
+Lanes keep their order. A lane has its path, its neighbours, its successors, the zones where it meets other lanes
+(``ConflictRow``) and the priority there, where it crosses a crosswalk, and where its stop line is.
 """
 
 import math
@@ -22,10 +22,10 @@ from alpamayo_sim.engine.packing.polylines import path_rows
 from alpamayo_sim.geometry import project
 
 Array = np.ndarray
-FLAT = 0.02  # m; a lane's path loses points that are no further off
+FLAT = 0.02  # m; a lane's path loses points that are nearer to the line than this
 CLEAR = 2.3  # m between two centrelines at which two cars pass each other
 TOUCH = 0.5  # m of overlap that make a conflict
-COMFORT = 2.5  # m/s² of lateral acceleration that a bend is taken with
+COMFORT = 2.5  # m/s²; lateral acceleration in bends
 BEND = 6.0  # m over which a bend's curvature is measured
 TURN = 0.5  # rad that make a lane a turn
 REACH = 6.0  # m from a lane's centreline to the furthest cells that list it
@@ -45,17 +45,17 @@ class LaneGraph:
 
 @lru_cache(maxsize=32)
 def pack_lanes(road_map: RoadMap) -> LaneGraph:
-    """The lane graph of a map; empty for a map without lanes."""
+    """Return the lane graph of a map; empty for a map without lanes."""
     paths = tuple(_path(lane) for lane in road_map.lanes)
     builder = _Builder(road_map, paths)
     return builder.graph()
 
 
 def controls_of(scene: Scene) -> Int32[Array, "lanes 2"]:
-    """What holds at the stop line of each lane: the index of its signal, or a ``Control``.
+    """Return the control at the stop line of each lane: the index of its signal, or a ``Control``.
 
-    A stop line that no signal is for is that of a stop sign; where it names a lane and what follows it, it holds for
-    the first of the two. The second column says which lanes have their traffic from behind a stop sign.
+    A stop line without a signal belongs to a stop sign. If it names a lane and a lane that follows, it holds for
+    the first of the two. The second column is 1 for lanes whose traffic comes from a stop sign.
     """
     lanes = scene.road_map.lanes
     index = {lane.id: k for k, lane in enumerate(lanes)}
@@ -79,7 +79,7 @@ def _path(lane: Lane) -> Float32[Array, "n 4"]:
 
 
 class _Builder:
-    """Collects rows; a lane's rows of each block follow each other."""
+    """Collect the rows of all blocks; the rows of one lane are consecutive."""
 
     def __init__(self, road_map: RoadMap, paths: tuple[Float32[Array, "_ 4"], ...]) -> None:
         self.map, self.lanes, self.paths = road_map, road_map.lanes, paths
@@ -131,7 +131,7 @@ class _Builder:
         return out
 
     def _beside(self, k: int, names: tuple[str, ...]) -> int:
-        """The neighbour to change to: of the same kind, the same way, beside the middle of the lane; or -1."""
+        """Return the neighbour for lane changes, of the same kind and direction; -1: none."""
         if self.lanes[k].in_intersection or self.lanes[k].kind not in TRAFFIC_KINDS:
             return -1
         path = self.paths[k]
@@ -146,12 +146,12 @@ class _Builder:
         return best
 
     def _drops(self, k: int, row: np.void) -> bool:
-        """Whether a lane ends while one beside it goes on: who drives there must change lanes."""
+        """Return whether a lane ends while an adjacent lane goes on, so that vehicles must change lanes."""
         sides = (row["left"], row["right"])
         return not self.successors[k] and any(side >= 0 and self.successors[side] for side in sides)
 
     def _stops(self) -> Float64[Array, " lanes"]:
-        """Where each lane meets its stop line; 0 where it has none (a signal's lane begins at the line)."""
+        """Return the arc length of each lane's stop line; 0 without one (a signal's lane begins at the line)."""
         found = np.zeros(len(self.lanes))
         for line in self.map.stop_lines:
             middle = line.line[:, :2].astype(np.float64).mean(axis=0)[None]
@@ -172,7 +172,7 @@ class _Builder:
         return found
 
     def _meeting(self) -> Iterator[tuple[int, int]]:
-        """Pairs of traffic lanes that come near each other without one leading to, or being beside, the other."""
+        """Yield pairs of nearby traffic lanes of which neither leads to the other or is its neighbour."""
         if not len(self.lines):
             return
         tree = shapely.STRtree(self.lines)
@@ -185,7 +185,7 @@ class _Builder:
                 yield one, other
 
     def _zone(self, k: int, other: int) -> tuple[float, float] | None:
-        """From where to where (m) lane ``k`` is within reach of the other one."""
+        """Return the interval (m) of lane ``k`` that is within reach of the other lane."""
         near = shapely.intersection(self.lines[k], shapely.buffer(self.lines[other], CLEAR))
         if near.length < TOUCH:
             return None
@@ -198,7 +198,7 @@ class _Builder:
         return bool({*self.predecessors[k]} & {*self.predecessors[other]})
 
     def _gives_way(self, one: int, other: int) -> Priority:
-        """Turns across the others' way, then right before left; lanes that run together zip. Signs come on top."""
+        """Return the priority: turns yield to straight traffic, then right before left; merging lanes zip."""
         if self._parting(one, other):
             return Priority.PARTING
         merging = {*self.successors[one]} & {*self.successors[other]}
@@ -231,7 +231,7 @@ class _Builder:
         return found
 
     def _grid(self) -> tuple[Array, Array, tuple[int, int], tuple[float, float]]:
-        """Cells that list the segments of lanes within ``REACH`` of them, lane by lane."""
+        """Return cells that list the segments of lanes within ``REACH`` of them, lane by lane."""
         used = [k for k, lane in enumerate(self.lanes) if lane.kind in TRAFFIC_KINDS]
         if not used:
             return layout.empty_rows(layout.CellRow), np.zeros((0, 2), np.int32), (0, 0), (0.0, 0.0)
@@ -247,12 +247,12 @@ class _Builder:
 
 
 def _crosses(conflict: dict[str, float]) -> bool:
-    """Whether a conflict is one of paths that cross, not of lanes that one follows the other on."""
+    """Return whether the lanes of a conflict cross, and neither merge nor diverge."""
     return conflict["priority"] not in (Priority.ZIPPER, Priority.PARTING)
 
 
 def _span(line: shapely.LineString, part: BaseGeometry) -> tuple[float, float]:
-    """From where to where (m) a part of a line goes along it."""
+    """Return the interval (m) of a part of a line along it."""
     points: Array = np.asarray(shapely.points(shapely.get_coordinates(part)))
     s = shapely.line_locate_point(line, points)
     return float(s.min()), float(s.max())
@@ -264,7 +264,7 @@ def _cell(xy: Array, corner: Array, nx: int) -> tuple[int]:
 
 
 def _near(path: Float32[Array, "n 4"]) -> Iterator[tuple[int, Array]]:
-    """Points about each segment of a path, dense enough to meet every cell within ``REACH``."""
+    """Yield points about each segment of a path, dense enough to meet each cell within ``REACH``."""
     ring = np.array([(x, y) for x in (-REACH, 0.0, REACH) for y in (-REACH, 0.0, REACH)])
     for i, (a, b) in enumerate(pairwise(path[:, :2].astype(np.float64))):
         count = 2 + int(np.linalg.norm(b - a) // (0.5 * LANE_CELL_M))
@@ -273,7 +273,7 @@ def _near(path: Float32[Array, "n 4"]) -> Iterator[tuple[int, Array]]:
 
 
 def _limit(lane: Lane, path: Float32[Array, "n 4"]) -> float:
-    """The speed (m/s) that a lane is driven at: its limit, and no faster than its tightest bend lets."""
+    """Return the speed (m/s) of traffic on a lane: its limit, or the comfortable speed of its tightest bend."""
     s, heading = path[:, 3].astype(np.float64), path[:, 2].astype(np.float64)
     posted = lane.speed_limit or UNLIMITED
     start = np.arange(0.0, max(s[-1] - BEND, 0.0) + 1.0)
@@ -283,7 +283,7 @@ def _limit(lane: Lane, path: Float32[Array, "n 4"]) -> float:
 
 
 def _crosswalk_rows(road_map: RoadMap) -> Array:
-    """Crosswalks as oriented rectangles: middle, axis along the longer side, half sizes."""
+    """Return crosswalks as oriented rectangles: middle, axis along the longer side, half sizes."""
     rows = layout.empty_rows(layout.CrosswalkRow, len(road_map.crosswalks))
     for row, ring in zip(rows, road_map.crosswalks, strict=True):
         box = shapely.get_coordinates(shapely.Polygon(ring[:, :2]).minimum_rotated_rectangle)

@@ -1,4 +1,4 @@
-"""From a road map to the flat blocks that the kernels read, once per map."""
+"""The flat blocks of a road map for the kernels; made once per map."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ CENTRE_CELL = 8.0
 CENTRE_LIST = 64
 PIECE_CELL = 8.0
 MAX_CELLS = 1 << 18  # of one grid; a larger map has larger cells
-FLATNESS = 0.1  # m; map lines lose points that are no further off
+FLATNESS = 0.1  # m; map lines lose points that are nearer to the line than this
 BORDER_FLATNESS = 1e-3  # m
 CENTRE_FLATNESS = 1e-2  # m
 
 
 @dataclass(frozen=True)
 class GridSpec:
-    """Cells of ``size`` (m) from ``corner`` (m) on, each with a list of so many numbers at most."""
+    """Cells of ``size`` (m) from ``corner`` (m) on, each with a list of at most ``capacity`` numbers."""
 
     corner: tuple[float, float]
     size: float
@@ -38,7 +38,7 @@ class GridSpec:
 
     @property
     def cells(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return self.nx * self.ny
 
 
@@ -53,7 +53,7 @@ class PackedMap:
 
 @lru_cache(maxsize=64)
 def pack_map(road_map: RoadMap) -> PackedMap:
-    """Border, lanes and pieces of a map, each with an empty grid; the kernels fill the grids when they need them."""
+    """Return border, lanes and pieces of a map, each with an empty grid that the kernels fill when needed."""
     index = index_of(road_map)
     centre_lines = thinned([lane.centreline[:, :2].astype(np.float64) for lane in road_map.lanes], CENTRE_FLATNESS)
     border, centres, pieces = (
@@ -75,7 +75,7 @@ def pack_map(road_map: RoadMap) -> PackedMap:
 
 
 def grid_over(points: Float32[Array, "n 2"], size: float, capacity: int, beyond: float = 0.0) -> GridSpec:
-    """A grid over all points and ``beyond`` (m) them."""
+    """Return a grid that covers all points and a margin ``beyond`` (m)."""
     if not len(points):
         return GridSpec((0.0, 0.0), size, 0, 0, capacity)
     low, high = points.min(axis=0) - beyond, points.max(axis=0) + beyond
@@ -85,7 +85,7 @@ def grid_over(points: Float32[Array, "n 2"], size: float, capacity: int, beyond:
 
 
 def border_rows(index: MapIndex) -> Array:
-    """The border of the drivable area without points that lie within a millimetre of a straight line."""
+    """Return the border of the drivable area without points that lie within a millimetre of a straight line."""
     lines = [line for line in index.drivable_area.border_lines if len(line) > 1]
     border = border_of(thinned(lines, BORDER_FLATNESS)) if lines else None
     return _border_rows(border) if border is not None else layout.empty_rows(layout.BorderRow)
@@ -100,7 +100,7 @@ def _border_rows(border: Border) -> Array:
 
 
 def centre_rows(road_map: RoadMap, lines: list[Float64[Array, "_ 2"]]) -> Array:
-    """The segments of all centrelines, given without the points that lie within a centimetre of a straight line."""
+    """Return the segments of all centrelines, given without points within a centimetre of a straight line."""
     lanes = road_map.lanes
     if not lanes:
         return layout.empty_rows(layout.CentreRow)
@@ -120,7 +120,7 @@ def _means(rows: list[Float32[Array, " _"]]) -> Float64[Array, " n"]:
 
 
 def piece_rows(road_map: RoadMap, centre_lines: list[Float64[Array, "_ 2"]]) -> Float32[Array, "n 8"]:
-    """The map's lines without points that lie within ``FLATNESS`` of a straight line, cut to pieces.
+    """Return the map's lines without points that lie within ``FLATNESS`` of a straight line, cut to pieces.
 
     A row is the middle (m), cosine and sine, length / ``PIECE``, whether it is an edge, a painted line, and 0.
     """
@@ -145,14 +145,14 @@ def piece_rows(road_map: RoadMap, centre_lines: list[Float64[Array, "_ 2"]]) -> 
 def _segments(
     lines: list[Float64[Array, "_ 2"]],
 ) -> tuple[Float64[Array, "n 2"], Float64[Array, "n 2"], Int[Array, " n"]]:
-    """All segments of some lines: where each starts, the step to its end, and the line that it is of."""
+    """Return all segments of some lines: start, step to the end, and the number of the line."""
     points, owner = np.concatenate(lines), np.repeat(np.arange(len(lines)), [len(line) for line in lines])
     within = owner[1:] == owner[:-1]
     return points[:-1][within], np.diff(points, axis=0)[within], owner[:-1][within]
 
 
 def gate_rows(scene: Scene) -> Array:
-    """The stop lines of signals, with the way across them; the starts of lanes that have none."""
+    """Return the stop lines of signals with the direction across them; for lanes without one, the lane's start."""
     found = [
         (line, way, number)
         for number, signal in enumerate(scene.signals)
@@ -168,7 +168,7 @@ def gate_rows(scene: Scene) -> Array:
 
 
 def stop_lines(road_map: RoadMap, lane_ids: tuple[str, ...]) -> list[tuple[Float64[Array, "2 2"], Float64[Array, "2"]]]:
-    """Ends and ways across of the stop lines of lanes, or across the starts of these lanes if they have none."""
+    """Return ends and crossing directions of the stop lines of lanes, or of the starts of lanes without one."""
     lines = [line for line in road_map.stop_lines if set(lane_ids) & set(line.lane_ids)]
     if lines:
         return [_oriented(road_map, line) for line in lines]

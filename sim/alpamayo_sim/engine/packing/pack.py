@@ -1,4 +1,4 @@
-"""From a scenario to the flat blocks that the kernels read, once per scenario."""
+"""The flat blocks of a scenario for the kernels; made once per scenario."""
 
 import dataclasses
 import math
@@ -23,15 +23,15 @@ from alpamayo_sim.geometry import interpolate, project, wrap_angle
 
 Array = np.ndarray
 ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
-AFTER_LOG = 60.0  # m that the path of a reactive road user goes on after its recording
+AFTER_LOG = 60.0  # m of a reactive road user's path after the end of its recording
 PATH_SPACING = 0.5  # m
-ON_LANE = 4.0  # m; a traffic vehicle starts no further from a lane
-STOP_REACH = 3.0  # m between a stop line's signal and the path that it holds for
+ON_LANE = 4.0  # m; largest distance of a traffic vehicle's start from a lane
+STOP_REACH = 3.0  # m; largest distance between a path and a signal that applies to it
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A scenario's blocks by name, its numbers, and what the host needs to speak of its egos and agents."""
+    """A scenario's blocks and numbers by name, and the ids, categories, sizes and routes of its agents."""
 
     scenario: Scenario
     blocks: Mapping[str, Array]
@@ -43,13 +43,13 @@ class Packed:
     on_lanes: bool
 
     def others(self, ego: int) -> list[int]:
-        """All agents but this ego."""
+        """Return all agents but this ego."""
         return [a for a in range(len(self.ids)) if a != ego]
 
 
 @lru_cache(maxsize=64)
 def pack_scenario(scenario: Scenario) -> Packed:
-    """All blocks of a scenario but its map's. First come the egos, the scene's own before all, then tracks, then props.
+    """Return all blocks of a scenario but its map's; agents are egos (the scene's own first), tracks, props.
 
     Raises:
         InputError: the scene has no route, or an ego is valid at no step.
@@ -112,7 +112,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
 
 
 class _Blocks:
-    """Blocks under construction; ``add`` returns the first row of what it added."""
+    """Blocks under construction; ``add`` returns the first of the added rows."""
 
     def __init__(self) -> None:
         self.parts = {name: [layout.empty_rows(dtype)] for name, dtype in layout.SCENARIO_BLOCKS.items()}
@@ -156,14 +156,14 @@ def _add_ego(blocks: _Blocks, scene: Scene, track: Track, ego: Ego) -> None:
 
 
 def _ego_rows(scene: Scene, track: Track) -> tuple[Array, Float32[Array, "steps 2"]]:
-    """An ego's recording, standing still through its gaps, and the controls that led to each step."""
+    """Return an ego's recording, with standstill in its gaps, and the controls that led to each step."""
     rows = _log_rows(track)
     valid = np.flatnonzero(track.valid)
     if not len(valid):
         raise InputError(f"scene {scene.id!r}: its ego {track.id!r} is valid at no step")
     source = valid[np.clip(np.searchsorted(valid, np.arange(len(rows)), side="right") - 1, 0, None)]
     held = ~track.valid
-    held[: valid[0]] = False  # until it is first seen it has the speed that it comes with
+    held[: valid[0]] = False  # before the first valid step it has the speed of that step
     rows = rows[source]
     rows["velocity"][held] = 0.0
     speed = np.linalg.norm(rows["velocity"].astype(np.float64), axis=1)
@@ -219,14 +219,14 @@ def _add_walker(blocks: _Blocks, scene: Scene, track: Track, walker: Walker) -> 
 
 
 def _drives_along(track: Track) -> bool:
-    """Whether a recorded road user is one that can react: on wheels, and with a way behind it."""
+    """Return whether a recorded road user can react: it has wheels and has covered a distance."""
     steps = np.diff(track.position[track.valid][:, :2], axis=0)
     way = float(np.linalg.norm(steps, axis=1).sum())
     return Category.VEHICLE <= track.category <= Category.CYCLIST and way > HARDLY_MOVES
 
 
 def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
-    """The recording and the path that it runs along; the path goes on straight for a while after its end."""
+    """Add an agent that repeats its recording and can leave it; its path goes on straight after the recording."""
     points = [track.position[track.valid][0]]
     for point in track.position[track.valid]:
         if np.linalg.norm(point[:2] - points[-1][:2]) > PATH_SPACING:
@@ -265,7 +265,7 @@ def _add_traffic_vehicle(blocks: _Blocks, scene: Scene, track: Track, traffic_ve
 
 
 def _lane_of(scene: Scene, track: Track, traffic_vehicle: TrafficVehicle, where: str) -> int:
-    """The lane that a traffic vehicle starts on: the one that it names, or the nearest that goes its way."""
+    """Return the lane that a traffic vehicle starts on: the named lane, or the nearest lane in its direction."""
     names = [lane.id for lane in scene.road_map.lanes]
     if traffic_vehicle.lane_id is not None:
         if traffic_vehicle.lane_id not in names:
@@ -293,7 +293,7 @@ def _manoeuvre_rows(blocks: _Blocks, manoeuvres: tuple[Manoeuvre, ...], where: s
 
 
 def _stop_rows(scene: Scene, path: Float32[Array, "n 4"]) -> Array:
-    """Where the path meets a signal that holds for it: at a stop line of its lanes, or at the signal's place."""
+    """Return where the path meets its signals: at the stop lines of their lanes, or at the signal's position."""
     found: list[tuple[float, int]] = []
     for number, signal in enumerate(scene.signals):
         lanes = set(signal.lane_ids)
@@ -313,7 +313,7 @@ def _stops(found: list[tuple[float, int]]) -> Array:
 
 
 def _leads_along(scene: Scene, lane_ids: set[str], path: Float32[Array, "n 4"], s: float) -> bool:
-    """Whether one of the lanes goes the path's way where the path is at ``s``."""
+    """Return whether one of the lanes has the direction of the path at ``s``."""
     x, y, heading, _ = interpolate(path, np.array([s]))[0]
     for name in lane_ids & set(scene.road_map.lane_by_id):
         centre = path_rows(scene.road_map.lane_by_id[name].centreline, f"lane {name!r}")
@@ -325,7 +325,7 @@ def _leads_along(scene: Scene, lane_ids: set[str], path: Float32[Array, "n 4"], 
 
 
 def _signal_rows(scene: Scene) -> Array:
-    """States [signals, steps >= 1]; beyond its recording a signal keeps its last state."""
+    """Return states [signals, steps >= 1]; beyond its recording a signal keeps its last state."""
     steps = max((len(signal.states) for signal in scene.signals), default=1) or 1
     rows = np.full((len(scene.signals), steps), SignalState.UNKNOWN, np.int32)
     for row, signal in zip(rows, scene.signals, strict=True):

@@ -1,4 +1,4 @@
-"""Polylines as the rows that the kernels walk along."""
+"""Polylines as rows of x, y, heading and arc length for the kernels."""
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -11,7 +11,7 @@ CORNER = 1.5  # m; a path turns within this much of its corners
 
 
 def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]:
-    """A polyline as x, y, heading, arc length, without repeated points; headings are continuous (not wrapped).
+    """Return a polyline as x, y, heading, arc length, without repeated points; headings are continuous (not wrapped).
 
     The heading of an inner point is the mean of its two segments', of an end that of its only one. Long segments
     get a point near each end, so that a heading that is linear between the points turns within ``CORNER`` metres.
@@ -31,7 +31,7 @@ def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]
 
 
 def _near_corners(xy: Float64[Array, "n 2"]) -> Float64[Array, "m 2"]:
-    """The same line with further points ``CORNER`` metres from both ends of its long segments."""
+    """Return the line with further points ``CORNER`` metres from both ends of its long segments."""
     step = np.diff(xy, axis=0)
     length = np.linalg.norm(step, axis=1, keepdims=True)
     near = xy[:-1] + step * (CORNER / length)

@@ -1,4 +1,4 @@
-"""The fixed data of all scenarios in use, on the device: each scenario and each map once, however many worlds."""
+"""Constant data of all scenarios in use, on the device: each scenario and each map once for all worlds."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from alpamayo_sim.engine.packing.pack import Packed, pack_scenario
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-SPARE_ROWS = 1 << 16  # dead rows that are not worth a rebuild
+SPARE_ROWS = 1 << 16  # unused rows that do not justify a rebuild
 
 
 class Store:
@@ -30,7 +30,7 @@ class Store:
         self._clear()
 
     def use(self, scenarios: Sequence[Scenario]) -> list[int]:
-        """Slots of the scenarios, one for each world; what no world uses any more is dropped now and then."""
+        """Return the slot of each world's scenario; unused scenarios are dropped when they take too much memory."""
         unique = {id(scenario): scenario for scenario in scenarios}
         packs = {key: pack_scenario(scenario) for key, scenario in unique.items()}
         if self._used_rows > 2 * sum(map(_rows, packs.values())) + SPARE_ROWS and len(unique) < len(self.packed):
@@ -66,7 +66,7 @@ class Store:
         return self._append("slots", row)
 
     def _add_graph(self, packed: Packed, row: Array) -> None:
-        """Point to the lane graph of the scenario's map, which only those need who have traffic vehicles."""
+        """Add the lane graph of the scenario's map; only scenarios with traffic vehicles need it."""
         if not packed.on_lanes:
             return
         road_map = packed.scenario.scene.road_map
@@ -81,7 +81,7 @@ class Store:
         row["lane_corner"] = graph.corner
 
     def _map(self, packed: Packed, row: Array) -> dict[str, int]:
-        """First rows of the blocks of the scenario's map; its sizes and grids are written to the slot's row."""
+        """Return the first rows of the map's blocks, and write its sizes and grids to the slot's row."""
         road_map = packed.scenario.scene.road_map
         if id(road_map) not in self._maps:
             packed_map = pack_map(road_map)
@@ -96,7 +96,7 @@ class Store:
         return first_rows
 
     def _grids(self, grids: Mapping[str, GridSpec]) -> dict[str, dict[str, Any]]:
-        """Cells of a map's grids, all zeros, and room for their lists; for all at once, so that arrays grow once."""
+        """Return the grids of a map with empty cells and room for their lists; arrays grow once for all."""
         count = sum(grid.cells for grid in grids.values())
         cells = self._room("cells", count)
         lists = self._room("lists", sum(grid.cells * grid.capacity for grid in grids.values()))
@@ -119,7 +119,7 @@ class Store:
         return first
 
     def _room(self, name: str, count: int) -> int:
-        """Make room for so many rows; gives the first."""
+        """Make room for some rows and return the first."""
         first = self._used[name]
         block = getattr(self.buffers, name)
         if first + count > block.shape[0]:

@@ -12,7 +12,7 @@ Array = np.ndarray
 
 
 def thinned(lines: Sequence[Float64[Array, "_ 2"]], tolerance: float) -> list[Float64[Array, "_ 2"]]:
-    """The lines without points that lie within ``tolerance`` (m) of the line without them; ends are kept."""
+    """Return the lines without points that lie within ``tolerance`` (m) of the line without them; ends are kept."""
     if not lines:
         return []
     points = np.concatenate(lines)

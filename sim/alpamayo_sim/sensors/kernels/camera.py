@@ -84,25 +84,25 @@ class Pictures:
 
 @wp.func
 def lag_of(v: int, rows: int, readout: float) -> float:
-    """Time (s) from the frame's to that of row v of a rolling shutter."""
+    """Return the time (s) of row v of a rolling shutter, relative to the frame's time."""
     return ((float(v) + 0.5) / float(rows) - 0.5) * readout
 
 
 @wp.func
 def moved_eye(eye: wp.vec3, cos: float, sin: float, velocity: wp.vec2, lag: float) -> wp.vec3:
-    """Where a camera is after ``lag`` (s), when its observer has turned by the angle with this cosine and sine."""
+    """Return a camera's position after ``lag`` (s), when its observer has turned by an angle (cosine, sine)."""
     return turned(eye, cos, sin) + wp.vec3(wp.length(velocity) * lag, 0.0, 0.0)
 
 
 @wp.func
 def mesh_slant(mesh: wp.uint64, triangle: int, d: wp.vec3) -> float:
-    """Cosine between a direction (world) and a triangle's normal, either side."""
+    """Return the cosine between a direction (world) and a triangle's normal, on either side."""
     return wp.abs(wp.dot(wp.mesh_eval_face_normal(mesh, triangle), d))
 
 
 @wp.func
 def sky(d: wp.vec3, light: Light) -> wp.vec3:
-    """A gradient, the sun's glow, and hills on the horizon; ``d`` is a direction in the world."""
+    """Return the sky's colour: a gradient, the sun's glow, and hills; ``d`` is a direction in the world."""
     up = wp.clamp(d[2], 0.0, 1.0)
     k = 1.0 - (1.0 - up) * (1.0 - up) * (1.0 - up)
     colour = light.horizon * (1.0 - k) + light.zenith * k
@@ -129,7 +129,7 @@ def sky(d: wp.vec3, light: Light) -> wp.vec3:
 
 @wp.func
 def headlight(p: wp.vec3, strength: float) -> float:
-    """Light of the ego's low beams at a point of the ego frame."""
+    """Return the light of the ego's low beams at a point of the ego frame."""
     x = p[0] - 2.0
     if x <= 0.0 or strength <= 0.0:
         return 0.0
@@ -147,7 +147,7 @@ def to_byte(x: float) -> wp.uint8:
 
 @wp.func
 def smooth_noise(x: float, y: float, key: int) -> float:
-    """Value noise in [0, 1) with cells of size 1."""
+    """Return value noise in [0, 1) with cells of size 1."""
     i = int(wp.floor(x))
     j = int(wp.floor(y))
     u = x - float(i)
@@ -161,7 +161,7 @@ def smooth_noise(x: float, y: float, key: int) -> float:
 
 @wp.func
 def streaks(x: float, y: float, key: wp.uint32, rain: float) -> float:
-    """How much a rain streak covers the image point (in image heights) at this step: three layers of drops.
+    """Return how much rain streaks cover an image point (in image heights) at a step: three layers of drops.
 
     Each cell of a layer holds a streak with a probability that grows with the rain (mm/h); near layers have few and
     long, far layers many and short ones.
@@ -187,7 +187,7 @@ def streaks(x: float, y: float, key: wp.uint32, rain: float) -> float:
 def develop(
     colour: wp.vec3, u: float, v: float, camera: int, static_key: wp.uint32, key: wp.uint32, light: Light, how: Imaging
 ) -> wp.vec3:
-    """Drops, dirt, exposure and noise over what comes through the lens; u and v in image heights."""
+    """Return a colour after drops, dirt, exposure and noise; u and v are in image heights."""
     if light.rain > 0.0:
         bright = 0.35 * light.horizon + 0.65 * colour + wp.vec3(0.06, 0.06, 0.07)
         share = 0.55 * streaks(u, v, mix(key, wp.uint32(camera + 77)), light.rain)
@@ -202,7 +202,7 @@ def develop(
 
 
 def _see(full: bool) -> wp.Kernel:
-    """The kernel of visibility; what is not ``full`` has no mesh and no rolling shutter."""
+    """Return the visibility kernel; only the ``full`` kernel has a mesh and a rolling shutter."""
 
     @wp.kernel(enable_backward=False, module="unique")
     def see(
@@ -224,7 +224,7 @@ def _see(full: bool) -> wp.Kernel:
         depth: wp.array3d(dtype=wp.float32),
         what: wp.array3d(dtype=wp.int32),
     ):
-        """Range of the s-th ``run`` of pixels in row v of a view, and what each shows: a part, or one of the codes.
+        """Write the range of the s-th ``run`` of pixels in row v of a view, and its content: a part, or a code.
 
         A part is tried on all pixels of a run in turn, so that it is read once; runs do not cross tiles.
         """
@@ -306,7 +306,7 @@ def _see(full: bool) -> wp.Kernel:
 
 
 def _shade(full: bool) -> wp.Kernel:
-    """The shading kernel; what is not ``full`` has no mesh, rain, rolling shutter or other imperfection."""
+    """Return the shading kernel; only the ``full`` kernel has a mesh, rain, rolling shutter and image effects."""
 
     @wp.kernel(enable_backward=False, module="unique")
     def shade(
@@ -326,7 +326,7 @@ def _shade(full: bool) -> wp.Kernel:
         parts: Parts,
         pictures: Pictures,
     ):
-        """Colour, class and owner of the s-th ``run`` of row v of a view, whose ``instance`` says what is shown."""
+        """Write colour, class and owner of the s-th ``run`` of row v of a view from the content in ``instance``."""
         view, v, s = wp.tid()
         cameras = eyes.shape[0]
         o = view / cameras

@@ -25,7 +25,7 @@ class Ground:
 
 @wp.func
 def sample_ground(grounds: wp.array(dtype=Ground), which: int, x: float, y: float, footprint: float) -> wp.uint32:
-    """Texel (R, G, B, class from the lowest byte up) at a world point; a pixel is ``footprint`` (m) wide there.
+    """Return the texel (R, G, B, class from the lowest byte up) at a world point with a pixel width ``footprint`` (m).
 
     Bilinear in colour, with weights in 1/256, and nearest in class. Where there is no page, the next level is taken.
     """
@@ -83,7 +83,7 @@ def sample_ground(grounds: wp.array(dtype=Ground), which: int, x: float, y: floa
 
 @wp.func
 def unpack(texel: wp.uint32) -> wp.vec3:
-    """Colour (0 to 1) of a packed texel."""
+    """Return the colour (0 to 1) of a packed texel."""
     byte = wp.uint32(255)
     return wp.vec3(
         float(int(texel & byte)) / 255.0,
@@ -94,5 +94,5 @@ def unpack(texel: wp.uint32) -> wp.vec3:
 
 @wp.func
 def class_of(texel: wp.uint32) -> int:
-    """The ``Semantic`` of a packed texel."""
+    """Return the ``Semantic`` of a packed texel."""
     return int(texel >> wp.uint32(24))

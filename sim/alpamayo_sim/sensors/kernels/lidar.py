@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 
-"""The lidar's kernels: what each shot hits, how strong the echo is, whether it is seen."""
+"""The lidar's kernels: the hit of each shot, the strength of its echo, its detection."""
 
 from alpamayo_sim.sensors.kernels.ground import Ground, class_of, sample_ground
 from alpamayo_sim.sensors.kernels.parts import (
@@ -43,7 +43,7 @@ class Beam:
 
 @wp.struct
 class Echoes:
-    """What comes back, by observer, ring and column."""
+    """Echoes by observer, ring and column."""
 
     range: wp.array3d(dtype=wp.float32)
     intensity: wp.array3d(dtype=wp.float32)
@@ -74,7 +74,7 @@ def aim(
     agent: int,
     rays: wp.array2d(dtype=wp.float32),
 ):
-    """Origin and direction of an observer's shots in the world, as Open3D takes them."""
+    """Write origin and direction of an observer's shots in the world, in Open3D's form."""
     i = wp.tid()
     at = pose[world, agent]
     c = wp.cos(at[2])
@@ -102,7 +102,7 @@ def take(
     otherwise: int,
     echoes: Echoes,
 ):
-    """Take over what Open3D has found for observer o; triangles without a part are of class ``otherwise``."""
+    """Copy Open3D's hits of observer o; triangles without a part are of class ``otherwise``."""
     r, s = wp.tid()
     for k in range(s * RUN, wp.min(s * RUN + RUN, echoes.range.shape[2])):
         i = r * echoes.range.shape[2] + k
@@ -130,7 +130,7 @@ def echo(
     r: int,
     k: int,
 ):
-    """Strength, loss and noise of a return, in place; see ``lidar_scanner``."""
+    """Apply strength, loss and noise to a return, in place; see ``sensors.lidar``."""
     t = echoes.range[o, r, k]
     strength = reflectivity * echoes.intensity[o, r, k]
     if extinction > 0.0:
@@ -174,7 +174,7 @@ def scan(
     rain: wp.array(dtype=wp.float32),
     echoes: Echoes,
 ):
-    """What the s-th ``run`` of columns of ring r of observer o hits, and the echo; an infinite range is nothing.
+    """Write the echoes of the s-th ``run`` of columns of ring r of observer o; without an echo the range is infinite.
 
     ``ground`` 1 is a level ground; ``mesh``, if not 0, is a static scene in the world's axes; ``go_on`` starts from
     what ``take`` has found instead. ``markings`` looks the class of the ground up. A part is tried on all shots of a

@@ -1,9 +1,9 @@
 # mypy: ignore-errors
 # ruff: noqa: SIM109 (kernels know no `in`, and a variable that a loop changes is made by a call)
-"""How the sides of parts are painted: procedural textures, drawn by the project.
+"""Paint of the sides of parts: procedural textures.
 
-A point ``p`` is in the part's frame (m, z from the ground). What is returned is a colour (0 to 1) and, as the fourth
-number, how much of it glows by itself.
+A point ``p`` is in the part's frame (m, z from the ground). Functions return a colour (0 to 1) and, as the fourth
+number, its glow.
 """
 
 from alpamayo_sim.sensors.kernels.parts import FRONT, LEFT, REAR, RIGHT, TOP
@@ -18,7 +18,7 @@ BUILDING, LEAVES, DEBRIS, PERSON, SIGNAL, FUR = 7, 8, 9, 10, 11, 12
 
 @wp.func
 def noise(i: int, j: int, k: int) -> float:
-    """A number in [0, 1) for a cell of a lattice."""
+    """Return a number in [0, 1) for a cell of a lattice."""
     h = wp.uint32(i) * wp.uint32(1640531535)
     h = h ^ (wp.uint32(j) * wp.uint32(1274126177))
     h = h ^ (wp.uint32(k) * wp.uint32(668265263))
@@ -29,25 +29,25 @@ def noise(i: int, j: int, k: int) -> float:
 
 @wp.func
 def cell(x: float, size: float) -> int:
-    """Number of the lattice cell."""
+    """Return the number of a lattice cell."""
     return int(wp.floor(x / size))
 
 
 @wp.func
 def phase(x: float, period: float) -> float:
-    """Position within a period, in [0, period)."""
+    """Return the position within a period, in [0, period)."""
     return x - wp.floor(x / period) * period
 
 
 @wp.func
 def vec4_of(v: wp.vec3, w: float) -> wp.vec4:
-    """A vector and one more component."""
+    """Return a vector and one more component."""
     return wp.vec4(v[0], v[1], v[2], w)
 
 
 @wp.func
 def matte(colour: wp.vec3) -> wp.vec4:
-    """A colour that does not glow."""
+    """Return a colour that does not glow."""
     return wp.vec4(colour[0], colour[1], colour[2], 0.0)
 
 
@@ -66,7 +66,7 @@ def wheel(x: float, z: float, at: float, radius: float) -> float:
 
 @wp.func
 def paint_wheels(colour: wp.vec3, x: float, z: float, at: float, radius: float) -> wp.vec3:
-    """Wheels over what is there."""
+    """Return a colour, or the wheels in front of it."""
     w = wheel(x, z, at, radius)
     if w > 1.5:
         return wp.vec3(0.62, 0.63, 0.65)
@@ -77,7 +77,7 @@ def paint_wheels(colour: wp.vec3, x: float, z: float, at: float, radius: float) 
 
 @wp.func
 def paint_car(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, top: float) -> wp.vec4:
-    """The lower body of a car; w is how much it glows."""
+    """Return the paint of a car's lower body; the fourth number is its glow."""
     side = wp.abs(p[1]) / half[1]
     up = p[2] / top
     if up < 0.24:
@@ -107,7 +107,7 @@ def paint_car(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, top: float)
 
 @wp.func
 def paint_cabin(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, z: wp.vec2) -> wp.vec4:
-    """Roof and windows of a car or truck."""
+    """Return the paint of roof and windows of a car or truck."""
     up = (p[2] - z[0]) / (z[1] - z[0])
     if face == TOP or up > 0.9:
         return matte(colour)
@@ -122,7 +122,7 @@ def paint_cabin(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, z: wp.vec
 
 @wp.func
 def paint_cargo(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, top: float) -> wp.vec4:
-    """The box of a truck, its chassis and wheels."""
+    """Return the paint of a truck's cargo box, chassis and wheels."""
     if p[2] < 0.95 and face != TOP:
         if face == REAR:
             if wp.abs(p[1]) > 0.6 * half[1] and p[2] > 0.6:
@@ -138,7 +138,7 @@ def paint_cargo(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, top: floa
 
 @wp.func
 def paint_bus(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, top: float) -> wp.vec4:
-    """A bus: a band of windows, wheels, lights."""
+    """Return the paint of a bus: a band of windows, wheels, lights."""
     up = p[2] / top
     side = wp.abs(p[1]) / half[1]
     if face == TOP:
@@ -162,7 +162,7 @@ def paint_bus(colour: wp.vec3, face: int, p: wp.vec3, half: wp.vec2, top: float)
 
 @wp.func
 def paint_building(colour: wp.vec3, face: int, p: wp.vec3, z: wp.vec2, owner: int, night: float) -> wp.vec4:
-    """A wall with windows, some of them lit at night."""
+    """Return the paint of a wall with windows, some of them lit at night."""
     if face == TOP:
         return wp.vec4(0.42, 0.42, 0.44, 0.0)
     u = p[0]
@@ -185,7 +185,7 @@ def paint_building(colour: wp.vec3, face: int, p: wp.vec3, z: wp.vec2, owner: in
 
 @wp.func
 def paint_signal(face: int, p: wp.vec3, half: wp.vec2, z: wp.vec2, state: int) -> wp.vec4:
-    """Three lamps, red on top; ``state`` is a SignalState."""
+    """Return the paint of three lamps, red on top; ``state`` is a ``SignalState``."""
     if face != FRONT:
         return wp.vec4(0.10, 0.11, 0.10, 0.0)
     up = (p[2] - z[0]) / (z[1] - z[0])
@@ -209,7 +209,7 @@ def paint_signal(face: int, p: wp.vec3, half: wp.vec2, z: wp.vec2, state: int) -
 
 @wp.func
 def paint_stripes(face: int, p: wp.vec3) -> wp.vec4:
-    """A barrier: slanted red and white."""
+    """Return the paint of a barrier: slanted stripes, red and white."""
     if face == TOP:
         return wp.vec4(0.85, 0.84, 0.8, 0.0)
     u = p[0]
@@ -232,7 +232,7 @@ def paint(
     state: int,
     night: float,
 ) -> wp.vec4:
-    """Colour at point ``p`` of a part (in its frame), and how much it glows by itself."""
+    """Return the colour at point ``p`` of a part (in its frame), and its glow."""
     if surface == CAR_BODY:
         return paint_car(colour, face, p, half, z[1])
     if surface == CABIN:

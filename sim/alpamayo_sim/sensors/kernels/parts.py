@@ -1,17 +1,17 @@
 # mypy: ignore-errors
 # ruff: noqa: RUF046, UP018 (kernels know no `in`, and a variable that a loop changes is made by a call)
-"""What cameras and lidars share: where the parts are, what each covers of a view, which tiles it touches, rays.
+"""Parts for cameras and lidars: their positions, their bounds in a view, the tiles they touch, ray hits.
 
 A view is one camera or lidar of one observer. Everything is in the observer's frame (x forward, y left, z up, m).
 Parts are upright boxes with sides that may lean inwards (``lean`` m per m of height). A tile is a rectangle of
-neighbouring rays; it lists what its rays may hit.
+neighbouring rays; it lists the parts that its rays may hit.
 """
 
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-SIGHT_RANGE_M = wp.constant(300.0)  # m, beyond which nothing is drawn
+SIGHT_RANGE_M = wp.constant(300.0)  # parts further away are not drawn
 NO_HIT = wp.constant(1.0e9)
 MIX_1, MIX_2 = wp.constant(wp.uint32(0x85EBCA6B)), wp.constant(wp.uint32(0xC2B2AE35))
 GOLDEN = wp.constant(wp.uint32(0x9E3779B1))
@@ -20,13 +20,13 @@ FRONT, REAR, LEFT, RIGHT, TOP, BOTTOM = 0, 1, 2, 3, 4, 5
 
 @wp.struct
 class Appearance:
-    """The part tables of all scenes, one after the other; ``owner`` is the agent in the state, -2 - i for signal i.
+    """The part tables of all scenes in sequence; ``owner`` is the agent in the state, -2 - i for signal i.
 
     ``fixed`` is x, y, heading of signals' parts.
     """
 
     owner: wp.array(dtype=wp.int32)
-    still: wp.array(dtype=wp.int32)  # 1 for what never moves: props and signals
+    still: wp.array(dtype=wp.int32)  # 1 for parts that never move: props and signals
     surface: wp.array(dtype=wp.int32)
     semantic: wp.array(dtype=wp.int32)
     along: wp.array(dtype=wp.float32)
@@ -40,7 +40,7 @@ class Appearance:
 
 @wp.struct
 class Observer:
-    """Who appearance: the world, which of its agents, its scene's rows of the appearance, and the key of its noise."""
+    """An observer: world and agent, its scene's rows of the appearance and of the signals, and the key of its noise."""
 
     world: wp.int32
     agent: wp.int32
@@ -77,7 +77,7 @@ class Parts:
 
 @wp.struct
 class Bounds:
-    """What part p covers in a view: azimuth centre and half width, elevation low and high (rad)."""
+    """Bounds of part p in a view: azimuth centre and half width, least and largest elevation (rad)."""
 
     origin: wp.array2d(dtype=wp.vec3)  # of the view, in the part's frame
     solid: wp.array2d(dtype=wp.vec4)
@@ -87,7 +87,7 @@ class Bounds:
 
 @wp.struct
 class Tiles:
-    """Which parts, and which shadows, each tile of each view may show. ``window`` is as in Bounds."""
+    """The parts and the shadows that each tile of each view may show; ``window`` is as in ``Bounds``."""
 
     window: wp.array(dtype=wp.vec4)
     solid: wp.array2d(dtype=wp.uint16)
@@ -98,14 +98,14 @@ class Tiles:
 
 @wp.func
 def span(a: float, centre: float) -> float:
-    """Angle ``a`` relative to ``centre``, wrapped to [-pi, pi)."""
+    """Return an angle relative to ``centre``, wrapped to [-pi, pi)."""
     d = a - centre + 3.14159265
     return d - wp.floor(d / 6.2831853) * 6.2831853 - 3.14159265
 
 
 @wp.func
 def turned(v: wp.vec3, c: float, s: float) -> wp.vec3:
-    """A vector turned about z by the angle with this cosine and sine."""
+    """Return a vector turned about z by an angle (cosine, sine)."""
     return wp.vec3(c * v[0] - s * v[1], s * v[0] + c * v[1], v[2])
 
 
@@ -119,7 +119,7 @@ def sort_parts(
     capacity: int,
     parts: Parts,
 ):
-    """List the parts that are present and within sight of observer o, at most ``capacity``, the nearest first."""
+    """List the parts that are present and in range of observer o, at most ``capacity``, the nearest first."""
     o = wp.tid()
     me = observers[o]
     eye = pose[me.world, me.agent]
@@ -282,7 +282,7 @@ def bound_parts(
 
 @wp.func
 def overlap(a: wp.vec4, b: wp.vec4) -> bool:
-    """Whether two ranges of azimuth and elevation meet."""
+    """Return whether two ranges of azimuth and elevation overlap."""
     apart = wp.abs(span(a[0], b[0]))
     return apart <= a[1] + b[1] and a[2] <= b[3] and b[2] <= a[3]
 
@@ -309,13 +309,13 @@ def bin_parts(parts: Parts, sensors: int, tiles_per_sensor: int, bounds: Bounds,
 
 @wp.func
 def crossing(distance: float, approach: float) -> float:
-    """Where a ray meets a plane that is ``distance`` away and comes nearer by ``-approach`` per metre."""
+    """Return the range at which a ray meets a plane; the distance to the plane falls by ``-approach`` per metre."""
     return distance / wp.where(wp.abs(approach) < 1.0e-9, 1.0e-9, approach)
 
 
 @wp.func
 def hit_part(origin: wp.vec3, d: wp.vec3, body: Body) -> float:
-    """Distance (m) along unit ``d`` (part's frame) to a part, ``NO_HIT`` where it is missed or begun within.
+    """Return the distance (m) along unit ``d`` (part's frame) to a part; ``NO_HIT`` for a miss or a start inside.
 
     A point is inside of the plane of a side where o + t v <= h - t slope; a ray enters through the sides that it
     comes nearer to and leaves through the others. Without branches: it is the innermost loop of all.
@@ -346,7 +346,7 @@ def hit_part(origin: wp.vec3, d: wp.vec3, body: Body) -> float:
 
 @wp.func
 def hit_face(at: wp.vec3, d: wp.vec3, body: Body) -> int:
-    """The side of a part that a ray along ``d`` has entered through at point ``at`` (part's frame)."""
+    """Return the side through which a ray along ``d`` enters a part at point ``at`` (part's frame)."""
     rise = at[2] - body.z[0]
     gap_x = body.half[0] - body.lean[0] * rise - wp.abs(at[0])
     gap_y = body.half[1] - body.lean[1] * rise - wp.abs(at[1])
@@ -360,7 +360,7 @@ def hit_face(at: wp.vec3, d: wp.vec3, body: Body) -> int:
 
 @wp.func
 def face_normal(face: int, lean: wp.vec2) -> wp.vec3:
-    """Outward unit normal of a side of a part, in its frame."""
+    """Return the outward unit normal of a part's side, in its frame."""
     if face == FRONT:
         return wp.normalize(wp.vec3(1.0, 0.0, lean[0]))
     if face == REAR:
@@ -374,19 +374,19 @@ def face_normal(face: int, lean: wp.vec2) -> wp.vec3:
 
 @wp.func
 def from_part(v: wp.vec3, place: wp.vec4) -> wp.vec3:
-    """A direction of the part's frame in the observer's."""
+    """Return a direction of a part's frame in the observer's frame."""
     return wp.vec3(place[2] * v[0] - place[3] * v[1], place[3] * v[0] + place[2] * v[1], v[2])
 
 
 @wp.func
 def to_part(v: wp.vec3, place: wp.vec4) -> wp.vec3:
-    """A direction of the observer's frame in the part's."""
+    """Return a direction of the observer's frame in a part's frame."""
     return wp.vec3(place[2] * v[0] + place[3] * v[1], place[2] * v[1] - place[3] * v[0], v[2])
 
 
 @wp.func
 def mix(h: wp.uint32, value: wp.uint32) -> wp.uint32:
-    """A hash of a hash and one more number (the finaliser of MurmurHash3)."""
+    """Return a hash of a hash and one more number (the finaliser of MurmurHash3)."""
     x = h ^ (value * GOLDEN)
     x = (x ^ (x >> wp.uint32(16))) * MIX_1
     x = (x ^ (x >> wp.uint32(13))) * MIX_2
@@ -395,12 +395,12 @@ def mix(h: wp.uint32, value: wp.uint32) -> wp.uint32:
 
 @wp.func
 def uniform(h: wp.uint32) -> float:
-    """A hash as a number in (0, 1)."""
+    """Return a hash as a number in (0, 1)."""
     return (float(h >> wp.uint32(8)) + 0.5) * 5.9604645e-8
 
 
 @wp.func
 def gaussian(h: wp.uint32) -> float:
-    """A standard normal number of a hash (Box and Muller 1958)."""
+    """Return a standard normal number of a hash (Box and Muller 1958)."""
     radius = wp.sqrt(-2.0 * wp.log(uniform(h)))
     return radius * wp.cos(6.2831853 * uniform(mix(h, wp.uint32(0x51ED270B))))
