@@ -61,7 +61,7 @@ def test_an_actor_turns_off_to_another_path() -> None:
     assert np.hypot(*np.diff(rows[:, :2], axis=0).T).max() < 2.0  # no jump
 
 
-def test_a_door_opens_into_the_way() -> None:
+def test_a_door_opens_into_the_ego_path() -> None:
     car = testing.moving("car", x=30.0, y=3.2, speed=0.0)
     leaf, script = door(car, left=False, trigger=Trigger(TriggerKind.EGO_DISTANCE, 15.0, (30.0, 3.2)))
     batch = WorldBatch([testing.scenario(leaf, car, scripts=[script])])
@@ -128,7 +128,7 @@ def walks(ego: Track, steps: int, controls: tuple[float, float] = (0.0, 0.0), **
     return np.array(rows)
 
 
-def test_nobody_about_is_crossed_without_waiting() -> None:
+def test_a_walker_crosses_without_waiting_if_no_vehicle_comes() -> None:
     y, speed, _ = walks(testing.moving("ego", y=300.0), 120).T
     assert speed.min() == pytest.approx(1.3, abs=1e-3)
     assert y[-1] > 8.0
@@ -162,7 +162,7 @@ def test_a_walker_hesitates_before_a_vehicle_or_does_not() -> None:
     assert bold[beside, 1] > 1.0
 
 
-def test_a_walker_in_the_way_runs() -> None:
+def test_a_walker_in_the_path_of_a_vehicle_runs() -> None:
     ego = testing.moving("ego", x=24.0, y=-1.0, speed=10.0)
     _, speed, _ = walks(ego, 60, kerb=0.5, start_up=-8.0, hesitates=False).T
     assert speed.max() > 2.0
@@ -186,7 +186,7 @@ def test_a_recording_is_repeated_while_the_ego_keeps_to_it() -> None:
         assert (batch[0].agents().velocity == plain[0].agents().velocity).all()
 
 
-def test_who_is_behind_a_braking_ego_brakes_and_the_other_does_not() -> None:
+def test_only_the_vehicle_behind_a_braking_ego_brakes() -> None:
     batch, plain = WorldBatch([recorded(True)]), WorldBatch([recorded(False)])
     for _ in range(110):
         batch.step(np.array([[-4.0, 0.0]]))
@@ -199,7 +199,7 @@ def test_who_is_behind_a_braking_ego_brakes_and_the_other_does_not() -> None:
     assert plain[0].first_contacts()  # without reacting it drives into the ego
 
 
-def test_who_has_reacted_goes_on_once_the_way_is_free() -> None:
+def test_a_reactive_vehicle_goes_on_once_the_road_is_free() -> None:
     batch = WorldBatch([recorded(True)])
     for k in range(119):
         batch.step(np.array([[-4.0 if k < 20 else 3.0, 0.0]]))

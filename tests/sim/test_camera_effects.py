@@ -75,7 +75,7 @@ def test_flow_is_how_far_projected_points_move(rig):
     assert np.all(flow.pixels[~flow.valid] == 0.0)
 
 
-def test_flow_of_who_stands_still_is_nothing():
+def test_flow_at_standstill_is_zero():
     made = street()
     renderer = CameraRenderer(made, FRONT)
     with pytest.raises(InputError, match="render the earlier"):
@@ -153,7 +153,7 @@ def test_night_needs_headlights():
     assert night.rgb[0][near].mean() > 2.0 * night.rgb[0][far].mean()
 
 
-def test_sun_throws_shadows_away_from_itself():
+def test_shadows_point_away_from_the_sun():
     box = [testing.prop("box", 12.0, -1.75, category=Category.DEBRIS, size=(1.5, 1.5, 2.0))]
     pictures = {}
     for side, azimuth in (("left", -np.pi / 2), ("right", np.pi / 2)):  # the shadow falls on the other side

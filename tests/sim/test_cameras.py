@@ -117,7 +117,7 @@ def test_what_is_behind_is_not_seen():
     assert np.all(images.instance[[1, 3]] == NO_INSTANCE)
 
 
-def test_who_is_absent_is_not_drawn():
+def test_absent_agents_are_not_drawn():
     made = testing.scene(testing.standing("lead", 20.0, -1.75), road_map=testing.marked_road())
     agents = testing.agents_at(made)
     renderer, pose = CameraRenderer(made, RIG), np.array([0, -1.75, 0], np.float32)

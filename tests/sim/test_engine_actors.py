@@ -110,7 +110,7 @@ def test_manoeuvres_wait_for_their_turn() -> None:
     assert rows[-1, 3] == pytest.approx(4.0)
 
 
-def test_whoever_passes_the_end_of_its_path_is_gone() -> None:
+def test_agents_vanish_at_the_end_of_their_path() -> None:
     batch = WorldBatch([acting(Script("actor", testing.polyline((20, 3.5), (25, 3.5)), 10.0))])
     rows = run(batch, 10)
     assert rows[:, 4].tolist() == [1] * 5 + [0] * 5
@@ -118,7 +118,7 @@ def test_whoever_passes_the_end_of_its_path_is_gone() -> None:
     assert batch.valid[0, 1]
 
 
-def test_whoever_stops_before_the_end_stays() -> None:
+def test_agents_that_stop_before_the_end_stay() -> None:
     stop = Manoeuvre(speed=0.0, acceleration=10.0)
     rows = run(
         WorldBatch([acting(Script("actor", testing.polyline((20, 3.5), (25.1, 3.5)), 10.0, manoeuvres=(stop,)))]), 30
@@ -221,7 +221,7 @@ def test_the_leader_is_the_nearest_in_the_swept_width(seed: int) -> None:
     assert gained == pytest.approx(expected, abs=0.05, rel=0.01)
 
 
-def test_a_follower_ignores_who_is_beside_and_behind() -> None:
+def test_a_follower_ignores_adjacent_and_rear_agents() -> None:
     script = Script("actor", testing.polyline((0, 0), (900, 0)), 10.0, yields=True)
     others = [testing.moving("beside", x=30.0, y=3.5, speed=0.0), testing.moving("behind", x=-8.0, speed=10.0)]
     batch = WorldBatch(
@@ -303,7 +303,7 @@ def test_the_tracker_follows_a_feasible_plan_to_ten_centimetres(seed: int, speed
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(-0.5, 0.5), st.floats(-0.05, 0.05), st.floats(2.0, 20.0))
-def test_the_tracker_comes_back_to_a_plan_beside_it(offset: float, heading: float, speed: float) -> None:
+def test_the_tracker_returns_to_a_plan_with_an_offset(offset: float, heading: float, speed: float) -> None:
     x = 0.1 * speed * np.arange(1, 129)
     plan = np.column_stack([x, np.full(128, offset), np.zeros(128), np.full(128, speed)])
     batch = WorldBatch(

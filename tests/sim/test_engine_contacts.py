@@ -66,7 +66,7 @@ def test_the_heavier_one_takes_less() -> None:
     assert first(barrier).ego_delta_v == pytest.approx(10.0, abs=1e-3)
 
 
-def test_who_has_no_car_round_himself_is_hurt_by_the_closing_speed() -> None:
+def test_severity_for_unprotected_road_users_is_by_closing_speed() -> None:
     walker = testing.moving("walker", x=12.0, speed=0.0, size=(0.5, 0.5, 1.75), category=Category.PEDESTRIAN)
     contact = first(walker)
     assert contact.severity == Severity.CRITICAL
@@ -94,7 +94,7 @@ def test_every_pair_is_kept_and_the_first_contact_alone() -> None:
     assert batch[0].first_contacts() == []
 
 
-def test_who_overlaps_from_the_start_or_appears_inside() -> None:
+def test_contacts_with_agents_that_start_or_appear_inside_the_ego() -> None:
     assert first(testing.moving("inside", x=1.0, speed=10.0)).time == 0.0
     late = testing.moving("late", x=1.0, speed=10.0)
     valid = late.valid.copy()

@@ -94,7 +94,7 @@ def test_egos_repeat_their_recordings_where_told() -> None:
     np.testing.assert_allclose(batch.egos.speed[0], [10.0, 5.0, 10.0, 5.0], atol=1e-5)
 
 
-def test_who_cannot_be_an_ego_is_named() -> None:
+def test_errors_name_tracks_that_cannot_be_egos() -> None:
     with pytest.raises(InputError, match="no track 'ghost'"):
         with_egos(platoon(), ["ghost"])
     with pytest.raises(InputError, match=r"'parked' moves 0\.0 m"):

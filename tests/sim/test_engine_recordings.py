@@ -62,7 +62,7 @@ def test_a_recording_as_an_environment(recorded: Scenario) -> None:
     assert (observation[76 + 441 :].reshape(200, 7)[:, 2:4] != 0.0).any(axis=1).all()  # 200 pieces of map are near
 
 
-def test_nobody_reacts_to_an_ego_that_keeps_to_its_recording(recorded: Scenario) -> None:
+def test_no_agent_reacts_to_an_ego_that_follows_its_recording(recorded: Scenario) -> None:
     plain, reactive = WorldBatch([recorded]), WorldBatch([scenario_of_log(recorded.scene, reactive=True)])
     for _ in range(recorded.steps):
         for batch in (plain, reactive):
@@ -70,7 +70,7 @@ def test_nobody_reacts_to_an_ego_that_keeps_to_its_recording(recorded: Scenario)
         assert (plain.pose[:, 1:] == reactive.pose[:, 1:]).all()
 
 
-def test_nobody_drives_into_an_ego_that_brakes(recorded: Scenario) -> None:
+def test_no_agent_drives_into_a_braking_ego(recorded: Scenario) -> None:
     plain, reactive = WorldBatch([recorded]), WorldBatch([scenario_of_log(recorded.scene, reactive=True)])
     for _ in range(recorded.steps):
         for batch in (plain, reactive):

@@ -104,7 +104,7 @@ def test_a_red_light_is_counted_when_the_front_comes_over_the_line() -> None:
             assert seen.index(1) == 27
 
 
-def test_against_the_stop_lines_way_nothing_is_counted() -> None:
+def test_stop_lines_do_not_count_in_the_opposite_direction() -> None:
     stop = StopLine("stop", testing.polyline((-30.0, 1.75), (-30.0, -1.75)), ("lane-0",))
     road_map = dataclasses.replace(testing.one_way_road(), stop_lines=(stop,))
     lights = (lamp(SignalState.RED),)

@@ -92,7 +92,7 @@ def test_two_environments_of_one_seed_live_the_same_life() -> None:
 SENSES: dict[str, Any] = {"observation": ["vector", "camera", "lidar"], "rig": "front", "image_size": [48, 32]}
 
 
-def test_cameras_and_lidar_are_observed_beside_the_numbers() -> None:
+def test_cameras_and_lidar_are_observed_with_the_vector() -> None:
     env = single(**SENSES)
     observation, _ = env.reset(seed=4)
     assert isinstance(observation, dict)
@@ -112,7 +112,7 @@ def test_cameras_and_lidar_are_observed_beside_the_numbers() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_native_senses_are_the_same_as_sync(mode: AutoresetMode) -> None:
+def test_native_sensor_observations_equal_sync(mode: AutoresetMode) -> None:
     settings = {**SENSES, "max_episode_steps": 3}
     native = vector(2, autoreset_mode=mode, **settings)
     sync = SyncVectorEnv([lambda: single(**settings)] * 2, autoreset_mode=mode)
@@ -126,7 +126,7 @@ def test_native_senses_are_the_same_as_sync(mode: AutoresetMode) -> None:
                 assert data_equivalence(mine, its)
 
 
-def test_gymnasium_finds_no_fault_in_the_senses() -> None:
+def test_gymnasium_checks_pass_for_sensor_observations() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(single(action="normalized", **SENSES), skip_render_check=True)
@@ -306,7 +306,7 @@ def test_disabled_means_that_the_user_resets() -> None:
             env.reset(options={"reset_mask": bad})
 
 
-def test_a_fleet_is_pickled_and_branched() -> None:
+def test_an_episode_batch_is_pickled_and_branched() -> None:
     env = vector(3)
     env.reset(seed=2)
     env.step(np.zeros((3, 2)))
@@ -328,8 +328,8 @@ def test_gymnasiums_wrappers_go_on() -> None:
         *_, truncated, info = env.step(np.zeros(2, np.float32))
     assert truncated
     assert info["episode"]["l"] == 5
-    fleet = gymnasium.wrappers.vector.RecordEpisodeStatistics(vector(3, max_episode_steps=4))
-    fleet.reset(seed=1)
+    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(vector(3, max_episode_steps=4))
+    env.reset(seed=1)
     for _ in range(4):
-        *_, info = fleet.step(np.zeros((3, 2), np.float32))
+        *_, info = env.step(np.zeros((3, 2), np.float32))
     assert (info["episode"]["l"] == 4).all()

@@ -94,7 +94,7 @@ def test_a_file_takes_the_place_of_the_world(tmp_path, ending):
         assert red > 3.0 * green
 
 
-def test_props_give_way_to_the_mesh():
+def test_a_mesh_replaces_props():
     triangle = StaticMesh(
         np.array([[90, -1, 0], [90, 1, 0], [90, 0, 2]], np.float32),
         np.array([[0, 1, 2]], np.int32),

@@ -60,7 +60,7 @@ def test_one_agent_lives_as_in_the_single_environment() -> None:
             break
 
 
-def test_who_has_ended_brakes_and_is_asked_no_more() -> None:
+def test_ended_agents_brake_and_need_no_action() -> None:
     cars = [testing.moving("near", x=9.0, speed=0.0), testing.moving("far", x=60.0, speed=8.0)]
     env = DrivingParallelEnv(lambda rng: testing.scenario(*cars, goal=300.0), controlled=["far"], agents=4, pieces=4)
     _, infos = env.reset(seed=0)

@@ -54,7 +54,7 @@ def test_velocity_is_how_the_range_changes():
     assert np.allclose(change, 0.5 * (np.array(velocities[1:]) + velocities[:-1]), atol=0.15)
 
 
-def test_who_is_hidden_is_not_seen():
+def test_hidden_objects_are_not_detected():
     truck = testing.moving("truck", 30.0, 0.0, size=(8.0, 2.6, 3.5), category=Category.TRUCK)
     behind, aside = testing.moving("behind", 50.0, 0.0), testing.moving("aside", 50.0, 9.0)
     found = scan(WorldBatch([testing.scenario(truck, behind, aside)]))

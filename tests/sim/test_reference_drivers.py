@@ -96,7 +96,7 @@ def test_empty_road_is_driven_straight(name):
 
 
 @pytest.mark.parametrize("name", ["idm", "expert"])
-def test_stops_behind_who_stands(name):
+def test_drivers_stop_behind_a_standing_vehicle(name):
     """A standing queue before a red light: nobody goes round it."""
     made = red_light_scene()
     car = testing.standing("stopped", 50.0, -1.75)
@@ -230,7 +230,7 @@ def test_expert_waits_for_oncoming_cars_before_it_borrows_their_lane():
     assert any(name.startswith("b") for name in named)
 
 
-def test_expert_slows_beside_parked_cars():
+def test_expert_slows_next_to_parked_cars():
     parked = [testing.standing(f"p{k}", 40.0 + 6.0 * k, -4.9) for k in range(6)]
     road_map = testing.marked_road(2)
     states, _, collided = run("expert", testing.scene(*parked, road_map=road_map), 8.0)
@@ -275,7 +275,7 @@ def test_fog_and_grip_slow_the_expert():
     assert fog[-1, 3] < clear[-1, 3] - 1.5
 
 
-def test_expert_follows_who_drives_slower_on_one_lane():
+def test_expert_follows_a_slower_vehicle_on_a_single_lane():
     lead = testing.moving("lead", 30.0, -1.75, 5.0, steps=200)
     coming = [testing.moving(f"on{k}", 60.0 + 25 * k, 1.75, 10.0, np.pi, steps=200) for k in range(8)]
     made = testing.scene(

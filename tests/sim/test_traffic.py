@@ -220,7 +220,7 @@ def ramp() -> RoadMap:
     )
 
 
-def test_whose_lane_ends_changes_in_time() -> None:
+def test_vehicles_leave_an_ending_lane_in_time() -> None:
     tracks = [testing.moving(f"ramp-{k}", x=20.0 + 30 * k, speed=20.0) for k in range(4)]
     tracks += [testing.moving(f"main-{k}", x=25.0 + 35 * k, y=3.5, speed=20.0) for k in range(6)]
     batch = WorldBatch([testing.traffic(ramp(), tracks, [TrafficVehicle(t.id, 20.0) for t in tracks])])
@@ -259,7 +259,7 @@ def test_lanes_that_run_together_zip() -> None:
 
 
 @pytest.mark.parametrize("control", ["signals", "none", "two signs", "four signs"])
-def test_nobody_meets_at_a_crossroads_and_all_get_through(control: str) -> None:
+def test_no_collisions_at_a_crossroads_and_all_pass(control: str) -> None:
     batch = WorldBatch([crossroads(seed, control) for seed in range(3)])
     for k in range(1500):
         step(batch)
@@ -268,7 +268,7 @@ def test_nobody_meets_at_a_crossroads_and_all_get_through(control: str) -> None:
     assert batch.valid[:, 1:].sum() == 0
 
 
-def test_who_comes_from_the_stop_sign_lets_the_others_pass() -> None:
+def test_vehicles_at_a_stop_sign_yield() -> None:
     made = crossroads(1, "two signs", each=1)
     batch = WorldBatch([made])
     first: dict[str, int] = {}

@@ -145,18 +145,18 @@ class EpisodeBatch:
         self.source = source
         self.num = num
         self.settings = settings
-        self.world: WorldBatch | None = None
-        self._senses: ObservationBuilder | None = None
+        self.batch: WorldBatch | None = None
+        self._builder: ObservationBuilder | None = None
         self._pictures: dict[int, tuple[Scene, Any]] = {}
 
     def begin(self, worlds: Sequence[int], generators: Sequence[np.random.Generator]) -> None:
         """Draw new scenarios for some worlds, each from its own generator; the first call must name all worlds."""
         scenarios = [self.settings.adapted(self.source(generators[w])) for w in worlds]
-        if self.world is None:
-            self.world = WorldBatch(scenarios, device=self.settings.device)
-            self._senses = ObservationBuilder(self.world, self.settings)
+        if self.batch is None:
+            self.batch = WorldBatch(scenarios, device=self.settings.device)
+            self._builder = ObservationBuilder(self.batch, self.settings)
         else:
-            self.world.assign(worlds, scenarios)
+            self.batch.assign(worlds, scenarios)
 
     def advance(self, actions: Array, active: Bool[Array, " worlds"] | None = None) -> Outcome:
         """Advance the active worlds by one step.
@@ -164,19 +164,19 @@ class EpisodeBatch:
         Raises:
             InputError: an action is not finite or of a wrong shape.
         """
-        world = self.running
-        before = world.egos.progress.copy()
-        world.step(self._controls(actions), active=active)
-        reward = rewards_of(world.egos, before, self.settings.reward)[:, 0]
-        return Outcome(reward, self.settings.ended(world.egos)[:, 0], world.step_index >= self._last_steps())
+        batch = self.running
+        before = batch.egos.progress.copy()
+        batch.step(self._controls(actions), active=active)
+        reward = rewards_of(batch.egos, before, self.settings.reward)[:, 0]
+        return Outcome(reward, self.settings.ended(batch.egos)[:, 0], batch.step_index >= self._last_steps())
 
     def _controls(self, actions: Array) -> Array:
         return self.running.track(actions) if self.settings.action == "trajectory" else self.settings.controls(actions)
 
     def observations(self) -> Observations:
         """Return the observations of all worlds as new arrays."""
-        assert self._senses is not None
-        return self._senses.observe()
+        assert self._builder is not None
+        return self._builder.observe()
 
     def infos(self) -> dict[str, Array]:
         """Return the infos of each world by name."""
@@ -200,9 +200,9 @@ class EpisodeBatch:
     @property
     def running(self) -> WorldBatch:
         """Return the batch of worlds."""
-        if self.world is None:
+        if self.batch is None:
             raise RuntimeError("the worlds have not begun")
-        return self.world
+        return self.batch
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pictures": {}}

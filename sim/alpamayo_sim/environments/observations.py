@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Observations = Array | dict[str, Array]
-SENSES = ("vector", "camera", "lidar")
+OBSERVATIONS = ("vector", "camera", "lidar")
 LIDARS: dict[str, Callable[[], Lidar]] = {"spinning_32": spinning_32, "spinning_64": spinning_64}
 
 
@@ -39,8 +39,8 @@ class ObservationConfig:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            if name not in SENSES:
-                raise InputError(f"observation is {name!r}, must be of {', '.join(map(repr, SENSES))}")
+            if name not in OBSERVATIONS:
+                raise InputError(f"observation is {name!r}, must be of {', '.join(map(repr, OBSERVATIONS))}")
         if not self.names or len(set(self.names)) < len(self.names):
             raise InputError(f"observation is {self.observation!r}, must name each kind once")
         if self.agents < 0 or not 0 <= self.pieces <= PIECES:

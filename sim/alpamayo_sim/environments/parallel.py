@@ -77,7 +77,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         self.observation_spaces = {name: copy.deepcopy(space) for name in self.possible_agents}
         self.action_spaces = dict.fromkeys(self.possible_agents, self.settings.action_space)
         self.np_random, _ = seeding.np_random()
-        self._fleet = EpisodeBatch(self._next_scenario, 1, self.settings)
+        self._episodes = EpisodeBatch(self._next_scenario, 1, self.settings)
 
     def observation_space(self, agent: str) -> Box:
         """Return the space of an agent's observations, always the same object."""
@@ -93,8 +93,8 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         """Start the next scenario."""
         if seed is not None:
             self.np_random, _ = seeding.np_random(seed)
-        self._fleet.begin([0], [self.np_random])
-        self.agents = self.possible_agents[: int(self._world.egos.present[0].sum())]
+        self._episodes.begin([0], [self.np_random])
+        self.agents = self.possible_agents[: int(self._batch.egos.present[0].sum())]
         return self._observations(self.agents), self._infos(self.agents)
 
     def step(
@@ -106,15 +106,15 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
             InputError: an agent without an action, or an action that is not finite or of a wrong shape.
             ResetNeeded: there was no reset yet.
         """
-        if self._fleet.world is None:
+        if self._episodes.batch is None:
             raise ResetNeeded("step() was called before the first reset()")
-        world, acting = self._world, self.agents
-        before = world.egos.progress.copy()
-        world.step(self._controls(actions))
+        batch, acting = self._batch, self.agents
+        before = batch.egos.progress.copy()
+        batch.step(self._controls(actions))
         rows = [self._row(agent) for agent in acting]
-        reward = rewards_of(world.egos, before, self.settings.reward)[0, rows]
-        ended = self.settings.ended(world.egos)[0, rows]
-        cut = bool(world.step_index[0] >= self.settings.last_step(world.scenarios[0]))
+        reward = rewards_of(batch.egos, before, self.settings.reward)[0, rows]
+        ended = self.settings.ended(batch.egos)[0, rows]
+        cut = bool(batch.step_index[0] >= self.settings.last_step(batch.scenarios[0]))
         self.agents = [] if cut else [agent for agent, over in zip(acting, ended, strict=True) if not over]
         return (
             self._observations(acting),
@@ -128,27 +128,27 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         """Return the bird's-eye picture [480, 640, 3] uint8 in mode "rgb_array", else None."""
         if self.render_mode is None:
             return None
-        if self._fleet.world is None:
+        if self._episodes.batch is None:
             raise ResetNeeded("render() was called before the first reset()")
-        return self._fleet.render(0)
+        return self._episodes.render(0)
 
     def close(self) -> None:
         """Do nothing: the environment holds no resources."""
 
     def snapshot(self) -> tuple[WorldState, np.random.Generator, list[str]]:
         """Return a copy of all that changes: worlds, generator, and the active agents."""
-        return self._fleet.snapshot(), copy.deepcopy(self.np_random), list(self.agents)
+        return self._episodes.snapshot(), copy.deepcopy(self.np_random), list(self.agents)
 
     def restore(self, state: tuple[WorldState, np.random.Generator, list[str]]) -> dict[str, Array]:
         """Return to a snapshot; gives the observations there."""
         world, generator, agents = state
-        self._world.restore(world)
+        self._batch.restore(world)
         self.np_random, self.agents = copy.deepcopy(generator), list(agents)
         return self._observations(self.agents)
 
     @property
-    def _world(self) -> WorldBatch:
-        return self._fleet.running
+    def _batch(self) -> WorldBatch:
+        return self._episodes.running
 
     def _next_scenario(self, rng: np.random.Generator) -> Scenario:
         scenario, most = self.settings.adapted(self.source(rng)), len(self.possible_agents)
@@ -166,7 +166,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         missing = [agent for agent in self.agents if agent not in actions]
         if missing:
             raise InputError(f"actions has none for {missing[0]!r}; it needs one for each of {len(self.agents)} agents")
-        controls = np.zeros((*self._world.egos.present.shape, 2), np.float32)
+        controls = np.zeros((*self._batch.egos.present.shape, 2), np.float32)
         controls[..., 0] = BRAKING
         for agent in self.agents:
             action = np.asarray(actions[agent], np.float32)
@@ -179,11 +179,11 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         return int(agent.removeprefix("car_"))
 
     def _observations(self, agents: list[str]) -> dict[str, Array]:
-        rows = self._world.vector_view(self.settings.agents, self.settings.pieces)[0]
+        rows = self._batch.vector_view(self.settings.agents, self.settings.pieces)[0]
         return {agent: rows[self._row(agent)].copy() for agent in agents}
 
     def _infos(self, agents: list[str]) -> dict[str, dict[str, Any]]:
-        infos, ids = infos_of(self._world.egos), self._world[0].ego_ids
+        infos, ids = infos_of(self._batch.egos), self._batch[0].ego_ids
         return {
             agent: {name: values[0, self._row(agent)].item() for name, values in infos.items()}
             | {"track_id": ids[self._row(agent)]}

@@ -35,17 +35,17 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
     def __init__(self, source: Source, *, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
-        self.fleet = EpisodeBatch(source, 1, settings_of(settings))
+        self.episodes = EpisodeBatch(source, 1, settings_of(settings))
         self.render_mode = render_mode
-        self.action_space = self.fleet.settings.action_space
-        self.observation_space = self.fleet.settings.space
+        self.action_space = self.episodes.settings.action_space
+        self.observation_space = self.episodes.settings.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
         """Start the next scenario."""
         super().reset(seed=seed, options=options)
-        self.fleet.begin([0], [self.np_random])
+        self.episodes.begin([0], [self.np_random])
         return self._observation(), self._info()
 
     def step(self, action: Array) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
@@ -56,7 +56,7 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
             ResetNeeded: there was no reset yet.
         """
         self._check_begun("step")
-        outcome = self.fleet.advance(np.asarray(action)[None])
+        outcome = self.episodes.advance(np.asarray(action)[None])
         return (
             self._observation(),
             float(outcome.reward[0]),
@@ -71,27 +71,27 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
             gymnasium.logger.warn("render() was called, but render_mode was not given; make it 'rgb_array'")
             return None
         self._check_begun("render")
-        return self.fleet.render(0)
+        return self.episodes.render(0)
 
     def snapshot(self) -> tuple[WorldState, np.random.Generator]:
         """Return a copy of all that changes: the world and the generator that later scenarios come from."""
         self._check_begun("snapshot")
-        return self.fleet.snapshot(), copy.deepcopy(self.np_random)
+        return self.episodes.snapshot(), copy.deepcopy(self.np_random)
 
     def restore(self, state: tuple[WorldState, np.random.Generator]) -> Observations:
         """Return to a snapshot, also one of another environment; gives the observation there."""
         self._check_begun("restore")
         world, generator = state
-        self.fleet.running.restore(world)
+        self.episodes.running.restore(world)
         self.np_random = copy.deepcopy(generator)
         return self._observation()
 
     def _observation(self) -> Observations:
-        return of_world(self.fleet.observations(), 0)
+        return of_world(self.episodes.observations(), 0)
 
     def _info(self) -> dict[str, Any]:
-        return {name: values[0].item() for name, values in self.fleet.infos().items()}
+        return {name: values[0].item() for name, values in self.episodes.infos().items()}
 
     def _check_begun(self, what: str) -> None:
-        if self.fleet.world is None:
+        if self.episodes.batch is None:
             raise ResetNeeded(f"{what}() was called before the first reset()")

@@ -62,11 +62,11 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
             "render_fps": FRAMES_PER_SECOND,
             "autoreset_mode": self.autoreset_mode,
         }
-        self.fleet = EpisodeBatch(source, num_envs, settings_of(settings))
+        self.episodes = EpisodeBatch(source, num_envs, settings_of(settings))
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.single_action_space = self.fleet.settings.action_space
-        self.single_observation_space = self.fleet.settings.space
+        self.single_action_space = self.episodes.settings.action_space
+        self.single_observation_space = self.episodes.settings.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._generators, self._seeds = _seeded([None] * num_envs)
@@ -98,9 +98,9 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         for w in np.flatnonzero(mask):
             if seeds[w] is not None:
                 (self._generators[w],), (self._seeds[w],) = _seeded([seeds[w]])
-        self.fleet.begin(np.flatnonzero(mask).tolist(), self._generators)
+        self.episodes.begin(np.flatnonzero(mask).tolist(), self._generators)
         self._ended[mask] = False
-        return self.fleet.observations(), self._infos(mask)
+        return self.episodes.observations(), self._infos(mask)
 
     def step(self, actions: Array) -> Step:
         """Drive all sub-environments for one time step, and start ended ones again as the mode says.
@@ -109,14 +109,14 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
             InputError: an action is not finite or of a wrong shape.
             ResetNeeded: there was no reset yet, or, in mode DISABLED, not for a sub-environment that has ended.
         """
-        if self.fleet.world is None:
+        if self.episodes.batch is None:
             raise ResetNeeded("step() was called before the first reset()")
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             return self._step_next(np.asarray(actions))
         if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
             ended = np.flatnonzero(self._ended).tolist()
             raise ResetNeeded(f"sub-environments {ended} have ended; reset them with options['reset_mask']")
-        outcome = self.fleet.advance(np.asarray(actions))
+        outcome = self.episodes.advance(np.asarray(actions))
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             return self._result(outcome, self._start_ended(outcome))
         self._ended = outcome.terminated | outcome.truncated
@@ -126,20 +126,20 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         """Return the bird's-eye picture of each sub-environment in mode "rgb_array", else None."""
         if self.render_mode is None:
             return None
-        if self.fleet.world is None:
+        if self.episodes.batch is None:
             raise ResetNeeded("render() was called before the first reset()")
-        return tuple(self.fleet.render(w) for w in range(self.num_envs))
+        return tuple(self.episodes.render(w) for w in range(self.num_envs))
 
     def snapshot(self) -> tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]:
         """Return a copy of all that changes: worlds, generators, and the ended sub-environments."""
-        return self.fleet.snapshot(), copy.deepcopy(self._generators), self._ended.copy()
+        return self.episodes.snapshot(), copy.deepcopy(self._generators), self._ended.copy()
 
     def restore(self, state: tuple[WorldState, list[np.random.Generator], Bool[Array, " envs"]]) -> Observations:
         """Return to a snapshot; gives the observations there."""
         worlds, generators, ended = state
-        self.fleet.running.restore(worlds)
+        self.episodes.running.restore(worlds)
         self._generators, self._ended = copy.deepcopy(generators), ended.copy()
-        return self.fleet.observations()
+        return self.episodes.observations()
 
     def _step_next(self, actions: Array) -> Step:
         """Restart the sub-environments that ended in the last step, whatever their actions; step the others."""
@@ -147,8 +147,8 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         if starting.any():
             neutral = np.zeros(actions.shape[1:], actions.dtype)
             actions = np.where(starting.reshape(-1, *[1] * neutral.ndim), neutral, actions)
-            self.fleet.begin(np.flatnonzero(starting).tolist(), self._generators)
-        outcome = self.fleet.advance(actions, ~starting)
+            self.episodes.begin(np.flatnonzero(starting).tolist(), self._generators)
+        outcome = self.episodes.advance(actions, ~starting)
         outcome = Outcome(
             np.where(starting, 0.0, outcome.reward), outcome.terminated & ~starting, outcome.truncated & ~starting
         )
@@ -161,21 +161,21 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         if not ended.any():
             return self._infos()
         last = np.full(self.num_envs, None, dtype=object)
-        observations = self.fleet.observations()
+        observations = self.episodes.observations()
         for w in np.flatnonzero(ended):
             last[w] = of_world(observations, int(w))
         final = {"final_obs": last, "_final_obs": ended, "final_info": self._infos(ended), "_final_info": ended.copy()}
-        self.fleet.begin(np.flatnonzero(ended).tolist(), self._generators)
+        self.episodes.begin(np.flatnonzero(ended).tolist(), self._generators)
         return {**final, **self._infos()}
 
     def _result(self, outcome: Outcome, infos: dict[str, Any]) -> Step:
-        return self.fleet.observations(), outcome.reward, outcome.terminated, outcome.truncated, infos
+        return self.episodes.observations(), outcome.reward, outcome.terminated, outcome.truncated, infos
 
     def _infos(self, mask: Bool[Array, " envs"] | None = None) -> dict[str, Any]:
         """Return the infos of the sub-environments in the mask, zeros for the others, with a mask for each."""
         mask = np.ones(self.num_envs, bool) if mask is None else mask
         infos: dict[str, Any] = {}
-        for name, values in self.fleet.infos().items():
+        for name, values in self.episodes.infos().items():
             infos[name] = np.where(mask, values, np.zeros_like(values))
             infos[f"_{name}"] = mask.copy()
         return infos
@@ -188,7 +188,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
             raise InputError(
                 f"options['reset_mask'] must be a bool array of shape ({self.num_envs},) with a True in it"
             )
-        if self.fleet.world is None and not mask.all():
+        if self.episodes.batch is None and not mask.all():
             raise ResetNeeded("the first reset() must be of all sub-environments")
         return mask.copy()
 
