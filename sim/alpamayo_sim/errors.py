@@ -1,13 +1,13 @@
-"""The one error that a user can cause."""
+"""The error for wrong input of a user."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Something that the user gave is wrong: a file, a name, an argument.
+    """Wrong input of a user: a file, a name, an argument.
 
-    The message is one line that names what is wrong, where, and what would be right. The command line prints
+    The message is one line that says what is wrong, where, and what would be right. The command line prints
     it without a traceback and exits with code 2.
     """
 

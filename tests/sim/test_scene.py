@@ -94,7 +94,7 @@ BAD_NUMBERS = np.array([[0.0, np.nan, 0.0], [1.0, 0.0, 0.0]], np.float32)
         (lambda: Manoeuvre(duration=0.0), "duration must be positive"),
         (lambda: Script("x", LINE[:1], 1.0), "script of 'x': path"),
         (lambda: Script("x", LINE, -1.0), "speed is -1.0"),
-        (lambda: Scenario(scene(), Goal(1.0, 1.0), (Script("ego", LINE, 1.0),)), "unknown actor 'ego'"),
+        (lambda: Scenario(scene(), Goal(1.0, 1.0), (Script("ego", LINE, 1.0),)), "unknown agent 'ego'"),
     ],
 )
 def test_what_is_wrong_is_named(make: Any, words: str) -> None:

@@ -473,9 +473,9 @@ def test_what_a_traffic_vehicle_cannot_be_is_said() -> None:
     late = type(track)(**{**track.__dict__, "valid": np.arange(60) > 3})
     with pytest.raises(InputError, match="is not there at the first step"):
         WorldBatch([testing.traffic(testing.highway(1), [late], [TrafficVehicle("m")])])
-    with pytest.raises(InputError, match="traffic vehicle for unknown actor 'x'"):
+    with pytest.raises(InputError, match="traffic vehicle for unknown agent 'x'"):
         testing.traffic(testing.highway(1), [track], [TrafficVehicle("x")])
-    with pytest.raises(InputError, match="which has a part already"):
+    with pytest.raises(InputError, match="which already has another behaviour"):
         testing.traffic(testing.highway(1), [track], [TrafficVehicle("m"), TrafficVehicle("m")])
     with pytest.raises(InputError, match="wanted_speed is 0"):
         TrafficVehicle("m", 0.0)

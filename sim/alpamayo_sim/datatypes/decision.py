@@ -1,4 +1,4 @@
-"""What a driver decides: candidate plans, the chosen one, and the reasoning."""
+"""Decisions of a driver: candidate plans, the chosen plan, and the reasoning."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ PLAN_DT = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What the driver decided: K candidate plans with weights, the one it would take, and why.
+    """A decision: K candidate plans with weights, the chosen plan, and the reasoning.
 
     A plan is 64 waypoints at 0.1 s to 6.4 s: x, y, heading, speed in the ego frame at t0. ``timings`` are in s.
     """

@@ -1,4 +1,4 @@
-"""The interface of a driver: what it needs, and how it is reset and asked."""
+"""The interface of a driver: its needs, its reset and its decisions."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from alpamayo_sim.datatypes.scene import Scene
 
 @dataclass(frozen=True)
 class Needs:
-    """The inputs of a driver beside its own state and the route.
+    """The inputs of a driver in addition to its own state and the route.
 
     Attributes:
         rig: the cameras it looks through; None for a driver without cameras.
@@ -30,7 +30,7 @@ class Needs:
 
 @runtime_checkable
 class Driver(Protocol):
-    """Whoever drives. The VLA, the reference drivers and a user's own are all drivers.
+    """A driver. The VLA, the reference drivers and a user's own drivers have this interface.
 
     A driver with weights may say which in ``weights_digest`` (SHA-256, hex); the record of an episode keeps it.
     """

@@ -1,4 +1,4 @@
-"""How the ego answers to its controls: the bicycle model, its actuators and how finely time is cut."""
+"""Response of an ego to its controls: the bicycle model, its actuators, and substeps."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ MOST_SUBSTEPS = 100
 
 @dataclass(frozen=True)
 class Dynamics:
-    """The ego's dynamics; the defaults are the ideal car: what is commanded happens at once and exactly.
+    """The ego's dynamics; the defaults are an ideal car that follows commands at once and exactly.
 
-    ``model`` "kinematic" turns as commanded, as far as friction allows; "dynamic" is a single-track model whose
+    ``model`` "kinematic" turns as commanded, within the friction limit; "dynamic" is a single-track model whose
     axles slip and saturate (a brush tyre each: Fiala 1954; Pacejka 2012, chapter 3), which relaxes to the kinematic
     one below ``blend_speeds`` (m/s, full and none; after Kabzan et al., AMZ Driverless, 2020).
 
@@ -64,7 +64,7 @@ def dynamics_of(values: "Dynamics | Mapping[str, Any]") -> Dynamics:
     """Return dynamics from plain data, such as a JSON configuration.
 
     Raises:
-        InputError: a name or a value is not one of them.
+        InputError: A name or a value is wrong.
     """
     if isinstance(values, Dynamics):
         return values

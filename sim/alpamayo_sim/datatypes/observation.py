@@ -1,4 +1,4 @@
-"""What a driver receives from the world at one time step."""
+"""Observations and ground truth at one time step."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Agents:
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """What the simulator knows and a real car would not: for reference drivers, labels and the validator."""
+    """The complete state of a world, which a real car cannot know; for drivers, labels and the validator."""
 
     scene: Scene
     step: int
@@ -55,11 +55,11 @@ class CameraFrames:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What the driver gets. The ego frame at t0 has the ego's box centre as origin and x forward.
+    """The input of a driver. The ego frame at t0 has the ego's box centre as origin and x forward.
 
     ``history`` is x, y, heading, speed of the last 16 poses at 10 Hz, oldest first, the last being now.
     ``route`` has 32 points every 4 m along the route from the ego on; past its end the last point repeats.
-    ``speed_limit`` is None where it is not known. ``truth`` is there only for drivers that asked for it.
+    ``speed_limit`` is None if it is unknown. Only drivers that need ``truth`` receive it.
     """
 
     time: float

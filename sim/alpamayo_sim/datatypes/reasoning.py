@@ -1,4 +1,4 @@
-"""Reasoning as a record: closed sets of decisions, the causes that they name, and one sentence of it."""
+"""Reasoning as a record: closed sets of decisions, their causes, and the record as one sentence."""
 
 import enum
 import math
@@ -35,7 +35,7 @@ class Lateral(enum.IntEnum):
 
 
 class ComponentKind(enum.IntEnum):
-    """What a critical component is (open categories of arXiv 2511.00088)."""
+    """Kind of a critical component (open categories of arXiv 2511.00088)."""
 
     OBJECT = 0
     TRAFFIC_LIGHT = 1
@@ -47,7 +47,7 @@ class ComponentKind(enum.IntEnum):
 
 
 class Motion(enum.IntEnum):
-    """How a critical object moves, seen from the ego."""
+    """Motion of a critical object, relative to the ego."""
 
     UNKNOWN = 0
     STATIC = 1
@@ -113,9 +113,9 @@ MOTION = {
 
 @dataclass(frozen=True)
 class Component:
-    """A cause that the decision names: what it is and where (m, ego frame at t0: x forward, y left).
+    """A cause of a decision: its kind and its position (m, ego frame at t0: x forward, y left).
 
-    ``id`` is the track, prop or signal that is meant, where the speaker knows it (the VLA does not).
+    ``id`` is the track, prop or signal, if it is known (the VLA does not know it).
     """
 
     kind: ComponentKind
@@ -127,7 +127,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Reasoning:
-    """A structured chain of causation: what is decided, and because of what."""
+    """A structured chain of causation: the decisions and their causes."""
 
     longitudinal: Longitudinal
     lateral: Lateral

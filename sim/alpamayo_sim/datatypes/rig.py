@@ -1,4 +1,4 @@
-"""Cameras and where they sit: plain data, the viewing ray of every pixel and the pixel of every point."""
+"""Cameras and their positions: plain data, the viewing ray of each pixel and the pixel of each point."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A camera fixed to the ego: a pinhole, or an f-theta lens where ``lens`` is given.
+    """A camera fixed to the ego, with a lens model; without ``lens`` it is a pinhole.
 
     ``position`` (m) is in the ego frame (box centre on the ground, x forward, y left, z up). ``rotation`` takes
     camera axes (x right, y down, z forward) to ego axes. Focal lengths (f-theta: pixels per radian at the centre)
@@ -63,7 +63,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Imaging:
-    """What keeps cameras from being perfect; by default nothing does.
+    """Imperfections of cameras; by default there are none.
 
     ``readout`` is the time (s) that a rolling shutter takes from the first row to the last, the middle row being
     exposed at the frame's time. ``exposure`` is in stops. ``noise`` is the standard deviation of a fully lit pixel's

@@ -1,4 +1,4 @@
-"""A scene to be driven: what its actors do, where the goal is, and the proof that it can be solved."""
+"""Scenarios: a scene, the behaviour of its agents, the goal, and a certificate that it can be solved."""
 
 import dataclasses
 import enum
@@ -21,7 +21,7 @@ VEHICLES = frozenset({Category.VEHICLE, Category.TRUCK, Category.BUS, Category.M
 
 
 class TriggerKind(enum.IntEnum):
-    """What a manoeuvre waits for."""
+    """Condition that starts a manoeuvre."""
 
     IMMEDIATELY = 0
     TIME = 1  # simulated time >= value (s)
@@ -37,9 +37,9 @@ class TriggerKind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Trigger:
-    """When a manoeuvre starts.
+    """Trigger of a manoeuvre.
 
-    ``point`` (m) matters to EGO_DISTANCE, EGO_ARRIVAL and EGO_IN_REGION alone, ``size`` (m) to the last.
+    Only EGO_DISTANCE, EGO_ARRIVAL and EGO_IN_REGION use ``point`` (m); only the last uses ``size`` (m).
     """
 
     kind: TriggerKind = TriggerKind.IMMEDIATELY
@@ -50,11 +50,11 @@ class Trigger:
 
 @dataclass(frozen=True, eq=False)
 class Manoeuvre:
-    """What an actor does once its trigger has fired; manoeuvres of a script fire one after the other.
+    """Behaviour of an agent after its trigger; the manoeuvres of a script start one after the other.
 
     ``speed`` (m/s) is approached with at most ``acceleration`` (m/s², either sign); None keeps the speed.
     ``lateral_offset`` (m, left positive, from the path) is reached by a smooth shift over ``duration`` (s);
-    None keeps the offset. ``path`` makes it turn off to another path, which it joins at the place nearest to it over
+    None keeps the offset. ``path`` is another path, which the agent joins at its nearest point over
     ``duration`` (s). ``alpamayo_sim.datatypes.manoeuvres`` has the usual ones by name.
     """
 
@@ -74,7 +74,7 @@ class Manoeuvre:
 
 @dataclass(frozen=True, eq=False)
 class Script:
-    """How a simulated actor moves: along ``path`` from its start, at ``speed`` (m/s), with its manoeuvres.
+    """Motion of a scripted agent: along ``path`` from its start, at ``speed`` (m/s), with its manoeuvres.
 
     ``yields`` makes it an IDM follower that wants ``speed`` and keeps its distance to any agent ahead on its
     path; otherwise it moves as scripted and ignores other agents.
@@ -95,7 +95,7 @@ class Script:
 
 @dataclass(frozen=True)
 class TrafficVehicle:
-    """A road user that drives on the lanes by itself, from where its track starts on.
+    """A simulated vehicle that drives on the lanes from the start of its track on.
 
     It keeps its distance by the intelligent driver model (Treiber, Hennecke and Helbing 2000: ``acceleration`` and
     comfortable ``deceleration`` in m/s², ``headway`` in s, standstill ``gap`` in m), wants ``wanted_speed`` (m/s;
@@ -103,7 +103,7 @@ class TrafficVehicle:
     (Kesting, Treiber and Helbing 2007): when its own gain plus ``politeness`` times the others' is more than
     ``threshold`` (m/s²; ``right_bias`` is added for a change to the left and taken off for one to the right) and the
     new follower need not brake harder than ``safe_deceleration`` (m/s²). It obeys signals, stop signs, the right of
-    way and people on crosswalks. Where lanes part it turns by chance, which ``seed`` decides; it is gone where they
+    way and people on crosswalks. At forks it takes a random lane that ``seed`` decides; it vanishes where the lanes
     end.
     """
 
@@ -137,12 +137,12 @@ class TrafficVehicle:
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """Somebody on foot: a point mass on a path that waits at the kerb, crosses, hesitates and runs.
+    """A pedestrian: a point mass on a path that waits at the kerb, crosses, hesitates and runs.
 
     It walks along ``path`` at ``speed`` (m/s) with at most ``acceleration`` (m/s²). At ``kerb`` (m along the path;
     None: it does not look) it waits until no vehicle will come within the critical gap of the Highway Capacity
     Manual 2010, equation 19-69, ``width / speed + start_up`` (s), where ``width`` (m) is that of the road; vehicles
-    that stand count as letting it pass. On the road it stops before the path of a vehicle that it would meet, if it
+    that stand are taken to let it pass. On the road it stops before the path of a vehicle that it would meet, if it
     ``hesitates``, and runs at ``run_speed`` (m/s) out of the path of an arriving vehicle.
     """
 
@@ -166,7 +166,7 @@ class Walker:
 
 @dataclass(frozen=True)
 class Goal:
-    """The ego has arrived when it has come ``distance`` (m) along its route; it has ``duration`` (s) to do so."""
+    """Goal of the ego: ``distance`` (m) along its route, within ``duration`` (s)."""
 
     distance: float
     duration: float
@@ -174,7 +174,7 @@ class Goal:
 
 @dataclass(frozen=True, eq=False)
 class Ego:
-    """A further road user that is driven from outside, with its route; its goal lies ``distance`` (m) along it."""
+    """A further road user that is driven from outside: its route, and its goal ``distance`` (m) along the route."""
 
     track_id: str
     route: Route
@@ -185,7 +185,7 @@ class Ego:
 class Certificate:
     """An ego trajectory (x, y, heading, speed; 10 Hz, world) that solves the scenario, with its margins.
 
-    ``avoided_by`` names the reference drivers that come through without a collision.
+    ``avoided_by`` names the reference drivers that solve the scenario without a collision.
     """
 
     trajectory: Float32[Array, "steps 4"]
@@ -226,9 +226,9 @@ class Scenario:
         ):
             for name in (actor.track_id for actor in acting):
                 if name not in known:
-                    raise InputError(f"{where}: {kind} for unknown actor {name!r}")
+                    raise InputError(f"{where}: {kind} for unknown agent {name!r}")
                 if name not in free:
-                    raise InputError(f"{where}: {kind} for actor {name!r}, which has a part already")
+                    raise InputError(f"{where}: {kind} for agent {name!r}, which already has another behaviour")
                 free.discard(name)
         for ego in self.egos:
             if ego.track_id not in free:
@@ -244,17 +244,17 @@ class Scenario:
 def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
     """Return a recorded scene as a scenario: all agents repeat the recording; the goal is the end of the ego's track.
 
-    With ``reactive`` they do so only as long as it is possible (see ``Scenario``).
+    With ``reactive`` they do so only while it is possible (see ``Scenario``).
 
     The route usually goes on beyond that. For an ego that hardly moves the goal is the end of the route.
 
     Raises:
-        InputError: the scene has no route, or only one step.
+        InputError: The scene has no route, or only one step.
     """
     if scene.route is None:
-        raise InputError(f"scene {scene.id!r} has no route, so there is nowhere to drive to; give it one")
+        raise InputError(f"scene {scene.id!r} has no route; a scenario needs a route to its goal")
     if scene.steps < 2:
-        raise InputError(f"scene {scene.id!r} has one step; a replay needs two at least")
+        raise InputError(f"scene {scene.id!r} has one step; a replay needs at least two")
     last = scene.ego.position[scene.ego.valid][-1:, :2].astype(np.float64)
     distance = float(project(scene.route.path, last)[0][0]) if len(last) else 0.0
     if distance < HARDLY_MOVES:
@@ -268,7 +268,7 @@ def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Sce
     The route of each ego is its recorded path, its goal the end of that path.
 
     Raises:
-        InputError: a track that is unknown, is one already, has a script, or hardly moves and so has no route.
+        InputError: A track is unknown, is already an ego, has a script, or hardly moves and so has no route.
     """
     scene = scenario.scene
     if track_ids is None:
@@ -284,18 +284,18 @@ def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Sce
 
 def _drives(track: Track) -> bool:
     there = track.category in VEHICLES and bool(track.valid[0])
-    return there and float(arc_length(_way(track))[-1]) >= HARDLY_MOVES
+    return there and float(arc_length(_recorded_path(track))[-1]) >= HARDLY_MOVES
 
 
 def _as_ego(track: Track) -> Ego:
-    way = _way(track)
-    length = float(arc_length(way)[-1]) if len(way) >= 2 else 0.0
+    path = _recorded_path(track)
+    length = float(arc_length(path)[-1]) if len(path) >= 2 else 0.0
     if length < HARDLY_MOVES:
         raise InputError(f"track {track.id!r} moves {length:.1f} m; an ego needs a route of {HARDLY_MOVES} m at least")
-    return Ego(track.id, Route(way), length)
+    return Ego(track.id, Route(path), length)
 
 
-def _way(track: Track) -> Float32[Array, "n 3"]:
+def _recorded_path(track: Track) -> Float32[Array, "n 3"]:
     """Return the recorded path of a track, in points at least ``ROUTE_SPACING`` apart."""
     points = track.position[track.valid]
     s = arc_length(points)

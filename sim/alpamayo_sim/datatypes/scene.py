@@ -1,4 +1,4 @@
-"""What the world is: plain data, checked once when it is made, never changed after.
+"""Scenes as plain data: checked once when they are made, never changed after.
 
 Axes: right-handed, x east, y north, z up; heading in radians from x, counter-clockwise; metres, seconds, m/s.
 Coordinates are float32 relative to ``Scene.origin`` (float64), so that a map in UTM keeps its millimetres.
@@ -21,7 +21,7 @@ NO_POINTS = np.zeros((0, 3), np.float32)
 
 
 class Category(enum.IntEnum):
-    """What a road user or prop is."""
+    """Category of a road user or prop."""
 
     UNKNOWN = 0
     VEHICLE = 1
@@ -48,7 +48,7 @@ def is_static(category: Int8[Array, " a"]) -> Bool[Array, " a"]:
 
 
 class LaneKind(enum.IntEnum):
-    """Who a lane is for."""
+    """Kind of road users that a lane is for."""
 
     DRIVING = 0
     BICYCLE = 1
@@ -71,7 +71,7 @@ class LineKind(enum.IntEnum):
 
 
 class SignalState(enum.IntEnum):
-    """What a traffic light shows to its lanes."""
+    """State that a traffic light shows to its lanes."""
 
     UNKNOWN = 0
     RED = 1
@@ -82,7 +82,7 @@ class SignalState(enum.IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """A lane: its centreline in driving direction, its boundaries and what it is connected to.
+    """A lane: its centreline in driving direction, its boundaries and its connections.
 
     ``width`` (m) is given at each point of the centreline. ``speed_limit`` is in m/s, None when not known.
     Boundaries may be empty. ``successors`` and the neighbours may name lanes outside the map's crop.
@@ -135,9 +135,9 @@ class RoadLine:
 
 @dataclass(frozen=True, eq=False)
 class RoadMap:
-    """Where one may drive. Polygons are rings without the repeated last point; edges run with the road at left.
+    """A road map. Polygons are rings without the repeated last point; edges run with the road on their left.
 
-    A map without ``drivable_areas`` leaves them to be derived from lanes and edges (see ``MapIndex``).
+    ``MapIndex`` derives the drivable area of a map without ``drivable_areas`` from lanes and edges.
     """
 
     lanes: tuple[Lane, ...] = ()
@@ -162,7 +162,7 @@ class RoadMap:
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """A traffic light over time: what it shows to ``lane_ids`` at each step, as ``SignalState`` values.
+    """A traffic light over time: its state for ``lane_ids`` at each step, as ``SignalState`` values.
 
     As in the Waymo Open Motion Dataset these are the lanes that begin at its stop line, within the intersection.
     """
@@ -208,7 +208,7 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class Prop:
-    """Something that does not move: a cone, a barrier, debris, a building. An upright box on the ground."""
+    """An object that does not move (a cone, a barrier, debris, a building): an upright box on the ground."""
 
     id: str
     category: Category
@@ -249,7 +249,7 @@ class Instruction:
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """Where the ego shall go: a path to follow, the lanes it uses and what a navigator would say."""
+    """The route of the ego: a path to follow, its lanes, and navigation instructions."""
 
     path: Float32[Array, "n 3"]
     lane_ids: tuple[str, ...] = ()
@@ -261,7 +261,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a scene comes from and what may be done with it."""
+    """Source and licence of a scene."""
 
     source: str
     licence: str
@@ -270,7 +270,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What the world is, over ``steps`` steps of ``dt`` seconds. A log gives one, a family gives one."""
+    """Map, road users, props, signals and environment over ``steps`` steps of ``dt`` seconds, of a log or a family."""
 
     id: str
     road_map: RoadMap

@@ -102,7 +102,7 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     """Return settings from keyword arguments, where ``reward`` may be a mapping of weights.
 
     Raises:
-        InputError: a name or a value is not one of them.
+        InputError: A name or a value is wrong.
     """
     reward = values.get("reward", Reward())
     for name in ("observation", "image_size"):  # lists, as JSON has them

@@ -1,8 +1,8 @@
-"""Plain data to a file and back, without loss: ``NAME.json`` for the words, ``NAME.npz`` for the arrays.
+"""Plain data in files, without loss: ``NAME.json`` for the structure, ``NAME.npz`` for the arrays.
 
-Any frozen dataclass of the project's nouns is a document. The JSON names the kind and its version; each array
-stands in it as a reference to a member of the npz. Nothing is executed on reading: no pickle, sizes are looked
-at before anything is allocated, and a file of another kind or version is refused by name.
+Any frozen dataclass of plain data can be a document. The JSON names the kind and its version; each array
+is a reference to a member of the npz. Reading executes nothing: there is no pickle, sizes are checked
+before memory is allocated, and a file of another kind or version is refused.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ def save_document(value: Any, path: Path, version: int) -> None:
     """Write a dataclass as ``path``.json and ``path``.npz (``path`` has no suffix), replacing both at once.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: The folder cannot be written.
     """
     arrays: dict[str, np.ndarray] = {}
     body = _encode(value, arrays)
@@ -50,10 +50,10 @@ def save_document(value: Any, path: Path, version: int) -> None:
 
 
 def load_document(kind: type[T], path: Path, version: int) -> T:
-    """Read what ``save_document`` wrote.
+    """Read a document of ``save_document``.
 
     Raises:
-        InputError: a file is missing, truncated, of another kind or version, or not what the schema says.
+        InputError: A file is missing, truncated, of another kind or version, or does not follow the schema.
     """
     where = path.with_name(path.name + ".json")
     document = _read_json(where)
@@ -83,7 +83,7 @@ def digest(value: Any) -> str:
     return total.hexdigest()
 
 
-class replacing:  # noqa: N801 - reads as a verb: with replacing(path) as partial
+class replacing:  # noqa: N801 - used as a verb: with replacing(path) as partial
     """Write to a temporary file in the folder of ``path``, then rename it; a failure leaves nothing behind."""
 
     def __init__(self, path: Path) -> None:
