@@ -99,7 +99,7 @@ def test_empty_road_is_driven_straight(name):
 def test_drivers_stop_behind_a_standing_vehicle(name):
     """A standing queue before a red light: nobody goes round it."""
     made = red_light_scene()
-    car = testing.standing("stopped", 50.0, -1.75)
+    car = testing.standing("stopped", 50.0, -1.75, steps=150)
     made = dataclasses.replace(made, tracks=(*made.tracks, car))
     states, decisions, collided = run(name, made, 12.0)
     assert not collided
@@ -163,7 +163,7 @@ def test_route_frame_projects_what_it_places(along, across):
 def test_plans_are_feasible_and_smooth():
     """Waypoints, headings and speeds of the expert's plans belong together, and no step asks for the impossible."""
     made = testing.scene(
-        testing.moving("slow", 35.0, -1.75, 4.0),
+        testing.moving("slow", 35.0, -1.75, 4.0, steps=150),
         road_map=testing.marked_road(2),
         props=(testing.prop("debris", 120.0, -1.75, category=Category.DEBRIS),),
     )
@@ -201,7 +201,7 @@ def test_expert_goes_round_debris():
 
 
 def test_expert_yields_to_a_crossing_pedestrian():
-    walker = testing.moving("walker", 45.0, -7.5, 1.4, np.pi / 2, category=Category.PEDESTRIAN)
+    walker = testing.moving("walker", 45.0, -7.5, 1.4, np.pi / 2, category=Category.PEDESTRIAN, steps=150)
     states, decisions, collided = run("expert", testing.scene(walker, road_map=testing.marked_road()), 9.0)
     assert not collided
     named = {c.id: c for d in decisions for c in d.reasoning.components}
@@ -231,7 +231,7 @@ def test_expert_waits_for_oncoming_cars_before_it_borrows_their_lane():
 
 
 def test_expert_slows_next_to_parked_cars():
-    parked = [testing.standing(f"p{k}", 40.0 + 6.0 * k, -4.9) for k in range(6)]
+    parked = [testing.standing(f"p{k}", 40.0 + 6.0 * k, -4.9, steps=150) for k in range(6)]
     road_map = testing.marked_road(2)
     states, _, collided = run("expert", testing.scene(*parked, road_map=road_map), 8.0)
     free, _, _ = run("expert", testing.scene(road_map=road_map), 8.0)
@@ -243,8 +243,8 @@ def test_expert_slows_next_to_parked_cars():
 
 def test_expert_names_only_what_it_can_see():
     """A person hidden behind a truck is neither seen nor named."""
-    truck = testing.standing("truck", 30.0, -5.2, category=Category.TRUCK)
-    hidden = testing.standing("hidden", 45.0, -7.0, category=Category.PEDESTRIAN)
+    truck = testing.standing("truck", 30.0, -5.2, category=Category.TRUCK, steps=150)
+    hidden = testing.standing("hidden", 45.0, -7.0, category=Category.PEDESTRIAN, steps=150)
     made = testing.scene(truck, hidden, road_map=testing.marked_road())
     batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
     truth = batch[0].ground_truth()
@@ -253,9 +253,9 @@ def test_expert_names_only_what_it_can_see():
 
 def test_forecast_keeps_lanes_and_finishes_lane_changes():
     made = testing.scene(
-        testing.moving("steady", 30.0, -5.25, 8.0),
-        testing.moving("changing", 60.0, -4.6, 8.0, 0.1),
-        testing.moving("wrong-way", 90.0, -1.75, 8.0, np.pi),
+        testing.moving("steady", 30.0, -5.25, 8.0, steps=150),
+        testing.moving("changing", 60.0, -4.6, 8.0, 0.1, steps=150),
+        testing.moving("wrong-way", 90.0, -1.75, 8.0, np.pi, steps=150),
         road_map=testing.marked_road(),
     )
     batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
@@ -289,7 +289,7 @@ def test_expert_follows_a_slower_vehicle_on_a_single_lane():
 
 
 def test_same_observation_same_decision():
-    made = testing.scene(testing.moving("lead", 30.0, -1.75, 5.0), road_map=testing.marked_road())
+    made = testing.scene(testing.moving("lead", 30.0, -1.75, 5.0, steps=150), road_map=testing.marked_road())
     a, b = first("expert", made), first("expert", made)
     assert a.plans.tobytes() == b.plans.tobytes()
     assert a.reasoning == b.reasoning
@@ -297,7 +297,7 @@ def test_same_observation_same_decision():
 
 def test_scripts_are_not_peeked_at():
     """The first decision is the same whatever a script will do later."""
-    made = testing.scene(testing.moving("lead", 30.0, -1.75, 8.0), road_map=testing.marked_road())
+    made = testing.scene(testing.moving("lead", 30.0, -1.75, 8.0, steps=150), road_map=testing.marked_road())
     path = np.stack([np.linspace(30, 290, 50), np.full(50, -1.75), np.zeros(50)], axis=-1).astype(np.float32)
     decisions = []
     for speed in (0.0, 8.0):

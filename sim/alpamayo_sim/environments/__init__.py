@@ -1,4 +1,4 @@
-"""Gymnasium environments on the engine: one world, many that step together, many cars of one world."""
+"""Gymnasium environments on the engine: one world, many worlds that step together, many cars of one world."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -36,22 +36,22 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class Settings(ObservationConfig):
-    """How an environment is set up.
+    """Settings of an environment.
 
     ``action`` is "control" (acceleration m/s², curvature 1/m), "normalized" (the same as shares of the limits, which
     are 4 and -9 m/s² and +-0.25 1/m) or "trajectory" (a plan, followed by the built-in tracker for one step).
     ``observation`` is one of these kinds, or a sequence of them, which makes a Dict:
 
-    - "vector": numbers in [-1, 1] (see ``engine.vectors``) of the ego, its route, the ``agents`` nearest road users
-      and the ``pieces`` nearest pieces of map;
+    - "vector": numbers in [-1, 1] (see ``kernels.vector_observation``) of the ego, its route,
+      the ``agents`` nearest road users and the ``pieces`` nearest pieces of map;
     - "camera": RGB images [cameras, height, width, 3] of the named ``rig`` (see ``rig_presets``) of ``image_size``
       (width, height);
-    - "lidar": [2, rings, columns] of the named ``lidar``: range as a share of the furthest, 1 where nothing came
-      back, and intensity in [0, 1].
+    - "lidar": [2, rings, columns] of the named ``lidar``: range as a share of the largest range, 1 without a
+      return, and intensity in [0, 1].
 
     Sensors take their noise from ``sensor_seed`` and the scenario's own. An episode ends (terminated) with a collision,
-    on leaving the drivable area if ``ends_off_road``, and on arrival; it is cut off (truncated) when the scenario's
-    duration or ``max_episode_steps`` is over. ``dynamics`` (a mapping will do) replaces the scenario's, see
+    on leaving the drivable area if ``ends_off_road``, and on arrival; it is truncated when the scenario's
+    duration or ``max_episode_steps`` is over. ``dynamics`` (or a mapping) replaces the scenario's, see
     ``alpamayo_sim.datatypes.dynamics``; ``reactive`` makes recorded road users react, see ``Scenario``.
     """
 
@@ -162,7 +162,7 @@ class EpisodeBatch:
         """Advance the active worlds by one step.
 
         Raises:
-            InputError: an action is not finite or of a wrong shape.
+            InputError: An action is not finite or has a wrong shape.
         """
         batch = self.running
         before = batch.egos.progress.copy()

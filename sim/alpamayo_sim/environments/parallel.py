@@ -1,4 +1,4 @@
-"""Several cars of one world, each driven by an agent of its own: PettingZoo's parallel API.
+"""Several cars of one world, each with its own agent: PettingZoo's parallel API.
 
 Needs the optional ``pettingzoo`` (``pip install 'alpamayo[multiagent]'``).
 """
@@ -30,20 +30,20 @@ BRAKING = -9.0  # m/s²
 class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
     """Drive many cars of a scenario; each reset draws a new scenario; ``car_0`` is the scene's own ego.
 
-    An agent's episode ends as in :class:`Settings`; its car then brakes and stays where it comes to rest. Infos are
+    An agent's episode ends as in :class:`Settings`; its car then brakes to rest and stays there. Infos are
     those of :class:`DrivingEnv` and the ``track_id``.
 
     Args:
         source: makes the next scenario from a generator.
-        max_agents: how many cars are driven at most.
+        max_agents: largest number of driven cars.
         controlled: ids of the further tracks that are driven; by default all vehicles that are present
-            at the start and move, the first of them if they are more than ``max_agents``. Scenarios that have
+            at the start and move, up to ``max_agents``. Scenarios that have
             ``egos`` keep these.
         render_mode: None, or "rgb_array" for bird's-eye pictures around ``car_0``.
         **settings: see :class:`Settings`; the action is "control" or "normalized", the observation "vector".
 
     Raises:
-        InputError: an unknown setting or value; at a reset, more named tracks or egos than ``max_agents``, or one that
+        InputError: A setting or value is unknown; or, at a reset, there are more egos than ``max_agents``, or one that
             cannot be driven.
     """
 
@@ -100,11 +100,11 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
     def step(
         self, actions: dict[str, Array]
     ) -> tuple[dict[str, Array], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
-        """Drive for one time step of the scene; only agents that are still there act.
+        """Drive for one time step of the scene; only active agents act.
 
         Raises:
-            InputError: an agent without an action, or an action that is not finite or of a wrong shape.
-            ResetNeeded: there was no reset yet.
+            InputError: An agent has no action, or an action is not finite or has a wrong shape.
+            ResetNeeded: There was no reset yet.
         """
         if self._episodes.batch is None:
             raise ResetNeeded("step() was called before the first reset()")

@@ -14,7 +14,7 @@ Array = np.ndarray
 class Reward:
     """Weights of the reward; a step's reward is the sum.
 
-    ``progress`` per metre of route gained; ``arrival``, ``collision`` and ``off_road`` once when it comes to that;
+    ``progress`` per metre of route gained; ``arrival``, ``collision`` and ``off_road`` in the step of the event;
     ``acceleration`` per (m/s²)² of longitudinal and ``lateral`` per (m/s²)² of lateral acceleration.
     """
 

@@ -18,8 +18,8 @@ Array = np.ndarray
 class DrivingEnv(gymnasium.Env[Observations, Array]):
     """Drive the ego of a scenario; each reset draws a new scenario.
 
-    ``reset(seed=...)`` seeds the generator that all scenarios come from; without a seed it goes on. The info holds
-    progress (m), lateral_offset (m), speed (m/s) and the flags collided, off_road and arrived.
+    ``reset(seed=...)`` seeds the generator that all scenarios come from; without a seed the generator continues. The
+    info holds progress (m), lateral_offset (m), speed (m/s) and the flags collided, off_road and arrived.
 
     Args:
         source: makes the next scenario from a generator.
@@ -27,7 +27,7 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
         **settings: see :class:`Settings`; ``reward`` may be a dict of weights (:class:`Reward`).
 
     Raises:
-        InputError: an unknown setting or value.
+        InputError: A setting or value is unknown.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012
@@ -52,8 +52,8 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
         """Drive for one time step of the scene.
 
         Raises:
-            InputError: the action is not finite or of a wrong shape. Actions out of range are clamped.
-            ResetNeeded: there was no reset yet.
+            InputError: The action is not finite or has a wrong shape. Actions out of range are clamped.
+            ResetNeeded: There was no reset yet.
         """
         self._check_begun("step")
         outcome = self.episodes.advance(np.asarray(action)[None])

@@ -25,18 +25,18 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
     """``num_envs`` :class:`DrivingEnv` that step together in one engine; the same seeds give the same episodes.
 
     ``reset(seed=n)`` seeds the sub-environments with n, n + 1, ...; a list gives each its own. Scenarios of
-    different size share a batch. In mode DISABLED ended sub-environments are started again by
+    different size share a batch. In mode DISABLED ended sub-environments restart by
     ``reset(options={"reset_mask": mask})``.
 
     Args:
         source: makes the next scenario of a sub-environment from its generator.
-        num_envs: how many.
+        num_envs: number of sub-environments.
         autoreset_mode: NEXT_STEP, SAME_STEP or DISABLED, or its value.
         render_mode: None, or "rgb_array".
         **settings: see :class:`Settings`.
 
     Raises:
-        InputError: an unknown setting or value.
+        InputError: A setting or value is unknown.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         """Start the next scenarios of all sub-environments, or of those in ``options["reset_mask"]``.
 
         Raises:
-            InputError: the wrong number of seeds, or a mask that is not a bool array with a True.
+            InputError: The number of seeds is wrong, or the mask is not a bool array with a True.
         """
         mask = self._reset_mask(options)
         seeds = self._seed_list(seed)
@@ -103,11 +103,11 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         return self.episodes.observations(), self._infos(mask)
 
     def step(self, actions: Array) -> Step:
-        """Drive all sub-environments for one time step, and start ended ones again as the mode says.
+        """Drive all sub-environments for one time step, and restart ended ones according to the mode.
 
         Raises:
-            InputError: an action is not finite or of a wrong shape.
-            ResetNeeded: there was no reset yet, or, in mode DISABLED, not for a sub-environment that has ended.
+            InputError: An action is not finite or has a wrong shape.
+            ResetNeeded: There was no reset yet, or, in mode DISABLED, a sub-environment has ended.
         """
         if self.episodes.batch is None:
             raise ResetNeeded("step() was called before the first reset()")

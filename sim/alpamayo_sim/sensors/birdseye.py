@@ -55,7 +55,7 @@ FLAT = (Category.BUILDING, Category.VEGETATION)
 
 
 class BirdsEye:
-    """Draws a scene from above with the ego pointing up, a third from the bottom."""
+    """Draw a scene from above, with the ego pointing up at a third of the height."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -75,15 +75,15 @@ class BirdsEye:
         height: int = 640,
         metres: float = 80.0,
     ) -> UInt8[Array, "height width 3"]:
-        """Draw one moment as RGB.
+        """Draw a ground truth as RGB.
 
         Args:
-            truth: The moment.
+            truth: The ground truth.
             plans: Candidate plans (x, y, heading, speed in the ego frame), drawn thin.
             chosen: The plan to highlight.
             width: Width of the picture, in pixels.
             height: Height of the picture, in pixels.
-            metres: What the picture's height covers.
+            metres: Height of the picture in the world.
         """
         canvas = _Canvas(truth.ego_pose, width, height, metres)
         self._draw_map(canvas)

@@ -1,4 +1,4 @@
-"""The last frames of the cameras, as a driver gets them."""
+"""The last frames of the cameras, as a driver receives them."""
 
 from collections import deque
 
@@ -13,12 +13,11 @@ Array = np.ndarray
 
 
 class FrameBuffer:
-    """Keeps the last ``frames`` images that arrived from each camera of a rig, taken every ``dt`` seconds.
+    """Keep the last ``frames`` images that arrived from each camera of a rig, taken every ``dt`` seconds.
 
-    At the start, when there are fewer, the first image stands in for those before it. Frames are lost and come late
-    as the rig's ``imaging`` says, each by a number that depends on ``seed``, camera and frame alone: a dropped one
-    never comes, a late one is there from the next push on; the first image always comes. ``times`` tell how old
-    what is there is.
+    At the start the first image replaces missing earlier ones. Frames are dropped and late according to the rig's
+    ``imaging``, each by a number that only depends on ``seed``, camera and frame: a dropped frame never arrives, a
+    late frame arrives at the next push; the first image always arrives. ``times`` are the ages of the kept images.
     """
 
     def __init__(self, rig: Rig, frames: int = 4, dt: float = 0.1, seed: int = 0) -> None:

@@ -1,8 +1,8 @@
 """The ground as a texture: a road map drawn once into pages at several resolutions.
 
-A whole town at 10 cm does not fit into memory, but only what lies near the route is seen from near. So level 0
-(10 cm a texel) holds pages around the route alone, each further level is twice as coarse and reaches further,
-and the last one covers the map. A sampler that misses a page takes the next coarser level.
+A whole town at 10 cm does not fit into memory, but observers only come near the surroundings of the route. Level 0
+(10 cm per texel) only has pages around the route; each further level is twice as coarse and reaches further,
+and the last level covers the map. A sampler takes the next coarser level for a missing page.
 """
 
 from dataclasses import dataclass, field

@@ -14,7 +14,7 @@ from alpamayo_sim.warp_runtime import wp
 class GroundTable:
     """The grounds of the different scenes among ``scenes``, in the order that ``ground_numbers`` counts them.
 
-    ``array`` holds pointers into the grounds, which therefore are kept here.
+    ``array`` holds pointers into the grounds, so that this object keeps them alive.
     """
 
     def __init__(self, device: str, scenes: Sequence[Scene]) -> None:

@@ -1,9 +1,9 @@
 """The lidar: returns of all worlds at one moment, from the level drawn world or a mesh, with an echo model.
 
-What is where comes from the same parts as in the cameras. The echo model:
+The lidar sees the same parts of road users as the cameras. The echo model:
 
 - strength = reflectivity of the class at 905 nm, times the cosine of incidence (Lambert);
-- a return is seen if strength · exp(-2 ε r) / r² reaches that of a 10 % target at the lidar's ``reach``;
+- a return is detected if strength · exp(-2 ε r) / r² reaches that of a 10 % target at the lidar's ``reach``;
 - ε in fog is Koschmieder's 3 / visibility, in rain of R mm/h 1.076 R^0.67 dB/km (ITU-R P.1814, Carbonneau); rain
   makes ranges noisier by 0.02 r (1 - exp(-R))² (Goodin, Carruth, Doude, Hudson: Predicting the Influence of Rain on
   LIDAR in ADAS, Electronics 2019);
@@ -49,7 +49,7 @@ OTHERWISE = 0.3  # vehicles and all the rest
 class LidarScan:
     """Returns of one turn of each observer.
 
-    ``range`` (m) is infinite where nothing came back; ``intensity`` is reflectivity times cosine of incidence times
+    ``range`` (m) is infinite without a return; ``intensity`` is reflectivity times cosine of incidence times
     the atmosphere's loss, in [0, 1]. ``semantic`` holds ``Semantic`` values; ``instance`` is the row of the agent in
     ``Agents``, -2 - i for signal i, ``EGO_INSTANCE`` for a world's ego seen by another agent, else -1.
     """
@@ -71,18 +71,18 @@ class WorldLidar:
     """A lidar on the egos of all worlds, or on any agents. The same seed gives the same returns in any batch.
 
     Args:
-        world: where to look; what its worlds run may change at any time.
+        batch: the worlds; their scenarios may change at any time.
         lidar: the lidar that each observer carries.
         seed: of the noise.
         observers: world and agent of each observer, see ``Observers``.
-        mesh: a static scene in place of the level drawn world; of that, only road users remain.
-        backend: "warp" casts on the world's device; "open3d" casts by Embree on the CPU, which is the faster one for
+        mesh: a static scene that replaces the drawn world but for its road users.
+        backend: "warp" casts on the batch's device; "open3d" casts by Embree on the CPU, which is faster for
             a large mesh there.
         markings: tell lane markings, kerbs and grass from asphalt by the drawn ground (some tenths of a second to draw
             for each new scene); otherwise level ground is all road.
 
     Raises:
-        InputError: an observer that is not there, an unknown backend, or Open3D's for a world on a GPU.
+        InputError: An observer does not exist, the backend is unknown, or it is Open3D for a batch on a GPU.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The lidar's static scene by Open3D's ray casting (Embree), built once; what moves is left to the lidar's kernel.
+"""The lidar's static scene by Open3D's ray casting (Embree), built once; the lidar's kernel adds moving parts.
 
-On a CPU Embree is the faster one for a large mesh. To build a second Open3D scene of 64 cars and to cast all rays into
+On a CPU Embree is faster for a large mesh. To build a second Open3D scene of 64 cars and to cast all rays into
 it costs three times as much as the kernel with its tiles.
 """
 
@@ -31,7 +31,7 @@ FACES = np.array(
 
 
 class Open3DCaster:
-    """Casts a lidar's rays into what does not move around each observer, for ``lidar_kernel`` to go on from."""
+    """Cast a lidar's rays into the static scene around each observer; the lidar's kernel adds moving parts."""
 
     def __init__(self, lidar: Lidar, mesh: StaticMesh | None, observers: int) -> None:
         self._open3d: Any = import_module("open3d")

@@ -1,4 +1,4 @@
-"""Sun, sky, haze and headlights of an environment, as the cameras' kernel takes them."""
+"""Sun, sky, haze and headlights of an environment, for the cameras' kernels."""
 
 import math
 

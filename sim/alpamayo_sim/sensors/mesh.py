@@ -1,4 +1,4 @@
-"""A static scene that the user gives as a mesh: it takes the place of the drawn world for cameras and lidar."""
+"""A static scene as a user's mesh, which replaces the drawn world for cameras and lidar."""
 
 import json
 import re
@@ -62,15 +62,15 @@ class StaticMesh:
 def load_mesh(path: Path | str, up: str | None = None) -> StaticMesh:
     """Read a mesh by Open3D: glTF, GLB, PLY, OBJ, STL or OFF, in metres.
 
-    A triangle's colour is that of its vertices, else of the texture in its middle, else of its material, else grey.
+    A triangle's colour is that of its vertices, else of the texture at its centre, else of its material, else grey.
 
     Args:
         path: the file; the buffers and textures that it refers to must be in the same folder.
-        up: the axis that points up in the file, "y" or "z"; glTF's y for glTF, z for all others by default. What is
-            y up is turned so that its x stays x and its -z becomes y.
+        up: the axis that points up in the file, "y" or "z"; by default y for glTF, z for others. Meshes with
+            y up are turned so that x stays x and -z becomes y.
 
     Raises:
-        InputError: no such file, an ending that is not known, one that is too large, broken or without triangles.
+        InputError: The file is missing, of an unknown type, too large, broken, or without triangles.
     """
     file = Path(path)
     _check_file(file)

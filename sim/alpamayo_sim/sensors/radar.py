@@ -1,16 +1,16 @@
-"""The radar: ranges, azimuths and radial velocities of what stands out, with the strength of the echo.
+"""The radar: ranges, azimuths and radial velocities of objects, with the strength of their echoes.
 
 - An object is the agent's box; it reflects where it is nearest (a corner or a side), at half its height.
 - Radial velocity is the Doppler one: the relative velocity of that point (the ego's turning included) along the line
-  of sight, negative when it comes nearer. It is not corrected for the ego's motion.
+  of sight, negative for approaching objects. It is not corrected for the ego's motion.
 - Strength is the radar cross-section (dBsm) of the class, which falls for narrow aspects, with Swerling I's
   exponential fluctuation from scan to scan (Swerling, Probability of detection for fluctuating targets, 1954).
-- Detection by the radar equation: received power goes with cross-section / range⁴; what would have 10 dBsm is just
+- Detection by the radar equation: received power goes with cross-section / range⁴; an object of 10 dBsm is just
   detected at the radar's ``reach`` (Skolnik, Introduction to Radar Systems, ch. 1).
-- What another box hides over its full width, by line of sight over the ground, is not seen.
-- Detections within one range and azimuth cell of each other merge into the strongest.
+- An object that another box hides over its full width, by line of sight over the ground, is not detected.
+- Detections within one range and azimuth cell of each other merge into the strongest one.
 
-Every number comes from the scenario, the sensor's seed and the step alone.
+All numbers only depend on the scenario, the sensor's seed and the step.
 """
 
 import math
@@ -80,15 +80,15 @@ class WorldRadar:
 
     def _scan(self, w: int, agent: int, turn_rate: float) -> RadarScan:
         batch = self.batch
-        everybody = _with_ego(batch, w)
-        others = np.arange(len(everybody.ids)) != agent
-        pose, velocity = everybody.pose[agent], everybody.velocity[agent]
+        bodies = _with_ego(batch, w)
+        others = np.arange(len(bodies.ids)) != agent
+        pose, velocity = bodies.pose[agent], bodies.velocity[agent]
         key = noise_key(self._seed, self.radar.name, batch.scenarios[w], agent)
         luck = np.random.Generator(np.random.Philox(key=key, counter=[int(batch.step_index[w]), 0, 0, 0]))
-        valid = everybody.valid & others
+        valid = bodies.valid & others
         rows = np.arange(len(others)) - 1
         instance = np.where(rows < 0, EGO_INSTANCE, rows).astype(np.int32)
-        return detect(self.radar, everybody, valid, instance, pose, velocity, turn_rate, luck)
+        return detect(self.radar, bodies, valid, instance, pose, velocity, turn_rate, luck)
 
 
 def _with_ego(batch: WorldBatch, w: int) -> Agents:

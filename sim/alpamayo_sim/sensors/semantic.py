@@ -8,7 +8,7 @@ from alpamayo_sim.datatypes.scene import Category
 
 
 class Semantic(enum.IntEnum):
-    """What a pixel shows."""
+    """Class of a pixel."""
 
     SKY = 0
     TERRAIN = 1
