@@ -210,12 +210,12 @@ def test_a_world_is_the_same_alone_and_among_others_with_other_dynamics() -> Non
 
 def test_a_recording_is_met_at_each_step_whatever_the_substeps() -> None:
     batch = world_of(Dynamics(substeps=4), others=3)
-    for step in range(1, 70):
+    for step in range(1, testing.STEPS + 10):
         batch.step(np.zeros((1, 2)), replay_ego=np.ones(1, bool))
         tracks = [track for track in batch.scenarios[0].scene.tracks if track.id != "ego"]
         for k, track in enumerate(tracks):
-            assert batch.valid[0, 1 + k] == (step < 60)
-            if step < 60:
+            assert batch.valid[0, 1 + k] == (step < testing.STEPS)
+            if step < testing.STEPS:
                 assert (batch.pose[0, 1 + k, :2] == track.position[step, :2]).all()
 
 

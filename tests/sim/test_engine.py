@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo_sim import testing
-from alpamayo_sim.datatypes.scene import Category, Environment, Prop, RoadMap, Route, Track
+from alpamayo_sim.datatypes.scene import Category, Environment, Instruction, Prop, RoadMap, Route, Track
 from alpamayo_sim.engine import Side, WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners
@@ -102,7 +102,7 @@ def test_what_cannot_be_simulated_is_refused() -> None:
     with pytest.raises(InputError, match="not on this machine"):
         WorldBatch([testing.scenario()], device="cuda:77")
     absent = testing.moving("ego")
-    absent = Track(**{**absent.__dict__, "valid": np.zeros(60, bool)})
+    absent = Track(**{**absent.__dict__, "valid": np.zeros(testing.STEPS, bool)})
     with pytest.raises(InputError, match="valid at no step"):
         WorldBatch([testing.scenario(ego=absent)])
     with pytest.raises(InputError, match="no length"):
@@ -360,7 +360,9 @@ def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
     assert batch.step_index.tolist() == [5, 0, 5]
     batch.step(np.zeros((3, 2)), active=np.array([True, True, False]))
     assert batch.step_index.tolist() == [6, 1, 5]
-    crowd = testing.scenario(*busy(np.random.default_rng(3)), testing.moving("more"), testing.moving("and more"))
+    crowd = testing.scenario(
+        *busy(np.random.default_rng(3)), testing.moving("more", steps=60), testing.moving("and more", steps=60)
+    )
     before = state_of(batch, 0)
     batch.assign([1], [crowd])
     assert batch.scenarios[1] is crowd
@@ -384,7 +386,9 @@ def test_replaced_scenarios_do_not_pile_up() -> None:
 
 
 def test_what_the_driver_is_told() -> None:
-    batch = WorldBatch([testing.scenario(testing.moving("a", x=30.0))])
+    instructions = (Instruction(0.0, "go straight on"), Instruction(50.0, "then stop"))
+    route = Route(testing.polyline((0, 0), (400, 0)), ("lane-0",), instructions)
+    batch = WorldBatch([testing.scenario(testing.moving("a", x=30.0), route=route)])
     first = batch[0].observe()
     np.testing.assert_allclose(first.history[:, 0], np.arange(-15.0, 1.0), atol=1e-5)
     np.testing.assert_allclose(first.route[:, 0], 4.0 * np.arange(32), atol=1e-4)

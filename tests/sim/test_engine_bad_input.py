@@ -13,7 +13,7 @@ from alpamayo_sim.errors import InputError
 
 def between(track: Track, first: int, last: int) -> Track:
     """The track, valid from one step to before another only."""
-    valid = np.zeros(60, bool)
+    valid = np.zeros(len(track.valid), bool)
     valid[first:last] = True
     return dataclasses.replace(track, valid=valid)
 
