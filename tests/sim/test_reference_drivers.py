@@ -57,7 +57,7 @@ def first(name, made):
 def red_light_scene(state=SignalState.RED, x=60.0):
     road_map = testing.with_crosswalk(testing.marked_road(1), x)
     lamp = Signal("lamp", np.array([x, -5.0, 5.0], np.float32), np.full(150, state, np.int8), ("east-0",))
-    return testing.scene(road_map=road_map, signals=(lamp,))
+    return testing.scene(road_map=road_map, signals=(lamp,), ego=testing.moving("ego", 0.0, -1.75, steps=150))
 
 
 def test_registry_offers_near_names():
