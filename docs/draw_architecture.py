@@ -10,6 +10,7 @@ are left out: where A imports B and B imports C, no arrow goes from A to C.
 import argparse
 import hashlib
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,19 @@ STOREYS = (  # from the ground up; wings of one storey do not import each other
     (("alpamayo_scenarios", "#d9ead3"), ("alpamayo_datasets", "#d0e4e8"), ("alpamayo_vla_model", "#e5d9ee")),
     (("alpamayo", "#f3e3c3"),),
 )
-WIDTH, FLOOR_HEIGHT, STOREY_GAP, BOX_HEIGHT = 24.0, 1.0, 1.3, 0.52
+WIDTH, FLOOR_HEIGHT, STOREY_GAP, BOX_HEIGHT = 26.0, 1.0, 1.3, 0.52
 HIDDEN = {"__main__"}
+
+
+def import_graph() -> grimp.ImportGraph:
+    """Return all imports of the house but those that pyproject.toml allows against the direction."""
+    imports = grimp.build_graph(*(wing for storey in STOREYS for wing, _ in storey))
+    settings = tomllib.loads((PICTURE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    for contract in settings["tool"]["importlinter"]["contracts"]:
+        for allowed in contract.get("ignore_imports", ()):
+            importer, _, imported = allowed.partition(" -> ")
+            imports.remove_import(importer=importer, imported=imported)
+    return imports
 
 
 def wing_graph(imports: grimp.ImportGraph, wing: str) -> networkx.DiGraph:
@@ -51,7 +63,8 @@ def wing_edges(imports: grimp.ImportGraph) -> list[tuple[str, str]]:
     for importer in imports.modules:
         for imported in imports.find_modules_directly_imported_by(importer):
             found.add((importer.split(".")[0], imported.split(".")[0]))
-    return sorted((a, b) for a, b in found if a != b and a in wings and b in wings)
+    graph = networkx.DiGraph((a, b) for a, b in found if a != b and a in wings and b in wings)
+    return sorted(networkx.transitive_reduction(graph).edges)
 
 
 def floors(graph: networkx.DiGraph) -> list[list[str]]:
@@ -74,7 +87,7 @@ def draw(imports: grimp.ImportGraph, path: Path) -> None:
     axes.set_axis_off()
     base, places = 0.0, {}
     for storey, height in zip(STOREYS, heights, strict=True):
-        shares = [max(max(len(row) for row in rows[wing]), 2) for wing, _ in storey]
+        shares = [max(max(len(row) for row in rows[wing]), 3) for wing, _ in storey]
         left = 0.0
         for (wing, colour), share in zip(storey, shares, strict=True):
             width = WIDTH * share / sum(shares)
@@ -136,7 +149,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="draw nothing; say whether the picture fits the code")
     parser.add_argument("--out", type=Path, default=PICTURE)
     options = parser.parse_args()
-    imports = grimp.build_graph(*(wing for storey in STOREYS for wing, _ in storey))
+    imports = import_graph()
     if options.check:
         return 0 if digest(imports) in options.out.read_text(encoding="utf-8") else 1
     draw(imports, options.out)

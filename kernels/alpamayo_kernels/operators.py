@@ -13,7 +13,8 @@ class Operator:
     Attributes:
         name: The folder.
         functions: Public functions; ``naive.py`` has the reference of each.
-        pytorch: Module that runs where there is no GPU.
+        pytorch: Module that runs where there is no GPU. Empty for an operator of one version, which is its own
+            reference: its folder holds ``__init__.py`` alone.
         triton: Modules with Triton kernels.
         settings: Block sizes and launch options of the kernels, for compute capability 8.0 and later. Rows and
             columns of blocks are powers of two; ``num_warps`` and ``num_stages`` go to Triton as they are.
