@@ -148,7 +148,7 @@ def test_rain_falls():
 
 def test_night_needs_headlights():
     night = render(street(Environment(sun_elevation=-0.4)), pose=np.array([0, -1.75, 0], np.float32))
-    road = night.semantic[0] == Semantic.testing.one_way_road()
+    road = night.semantic[0] == Semantic.ROAD
     near, far = road & (night.depth[0] < 15.0), road & (night.depth[0] > 60.0)
     assert night.rgb[0][near].mean() > 2.0 * night.rgb[0][far].mean()
 
@@ -162,11 +162,7 @@ def test_shadows_point_away_from_the_sun():
         )
         images = CameraRenderer(made, FRONT).render(np.array([0, -1.75, 0], np.float32), testing.agents_at(made))
         lit = images.rgb[0].astype(int).sum(axis=-1)
-        ground = (
-            (images.semantic[0] == Semantic.testing.one_way_road())
-            & (images.depth[0] > 11.0)
-            & (images.depth[0] < 13.5)
-        )
+        ground = (images.semantic[0] == Semantic.ROAD) & (images.depth[0] > 11.0) & (images.depth[0] < 13.5)
         pictures[side] = [lit[:, half][ground[:, half]].mean() for half in (slice(0, 48), slice(48, 96))]
     assert pictures["left"][0] < pictures["left"][1]
     assert pictures["right"][1] < pictures["right"][0]

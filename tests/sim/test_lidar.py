@@ -37,7 +37,7 @@ def test_ground_is_the_plane():
     near = expected < BARE.max_range
     assert np.allclose(scan.range[0][near], expected[near], rtol=1e-5)
     assert np.all(np.isinf(scan.range[0][~near]))
-    assert np.all(scan.semantic[0][near] == Semantic.testing.one_way_road())
+    assert np.all(scan.semantic[0][near] == Semantic.ROAD)
     assert np.allclose(scan.intensity[0][near], 0.15 * -down[near], atol=1e-5)
 
 
@@ -189,7 +189,7 @@ def test_markings_are_brighter_than_asphalt():
     plain = WorldLidar(batch, lidar).scan()
     assert np.array_equal(scan.range, plain.range)
     classes = set(np.unique(scan.semantic).tolist())
-    assert classes >= {Semantic.testing.one_way_road(), Semantic.LANE_MARKING, Semantic.SIDEWALK, Semantic.TERRAIN}
+    assert classes >= {Semantic.ROAD, Semantic.LANE_MARKING, Semantic.SIDEWALK, Semantic.TERRAIN}
     line = scan.semantic == Semantic.LANE_MARKING
     assert np.allclose(scan.intensity[line], 0.6 / 0.15 * plain.intensity[line], rtol=1e-4)
     y = scan.range[0] * lidar.rays[..., 1] - 1.75  # the ego is in the middle of its lane
