@@ -1,5 +1,6 @@
 """What tests of readers share: small recordings in each format, replays of them, and damaged copies."""
 
+import json
 import random
 import shutil
 import struct
@@ -7,6 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from pyarrow import feather
 
 from alpamayo.closed_loop import drive
 from alpamayo.drivers import make_driver
@@ -103,7 +107,7 @@ def outcomes(written: Path, folder: Path, count: int, seed: int) -> Iterator[str
         shutil.copytree(written, copy) if written.is_dir() else shutil.copy(written, copy)
         damage(copy, rng)
         try:
-            open_log(copy)
+            open_log(f"{copy}#{SCENE_IDS[copy.name]}" if copy.name in SCENE_IDS else copy)
         except InputError as error:
             message = str(error)
         except Exception as error:
@@ -260,7 +264,394 @@ def write_womd_example(folder: Path) -> Path:
     return path
 
 
+# ---------------------------------------------------------------------------------------------- Argoverse 2
+
+AV2_ORIGIN = np.array([5100.0, 2400.0, 60.0])
+
+
+def av2_map() -> dict[str, object]:
+    """Return a map: two lanes that follow each other, a lane the other way, an area and a crossing."""
+
+    def line(xy: Array) -> list[dict[str, float]]:
+        return [dict(zip("xyz", row, strict=True)) for row in np.column_stack([xy, np.zeros(len(xy))]) + AV2_ORIGIN]
+
+    def lane(name: int, first: float, last: float, after: list[int], left: int | None) -> dict[str, object]:
+        return {
+            "id": name,
+            "is_intersection": name == 2,
+            "lane_type": "VEHICLE",
+            "left_lane_boundary": [dict(p) for p in line(bend(first, last, 1.75, spacing=5.0))],
+            "right_lane_boundary": line(bend(first, last, -1.75, spacing=5.0)),
+            "left_lane_mark_type": "DOUBLE_SOLID_YELLOW",
+            "right_lane_mark_type": "NONE",
+            "successors": after,
+            "predecessors": [],
+            "left_neighbor_id": left,
+            "right_neighbor_id": None,
+        }
+
+    def crossing(s: float) -> Array:
+        return np.concatenate([bend(s, s, 5.0), bend(s, s, -2.0)])
+
+    oncoming = lane(3, -20.0, 30.0, [], 1)
+    oncoming["left_lane_boundary"] = line(bend(-20.0, 30.0, 1.75, spacing=5.0)[::-1])
+    oncoming["right_lane_boundary"] = line(bend(-20.0, 30.0, 5.25, spacing=5.0)[::-1])
+    area = np.concatenate([bend(-20.0, 90.0, -2.0), bend(-20.0, 90.0, 5.5)[::-1]])
+    return {
+        "lane_segments": {"1": lane(1, -20.0, 30.0, [2], 3), "2": lane(2, 30.0, 90.0, [], None), "3": oncoming},
+        "drivable_areas": {"4": {"id": 4, "area_boundary": line(area)}},
+        "pedestrian_crossings": {
+            "5": {"id": 5, "edge1": line(crossing(40.0)), "edge2": line(crossing(44.0))},
+        },
+    }
+
+
+def write_av2_forecasting(folder: Path) -> Path:
+    """Write a motion-forecasting scenario."""
+    path = folder / "11f"
+    path.mkdir()
+    (path / "log_map_archive_11f.json").write_text(json.dumps(av2_map()))
+    rows: dict[str, list[object]] = {name: [] for name in ("track_id", "object_type", "timestep")}
+    numbers = []
+    for name, kind, start, speed, seen in [("AV", "vehicle", 0.0, 5.0, STEPS), ("31", "cyclist", 20.0, 4.0, 18)]:
+        xy, heading, velocity = curve(start, speed)
+        for k in range(seen):
+            for key, value in zip(rows, (name, kind, k), strict=True):
+                rows[key].append(value)
+            numbers.append([*(xy[k] + AV2_ORIGIN[:2]), heading[k], *velocity[k]])
+    names = ("position_x", "position_y", "heading", "velocity_x", "velocity_y")
+    table = pa.table({**rows, **dict(zip(names, np.array(numbers).T, strict=True))})
+    pyarrow.parquet.write_table(table, path / "scenario_11f.parquet")
+    return path
+
+
+def write_av2_sensor(folder: Path) -> Path:
+    """Write a sensor log: boxes in the frame of the ego, whose origin is its rear axle; a sweep is missing."""
+    path = folder / "22a"
+    (path / "map").mkdir(parents=True)
+    (path / "map" / "log_map_archive_22a____PIT_city_1.json").write_text(json.dumps(av2_map()))
+    stamps = 315_000_000_000_000_000 + (TIMES * 1e9).astype(np.int64)
+    seen = np.arange(STEPS) != 7
+    xy, heading, _ = curve()
+    rear = xy - 1.35 * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    poses = _poses(stamps[seen], np.column_stack([rear, np.full(STEPS, 0.31)])[seen] + AV2_ORIGIN, heading[seen])
+    feather.write_feather(pa.table(poses), path / "city_SE3_egovehicle.feather")
+    other, other_heading, _ = curve(20.0, 4.0)
+    c, s = np.cos(heading), np.sin(heading)
+    ahead = other - rear
+    local = np.column_stack(
+        [c * ahead[:, 0] + s * ahead[:, 1], -s * ahead[:, 0] + c * ahead[:, 1], np.full(STEPS, 0.59)]
+    )
+    boxes = _poses(stamps[seen], local[seen], (other_heading - heading)[seen])
+    boxes |= {"track_uuid": ["31"] * (STEPS - 1), "category": ["BUS"] * (STEPS - 1)}
+    boxes |= {
+        f"{side}_m": np.full(STEPS - 1, size) for side, size in (("length", 10.0), ("width", 2.5), ("height", 1.8))
+    }
+    feather.write_feather(pa.table(boxes), path / "annotations.feather")
+    return path
+
+
+def _poses(stamps: Array, place: Array, yaw: Array) -> dict[str, object]:
+    zero = np.zeros(len(yaw))
+    turn = zip(("qw", "qx", "qy", "qz"), (np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)), strict=True)
+    return {"timestamp_ns": stamps, **dict(turn), **dict(zip(("tx_m", "ty_m", "tz_m"), place.T, strict=True))}
+
+
+# ---------------------------------------------------------------------------------------------- CommonRoad
+
+
+def commonroad(version: str = "2020a", problems: tuple[str, ...] = ("9",), goal: str = "") -> str:
+    """Return a scenario: two lanes of one way, a stop sign, a light, a car, a parked car; time steps of 0.2 s."""
+
+    def spot(x: float, y: float) -> str:
+        return f"<point><x>{x:.6f}</x><y>{y:.6f}</y></point>"
+
+    def bound(tag: str, y: float, x0: float, x1: float, paint: str) -> str:
+        places = "".join(spot(x, y) for x in np.linspace(x0, x1, 6))
+        return f"<{tag}>{places}<lineMarking>{paint}</lineMarking></{tag}>"
+
+    def lanelet(name: int, x0: float, x1: float, y: float, more: str) -> str:
+        sides = bound("leftBound", y + 1.75, x0, x1, "dashed") + bound("rightBound", y - 1.75, x0, x1, "solid")
+        return f'<lanelet id="{name}">{sides}{more}</lanelet>'
+
+    def state(tag: str, step: int, x: float, y: float, speed: float) -> str:
+        return (
+            f"<{tag}><position>{spot(x, y)}</position><orientation><exact>0.0</exact></orientation>"
+            f"<time><exact>{step}</exact></time><velocity><exact>{speed}</exact></velocity></{tag}>"
+        )
+
+    shape = "<shape><rectangle><length>4.6</length><width>1.8</width></rectangle></shape>"
+    moving = "".join(state("state", k, 20.0 + 1.2 * k, 0.0, 6.0) for k in range(1, 11))
+    old = version == "2018b"
+    limit = "<speedLimit>13.89</speedLimit>" if old else '<trafficSignRef ref="50"/>'
+    stop = '<stopLine><lineMarking>solid</lineMarking></stopLine><trafficSignRef ref="51"/><trafficLightRef ref="52"/>'
+    parts = [
+        lanelet(1, 0.0, 50.0, 0.0, f'<successor ref="2"/><adjacentLeft ref="3" drivingDir="same"/>{limit}'),
+        lanelet(2, 50.0, 120.0, 0.0, '<predecessor ref="1"/>' + ("" if old else stop) + '<successor ref="4"/>'),
+        lanelet(3, 0.0, 50.0, 3.5, '<adjacentRight ref="1" drivingDir="same"/>'),
+        lanelet(4, 120.0, 160.0, 0.0, '<predecessor ref="2"/>'),
+    ]
+    if not old:
+        parts += [
+            _sign(50, "274", "<additionalValue>13.89</additionalValue>"),
+            _sign(51, "206"),
+            _light(spot(120.0, 4.0)),
+        ]
+    kinds = ("obstacle", "obstacle") if old else ("dynamicObstacle", "staticObstacle")
+    roles = ("<role>dynamic</role>", "<role>static</role>") if old else ("", "")
+    parts += [
+        f'<{kinds[0]} id="60">{roles[0]}<type>car</type>{shape}{state("initialState", 0, 20.0, 0.0, 6.0)}'
+        f"<trajectory>{moving}</trajectory></{kinds[0]}>",
+        f'<{kinds[1]} id="61">{roles[1]}<type>parkedVehicle</type>{shape}{state("initialState", 0, 30.0, 3.5, 0.0)}'
+        f"</{kinds[1]}>",
+    ]
+    end = "<time><intervalStart>10</intervalStart><intervalEnd>20</intervalEnd></time>"
+    for name in problems:
+        parts.append(
+            f'<planningProblem id="{name}">{state("initialState", 0, 5.0, 0.25, 8.0)}'
+            f"<goalState>{goal}{end}</goalState></planningProblem>"
+        )
+    head = f'<commonRoad timeStepSize="0.2" commonRoadVersion="{version}" benchmarkID="ZAM_Small-1" source="a test">'
+    return f"<?xml version='1.0' encoding='UTF-8'?>\n{head}{''.join(parts)}</commonRoad>"
+
+
+def _sign(name: int, kind: str, more: str = "") -> str:
+    element = f"<trafficSignElement><trafficSignID>{kind}</trafficSignID>{more}</trafficSignElement>"
+    return f'<trafficSign id="{name}">{element}</trafficSign>'
+
+
+def _light(place: str) -> str:
+    colours = (("red", 3), ("redYellow", 1), ("green", 4), ("yellow", 2))
+    cycle = "".join(f"<cycleElement><duration>{n}</duration><color>{c}</color></cycleElement>" for c, n in colours)
+    cycle = f"<cycle>{cycle}<timeOffset>2</timeOffset></cycle>"
+    return f'<trafficLight id="52">{cycle}<position>{place}</position></trafficLight>'
+
+
+def write_commonroad(folder: Path) -> Path:
+    """Write a scenario of version 2020a."""
+    path = folder / "scenario.xml"
+    path.write_text(commonroad())
+    return path
+
+
+# ---------------------------------------------------------------------------------------------- nuScenes
+
+NUSCENES_ORIGIN = np.array([400.0, 1100.0])
+NUSCENES_CITY = "singapore-onenorth"
+
+
+def write_nuscenes(folder: Path) -> Path:
+    """Write a data set of two scenes: thirteen tables, the map expansion of a city, CAN bus of the first scene."""
+    root = folder / "nuscenes"
+    for part in ("v1.0-mini", "maps/expansion", "can_bus"):
+        (root / part).mkdir(parents=True)
+    (root / "maps" / "mask.png").write_bytes(b"")
+    tables: dict[str, list[dict[str, object]]] = {
+        "attribute": [{"token": "a", "name": "vehicle.moving", "description": ""}],
+        "visibility": [{"token": "4", "level": "v80-100", "description": ""}],
+        "category": [
+            {"token": "c-car", "name": "vehicle.car", "description": ""},
+            {"token": "c-walk", "name": "human.pedestrian.adult", "description": ""},
+            {"token": "c-cone", "name": "movable_object.trafficcone", "description": ""},
+        ],
+        "sensor": [{"token": "lidar", "channel": "LIDAR_TOP", "modality": "lidar"}],
+        "calibrated_sensor": [
+            {
+                "token": "calibrated",
+                "sensor_token": "lidar",
+                "translation": [0.9, 0.0, 1.8],
+                "rotation": [1.0, 0.0, 0.0, 0.0],
+                "camera_intrinsic": [],
+            }
+        ],
+        "log": [
+            {"token": "log", "logfile": "l", "vehicle": "v", "date_captured": "2018-01-01", "location": NUSCENES_CITY}
+        ],
+        "map": [{"token": "map", "log_tokens": ["log"], "category": "semantic_prior", "filename": "maps/mask.png"}],
+        **{name: [] for name in ("scene", "sample", "sample_data", "ego_pose", "instance", "sample_annotation")},
+    }
+    for name in ("scene-0061", "scene-0103"):
+        _nuscenes_scene(tables, name)
+    for table, rows in tables.items():
+        (root / "v1.0-mini" / f"{table}.json").write_text(json.dumps(rows))
+    (root / "maps" / "expansion" / f"{NUSCENES_CITY}.json").write_text(json.dumps(nuscenes_map()))
+    vel = [{"utime": 1_500_000_000_000_000 + 20_000 * k, "vel": [5.0, 0.0, 0.0]} for k in range(101)]
+    (root / "can_bus" / "scene-0061_pose.json").write_text(json.dumps(vel))
+    return root
+
+
+def _nuscenes_scene(tables: dict[str, list[dict[str, object]]], name: str) -> None:
+    """Add a scene of five keyframes at 2 Hz with sweeps at 20 Hz between them."""
+    start = 1_500_000_000_000_000
+
+    def chained(kind: str, k: int, count: int) -> dict[str, object]:
+        token = [f"{name}-{kind}-{i}" if 0 <= i < count else "" for i in (k - 1, k, k + 1)]
+        return dict(zip(("prev", "token", "next"), token, strict=True))
+
+    keyframes, sweeps = 5, 41
+    tables["scene"].append(
+        {
+            "token": name,
+            "name": name,
+            "description": "",
+            "log_token": "log",
+            "nbr_samples": keyframes,
+            "first_sample_token": f"{name}-sample-0",
+            "last_sample_token": f"{name}-sample-{keyframes - 1}",
+        }
+    )
+    for k in range(sweeps):
+        seconds = 0.05 * k
+        xy, yaw, _ = _on_bend(5.0 * seconds)
+        rear = xy - 1.35 * np.array([np.cos(yaw), np.sin(yaw)]) + NUSCENES_ORIGIN
+        stamp = start + 50_000 * k
+        pose = {"translation": [*rear, 0.0], "rotation": [np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]}
+        tables["ego_pose"].append({"token": f"{name}-pose-{k}", "timestamp": stamp, **pose})
+        tables["sample_data"].append(
+            {
+                **chained("data", k, sweeps),
+                "sample_token": f"{name}-sample-{min(k // 10, keyframes - 1)}",
+                "ego_pose_token": f"{name}-pose-{k}",
+                "calibrated_sensor_token": "calibrated",
+                "timestamp": stamp,
+                "fileformat": "pcd",
+                "is_key_frame": k % 10 == 0,
+                "height": 0,
+                "width": 0,
+                "filename": f"sweeps/LIDAR_TOP/{k}.pcd.bin",
+            }
+        )
+    for k in range(keyframes):
+        tables["sample"].append(
+            {**chained("sample", k, keyframes), "timestamp": start + 500_000 * k, "scene_token": name}
+        )
+    for who, speed, seen, size in (
+        ("car", 4.0, (0, 1, 2, 3, 4), [1.9, 4.6, 1.7]),
+        ("walk", 1.0, (0, 1, 4), [0.7, 0.7, 1.8]),
+        ("cone", 0.0, (1, 2), [0.4, 0.4, 1.0]),
+    ):
+        first, last = f"{name}-{who}-{seen[0]}", f"{name}-{who}-{seen[-1]}"
+        tables["instance"].append(
+            {
+                "token": f"{name}-{who}",
+                "category_token": f"c-{who}",
+                "nbr_annotations": len(seen),
+                "first_annotation_token": first,
+                "last_annotation_token": last,
+            }
+        )
+        for i, k in enumerate(seen):
+            xy = np.array([15.0 + speed * 0.5 * k, 2.0])
+            tables["sample_annotation"].append(
+                {
+                    "token": f"{name}-{who}-{k}",
+                    "sample_token": f"{name}-sample-{k}",
+                    "instance_token": f"{name}-{who}",
+                    "visibility_token": "4",
+                    "attribute_tokens": [],
+                    "translation": [*(xy + NUSCENES_ORIGIN), 0.8],
+                    "size": size,
+                    "rotation": [1.0, 0.0, 0.0, 0.0],
+                    "prev": f"{name}-{who}-{seen[i - 1]}" if i else "",
+                    "next": f"{name}-{who}-{seen[i + 1]}" if i + 1 < len(seen) else "",
+                    "num_lidar_pts": 9,
+                    "num_radar_pts": 0,
+                }
+            )
+
+
+def _on_bend(s: float, radius: float = 60.0) -> tuple[Array, float, Array]:
+    angle = s / radius
+    xy = radius * np.array([np.sin(angle), 1.0 - np.cos(angle)])
+    return xy, angle, np.array([np.cos(angle), np.sin(angle)])
+
+
+def nuscenes_map() -> dict[str, object]:
+    """Return a map expansion: a straight lane, a connector, ground with a hole, a crossing, a stop sign, dividers."""
+    layers: dict[str, object] = {
+        name: []
+        for name in (
+            *("polygon", "line", "node", "drivable_area", "road_segment", "road_block", "lane", "ped_crossing"),
+            *(
+                "walkway",
+                "stop_line",
+                "carpark_area",
+                "road_divider",
+                "lane_divider",
+                "traffic_light",
+                "lane_connector",
+            ),
+        )
+    }
+    nodes: list[dict[str, object]] = layers["node"]  # type: ignore[assignment]
+    ox, oy = NUSCENES_ORIGIN
+
+    def add(xy: list[tuple[float, float]]) -> list[str]:
+        tokens = [f"n{len(nodes) + k}" for k in range(len(xy))]
+        nodes.extend({"token": t, "x": ox + x, "y": oy + y} for t, (x, y) in zip(tokens, xy, strict=True))
+        return tokens
+
+    def polygon(name: str, xy: list[tuple[float, float]], hole: list[tuple[float, float]] | None = None) -> str:
+        holes = [{"node_tokens": add(hole)}] if hole else []
+        layers["polygon"].append({"token": name, "exterior_node_tokens": add(xy), "holes": holes})  # type: ignore[attr-defined]
+        return name
+
+    def rectangle(x0: float, x1: float, y0: float, y1: float) -> list[tuple[float, float]]:
+        return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+
+    def arc(x0: float, x1: float) -> list[dict[str, object]]:
+        ends = {"start_pose": [ox + x0, oy, 0.0], "end_pose": [ox + x1, oy, 0.0]}
+        third = (x1 - x0) / 3.0
+        return [{**ends, "shape": "LSL", "radius": 999.0, "segment_length": [0.0, 3 * third, 0.0]}]
+
+    layers |= {
+        "version": "1.3",
+        "canvas_edge": [1600.0, 2000.0],
+        "drivable_area": [
+            {"token": "d", "polygon_tokens": [polygon("p-d", rectangle(-30, 90, -4, 20), rectangle(40, 44, 10, 14))]}
+        ],
+        "lane": [
+            {
+                "token": "lane-1",
+                "polygon_token": polygon("p-1", rectangle(-30, 30, -1.75, 1.75)),
+                "lane_type": "CAR",
+                "from_edge_line_token": "",
+                "to_edge_line_token": "",
+                "left_lane_divider_segments": [],
+                "right_lane_divider_segments": [],
+            }
+        ],
+        "lane_connector": [{"token": "lane-2", "polygon_token": polygon("p-2", rectangle(30, 90, -1.75, 1.75))}],
+        "ped_crossing": [
+            {"token": "x", "polygon_token": polygon("p-x", rectangle(31, 34, -4, 8)), "road_segment_token": ""}
+        ],
+        "stop_line": [
+            {
+                "token": "s",
+                "polygon_token": polygon("p-s", rectangle(29, 30, -2, 2)),
+                "stop_line_type": "STOP_SIGN",
+                "ped_crossing_tokens": [],
+                "traffic_light_tokens": [],
+                "road_block_token": "",
+            }
+        ],
+        "line": [{"token": "l", "node_tokens": add([(-30, 1.75), (30, 1.75)])}],
+        "road_divider": [{"token": "r", "line_token": "l", "road_segment_token": None}],
+        "arcline_path_3": {"lane-1": arc(-30.0, 30.0), "lane-2": arc(30.0, 90.0)},
+        "connectivity": {
+            "lane-1": {"incoming": [], "outgoing": ["lane-2"]},
+            "lane-2": {"incoming": ["lane-1"], "outgoing": []},
+        },
+    }
+    return layers
+
+
+SCENE_IDS = {"nuscenes": "scene-0061"}  # of those recordings that hold several scenes
 SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "womd-scenario": write_womd_scenario,
     "womd-example": write_womd_example,
+    "av2-forecasting": write_av2_forecasting,
+    "av2-sensor": write_av2_sensor,
+    "commonroad": write_commonroad,
+    "nuscenes": write_nuscenes,
 }

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64, Int8
 
 from alpamayo_datasets.ground import areas_of_polygons, areas_of_rings
 from alpamayo_datasets.lanes import RawLane, lanes_of, without_repeats
-from alpamayo_datasets.route import route_of
+from alpamayo_datasets.route import instructions, route_of
 from alpamayo_sim.datatypes.scene import (
     STATIC,
     Category,
@@ -71,6 +71,14 @@ class RawSignal:
     lane_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class RawRoute:
+    """A route as a file gives it: its points in the file's coordinates (m), and the lanes that it uses."""
+
+    path: Float64[Array, "n 3"]
+    lane_ids: tuple[str, ...]
+
+
 @dataclass(eq=False)
 class RawMap:
     """A map as a file gives it: lists that a reader fills, in the file's coordinates (m).
@@ -100,7 +108,7 @@ def assemble(
     signals: list[RawSignal],
     dt: float,
     environment: Environment | None = None,
-    route: Route | None = None,
+    route: RawRoute | None = None,
 ) -> Scene:
     """Return the Scene of a file's values.
 
@@ -117,7 +125,7 @@ def assemble(
         signals: Traffic lights, with a state for each step.
         dt: Time step (s).
         environment: Weather, light and friction, where the file tells them.
-        route: The ego's route in the file's coordinates, where the file tells it; else the recorded path is the route.
+        route: The ego's route, where the file tells it; else the recorded path is the route.
 
     Raises:
         InputError: There is no such ego, or it has no valid step.
@@ -145,9 +153,13 @@ def assemble(
         origin=origin,
         dt=dt,
         environment=environment or Environment(),
-        route=route and replace(route, path=(route.path - origin).astype(np.float32)),
     )
-    return scene if route else replace(scene, route=route_of(scene.ego, road_map))
+    return replace(scene, route=_route(route, origin) if route else route_of(scene.ego, road_map))
+
+
+def _route(raw: RawRoute, origin: Array) -> Route:
+    path = raw.path - origin
+    return Route(path.astype(np.float32), raw.lane_ids, instructions(path[:, :2]))
 
 
 def _check_plausible(

@@ -63,6 +63,10 @@ class Reader:
 # The first reader that matches reads the file: put a special format before a general one.
 READERS = (
     Reader("womd-tfrecord", "a Waymo Open Motion tfrecord", "alpamayo_datasets.readers.womd_tfrecord"),
+    Reader("av2-forecasting", "an Argoverse 2 forecasting scenario", "alpamayo_datasets.readers.av2_forecasting"),
+    Reader("av2-sensor", "an Argoverse 2 sensor log", "alpamayo_datasets.readers.av2_sensor"),
+    Reader("nuscenes", "a nuScenes folder", "alpamayo_datasets.readers.nuscenes"),
+    Reader("commonroad", "a CommonRoad XML scenario", "alpamayo_datasets.readers.commonroad"),
     Reader("scenarionet", "a ScenarioNet pickle", "alpamayo_datasets.readers.scenarionet"),
     Reader("scene", "a scene saved by this project", "alpamayo_datasets.readers.saved_scene"),
     Reader("womd-json", "Waymo Open Motion as JSON", "alpamayo_datasets.readers.womd_json"),
