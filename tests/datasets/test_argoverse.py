@@ -98,6 +98,7 @@ def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
         (table.set_column(2, "timestep", pa.array(["x"] * len(table))), "must be integers"),
         (table.set_column(5, "heading", pa.array([np.nan] * len(table))), "must be finite"),
         (table.set_column(5, "heading", pa.array([None] * len(table), pa.float64())), "missing values"),
+        (table.set_column(3, "position_x", pa.array([1e300] * len(table))), "position has values beyond"),
         (table.slice(0, 0), "in one row at least"),
         (doubled, "two rows for one timestep"),
         (table.filter(pa.compute.not_equal(table["track_id"], "AV")), "the ego 'AV' is not among"),

@@ -66,6 +66,7 @@ READERS = (
     Reader("av2-forecasting", "an Argoverse 2 forecasting scenario", "alpamayo_datasets.readers.av2_forecasting"),
     Reader("av2-sensor", "an Argoverse 2 sensor log", "alpamayo_datasets.readers.av2_sensor"),
     Reader("nuscenes", "a nuScenes folder", "alpamayo_datasets.readers.nuscenes"),
+    Reader("nuplan", "a nuPlan log", "alpamayo_datasets.readers.nuplan"),
     Reader("commonroad", "a CommonRoad XML scenario", "alpamayo_datasets.readers.commonroad"),
     Reader("scenarionet", "a ScenarioNet pickle", "alpamayo_datasets.readers.scenarionet"),
     Reader("scene", "a scene saved by this project", "alpamayo_datasets.readers.saved_scene"),

@@ -21,6 +21,7 @@ from alpamayo_sim.geometry import wrap_angle
 Array = np.ndarray
 
 MAX_FILE_BYTES = 256 << 20
+MAX_COORDINATE_M = 1e9
 SAME_WAY_RAD = np.pi / 2
 LANE_KINDS = {"BIKE": LaneKind.BICYCLE, "BUS": LaneKind.BUS}
 LINE_KINDS = {
@@ -90,7 +91,8 @@ def ground_heights(raw_map: RawMap, xy: Float64[Array, "n 2"]) -> Float64[Array,
     if not lines:
         return np.zeros(len(xy))
     vertices = np.concatenate(lines)
-    return np.asarray(vertices[cKDTree(vertices[:, :2]).query(xy)[1], 2])
+    _, nearest = cKDTree(vertices[:, :2]).query(np.clip(xy, -MAX_COORDINATE_M, MAX_COORDINATE_M))
+    return np.asarray(vertices[nearest, 2])
 
 
 def xyz(item: Any, key: str, where: str) -> Float64[Array, "n 3"]:
