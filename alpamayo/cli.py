@@ -1,6 +1,6 @@
-"""The command line. Results go to stdout, progress and errors to stderr; a user's error ends with code 2.
+"""The command line. Results go to stdout, progress and errors to stderr; invalid input ends with code 2.
 
-Nothing heavy is imported before a command needs it, so that ``alpamayo --help`` answers at once.
+Large packages are imported only by the commands that need them, so that ``alpamayo --help`` is fast.
 """
 
 import json
@@ -56,6 +56,7 @@ Guarded = Annotated[
         "[default: as `alpamayo drivers list` says; on for your own]",
     ),
 ]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes. [default: one per core, at most 8]")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the scenario and of all random draws.")]
 
 
@@ -73,13 +74,13 @@ def drive(
     family: Annotated[str, typer.Argument(help="A family; see `alpamayo scenarios list`.")] = "cut-in",
     driver: DriverName = "tiny",
     seed: Seed = 0,
-    episodes: Annotated[int, typer.Option(min=1, help="How many, with seeds from --seed on.")] = 1,
+    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes; their seeds count up from --seed.")] = 1,
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
 ) -> None:
-    """Make a long-tail scenario and drive it in closed loop; leaves a record, a video and a report."""
+    """Make a long-tail scenario, drive it in closed loop, and write a record, a video and a report."""
     from alpamayo.drivers.registry import check_name
     from alpamayo_scenarios.families import get_family, make_scenario
 
@@ -97,7 +98,7 @@ def drive(
 @app.command()
 def replay(
     log: Annotated[Path, typer.Argument(help=f"A recorded log: {described_formats()}.")],
-    driver: Annotated[str, typer.Option("--driver", help="As for drive, or log: repeat the recording.")] = "tiny",
+    driver: Annotated[str, typer.Option("--driver", help="As for drive; or log: repeat the recording.")] = "tiny",
     seed: Seed = 0,
     out: Out = None,
     guard: Guarded = None,
@@ -107,7 +108,7 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Drive in a recorded scene in closed loop, while the others repeat what they did."""
+    """Drive in a recorded scene in closed loop, while the other road users repeat their recorded motions."""
     from alpamayo.drivers.registry import check_name
     from alpamayo_datasets import open_log
     from alpamayo_sim.datatypes.scenario import scenario_of_log
@@ -171,11 +172,11 @@ def train(
     evaluation_episodes: Annotated[
         int, typer.Option(min=0, help="Closed-loop episodes to evaluate on afterwards; 0 for none.")
     ] = 60,
-    start: Annotated[Path | None, typer.Option(help="Weights to begin from, in place of random ones.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Cores to use. [default: all, at most 8]")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights to start from, in place of random ones.")] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Make training data with the expert, train tiny, evaluate it. Interrupted, it goes on where it stopped."""
+    """Make training data with the expert, train tiny and evaluate it. An interrupted run resumes when repeated."""
     from alpamayo.evaluation import evaluate as run_evaluation
     from alpamayo.report import console as evaluation_console
     from alpamayo.training import train_tiny
@@ -215,21 +216,21 @@ def evaluate(
     checkpoint: Checkpoint = None,
     stop_when: Annotated[
         str | None,
-        typer.Option(help="Stop a driver as soon as a claim is shown or refuted: 'at-fault < 5%', 'arrived > 90%'."),
+        typer.Option(help="Stop a driver when a claim is shown or refuted: 'at-fault < 5%', 'arrived > 90%'."),
     ] = None,
     importance: Annotated[
         str | None,
         typer.Option(
             metavar="FAMILY",
-            help="The probability of an at-fault collision in one family, with the episodes spent where a pilot came "
-            "near to failing.",
+            help="Estimate the probability of an at-fault collision in one family by importance sampling: more "
+            "episodes where a pilot came close to a collision.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws of --importance.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core, at most 8]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws of --importance.")] = 0,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Drive the evaluation's scenarios (seeds that training never uses) and compare drivers with 95 % intervals."""
+    """Drive the scenarios of the evaluation suite, which training never uses, and compare drivers (95 % intervals)."""
     from alpamayo.drivers.registry import check_name
 
     names = list(dict.fromkeys(name.strip() for name in driver.split(",") if name.strip()))
@@ -261,14 +262,12 @@ def evaluate(
 
 @app.command()
 def validate(
-    path: Annotated[
-        Path, typer.Argument(metavar="EPISODE|SUITE_RUN", help="A folder with an episode, or with many of them.")
-    ],
+    path: Annotated[Path, typer.Argument(metavar="EPISODE|SUITE_RUN", help="Folder of an episode, or of a suite run.")],
     report: Annotated[
         Path | None,
         typer.Option(help="Folder for validation.html and validation.json.  [default: runs/validation-NAME]"),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Confidence of all intervals.")] = 0.95,
     preventability: Annotated[
         bool,
         typer.Option(
@@ -281,17 +280,17 @@ def validate(
         typer.Option(
             "--rule",
             metavar="NAME=FORMULA",
-            help="A rule of your own in temporal logic, such as 'room=always(clearance > 0.5)'; may be given again. "
+            help="Your own rule in temporal logic, such as 'room=always(clearance > 0.5)'; may be repeated. "
             "docs/validator/formulas.md has the signals.",
         ),
     ] = None,
     rules: Annotated[
-        list[Path] | None, typer.Option("--rules", metavar="FILE", help="Such rules in a TOML or JSON file.")
+        list[Path] | None, typer.Option("--rules", metavar="FILE", help="Your own rules in a TOML or JSON file.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core, at most 8]")] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Judge episodes again from their records alone: figures with intervals, failures, coverage, hashes."""
+    """Rescore episodes from their records: figures with intervals, failures, coverage, hashes."""
     from alpamayo.evaluation.validation import as_json as text_of
     from alpamayo.evaluation.validation import validate as run_validation
     from alpamayo.report.console import show_validation
@@ -320,12 +319,12 @@ def info(
     source: Annotated[
         str, typer.Argument(metavar="PRESET|FOLDER", help="tiny, small, nano, super, ultra, or a folder.")
     ],
-    context: Annotated[int, typer.Option(min=0, help="Tokens in the cache.")] = 32768,
-    device: Annotated[str, typer.Option(help="Whose memory bandwidth the roofline is of.")] = "h200",
-    weights: Annotated[str, typer.Option(help="Type in which weights are stored.")] = "bfloat16",
+    context: Annotated[int, typer.Option(min=0, help="Number of tokens in the cache.")] = 32768,
+    device: Annotated[str, typer.Option(help="Device whose memory bandwidth sets the roofline.")] = "h200",
+    weights: Annotated[str, typer.Option(help="Data type of the stored weights.")] = "bfloat16",
     as_json: Json = False,
 ) -> None:
-    """Parameters, cache bytes and the decoding roofline of a model, from its shape alone."""
+    """Print parameters, cache bytes and the decoding roofline of a model, computed from its shape."""
     from alpamayo_vla_model.nemotron.errors import NemotronInputError
     from alpamayo_vla_model.nemotron.model_info import format_value, model_info
 
@@ -344,7 +343,7 @@ def info(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr; yields a function of (what, done, of how many)."""
+    """Show a progress bar on stderr; yield a function that takes (name, done, total)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         tasks: dict[str, Any] = {}
@@ -357,7 +356,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         try:
             yield update
         except KeyboardInterrupt:
-            bar.console.print("interrupted; what was finished is kept")
+            bar.console.print("interrupted; finished results are kept")
             raise
 
 
@@ -400,7 +399,7 @@ def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
 def _run_cells(row: dict[str, Any]) -> dict[str, str]:
     from alpamayo.report.text import number_text, single_score_text
 
-    outcome = "reached the goal" if row["arrived"] else "time is up"
+    outcome = "reached the goal" if row["arrived"] else "timed out"
     if row["collision"]:
         outcome = "collision, " + ("at fault" if row["at_fault_collision"] else "not at fault")
     area = {True: "left the road", False: "stayed on the road", None: "n/a"}[row["off_road"]]
@@ -412,7 +411,7 @@ def _run_cells(row: dict[str, Any]) -> dict[str, str]:
         "progress": f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
         "TTC margin": number_text(row["time_to_collision_margin_s"], unit="s"),
         "PDM score": single_score_text(row["scores"]["pdms"]),
-        "guard": f"took over {row['interventions'] / row['steps']:.0%} of the time" if row["guarded"] else "off",
+        "guard": f"intervened in {row['interventions'] / row['steps']:.0%} of the steps" if row["guarded"] else "off",
     }
     if row["deviation_from_recording_m"] is not None:
         cells["from the recording"] = f"at most {row['deviation_from_recording_m']:.3f} m"

@@ -35,18 +35,17 @@ def drive(
     """Drive a scenario once, until the goal, the time limit, or a collision.
 
     A contact from behind does not end an episode: recorded traffic cannot brake for an ego that is slower than in
-    the recording. For a driver that replays the recording, the ego
-    is moved along the recorded track exactly, to its end.
+    the recording. For a driver that replays the recording, the ego follows the recorded track exactly, to its end.
 
     Args:
-        scenario: the scene, its scripts and the goal.
-        driver: is reset with the scene and a generator made from ``seed``.
-        seed: of all random draws of the driver.
-        guard: let the guard choose among the plans and brake when none is safe.
-        on_step: called with (steps done, maximum number of steps) after each step.
+        scenario: The scene, its scripts and the goal.
+        driver: The driver; it is reset with the scene and a generator made from ``seed``.
+        seed: Seed of all random draws of the driver.
+        guard: Let the guard choose among the plans and brake if none is safe.
+        on_step: Called with (steps done, maximum number of steps) after each step.
 
     Raises:
-        InputError: a scene without a route, or an invalid decision.
+        InputError: The scene has no route, or a decision is invalid.
     """
     world = WorldBatch([scenario])
     replay = np.array([driver.needs.replays_recording])
@@ -67,7 +66,7 @@ def drive(
             world.step(world.track(plan[None]), replay_ego=replay)
         reason = outcome.reason if outcome is not None and outcome.intervened else ""
         record.decision(decision, plan, outcome is not None and outcome.intervened, reason, clock.times)
-        record.seen(observation)
+        record.observation(observation)
         record.state(world)
         if on_step:
             on_step(step + 1, scenario.steps)
@@ -171,7 +170,7 @@ class _Recorder:
         self.reasons.append(reason)
         self.times.append(times)
 
-    def seen(self, observation: Observation) -> None:
+    def observation(self, observation: Observation) -> None:
         cameras = observation.cameras
         if cameras is not None:
             self.rig = cameras.rig

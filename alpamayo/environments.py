@@ -1,4 +1,4 @@
-"""Gymnasium's ids of this project: ``alpamayo/LongTail-v0`` and ``alpamayo/LogReplay-v0``.
+"""Gymnasium environments of this project: ``alpamayo/LongTail-v0`` and ``alpamayo/LogReplay-v0``.
 
 ``gymnasium.make("alpamayo/LongTail-v0", families=["cut-in"])`` and ``gymnasium.make_vec(..., num_envs=8)`` work once
 this module is imported, and without an import as ``"alpamayo.environments:alpamayo/LongTail-v0"``. Registering
@@ -23,7 +23,7 @@ LOG_REPLAY = "alpamayo/LogReplay-v0"
 
 
 def register_environments() -> None:
-    """Make the ids known to Gymnasium; once is enough, more do no harm."""
+    """Register the ids with Gymnasium, unless they are registered."""
     makers = {LONG_TAIL: "long_tail", LOG_REPLAY: "log_replay"}
     for name, maker in makers.items():
         if name not in gymnasium.registry:
@@ -35,12 +35,12 @@ def register_environments() -> None:
 
 
 def long_tail(families: Sequence[str] | None = None, **settings: Any) -> DrivingEnv:
-    """One world of the named families, drawn with equal chance; all of them by default.
+    """Make one world; its family is drawn uniformly from the named ones (default: all).
 
     Settings are those of :class:`alpamayo_sim.environments.DrivingEnv`.
 
     Raises:
-        InputError: an unknown family or setting.
+        InputError: A family or a setting is unknown.
     """
     from alpamayo_sim.environments import DrivingEnv
 
@@ -48,19 +48,19 @@ def long_tail(families: Sequence[str] | None = None, **settings: Any) -> Driving
 
 
 def long_tail_vector(num_envs: int = 1, families: Sequence[str] | None = None, **settings: Any) -> DrivingVectorEnv:
-    """Many worlds of the named families; settings as of :class:`alpamayo_sim.environments.DrivingVectorEnv`."""
+    """Make many worlds of the named families, with the settings of ``alpamayo_sim.environments.DrivingVectorEnv``."""
     from alpamayo_sim.environments import DrivingVectorEnv
 
     return DrivingVectorEnv(family_source(families), num_envs, **settings)
 
 
 def log_replay(logs: Sequence[str] = (), **settings: Any) -> DrivingEnv:
-    """One world of the recorded scenes at the given paths, drawn with equal chance.
+    """Make one world; its recorded scene is drawn uniformly from the given paths.
 
-    Leaving the drivable area does not end the episode by default: the maps of recordings have faults.
+    By default an episode continues outside the drivable area, since the maps of recordings have errors.
 
     Raises:
-        InputError: no log, one that cannot be read or has no route, or an unknown setting.
+        InputError: There is no log, a log cannot be read or has no route, or a setting is unknown.
     """
     from alpamayo_sim.environments import DrivingEnv
 
@@ -68,19 +68,19 @@ def log_replay(logs: Sequence[str] = (), **settings: Any) -> DrivingEnv:
 
 
 def log_replay_vector(num_envs: int = 1, logs: Sequence[str] = (), **settings: Any) -> DrivingVectorEnv:
-    """Many worlds of the recorded scenes at the given paths; see ``log_replay``."""
+    """Make many worlds of the recorded scenes at the given paths; see ``log_replay``."""
     from alpamayo_sim.environments import DrivingVectorEnv
 
     return DrivingVectorEnv(log_source(logs), num_envs, **{"ends_off_road": False, **settings})
 
 
 def log_replay_parallel(logs: Sequence[str] = (), **settings: Any) -> DrivingParallelEnv:
-    """Many cars of one recorded scene, each driven by an agent of its own, in PettingZoo's parallel API.
+    """Make one recorded scene with many controlled vehicles, as a parallel environment of PettingZoo.
 
     Settings are those of :class:`alpamayo_sim.environments.DrivingParallelEnv`, such as ``max_agents``.
 
     Raises:
-        InputError: as ``log_replay``, or PettingZoo is not installed.
+        InputError: As for ``log_replay``, or PettingZoo is not installed.
     """
     from alpamayo_sim.environments import DrivingParallelEnv
 
@@ -88,34 +88,34 @@ def log_replay_parallel(logs: Sequence[str] = (), **settings: Any) -> DrivingPar
 
 
 class FamilySource:
-    """Draws a family, then a scenario of it."""
+    """A source of scenarios that draws a family, then a scenario of it."""
 
     def __init__(self, families: Sequence[str]) -> None:
         self.families = tuple(families)
 
     def __call__(self, rng: np.random.Generator) -> Scenario:
-        """The next scenario."""
+        """Draw a scenario."""
         from alpamayo_scenarios.families import get_family
 
         return get_family(self.families[rng.integers(len(self.families))]).sample(rng)
 
 
 class LogSource:
-    """Draws one of several recorded scenes; each is read once."""
+    """A source of scenarios that draws one of several recorded scenes; each is read once."""
 
     def __init__(self, logs: Sequence[str]) -> None:
         self.logs = tuple(logs)
 
     def __call__(self, rng: np.random.Generator) -> Scenario:
-        """The next scenario."""
+        """Draw a scenario."""
         return _log_scenario(self.logs[rng.integers(len(self.logs))])
 
 
 def family_source(families: Sequence[str] | None) -> Source:
-    """A source of scenarios of these families; all of them for None.
+    """Make a source of scenarios of these families; of all families for None.
 
     Raises:
-        InputError: an unknown family, or an empty list.
+        InputError: A family is unknown, or the list is empty.
     """
     from alpamayo_scenarios.families import family_names, get_family
     from alpamayo_sim.errors import InputError
@@ -129,10 +129,10 @@ def family_source(families: Sequence[str] | None) -> Source:
 
 
 def log_source(logs: Sequence[str]) -> Source:
-    """A source of these recorded scenes, which are read and checked now.
+    """Make a source of these recorded scenes; read and check them now.
 
     Raises:
-        InputError: no log, or one that cannot be read or has no route.
+        InputError: There is no log, or a log cannot be read or has no route.
     """
     from alpamayo_sim.errors import InputError
 

@@ -1,4 +1,4 @@
-"""The record of one closed loop: enough to replay it bit for bit and to recompute every score."""
+"""The record of one closed-loop drive: enough to replay it bit for bit and to recompute every score."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,16 +20,16 @@ EPISODE_VERSION = 2
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """What happened: states at ``steps + 1`` times, decisions at ``steps`` times (``t`` below is steps).
+    """States at ``steps + 1`` times and decisions at ``steps`` times (``t`` in the shapes is ``steps``).
 
     Poses are x, y, heading (m, rad) of box centres in the world, relative to the scene's origin. ``chosen`` is
-    the index of the driver's own choice among its K plans; ``executed`` is the plan that was driven, which
-    differs from it where ``intervened``. Plans are in the ego frame of their step. ``guard_reasons`` are empty
-    where the guard let the driver's choice pass. ``timings`` (s, one value a step) are of the machine that ran it
-    and take no part in any score. ``code_version`` and ``model``, the SHA-256 of the driver's weights (empty for a
-    driver without), say what made it. ``rig`` are the cameras that the driver looked through, ``observation_age`` (s)
-    how old the newest frame of the worst of them was at each decision; None for a driver without.
-    ``guard_config`` are the thresholds of the guard by name, None for a drive without; most have one value.
+    the index of the driver's choice among its K plans; ``executed`` is the plan that was driven, which
+    differs from the choice where ``intervened``. Plans are in the ego frame of their step. ``guard_reasons`` are empty
+    where the guard accepted the choice. ``timings`` (s, one value per step) depend on the machine and enter no score.
+    ``code_version`` and ``model``, the SHA-256 of the driver's weights (empty for a driver without weights), identify
+    the code and the driver. ``rig`` holds the driver's cameras. ``observation_age`` (s) is the age of the newest frame
+    of the most delayed camera at each decision. Both are None for a driver without cameras. ``guard_config`` holds the
+    guard's thresholds by name, mostly one value each; None for a drive without a guard.
     """
 
     scenario: Scenario
@@ -67,12 +67,12 @@ class Episode:
     def __post_init__(self) -> None:
         states, decisions = len(self.ego_pose), len(self.chosen)
         if states != decisions + 1:
-            raise InputError(f"episode: {states} states and {decisions} decisions; there must be one state more")
+            raise InputError(f"episode: {states} states and {decisions} decisions; needs one more state than decisions")
         if decisions and not (self.chosen.min() >= 0 and self.chosen.max() < self.plans.shape[1]):
             raise InputError(f"episode: chosen must be in [0, {self.plans.shape[1]})")
         for name in ("ego_pose", "ego_speed", "agent_pose", "agent_velocity", "plans", "executed"):
             if not np.isfinite(getattr(self, name)).all():
-                raise InputError(f"episode: {name} has values that are not finite")
+                raise InputError(f"episode: {name} has non-finite values")
 
     @property
     def steps(self) -> int:
@@ -90,7 +90,7 @@ class Episode:
         return (np.arange(self.steps + 1) * self.dt).astype(np.float32)
 
     def agents(self, step: int) -> Agents:
-        """The road users and props at a step."""
+        """Return the road users and props at a step."""
         return Agents(
             ids=self.agent_ids,
             category=self.agent_category,
@@ -101,7 +101,7 @@ class Episode:
         )
 
     def truth(self, step: int) -> GroundTruth:
-        """The state of the world at a step."""
+        """Return the ground truth at a step."""
         return GroundTruth(
             scene=self.scenario.scene,
             step=step,
@@ -114,10 +114,18 @@ class Episode:
 
 
 def save_episode(episode: Episode, folder: Path) -> None:
-    """Write ``episode.json`` and ``episode.npz`` into ``folder``. Raises ``InputError`` where that fails."""
+    """Write ``episode.json`` and ``episode.npz`` into ``folder``.
+
+    Raises:
+        InputError: The files cannot be written.
+    """
     save_document(episode, folder / "episode", EPISODE_VERSION)
 
 
 def load_episode(folder: Path) -> Episode:
-    """Read the episode of a run's folder. Raises ``InputError`` for one that is damaged or of another version."""
+    """Read the episode in the folder of a run.
+
+    Raises:
+        InputError: The record is damaged or has another version.
+    """
     return load_document(Episode, folder / "episode", EPISODE_VERSION)

@@ -27,15 +27,15 @@ def run_scenarios(
     progress: Progress,
     seed: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Drive scenarios one after the other; the files of each are complete before the next begins.
+    """Drive scenarios one after another; the files of each are complete before the next starts.
 
-    The files of a single scenario go to ``out`` itself, those of several to one folder each below it.
+    The files of a single scenario go to ``out`` itself, those of several to one subfolder each.
 
     Returns:
-        One row of JSON values for each scenario, see ``summary``.
+        One row of JSON values for each scenario; see ``summary``.
 
     Raises:
-        InputError: a bad driver, checkpoint, scene, or a folder that cannot be written.
+        InputError: A driver, checkpoint or scene is invalid, or the folder cannot be written.
     """
     from alpamayo.report.episode_report import write_report
 
@@ -67,7 +67,7 @@ def run_scenarios(
 
 
 def write_run(episode: Episode, verdict: Verdict, folder: Path, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write episode, verdict and summary into ``folder``; the summary comes last, so it marks a finished run."""
+    """Write episode, verdict and summary into ``folder``; the summary is written last and marks a finished run."""
     save_episode(episode, folder)
     row = summary(episode, verdict) | {"episode": str(folder / "episode.json")} | (extra or {})
     write_json(verdict.to_json(), folder / "verdict.json")
@@ -115,7 +115,7 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
 
 
 def has_collision(episode: Episode) -> bool:
-    """Whether the ego's box overlapped any other box at any time, at fault or not."""
+    """Return whether the ego's box overlaps any other box at any time, at fault or not."""
     ego = episode.ego_pose[:, None].astype(np.float64)
     overlap = boxes_overlap(ego, episode.ego_size[:2], episode.agent_pose, episode.agent_size[None, :, :2])
     return bool(np.any(overlap & episode.agent_valid))

@@ -10,8 +10,9 @@ from alpamayo.validator.motions import MotionBatch, mirrored_history, plans_in_w
 from alpamayo.validator.rules import RULES
 from alpamayo.validator.verdict import Verdict
 
-RECENT_S = 2.0  # a guard should intervene within this time before a collision
+INTERVENTION_LEAD_S = 2.0  # a guard should intervene within this time before a collision
 PLAN_STATES = 41  # 4 s
+MIN_PLAN_STATES = 5  # shorter rests of a recording cannot show a false alarm
 
 
 def guard_figures(episode: Episode, verdict: Verdict) -> dict[str, Any]:
@@ -26,9 +27,9 @@ def guard_figures(episode: Episode, verdict: Verdict) -> dict[str, Any]:
     whole = episode_motions(episode) if len(steps) else None
     alarms = sum(whole is not None and not _would_fail(episode, whole, int(t)) for t in steps)
     collision = verdict.rules["at_fault_collision"].violation_time[0]
-    recent = (
-        episode.intervened[max(0, round((collision - RECENT_S) / episode.dt)) :] if np.isfinite(collision) else None
-    )
+    recent = None
+    if np.isfinite(collision):
+        recent = episode.intervened[max(0, round((collision - INTERVENTION_LEAD_S) / episode.dt)) :]
     latency = 1e3 * episode.timings["guard"] if "guard" in episode.timings else None
     return {
         "interventions": len(steps),
@@ -49,14 +50,14 @@ def progress_lost(episode: Episode) -> float:
 def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
     """Return whether the driver's choice would have failed among the recorded motions of the others."""
     last = min(step + PLAN_STATES, len(episode.ego_pose))
-    if last - step < 5:
+    if last - step < MIN_PLAN_STATES:
         return True
     plan = episode.plans[step, episode.chosen[step]][None].astype(np.float64)
     pose, speed = plans_in_world(plan, whole.pose[0, step], float(whole.speed[0, step]))
     count = last - step
     traffic = whole.traffic
     cut = {name: getattr(traffic, name)[:, step:last] for name in ("pose", "velocity", "valid")}
-    there = type(traffic)(ids=traffic.ids, category=traffic.category, size=traffic.size, **cut)
+    others = type(traffic)(ids=traffic.ids, category=traffic.category, size=traffic.size, **cut)
     motions = MotionBatch(
         scene=whole.scene,
         map_index=whole.map_index,
@@ -64,7 +65,7 @@ def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
         pose=pose[:, :count],
         speed=speed[:, :count],
         size=whole.size,
-        traffic=there,
+        traffic=others,
         history=mirrored_history(pose, speed[:, 0], whole.dt),
     )
     found = judge(motions, {name: RULES[name] for name in ("at_fault_collision", "drivable_area")})

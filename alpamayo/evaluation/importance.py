@@ -1,12 +1,12 @@
 """Importance sampling of the failure probability in one family: more episodes where failures are likely.
 
-Seeds are drawn, not densities: a family's pool of seeds is a sample of what the family makes, and each seed i is
-driven with a probability q_i that is higher where a pilot sample came close to failure. A run then weighs (1 / N) /
-q_i, so the estimate is unbiased for the pool however good the proposal is (Owen, "Monte Carlo theory, methods and
-examples", chapter 9). The proposal comes from a ridge regression of the pilot's clearance on the parameters' ranks
-and their squares; with P_i its probability that the clearance is negative, the best q_i is proportional to the root
-of P_i. A part of the draws stays uniform, which bounds every weight (defensive mixture, Hesterberg, 1995). The pilot
-counts too, with weight 1: its mean is unbiased, and so is that of the other draws, whatever the pilot shows.
+The pool of seeds of a family is a sample of its scenarios. Seed i is drawn with a probability q_i, which is higher
+where a pilot sample came close to failure. A run has the weight (1 / N) / q_i, so the estimate is unbiased for the
+pool with any proposal (Owen, "Monte Carlo theory, methods and examples", chapter 9). The proposal comes from
+a ridge regression of the pilot's clearance on the parameters' ranks and their squares. If P_i is its probability of a
+negative clearance, the best q_i is proportional to the square root of P_i. A share of the draws stays uniform, which
+bounds every weight (defensive mixture, Hesterberg, 1995). The pilot runs count too, with weight 1: their mean is
+unbiased, and so is the mean of the other draws for any pilot result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,12 +32,12 @@ from alpamayo_sim.errors import InputError
 Array = np.ndarray
 CONFIDENCE = 0.95
 POOL_SEEDS = 4000
-PILOT_SHARE = 1.0 / 3.0  # of the episodes
+PILOT_SHARE = 1.0 / 3.0  # share of the episodes
 MIN_EPISODES = 12
-UNIFORM = 0.2  # share of the draws; no weight is above 1 / UNIFORM
-MIN_SPREAD_M = 0.1  # of the regression's residuals
-RIDGE = 1.0  # prior of the regression, in runs
-PARTS = 4  # of a parameter's range in the result
+UNIFORM_SHARE = 0.2  # share of uniform draws; no weight is above 1 / UNIFORM_SHARE
+MIN_SPREAD_M = 0.1  # lower bound of the standard deviation of the residuals
+RIDGE_PRIOR_RUNS = 1.0  # weight of the regression's prior, in runs
+PARAMETER_PARTS = 4  # parts of a parameter's range in the result
 
 
 @dataclass(frozen=True)
@@ -60,25 +60,25 @@ def failure_probability(
     workers: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Probability of an at-fault collision in a family, by importance sampling over its seeds.
+    """Estimate the probability of an at-fault collision in a family by importance sampling over its seeds.
 
-    A third of the episodes is a uniform pilot; the others are drawn by the proposal that it gives. Existing
+    A third of the episodes is a uniform pilot; the others are drawn from the proposal fitted to it. Existing
     episodes in ``out`` are not driven again. A run that raises counts as failed.
 
     Args:
-        driver: its name.
-        family: a family's name.
-        episodes: number of episodes, with the pilot; at least 12.
-        out: the folder of the records.
-        seed: of the draws.
-        guard: on or off; None is the driver's default.
+        driver: name of the driver.
+        family: name of the family.
+        episodes: number of episodes, including the pilot; at least 12.
+        out: folder of the records.
+        seed: seed of the draws.
+        guard: guard on or off; None means the driver's default.
         checkpoint: weights in place of the shipped ones.
-        workers: number of processes; one for each core unless given.
+        workers: number of processes; None means one for each core.
         progress: called for each episode.
 
     Returns:
         JSON values: the estimate with standard error, interval, effective n and equivalent number of plain runs;
-        the pilot's rate; the parameter values that were driven more often.
+        the pilot's rate; the relative sampling rate for each part of a parameter's range.
 
     Raises:
         InputError: unknown driver or family, too few episodes, a folder that cannot be written.
@@ -142,10 +142,10 @@ def sample(
     """Run a pilot, fit the proposal, and run the draws from it.
 
     Args:
-        drive: drives rows of the pool under a name, and returns an outcome for each.
+        drive: function of rows of the pool and a name for the progress; it returns an outcome for each row.
         pool: parameters of each seed.
         episodes: number of episodes.
-        rng: source of the draws.
+        rng: generator of the draws.
     """
     count = max(MIN_EPISODES // 2, round(PILOT_SHARE * episodes))
     first = rng.integers(0, len(pool), count)
@@ -160,16 +160,16 @@ def sample(
 
 
 def proposal(pool: Float64[Array, "n p"], rows: Int[Array, " m"], outcomes: Sequence[Outcome]) -> Float64[Array, " n"]:
-    """Compute the sampling probability of each seed, at least ``UNIFORM`` / N, from the outcomes of some rows."""
+    """Compute the sampling probability of each seed, at least ``UNIFORM_SHARE`` / N, from the outcomes of some rows."""
     features = _features(pool)
     seen = features[rows]
     near = np.array([min(o.clearance, 0.0) if o.failed else o.clearance for o in outcomes])
-    prior = RIDGE * np.diag(np.concatenate([[0.0], np.ones(features.shape[1] - 1)]))
+    prior = RIDGE_PRIOR_RUNS * np.diag(np.concatenate([[0.0], np.ones(features.shape[1] - 1)]))
     slopes = np.linalg.solve(seen.T @ seen + prior, seen.T @ near)
     spread = max(float(np.std(near - seen @ slopes)), MIN_SPREAD_M)
     likelihood = stats.norm.logcdf(-(features @ slopes) / spread)
     wanted = np.exp(0.5 * (likelihood - likelihood.max()))
-    return UNIFORM / len(pool) + (1.0 - UNIFORM) * wanted / wanted.sum()
+    return UNIFORM_SHARE / len(pool) + (1.0 - UNIFORM_SHARE) * wanted / wanted.sum()
 
 
 def _features(pool: Float64[Array, "n p"]) -> Float64[Array, "n f"]:
@@ -181,7 +181,8 @@ def _features(pool: Float64[Array, "n p"]) -> Float64[Array, "n f"]:
 def _emphasis(values: Float64[Array, " n"], q: Float64[Array, " n"]) -> list[list[float]]:
     """Return (from, to, sampling rate relative to uniform) for each part of a parameter's values."""
     different = np.unique(values)
-    edges = different if len(different) <= PARTS else np.quantile(values, np.arange(PARTS) / PARTS)
+    quantiles = np.arange(PARAMETER_PARTS) / PARAMETER_PARTS
+    edges = different if len(different) <= PARAMETER_PARTS else np.quantile(values, quantiles)
     part = np.searchsorted(edges, values, side="right") - 1
     return [
         [float(values[part == k].min()), float(values[part == k].max()), float(q[part == k].mean() * len(values))]

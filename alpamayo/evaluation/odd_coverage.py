@@ -22,7 +22,8 @@ LOW_SUN_RAD = math.radians(12.0)
 CIVIL_TWILIGHT_RAD = math.radians(-6.0)
 FOG_VISIBILITY_M = 1000.0
 BEND_RADIUS_M = 500.0
-BEND_SPAN_M = 20.0  # over which a bend is measured
+BEND_SPAN_M = 20.0  # arc length over which a bend is measured
+BEND_SPACING_M = 5.0  # between the starts of these spans
 
 LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -70,7 +71,7 @@ def road(scene: Scene) -> str:
     knots = arc_length(scene.route.path)
     heading = np.unwrap(polyline_headings(scene.route.path)[:-1])
     middle = 0.5 * (knots[1:] + knots[:-1])
-    at = np.arange(0.0, max(float(knots[-1]) - BEND_SPAN_M, 0.0), 5.0)
+    at = np.arange(0.0, max(float(knots[-1]) - BEND_SPAN_M, 0.0), BEND_SPACING_M)
     turned = np.interp(at + BEND_SPAN_M, middle, heading) - np.interp(at, middle, heading)
     return "bend" if np.abs(turned).max(initial=0.0) > BEND_SPAN_M / BEND_RADIUS_M else "straight"
 
@@ -78,8 +79,8 @@ def road(scene: Scene) -> str:
 def coverage(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Compute the coverage of runs: scenarios by family, parameters, levels of each axis, and t-wise shares.
 
-    A scenario that several drivers drove counts once. The share of t = 2 and 3 is of all combinations of that many
-    axes' levels (the families of the runs are an axis too), whether or not they can occur together.
+    A scenario that several drivers drove counts once. The shares for t = 2 and 3 refer to all combinations of the
+    levels of t axes (the families of the runs are an axis too), even if the levels cannot occur together.
     """
     scenarios = list({run["hashes"]["scenario"]: run for run in runs}.values())
     families = sorted({run["family"] for run in scenarios})
@@ -101,8 +102,8 @@ def coverage(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def t_wise(points: Sequence[Mapping[str, str]], axes: Mapping[str, Sequence[str]], t: int) -> dict[str, Any]:
     """Count the combinations of ``t`` axes' levels that the points cover."""
     chosen = list(itertools.combinations(axes, t))
-    covered = sum(len({tuple(point[axis] for axis in some) for point in points}) for some in chosen)
-    total = sum(math.prod(len(axes[axis]) for axis in some) for some in chosen)
+    covered = sum(len({tuple(point[axis] for axis in group) for point in points}) for group in chosen)
+    total = sum(math.prod(len(axes[axis]) for axis in group) for group in chosen)
     return {"covered": covered, "of": total, "share": covered / total if total else None}
 
 

@@ -1,4 +1,4 @@
-"""One run judged again from its record: conditions, verdict, violations in order, and hashes."""
+"""One run, rescored from its record: conditions, verdict, violations in order, and hashes."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
-"""Confidence for the figures of a suite: rates, means, differences of drivers, and when to stop.
+"""Confidence intervals and tests for the figures of a suite: rates, means, differences of drivers, stopping.
 
-All functions are pure; random ones take their generator. Where n is 0 there is nothing to know: intervals are then
-as wide as can be, or ``InputError`` where not even that exists.
+All functions are pure; random ones take a generator. With n = 0 an interval has its largest width; a function that
+has no such interval raises ``InputError``.
 """
 
 import math
@@ -16,11 +16,11 @@ from scipy import stats
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
-SAMPLES = 2000
+BOOTSTRAP_SAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """Lower and upper bound."""
+    """Lower and upper bound of a value."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Interval(NamedTuple):
 class PairedTest:
     """Two drivers on the same seeds: mean difference (a minus b) with its interval, and the p value of no difference.
 
-    ``n`` is the number of pairs, ``discordant`` how many of them differ at all.
+    ``n`` is the number of pairs, ``discordant`` the number of pairs that differ.
     """
 
     difference: float
@@ -43,9 +43,9 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class SequentialDecision:
-    """Whether it is enough: ``decision`` is "below", "not below" or "continue"; ``upper`` bounds the rate so far.
+    """Result of a sequential test: ``decision`` is "below", "not below" or "continue"; the bounds are of the rate.
 
-    ``upper`` holds at all looks together (anytime-valid), so one may look after every run.
+    The bounds are anytime-valid: they hold for all tests together, so a test after every run is allowed.
     """
 
     decision: str
@@ -71,9 +71,9 @@ class RareRate:
 
 
 def clopper_pearson(failures: int, n: int, confidence: float = 0.95) -> Interval:
-    """Exact two-sided interval of a rate: ``failures`` of ``n`` independent runs (Clopper and Pearson, 1934).
+    """Compute the exact two-sided interval of a rate, ``failures`` of ``n`` independent runs (Clopper-Pearson, 1934).
 
-    With none of n runs the interval is [0, 1].
+    With n = 0 the interval is [0, 1].
 
     Raises:
         InputError: not 0 <= failures <= n, or a confidence not in (0, 1).
@@ -86,7 +86,9 @@ def clopper_pearson(failures: int, n: int, confidence: float = 0.95) -> Interval
 
 
 def upper_bound(failures: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided exact upper bound of a rate. With no failure it is 1 - (1 - confidence)^(1/n), about 3 / n at 95 %.
+    """Compute the exact one-sided upper bound of a rate.
+
+    Without a failure it is 1 - (1 - confidence)^(1/n), about 3 / n at 95 %.
 
     Raises:
         InputError: as for ``clopper_pearson``.
@@ -97,15 +99,15 @@ def upper_bound(failures: int, n: int, confidence: float = 0.95) -> float:
 
 
 def rule_of_three(n: int, confidence: float = 0.95) -> float:
-    """What a rate is below, with ``confidence``, when nothing failed in ``n`` runs: 1 - (1 - confidence)^(1/n).
+    """Compute the upper bound of a rate without a failure in ``n`` runs: 1 - (1 - confidence)^(1/n).
 
-    The name is that of its approximation 3 / n at 95 %. With n = 0 it is 1.
+    It is named after its approximation at 95 %, 3 / n. With n = 0 it is 1.
     """
     return upper_bound(0, n, confidence)
 
 
 def runs_needed(rate: float, confidence: float = 0.95) -> int:
-    """Runs without a failure that it takes to say with ``confidence`` that a rate is below ``rate``.
+    """Compute the number of runs without a failure that shows, with ``confidence``, that a rate is below ``rate``.
 
     Raises:
         InputError: a rate or confidence not in (0, 1).
@@ -122,19 +124,19 @@ def clustered_bootstrap(
     *,
     rng: np.random.Generator,
     statistic: Callable[[Float64[Array, "... m"]], Float64[Array, "..."]] | None = None,
-    samples: int = SAMPLES,
+    samples: int = BOOTSTRAP_SAMPLES,
 ) -> Interval:
-    """Percentile interval of a statistic (default: the mean) by drawing whole clusters with replacement.
+    """Compute the percentile interval of a statistic (default: the mean) by drawing clusters with replacement.
 
-    Runs that share a scene are alike, so scenes are drawn, not runs (Cameron, Gelbach and Miller, 2008). With one
-    cluster nothing can be said about its spread, and the interval is infinite.
+    Runs of the same scene are correlated, so scenes are drawn, not runs (Cameron, Gelbach and Miller, 2008). With one
+    cluster the spread is unknown, and the interval is infinite.
 
     Args:
-        values: one number a run, finite.
+        values: one finite number per run.
         clusters: the scene of each run.
-        confidence: of the interval.
-        rng: source of the draws.
-        statistic: of the values of a draw along the last axis; the mean unless given.
+        confidence: confidence of the interval.
+        rng: generator of the draws.
+        statistic: function of the values of a draw along the last axis; default: the mean.
         samples: number of draws.
 
     Raises:
@@ -162,14 +164,14 @@ def clustered_bootstrap(
 
 
 def bounded_mean(values: Float[Array, " n"], clusters: Int[Array, " n"], confidence: float = 0.95) -> Interval:
-    """Interval of the mean of values in [0, 1], of few clusters too: Chernoff's bound with the binary entropy.
+    """Compute an interval of the mean of values in [0, 1], also of few clusters: Chernoff's bound, binary entropy.
 
     Hoeffding (1963), theorem 1: means m with n KL(mean, m) <= log(2 / (1 - confidence)). It holds for any
-    distribution in [0, 1] and any n, where a bootstrap of few clusters is too sure; with all values at 0 it is
-    Clopper-Pearson's. Clusters count once each, by their means.
+    distribution in [0, 1] and any n, whereas a bootstrap of few clusters is too narrow. If all values are 0, it equals
+    Clopper-Pearson's interval. Clusters count once each, by their means.
 
     Raises:
-        InputError: no values, not as many clusters, or values outside of [0, 1].
+        InputError: no values, not as many clusters, or values outside [0, 1].
     """
     values, clusters = np.asarray(values, np.float64), np.asarray(clusters)
     if not len(values) or values.shape != clusters.shape or not ((values >= 0.0) & (values <= 1.0)).all():
@@ -193,11 +195,11 @@ def ratio_bootstrap(
     confidence: float = 0.95,
     *,
     rng: np.random.Generator,
-    samples: int = SAMPLES,
+    samples: int = BOOTSTRAP_SAMPLES,
 ) -> Interval:
-    """Percentile interval of sum(numerator) / sum(denominator), clusters drawn; for kilometres per incident.
+    """Compute the percentile interval of sum(numerator) / sum(denominator) by drawing clusters with replacement.
 
-    Draws without any denominator count as infinite.
+    It serves for kilometres per incident. Draws with a denominator of 0 count as infinite.
 
     Raises:
         InputError: no values, or arrays of different lengths.
@@ -219,7 +221,7 @@ def ratio_bootstrap(
 
 
 def poisson_rate(events: int, exposure: float, confidence: float = 0.95) -> Interval:
-    """Exact interval of events per unit of exposure (km, h), by the chi-squared quantiles (Garwood, 1936).
+    """Compute the exact interval of events per unit of exposure (km, h) by chi-squared quantiles (Garwood, 1936).
 
     Raises:
         InputError: a negative number of events, or an exposure that is not positive.
@@ -232,9 +234,10 @@ def poisson_rate(events: int, exposure: float, confidence: float = 0.95) -> Inte
 
 
 def mcnemar(a: Bool[Array, " n"], b: Bool[Array, " n"], confidence: float = 0.95) -> PairedTest:
-    """Exact test of two drivers' failures on the same seeds (McNemar; binomial of the discordant pairs).
+    """Test the difference of two drivers' failure rates on the same seeds (exact McNemar test).
 
-    The interval of the difference of the rates is Tango's score interval, see ``paired_rates``.
+    The p value is that of the binomial test of the discordant pairs. The interval of the difference of
+    the rates is Tango's score interval; see ``paired_rates``.
 
     Raises:
         InputError: no pairs, or lengths that differ.
@@ -248,10 +251,10 @@ def mcnemar(a: Bool[Array, " n"], b: Bool[Array, " n"], confidence: float = 0.95
 
 
 def paired_rates(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> Interval:
-    """Score interval of the difference of two rates in ``n`` pairs (Tango, Statistics in Medicine 17, 1998).
+    """Compute the score interval of the difference of two rates in ``n`` pairs (Tango, Stat. Med. 17, 1998).
 
-    ``only_a`` and ``only_b`` count the pairs in which one alone failed. The differences d are inside for which
-    (b - c - n d)² <= z² n (2 q + d (1 - d)), q being the likeliest rate of "only b" under d.
+    ``only_a`` (b) and ``only_b`` (c) count the pairs in which only one driver failed. The interval holds all
+    differences d with (b - c - n d)² <= z² n (2 q + d (1 - d)), where q is the maximum-likelihood rate of "only b" given d.
 
     Raises:
         InputError: counts that do not fit, a confidence not in (0, 1).
@@ -278,12 +281,12 @@ def paired_difference(
     *,
     rng: np.random.Generator,
     clusters: Int[Array, " n"] | None = None,
-    samples: int = SAMPLES,
+    samples: int = BOOTSTRAP_SAMPLES,
 ) -> PairedTest:
-    """Mean difference of two drivers' scores on the same seeds: clustered bootstrap and sign-flip test.
+    """Compute the mean difference of two drivers' scores on the same seeds: clustered bootstrap and sign-flip test.
 
-    The p value is of the permutation test that flips the sign of whole clusters' differences, counted with the
-    observed one, so it is never 0; up to 2^14 assignments are gone through exactly.
+    The p value is that of the permutation test that flips the signs of the clusters' differences. The observed signs
+    count too, so it is never 0. Up to 2^14 assignments are enumerated exactly.
 
     Raises:
         InputError: no pairs, lengths that differ, values that are not finite.
@@ -299,7 +302,7 @@ def paired_difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for there being several (Holm, 1979): the chance of any false alarm stays under the level."""
+    """Correct p values for multiple tests (Holm, 1979): the family-wise error rate stays below the level."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     out, largest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -309,7 +312,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def sequential(failures: int, n: int, rate: float, confidence: float = 0.95) -> SequentialDecision:
-    """Is there enough evidence that the failure rate is below ``rate``? May be asked after every run.
+    """Test whether the failure rate is below ``rate``; the test is valid after every run.
 
     A confidence sequence for a Bernoulli rate (Robbins, 1970): with the uniform mixture, by Ville's inequality the
     rates p with B(k + 1, n - k + 1) / (p^k (1 - p)^(n - k)) < 1 / (1 - confidence) hold at all times together.
@@ -326,27 +329,27 @@ def sequential(failures: int, n: int, rate: float, confidence: float = 0.95) -> 
 
 
 def confidence_sequence(failures: int, n: int, confidence: float = 0.95) -> Interval:
-    """Anytime-valid interval of a rate, as ``sequential`` uses it; wider than Clopper-Pearson's."""
+    """Compute the anytime-valid interval of a rate that ``sequential`` uses; it is wider than Clopper-Pearson's."""
     failures, n = _counts(failures, n)
     limit = -math.log1p(-_confidence(confidence))
     mixture = math.lgamma(failures + 1) + math.lgamma(n - failures + 1) - math.lgamma(n + 2)
 
-    def evidence(p: float) -> float:
+    def excess(p: float) -> float:
         likelihood = failures * math.log(p) if failures else 0.0
         return mixture - likelihood - ((n - failures) * math.log1p(-p) if failures < n else 0.0) - limit
 
     best = failures / n if n else 0.5
-    low = 0.0 if failures == 0 else _zero_between(evidence, best, 0.0)
-    high = 1.0 if failures == n else _zero_between(evidence, best, 1.0)
+    low = 0.0 if failures == 0 else _zero_between(excess, best, 0.0)
+    high = 1.0 if failures == n else _zero_between(excess, best, 1.0)
     return Interval(low, high)
 
 
 def importance_rate(failed: Bool[Array, " n"], weights: Float[Array, " n"], confidence: float = 0.95) -> RareRate:
-    """Failure probability from runs drawn from a proposal; ``weights`` are nominal over proposal density.
+    """Estimate a failure probability from runs drawn from a proposal; ``weights`` are nominal over proposal density.
 
-    The interval is Fay and Feuer's for weighted counts (Statistics in Medicine 16, 1997), which for equal weights is
-    Garwood's: failures are few and weights uneven, and a normal interval would be too sure. Effective n is (sum w)² /
-    sum w² of the failed runs (Kish): as many equal failures would say as much.
+    The interval is Fay and Feuer's for weighted counts (Statistics in Medicine 16, 1997); for equal weights it equals
+    Garwood's. Failures are few and weights uneven, so a normal interval would be too narrow. The effective n is
+    (sum w)² / sum w² of the failed runs (Kish): this number of equal weights gives the same precision.
 
     Raises:
         InputError: no runs, lengths that differ, weights negative or not finite.
@@ -363,7 +366,7 @@ def importance_rate(failed: Bool[Array, " n"], weights: Float[Array, " n"], conf
 
 
 def _weighted_count(parts: Array, heaviest: float, confidence: float) -> Interval:
-    """Fay and Feuer's interval of a sum of weighted Poisson counts; ``parts`` are the weights of what happened."""
+    """Compute Fay and Feuer's interval of a sum of weighted Poisson counts; ``parts`` are the weights of the events."""
     tail = 0.5 * (1.0 - _confidence(confidence))
     total, square = float(parts.sum()), float(np.square(parts).sum())
     low = 0.5 * square / total * float(stats.chi2.ppf(tail, 2.0 * total**2 / square)) if total > 0.0 else 0.0
@@ -402,7 +405,7 @@ def _sign_flip(sums: Float64[Array, " c"], rng: np.random.Generator, samples: in
 
 
 def _zero_between(excess: Callable[[float], float], inside: float, end: float) -> float:
-    """Where the excess, negative ``inside``, crosses 0 on the way to the end of the range, by bisection."""
+    """Find the zero of ``excess``, negative at ``inside``, between ``inside`` and ``end`` by bisection."""
     a, b = inside, end
     for _ in range(200):
         middle = 0.5 * (a + b)
@@ -414,9 +417,9 @@ def _zero_between(excess: Callable[[float], float], inside: float, end: float) -
 
 @dataclass(frozen=True)
 class KilometresPerIncident:
-    """Kilometres driven per incident with their exact interval; infinite where there was none.
+    """Kilometres driven per incident with their exact interval; ``value`` and ``high`` are infinite without incidents.
 
-    With no incident, ``low`` is what the kilometres still show: at 97.5 % confidence not fewer than that.
+    Without incidents, ``low`` is the one-sided lower bound (at 97.5 % for a confidence of 95 %).
     """
 
     value: float
@@ -427,7 +430,7 @@ class KilometresPerIncident:
 
 
 def kilometres_per_incident(kilometres: float, incidents: int, confidence: float = 0.95) -> KilometresPerIncident:
-    """AlpaSim's headline, defined for zero incidents too; the interval takes incidents as Poisson (Garwood).
+    """Compute AlpaSim's kilometres per incident with Garwood's Poisson interval, also defined without incidents.
 
     Raises:
         InputError: no kilometres, or a negative number of incidents.

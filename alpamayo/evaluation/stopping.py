@@ -12,19 +12,19 @@ from alpamayo.evaluation.statistics import SequentialDecision, sequential
 from alpamayo_sim.errors import InputError
 
 EVENTS = {"at-fault": "at_fault_collision", "collision": "collision", "off-road": "off_road", "arrived": "arrived"}
-FORM = re.compile(r"\s*([a-z-]+)\s*([<>])\s*([0-9.]+)\s*%\s*")
+CLAIM_PATTERN = re.compile(r"\s*([a-z-]+)\s*([<>])\s*([0-9.]+)\s*%\s*")
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """A claim: the rate of ``event`` is under ``rate``; of arriving, that the rate of not arriving is."""
+    """A claim that the rate of ``event`` is below ``rate``; for arrivals, that the rate of non-arrivals is."""
 
     text: str
     event: str
     rate: float
 
     def failed(self, row: Mapping[str, Any] | None) -> bool | None:
-        """Return whether a run counts against the claim; a run that could not be driven does. None if unknown."""
+        """Return whether a run counts against the claim, as a run that could not be driven does; None if unknown."""
         if row is None:
             return True
         happened = row[self.event]
@@ -68,9 +68,9 @@ def parse(text: str) -> StopRule:
     """Read ``at-fault < 5%``, ``collision < 5%``, ``off-road < 1%`` or ``arrived > 90%``.
 
     Raises:
-        InputError: another form, or a rate not in (0, 100).
+        InputError: the text has another form, or the rate is not in (0, 100) %.
     """
-    match = FORM.fullmatch(text)
+    match = CLAIM_PATTERN.fullmatch(text)
     form = "must be 'at-fault < 5%', 'collision < 5%', 'off-road < 1%' or 'arrived > 90%', with your rate"
     if match is None or match[1] not in EVENTS or (match[2] == ">") != (match[1] == "arrived"):
         raise InputError(f"stop rule {text!r}: {form}")
@@ -79,5 +79,5 @@ def parse(text: str) -> StopRule:
     except ValueError:
         raise InputError(f"stop rule {text!r}: {form}") from None
     if not 0.0 < rate < 1.0:
-        raise InputError(f"stop rule {text!r}: the rate must be between 0 and 100 %, both excluded")
+        raise InputError(f"stop rule {text!r}: the rate must be above 0 % and below 100 %")
     return StopRule(" ".join(text.split()), EVENTS[match[1]], 1.0 - rate if match[1] == "arrived" else rate)

@@ -20,7 +20,7 @@ from alpamayo_scenarios.suites import Suite, SuiteEntry, get_suite
 
 SUITE = "long-tail-6"
 CONFIDENCE = 0.95
-AFTER_STOP = "driven after the stop rule had its answer"
+AFTER_STOP = "driven after the stop rule was decided"
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Results to read: pages, pictures and videos of episodes, pages of evaluations, and tables on the console."""
+"""Reports: pages, pictures and videos of episodes, pages of validations, and tables for the console."""

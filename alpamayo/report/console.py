@@ -71,11 +71,11 @@ def _show_claim(console: Console, row: Mapping[str, Any]) -> None:
     claim = row.get("claim")
     if claim is None:
         return
-    words = {"shown": "is shown", "refuted": "is refuted", "open": "is open: not enough scenarios to tell"}
-    told = f"{100 * claim['low']:.1f} to {100 * claim['high']:.1f} % violate it, valid at every look"
+    words = {"shown": "is shown", "refuted": "is refuted", "open": "is open: not enough scenarios to decide"}
+    bound = f"{100 * claim['low']:.1f} to {100 * claim['high']:.1f} % violate it, valid at every test"
     console.print(
         f"{row['driver']}: '{claim['claim']}' {words[claim['outcome']]} after {claim['n']} scenarios "
-        f"({claim['against']} violate it; {told})",
+        f"({claim['against']} violate it; {bound})",
         soft_wrap=True,
         highlight=False,
     )
@@ -84,7 +84,7 @@ def _show_claim(console: Console, row: Mapping[str, Any]) -> None:
 def show_validation(document: Mapping[str, Any], page: Path) -> None:
     """Print the headlines of a validation, the excluded runs, and the path of its page."""
     console = Console()
-    title = f"{document['runs']} runs judged again, {100 * document['confidence']:g} % intervals"
+    title = f"{document['runs']} runs rescored, {100 * document['confidence']:g} % intervals"
     table = narrow_table(VALIDATION_HEADS, title, document["drivers"])
     for name, row in document["drivers"].items():
         rates = [row["rules"]["at_fault_collision"]["broken"], row["rules"]["drivable_area"]["broken"], row["failed"]]
@@ -98,7 +98,7 @@ def show_validation(document: Mapping[str, Any], page: Path) -> None:
         console.print(line, soft_wrap=True, highlight=False)
     for row in document["raised"]:
         text = escape(
-            f"{row['rule']} in {row['runs']} of {document['runs']} runs, which counts as broken: {row['error']}"
+            f"{row['rule']} in {row['runs']} of {document['runs']} runs, which counts as violated: {row['error']}"
         )
         console.print(f"[red]raised[/red] {text}", soft_wrap=True, highlight=False)
     for row in document["excluded"]:
@@ -115,12 +115,12 @@ def _score_table(document: Mapping[str, Any]) -> Table:
         if len(document["drivers"]) > 1:
             table.add_row(f"[bold]{escape(driver)}[/bold]")
         for key, score in row["scores"].items():
-            told = [missing_text(score), *(f"n/a: {why}" for why in score["not_applicable"])]
+            details = [missing_text(score), *(f"n/a: {why}" for why in score["not_applicable"])]
             if document["runs"] == 1 and score["n"]:
                 parts = (f"{words(part)} {number_text(found['value'])}" for part, found in score["parts"].items())
-                told = [", ".join(parts), *document["records"][0]["scores"][key]["notes"]]
+                details = [", ".join(parts), *document["records"][0]["scores"][key]["notes"]]
             table.add_row(
-                TITLES.get(key, key), bounds(score, 2), str(score["n"]), escape("\n".join(filter(None, told)))
+                TITLES.get(key, key), bounds(score, 2), str(score["n"]), escape("\n".join(filter(None, details)))
             )
     return table
 

@@ -1,4 +1,4 @@
-"""The page of an episode: one HTML file that needs no other file and draws the numbers of the record."""
+"""The page of an episode: one self-contained HTML file that draws the numbers of the record."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ from alpamayo_sim.datatypes.scene import STATIC, Category, LineKind, RoadMap
 from alpamayo_sim.geometry import from_frame
 
 Array = np.ndarray
-MAP_DISTANCE_M = 130.0  # shown around the ego's path
+MAP_DISTANCE_M = 130.0  # distance around the ego's path in which the map is shown
 COLOURS = {
     Category.VEHICLE: "#e9edf2",
     Category.TRUCK: "#d8c9a8",
@@ -32,19 +32,19 @@ COLOURS = {
     Category.BUILDING: "#aab2ad",
     Category.VEGETATION: "#7fae73",
 }
-INDENT = "\u2003"  # an em of space
-# A margin this large has the palest colour, by its unit.
-COMFORTABLE = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
+INDENT = "\u2003"  # a space of one em
+# Margins from this one on have the palest colour, by unit; 1 for other units.
+LARGE_MARGIN = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
 
 
 def page(episode: Episode, verdict: Verdict, images: list[str]) -> str:
-    """Render the report of an episode; ``images`` are ``data:`` addresses of the cameras at each state."""
+    """Render the report of an episode; ``images`` are ``data:`` URLs of the cameras at each state."""
     data = report_data(episode, verdict) | {"cameras": images, "every": 1}
     return environment().get_template("episode_page.html.j2").render(data=data)
 
 
 def report_data(episode: Episode, verdict: Verdict) -> dict[str, Any]:
-    """Collect what the page shows, without the images, as JSON values; coordinates in m, rounded to centimetres."""
+    """Collect the data of the page, without images, as JSON values; coordinates in m, rounded to centimetres."""
     scenario = episode.scenario
     scene = scenario.scene
     name = scenario.family or scene.id
@@ -82,9 +82,9 @@ def _badges(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
     badges += [(f"violated: {words(name)}", "bad") for name in broken]
     for score in verdict.scores.values():
         if math.isfinite(score.value[0]):
-            lacks = ", ".join(words(part) for part in score.missing[0])
+            missing = ", ".join(words(part) for part in score.missing[0])
             text = f"{TITLES.get(score.name, score.name)} {score.value[0]:.2f}{_out_of(score.name)}"
-            badges.append((f"{text}, without {lacks}" if lacks else text, ""))
+            badges.append((f"{text}, without {missing}" if missing else text, ""))
     if episode.intervened.any():
         badges.append((f"guard intervened in {episode.intervened.mean():.0%} of the steps", ""))
     return badges
@@ -146,12 +146,7 @@ def _reasoning(episode: Episode) -> list[dict[str, Any] | None]:
                 "sentence": reasoning.sentence,
                 "longitudinal": words(reasoning.longitudinal.name).lower(),
                 "lateral": words(reasoning.lateral.name).lower(),
-                "components": [
-                    words(
-                        f"{c.category.name if c.category else c.kind.name} {c.motion.name if c.motion else ''}"
-                    ).lower()
-                    for c in reasoning.components
-                ],
+                "components": [_component(component) for component in reasoning.components],
                 "places": world,
             }
         )
@@ -183,7 +178,7 @@ def _map(road_map: RoadMap, path: Array) -> dict[str, Any]:
 
 
 def _near(points: Array, path: Array) -> bool:
-    """Whether the bounding boxes of points and path come within ``MAP_DISTANCE_M``."""
+    """Return whether the bounding box of the points is within ``MAP_DISTANCE_M`` of that of the path."""
     low, high = path.min(axis=0) - MAP_DISTANCE_M, path.max(axis=0) + MAP_DISTANCE_M
     return bool(np.all(points[:, :2].min(axis=0) <= high) and np.all(points[:, :2].max(axis=0) >= low))
 
@@ -200,7 +195,7 @@ def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
         "first": json_number(rule.violation_time[0], 4) if rule.valid[0] else None,
         "reason": rule.reasons[0],
         "series": series,
-        "comfortable": COMFORTABLE.get(rule.unit, 1.0),
+        "large_margin": LARGE_MARGIN.get(rule.unit, 1.0),
     }
 
 
@@ -237,7 +232,7 @@ def _parameters(episode: Episode) -> list[tuple[str, str]]:
 def _footer(episode: Episode) -> str:
     return (
         f"alpamayo {episode.code_version} · driver {episode.driver} · driver seed {episode.seed} · "
-        f"{episode.steps} steps of {episode.dt:g} s · made from episode.json and episode.npz alone"
+        f"{episode.steps} steps of {episode.dt:g} s · made only from episode.json and episode.npz"
     )
 
 

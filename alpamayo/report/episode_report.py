@@ -1,4 +1,4 @@
-"""The report of an episode: ``report.html``, self-contained, and ``video.mp4``, both made from the record alone."""
+"""The report of an episode: ``report.html``, self-contained, and ``video.mp4``, both made only from the record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

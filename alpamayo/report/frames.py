@@ -1,4 +1,4 @@
-"""Pictures of an episode, rendered again from its record: cameras and the world from above."""
+"""Frames of an episode, rendered again from its record: cameras and a bird's-eye view."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from alpamayo_sim.sensors import CameraRenderer
 from alpamayo_sim.sensors.birdseye import BirdsEye
 
 Array = np.ndarray
-BIRDSEYE_SIZE = 640
+BIRDSEYE_SIDE_PX = 640
 LABELS = ("cross left", "front wide", "cross right", "front tele")  # in the order of default_rig()
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One moment: RGB pictures. ``mosaic`` shows wide, tele above cross left, cross right."""
+    """RGB pictures of one step. ``mosaic`` shows wide and tele above cross left and cross right."""
 
     step: int
     birdseye: UInt8[Array, "h w 3"]
@@ -28,7 +28,7 @@ class Frame:
 
 
 def frames(episode: Episode) -> Iterator[Frame]:
-    """The frames of all states of an episode, in order."""
+    """Yield the frames of all states of an episode, in order."""
     scene = episode.scenario.scene
     renderer, above = CameraRenderer(scene, default_rig(), seed=episode.seed), BirdsEye(scene)
     for step in range(episode.steps + 1):
@@ -39,12 +39,12 @@ def frames(episode: Episode) -> Iterator[Frame]:
         decided = min(step, episode.steps - 1)
         plans = np.concatenate([episode.plans[decided], episode.executed[decided][None]])
         shown = {} if step == episode.steps else {"plans": plans, "chosen": len(plans) - 1}
-        picture = above.draw(truth, width=BIRDSEYE_SIZE, height=BIRDSEYE_SIZE, **shown)
+        picture = above.draw(truth, width=BIRDSEYE_SIDE_PX, height=BIRDSEYE_SIDE_PX, **shown)
         yield Frame(step, picture, mosaic)
 
 
 def _labelled(image: UInt8[Array, "h w 3"], label: str) -> UInt8[Array, "h w 3"]:
-    """A copy with the camera's name in its corner and a thin frame."""
+    """Return a copy with the camera's name in its corner and a thin border."""
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
     pen.text((5, 3), label, fill=(255, 255, 255), font=typeface(10), stroke_width=1, stroke_fill=(0, 0, 0))

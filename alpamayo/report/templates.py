@@ -1,4 +1,4 @@
-"""The Jinja2 environment of the pages: every value that is put into a page is escaped."""
+"""The Jinja2 environment of the pages; it escapes every value."""
 
 from functools import cache
 
@@ -33,7 +33,7 @@ def environment() -> Environment:
 
 
 def whisker(fraction: float) -> float:
-    """Return the place of a value in [0, 1] on a whisker that is 100 wide, clipped to its axis."""
+    """Return the position of a value in [0, 1], clipped, on an axis of width 100."""
     return round(2.0 + 96.0 * min(max(fraction, 0.0), 1.0), 1)
 
 

@@ -7,7 +7,7 @@ NOT_AVAILABLE = "n/a"
 
 
 def words(name: str) -> str:
-    """Return the name of a rule, a score or a parameter for readers: spaces in place of underscores."""
+    """Return the name of a rule, a score or a parameter with spaces in place of underscores."""
     return name.replace("_", " ").strip()
 
 
@@ -17,13 +17,13 @@ def number_text(value: float | None, digits: int = 2, unit: str = "") -> str:
 
 
 def missing_text(score: Mapping[str, Any]) -> str:
-    """Return which parts a score lacks, with the number of runs where not all lack it; empty if it lacks none."""
+    """Return the missing parts of a score, with the number of runs if not all; empty if no part is missing."""
     parts = score["missing"].items()
     names = (words(part) + ("" if count == score["n"] else f" in {count} of {score['n']}") for part, count in parts)
     return f"without {', '.join(names)}" if parts else ""
 
 
 def single_score_text(score: Mapping[str, Any]) -> str:
-    """Return the score of one run with the parts that it lacks."""
+    """Return the score of one run with its missing parts."""
     parts = ", ".join(map(words, score["missing"]))
     return number_text(score["value"]) + (f", without {parts}" if parts and score["value"] is not None else "")

@@ -8,6 +8,6 @@ from PIL import ImageFont
 
 @cache
 def typeface(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows all that we write."""
+    """Load DejaVu Sans, which matplotlib ships and which has all characters of the pictures."""
     fonts = resources.files("matplotlib") / "mpl-data" / "fonts" / "ttf"
     return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)

@@ -1,4 +1,4 @@
-"""The page of a validation: one HTML file that needs no other file."""
+"""The page of a validation: one self-contained HTML file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +44,7 @@ def _badges(document: Document, failed: int) -> list[tuple[str, str]]:
     """Return (kind, text) of the badges under the title."""
     excluded = len(document["excluded"])
     return [
-        ("", f"{document['runs']} runs judged again from their records"),
+        ("", f"{document['runs']} runs rescored from their records"),
         ("bad" if failed else "good", f"{failed} with a failure"),
         ("warn" if excluded else "good", f"{excluded} excluded"),
         ("", f"{100 * document['confidence']:g} % intervals"),
@@ -52,7 +52,7 @@ def _badges(document: Document, failed: int) -> list[tuple[str, str]]:
 
 
 def _comparisons(document: Document) -> list[tuple[list[str], str, Mapping[str, Any]]]:
-    """Return (drivers, figure, test) of all tests that could be made."""
+    """Return (drivers, figure, test) of all tests with a result."""
     return [
         (pair["drivers"], name, test)
         for pair in document["comparisons"]
@@ -78,7 +78,7 @@ def _notes(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 def _progress_lost(document: Document) -> dict[str, dict[str, float | None]]:
-    """Return progress without the guard minus progress with it, for drivers that drove both ways."""
+    """Return progress without the guard minus progress with it, for drivers with runs of both kinds."""
     return {
         guarded: {"value": test["difference"], "low": test["low"], "high": test["high"]}
         for (bare, guarded), name, test in _comparisons(document)

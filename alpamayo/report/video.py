@@ -1,4 +1,4 @@
-"""Frames of an episode to an H.264 file."""
+"""The video of an episode, as an H.264 file."""
 
 import base64
 import textwrap
@@ -18,14 +18,15 @@ from alpamayo.report.frames import Frame
 from alpamayo.report.typeface import typeface
 
 Array = np.ndarray
-PANEL_WIDTH = 480
-INK, SOFT, ORANGE = (38, 46, 58), (110, 120, 134), (186, 104, 0)
-LARGE, SMALL = 24, 16
-WRAP = 52  # characters
+PANEL_WIDTH_PX = 480
+DARK, GREY, ORANGE = (38, 46, 58), (110, 120, 134), (186, 104, 0)
+LARGE_TEXT_PX, SMALL_TEXT_PX = 24, 16
+LINE_CHARACTERS = 52
+MAX_REASON_LINES = 4  # lines of the guard's reason
 
 
 class VideoWriter:
-    """Writes RGB frames of one size as an mp4; the file is whole only after a clean exit."""
+    """A writer of RGB frames of one size to an mp4 file, which is complete after a clean exit."""
 
     def __init__(self, path: Path, rate: int) -> None:
         self.path = path
@@ -46,7 +47,7 @@ class VideoWriter:
                 quality=None,
                 macro_block_size=2,
                 ffmpeg_log_level="error",
-                # One thread and no encoder's name in the file: the same frames give the same bytes.
+                # One thread, and no name of the encoder in the file: the same frames give the same bytes.
                 output_params=["-crf", "23", "-preset", "veryfast", "-threads", "1", "-bitexact", "-f", "mp4"],
             )
             self._encoder.send(None)
@@ -60,7 +61,7 @@ class VideoWriter:
 
 
 def encoded_image(picture: UInt8[Array, "h w 3"], quality: int = 70) -> str:
-    """An RGB picture as a ``data:`` address (WebP)."""
+    """Encode an RGB picture as a ``data:`` URL (WebP)."""
     done, data = cv2.imencode(".webp", picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
         raise RuntimeError("OpenCV could not encode a WebP image")
@@ -68,11 +69,11 @@ def encoded_image(picture: UInt8[Array, "h w 3"], quality: int = 70) -> str:
 
 
 def compose(frame: Frame, episode: Episode) -> UInt8[Array, "h w 3"]:
-    """The world from above at the left; cameras, speed, reasoning and guard at the right."""
+    """Compose a video frame: bird's-eye view at the left; cameras, speed, reasoning and guard at the right."""
     height = frame.birdseye.shape[0]
-    panel = np.full((height, PANEL_WIDTH, 3), 250, np.uint8)
-    scaled = PANEL_WIDTH * frame.mosaic.shape[0] // frame.mosaic.shape[1]
-    panel[:scaled] = cv2.resize(frame.mosaic, (PANEL_WIDTH, scaled), interpolation=cv2.INTER_AREA)
+    panel = np.full((height, PANEL_WIDTH_PX, 3), 250, np.uint8)
+    scaled = PANEL_WIDTH_PX * frame.mosaic.shape[0] // frame.mosaic.shape[1]
+    panel[:scaled] = cv2.resize(frame.mosaic, (PANEL_WIDTH_PX, scaled), interpolation=cv2.INTER_AREA)
     picture = Image.fromarray(panel)
     pen, y = ImageDraw.Draw(picture), scaled + 16
     for text, size, colour in _lines(frame.step, episode):
@@ -84,11 +85,14 @@ def compose(frame: Frame, episode: Episode) -> UInt8[Array, "h w 3"]:
 
 def _lines(step: int, episode: Episode) -> list[tuple[str, int, tuple[int, int, int]]]:
     decided = min(step, episode.steps - 1)
-    lines = [(f"{episode.times[step]:4.1f} s   {episode.ego_speed[step] * 3.6:3.0f} km/h", LARGE, INK)]
+    lines = [(f"{episode.times[step]:4.1f} s   {episode.ego_speed[step] * 3.6:3.0f} km/h", LARGE_TEXT_PX, DARK)]
     reasoning = episode.reasoning[decided]
     words = reasoning.sentence if reasoning else "This driver gives no reasons."
-    lines += [(text, SMALL, INK if reasoning else SOFT) for text in textwrap.wrap(words, WRAP)]
+    lines += [(text, SMALL_TEXT_PX, DARK if reasoning else GREY) for text in textwrap.wrap(words, LINE_CHARACTERS)]
     if episode.intervened[decided]:
-        reason = episode.guard_reasons[decided] or "took over"
-        lines += [(text, SMALL, ORANGE) for text in textwrap.wrap(f"Guard: {reason}", WRAP)[:4]]
+        reason = episode.guard_reasons[decided] or "intervened"
+        lines += [
+            (text, SMALL_TEXT_PX, ORANGE)
+            for text in textwrap.wrap(f"Guard: {reason}", LINE_CHARACTERS)[:MAX_REASON_LINES]
+        ]
     return lines

@@ -1,8 +1,8 @@
 """Collection of training data: drives through the families, with the labels of the expert.
 
-The expert labels five times a second what it would do and why, also where another driver drives (DAgger, Ross et al.
-2011). In the first round the expert drives. It is pushed off its path for short spans, so that the data show how to
-return. In later rounds a trained driver may drive.
+The expert labels five steps per second with its plan and its reasoning, also where another driver drives (DAgger, Ross
+et al. 2011). In the first round the expert drives, and short disturbances push it off its path, so that the data show
+how to return. In later rounds a trained driver may drive.
 """
 
 import math
@@ -37,22 +37,22 @@ TRAINING_SEEDS = FIRST_EVALUATION_SEED  # the seeds below are for training
 
 @dataclass(frozen=True)
 class CollectionConfig:
-    """How drives are disturbed and varied.
+    """Disturbance and variation of the drives.
 
     Attributes:
-        push_probability: of a push to begin, per step.
-        push_steps: range of the length of a push.
+        push_probability: probability that a push starts, per step.
+        push_steps: range of the length of a push (steps).
         push_acceleration_mps2: largest error of the acceleration in a push.
         push_lateral_mps2: largest lateral acceleration that a push adds.
-        halt_probability: of a stop to begin, per step.
-        halt_steps: range of the length of a stop.
+        halt_probability: probability that a stop starts, per step.
+        halt_steps: range of the length of a stop (steps).
         halt_deceleration_mps2: braking during a stop.
         unpushed_share: share of episodes without pushes.
         default_rig_share: share of episodes with exactly the default rig.
         expert_stretch: range of the number of decisions that the expert drives, among those of a trained driver.
-        expert_probability: of such a stretch to begin, per decision.
-        standing_mps: a trained driver below this speed stands.
-        standing_decisions: a trained driver that stands for more decisions is relieved by the expert.
+        expert_probability: probability that such a stretch starts, per decision.
+        standstill_mps: below this speed a trained driver is at standstill.
+        standstill_decisions: after more decisions at standstill the expert takes over from a trained driver.
     """
 
     push_probability: float = 0.045
@@ -66,8 +66,8 @@ class CollectionConfig:
     default_rig_share: float = 0.5
     expert_stretch: tuple[int, int] = (8, 30)
     expert_probability: float = 0.02
-    standing_mps: float = 0.5
-    standing_decisions: int = 8
+    standstill_mps: float = 0.5
+    standstill_decisions: int = 8
 
 
 CONFIG = CollectionConfig()
@@ -119,7 +119,7 @@ def collect(
         seed: scenario seeds are ``seed``, ``seed + 1``, ...; they must all be training seeds (below 10,000).
         image_size: height and width in pixels.
         workers: number of processes; one for each core, at most 8, if None.
-        checkpoint: weights of the driver that drives, in turns with the expert; the pushed expert drives if None.
+        checkpoint: weights of the driver that alternates with the expert; None: the disturbed expert drives alone.
         name: prefix of the file names; rounds with the same name and seed are the same data.
         progress: called with ("collect", done, total).
 
@@ -136,7 +136,7 @@ def collect(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot make the folder ({error.strerror})") from error
+        raise InputError(f"{folder}: cannot create the folder ({error.strerror})") from error
     names = family_names()
     jobs = [
         Job(names[i % len(names)], seed + i, folder / f"{name}-{seed + i:05d}.npz", image_size, checkpoint)
@@ -144,11 +144,11 @@ def collect(
     ]
     missing = [job for job in jobs if not job.path.is_file()]
     report = progress or (lambda what, done, total: None)
-    there = len(jobs) - len(missing)
-    report("collect", there, len(jobs))
+    existing = len(jobs) - len(missing)
+    report("collect", existing, len(jobs))
 
     def count(what: str, done: int, _: int) -> None:
-        report(what, there + done, len(jobs))
+        report(what, existing + done, len(jobs))
 
     with closing(in_order(run_job, missing, workers=workers, what="collect", progress=count)) as results:
         for _, result in results:
@@ -220,31 +220,31 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
 
 
 class _Pilot:
-    """Selects the plan that is driven, and disturbs the controls.
+    """The selection of the plan that is driven, and the disturbance of the controls.
 
-    A trained driver drives under the guard, as it does in use, and in turns with the expert. The expert also takes
-    over where the trained driver stands, so that the data show how to continue from there.
+    A trained driver drives under the guard and alternates with the expert. The expert also takes
+    over where the trained driver is at standstill, so that the data show how to continue from there.
     """
 
     def __init__(self, scene: Scene, rng: np.random.Generator, trained: Driver | None) -> None:
         self._rng = rng
         self._trained = trained
         self._guard = Guard(scene) if trained is not None else None
-        self._standing = 0
+        self._standstill = 0
         self._pushed = trained is None and rng.random() > CONFIG.unpushed_share
         self._push, self._push_left = np.zeros(2), 0
         self._expert_left = 0 if trained is not None else 1 << 30
 
     def plan(self, observation: Observation, expert: Decision, truth: GroundTruth) -> Array:
-        """Select the plan to drive: the expert's, or in turns the trained driver's."""
+        """Select the plan to drive: the expert's or the trained driver's."""
         if self._expert_left > 0:
             self._expert_left -= 1
             return expert.plans[expert.chosen]
         assert self._trained is not None
         assert self._guard is not None
-        self._standing = self._standing + 1 if observation.speed < CONFIG.standing_mps else 0
-        if self._standing > CONFIG.standing_decisions or self._rng.random() < CONFIG.expert_probability:
-            self._expert_left, self._standing = int(self._rng.integers(*CONFIG.expert_stretch)), 0
+        self._standstill = self._standstill + 1 if observation.speed < CONFIG.standstill_mps else 0
+        if self._standstill > CONFIG.standstill_decisions or self._rng.random() < CONFIG.expert_probability:
+            self._expert_left, self._standstill = int(self._rng.integers(*CONFIG.expert_stretch)), 0
         return self._guard.check(self._trained.act(observation), truth).plan
 
     def push(self, controls: Array, speed: float) -> Array:

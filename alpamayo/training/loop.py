@@ -26,7 +26,7 @@ from alpamayo_vla_model.nemotron.training.losses import Routing, record_routing,
 
 Array = np.ndarray
 
-HIDDEN_HISTORY_SHARE, HIDDEN_STATE_SHARE = 0.3, 0.5  # of the samples, so that the past motion is not copied
+HIDDEN_HISTORY_SHARE, HIDDEN_STATE_SHARE = 0.3, 0.5  # shares of samples; hiding keeps the model from copying motion
 SAVE_EVERY_S = 60.0
 
 
@@ -100,15 +100,15 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     model = checkpoint.load(start) if start else (config or AlpamayoConfig.preset("tiny")).create(settings.seed)
     state = _begin(folder, model.train(), settings)
-    report, tell = progress or (lambda what, done, total: None), log or (lambda line: None)
-    tell(f"{len(samples)} steps of {len(samples.shards)} episodes")
+    report, write_line = progress or (lambda what, done, total: None), log or (lambda line: None)
+    write_line(f"{len(samples)} steps of {len(samples.shards)} episodes")
     saved = time.monotonic()
     for losses in _steps(state, samples, settings, until):
         report("train", round(1000 * min(state.used(settings), 1.0)), 1000)
         if state.step % 20 == 0:
             _note(folder, state, losses)
         if state.step % 100 == 0:
-            tell(_line(state, losses))
+            write_line(_line(state, losses))
         if time.monotonic() - saved > SAVE_EVERY_S:
             _save(folder, state)
             saved = time.monotonic()
@@ -134,14 +134,14 @@ def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings) -> _S
 
 
 def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: float) -> Iterator[dict[str, float]]:
-    """Train step by step; yields the losses of each."""
-    with _Replicas(state.model, settings) as team:
+    """Train step by step; yield the losses of each step."""
+    with _Replicas(state.model, settings) as replicas:
         while state.used(settings) < until:
             start = time.monotonic()
             rate = _rate(state, settings)
             for group in state.optimiser.param_groups:
                 group["lr"] = rate
-            losses = team.gradients(samples, state.step)
+            losses = replicas.gradients(samples, state.step)
             norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
             if bool(torch.isfinite(norm)):
                 state.optimiser.step()
@@ -154,8 +154,8 @@ def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: f
 class _Replicas:
     """Replicas of a model that share its weights, one per thread, each with its part of every batch.
 
-    Threads that run whole operations use the cores better than operations that are split over threads. The result
-    depends on the number of threads only through rounding and the split of the batch.
+    One thread per replica uses the cores better than operations that are split over threads. The number of threads
+    changes the result only through rounding and the split of the batch.
     """
 
     def __init__(self, model: AlpamayoModel, settings: TrainingSettings) -> None:
@@ -171,7 +171,7 @@ class _Replicas:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def gradients(self, samples: Samples, step: int) -> dict[str, float]:
-        """Leave the gradient of one batch in the model; returns the mean losses."""
+        """Store the gradient of one batch in the model; return the mean losses."""
         settings = self._settings
         rng = np.random.default_rng([settings.seed, step])
         parts = np.array_split(samples.draw(settings.batch, rng), len(self._replicas))

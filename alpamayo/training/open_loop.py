@@ -1,4 +1,4 @@
-"""What a trained driver answers to held-out steps, compared with the expert."""
+"""Open-loop scores: the answers of a trained driver on held-out steps, compared with the expert's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,12 +16,13 @@ from alpamayo_vla_model.model import AlpamayoModel
 from alpamayo_vla_model.reasoning_text import PAD, TOKEN, parse
 
 Array = np.ndarray
-NEAR = 2.0  # m, or a tenth of the distance: how close a named place must be
+PLACE_TOLERANCE_M = 2.0  # largest distance between two positions that agree; or, if larger,
+PLACE_TOLERANCE_SHARE = 0.1  # this share of the distance from the ego
 
 
 @dataclass
 class _Scores:
-    """Sums over steps."""
+    """Values of all steps, by name."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
 
@@ -41,12 +42,12 @@ def evaluate_open_loop(
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, float]:
-    """Scores over ``size`` steps drawn evenly (not by their weight).
+    """Score ``size`` steps, drawn uniformly (not by their sampling weight).
 
     Returns:
         ``min_ade_6`` and ``ade`` (of the driver's choice; m, 6.4 s, plane), ``ade_3s``, and shares of steps in which
-        the reasoning agrees with the expert's: ``longitudinal``, ``lateral``, ``causes`` (how many), ``category`` and
-        ``place`` of the first cause (where both name one), ``record`` (all words).
+        the reasoning agrees with the expert's: ``longitudinal``, ``lateral``, ``causes`` (their number), ``category``
+        and ``place`` of the first cause (if both name one), ``record`` (all words).
     """
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(samples), min(size, len(samples)), replace=False)
@@ -83,19 +84,19 @@ def _score_plans(scores: _Scores, plans: Float32[Array, "k 64 4"], wanted: Float
     )
 
 
-def _score_reasoning(scores: _Scores, said: Reasoning, wanted: Reasoning) -> None:
+def _score_reasoning(scores: _Scores, answered: Reasoning, wanted: Reasoning) -> None:
     scores.add(
-        longitudinal=float(said.longitudinal == wanted.longitudinal),
-        lateral=float(said.lateral == wanted.lateral),
-        causes=float(len(said.components) == len(wanted.components)),
+        longitudinal=float(answered.longitudinal == wanted.longitudinal),
+        lateral=float(answered.lateral == wanted.lateral),
+        causes=float(len(answered.components) == len(wanted.components)),
     )
-    if said.components and wanted.components:
-        one, other = said.components[0], wanted.components[0]
-        scores.add(category=float((one.kind, one.category) == (other.kind, other.category)), place=_near(one, other))
+    if answered.components and wanted.components:
+        own, expert = answered.components[0], wanted.components[0]
+        scores.add(category=float((own.kind, own.category) == (expert.kind, expert.category)), place=_near(own, expert))
 
 
 def _near(one: Any, other: Any) -> float:
     if one.position is None or other.position is None:
         return float(one.position is other.position)
     apart = float(np.hypot(one.position[0] - other.position[0], one.position[1] - other.position[1]))
-    return float(apart <= max(NEAR, 0.1 * float(np.hypot(*other.position))))
+    return float(apart <= max(PLACE_TOLERANCE_M, PLACE_TOLERANCE_SHARE * float(np.hypot(*other.position))))

@@ -1,4 +1,4 @@
-"""Labels of image patches from what the renderer knows of each pixel."""
+"""Labels of image patches from the class, instance and depth of each pixel."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ from alpamayo_vla_model.vision import PATCH
 
 Array = np.ndarray
 
-FEWEST_PIXELS = 2  # of a thing in a patch, for the patch to show it
+MIN_PATCH_PIXELS = 2  # pixels of objects in a patch that is not empty
+MIN_OBJECT_PIXELS = 3  # pixels of a visible object in all cameras
+MAX_DISTANCE_M = 500.0  # larger distances are labelled with this one
 _CLASS = np.zeros(len(Semantic), np.int8)
 for _kind in PatchClass:
     if _kind.name in Semantic.__members__:
@@ -28,7 +30,7 @@ _LIGHT = {SignalState.RED: PatchClass.RED_LIGHT, SignalState.YELLOW: PatchClass.
 
 @dataclass(frozen=True, eq=False)
 class PatchTable:
-    """Labels of one step, as ``Shard`` keeps them."""
+    """Labels of one step, as stored in ``Shard``."""
 
     kind: Int8[Array, "cameras rows columns"]
     distance: Float16[Array, "cameras rows columns"]
@@ -37,27 +39,27 @@ class PatchTable:
 
 
 def label_patches(images: CameraImages, truth: GroundTruth) -> PatchTable:
-    """Label each patch with the nearest thing in it that matters; image sides must be multiples of the patch."""
+    """Label each patch with the nearest labelled object in it; image sides must be multiples of the patch size."""
     semantic, instance = _patches(images.semantic), _patches(images.instance)
-    things = _CLASS[semantic]
-    depth = np.where(things > 0, _patches(images.depth), np.inf)
+    classes = _CLASS[semantic]
+    depth = np.where(classes > 0, _patches(images.depth), np.inf)
     nearest = np.argmin(depth, axis=-1)[..., None]
-    distance, owner, kind = (np.take_along_axis(a, nearest, -1)[..., 0] for a in (depth, instance, things))
-    there = (np.sum(things > 0, axis=-1) >= FEWEST_PIXELS) & np.isfinite(distance)
+    distance, owner, kind = (np.take_along_axis(a, nearest, -1)[..., 0] for a in (depth, instance, classes))
+    present = (np.sum(classes > 0, axis=-1) >= MIN_PATCH_PIXELS) & np.isfinite(distance)
     kind = _with_signals(kind, owner, truth)
     velocity = _velocities(owner, truth)
     return PatchTable(
-        kind=np.where(there, kind, 0).astype(np.int8),
-        distance=np.where(there, np.minimum(distance, 500.0), 0.0).astype(np.float16),
-        velocity=np.where(there[..., None], velocity, 0.0).astype(np.float16),
+        kind=np.where(present, kind, 0).astype(np.int8),
+        distance=np.where(present, np.minimum(distance, MAX_DISTANCE_M), 0.0).astype(np.float16),
+        velocity=np.where(present[..., None], velocity, 0.0).astype(np.float16),
         road=np.round(255.0 * _ROAD[semantic].mean(axis=-1)).astype(np.uint8),
     )
 
 
-def visible_ids(images: CameraImages, truth: GroundTruth, fewest: int = 3) -> set[str]:
-    """Ids of the agents that at least ``fewest`` pixels of any camera show."""
+def visible_ids(images: CameraImages, truth: GroundTruth, min_pixels: int = MIN_OBJECT_PIXELS) -> set[str]:
+    """Return the ids of the agents with at least ``min_pixels`` pixels in the images."""
     rows, counts = np.unique(images.instance[images.instance >= 0], return_counts=True)
-    return {truth.agents.ids[row] for row, count in zip(rows, counts, strict=True) if count >= fewest}
+    return {truth.agents.ids[row] for row, count in zip(rows, counts, strict=True) if count >= min_pixels}
 
 
 def _patches(image: Array) -> Array:
@@ -67,14 +69,14 @@ def _patches(image: Array) -> Array:
 
 
 def _with_signals(kind: Array, owner: Int32[Array, "..."], truth: GroundTruth) -> Array:
-    """Traffic lights by what they show."""
+    """Replace the class of traffic lights by that of their state."""
     for i, state in enumerate(truth.signals):
         kind = np.where(owner == -2 - i, int(_LIGHT.get(SignalState(state), PatchClass.GREEN_LIGHT)), kind)
     return kind
 
 
 def _velocities(owner: Int32[Array, "..."], truth: GroundTruth) -> Array:
-    """Velocity (m/s, ego axes) of the owner of each patch; zero where that is no agent."""
+    """Return the velocity (m/s, ego axes) of the owner of each patch; zero where it is not an agent."""
     table = np.zeros((len(truth.agents.ids) + 1, 2))
     table[:-1] = rotate(truth.agents.velocity.astype(np.float64), -float(truth.ego_pose[2]))
     return table[np.where(owner >= 0, owner, len(table) - 1)]

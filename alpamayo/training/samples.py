@@ -19,9 +19,10 @@ from alpamayo_vla_model.vision import RigTensors
 Array = np.ndarray
 
 HELD_OUT_EVERY = 10  # every tenth episode is for validation
-EVENTFUL_WEIGHT = 3.0  # of steps in which the expert does more than keep speed and lane; 1 for the others
-STANDING_MPS = 0.5  # the ego stands below this speed
-STAYING_M = 1.0  # a plan that ends within this distance stays
+EVENTFUL_WEIGHT = 3.0  # weight of steps in which the expert does not only keep speed and lane; others have 1
+EVENTFUL_ACCELERATION_MPS2 = 2.0  # a plan with more acceleration or braking within 2 s is eventful too
+STANDSTILL_MPS = 0.5  # the ego is at standstill below this speed
+STOPPED_PLAN_M = 1.0  # a plan that ends within this distance stays stopped
 WAIT_DECISIONS = 10  # later decisions of a wait are not drawn
 _CALM = [
     TOKEN[LONGITUDINAL_WORDS[Longitudinal.SET_SPEED_TRACKING]],
@@ -76,14 +77,15 @@ def load_samples(paths: Sequence[Path], *, held_out: bool = False) -> Samples:
 
 
 def _weights(shard: Shard) -> Float64[Array, " rows"]:
-    eventful = (shard.reasoning[:, :2] != _CALM).any(axis=1) | (np.abs(shard.actions[:, :20, 0]).max(axis=1) > 2.0)
+    strong = np.abs(shard.actions[:, :20, 0]).max(axis=1) > EVENTFUL_ACCELERATION_MPS2
+    eventful = (shard.reasoning[:, :2] != _CALM).any(axis=1) | strong
     return np.where(_waited(shard) > WAIT_DECISIONS, 0.0, np.where(eventful, EVENTFUL_WEIGHT, 1.0))
 
 
 def _waited(shard: Shard) -> Int64[Array, " rows"]:
-    """Count the decisions for which the ego has stood and the expert stays; they all look alike."""
+    """Count the decisions since the ego and the plan of the expert stopped; these samples are nearly equal."""
     distance = np.linalg.norm(shard.plan[:, -1, :2], axis=-1)
-    stays = (shard.state[:, 0] < STANDING_MPS) & (distance < STAYING_M)
+    stays = (shard.state[:, 0] < STANDSTILL_MPS) & (distance < STOPPED_PLAN_M)
     count = np.cumsum(stays)
     return count - np.maximum.accumulate(np.where(stays, 0, count))
 

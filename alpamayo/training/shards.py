@@ -1,4 +1,4 @@
-"""Training data on disk: one compact file an episode, images compressed step by step."""
+"""Training data on disk: one compact file per episode; the images of each step are compressed."""
 
 import zipfile
 import zlib
@@ -15,7 +15,7 @@ Array = np.ndarray
 
 VERSION = 1
 FRAMES = 4  # camera frames of an observation
-LABEL_EVERY = 2  # steps of 0.1 s
+LABEL_EVERY = 2  # steps of 0.1 s between labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class Shard:
 
     ``images`` holds the zlib streams of all images in sequence (each uint8 [cameras, 3, height, width]), ``offsets``
     the start of each stream and the end of the last one; on disk they are a separate file (``.images``). Patch labels
-    are those of ``PatchLabels``, with the share of road in 1/255. ``lens``, ``position`` and ``rotation`` are the
-    rig's, as in ``RigTensors``.
+    are those of ``PatchLabels``, with the share of road in 1/255. ``lens``, ``position`` and ``rotation`` are those
+    of the rig, as in ``RigTensors``.
     """
 
     images: UInt8[Array, " bytes"]
@@ -61,7 +61,7 @@ class Shard:
         return np.frombuffer(zlib.decompress(stream.tobytes()), np.uint8).reshape(self.image_shape)
 
     def save(self, path: Path) -> None:
-        """Write the file completely or not at all."""
+        """Write the file atomically."""
         images = path.with_suffix(".images")
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(self.images.tobytes())
@@ -85,7 +85,7 @@ class Shard:
                 rest = {f.name: file[f.name] for f in fields(cls) if f.name != "images"}
             images = np.fromfile(path.with_suffix(".images"), np.uint8)
             if len(images) != rest["offsets"][-1]:
-                raise InputError(f"{path}: its images are cut short; delete it to make it again")
+                raise InputError(f"{path}: its images are incomplete; delete the file to make it again")
             return cls(images=images, **rest)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(

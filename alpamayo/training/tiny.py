@@ -6,8 +6,8 @@ from pathlib import Path
 from alpamayo.parallel import Progress
 from alpamayo.training.collection import TRAINING_SEEDS, collect
 
-OWN_SHARE = 0.4  # of the episodes are driven by the driver itself
-FIRST_ROUND = 0.5  # share of the training time before these episodes
+OWN_SHARE = 0.4  # share of the episodes that the trained driver drives
+FIRST_ROUND_SHARE = 0.5  # share of the training time before these episodes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def train_tiny(
         out: folder for ``data``, the training's state, ``log.jsonl`` and ``tiny.safetensors``.
         episodes: number of scenarios; their seeds are all below 10,000.
         minutes: wall time of the training, without the collection of data.
-        seed: of the scenarios, the weights and the order of the samples.
+        seed: seed of the scenarios, the weights and the order of the samples.
         start: checkpoint to start from, instead of random weights.
         workers: processes that collect data, and cores that train; one for each core, at most 8, if None.
         progress: called with (what, done, total).
@@ -64,7 +64,7 @@ def train_tiny(
     data = drive(episodes - own, 0, None, "expert")
     if early:
         data += drive(early, episodes - own, start, "own")
-    checkpoint = train(out, data, settings, start=start, until=FIRST_ROUND, progress=progress)
+    checkpoint = train(out, data, settings, start=start, until=FIRST_ROUND_SHARE, progress=progress)
     if own > early:
         data += drive(own - early, episodes - own + early, checkpoint, "own")
         checkpoint = train(out, data, settings, start=start, progress=progress)

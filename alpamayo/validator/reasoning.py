@@ -63,13 +63,13 @@ class MetaActions:
 
 @dataclass(frozen=True)
 class ComponentCheck:
-    """One component against the scene.
+    """The comparison of one component with the scene.
 
     Attributes:
-        exists: whether the scene has it.
+        exists: whether the scene has the component.
         position_error: distance (m) of the stated position from its position; None without a stated position.
         placed: whether the position error is within the tolerance.
-        visible: whether it can be seen; None for components without a box.
+        visible: whether the component is visible; None for components without a box.
     """
 
     exists: bool
@@ -195,10 +195,10 @@ def check_component(component: Component, truth: GroundTruth, rig: Rig | None = 
 
 
 def visible(truth: GroundTruth, rows: Int[Array, " m"], rig: Rig | None = None) -> Bool[Array, " m"]:
-    """Which of some agents could be seen: a corner or the middle past all other boxes, within the weather's range.
+    """Return which agents are visible: a corner or the centre is not occluded and within the weather's range.
 
-    With a rig that has to be in the image of a camera, and free in the plane from where that camera is; without one
-    it is looked at from the ego's centre. What is not higher than 1.2 m hides nothing.
+    With a rig, this point is in the image of a camera, and the line from that camera to it is free in the plane.
+    Without a rig, the line starts at the ego's centre. Boxes up to 1.2 m high occlude nothing.
     """
     agents, here = truth.agents, np.asarray(truth.ego_pose, np.float64)
     points, occluders = outline_points(agents, rows), occluding_rows(agents, OCCLUDER_HEIGHT_M)
@@ -218,7 +218,7 @@ def visible(truth: GroundTruth, rows: Int[Array, " m"], rig: Rig | None = None) 
 
 
 def _in_image(points: Float64[Array, "m 5 2"], height: Float[Array, " m"], camera: Camera) -> Bool[Array, "m 5"]:
-    """Which points of the ego frame, at a height (m) over the ground, a camera's image shows."""
+    """Return which points of the ego frame, at a height (m) above the ground, are in the image of a camera."""
     tall = np.broadcast_to(height[:, None, None], (*points.shape[:2], 1)).astype(np.float64)
     return camera.project(np.concatenate([points, tall], axis=-1).reshape(-1, 3))[1].reshape(points.shape[:2])
 

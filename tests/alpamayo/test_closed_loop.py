@@ -112,7 +112,7 @@ def test_episode_of_another_version_is_refused(episode: Episode, tmp_path: Path)
         ({"ego_pose": np.zeros((3, 3), np.float32)}, "not a valid Episode"),
         ({"ego_speed": np.zeros(5, np.int64)}, "expected Float32"),
         ({"chosen": np.full(1, 100, np.int8)}, "chosen"),
-        ({"agent_pose": np.full((1, 1, 3), np.nan, np.float32)}, "not finite"),
+        ({"agent_pose": np.full((1, 1, 3), np.nan, np.float32)}, "non-finite"),
     ],
 )
 def test_records_that_do_not_fit_are_refused(

@@ -80,7 +80,7 @@ def test_validate_judges_a_suite_again(tmp_path: Path) -> None:
     assert document["runs"] == row["n"]
     reasons = {run["run"]: run["reason"] for run in document["excluded"]}
     assert "not valid JSON" in reasons.pop("constant-velocity/torn")
-    assert set(reasons.values()) <= {"driven after the stop rule had its answer"}
+    assert set(reasons.values()) <= {"driven after the stop rule was decided"}
     assert row["n"] + len(reasons) <= 2
     found = document["drivers"]["constant-velocity"]
     assert found["rules"]["at_fault_collision"]["broken"]["count"] == row["at_fault_rate"]["count"]

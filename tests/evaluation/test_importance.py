@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alpamayo.evaluation import failure_probability
-from alpamayo.evaluation.importance import UNIFORM, Outcome, proposal, sample
+from alpamayo.evaluation.importance import UNIFORM_SHARE, Outcome, proposal, sample
 from alpamayo_scenarios.families import FAMILIES
 from alpamayo_sim.errors import InputError
 
@@ -38,7 +38,7 @@ def test_no_weight_is_above_the_defence():
     pool, _, drive = world(1.9)
     q = proposal(pool, np.arange(30), drive(np.arange(30), ""))
     assert q.sum() == pytest.approx(1.0)
-    assert q.min() >= UNIFORM / len(pool)
+    assert q.min() >= UNIFORM_SHARE / len(pool)
 
 
 def test_where_nothing_was_learnt_it_is_plain_sampling():

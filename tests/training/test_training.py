@@ -104,7 +104,7 @@ def test_damaged_data_is_named(tmp_path: Path) -> None:
     fake_shard().save(path)
     images = path.with_suffix(".images")
     images.write_bytes(images.read_bytes()[:-5])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="incomplete"):
         Shard.load(path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read as training data"):

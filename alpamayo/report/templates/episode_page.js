@@ -77,7 +77,7 @@ function drawTimeline() {
   const rows = D.rules.filter(r => r.series), height = Math.min(20, (h - 100) / Math.max(1, rows.length + 1));
   g.font = "12px system-ui, sans-serif"; g.textBaseline = "middle";
   rows.forEach((r, k) => { const y = 4 + k * height; g.fillStyle = "#1d2530"; g.fillText(r.title, 0, y + height / 2);
-    r.series.forEach((m, i) => { g.fillStyle = m === null ? "#d5dae1" : m < 0 ? "#d23c3c" : "#1f9d61"; g.globalAlpha = m === null ? 1 : m < 0 ? 1 : .35 + .5 * Math.min(1, Math.max(0, 1 - m / r.comfortable));
+    r.series.forEach((m, i) => { g.fillStyle = m === null ? "#d5dae1" : m < 0 ? "#d23c3c" : "#1f9d61"; g.globalAlpha = m === null ? 1 : m < 0 ? 1 : .35 + .5 * Math.min(1, Math.max(0, 1 - m / r.large_margin));
       g.fillRect(x(i), y + 2, Math.max(1.5, x(1) - x(0)) + .5, height - 4); }); g.globalAlpha = 1; });
   let y = 4 + rows.length * height; g.fillStyle = "#1d2530"; g.fillText("guard", 0, y + height / 2);
   D.plans.forEach((p, i) => { g.fillStyle = p.intervened ? "#d98a00" : "#eef1f5"; g.fillRect(x(i), y + 2, Math.max(1.5, x(1) - x(0)) + .5, height - 4); });
