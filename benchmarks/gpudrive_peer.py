@@ -1,9 +1,9 @@
 """PufferLib 3.0.0's C environment ``ocean/gpudrive``, built outside the tree from a user's copy of its sources.
 
 Get the sources with ``TMPDIR=folder pip download --no-clean --no-binary :all: --no-deps pufferlib==3.0.0``: pip may
-stop at the package's build, which wants more downloads, but leaves its sources in the folder. What draws with raylib is
-cut off, everything else is compiled as it is with PufferLib's own flags (-O2); the map is converted by its own Python
-code. The driver below only makes environments, draws random actions and steps.
+stop at the package's build, which needs more downloads, but leaves its sources in the folder. The drawing code
+(raylib) is removed; everything else is compiled unchanged with PufferLib's flags (-O2), and its own Python code
+converts the map. The driver below only makes environments, draws random actions and steps.
 """
 
 import ast
@@ -75,7 +75,7 @@ def _build(header: Path, folder: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
 
 
 def _converter(path: Path) -> Any:
-    """Return the peer's own functions that turn a scene's JSON into its binary, without importing the rest of it."""
+    """Load only those functions of the peer that convert a scene's JSON into its binary format."""
     wanted = {"calculate_area", "simplify_polyline", "save_map_binary"}
     tree = ast.parse(path.read_text())
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in wanted]

@@ -4,10 +4,10 @@
 ScenarioNet's format under ``ALPAMAYO_REALDATA``. Every step has the replay of all objects, contacts, drivable area,
 rules, progress, and the flat observation of 1917 numbers. Reading a log unites its drivable ground, once; a first reset
 packs the scene and its map for the engine (neither has been packed in this process; kernels are loaded), a later one is
-of the same scene. Processor time; of reading and of the first reset the least over fresh scenes.
+of the same scene. All times are processor times; those of reading and of the first reset are minima over fresh scenes.
 
-The peer is not run here: MetaDrive 0.4.3 downloads 200 MB of assets at its first reset. Its measured figures on these
-files, without lidar, on one core of another machine: 75 env-steps/s, reset 0.4 to 0.8 s.
+The peer does not run here, since MetaDrive 0.4.3 downloads 200 MB of assets at its first reset. Measured on these files
+without lidar, on one core of another machine, it has 75 env-steps/s and resets in 0.4 to 0.8 s.
 """
 
 import argparse
@@ -17,18 +17,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from record import cpu_seconds, report
 
 from alpamayo_datasets import open_log
+from alpamayo_sim.benchmarking import cpu_seconds, report
 from alpamayo_sim.datatypes.scenario import Scenario, scenario_of_log
 from alpamayo_sim.environments import DrivingEnv
 
-METADRIVE = 75.0  # env-steps/s
-FRESH = 5  # readings of a log, each with a first reset
+METADRIVE_STEPS_PER_S = 75.0
+FRESH_READS = 5  # readings of a log, each with a first reset
 
 
 def cpu_ms(work: Callable[[], object]) -> float:
-    """Return processor time of one call in ms."""
+    """Measure the processor time (ms) of one call."""
     start = time.process_time()
     work()
     return 1e3 * (time.process_time() - start)
@@ -40,9 +40,9 @@ def environment(scenario: Scenario) -> DrivingEnv:
 
 
 def fresh(path: Path) -> tuple[Scenario, float, float]:
-    """Return a log's scenario, and the least time (ms) of reading it and of a first reset."""
+    """Return the scenario of a log, and the minimum time (ms) of reading it and of a first reset."""
     times = []
-    for _ in range(FRESH):
+    for _ in range(FRESH_READS):
         read: list[Scenario] = []
         reading = cpu_ms(lambda read=read: read.append(scenario_of_log(open_log(path))))  # type: ignore[misc]
         env = environment(read[0])
@@ -51,7 +51,7 @@ def fresh(path: Path) -> tuple[Scenario, float, float]:
 
 
 def episode(env: DrivingEnv) -> int:
-    """Drive straight on to the end of the recording; gives the number of steps."""
+    """Drive straight ahead to the end of the recording; return the number of steps."""
     env.reset()
     action, steps, truncated = np.zeros(2, np.float32), 0, False
     while not truncated:
@@ -78,7 +78,12 @@ def main() -> None:
         rate = episode(env) / cpu_seconds({"episode": lambda env=env: episode(env)}, 5)["episode"]  # type: ignore[misc]
         case = f"{name}, {len(scenario.scene.tracks)} objects"
         report("replay", f"{case}, resets included", rate, "env-steps/s")
-        report("replay", f"{case}, to MetaDrive's {METADRIVE:.0f} elsewhere", rate / METADRIVE, "times")
+        report(
+            "replay",
+            f"{case}, to MetaDrive's {METADRIVE_STEPS_PER_S:.0f} elsewhere",
+            rate / METADRIVE_STEPS_PER_S,
+            "times",
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Decoding the driver's reasoning grammar: plainly (one token a step) and with all accelerators, the same tokens.
+"""Decoding of the driver's reasoning grammar: plain (one token per step) and accelerated, with the same tokens.
 
-Three models, each against itself:
+Three models, each compared with its own plain decoding:
 
 - **driver**: the shipped weights in closed loop. Its frames are recorded, then every reasoning is decoded again from
-  its prefilled prompt. The drafts are the records of the frame before.
-- **tiny, trained on records**: the ``tiny`` shape with its multi-token-prediction block, trained for a moment on
-  records that its prompt determines, so that the block has something to predict.
-- **52M, random**: the ``small`` shape with random weights, whose drafts are seldom right.
+  its prefilled prompt. The drafts are the records of the previous frame.
+- **tiny, trained on records**: the ``tiny`` shape with its multi-token-prediction block, trained for some steps on
+  records that its prompt determines, so that the block can predict them.
+- **52M, random**: the ``small`` shape with random weights, whose drafts are rarely right.
 
 Run with one thread: OMP_NUM_THREADS=1 python benchmarks/structured.py
 """
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from record import report
 from torch import Tensor
 
 import alpamayo
+from alpamayo_sim.benchmarking import report
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.scene import Scene
@@ -49,8 +49,8 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to decode; ``drafter`` makes a drafter from a model and earlier records."""
+class DecodingMethod:
+    """A decoding method; ``drafter`` makes a drafter from a model and earlier records."""
 
     name: str
     jump_ahead: bool
@@ -58,7 +58,7 @@ class Way:
 
 
 class Recorder:
-    """Drives as another driver does and keeps its observations."""
+    """A driver that delegates to another driver and keeps its observations."""
 
     name = "recorder"
 
@@ -67,18 +67,18 @@ class Recorder:
         self.seen: list[Observation] = []
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
-        """Pass on."""
+        """Reset the driver."""
         self.driver.reset(scene, rng)
 
     def act(self, observation: Observation) -> Decision:
-        """Pass on and keep."""
+        """Keep the observation and return the driver's decision."""
         self.seen.append(observation)
         return self.driver.act(observation)
 
 
 @torch.no_grad()
 def frames_of_the_driver() -> tuple[NemotronModel, list[Task]]:
-    """Drive, and return the backbone and a task a frame."""
+    """Drive the scenarios; return the backbone and one task per frame."""
     driver = load_driver()
     assert isinstance(driver, TinyDriver)
     tasks: list[Task] = []
@@ -94,7 +94,7 @@ def frames_of_the_driver() -> tuple[NemotronModel, list[Task]]:
 
 
 def draw_record(generator: torch.Generator) -> list[int]:
-    """Walk through the grammar at random."""
+    """Draw a random record of the grammar."""
     grammar, tokens = reasoning_grammar().fresh(), []
     while not grammar.done:
         allowed = grammar.mask().nonzero().flatten()
@@ -106,7 +106,7 @@ def draw_record(generator: torch.Generator) -> list[int]:
 
 
 def trained(prompts: Tensor, records: list[list[int]]) -> NemotronModel:
-    """Train on prompt and record; the loss counts on the record alone."""
+    """Train on prompts and records; only the records enter the loss."""
     config = NemotronConfig.preset("tiny").with_(vocab_size=len(VOCABULARY), num_nextn_predict_layers=2)
     model = NemotronModel(config)
     length = prompts.shape[1] + MAX_TOKENS
@@ -130,11 +130,11 @@ def trained(prompts: Tensor, records: list[list[int]]) -> NemotronModel:
     return model.eval()
 
 
-def decode(model: LanguageModel, task: Task, way: Way) -> tuple[Result, int, float, float]:
-    """Read the prompt and decode; return the result, rounds, and the processor and wall time."""
+def decode(model: LanguageModel, task: Task, method: DecodingMethod) -> tuple[Result, int, float, float]:
+    """Read the prompt and decode; return the result, the rounds, and the processor and wall time (s)."""
     request = Request([TOKEN[REASON]], MAX_TOKENS, constraint=reasoning_grammar(), eos=())
     cpu, wall = time.process_time(), time.perf_counter()
-    engine = Engine(model, drafter=way.drafter(model, task.earlier), jump_ahead=way.jump_ahead)
+    engine = Engine(model, drafter=method.drafter(model, task.earlier), jump_ahead=method.jump_ahead)
     engine.submit(request, task.prompt)
     found = engine.step()
     while not found:
@@ -143,48 +143,48 @@ def decode(model: LanguageModel, task: Task, way: Way) -> tuple[Result, int, flo
 
 
 def read(model: LanguageModel, task: Task) -> tuple[float, float]:
-    """Return the processor and wall time of reading the prompt alone, which is no part of decoding."""
+    """Return the processor and wall time (s) of reading the prompt, which does not count as decoding."""
     cpu, wall = time.process_time(), time.perf_counter()
     model.logits(model(embeddings=task.prompt, cache=model.new_cache(1), return_hidden=True)[0, -1:])
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
 @torch.no_grad()
-def compare(name: str, model: NemotronModel, tasks: Sequence[Task], ways: Sequence[Way]) -> None:
-    """Decode all tasks in all ways, in turns; the tokens must be the same.
+def compare(name: str, model: NemotronModel, tasks: Sequence[Task], methods: Sequence[DecodingMethod]) -> None:
+    """Decode all tasks with all methods, alternating; the tokens must be equal.
 
-    Times are the least over repeats, less those of reading the prompt.
+    Times are minima over repeats, minus those of reading the prompt.
     """
     experts_read: list[int] = []
     compiled = compile_for_cpu(model, on_experts_read=experts_read.append)
-    cpu, wall = ({way.name: np.full(len(tasks), np.inf) for way in ways} for _ in range(2))
+    cpu, wall = ({method.name: np.full(len(tasks), np.inf) for method in methods} for _ in range(2))
     prompt = np.full((2, len(tasks)), np.inf)
     facts: dict[str, tuple[list[Result], int, int]] = {}
     for repeat in range(REPEATS + 1):
         prompt = np.minimum(prompt, np.transpose([read(compiled, task) for task in tasks]))
-        for way in ways:
+        for method in methods:
             experts_read.clear()
-            found = [decode(compiled, task, way) for task in tasks]
-            facts[way.name] = [f[0] for f in found], sum(f[1] for f in found), sum(experts_read)
+            found = [decode(compiled, task, method) for task in tasks]
+            facts[method.name] = [f[0] for f in found], sum(f[1] for f in found), sum(experts_read)
             if repeat:
-                cpu[way.name] = np.minimum(cpu[way.name], [f[2] for f in found])
-                wall[way.name] = np.minimum(wall[way.name], [f[3] for f in found])
-    plain = ways[0].name
-    for way in ways:
-        cpu[way.name], wall[way.name] = cpu[way.name] - prompt[0], wall[way.name] - prompt[1]
+                cpu[method.name] = np.minimum(cpu[method.name], [f[2] for f in found])
+                wall[method.name] = np.minimum(wall[method.name], [f[3] for f in found])
+    plain = methods[0].name
+    for method in methods:
+        cpu[method.name], wall[method.name] = cpu[method.name] - prompt[0], wall[method.name] - prompt[1]
     rows = []
-    for way in ways:
-        results, rounds, experts = facts[way.name]
+    for method in methods:
+        results, rounds, experts = facts[method.name]
         assert [r.tokens for r in results] == [r.tokens for r in facts[plain][0]], "tokens differ"
         count, accepted = sum(len(r.tokens) for r in results), sum(r.stats.accepted for r in results)
-        faster = [seconds[plain].sum() / seconds[way.name].sum() for seconds in (cpu, wall)]
+        faster = [seconds[plain].sum() / seconds[method.name].sum() for seconds in (cpu, wall)]
         forced = sum(r.stats.forced for r in results) / count
         note = (
             f"{faster[0]:.2f}x CPU, {faster[1]:.2f}x wall; {len(tasks)} texts of {count / len(tasks):.1f} tokens; "
             f"rounds/token {rounds / count:.2f}; acceptance length {1 + accepted / rounds:.2f}; forced {forced:.2f}; "
             f"experts/block and round {experts / (rounds + len(tasks)) / model.config.pattern.count('E'):.1f}"
         )
-        rows.append((f"{name}, {way.name}", 1e3 * cpu[way.name].sum() / len(tasks), "ms/record", note))
+        rows.append((f"{name}, {method.name}", 1e3 * cpu[method.name].sum() / len(tasks), "ms/record", note))
     for case, value, unit, note in rows:
         report("structured", f"{case}; {note}", value, unit)
 
@@ -192,8 +192,8 @@ def compare(name: str, model: NemotronModel, tasks: Sequence[Task], ways: Sequen
 def main() -> None:
     """Measure and write the CSV."""
     torch.set_num_threads(1)
-    plain, jump = Way("plain", False, lambda *_: None), Way("jump-ahead", True, lambda *_: None)
-    recall = Way("jump-ahead, recall", True, lambda _, earlier: PreviousAnswerDrafter(earlier, MAX_TOKENS))
+    plain, jump = DecodingMethod("plain", False, lambda *_: None), DecodingMethod("jump-ahead", True, lambda *_: None)
+    recall = DecodingMethod("jump-ahead, recall", True, lambda _, earlier: PreviousAnswerDrafter(earlier, MAX_TOKENS))
     backbone, tasks = frames_of_the_driver()
     compare("driver", backbone, tasks, [plain, jump, recall])
 
@@ -205,7 +205,8 @@ def main() -> None:
     for name, each in (("tiny trained on records", model), ("52M random", NemotronModel(shape).eval())):
         tasks = [Task(each.embed(prompt[None]).detach(), []) for prompt in prompts[:12]]
         mtp = [
-            Way(f"jump-ahead, MTP {depth}", True, lambda model, _, d=depth: MTPDrafter(model, d)) for depth in (2, 4, 8)
+            DecodingMethod(f"jump-ahead, MTP {depth}", True, lambda model, _, d=depth: MTPDrafter(model, d))
+            for depth in (2, 4, 8)
         ]
         compare(name, each, tasks, [plain, jump, *mtp])
 

@@ -1,8 +1,8 @@
-"""How long a suite's validation takes: 480 episodes judged again, with pictures, coverage and preventability.
+"""Time of the validation of a suite: 480 episodes rescored, with pictures, coverage and preventability.
 
 ``python benchmarks/validation.py [SUITE_RUN]`` takes the folder of an ``alpamayo evaluate``; without one the first 480
-scenarios are driven by ``idm`` into a temporary folder, which is not timed. Seconds of the wall and of the processors
-together; a driver that collides less leaves less to be driven again.
+scenarios are driven by ``idm`` into a temporary folder, which is not timed. It reports wall
+time and the sum of the processor times. With fewer collisions fewer scenarios are driven again.
 """
 
 import argparse
@@ -11,11 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from record import report
-
 from alpamayo.evaluation import evaluate
 from alpamayo.evaluation.rescoring import find_runs
 from alpamayo.evaluation.validation import validate
+from alpamayo_sim.benchmarking import report
 
 
 def processor_seconds() -> float:
@@ -36,7 +35,7 @@ def validation(suite: Path, workers: int, prevent: bool) -> None:
 
 
 def main() -> None:
-    """Run and record."""
+    """Run the benchmark and record its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suite", type=Path, nargs="?")
     parser.add_argument("--episodes", type=int, default=480)

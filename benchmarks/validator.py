@@ -1,8 +1,8 @@
-"""How fast the validator judges: plans, decisions under the guard, RSS and temporal logic, on one core.
+"""Speed of the validator on one core: plans, decisions under the guard, RSS and temporal logic.
 
-``python benchmarks/validator.py [LOG]`` takes a recorded scene of the Waymo Open Motion Dataset (or what
-``ALPAMAYO_REALDATA`` has of it); without a recording a generated junction stands in, and the table says so.
-Times are CPU seconds of this process, the least of several rounds.
+``python benchmarks/validator.py [LOG]`` takes a recorded scene of the Waymo Open Motion Dataset (default: one
+in ``ALPAMAYO_REALDATA``); without a recording a generated intersection replaces it, and the table names it.
+Times are CPU seconds of this process, the minimum over several rounds.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from record import cpu_seconds, report
 
 from alpamayo.guard.guard import Guard
 from alpamayo.metrics import rss, stl
 from alpamayo.validator import PLAN_RULES, score_plans
 from alpamayo_datasets import open_log
 from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.benchmarking import cpu_seconds, report
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS, Decision
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Scene
@@ -26,7 +26,7 @@ from alpamayo_sim.map.index import MapIndex
 
 Array = np.ndarray
 RECORDING = "womd_json/tfrecord-00000-of-01000_402.json"
-OTHERS = 64
+ROAD_USERS = 64
 STEP = 20
 
 
@@ -35,24 +35,24 @@ def seconds_of(work: Callable[[], object], rounds: int = 5) -> float:
     return cpu_seconds({"work": work}, rounds)["work"]
 
 
-def a_scene(log: Path | None) -> Scene:
-    """The recording, or a generated junction."""
+def load_scene(log: Path | None) -> Scene:
+    """Load the recording, or make a generated intersection."""
     found = log or Path(os.environ.get("ALPAMAYO_REALDATA", "")) / RECORDING
     return open_log(found) if found.is_file() else make_scenario("red-light-runner", 0).scene
 
 
-def a_truth(scene: Scene, step: int, others: int, rng: np.random.Generator) -> GroundTruth:
-    """The recorded state with the nearest road users; where there are fewer, more of them around the ego."""
+def ground_truth(scene: Scene, step: int, others: int, rng: np.random.Generator) -> GroundTruth:
+    """Return the recorded state with the nearest road users, filled up with random ones around the ego."""
     ego, tracks = scene.ego, [track for track in scene.tracks if track.id != scene.ego_id]
     here = np.array([*ego.position[step, :2], ego.heading[step]], np.float32)
-    there = sorted(
+    nearest = sorted(
         (track for track in tracks if track.valid[step]),
         key=lambda track: float(np.hypot(*(track.position[step, :2] - here[:2]))),
     )[:others]
-    pose = [[*track.position[step, :2], track.heading[step]] for track in there]
-    velocity, size = [track.velocity[step] for track in there], [track.size for track in there]
-    category = [int(track.category) for track in there]
-    for _ in range(others - len(there)):
+    pose = [[*track.position[step, :2], track.heading[step]] for track in nearest]
+    velocity, size = [track.velocity[step] for track in nearest], [track.size for track in nearest]
+    category = [int(track.category) for track in nearest]
+    for _ in range(others - len(nearest)):
         heading, speed = rng.uniform(-np.pi, np.pi), rng.uniform(0.0, 12.0)
         pose.append([*(here[:2] + rng.uniform(-60.0, 60.0, 2)), heading])
         velocity.append(speed * np.array([np.cos(heading), np.sin(heading)], np.float32))
@@ -70,8 +70,8 @@ def a_truth(scene: Scene, step: int, others: int, rng: np.random.Generator) -> G
     return GroundTruth(scene, step, here, speed, ego.size, agents, np.zeros(len(scene.signals), np.int8))
 
 
-def some_plans(count: int, speed: float, rng: np.random.Generator) -> Array:
-    """Plans of a driver that looks for a way: accelerations of -4 to 2 m/s², shifts of up to 3.5 m, gentle bends."""
+def random_plans(count: int, speed: float, rng: np.random.Generator) -> Array:
+    """Draw plans: accelerations of -4 to 2 m/s², lateral shifts up to 3.5 m, slight curvature."""
     t = PLAN_DT * np.arange(PLAN_STEPS + 1)
     acceleration = rng.uniform(-4.0, 2.0, (count, 1))
     v = np.maximum(speed + acceleration * t, 0.0)
@@ -83,10 +83,10 @@ def some_plans(count: int, speed: float, rng: np.random.Generator) -> Array:
     return np.stack([s, y, np.arctan(slope), v], axis=-1)[:, 1:].astype(np.float32)
 
 
-def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
-    """All rules on ``count`` plans over their 6.4 s, warm."""
-    truth = a_truth(scene, STEP, OTHERS, rng)
-    plans, index = some_plans(count, max(truth.ego_speed, 8.0), rng), MapIndex(scene.road_map)
+def plans_per_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
+    """Measure all rules on ``count`` plans of 6.4 s, with loaded kernels."""
+    truth = ground_truth(scene, STEP, ROAD_USERS, rng)
+    plans, index = random_plans(count, max(truth.ego_speed, 8.0), rng), MapIndex(scene.road_map)
 
     def work() -> object:
         verdict = score_plans(
@@ -97,34 +97,34 @@ def plans_a_second(scene: Scene, count: int, rng: np.random.Generator) -> None:
     seconds = seconds_of(work, 3)
     report(
         "validator",
-        f"{scene.id}: {count} plans of 64 steps, {OTHERS} road users, {len(PLAN_RULES)} rules",
+        f"{scene.id}: {count} plans of 64 steps, {ROAD_USERS} road users, {len(PLAN_RULES)} rules",
         count / seconds,
         "plans/s",
     )
 
 
 def guard_latency(scene: Scene, passes: int, rng: np.random.Generator) -> None:
-    """Every decision along the recording, K = 16: by guards that see the place for the first time, and once more."""
+    """Measure the guard at every step of the recording with K = 16: in a first drive and in a second one."""
     steps = [step for step in range(1, scene.steps - 1) if scene.ego.valid[step]]
-    truths = [a_truth(scene, step, OTHERS, rng) for step in steps]
+    truths = [ground_truth(scene, step, ROAD_USERS, rng) for step in steps]
     times: dict[str, list[float]] = {"first drive": [], "same place again": []}
     for _ in range(passes):
         guard = Guard(scene)
         for drive in times.values():
             for truth in truths:
-                plans = some_plans(16, truth.ego_speed, rng)
+                plans = random_plans(16, truth.ego_speed, rng)
                 decision = Decision(plans, np.full(16, 1 / 16, np.float32), 0)
                 start = time.process_time()
                 guard.check(decision, truth)
                 drive.append(time.process_time() - start)
     for name, taken in times.items():
         for part in (50, 99):
-            case = f"{scene.id}: guard, K = 16, {OTHERS} road users, {name}, p{part}"
+            case = f"{scene.id}: guard, K = 16, {ROAD_USERS} road users, {name}, p{part}"
             report("validator", case, 1e3 * float(np.percentile(taken, part)), "ms")
 
 
 def safe_distances(rng: np.random.Generator) -> None:
-    """RSS on random states."""
+    """Measure RSS on random states."""
     v = rng.uniform(0.0, 30.0, (2, 100_000))
     numbers = {"response_time": 1.0, "accel_max": 3.5, "brake_min": 4.0, "brake_max": 8.0}
     ours = seconds_of(lambda: rss.longitudinal_distance(v[0], v[1], **numbers)) / v.shape[1]
@@ -132,7 +132,7 @@ def safe_distances(rng: np.random.Generator) -> None:
 
 
 def formulas(rng: np.random.Generator) -> None:
-    """A formula of temporal logic on many signals: ours on all at once, rtamt one record a call, in turn."""
+    """Measure a formula of temporal logic on many signals; rtamt gets one record per call."""
     records, samples = 10_000, 65
     signals = {name: rng.normal(1.5, 1.0, (records, samples)) for name in ("gap", "speed")}
     text = "always[0:2](gap > 1.5 or eventually[0:1](speed < 0.1))"
@@ -158,14 +158,14 @@ def formulas(rng: np.random.Generator) -> None:
 
 
 def main() -> None:
-    """Run and record."""
+    """Run the benchmark and record its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("log", type=Path, nargs="?")
     parser.add_argument("--plans", type=int, default=10_000)
     parser.add_argument("--passes", type=int, default=5, help="drives along the recording under the guard")
     arguments = parser.parse_args()
-    scene, rng = a_scene(arguments.log), np.random.default_rng(0)
-    plans_a_second(scene, arguments.plans, rng)
+    scene, rng = load_scene(arguments.log), np.random.default_rng(0)
+    plans_per_second(scene, arguments.plans, rng)
     guard_latency(scene, arguments.passes, rng)
     safe_distances(rng)
     formulas(rng)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from record import cpu_seconds, report
 
+from alpamayo_sim.benchmarking import cpu_seconds, report
 from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script, with_egos
 from alpamayo_sim.datatypes.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
 from alpamayo_sim.engine import WorldBatch
@@ -33,7 +33,7 @@ def road() -> RoadMap:
 
 
 def traffic(followers: int, seed: int = 0) -> Scenario:
-    """63 cars beside the ego: so many IDM followers, the rest repeats a recording."""
+    """Return an ego and 63 cars: ``followers`` drive by IDM, the others repeat a recording."""
     rng = np.random.default_rng(seed)
     tracks, scripts = [], []
     for k in range(AGENTS + 1):
@@ -61,7 +61,7 @@ def traffic(followers: int, seed: int = 0) -> Scenario:
 
 
 def resident() -> float:
-    """Return memory (MiB) of this process now."""
+    """Return the present memory (MiB) of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

@@ -1,17 +1,17 @@
-"""Sensors: cameras, lidar and radar on one CPU core, beside Open3D alone on the same rays in the same run.
+"""Sensors: cameras, lidar and radar on one CPU core, and Open3D alone on the same rays in the same run.
 
 ``python sim/benchmarks/sensors.py``. Cameras: four of 128 x 224 with 64 road users around, RGB, depth, semantic and
 instance. Lidar: 64 x 1800 shots into a mesh of 170,000 triangles and 64 moving cars. "Open3D alone" casts the same rays
-into the same mesh without anything that moves and without an echo model; "Open3D rebuilt" has the cars in one scene
-with the mesh, made anew for every turn. The limit of the cameras is the writing of their images once.
+into the same mesh without moving objects and without an echo model; "Open3D rebuilt" has the cars in one scene
+with the mesh, rebuilt for every round. The limit of the cameras is the time of writing their images once.
 """
 
 import dataclasses
 
 import numpy as np
 import open3d as o3d
-from record import cpu_seconds, report
 
+from alpamayo_sim.benchmarking import cpu_seconds, report
 from alpamayo_sim.datatypes.lidar import spinning_64
 from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.datatypes.rig_presets import physical_ai_av_rig
@@ -105,7 +105,7 @@ def cameras() -> None:
 
 
 def lidars() -> None:
-    """Record the processor time of one turn."""
+    """Record the processor time of one round."""
     scenario, mesh, lidar = road(only_cars=True), street_mesh(), spinning_64()
     batch = WorldBatch([scenario])
     static = o3d.t.geometry.RaycastingScene()

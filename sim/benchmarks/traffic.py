@@ -1,14 +1,14 @@
-"""51 vehicles on a four-lane road, beside EnvPool's and highway-env's highway-v0 on the same work in the same run.
+"""51 vehicles on a four-lane road, compared with EnvPool's and highway-env's highway-v0 in the same run.
 
 ``python sim/benchmarks/traffic.py [--peers PYTHON]``. PYTHON is an interpreter of a virtual environment that has the
 peers (``pip install envpool highway-env``). All run on one thread: an ego and 50 cars by IDM and MOBIL with the peers'
-parameters, 15 ticks of 1/15 s a step, a thought of changing lanes a second, 64 worlds, episodes of 40 s, resets
+parameters, 15 substeps of 1/15 s per step, one lane-change decision per second, 64 worlds, episodes of 40 s, resets
 included. The observation is of the ego and its four nearest (peers: 5 x 5 numbers; ours has the route as well: 104).
 Ours has an ego that keeps its lane and accelerates at random; the peers' takes random meta-actions. The peers test all
-pairs of boxes for overlap in each tick; ours tests the ego's with all, once a step.
+pairs of boxes for overlap in each substep; ours tests the ego's with all, once a step.
 
-Processor time, least of several rounds that take turns. The physical limit is the reading and writing of each car's
-state (about 200 bytes) in each tick at the memory's speed.
+Times are processor times, the minimum over alternating rounds. The physical limit is the reading and writing of each
+car's state (about 200 bytes) in each substep at the memory's speed.
 """
 
 import argparse
@@ -17,14 +17,14 @@ import time
 from typing import Any
 
 import numpy as np
-from record import report
 
+from alpamayo_sim.benchmarking import report
 from alpamayo_sim.datatypes.dynamics import Dynamics
 from alpamayo_sim.datatypes.scenario import Goal, Scenario, TrafficVehicle
 from alpamayo_sim.datatypes.scene import Category, Lane, Provenance, RoadMap, Route, Scene, Track
 from alpamayo_sim.engine import WorldBatch
 
-WORLDS, CARS, TICKS, STEPS = 64, 51, 15, 40
+WORLDS, CARS, SUBSTEPS, STEPS = 64, 51, 15, 40
 STATE_BYTES = 200
 
 PEER = """
@@ -56,7 +56,7 @@ for line in sys.stdin:
 
 
 class Peer:
-    """A peer in a process of its own, which runs a round when asked and says how long it took."""
+    """A peer in its own process, which runs a round on request and returns its time."""
 
     def __init__(self, python: str, name: str, steps: int) -> None:
         self.steps = steps
@@ -80,7 +80,7 @@ class Peer:
 
 
 def road(lanes: int = 4, width: float = 4.0, length: float = 10_000.0) -> RoadMap:
-    """Return straight lanes side by side."""
+    """Return parallel straight lanes."""
     x = np.linspace(0.0, length, 101)
     return RoadMap(
         lanes=tuple(
@@ -136,7 +136,7 @@ def highway(road_map: RoadMap, seed: int) -> Scenario:
     route = Route(np.array([[0.0, y, 0.0], [9000.0, y, 0.0]], np.float32))
     scene = Scene("highway", road_map, tuple(tracks), "ego", Provenance("bench", "Apache-2.0"), route=route, dt=1.0)
     return Scenario(
-        scene, Goal(8000.0, float(STEPS)), traffic_vehicles=traffic_vehicles, dynamics=Dynamics(substeps=TICKS)
+        scene, Goal(8000.0, float(STEPS)), traffic_vehicles=traffic_vehicles, dynamics=Dynamics(substeps=SUBSTEPS)
     )
 
 
@@ -161,7 +161,7 @@ def memory_limit() -> float:
         start = time.process_time()
         block[: len(block) // 2] = block[len(block) // 2 :]
         best = min(best, time.process_time() - start)
-    return float(len(block) / best / (CARS * TICKS * 2 * STATE_BYTES))
+    return float(len(block) / best / (CARS * SUBSTEPS * 2 * STATE_BYTES))
 
 
 def main() -> None:

@@ -1,21 +1,21 @@
-"""What the benchmarks share: processor time in turns, and results that go to one table."""
+"""Tools of the benchmark scripts: processor time of alternating calls, and a CSV table of results beside the script."""
 
 import csv
 import datetime
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-TABLE = Path(__file__).parent / "results.csv"
 COLUMNS = ("date", "machine", "benchmark", "case", "value", "unit")
 
 
 def cpu_seconds(works: Mapping[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
-    """Return the processor seconds of one call of each function: the least of several alternating rounds.
+    """Measure the processor seconds of one call of each function: the minimum over rounds of alternating calls.
 
-    Other people's load on the machine slows all of them alike, so that ratios hold.
+    Other load on the machine slows all functions alike, so ratios hold.
     """
     best = {name: float("inf") for name in works}
     for work in works.values():
@@ -29,10 +29,11 @@ def cpu_seconds(works: Mapping[str, Callable[[], object]], rounds: int = 15) -> 
 
 
 def report(benchmark: str, case: str, value: float, unit: str) -> None:
-    """Print one figure and add it to the table."""
-    print(f"{benchmark:10s} {case:60s} {value:14,.1f} {unit}")
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="", encoding="utf-8") as file:
+    """Print one figure and add it to ``results.csv`` in the folder of the running script."""
+    print(f"{benchmark:10s} {case:84s} {value:14,.1f} {unit}")  # noqa: T201
+    table = Path(sys.argv[0]).resolve().parent / "results.csv"
+    new = not table.exists()
+    with table.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(COLUMNS)
@@ -40,7 +41,7 @@ def report(benchmark: str, case: str, value: float, unit: str) -> None:
 
 
 def machine() -> str:
-    """Return the name of the processor and its number of threads."""
+    """Return the processor and its number of threads."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
