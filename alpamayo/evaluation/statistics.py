@@ -254,7 +254,7 @@ def paired_rates(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> 
     """Compute the score interval of the difference of two rates in ``n`` pairs (Tango, Stat. Med. 17, 1998).
 
     ``only_a`` (b) and ``only_b`` (c) count the pairs in which only one driver failed. The interval holds all
-    differences d with (b - c - n d)² <= z² n (2 q + d (1 - d)), where q is the maximum-likelihood rate of "only b" given d.
+    differences d with (b - c - n d)² <= z² n (2 q + d (1 - d)); q is the maximum-likelihood rate of "only b" given d.
 
     Raises:
         InputError: counts that do not fit, a confidence not in (0, 1).

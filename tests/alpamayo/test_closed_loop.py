@@ -1,4 +1,4 @@
-"""The loop: what is recorded is what happened, the same seed gives the same bytes."""
+"""The closed loop: complete records, the same bytes for the same seed."""
 
 import dataclasses
 from dataclasses import replace
@@ -20,20 +20,20 @@ from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 
 
-class Standing:
-    """Never moves, and remembers what it was given."""
+class Stopped:
+    """A driver that never moves and keeps its observations."""
 
-    name = "standing"
+    name = "stopped"
 
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
-        self.seen: list[Observation] = []
+        self.observations: list[Observation] = []
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
-        self.seen = []
+        self.observations = []
 
     def act(self, observation: Observation) -> Decision:
-        self.seen.append(observation)
+        self.observations.append(observation)
         return Decision(plans=np.zeros((2, 64, 4), np.float32), weights=np.ones(2, np.float32), chosen=1)
 
 
@@ -42,7 +42,7 @@ def episode() -> Episode:
     return drive(make_scenario("cut-in", 3), make_driver("idm"), guard=False)
 
 
-def test_same_seed_same_bytes(episode: Episode, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(episode: Episode, tmp_path: Path) -> None:
     again = drive(make_scenario("cut-in", 3), make_driver("idm"), guard=False)
     for name, record in (("a", episode), ("b", again)):
         save_episode(replace(record, timings={}), tmp_path / name)
@@ -50,7 +50,7 @@ def test_same_seed_same_bytes(episode: Episode, tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_record_survives_the_disk(episode: Episode, tmp_path: Path) -> None:
+def test_a_record_is_the_same_after_saving_and_loading(episode: Episode, tmp_path: Path) -> None:
     save_episode(episode, tmp_path)
     read = load_episode(tmp_path)
     np.testing.assert_array_equal(read.ego_pose, episode.ego_pose)
@@ -74,20 +74,20 @@ def test_states_are_one_more_than_decisions(episode: Episode) -> None:
     assert episode.steps <= episode.scenario.steps
 
 
-def test_driver_gets_what_it_asks_for_and_no_more() -> None:
+def test_a_driver_gets_exactly_the_inputs_that_it_needs() -> None:
     scenario = make_scenario("debris", 0)
-    blind = Standing(Needs())
+    blind = Stopped(Needs())
     drive(scenario, blind, guard=False)
-    assert all(o.cameras is None and o.truth is None for o in blind.seen)
-    assert blind.seen[0].history.shape == (16, 4)
-    np.testing.assert_allclose(blind.seen[0].history[-1, :3], 0.0, atol=1e-6)
-    told = Standing(Needs(truth=True))
-    drive(scenario, told, guard=False)
-    assert all(o.truth is not None for o in told.seen)
+    assert all(o.cameras is None and o.truth is None for o in blind.observations)
+    assert blind.observations[0].history.shape == (16, 4)
+    np.testing.assert_allclose(blind.observations[0].history[-1, :3], 0.0, atol=1e-6)
+    informed = Stopped(Needs(truth=True))
+    drive(scenario, informed, guard=False)
+    assert all(o.truth is not None for o in informed.observations)
 
 
-def test_a_standing_driver_stands() -> None:
-    record = drive(make_scenario("debris", 0), Standing(Needs()), guard=False)
+def test_a_stopped_driver_stays_stopped() -> None:
+    record = drive(make_scenario("debris", 0), Stopped(Needs()), guard=False)
     assert not record.arrived
     assert record.ego_speed[-1] == 0.0
     assert np.all(record.ego_speed >= 0.0)
@@ -115,17 +115,17 @@ def test_episode_of_another_version_is_refused(episode: Episode, tmp_path: Path)
         ({"agent_pose": np.full((1, 1, 3), np.nan, np.float32)}, "non-finite"),
     ],
 )
-def test_records_that_do_not_fit_are_refused(
+def test_inconsistent_records_are_refused(
     episode: Episode, tmp_path: Path, change: dict[str, np.ndarray], words: str
 ) -> None:
     (name, bad), *_ = change.items()
     if name in ("chosen", "agent_pose"):
         bad = np.broadcast_to(bad.ravel()[:1], getattr(episode, name).shape).copy()
     fields = {f.name: getattr(episode, f.name) for f in dataclasses.fields(episode)} | {name: bad}
-    hostile = object.__new__(Episode)
+    invalid = object.__new__(Episode)
     for key, value in fields.items():
-        object.__setattr__(hostile, key, value)
-    save_episode(hostile, tmp_path)
+        object.__setattr__(invalid, key, value)
+    save_episode(invalid, tmp_path)
     with pytest.raises(InputError, match=words):
         load_episode(tmp_path)
 

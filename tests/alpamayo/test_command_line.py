@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line, in a separate process as for a user."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def one_line_error(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in lines[-1]
 
 
-def test_drive_leaves_record_video_and_report(tmp_path: Path) -> None:
+def test_drive_writes_record_video_and_report(tmp_path: Path) -> None:
     done = alpamayo("drive", "cut-in", "--driver", "idm", "--seed", "3", "--out", "a", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout)
@@ -66,7 +66,7 @@ def test_evaluate_compares_drivers_and_resumes(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "e").rglob("episode.npz")} == times
 
 
-def test_validate_judges_a_suite_again(tmp_path: Path) -> None:
+def test_validate_rescores_a_suite_run(tmp_path: Path) -> None:
     arguments = ("--driver", "constant-velocity", "--episodes", "2", "--stop-when", "arrived > 99%", "--out", "e")
     driven = alpamayo("evaluate", *arguments, "--json", cwd=tmp_path)
     assert driven.returncode == 0, driven.stderr
@@ -91,7 +91,7 @@ def test_validate_judges_a_suite_again(tmp_path: Path) -> None:
     assert "runs/validation-cut-in-10000/validation.html" in episode.stdout
 
 
-def test_nothing_to_validate(tmp_path: Path) -> None:
+def test_folders_without_episodes_and_bad_options_are_errors(tmp_path: Path) -> None:
     one_line_error(alpamayo("validate", "absent", cwd=tmp_path), "absent")
     one_line_error(alpamayo("validate", ".", cwd=tmp_path), "episode.json")
     one_line_error(alpamayo("evaluate", "--stop-when", "at-fault > 5%", cwd=tmp_path), "at-fault > 5%")
@@ -99,7 +99,7 @@ def test_nothing_to_validate(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_run_keeps_what_it_finished(tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_its_finished_results(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -128,22 +128,22 @@ def test_interrupted_run_keeps_what_it_finished(tmp_path: Path) -> None:
     assert half_written == []
 
 
-def test_unknown_family_offers_the_near_name(tmp_path: Path) -> None:
+def test_an_unknown_family_gets_a_suggestion(tmp_path: Path) -> None:
     one_line_error(alpamayo("drive", "cut-inn", cwd=tmp_path), "cut-inn", "cut-in")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_driver_offers_the_near_name(tmp_path: Path) -> None:
+def test_an_unknown_driver_gets_a_suggestion(tmp_path: Path) -> None:
     one_line_error(alpamayo("drive", "--driver", "tinny", cwd=tmp_path), "tinny", "tiny")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("driver", ["no_such_module:Driver", "json:NoSuchClass", "json:JSONDecoder"])
-def test_own_driver_that_is_none(tmp_path: Path, driver: str) -> None:
+def test_invalid_driver_classes_are_errors(tmp_path: Path, driver: str) -> None:
     one_line_error(alpamayo("drive", "--driver", driver, cwd=tmp_path), driver)
 
 
-def test_missing_and_damaged_logs(tmp_path: Path) -> None:
+def test_missing_and_damaged_logs_are_errors(tmp_path: Path) -> None:
     one_line_error(alpamayo("replay", "absent.pkl", cwd=tmp_path), "absent.pkl")
     (tmp_path / "cut.pkl").write_bytes(b"\x80\x04\x95")
     one_line_error(alpamayo("replay", "cut.pkl", cwd=tmp_path), "cut.pkl")
@@ -157,19 +157,19 @@ def test_hostile_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_checkpoint_of_another_kind(tmp_path: Path) -> None:
+def test_an_invalid_checkpoint_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"not weights")
     one_line_error(alpamayo("drive", "--checkpoint", "weights.safetensors", cwd=tmp_path), "weights.safetensors")
 
 
-def test_folder_that_is_a_file(tmp_path: Path) -> None:
+def test_an_output_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     one_line_error(alpamayo("drive", "--driver", "idm", "--out", "taken", cwd=tmp_path), "taken")
     assert (tmp_path / "taken").read_text() == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_unwritable_folder(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     one_line_error(alpamayo("drive", "--driver", "idm", "--out", "locked/a", cwd=tmp_path), "locked")
 

@@ -1,4 +1,4 @@
-"""The driver registry: built-in drivers, drivers of installed packages, and classes of the user's own."""
+"""The driver registry: built-in drivers, drivers of installed packages, and classes of users."""
 
 import json
 import sys
@@ -55,7 +55,7 @@ idm = standing_driver:Standing
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution beside ours, as pip would leave it."""
+    """Make an installed distribution with drivers, as pip does."""
     (tmp_path / "standing_driver.py").write_text(STANDING)
     info = tmp_path / "standing_driver-1.0.dist-info"
     info.mkdir()
@@ -93,7 +93,7 @@ def test_a_driver_of_an_installed_package_drives(installed: None) -> None:
     assert np.abs(episode.ego_speed[-1]) < 0.1
 
 
-def test_broken_plugins_are_reported_and_disturb_no_other(installed: None) -> None:
+def test_broken_plugins_are_reported_and_others_still_work(installed: None) -> None:
     found, broken = plugin_entries()
     assert set(found) == {"standing", "standing-unguarded"}
     assert set(broken) == {"absent", "number", "idm"}
@@ -107,13 +107,13 @@ def test_broken_plugins_are_reported_and_disturb_no_other(installed: None) -> No
     assert "'absent'" in done.stderr
 
 
-def test_a_class_of_ones_own_is_a_driver(installed: None) -> None:
+def test_a_class_of_a_user_is_a_driver(installed: None) -> None:
     driver = make_driver("standing_driver:Standing")
     assert driver.name == "standing"
     assert guarded_by_default("standing_driver:Standing")
 
 
-def test_only_a_recording_can_be_replayed() -> None:
+def test_the_log_driver_needs_a_recording() -> None:
     check_name("log")
     with pytest.raises(InputError, match="replay"):
         check_name("log", recorded=False)

@@ -1,4 +1,4 @@
-"""The registered ids, as a user of Gymnasium meets them."""
+"""The registered environments, used through Gymnasium."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv
 from alpamayo_sim.errors import InputError
 
 
-def test_registering_twice_is_no_harm_and_imports_nothing_heavy() -> None:
+def test_registering_twice_works_and_imports_no_large_package() -> None:
     environments.register_environments()
     code = """
 import sys, gymnasium, alpamayo.environments
@@ -33,7 +33,7 @@ def test_gymnasium_can_import_the_module_by_itself() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_gymnasium_finds_no_fault_in_the_registered_one() -> None:
+def test_the_registered_environment_passes_gymnasiums_check() -> None:
     env = gymnasium.make(environments.LONG_TAIL, families=["debris"], action="normalized")
     assert isinstance(env.unwrapped, DrivingEnv)
     with warnings.catch_warnings():
@@ -42,7 +42,7 @@ def test_gymnasium_finds_no_fault_in_the_registered_one() -> None:
     env.close()
 
 
-def test_the_spec_goes_through_json() -> None:
+def test_the_spec_survives_json() -> None:
     env = gymnasium.make(environments.LONG_TAIL, families=["cut-in", "debris"], reward={"progress": 1.0}, agents=5)
     assert env.spec is not None
     spec = EnvSpec.from_json(env.spec.to_json())
@@ -51,7 +51,7 @@ def test_the_spec_goes_through_json() -> None:
     assert data_equivalence(env.reset(seed=4), again.reset(seed=4))
 
 
-def test_dynamics_are_a_setting_that_goes_through_json() -> None:
+def test_the_dynamics_setting_survives_json() -> None:
     wanted = {"model": "dynamic", "substeps": 3, "steering_rate": 0.5}
     env = gymnasium.make(environments.LONG_TAIL, families=["debris"], dynamics=wanted)
     assert env.spec is not None
@@ -68,7 +68,7 @@ def test_dynamics_are_a_setting_that_goes_through_json() -> None:
         gymnasium.make(environments.LONG_TAIL, dynamics={"wheels": 3})
 
 
-def test_one_and_many_of_a_seed_are_the_same() -> None:
+def test_single_and_vector_environments_agree() -> None:
     many = gymnasium.make_vec(environments.LONG_TAIL, num_envs=2, families=["cut-in", "wrong-way"])
     assert isinstance(many.unwrapped, DrivingVectorEnv)
     assert many.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
@@ -85,7 +85,7 @@ def test_one_and_many_of_a_seed_are_the_same() -> None:
             break
 
 
-def test_other_processes_agree() -> None:
+def test_environments_in_other_processes_agree() -> None:
     make = lambda: gymnasium.make(environments.LONG_TAIL, families=["debris"])  # noqa: E731
     apart = AsyncVectorEnv([make] * 2, context="spawn")
     native = gymnasium.make_vec(environments.LONG_TAIL, num_envs=2, families=["debris"])
@@ -99,7 +99,7 @@ def test_other_processes_agree() -> None:
         apart.close()
 
 
-def test_wrong_names_are_told() -> None:
+def test_unknown_names_and_empty_lists_are_errors() -> None:
     with pytest.raises(InputError, match="cut-in"):
         gymnasium.make(environments.LONG_TAIL, families=["cut-im"])
     with pytest.raises(InputError, match="families is empty"):
@@ -111,11 +111,11 @@ def test_wrong_names_are_told() -> None:
 def test_a_log_is_driven_alone_and_in_a_batch(realdata: Path) -> None:
     logs = [str(realdata / "womd_json" / "tfrecord-00000-of-01000_325.json")]
     env = gymnasium.make(environments.LOG_REPLAY, logs=logs)
-    fleet = gymnasium.make_vec(environments.LOG_REPLAY, num_envs=2, logs=logs)
+    batch = gymnasium.make_vec(environments.LOG_REPLAY, num_envs=2, logs=logs)
     one, _ = env.reset(seed=1)
-    many, _ = fleet.reset(seed=1)
+    many, _ = batch.reset(seed=1)
     assert (many == one).all()
-    assert (fleet.step(np.zeros((2, 2), np.float32))[0] == env.step(np.zeros(2, np.float32))[0]).all()
+    assert (batch.step(np.zeros((2, 2), np.float32))[0] == env.step(np.zeros(2, np.float32))[0]).all()
     assert env.spec is not None
     assert EnvSpec.from_json(env.spec.to_json()) == env.spec
 
@@ -126,5 +126,5 @@ def test_all_cars_of_a_log_are_driven_at_once(realdata: Path) -> None:
     observations, infos = env.reset(seed=1)
     assert len(observations) == 45
     assert len({info["track_id"] for info in infos.values()}) == 45
-    standing = dict.fromkeys(env.agents, np.zeros(2, np.float32))
-    assert len(env.step(standing)[0]) == 45
+    zero = dict.fromkeys(env.agents, np.zeros(2, np.float32))
+    assert len(env.step(zero)[0]) == 45

@@ -1,4 +1,4 @@
-"""Evaluation: claims that stop it, runs that are left out, and the way from there to the validation."""
+"""Evaluation: stop rules, excluded runs, and the validation of its records."""
 
 import json
 
@@ -10,8 +10,8 @@ from alpamayo_scenarios import get_suite
 from alpamayo_sim.errors import InputError
 
 
-def row(task, failed):
-    """What a run leaves in the table, without driving."""
+def row_of(task, failed):
+    """Return the row of a run without driving."""
     task.folder.mkdir(parents=True, exist_ok=True)
     same = {"collision": failed, "arrived": not failed, "off_road": False, "pdm_score": 1.0 - failed, "comfort": 1.0}
     scores = {"pdms": {"value": 1.0 - failed, "missing": ["comfort"] if failed else []}}
@@ -40,12 +40,12 @@ def test_other_claims_are_refused(text):
         parse(text)
 
 
-def test_a_run_that_could_not_be_driven_speaks_against_the_claim():
-    watch = ClaimMonitor(parse("arrived > 50%"), 0.95)
-    assert not watch.add({"arrived": True})
-    watch.add(None)
-    watch.add({"arrived": False})
-    found = watch.as_json()
+def test_a_run_that_could_not_be_driven_counts_against_the_claim():
+    monitor = ClaimMonitor(parse("arrived > 50%"), 0.95)
+    assert not monitor.add({"arrived": True})
+    monitor.add(None)
+    monitor.add({"arrived": False})
+    found = monitor.as_json()
     assert (found["against"], found["n"], found["outcome"]) == (2, 3, "open")
     unknown = ClaimMonitor(parse("off-road < 5%"), 0.95)
     unknown.add({"off_road": None})
@@ -57,7 +57,7 @@ def test_evaluation_stops_when_the_claim_is_shown_or_refuted(tmp_path, monkeypat
 
     def run(task):
         driven.append(task.name)
-        return row(task, failed=task.driver == "idm")
+        return row_of(task, failed=task.driver == "idm")
 
     monkeypatch.setattr(suite_run, "run_task", run)
     result = evaluate(["expert", "idm"], 300, tmp_path, workers=1, stop_when="at-fault < 20%")
@@ -78,8 +78,8 @@ def test_evaluation_stops_when_the_claim_is_shown_or_refuted(tmp_path, monkeypat
     assert pair["figures"]["at_fault_collision"]["difference"] == -1.0
 
 
-def test_what_was_driven_beyond_the_stop_is_not_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(suite_run, "run_task", lambda task: row(task, failed=True))
+def test_runs_after_the_stop_are_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite_run, "run_task", lambda task: row_of(task, failed=True))
     first = evaluate(["idm"], 60, tmp_path, workers=1)
     assert first["drivers"][0]["n"] == 60
     stopped = evaluate(["idm"], 60, tmp_path, workers=1, stop_when="at-fault < 20%")["drivers"][0]["n"]
@@ -88,7 +88,7 @@ def test_what_was_driven_beyond_the_stop_is_not_counted(tmp_path, monkeypatch):
     assert set(listed.left_out.values()) == {suite_run.AFTER_STOP}
 
 
-def test_a_driver_that_raises_is_excluded_and_the_validation_says_so(tmp_path):
+def test_a_run_that_raises_is_excluded_from_evaluation_and_validation(tmp_path):
     result = evaluate(["evaluation_drivers:Fragile"], 6, tmp_path, workers=1, guard=False)
     (excluded,) = result["excluded"]
     assert excluded["scenario"] == "debris-10000"

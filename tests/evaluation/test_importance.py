@@ -1,4 +1,4 @@
-"""Importance sampling over seeds: unbiased, covered, and better than plain runs where failures are rare."""
+"""Importance sampling over seeds: unbiased, with coverage, and better than plain sampling of rare failures."""
 
 import json
 
@@ -13,8 +13,8 @@ from alpamayo_sim.errors import InputError
 EPISODES = 90
 
 
-def world(level, seed=0):
-    """A pool of seeds with six parameters, of which three matter; it fails where their sum is large."""
+def synthetic_family(level, seed=0):
+    """Return a pool of seeds with six parameters, of which three matter: a run fails if their sum is large."""
     rng = np.random.default_rng(seed)
     pool = np.column_stack([rng.random((2000, 5)), rng.integers(0, 2, 2000)])
     danger = pool[:, 0] + pool[:, 1] + 0.3 * pool[:, 5]
@@ -23,8 +23,8 @@ def world(level, seed=0):
 
 
 @pytest.mark.parametrize("level", [1.75, 2.0])
-def test_it_is_unbiased_covers_and_is_worth_more_than_plain_runs(level):
-    pool, fails, drive = world(level)
+def test_the_estimate_is_unbiased_and_better_than_plain_sampling(level):
+    pool, fails, drive = synthetic_family(level)
     truth, count = fails.mean(), 150
     found = [sample(drive, pool, EPISODES, np.random.default_rng(k)).estimate for k in range(count)]
     values = np.array([each.estimate for each in found])
@@ -34,14 +34,14 @@ def test_it_is_unbiased_covers_and_is_worth_more_than_plain_runs(level):
     assert np.mean([each.interval.low <= truth <= each.interval.high for each in found]) >= 0.95
 
 
-def test_no_weight_is_above_the_defence():
-    pool, _, drive = world(1.9)
+def test_the_uniform_share_bounds_the_weights():
+    pool, _, drive = synthetic_family(1.9)
     q = proposal(pool, np.arange(30), drive(np.arange(30), ""))
     assert q.sum() == pytest.approx(1.0)
     assert q.min() >= UNIFORM_SHARE / len(pool)
 
 
-def test_where_nothing_was_learnt_it_is_plain_sampling():
+def test_a_pilot_without_information_gives_plain_sampling():
     pool = np.ones((50, 2))
     q = proposal(pool, np.arange(10), [Outcome(False, 3.0)] * 10)
     assert q == pytest.approx(np.full(50, 1 / 50))
@@ -52,7 +52,7 @@ def test_seeds_are_drawn_as_they_are_built():
         assert family.draw(10_007) == family.build({}, 10_007).parameters
 
 
-def test_a_real_family_is_estimated_and_gone_on_with(tmp_path):
+def test_a_real_family_is_estimated_and_resumed(tmp_path):
     first = failure_probability("constant-velocity", "cut-in", 12, tmp_path, workers=1)
     found = first["probability"]
     assert 0.0 <= found["low"] <= found["value"] <= found["high"] <= 1.0
@@ -65,6 +65,6 @@ def test_a_real_family_is_estimated_and_gone_on_with(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("episode.npz")} == records
 
 
-def test_too_few_episodes_are_named(tmp_path):
+def test_too_few_episodes_are_an_error(tmp_path):
     with pytest.raises(InputError, match="at least 12"):
         failure_probability("idm", "cut-in", 5, tmp_path)

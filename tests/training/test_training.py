@@ -40,7 +40,7 @@ YIELD = Reasoning(
 
 
 def fake_shard(rows: int = 6, seed: int = 0) -> Shard:
-    """An episode of random pixels in which the ego brakes for somebody half of the time."""
+    """Return an episode of random pixels in which the ego brakes for a pedestrian in half of the steps."""
     rng = np.random.default_rng(seed)
     observation = CONFIG.fake_observation(seed)
     inputs = Inputs.of([observation])
@@ -83,7 +83,7 @@ def data(tmp_path: Path) -> list[Path]:
 SETTINGS = TrainingSettings(minutes=60.0, steps=4, batch=4, warm_up=2, threads=2)
 
 
-def test_shards_come_back_as_they_were(tmp_path: Path) -> None:
+def test_shards_are_the_same_after_saving_and_loading(tmp_path: Path) -> None:
     shard = fake_shard()
     shard.save(tmp_path / "a.npz")
     again = Shard.load(tmp_path / "a.npz")
@@ -92,14 +92,14 @@ def test_shards_come_back_as_they_were(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.images", "a.npz"]
 
 
-def test_frames_are_the_last_ones_and_the_first_stands_in() -> None:
+def test_frames_are_the_last_ones_and_the_first_pads_the_start() -> None:
     shard = fake_shard()
     np.testing.assert_array_equal(shard.frames(0, 4)[:, 0], shard.frames(0, 4)[:, 3])
     np.testing.assert_array_equal(shard.frames(2, 4)[:, 0], shard.frames(1, 3)[:, 1])
     assert not np.array_equal(shard.frames(2, 4)[:, 2], shard.frames(2, 4)[:, 3])
 
 
-def test_damaged_data_is_named(tmp_path: Path) -> None:
+def test_damaged_data_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     fake_shard().save(path)
     images = path.with_suffix(".images")
@@ -120,7 +120,7 @@ def test_eventful_steps_are_drawn_more_often(data: list[Path]) -> None:
     assert 0.7 < braking < 0.8
 
 
-def test_same_seed_same_bytes_and_interruptions_do_not_show(data: list[Path], tmp_path: Path) -> None:
+def test_an_interrupted_training_has_the_same_weights(data: list[Path], tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", data, SETTINGS, config=CONFIG)
     train(tmp_path / "parts", data, SETTINGS, config=CONFIG, until=0.5)
     parts = train(tmp_path / "parts", data, SETTINGS, config=CONFIG)
@@ -128,7 +128,7 @@ def test_same_seed_same_bytes_and_interruptions_do_not_show(data: list[Path], tm
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_checkpoints_tell_what_was_used_of_the_limits(data: list[Path], tmp_path: Path) -> None:
+def test_checkpoints_record_the_used_share_of_the_limits(data: list[Path], tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     checkpoint.save(CONFIG.create(3), start)
     note = checkpoint.training_note(
@@ -139,7 +139,7 @@ def test_checkpoints_tell_what_was_used_of_the_limits(data: list[Path], tmp_path
     assert note["start"] == hashlib.sha256(start.read_bytes()).hexdigest()
 
 
-def test_training_learns(data: list[Path], tmp_path: Path) -> None:
+def test_training_reduces_the_loss(data: list[Path], tmp_path: Path) -> None:
     lines: list[str] = []
     settings = replace(SETTINGS, steps=60, batch=8, learning_rate=5e-3)
     train(tmp_path / "out", data, settings, config=CONFIG, log=lines.append)
@@ -149,7 +149,7 @@ def test_training_learns(data: list[Path], tmp_path: Path) -> None:
     assert (tmp_path / "out" / "training.pt").is_file()
 
 
-def test_training_refuses_what_does_not_fit(data: list[Path], tmp_path: Path) -> None:
+def test_empty_data_and_another_shape_are_errors(data: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no training data"):
         train(tmp_path / "out", [], SETTINGS, config=CONFIG)
     train(tmp_path / "out", data, replace(SETTINGS, steps=1), config=CONFIG)
@@ -195,7 +195,7 @@ def test_a_trained_driver_drives_before_the_first_round_too(
     assert checkpoint.training_note(result.checkpoint)["threads"] == 1
 
 
-def test_long_waits_are_drawn_at_their_beginning_only(tmp_path: Path) -> None:
+def test_only_the_start_of_a_long_wait_is_drawn(tmp_path: Path) -> None:
     shard = fake_shard(rows=40)
     shard.state[5:20, 0] = shard.state[25:30, 0] = shard.state[35:, 0] = 0.0
     shard.plan[5:20] = shard.plan[25:30] = 0.0
@@ -204,15 +204,15 @@ def test_long_waits_are_drawn_at_their_beginning_only(tmp_path: Path) -> None:
     assert samples.index[samples.chance == 0.0][:, 1].tolist() == [15, 16, 17, 18, 19]
 
 
-# The making of data
+# Collection of data
 
 
-def test_evaluation_seeds_are_never_trained_on(tmp_path: Path) -> None:
+def test_evaluation_seeds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="training takes seeds 0 to 9999"):
         collect(tmp_path, 10, seed=9_995)
 
 
-def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_files_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     def fake_job(job: collection.Job) -> Path:
@@ -229,14 +229,14 @@ def test_what_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert seen == [("collect", 3, 5), ("collect", 4, 5), ("collect", 5, 5)]
 
 
-def test_instants_are_removed_from_the_reasoning() -> None:
+def test_short_decisions_are_removed_from_the_reasoning() -> None:
     records = [CALM, CALM, YIELD, CALM, CALM, YIELD, YIELD, YIELD, CALM]
     steady = smoothed(records)
     assert [record.longitudinal for record in steady[:4]] == [Longitudinal.SET_SPEED_TRACKING] * 4
     assert [record.longitudinal for record in steady[5:8]] == [Longitudinal.YIELD] * 3
 
 
-def test_rigs_vary_a_little() -> None:
+def test_rigs_vary_within_bounds() -> None:
     rng = np.random.default_rng(0)
     rigs = [varied_rig((32, 64), rng) for _ in range(20)]
     plain = default_rig(64, 32)
@@ -248,17 +248,17 @@ def test_rigs_vary_a_little() -> None:
             assert camera.focal[0] == pytest.approx(usual.focal[0], rel=0.25)
 
 
-def test_patches_know_what_they_show() -> None:
+def test_patches_have_labels_where_objects_are() -> None:
     scenario = make_scenario("debris", 5)
     world, rig = WorldBatch([scenario]), default_rig(160, 96)
     truth = world[0].ground_truth()
     images = CameraRenderer(scenario.scene, rig).render(truth.ego_pose, truth.agents, truth.signals)
     table = label_patches(images, truth)
     assert table.kind.shape == (4, 6, 10)
-    there = table.kind > 0
-    assert there.any()
-    assert (table.distance[there] > 0).all()
-    assert (table.distance[~there] == 0).all()
+    labelled = table.kind > 0
+    assert labelled.any()
+    assert (table.distance[labelled] > 0).all()
+    assert (table.distance[~labelled] == 0).all()
     assert table.road[1, -1].mean() > table.road[1, 0].mean() == 0  # the sky has no road
     assert visible_ids(images, truth) <= set(truth.agents.ids)
 
