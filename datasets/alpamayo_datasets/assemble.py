@@ -38,6 +38,7 @@ PROP_MOVEMENT_M = 0.5  # a prop may move this far in a recording
 SIGN_TO_LANE_M = 12.0  # from a stop sign to the end of its lane
 STOP_LINE_HALF_WIDTH_M = 1.75
 MIN_SIZE_M = 0.1
+MAX_COORDINATE_M = 1e8  # of the ego, in the file's coordinates
 MAX_DISTANCE_M = 50_000.0  # from the ego's first position
 MAX_HEADING_RAD = 1000.0
 MAX_SPEED_MPS = 1000.0
@@ -166,6 +167,8 @@ def _check_plausible(
     where: str, origin: Array, tracks: list[RawTrack], raw_map: RawMap, signals: list[RawSignal]
 ) -> None:
     """Raise ``InputError`` for values that no recording has: memory and time of all that follows depend on them."""
+    if not np.all(np.abs(origin) < MAX_COORDINATE_M):
+        raise InputError(f"{where}: the ego's position has values beyond {MAX_COORDINATE_M:g} m")
     for track in tracks:
         for what, values, limit in (
             ("position", track.position - origin, MAX_DISTANCE_M),
