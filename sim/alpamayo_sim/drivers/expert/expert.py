@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
@@ -10,16 +11,17 @@ from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
 from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.datatypes.scene import Category, Scene
+from alpamayo_sim.drivers.expert.candidates import SAMPLES, Candidates, PlanningContext
 from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents, to_frenet
 from alpamayo_sim.drivers.expert.memory import AgentMemory
-from alpamayo_sim.drivers.expert.paths import AHEAD, Paths, Target, interpolate_rows, make_paths
+from alpamayo_sim.drivers.expert.paths import ARC_LENGTHS_M, Paths, Target, interpolate_rows, make_paths
 from alpamayo_sim.drivers.expert.reasons import explain
-from alpamayo_sim.drivers.expert.rules import find_cautions, speed_cap, where_to_stop
-from alpamayo_sim.drivers.expert.scoring import SAMPLES, Candidates, Costs, PlanningContext, score
+from alpamayo_sim.drivers.expert.rules import find_cautions, speed_cap, stop_position
+from alpamayo_sim.drivers.expert.scoring import Costs, score
 from alpamayo_sim.drivers.expert.speeds import Leads, following, ramps
 from alpamayo_sim.drivers.expert.surroundings import surroundings
-from alpamayo_sim.drivers.expert.targets import halt_at, make_targets
+from alpamayo_sim.drivers.expert.targets import make_targets, waiting_position
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import to_frame, wrap_angle
 from alpamayo_sim.map.frenet import RouteFrame, signal_stops
@@ -83,7 +85,7 @@ class Expert:
         self._waited = self._waited + truth.scene.dt if waits else 0.0
         cautions = find_cautions(truth, view, self._memory, self.config)
         desired = observation.speed_limit or self.config.default_speed_mps
-        stop_at, stop_signal = where_to_stop(truth, self._stops, s)
+        stop_at, stop_signal = stop_position(truth, self._stops, s)
         context = PlanningContext(
             config=self.config,
             view=view,
@@ -92,12 +94,12 @@ class Expert:
             cap=speed_cap(frame, s, desired, truth.scene.environment, cautions, self.config),
             desired=desired,
             stop_at=stop_at,
-            grip=min(
+            friction_limit=min(
                 self.config.greatest_deceleration_mps2,
                 self.config.used_friction * truth.scene.environment.friction * GRAVITY_MPS2,
             ),
             waited=self._waited,
-            halt_at=halt_at(view, self.config),
+            wait_at=waiting_position(view, self.config),
             previous=self._shifted(),
         )
         targets = make_targets(view, self._surroundings, self.config)
@@ -145,21 +147,21 @@ class Expert:
     def _keep(self, paths: Paths, candidates: Candidates, chosen: int, s: float) -> None:
         """Remember the choice, so that the next one stays close to it."""
         path = int(candidates.path[chosen])
-        ahead = s + AHEAD
+        ahead = s + ARC_LENGTHS_M
         self._last = (ahead, np.interp(ahead, paths.s[path], paths.d[path]), paths.targets[path])
-        at = paths.at(np.full(candidates.way.shape[1], path), candidates.way[chosen])
+        at = paths.at(np.full(candidates.distance.shape[1], path), candidates.distance[chosen])
         self._last_plan = np.stack([interpolate_rows(paths.xy[..., k], at) for k in (0, 1)], axis=-1)
 
 
 def _candidates(paths: Paths, context: PlanningContext, acceleration: float) -> Candidates:
     """Combine all paths with all ramps and with following."""
-    view, cap, grip = context.view, context.cap, context.grip
+    view, cap, limit, config = context.view, context.cap, context.friction_limit, context.config
     speed = view.ego_speed
     allowed = min(context.desired, cap.ahead(view.ego_s, 2.0 * speed) + 0.3)
-    places = (context.stop_at - 0.5 * float(view.ego_size[0]) - 0.4, context.halt_at)
-    stops = [place - view.ego_s for place in places if math.isfinite(place)]
-    ramp = ramps(speed, acceleration, max(allowed, 1.0), grip, stops)
-    follow = following(paths, speed, acceleration, cap, _leads(paths, context), grip, context.config.following)
+    positions = (context.stop_at - 0.5 * float(view.ego_size[0]) - 0.4, context.wait_at)
+    stops = [position - view.ego_s for position in positions if math.isfinite(position)]
+    ramp = ramps(speed, acceleration, max(allowed, 1.0), limit, stops, config)
+    follow = following(paths, speed, acceleration, cap, _leads(paths, context), limit, config)
     count = len(paths.s)
     profiles = [
         np.concatenate([np.broadcast_to(r[None], (count, *r.shape)), f[:, None]], axis=1)
@@ -176,18 +178,18 @@ def _leads(paths: Paths, context: PlanningContext) -> Leads:
     inside = _in_corridor(paths, view)
     if not math.isfinite(context.stop_at):
         return Leads(rear, view.rate, gap, inside)
-    wall = np.full((1, STEPS), context.stop_at - 0.5 * view.ego_size[0] + 1.0)
+    stop_line = np.full((1, STEPS), context.stop_at - 0.5 * view.ego_size[0] + 1.0)
     everywhere = np.ones((len(paths.s), 1, STEPS), bool)
     return Leads(
-        np.concatenate([rear, wall]),
-        np.concatenate([view.rate, 0.0 * wall]),
+        np.concatenate([rear, stop_line]),
+        np.concatenate([view.rate, 0.0 * stop_line]),
         np.append(gap, 1.6),
         np.concatenate([inside, everywhere], axis=1),
     )
 
 
-def _in_corridor(paths: Paths, view: FrenetAgents) -> Array:
-    """[p, n, 49] whether an agent is in a path's corridor, or will be within 1.2 s."""
+def _in_corridor(paths: Paths, view: FrenetAgents) -> Bool[Array, "p n 49"]:
+    """Return whether each agent is in the corridor of each path, or will be within 1.2 s."""
     if not len(view.s):
         return np.zeros((len(paths.s), 0, STEPS), bool)
     reach = 0.5 * (view.ego_size[1] + view.agents.size[:, 1]) + 0.25
@@ -200,14 +202,14 @@ def _in_corridor(paths: Paths, view: FrenetAgents) -> Array:
 
 
 def _distinct(candidates: Candidates, total: Array, config: ExpertConfig) -> Array:
-    """The best candidates that differ from each other, at most as many as the config has, best first."""
+    """Return the best candidates that differ from each other, best first."""
     order = np.argsort(total, kind="stable")[:60]
-    within = candidates.pose[:, :24, :2]
+    early = candidates.pose[:, :24, :2]
     kept = [order[0]]
     for k in order[1:]:
         if len(kept) == config.plan_count:
             break
-        if np.all(np.linalg.norm(within[kept] - within[k], axis=-1).max(axis=1) > config.plan_distance_m):
+        if np.all(np.linalg.norm(early[kept] - early[k], axis=-1).max(axis=1) > config.plan_distance_m):
             kept.append(k)
     return np.array(kept)
 
@@ -215,15 +217,16 @@ def _distinct(candidates: Candidates, total: Array, config: ExpertConfig) -> Arr
 def _decision(
     paths: Paths, candidates: Candidates, costs: Costs, best: Array, pose: Array, reasoning: Reasoning
 ) -> Decision:
+    """Offer the best candidates as plans, weighted by their costs."""
     plans = np.stack([_plan(paths, candidates, int(k), pose) for k in best]).astype(np.float32)
     weights = np.exp(-np.clip(costs.total[best] - costs.total[best[0]], 0.0, 60.0) / 4.0)
     return Decision(plans, (weights / weights.sum()).astype(np.float32), 0, reasoning)
 
 
-def _plan(paths: Paths, candidates: Candidates, k: int, pose: Array) -> Array:
-    """Candidate ``k`` as a plan in the ego frame [64, 4]."""
+def _plan(paths: Paths, candidates: Candidates, k: int, pose: Array) -> Float64[Array, "64 4"]:
+    """Convert candidate ``k`` to a plan in the ego frame."""
     steps = slice(1, PLAN_STEPS + 1)
-    at = paths.at(np.full(PLAN_STEPS, candidates.path[k]), candidates.way[k, steps])
+    at = paths.at(np.full(PLAN_STEPS, candidates.path[k]), candidates.distance[k, steps])
     x, y, heading = (interpolate_rows(v, at) for v in (paths.xy[..., 0], paths.xy[..., 1], paths.heading))
     xy = to_frame(np.stack([x, y], axis=-1), pose)
     return np.column_stack([xy, wrap_angle(heading - pose[2]), candidates.speed[k, steps]])

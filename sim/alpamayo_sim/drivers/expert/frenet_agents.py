@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import SignalState
@@ -17,28 +18,39 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class FrenetAgents:
-    """The agents in the route's frame; distances in m.
+    """The agents and the ego in the route's frame.
 
-    ``s`` and ``d`` [n, 49] are of their predicted centres, ``low`` and ``high`` the lateral, ``rear`` and ``front``
-    the longitudinal extent of their boxes now. ``blockers`` stand in the route's own corridor and are expected to stay.
+    Attributes:
+        agents: the predicted agents.
+        s: arc lengths (m) of their predicted centres.
+        d: offsets (m) of their predicted centres.
+        low: the least offset (m) of each box now.
+        high: the greatest offset (m) of each box now.
+        rear: the least arc length (m) of each box now.
+        front: the greatest arc length (m) of each box now.
+        blockers: whether the agent stands in the route's corridor and is expected to stay.
+        ego_s: the arc length (m) of the ego.
+        ego_d: the offset (m) of the ego.
+        ego_speed: the speed (m/s) of the ego.
+        ego_size: length and width (m) of the ego.
     """
 
     agents: AgentPredictions
-    s: Array
-    d: Array
-    low: Array
-    high: Array
-    rear: Array
-    front: Array
-    blockers: Array
+    s: Float64[Array, "n 49"]
+    d: Float64[Array, "n 49"]
+    low: Float64[Array, " n"]
+    high: Float64[Array, " n"]
+    rear: Float64[Array, " n"]
+    front: Float64[Array, " n"]
+    blockers: Bool[Array, " n"]
     ego_s: float
     ego_d: float
     ego_speed: float
-    ego_size: Array
+    ego_size: Float64[Array, "2"]
 
     @property
-    def rate(self) -> Array:
-        """Speed of each agent along the route (m/s) at the times of the prediction, [n, 49]."""
+    def rate(self) -> Float64[Array, "n 49"]:
+        """Speed (m/s) of each agent along the route at the times of the prediction."""
         return np.gradient(self.s, STEP_S, axis=1) if len(self.s) else np.zeros((0, STEPS))
 
 

@@ -1,21 +1,31 @@
-"""Candidate paths: from the ego's pose to a lateral offset, in several lengths, some with a way back."""
+"""Candidate paths: from the ego's pose to a lateral offset, in several lengths, some of them back to the route."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from alpamayo_sim.map.frenet import RouteFrame
 
 Array = np.ndarray
 
-GRID = 1.0  # m of route between the points of a path
-POINTS = 240
-AHEAD = GRID * np.arange(POINTS)
+SPACING_M = 1.0  # between the points of a path
+POINT_COUNT = 240
+ARC_LENGTHS_M = SPACING_M * np.arange(POINT_COUNT)
+DECAY_LENGTH_M = 8.0  # within which a deviation from the previous path decays
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a path goes: to ``offset`` (m) within ``length`` (m); back to ``home`` from arc length ``back_at`` on."""
+    """The end of a path, in the route's frame; distances in m.
+
+    Attributes:
+        offset: the lateral offset from the route.
+        length: the length within which that offset is reached.
+        back_at: the arc length from which the path returns; infinite if it does not.
+        back_length: the length of the return.
+        home: the lateral offset after the return.
+    """
 
     offset: float
     length: float
@@ -26,32 +36,47 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """Paths as functions of their own arc length, every ``GRID`` m: position, heading, curvature, s and d."""
+    """Paths as functions of their own arc length, one point every ``SPACING_M``.
 
-    xy: Array  # [p, n, 2]
-    heading: Array  # [p, n]
-    curvature: Array  # [p, n]
-    s: Array  # [p, n] of the route
-    d: Array  # [p, n]
+    Attributes:
+        xy: positions (m) in world coordinates.
+        heading: headings (rad), continuous along each path.
+        curvature: curvatures (1/m).
+        s: arc lengths (m) on the route.
+        d: offsets (m) from the route.
+        targets: the target of each path.
+    """
+
+    xy: Float64[Array, "p n 2"]
+    heading: Float64[Array, "p n"]
+    curvature: Float64[Array, "p n"]
+    s: Float64[Array, "p n"]
+    d: Float64[Array, "p n"]
     targets: tuple[Target, ...]
 
-    def at(self, path: Array, way: Array) -> tuple[Array, Array]:
-        """Indices and weights for linear interpolation at arc lengths ``way`` of paths ``path``."""
-        u = np.clip(way / GRID, 0.0, POINTS - 1.001)
+    def at(self, path: Array, distance: Array) -> tuple[Array, Array]:
+        """Return indices and weights to interpolate paths at distances (m) along them; both arguments broadcast."""
+        u = np.clip(distance / SPACING_M, 0.0, POINT_COUNT - 1.001)
         i = u.astype(np.int64)
-        return path * POINTS + i, u - i
+        return path * POINT_COUNT + i, u - i
 
 
-def interpolate_rows(values: Array, at: tuple[Array, Array]) -> Array:
-    """Values [p, n] at what ``Paths.at`` gave."""
+def interpolate_rows(values: Float64[Array, "p n"], at: tuple[Array, Array]) -> Array:
+    """Interpolate values at the points of all paths with the result of ``Paths.at``."""
     flat, (i, f) = values.reshape(-1), at
     return flat[i] * (1.0 - f) + flat[i + 1] * f
 
 
 def quintic(start: tuple[float, float, float], end: float, length: float, x: Array) -> Array:
-    """The quintic from (value, slope, second derivative) at 0 to a level ``end`` at ``length``, and level after.
+    """Evaluate a quintic from ``start`` at 0 to the value ``end`` at ``length``; constant beyond.
 
-    Werling et al., "Optimal trajectory generation for dynamic street scenarios in a Frenet frame", ICRA 2010.
+    Source: Werling et al., "Optimal trajectory generation for dynamic street scenarios in a Frenet frame", ICRA 2010.
+
+    Args:
+        start: value, slope and second derivative at 0.
+        end: the value at ``length``, where slope and second derivative are 0.
+        length: the length of the quintic.
+        x: the points at which it is evaluated.
     """
     y0, slope, bend = start
     u = np.clip(x / length, 0.0, 1.0)
@@ -71,40 +96,51 @@ def make_paths(
     targets: list[Target],
     previous: tuple[Array, Array, Target] | None,
 ) -> Paths:
-    """Paths to all targets, and the path of the last step once more (its s, its d and its target)."""
+    """Make paths to all targets, and continue the path that was chosen at the previous step.
+
+    Args:
+        frame: the route.
+        s0: the arc length (m) of the ego.
+        start: the ego's offset (m), and its first and second derivative by arc length.
+        targets: the targets.
+        previous: arc lengths, offsets (m) and target of the path chosen before; None at the first step.
+    """
     rows, kept = [], list(targets)
     for target in targets:
-        d = quintic(start, target.offset, target.length, AHEAD)
+        d = quintic(start, target.offset, target.length, ARC_LENGTHS_M)
         if np.isfinite(target.back_at):
-            x = AHEAD - max(target.back_at - s0, 0.0)
+            x = ARC_LENGTHS_M - max(target.back_at - s0, 0.0)
             back = quintic((target.offset, 0.0, 0.0), target.home, target.back_length, np.maximum(x, 0.0))
             d = d + (back - target.offset)
         rows.append(d)
     if previous is not None:
         s, d, target = previous
-        again = np.interp(s0 + AHEAD, s, d)
-        error = start[0] - again[0]
-        turn = start[1] - (again[1] - again[0]) / GRID
-        rows.append(again + (error + (turn + error / 8.0) * AHEAD) * np.exp(-AHEAD / 8.0))
+        old = np.interp(s0 + ARC_LENGTHS_M, s, d)
+        error = start[0] - old[0]
+        turn = start[1] - (old[1] - old[0]) / SPACING_M
+        rows.append(
+            old + (error + (turn + error / DECAY_LENGTH_M) * ARC_LENGTHS_M) * np.exp(-ARC_LENGTHS_M / DECAY_LENGTH_M)
+        )
         kept.append(target)
     return _paths(frame, s0, np.array(rows), tuple(kept))
 
 
 def _paths(frame: RouteFrame, s0: float, d: Array, targets: tuple[Target, ...]) -> Paths:
-    s = s0 + AHEAD
+    """Convert offsets from the route to paths with equally spaced points."""
+    s = s0 + ARC_LENGTHS_M
     centre, route_heading, _ = frame.at(s)
     normal = np.stack([-np.sin(route_heading), np.cos(route_heading)], axis=-1)
     xy = centre[None] + normal[None] * d[..., None]
     steps = np.diff(xy, axis=1)
     lengths = np.hypot(steps[..., 0], steps[..., 1])
-    way = np.concatenate([np.zeros((len(d), 1)), np.cumsum(lengths, axis=1)], axis=1)
-    x, y, s_out, d_out = (np.empty_like(way) for _ in range(4))
+    distance = np.concatenate([np.zeros((len(d), 1)), np.cumsum(lengths, axis=1)], axis=1)
+    x, y, s_out, d_out = (np.empty_like(distance) for _ in range(4))
     for p in range(len(d)):
-        at = np.interp(AHEAD, way[p], AHEAD) / GRID
-        i = np.minimum(at.astype(np.int64), POINTS - 2)
+        at = np.interp(ARC_LENGTHS_M, distance[p], ARC_LENGTHS_M) / SPACING_M
+        i = np.minimum(at.astype(np.int64), POINT_COUNT - 2)
         f = at - i
         for out, values in ((x, xy[p, :, 0]), (y, xy[p, :, 1]), (s_out, s), (d_out, d[p])):
             out[p] = values[i] * (1.0 - f) + values[i + 1] * f
-    heading = np.unwrap(np.arctan2(np.gradient(y, GRID, axis=1), np.gradient(x, GRID, axis=1)), axis=1)
-    curvature = np.gradient(heading, GRID, axis=1)
+    heading = np.unwrap(np.arctan2(np.gradient(y, SPACING_M, axis=1), np.gradient(x, SPACING_M, axis=1)), axis=1)
+    curvature = np.gradient(heading, SPACING_M, axis=1)
     return Paths(np.stack([x, y], axis=-1), heading, curvature, s_out, d_out, targets)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.observation import GroundTruth
@@ -15,12 +16,19 @@ from alpamayo_sim.map.frenet import STOP_GAP_M, RouteFrame, SignalStop, must_sto
 
 Array = np.ndarray
 
-CAP_BEHIND, CAP_POINTS = 5.0, 300  # m behind the ego from which, and how many m, allowed speeds are given
+CAP_BEHIND_M, CAP_LENGTH_M = 5.0, 300.0  # allowed speeds begin behind the ego and cover this length
 
 
 @dataclass(frozen=True, eq=False)
 class Caution:
-    """An allowed speed (m/s) on a stretch of the route (m) because of the agent in that row of ``Agents``."""
+    """An allowed speed on a part of the route, because of an agent.
+
+    Attributes:
+        start: the arc length (m) where it begins.
+        end: the arc length (m) where it ends.
+        speed: the allowed speed (m/s).
+        row: the row of the agent in ``Agents``.
+    """
 
     start: float
     end: float
@@ -30,10 +38,10 @@ class Caution:
 
 @dataclass(frozen=True, eq=False)
 class SpeedCap:
-    """Allowed speed (m/s) every metre of the route from ``start`` (m) on."""
+    """Allowed speeds (m/s), one for every metre of the route from arc length ``start`` (m) on."""
 
     start: float
-    values: Array
+    values: Float64[Array, " n"]
 
     def at(self, s: Array) -> Array:
         """Return the allowed speed (m/s) at arc lengths (m)."""
@@ -48,21 +56,23 @@ def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory, c
     """Find where to slow down: parked cars that may hide a child, walkers, and cars that may pull out."""
     agents, found = view.agents, []
     half = 0.5 * view.ego_size[1]
-    beside = np.maximum(np.maximum(view.low - half, -half - view.high), 0.0)
+    lateral_gap = np.maximum(np.maximum(view.low - half, -half - view.high), 0.0)
     near = (view.front > view.ego_s) & (view.rear < view.ego_s + 70.0) & agents.standing
     vehicles = np.isin(agents.category, (Category.VEHICLE, Category.TRUCK, Category.BUS))
-    people = np.isin(agents.category, (Category.PEDESTRIAN, Category.ANIMAL))
-    for k in np.flatnonzero(near & (beside > 0.0)):
+    walkers = np.isin(agents.category, (Category.PEDESTRIAN, Category.ANIMAL))
+    for k in np.flatnonzero(near & (lateral_gap > 0.0)):
         row = int(agents.rows[k])
         parked = (
             vehicles[k]
             and truth.agents.size[row, 2] > config.hiding_height_m
             and memory.has_always_stood(truth.agents.ids[row])
         )
-        if parked and beside[k] < config.parked_range_m:
-            allowed = config.parked_speed_mps + config.parked_speed_slope_mps_per_m * max(float(beside[k]) - 0.5, 0.0)
+        if parked and lateral_gap[k] < config.parked_range_m:
+            allowed = config.parked_speed_mps + config.parked_speed_slope_mps_per_m * max(
+                float(lateral_gap[k]) - 0.5, 0.0
+            )
             found.append(Caution(float(view.rear[k]) - 2.0, float(view.front[k]) + 1.0, allowed, row))
-        elif people[k] and beside[k] < config.walker_range_m:
+        elif walkers[k] and lateral_gap[k] < config.walker_range_m:
             found.append(Caution(float(view.rear[k]) - 4.0, float(view.front[k]) + 1.0, config.walker_speed_mps, row))
     return found + _held_up_neighbours(view, config)
 
@@ -73,9 +83,9 @@ def _held_up_neighbours(view: FrenetAgents, config: ExpertConfig) -> list[Cautio
         return []
     s, d, rate = view.s[:, 0], view.d[:, 0], view.rate[:, 0]
     gap = np.abs(d - view.ego_d)
-    beside = (gap > 2.0) & (gap < 5.0) & (rate > 2.0) & (s > view.ego_s - 3.0) & (s < view.ego_s + 50.0)
+    adjacent = (gap > 2.0) & (gap < 5.0) & (rate > 2.0) & (s > view.ego_s - 3.0) & (s < view.ego_s + 50.0)
     found = []
-    for k in np.flatnonzero(beside):
+    for k in np.flatnonzero(adjacent):
         ahead = (s > s[k] + 3.0) & (s < s[k] + 35.0) & (np.abs(d - d[k]) < 1.8)
         if np.any(ahead & (rate > -1.0) & (rate < rate[k] + 1.0)):
             allowed = float(rate[k]) + config.passing_excess_mps
@@ -91,8 +101,8 @@ def speed_cap(
     cautions: list[Caution],
     config: ExpertConfig,
 ) -> SpeedCap:
-    """Compute the allowed speed along the route, with distance to brake towards lower ones."""
-    at = s - CAP_BEHIND + np.arange(float(CAP_POINTS))
+    """Compute the allowed speed along the route, low enough to brake towards lower ones ahead."""
+    at = s - CAP_BEHIND_M + np.arange(CAP_LENGTH_M)
     bend = np.abs(frame.at(at)[2])
     lateral = min(config.bend_acceleration_mps2, 0.4 * environment.friction * GRAVITY_MPS2)
     cap = np.minimum(desired, np.sqrt(lateral / np.maximum(bend, 1e-4)))
@@ -107,7 +117,7 @@ def speed_cap(
     return SpeedCap(float(at[0]), np.sqrt(np.maximum(squared, 0.0)))
 
 
-def where_to_stop(truth: GroundTruth, stops: tuple[SignalStop, ...], s: float) -> tuple[float, int | None]:
+def stop_position(truth: GroundTruth, stops: tuple[SignalStop, ...], s: float) -> tuple[float, int | None]:
     """Return the arc length (m) that the ego's front must not pass, infinite if none, and the signal."""
     front = s + 0.5 * float(truth.ego_size[0])
     for stop in sorted(stops, key=lambda each: each.s):

@@ -1,8 +1,9 @@
-"""Tables along the route: drivable width to either side, lanes and their directions."""
+"""Tables along the route: borders of the drivable area, lanes and their directions."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64
 
 from alpamayo_sim.datatypes.scene import LaneKind
 from alpamayo_sim.geometry import wrap_angle
@@ -11,42 +12,53 @@ from alpamayo_sim.map.index import MapIndex
 
 Array = np.ndarray
 
-ROW = 2.0  # m between rows
-COLUMN = 0.25  # m between columns
-SIDE = 12.0  # m that the table reaches to either side
-USED = (LaneKind.DRIVING, LaneKind.BUS)
+ROW_SPACING_M = 2.0
+COLUMN_SPACING_M = 0.25
+HALF_WIDTH_M = 12.0  # of the tables, to either side of the route
+UNMAPPED_HALF_WIDTH_M = 1.8  # of the drivable area where the route is off the map
+USED_LANES = (LaneKind.DRIVING, LaneKind.BUS)
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """Tables along the route: row i is at s = first + ROW * i.
+    """Tables along the route. Rows are arc lengths, columns are offsets from the route.
 
-    ``left`` and ``right`` (m) bound the drivable ground around the route; ``opposite`` says whether the ground at
-    an offset belongs to a lane of the other direction; ``centre`` (m) is the offset of the centre of the lane of
-    the same direction there, NaN where there is none.
+    Attributes:
+        first: the arc length (m) of the first row.
+        left: the offset (m) of the left border of the drivable area around the route.
+        right: the offset (m) of the right border.
+        opposite: whether there is a lane of the other direction.
+        centre: the offset (m) of the centre of the lane of the same direction; NaN without one.
     """
 
     first: float
-    left: Array
-    right: Array
-    opposite: Array
-    centre: Array
+    left: Float64[Array, " rows"]
+    right: Float64[Array, " rows"]
+    opposite: Bool[Array, "rows columns"]
+    centre: Float64[Array, "rows columns"]
 
-    def row(self, s: Array) -> Array:
-        """Rows of arc lengths."""
-        return np.clip(np.round((s - self.first) / ROW), 0, len(self.left) - 1).astype(np.int64)
+    def row(self, s: Float64[Array, "*n"]) -> Int64[Array, "*n"]:
+        """Return the rows of arc lengths (m)."""
+        return np.clip(np.round((s - self.first) / ROW_SPACING_M), 0, len(self.left) - 1).astype(np.int64)
 
-    def column(self, d: Array) -> Array:
-        """Columns of offsets."""
-        return np.clip(np.round((d + SIDE) / COLUMN), 0, self.opposite.shape[1] - 1).astype(np.int64)
+    def column(self, d: Float64[Array, "*n"]) -> Int64[Array, "*n"]:
+        """Return the columns of offsets (m)."""
+        return np.clip(np.round((d + HALF_WIDTH_M) / COLUMN_SPACING_M), 0, self.opposite.shape[1] - 1).astype(np.int64)
 
     def fits(self, offset: float, half: float, start: float, end: float) -> bool:
-        """Whether a car of that half width keeps to drivable ground at an offset, from ``start`` to ``end`` (m)."""
-        rows = self.row(np.arange(start, max(end, start) + 0.1, ROW))
+        """Return whether a vehicle at an offset (m) stays in the drivable area.
+
+        Args:
+            offset: the offset (m) from the route.
+            half: half the width (m) of the vehicle.
+            start: the first arc length (m).
+            end: the last arc length (m).
+        """
+        rows = self.row(np.arange(start, max(end, start) + 0.1, ROW_SPACING_M))
         return bool(np.all(self.left[rows] >= offset + half) and np.all(self.right[rows] <= offset - half))
 
     def lane_offsets(self, s: float) -> list[float]:
-        """Offsets (m) of the lanes of the same direction beside the route at ``s``, without the route's own."""
+        """Return the offsets (m) of the other lanes of the same direction at arc length ``s`` (m)."""
         row = self.centre[int(self.row(np.asarray(s)))]
         found: list[float] = []
         for offset in np.sort(row[np.isfinite(row)]):
@@ -57,8 +69,8 @@ class Surroundings:
 
 def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
     """Tabulate the map around the whole route."""
-    s = np.arange(-20.0, frame.route_length + 40.0, ROW)
-    d = -SIDE + COLUMN * np.arange(round(2.0 * SIDE / COLUMN) + 1)
+    s = np.arange(-20.0, frame.route_length + 40.0, ROW_SPACING_M)
+    d = -HALF_WIDTH_M + COLUMN_SPACING_M * np.arange(round(2.0 * HALF_WIDTH_M / COLUMN_SPACING_M) + 1)
     xy, heading = frame.to_world(np.repeat(s, len(d)), np.tile(d, len(s)))
     shape = (len(s), len(d))
     left, right = _free_width(xy, shape, d, index)
@@ -66,7 +78,7 @@ def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
     if index.road_map.lanes:
         match = index.nearest_lane(xy, max_distance=4.0)
         lanes = index.road_map.lanes
-        used = np.array([lane.kind in USED for lane in lanes])
+        used = np.array([lane.kind in USED_LANES for lane in lanes])
         half = np.array([0.5 * float(np.median(lane.width)) for lane in lanes])
         inside = (match.index >= 0) & used[match.index] & (match.distance <= half[match.index] + 0.1)
         angle = np.abs(wrap_angle(match.heading - heading))
@@ -77,9 +89,9 @@ def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
 
 
 def _free_width(xy: Array, shape: tuple[int, int], d: Array, index: MapIndex) -> tuple[Array, Array]:
-    """How far the drivable ground around the route reaches to the left and to the right."""
+    """Return the offsets (m) of the left and the right border of the drivable area around the route."""
     if not index.drivable_area.is_defined:
-        return np.full(shape[0], SIDE), np.full(shape[0], -SIDE)
+        return np.full(shape[0], HALF_WIDTH_M), np.full(shape[0], -HALF_WIDTH_M)
     free = index.drivable_area.contains(xy).reshape(shape)
     middle = shape[1] // 2
     ahead = np.cumprod(free[:, middle:], axis=1).sum(axis=1)
@@ -87,5 +99,5 @@ def _free_width(xy: Array, shape: tuple[int, int], d: Array, index: MapIndex) ->
     left = d[np.minimum(middle + np.maximum(ahead, 1) - 1, shape[1] - 1)]
     right = d[np.maximum(middle - np.maximum(behind, 1) + 1, 0)]
     # Some logs have routes off the map: a lane's width counts as drivable there.
-    lost = ~free[:, middle]
-    return np.where(lost, 1.8, left), np.where(lost, -1.8, right)
+    is_mapped = free[:, middle]
+    return np.where(is_mapped, left, UNMAPPED_HALF_WIDTH_M), np.where(is_mapped, right, -UNMAPPED_HALF_WIDTH_M)

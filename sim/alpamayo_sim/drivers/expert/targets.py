@@ -11,55 +11,50 @@ from alpamayo_sim.drivers.expert.surroundings import Surroundings
 
 Array = np.ndarray
 
-OWN_LANE = ((1.8, 9.0), (2.7, 13.0), (4.2, 20.0))  # s, and m at least, for the way to the route's lane
-OTHER_LANES = ((1.9, 11.0), (2.8, 15.0), (4.2, 22.0))
-NUDGES, NUDGE_TIME = (-0.7, 0.7), 2.8  # m, s
-EVASIONS, EVASION_TIME = (-2.6, -1.4, 1.4, 2.6), 1.5
 
-
-def make_targets(view: FrenetAgents, around: Surroundings, config: ExpertConfig) -> list[Target]:
+def make_targets(view: FrenetAgents, table: Surroundings, config: ExpertConfig) -> list[Target]:
     """Make lateral targets with the lengths of the paths to them."""
     v, s, d = max(view.ego_speed, 3.0), view.ego_s, view.ego_d
-    targets = [Target(0.0, max(v * t, least)) for t, least in OWN_LANE]
-    for offset in around.lane_offsets(s + 2.0 * v):
+    targets = [Target(0.0, max(v * t, least)) for t, least in config.route_lane_paths]
+    for offset in table.lane_offsets(s + 2.0 * v):
         if abs(offset - d) < 5.5:
-            targets += [Target(offset, max(v * t, least)) for t, least in OTHER_LANES]
-    targets += [Target(offset, max(v * NUDGE_TIME, 13.0)) for offset in NUDGES]
+            targets += [Target(offset, max(v * t, least)) for t, least in config.other_lane_paths]
+    targets += [Target(offset, max(v * config.nudge_s, 13.0)) for offset in config.nudge_offsets_m]
     half = 0.5 * float(view.ego_size[1])
-    for step in EVASIONS:
-        if around.fits(d + step, half, s + v, s + 3.0 * v):
-            targets.append(Target(d + step, max(v * EVASION_TIME, 8.0)))
-    return targets + _paths_around(view, around, v, config)
+    for step in config.evasion_offsets_m:
+        if table.fits(d + step, half, s + v, s + 3.0 * v):
+            targets.append(Target(d + step, max(v * config.evasion_s, 8.0)))
+    return targets + _paths_around(view, table, v, config)
 
 
-def halt_at(view: FrenetAgents, config: ExpertConfig) -> float:
-    """Return where (m) to wait before an obstacle, with room to swing out; infinite without one."""
+def waiting_position(view: FrenetAgents, config: ExpertConfig) -> float:
+    """Return the arc length (m) at which to wait before an obstacle, with room to swing out; infinite without one."""
     ahead = view.blockers & (view.front > view.ego_s + 0.5 * view.ego_size[0])
     if not ahead.any():
         return math.inf
     return float(view.rear[ahead].min() - config.obstacle_gap_m - 0.5 * view.ego_size[0])
 
 
-def _paths_around(view: FrenetAgents, around: Surroundings, v: float, config: ExpertConfig) -> list[Target]:
+def _paths_around(view: FrenetAgents, table: Surroundings, v: float, config: ExpertConfig) -> list[Target]:
     """Make paths around the next obstacles in the route's corridor, and back behind them."""
     if not view.blockers.any():
         return []
     begin, end, right, left = _hull(view, config)
     length, width = (float(x) for x in view.ego_size)
-    room = max(begin - view.ego_s - 0.5 * length - 1.0, 0.0)
-    lengths = sorted({max(9.0, min(v * 3.0, room)), max(12.0, v * 2.0), max(16.0, v * 3.2)})
+    distance = max(begin - view.ego_s - 0.5 * length - 1.0, 0.0)
+    lengths = sorted({max(9.0, min(v * 3.0, distance)), max(12.0, v * 2.0), max(16.0, v * 3.2)})
     back = end + 0.5 * length + 0.5, max(24.0, 3.0 * v)
     found = []
     for side, sign in ((left + 0.5 * width, 1.0), (right - 0.5 * width, -1.0)):
         for clearance in config.obstacle_clearances_m:
             offset = side + sign * clearance
-            if abs(offset) < config.farthest_offset_m and around.fits(offset, 0.5 * width, max(begin, view.ego_s), end):
-                found += [Target(offset, way, *back) for way in lengths]
+            if abs(offset) < config.farthest_offset_m and table.fits(offset, 0.5 * width, max(begin, view.ego_s), end):
+                found += [Target(offset, each, *back) for each in lengths]
     return found
 
 
 def _hull(view: FrenetAgents, config: ExpertConfig) -> tuple[float, float, float, float]:
-    """Begin and end (s), right and left (d) of the next obstacles and of all that belongs to them."""
+    """Return first and last s, right and left d (m) of the next obstacles and of all agents that belong to them."""
     order = np.flatnonzero(view.blockers)[np.argsort(view.rear[view.blockers])]
     begin, end = float(view.rear[order[0]]), float(view.front[order[0]])
     chain = [order[0]]
@@ -71,9 +66,9 @@ def _hull(view: FrenetAgents, config: ExpertConfig) -> tuple[float, float, float
     right, left = float(view.low[chain].min()), float(view.high[chain].max())
     need = float(view.ego_size[1]) + config.gap_margin_m
     for _ in range(3):
-        # Standing agents next to them without room to pass between belong to them.
-        beside = view.agents.standing & (view.front > begin - 6.0) & (view.rear < end + 8.0)
-        beside &= (view.low < left + need) & (view.high > right - need)
-        left, right = float(view.high[beside].max(initial=left)), float(view.low[beside].min(initial=right))
-        end = float(view.front[beside].max(initial=end))
+        # Standing agents belong to the obstacles if there is no room to pass in between.
+        adjacent = view.agents.standing & (view.front > begin - 6.0) & (view.rear < end + 8.0)
+        adjacent &= (view.low < left + need) & (view.high > right - need)
+        left, right = float(view.high[adjacent].max(initial=left)), float(view.low[adjacent].min(initial=right))
+        end = float(view.front[adjacent].max(initial=end))
     return begin, end, right, left
