@@ -43,7 +43,7 @@ def test_a_slower_lead_in_good_time_is_avoided(name):
 
 
 @pytest.mark.parametrize("name", R157_DRIVERS)
-def test_what_nobody_can_avoid_is_not_avoided(name):
+def test_an_unavoidable_collision_is_not_avoided(name):
     assert driven(name, gap=8.0, lead_speed=0.0)[0] < 0.0
 
 
