@@ -140,14 +140,14 @@ class LaneKeeper:
         ego_s, ego_d = here
         points = np.concatenate([box_corners(pose, size), pose[:, None, :2]], axis=1)
         s, d = self._frame.project(points, ego_s)
-        (s, middle), (d, offset) = ((x[:, :4], x[:, 4]) for x in (s, d))
-        heading = self._frame.at(middle)[1]
+        (s, centre_s), (d, centre_d) = ((x[:, :4], x[:, 4]) for x in (s, d))
+        heading = self._frame.at(centre_s)[1]
         along = velocity[:, 0] * np.cos(heading) + velocity[:, 1] * np.sin(heading)
         across = velocity[:, 1] * np.cos(heading) - velocity[:, 0] * np.sin(heading)
         half = 0.5 * float(truth.ego_size[1])
-        left = offset > ego_d
+        left = centre_d > ego_d
         side = np.where(left, d.min(axis=1) - ego_d, ego_d - d.max(axis=1)) - half
-        ahead = middle > ego_s
+        ahead = centre_s > ego_s
         gap = np.where(ahead, s.min(axis=1) - ego_s - 0.5 * float(truth.ego_size[0]), np.inf)
         inside = LANE_HALF_WIDTH_M - np.where(left, d.min(axis=1), -d.max(axis=1))
         closing = np.where(left, -across, across)

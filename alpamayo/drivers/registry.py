@@ -35,16 +35,16 @@ class DriverEntry:
     """A driver that can be made by name. Nothing is imported before it is made.
 
     Attributes:
-        name: as ``--driver`` takes it.
+        name: the name that ``--driver`` takes.
         title: one line for lists.
-        factory: ``module:attribute`` of what makes the driver: called without arguments, or with ``checkpoint``
-            (a path, or None for the shipped weights) where the driver has weights.
-        needs: the inputs beside its own state and the route, in words.
-        guarded: whether the guard supervises it unless told otherwise.
+        factory: ``module:attribute`` of the function or class that makes the driver. It is called without arguments,
+            or, for a driver with weights, with ``checkpoint`` (a path, or None for the shipped weights).
+        needs: the inputs in addition to its own state and the route, in words.
+        guarded: whether the guard supervises it by default.
         weights: ``module:attribute`` of the path of the shipped weights; None for a driver without weights.
-        replays_recording: it repeats the recorded drive, so it needs a log.
-        r157_reference: it is one of the models that decide whether a collision was preventable.
-        package: the distribution that brings it.
+        replays_recording: whether it repeats the recorded drive, so that it needs a log.
+        r157_reference: whether it is one of the models that decide if a collision was preventable.
+        package: the distribution that provides it.
     """
 
     name: str
@@ -98,8 +98,8 @@ def make_driver(name: str, checkpoint: Path | None = None) -> Driver:
     """Make a driver by its name, or a user's own as ``module:Class`` (called without arguments).
 
     Args:
-        name: of the driver.
-        checkpoint: weights in place of the shipped ones.
+        name: the name of the driver.
+        checkpoint: the weights to use instead of the shipped ones.
 
     Raises:
         InputError: unknown name (similar names are offered), module or class; a bad checkpoint, or one for a driver
@@ -116,7 +116,7 @@ def make_driver(name: str, checkpoint: Path | None = None) -> Driver:
 
 
 def get_entry(name: str) -> DriverEntry:
-    """Return the entry of a name, for ``module:Class`` one made for it.
+    """Return the entry of a name; make one for ``module:Class``.
 
     Raises:
         InputError: unknown name (similar names are offered), or a plug-in that cannot be loaded.
@@ -144,7 +144,7 @@ def check_name(name: str, *, recorded: bool = True) -> None:
 
 
 def takes_checkpoint(name: str) -> bool:
-    """Whether a driver has weights that a checkpoint can replace."""
+    """Return whether a driver has weights that a checkpoint can replace."""
     return get_entry(name).weights is not None
 
 
@@ -155,7 +155,7 @@ def shipped_checkpoint(name: str) -> Path | None:
 
 
 def guarded_by_default(name: str) -> bool:
-    """Whether the guard supervises this driver unless told otherwise."""
+    """Return whether the guard supervises this driver by default."""
     return get_entry(name).guarded
 
 
@@ -174,7 +174,7 @@ def plugin_entries() -> tuple[dict[str, DriverEntry], dict[str, str]]:
             if point.name in BUILT_IN or point.name in found or ":" in point.name:
                 raise ValueError(f"the name {point.name!r} is taken or has a colon")
             found[point.name] = _plugin_entry(point)
-        except Exception as error:  # code of others may break anything
+        except Exception as error:  # code of plug-ins may raise anything
             broken[point.name] = f"{type(error).__name__}: {error} ({point.value}, package {_package(point)})"
     return found, broken
 

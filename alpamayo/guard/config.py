@@ -31,13 +31,13 @@ class GuardConfig:
         evasion_clearance_m: the lateral gap beyond which an evasion does not get better.
         crossing_uncertainty_mps2: the acceleration by which a crossing agent may deviate from its prediction.
         crossing_uncertainty_s: the time for which that deviation grows.
-        route_lookahead_m: the part of the route ahead whose own road departures are tolerated.
+        route_lookahead_m: the distance ahead within which road departures of the route itself are tolerated.
         route_offset_limit_m: the distance from the route beyond which the guard does not plan along it.
         route_heading_limit_rad: the heading error beyond which the guard does not plan along the route.
         route_return_least_m: the shortest distance in which the ego returns to its route.
         route_return_s: the time in which the ego returns to its route at higher speeds.
         route_corridor_m: the half width around the route in which the border of the road is looked up.
-        prepared_route_m: the length of route whose surroundings are looked up before the first decision.
+        prepared_route_m: the length of route along which the map is looked up before the first decision.
         prepared_border_m: the distance from it within which borders of the road are prepared.
         prepared_lanes_m: the distance from it within which lanes are prepared.
         ego_acceleration_mps2: the greatest acceleration that a driver is assumed to plan.

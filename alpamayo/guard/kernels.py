@@ -58,8 +58,8 @@ def first_avoidable_contacts(
 ):
     """Find the first step and the agent of each motion's first contact that is not from behind.
 
-    Pairs whose boxes overlap at the first step are ignored. Pairs that overlap at the first step only because of the
-    margins are tested without margins. A pair whose first overlap is from behind is ignored afterwards.
+    Pairs of boxes that overlap at the first step are ignored. Pairs that overlap at the first step only because of
+    the margins are tested without margins. A pair is ignored after a first overlap from behind.
 
     Args:
         ego: boxes of the motions, [k, t].

@@ -1,4 +1,4 @@
-"""What happens if the ego follows each of many motions: first contact, impact speed, road departure."""
+"""Outcomes of many motions of the ego: first contact, impact speed, road departure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from alpamayo_sim.map.drivable_area import DrivableArea
 from alpamayo_sim.map.frenet import FrenetFrame
 
 Array = np.ndarray
-BEHIND_M = 2.0  # of the route behind the ego whose road departures are tolerated
+BEHIND_M = 2.0  # road departures of the route are tolerated up to this distance behind the ego
 SPACING_M = 1.0  # between the knots
 PREPARED_EVERY = 4  # poses of the route between those around which the border is looked up
 

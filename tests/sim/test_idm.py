@@ -30,7 +30,7 @@ def accelerations(
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_both_formulas_are_equal(seed):
+def test_the_host_and_warp_formulas_are_equal(seed):
     rng = np.random.default_rng(seed)
     rows = rng.uniform((0.5, 1.0, 0.8, 1.0), (2.5, 4.0, 2.5, 5.0), (COUNT, 4)).astype(np.float32)
     motions = rng.uniform((0.0, 0.0, -5.0, -3.0), (35.0, 35.0, 150.0, 35.0), (COUNT, 4)).astype(np.float32)
@@ -52,7 +52,7 @@ def test_the_acceleration_is_zero_at_the_equilibrium_gap(speed, desired):
     assert host.idm_acceleration(speed, desired, gap, speed, model) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_gap_of_its_own_replaces_that_of_the_parameters():
+def test_a_given_standstill_gap_replaces_that_of_the_parameters():
     model = IdmConfig().model
     gaps = np.array([2.0, 9.0])
     both = host.idm_acceleration(0.0, 10.0, 20.0, 0.0, model, gaps)

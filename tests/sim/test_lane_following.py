@@ -1,4 +1,4 @@
-"""The guard's forecast: along the lanes, also against the traffic and over lanes that follow; walkers twice."""
+"""The guard's prediction: along lanes and their successors, against the traffic, and two rows for a walker."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ RADIUS = 80.0
 
 
 def arc(begin, end):
-    """A lane to the left around (0, RADIUS), between two angles."""
+    """Make a left bend around (0, RADIUS), between two angles."""
     angle = np.linspace(begin, end, 160)
     return np.column_stack([RADIUS * np.sin(angle), RADIUS - RADIUS * np.cos(angle), 0 * angle]).astype(np.float32)
 
 
 def one_way_bend():
-    """Two lanes, one after the other, in a bend that all drive in one direction."""
+    """Make a bend of two one-distance lanes, one after the other."""
     width = np.full(160, 3.5, np.float32)
     lanes = (
         Lane(id="first", centreline=arc(0.0, 0.8), width=width, successors=("second",)),
@@ -36,33 +36,33 @@ def agent(angle, speed, against=False, category=Category.VEHICLE):
 
 
 @pytest.mark.parametrize(("angle", "against"), [(0.5, False), (1.1, True)])
-def test_a_bend_is_followed_over_the_next_lane_either_way(angle, against):
-    traffic = one_way_bend().predict(agent(angle, 10.0, against))
-    assert traffic.ids == ("a",)
-    off = np.hypot(traffic.pose[0, :, 0], traffic.pose[0, :, 1] - RADIUS) - RADIUS
+def test_agents_follow_a_bend_over_the_next_lane_in_either_direction(angle, against):
+    predicted = one_way_bend().predict(agent(angle, 10.0, against))
+    assert predicted.ids == ("a",)
+    off = np.hypot(predicted.pose[0, :, 0], predicted.pose[0, :, 1] - RADIUS) - RADIUS
     assert np.abs(off).max() < 0.05
-    way = np.hypot(*np.diff(traffic.pose[0, :, :2], axis=0).T).sum()
-    assert way == pytest.approx(10.0 * 7.4, rel=0.01)
-    assert np.hypot(*traffic.velocity[0].T) == pytest.approx(10.0, rel=0.01)
+    distance = np.hypot(*np.diff(predicted.pose[0, :, :2], axis=0).T).sum()
+    assert distance == pytest.approx(10.0 * 7.4, rel=0.01)
+    assert np.hypot(*predicted.velocity[0].T) == pytest.approx(10.0, rel=0.01)
 
 
-def test_other_times_are_the_same_forecast():
+def test_predictions_at_other_times_are_equal():
     predictor = one_way_bend()
     whole = predictor.predict(agent(0.2, 8.0))
     some = predictor.predict_at(np.array([2.0, 4.0, 6.0]))
     assert some.pose[0] == pytest.approx(whole.pose[0, [20, 40, 60]], abs=1e-9)
 
 
-def test_a_walker_is_there_going_and_standing():
-    traffic = one_way_bend().predict(agent(0.4, 1.5, category=Category.PEDESTRIAN))
-    assert traffic.ids == ("a", "a")
-    moved = np.hypot(*(traffic.pose[:, -1, :2] - traffic.pose[:, 0, :2]).T)
+def test_a_walker_is_predicted_to_go_on_and_to_stop():
+    predicted = one_way_bend().predict(agent(0.4, 1.5, category=Category.PEDESTRIAN))
+    assert predicted.ids == ("a", "a")
+    moved = np.hypot(*(predicted.pose[:, -1, :2] - predicted.pose[:, 0, :2]).T)
     assert sorted(moved) == pytest.approx([0.0, 1.5 * 7.4], abs=1e-6)
-    assert traffic.valid.all()
+    assert predicted.valid.all()
 
 
-def test_one_who_brakes_comes_to_rest():
-    traffic = one_way_bend().predict(agent(0.2, 8.0), np.array([4.0]))
-    way = np.hypot(*np.diff(traffic.pose[0, :, :2], axis=0).T).sum()
-    assert way == pytest.approx(8.0, rel=0.02)
-    assert np.hypot(*traffic.velocity[0, -1]) == pytest.approx(0.0, abs=1e-9)
+def test_a_braking_agent_comes_to_rest():
+    predicted = one_way_bend().predict(agent(0.2, 8.0), np.array([4.0]))
+    distance = np.hypot(*np.diff(predicted.pose[0, :, :2], axis=0).T).sum()
+    assert distance == pytest.approx(8.0, rel=0.02)
+    assert np.hypot(*predicted.velocity[0, -1]) == pytest.approx(0.0, abs=1e-9)

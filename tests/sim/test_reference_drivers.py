@@ -1,4 +1,4 @@
-"""Reference drivers: their plans, what they react to, and that the expert comes through."""
+"""Reference drivers: their plans and reactions, and drives of the expert without collisions."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ def observe(batch: WorldBatch) -> Observation:
 
 
 def run(name, made, seconds=12.0, scripts=()):
-    """Drive a scene; the poses and speeds [n, 4], the decisions, and whether it collided."""
+    """Drive a scene; return poses and speeds [n, 4], the decisions, and whether the ego collided."""
     batch = WorldBatch([Scenario(made, Goal(400.0, seconds), tuple(scripts))])
     driver = make_driver(name)
     driver.reset(made, np.random.default_rng(0))
@@ -60,7 +60,7 @@ def red_light_scene(state=SignalState.RED, x=60.0):
     return testing.scene(road_map=road_map, signals=(lamp,), ego=testing.moving("ego", 0.0, -1.75, steps=150))
 
 
-def test_registry_offers_near_names():
+def test_the_registry_suggests_similar_names():
     for name in REFERENCE_DRIVERS:
         assert isinstance(make_driver(name), Driver)
     with pytest.raises(InputError, match="did you mean expert"):
@@ -68,7 +68,7 @@ def test_registry_offers_near_names():
 
 
 @pytest.mark.parametrize("name", ["idm", "expert"])
-def test_needs_route_and_truth(name):
+def test_drivers_need_a_route_and_ground_truth(name):
     driver = make_driver(name)
     assert driver.needs.truth
     with pytest.raises(InputError, match="no route"):
@@ -97,7 +97,7 @@ def test_empty_road_is_driven_straight(name):
 
 @pytest.mark.parametrize("name", ["idm", "expert"])
 def test_drivers_stop_behind_a_standing_vehicle(name):
-    """A standing queue before a red light: nobody goes round it."""
+    """No driver passes a queue that waits at a red light."""
     made = red_light_scene()
     car = testing.standing("stopped", 50.0, -1.75, steps=150)
     made = dataclasses.replace(made, tracks=(*made.tracks, car))
@@ -124,7 +124,7 @@ def test_red_light_stops_and_green_does_not(name):
     assert states[-1, 0] > 70.0
 
 
-def test_must_stop_at_yellow_only_when_that_is_easy():
+def test_yellow_requires_a_stop_only_if_braking_is_easy():
     assert must_stop(SignalState.YELLOW, 40.0, 10.0)
     assert not must_stop(SignalState.YELLOW, 5.0, 10.0)
     assert must_stop(SignalState.RED, 5.0, 10.0)
@@ -139,7 +139,7 @@ def test_signal_stop_is_at_the_stop_line():
 
 @given(st.floats(-3, 3), st.floats(-0.3, 0.3), st.floats(-0.05, 0.05), st.floats(-4, 4), st.floats(8, 60))
 @settings(max_examples=50, deadline=None)
-def test_quintic_meets_its_ends(start, slope, bend, end, length):
+def test_the_quintic_meets_its_boundary_values(start, slope, bend, end, length):
     x = np.array([0.0, 1e-4, 2e-4, length - 1e-3, length, length + 5.0])
     y = quintic((start, slope, bend), end, length, x)
     assert y[0] == pytest.approx(start)
@@ -149,19 +149,19 @@ def test_quintic_meets_its_ends(start, slope, bend, end, length):
 
 @given(st.floats(-100, 100), st.floats(-3, 3))
 @settings(max_examples=50, deadline=None)
-def test_route_frame_projects_what_it_places(along, across):
+def test_projection_inverts_the_conversion_to_world_coordinates(arc_length, offset):
     angle = np.linspace(0.0, 2.0, 80)
     arc = np.stack([60.0 * np.sin(angle), 60.0 * (1.0 - np.cos(angle)), 0.0 * angle], axis=-1).astype(np.float32)
     frame = RouteFrame.of_route(Route(arc))
-    s = np.clip(along, 5.0, frame.route_length - 5.0)
-    xy, _ = frame.to_world(np.array([s]), np.array([across]))
+    s = np.clip(arc_length, 5.0, frame.route_length - 5.0)
+    xy, _ = frame.to_world(np.array([s]), np.array([offset]))
     found = frame.project(xy)
     assert found[0][0] == pytest.approx(s, abs=0.1)
-    assert found[1][0] == pytest.approx(across, abs=0.05)
+    assert found[1][0] == pytest.approx(offset, abs=0.05)
 
 
 def test_plans_are_feasible_and_smooth():
-    """Waypoints, headings and speeds of the expert's plans belong together, and no step asks for the impossible."""
+    """Waypoints, headings and speeds of the expert's plans are consistent, and their accelerations are feasible."""
     made = testing.scene(
         testing.moving("slow", 35.0, -1.75, 4.0, steps=150),
         road_map=testing.marked_road(2),
@@ -173,10 +173,10 @@ def test_plans_are_feasible_and_smooth():
         for plan in decision.plans:
             xy = np.concatenate([np.zeros((1, 2)), plan[:, :2]]).astype(np.float64)
             step = np.diff(xy, axis=0)
-            way = np.hypot(step[:, 0], step[:, 1])
-            middle = 0.5 * (plan[1:, 3] + plan[:-1, 3]) * 0.1
-            assert np.allclose(way[1:], middle, atol=0.03)
-            moving = way[1:] > 0.2
+            distance = np.hypot(step[:, 0], step[:, 1])
+            expected = 0.5 * (plan[1:, 3] + plan[:-1, 3]) * 0.1
+            assert np.allclose(distance[1:], expected, atol=0.03)
+            moving = distance[1:] > 0.2
             course = np.arctan2(step[1:, 1], step[1:, 0])[moving]
             assert np.abs(course - plan[1:, 2][moving]).max(initial=0.0) < 0.08
             acceleration = np.diff(plan[:, 3]) / 0.1
@@ -186,7 +186,7 @@ def test_plans_are_feasible_and_smooth():
         assert decision.weights.sum() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_expert_goes_round_debris():
+def test_expert_passes_debris():
     made = testing.scene(
         road_map=testing.marked_road(2),
         props=(testing.prop("debris", 70.0, -1.75, category=Category.DEBRIS, size=(1.2, 1.2, 0.6)),),
@@ -196,8 +196,8 @@ def test_expert_goes_round_debris():
     assert states[-1, 0] > 95.0
     seen = [d.reasoning for d in decisions if d.reasoning.components]
     assert any(c.id == "debris" for reason in seen for c in reason.components)
-    aside = (Lateral.LANE_CHANGE, Lateral.IN_LANE_NUDGE, Lateral.OUT_OF_LANE_NUDGE)
-    assert any(reason.lateral in aside for reason in seen)
+    lateral_moves = (Lateral.LANE_CHANGE, Lateral.IN_LANE_NUDGE, Lateral.OUT_OF_LANE_NUDGE)
+    assert any(reason.lateral in lateral_moves for reason in seen)
 
 
 def test_expert_yields_to_a_crossing_pedestrian():
@@ -209,7 +209,7 @@ def test_expert_yields_to_a_crossing_pedestrian():
     assert states[:, 3].min() < 9.0
 
 
-def test_expert_waits_for_oncoming_cars_before_it_borrows_their_lane():
+def test_expert_waits_for_oncoming_cars_before_it_uses_their_lane():
     road_map = testing.marked_road(1)
     barriers = [
         testing.prop(f"b{k}", 60.0 + 3.0 * k, -1.9, np.pi / 2, category=Category.BARRIER, size=(2.6, 0.5, 1.0))
@@ -222,10 +222,10 @@ def test_expert_waits_for_oncoming_cars_before_it_borrows_their_lane():
     states, decisions, collided = run("expert", made, 22.0)
     assert not collided
     assert states[-1, 0] > 85.0
-    borrowed = states[:, 1] > 0.3
-    assert borrowed.any()
+    opposite = states[:, 1] > 0.3
+    assert opposite.any()
     last_car_passed = (154.0 - 55.0) / 9.0
-    assert np.flatnonzero(borrowed)[0] * 0.1 > last_car_passed - 3.5
+    assert np.flatnonzero(opposite)[0] * 0.1 > last_car_passed - 3.5
     named = {c.id for d in decisions for c in d.reasoning.components}
     assert any(name.startswith("b") for name in named)
 
@@ -235,14 +235,14 @@ def test_expert_slows_next_to_parked_cars():
     road_map = testing.marked_road(2)
     states, _, collided = run("expert", testing.scene(*parked, road_map=road_map), 8.0)
     free, _, _ = run("expert", testing.scene(road_map=road_map), 8.0)
-    beside = (states[:, 0] > 42.0) & (states[:, 0] < 68.0)
+    adjacent = (states[:, 0] > 42.0) & (states[:, 0] < 68.0)
     assert not collided
-    assert states[beside, 3].min() < 9.0
+    assert states[adjacent, 3].min() < 9.0
     assert free[:, 3].min() > 9.5
 
 
-def test_expert_names_only_what_it_can_see():
-    """A person hidden behind a truck is neither seen nor named."""
+def test_a_hidden_pedestrian_is_not_visible():
+    """A pedestrian behind a truck is not in line of sight."""
     truck = testing.standing("truck", 30.0, -5.2, category=Category.TRUCK, steps=150)
     hidden = testing.standing("hidden", 45.0, -7.0, category=Category.PEDESTRIAN, steps=150)
     made = testing.scene(truck, hidden, road_map=testing.marked_road())
@@ -251,11 +251,11 @@ def test_expert_names_only_what_it_can_see():
     assert visible(truth, np.array([0, 1])).tolist() == [True, False]
 
 
-def test_forecast_keeps_lanes_and_finishes_lane_changes():
+def test_prediction_keeps_lanes_and_finishes_lane_changes():
     made = testing.scene(
         testing.moving("steady", 30.0, -5.25, 8.0, steps=150),
         testing.moving("changing", 60.0, -4.6, 8.0, 0.1, steps=150),
-        testing.moving("wrong-way", 90.0, -1.75, 8.0, np.pi, steps=150),
+        testing.moving("wrong-distance", 90.0, -1.75, 8.0, np.pi, steps=150),
         road_map=testing.marked_road(),
     )
     batch = WorldBatch([Scenario(made, Goal(100.0, 10.0))])
@@ -267,7 +267,7 @@ def test_forecast_keeps_lanes_and_finishes_lane_changes():
     assert found.pose[2, 20, 0] == pytest.approx(90.0 - 8.0 * 4.0, abs=0.2)
 
 
-def test_fog_and_grip_slow_the_expert():
+def test_fog_slows_the_expert():
     clear, _, _ = run("expert", testing.scene(road_map=testing.marked_road()), 8.0)
     fog, _, _ = run(
         "expert", testing.scene(environment=Environment(visibility=25.0), road_map=testing.marked_road()), 8.0
@@ -288,15 +288,15 @@ def test_expert_follows_a_slower_vehicle_on_a_single_lane():
     assert Longitudinal.LEAD_FOLLOWING in labels
 
 
-def test_same_observation_same_decision():
+def test_equal_observations_give_equal_decisions():
     made = testing.scene(testing.moving("lead", 30.0, -1.75, 5.0, steps=150), road_map=testing.marked_road())
     a, b = first("expert", made), first("expert", made)
     assert a.plans.tobytes() == b.plans.tobytes()
     assert a.reasoning == b.reasoning
 
 
-def test_scripts_are_not_peeked_at():
-    """The first decision is the same whatever a script will do later."""
+def test_the_expert_does_not_read_scripts():
+    """The first decision does not depend on the later part of a script."""
     made = testing.scene(testing.moving("lead", 30.0, -1.75, 8.0, steps=150), road_map=testing.marked_road())
     path = np.stack([np.linspace(30, 290, 50), np.full(50, -1.75), np.zeros(50)], axis=-1).astype(np.float32)
     decisions = []

@@ -1,4 +1,4 @@
-"""The guard: no collision that braking avoids, no intervention where nothing is wrong, never stuck."""
+"""The guard: no collision that braking avoids, no intervention without a reason, and no deadlock."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def harmless():
     """Scenes without a reason to intervene if the ego drives straight on at 10 m/s."""
     return {
         "a free road": testing.scene(),
-        "parked cars beside the lane": testing.scene(
+        "parked cars next to the lane": testing.scene(
             testing.standing("a", 12.0, -2.2), testing.standing("b", 20.0, -2.2)
         ),
         "oncoming traffic in its own lane": testing.scene(testing.moving("a", 40.0, 3.5, 12.0, np.pi)),
@@ -41,8 +41,8 @@ def harmless():
         "a car far ahead": testing.scene(testing.standing("a", 45.0, 0.0)),
         "a lead as fast": testing.scene(testing.moving("a", 12.0, 0.0, 10.0)),
         "a pedestrian on the pavement": testing.scene(testing.moving("a", 15.0, -4.0, 1.4, np.pi, **PERSON)),
-        "a pedestrian who will be across": testing.scene(testing.moving("a", 25.0, 3.0, 1.5, np.pi / 2, **PERSON)),
-        "cones beside": testing.scene(
+        "a pedestrian that will be across": testing.scene(testing.moving("a", 25.0, 3.0, 1.5, np.pi / 2, **PERSON)),
+        "cones next to the lane": testing.scene(
             props=[testing.prop(f"c{i}", 5.0 * i, -1.6, size=(0.5, 0.5, 0.8)) for i in range(1, 9)]
         ),
     }
@@ -68,7 +68,7 @@ def test_a_walker_may_stop_in_the_lane():
 
 
 def test_the_ego_yields_to_an_agent_that_crosses_closely():
-    """It is predicted to pass just before the ego arrives; a little slower, and it does not."""
+    """The agent is predicted to pass just before the ego; if it is slightly slower, it does not."""
     through = testing.scene(testing.moving("a", 24.0, -7.0, 6.0, np.pi / 2))
     result = check(through, testing.plan(10.0))
     assert result.intervened
@@ -77,7 +77,7 @@ def test_the_ego_yields_to_an_agent_that_crosses_closely():
     assert not check(long_gone, testing.plan(10.0)).intervened
 
 
-def test_a_standing_ego_may_go():
+def test_a_standing_ego_may_start():
     for name, scene in harmless().items():
         if name == "a faster car behind":
             continue
@@ -96,7 +96,7 @@ def test_it_brakes_for_an_obstacle():
     assert result.plan[:, 0].max() < 14.0 - 4.8
 
 
-def test_it_leaves_room_in_front_where_it_can():
+def test_it_keeps_clearance_in_front_if_possible():
     scene = testing.scene(testing.standing("wall", 22.0, 0.0))
     guard, stop = Guard(scene), 0.0
     for x in np.arange(0.0, 10.0, 1.0):
@@ -116,7 +116,7 @@ def test_it_takes_the_safe_candidate():
     assert np.array_equal(result.plan, testing.plan(10.0, -8.0))
 
 
-def test_a_choice_that_is_safe_stays_whatever_its_weight():
+def test_a_safe_choice_passes_regardless_of_its_weight():
     plans = np.stack([testing.plan(10.0, -1.0), testing.plan(10.0)])
     choice = Decision(plans, np.array([0.01, 0.99], np.float32), 0)
     scene = testing.scene()
@@ -137,7 +137,7 @@ def test_a_plan_beyond_friction_is_not_feasible():
 
 
 def test_traffic_in_a_bend_keeps_to_its_lane():
-    """Straight on, the oncoming car would cross the ego's lane; it follows its own."""
+    """An oncoming car that went straight on would cross the ego's lane; it follows its own lane."""
     radius, angle = 60.0, np.linspace(-0.6, 1.6, 80)
     around = np.column_stack([np.sin(angle), 1 - np.cos(angle)])
     arcs = {r: testing.polyline(*(np.array([0.0, radius - r]) + around * r)) for r in (radius, radius - 3.5)}
@@ -155,7 +155,7 @@ def test_traffic_in_a_bend_keeps_to_its_lane():
     assert not result.intervened, result.reason
 
 
-def test_a_wrong_way_driver_is_evaded_where_braking_does_not_help():
+def test_a_wrong_way_driver_is_evaded_if_braking_does_not_help():
     scene = testing.scene(testing.moving("ghost", 45.0, 0.0, 12.0, np.pi))
     result = check(scene, testing.plan(10.0), testing.plan(10.0, lateral=3.0), testing.plan(10.0, -4.0))
     assert result.index == 1
@@ -168,7 +168,7 @@ def test_a_wrong_way_driver_is_evaded_where_braking_does_not_help():
 
 
 def test_there_is_no_evasion_without_room():
-    """A wall on either side: what is left is to brake."""
+    """Between two walls the guard can only brake."""
     walls = [
         testing.standing(f"{side}{x}", x, 2.9 * sign) for side, sign in (("l", 1), ("r", -1)) for x in range(5, 45, 5)
     ]
@@ -180,15 +180,15 @@ def test_there_is_no_evasion_without_room():
 
 
 def test_a_stop_before_a_wrong_way_driver_is_not_chosen():
-    """Although still far away, it would run into the stopped ego."""
+    """The wrong-way driver is still far away, but would run into the stopped ego."""
     scene = testing.scene(testing.moving("ghost", 95.0, 0.0, 12.0, np.pi))
     result = check(scene, testing.plan(10.0, 2.0))
     assert result.index == FALLBACK
     assert "to the" in result.reason
 
 
-def test_it_does_not_waver():
-    """Once it has taken another candidate it keeps to that while it stays clean, whatever is offered next."""
+def test_interventions_do_not_alternate():
+    """The guard keeps another candidate that it has taken while that is clean, regardless of later candidates."""
     scene = testing.scene(testing.moving("ghost", 45.0, 0.0, 12.0, np.pi), testing.standing("far", 0.0, 60.0))
     guard = Guard(scene)
     first = guard.check(decision(testing.plan(10.0), testing.plan(10.0, lateral=3.0)), testing.ground_truth_at(scene))
@@ -201,7 +201,7 @@ def test_it_does_not_waver():
     assert second.plan[20:30, 1].mean() > 1.5
 
 
-def test_a_braking_lead_is_seen_to_brake():
+def test_the_deceleration_of_a_lead_is_measured():
     lead = testing.moving("lead", 16.0, 0.0, 10.0)
     slower = np.maximum(10.0 - 6.0 * 0.1 * np.arange(100), 0.0)
     velocity = np.column_stack([slower, 0 * slower]).astype(np.float32)
@@ -224,7 +224,7 @@ def test_verdict_is_of_the_candidates():
 
 
 @pytest.mark.parametrize(("lanes", "area", "route"), [(False, True, True), (True, False, True), (False, False, False)])
-def test_poor_maps(lanes, area, route):
+def test_incomplete_maps_are_handled(lanes, area, route):
     bare = testing.two_way_road(int(lanes), area=area)
     free = testing.scene(road_map=bare, route=testing.FIRST_LANE if route else None)
     assert not check(free, testing.plan(10.0)).intervened
@@ -239,7 +239,7 @@ def test_an_ego_off_the_map_may_drive():
     assert not check(scene, testing.plan(0.0, 1.0)).intervened
 
 
-def test_truth_of_another_scene_is_named():
+def test_ground_truth_of_another_scene_raises():
     other = replace(testing.scene(), id="other")
     with pytest.raises(InputError, match="other"):
         Guard(testing.scene()).check(decision(testing.plan(1.0)), testing.ground_truth_at(other))
@@ -285,7 +285,7 @@ def test_braking_follows_the_path_and_stops_in_v_squared_over_2a():
     assert np.allclose(centre, 50.0, atol=0.01)
 
 
-def test_progress_lost_is_what_the_drivers_choices_would_have_gone_further():
+def test_lost_progress_is_the_extra_distance_of_the_drivers_choices():
     from types import SimpleNamespace
 
     from alpamayo.evaluation.guard_figures import progress_lost

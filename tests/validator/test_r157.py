@@ -1,4 +1,4 @@
-"""The reference drivers: what each avoids, by simulation of a lead that stands or is slower."""
+"""UN R157 drivers: collisions that each avoids, simulated behind a standing or slower lead."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from alpamayo_sim.errors import InputError
 
 
 def driven(name, gap, lead_speed, speed=20.0, seconds=8.0):
-    """Least gap (m) and hardest braking (m/s²) behind a lead that keeps its speed."""
+    """Return the least gap (m) and the hardest braking (m/s²) behind a lead that keeps its speed."""
     scene = testing.scene(
         testing.moving("lead", gap + 4.8, 0.0, lead_speed, steps=200),
         ego=testing.moving("ego", 0.0, 0.0, speed, steps=200),
@@ -48,8 +48,8 @@ def test_an_unavoidable_collision_is_not_avoided(name):
 
 
 @pytest.mark.parametrize("name", R157_DRIVERS)
-def test_a_free_road_is_no_reason_to_brake(name):
-    scene = testing.scene(testing.standing("beside", 10.0, 3.5), testing.moving("behind", -12.0, 0.0, 12.0))
+def test_no_driver_brakes_on_a_free_road(name):
+    scene = testing.scene(testing.standing("adjacent", 10.0, 3.5), testing.moving("behind", -12.0, 0.0, 12.0))
     driver = make_driver(name)
     driver.reset(scene, np.random.default_rng(0))
     blank = {"history": np.zeros((16, 4), np.float32), "route": np.zeros((32, 2), np.float32)}
@@ -63,7 +63,7 @@ def test_a_free_road_is_no_reason_to_brake(name):
 
 
 def test_the_fuzzy_model_reacts_after_its_reaction_time():
-    """To a lead that was no risk for long and then brakes, as to one that has just been seen."""
+    """The reaction time begins when the lead becomes a risk, not when it is first seen."""
     model, moments = make_driver("r157-fsm"), {}
     for step in range(60):
         time, gap = 0.1 * step, 60.0 - 2.5 * max(0, step - 20)
@@ -95,12 +95,12 @@ def test_fuzzy_metrics_are_ramps(gap, v, lead):
         assert cfs == 0.0
 
 
-def test_a_scene_without_a_route_is_named():
+def test_a_scene_without_a_route_raises():
     with pytest.raises(InputError, match="route"):
         make_driver("r157-fsm").reset(testing.scene(route=None), np.random.default_rng(0))
 
 
-def test_they_are_drivers_by_name_and_driven_without_the_guard():
+def test_r157_drivers_are_registered_and_unguarded_by_default():
     for name in R157_DRIVERS:
         assert make_driver(name).name == name
         assert not guarded_by_default(name)

@@ -1,4 +1,4 @@
-"""The Intelligent Driver Model along the route: what adaptive cruise control would do.
+"""The Intelligent Driver Model along the route, a model of adaptive cruise control.
 
 The path is followed by pure pursuit (Coulter, CMU-RI-TR-92-01).
 """
@@ -140,7 +140,7 @@ class IdmLaneFollower:
         return Lead(max(float(gap[first]), 0.0), max(speed, 0.0), object_component(truth, k))
 
     def _red_light(self, truth: GroundTruth) -> Lead | None:
-        """Return the nearest stop line whose signal is red, or yellow and far enough."""
+        """Return the nearest stop line with a signal that is red, or yellow and far enough."""
         assert self._frame is not None
         config = self.config
         front = float(self._frame.project(truth.ego_pose[None, :2])[0][0]) + 0.5 * float(truth.ego_size[0])
@@ -174,10 +174,10 @@ class IdmLaneFollower:
             limit = config.curvature_limit_per_m
             pursuit = 2.0 * math.sin(math.atan2(-d, preview) - heading) / preview
             curvature = float(np.clip(pursuit, -limit, limit))
-            middle = heading + 0.5 * curvature * distance
+            mean_heading = heading + 0.5 * curvature * distance
             route_curvature = float(frame.at(s)[2])
-            s += distance * math.cos(middle) / max(1.0 - route_curvature * d, 0.2)
-            d += distance * math.sin(middle)
+            s += distance * math.cos(mean_heading) / max(1.0 - route_curvature * d, 0.2)
+            d += distance * math.sin(mean_heading)
             heading += curvature * distance
             rows[k] = s, d, heading, speed
         return to_plan(frame, rows, truth)

@@ -1,1 +1,1 @@
-"""Prediction of other road users, and which of them the ego can see."""
+"""Prediction of agents, and their visibility to the ego."""

@@ -56,7 +56,7 @@ def point_at(paths: Paths, i: wp.int32, s: wp.float64) -> wp.vec3d:
 
 
 @wp.func
-def pose_beside(paths: Paths, i: wp.int32, s: wp.float64, left: wp.float64) -> wp.vec3d:
+def pose_left_of(paths: Paths, i: wp.int32, s: wp.float64, left: wp.float64) -> wp.vec3d:
     """Return the pose at a distance to the left of a path."""
     here = point_at(paths, i, s)
     return wp.vec3d(here[0] - left * wp.sin(here[2]), here[1] + left * wp.cos(here[2]), here[2])
@@ -92,7 +92,7 @@ def predict_poses(
         at = wp.int32(first)
         while at < last - 1 and paths.s[at + 1] <= m[7]:
             at += 1
-        away = pose - pose_beside(paths, at, wp.clamp(m[7], paths.s[first], paths.s[last]), m[8])
+        away = pose - pose_left_of(paths, at, wp.clamp(m[7], paths.s[first], paths.s[last]), m[8])
     for t in range(steps):
         distance = distance_at(times[t], m[5], m[6])
         if path[i] < 0:
@@ -101,7 +101,7 @@ def predict_poses(
             s = wp.clamp(m[7] + distance, paths.s[first], paths.s[last])
             while at < last - 1 and paths.s[at + 1] <= s:
                 at += 1
-            there = pose_beside(paths, at, s, m[8] + lateral_distance_at(times[t], m[10], m[11], bounds))
+            there = pose_left_of(paths, at, s, m[8] + lateral_distance_at(times[t], m[10], m[11], bounds))
             eased = wp.max(ONE - times[t] / bounds.duration, ZERO) * m[9]
             poses[i, t] = wp.vec3d(there[0] + away[0], there[1] + away[1], there[2] + eased)
         if t > 0:

@@ -1,4 +1,4 @@
-"""What the expert remembers of agents from one step to the next."""
+"""Memory of agents from one step of the expert to the next."""
 
 from dataclasses import dataclass, field
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from alpamayo_sim.datatypes.observation import Agents
 
-STANDING_MPS = 0.3  # agents that are not faster stand
+STANDING_MPS = 0.3  # the greatest speed of standing agents
 GREATEST_DECELERATION_MPS2, GREATEST_ACCELERATION_MPS2 = 9.0, 6.0  # bounds of measurements
-ALWAYS_S = -1e3  # time since when an agent stands that stood when first seen
+ALWAYS_S = -1e3  # the time at which agents began to stand that stood when first seen
 
 
 @dataclass(eq=False)

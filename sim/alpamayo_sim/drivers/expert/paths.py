@@ -1,4 +1,4 @@
-"""Candidate paths: from the ego's pose to a lateral offset, in several lengths, some of them back to the route."""
+"""Candidate paths: from the ego's pose to a lateral offset, in several lengths, some with a return to the route."""
 
 from dataclasses import dataclass
 

@@ -93,11 +93,11 @@ def _free_width(xy: Array, shape: tuple[int, int], d: Array, index: MapIndex) ->
     if not index.drivable_area.is_defined:
         return np.full(shape[0], HALF_WIDTH_M), np.full(shape[0], -HALF_WIDTH_M)
     free = index.drivable_area.contains(xy).reshape(shape)
-    middle = shape[1] // 2
-    ahead = np.cumprod(free[:, middle:], axis=1).sum(axis=1)
-    behind = np.cumprod(free[:, middle::-1], axis=1).sum(axis=1)
-    left = d[np.minimum(middle + np.maximum(ahead, 1) - 1, shape[1] - 1)]
-    right = d[np.maximum(middle - np.maximum(behind, 1) + 1, 0)]
+    centre_column = shape[1] // 2
+    ahead = np.cumprod(free[:, centre_column:], axis=1).sum(axis=1)
+    behind = np.cumprod(free[:, centre_column::-1], axis=1).sum(axis=1)
+    left = d[np.minimum(centre_column + np.maximum(ahead, 1) - 1, shape[1] - 1)]
+    right = d[np.maximum(centre_column - np.maximum(behind, 1) + 1, 0)]
     # Some logs have routes off the map: a lane's width counts as drivable there.
-    is_mapped = free[:, middle]
+    is_mapped = free[:, centre_column]
     return np.where(is_mapped, left, UNMAPPED_HALF_WIDTH_M), np.where(is_mapped, right, -UNMAPPED_HALF_WIDTH_M)
