@@ -112,15 +112,15 @@ class LogSource:
 
 
 def family_source(families: Sequence[str] | None) -> Source:
-    """Make a source of scenarios of these families; of all families for None.
+    """Make a source of scenarios of these families; of all that are not held out for None.
 
     Raises:
         InputError: A family is unknown, or the list is empty.
     """
-    from alpamayo_scenarios.families import family_names, get_family
+    from alpamayo_scenarios.families import get_family, training_family_names
     from alpamayo_sim.errors import InputError
 
-    names = family_names() if families is None else _as_names(families)
+    names = training_family_names() if families is None else _as_names(families)
     if not names:
         raise InputError("families is empty; name at least one family, or leave it out for all of them")
     for name in names:

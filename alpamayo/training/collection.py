@@ -129,7 +129,7 @@ def collect(
     Raises:
         InputError: seeds that are not for training, or a folder that cannot be written.
     """
-    from alpamayo_scenarios.families import family_names
+    from alpamayo_scenarios.families import training_family_names
 
     if not 0 <= seed <= seed + episodes <= TRAINING_SEEDS:
         raise InputError(f"training takes seeds 0 to {TRAINING_SEEDS - 1}, asked for {seed} to {seed + episodes - 1}")
@@ -137,7 +137,7 @@ def collect(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot create the folder ({error.strerror})") from error
-    names = family_names()
+    names = training_family_names()
     jobs = [
         Job(names[i % len(names)], seed + i, folder / f"{name}-{seed + i:05d}.npz", image_size, checkpoint)
         for i in range(episodes)

@@ -44,6 +44,8 @@ class Stage:
         if not self.boxes:
             return True
         others = np.array(self.boxes)
+        reach = 0.5 * (np.hypot(size[0], size[1]) + np.hypot(others[:, 3], others[:, 4])) + clearance
+        others = others[np.hypot(others[:, 0] - pose[0], others[:, 1] - pose[1]) <= reach + 1e-6]
         gap = box_separation(np.array([pose]), np.array([size[:2]]), others[:, :3], others[:, 3:])
         return bool(np.all(gap > clearance))
 

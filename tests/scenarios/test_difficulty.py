@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
-from alpamayo_scenarios import family_names, make_scenario
+from alpamayo_scenarios import FAMILIES, make_scenario
 from alpamayo_sim.engine import WorldBatch
 
 SEEDS = range(10_000, 10_012)
+FIRST_SIX = [family.name for family in FAMILIES if family.number <= 6]
 
 
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FIRST_SIX)
 def test_a_driver_that_never_reacts_mostly_fails(family: str) -> None:
     """A car that keeps its speed and direction hits something, leaves the road or both before the goal."""
     batch = WorldBatch([make_scenario(family, seed) for seed in SEEDS])
@@ -20,7 +21,7 @@ def test_a_driver_that_never_reacts_mostly_fails(family: str) -> None:
     assert failed.mean() >= 0.75
 
 
-@pytest.mark.parametrize("family", family_names())
+@pytest.mark.parametrize("family", FIRST_SIX)
 def test_the_first_second_is_free_of_contacts(family: str) -> None:
     batch = WorldBatch([make_scenario(family, seed) for seed in SEEDS])
     for _ in range(10):

@@ -1,23 +1,80 @@
 """The families of edge cases: one module each in this folder, and one line each in ``FAMILIES``."""
 
-from alpamayo_scenarios.families.construction_bypass import CONSTRUCTION_BYPASS
-from alpamayo_scenarios.families.cut_in import CUT_IN
-from alpamayo_scenarios.families.debris import DEBRIS
+from importlib import import_module
+
 from alpamayo_scenarios.families.family import Family, Parameter
-from alpamayo_scenarios.families.occluded_child import OCCLUDED_CHILD
-from alpamayo_scenarios.families.red_light_runner import RED_LIGHT_RUNNER
-from alpamayo_scenarios.families.wrong_way import WRONG_WAY
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import unknown_name
 
-__all__ = ["FAMILIES", "Family", "Parameter", "family_names", "get_family", "make_scenario"]
+__all__ = ["FAMILIES", "Family", "Parameter", "family_names", "get_family", "make_scenario", "training_family_names"]
 
-FAMILIES: tuple[Family, ...] = (CUT_IN, OCCLUDED_CHILD, DEBRIS, CONSTRUCTION_BYPASS, RED_LIGHT_RUNNER, WRONG_WAY)
+MODULES = (
+    "cut_in",
+    "occluded_child",
+    "debris",
+    "construction_bypass",
+    "red_light_runner",
+    "wrong_way",
+    "stopped_lead",
+    "slower_lead",
+    "braking_lead",
+    "stop_and_go",
+    "cut_out_stopped_car",
+    "queue_end",
+    "partial_block",
+    "tailgater",
+    "overtaking_cut_in",
+    "shoulder_pull_in",
+    "parking_pull_out",
+    "side_drift",
+    "motorcycle_filtering",
+    "encroaching_oncoming",
+    "accident_scene",
+    "accident_two_way",
+    "lane_closure",
+    "double_parked",
+    "double_parked_two_way",
+    "door_opening",
+    "slow_bicycle",
+    "slow_bicycle_two_way",
+    "school_bus_stop",
+    "animal",
+    "blocked_exit",
+    "left_turn_across_path",
+    "unprotected_left",
+    "right_turn_into_flow",
+    "stop_sign_violation",
+    "crossing_bicycles",
+    "occluded_junction",
+    "turn_into_pedestrian",
+    "cut_out_two_stopped",
+    "amber_dilemma",
+    "dark_signals",
+    "adult_crossing",
+    "walking_along",
+    "cyclist_crossing",
+    "jaywalker",
+    "low_friction_braking",
+    "fog_queue",
+)
+"""One module per family; it holds the family under its own name in capitals."""
+
+FAMILIES: tuple[Family, ...] = tuple(
+    sorted(
+        (getattr(import_module(f"{__name__}.{module}"), module.upper()) for module in MODULES),
+        key=lambda family: family.number,
+    )
+)
 
 
 def family_names() -> tuple[str, ...]:
     """Return the names of all families, in the order of the table."""
     return tuple(family.name for family in FAMILIES)
+
+
+def training_family_names() -> tuple[str, ...]:
+    """Return the names of the families that may be trained on: those not held out for evaluation."""
+    return tuple(family.name for family in FAMILIES if not family.held_out)
 
 
 def get_family(name: str) -> Family:

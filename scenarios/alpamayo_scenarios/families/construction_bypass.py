@@ -3,9 +3,11 @@
 import numpy as np
 
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, curvature, posted_limit
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection, Road, curved_road
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment, draw_truck
 from alpamayo_scenarios.stage import Stage
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
@@ -78,15 +80,22 @@ CONSTRUCTION_BYPASS = Family(
     number=4,
     title="Two-way construction bypass",
     summary="Works close the ego's lane of a two-way road; it waits for oncoming cars and goes round them.",
-    cluster="WORK_ZONES_TEMP_TRAFFIC_CONTROL",
+    group=Group.OBSTACLE,
+    cluster=OodCluster.WORK_ZONES_TEMP_TRAFFIC_CONTROL,
+    trigger=CocTrigger.BYPASS_CONSTRUCTION,
+    decision=(Longitudinal.GAP_SEARCHING, Lateral.OUT_OF_LANE_NUDGE),
+    critical_actors=("cone-*", "barrier-0", "works-truck", "worker-*"),
+    odd=(OddTag.URBAN, OddTag.TWO_WAY, OddTag.WORK_ZONE),
     source="CARLA leaderboard 2.0 ConstructionObstacleTwoWays; NHTSA bypassing",
     parameters=(
-        Parameter("ego_speed", "m/s", 6.0, 13.8, "town streets, 20 to 50 km/h"),
-        Parameter("approach_time", "s", 3.0, 6.0, "time to the first cone at the start"),
-        Parameter("works_length", "m", 8.0, 26.0, "CARLA leaderboard 2.0 obstacles and a works truck"),
-        Parameter("oncoming_cars", "1", 1, 4, "a platoon from the other side", integer=True),
-        Parameter("oncoming_speed", "m/s", 7.0, 12.0, "CARLA leaderboard 2.0 opposite flow: 8 to 17 m/s, in town"),
-        Parameter("clear_time", "s", 3.0, 8.5, "when the last oncoming car has passed the first cone"),
+        Parameter("ego_speed", "m/s", 6.0, 13.8, "town streets, 20 to 50 km/h", default=9.8),
+        Parameter("approach_time", "s", 3.0, 6.0, "time to the first cone at the start", default=4.4),
+        Parameter("works_length", "m", 8.0, 26.0, "CARLA leaderboard 2.0 obstacles and a works truck", default=20.0),
+        Parameter("oncoming_cars", "1", 1, 4, "a platoon from the other side", integer=True, default=3.0),
+        Parameter(
+            "oncoming_speed", "m/s", 7.0, 12.0, "CARLA leaderboard 2.0 opposite flow: 8 to 17 m/s, in town", default=9.7
+        ),
+        Parameter("clear_time", "s", 3.0, 8.5, "when the last oncoming car has passed the first cone", default=5.3),
         curvature(0.005),
     ),
     accepts=_accepts,

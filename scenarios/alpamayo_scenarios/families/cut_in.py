@@ -10,9 +10,11 @@ from alpamayo_scenarios.families.family import (
     curvature,
     posted_limit,
 )
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection, curved_road
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment, draw_truck
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category
 
@@ -80,16 +82,21 @@ CUT_IN = Family(
     number=1,
     title="Cut-in",
     summary="A slower car pulls out from behind a truck into the ego's lane, and may brake there.",
-    cluster="SPECIAL_OR_UNCOMMON_VEHICLE_BEHAVIOR",
+    group=Group.LATERAL,
+    cluster=OodCluster.SPECIAL_OR_UNCOMMON_VEHICLE_BEHAVIOR,
+    trigger=CocTrigger.CUT_IN,
+    decision=(Longitudinal.YIELD, Lateral.LANE_KEEPING),
+    critical_actors=("cut-in",),
+    odd=(OddTag.RURAL,),
     source="UN R157 (ALKS) cut-in; ASAM OSC-ALKS; CARLA leaderboard 2.0 HighwayCutIn",
     parameters=(
-        Parameter("ego_speed", "m/s", 8.0, 22.0, "UN R157: 20 to 60 km/h and above"),
-        Parameter("closing_speed", "m/s", 2.8, 10.0, f"{R157}: the car is 10 to 50 km/h slower"),
-        Parameter("gap", "m", 4.0, 40.0, f"{R157}: 0 to 60 m between the bumpers"),
-        Parameter("lateral_speed", "m/s", 0.8, 2.0, f"{R157}: 0.5 to 3 m/s"),
-        Parameter("braking", "m/s²", 0.0, 3.0, f"{R157}: up to 3 m/s²", typical_share=0.5),
-        Parameter("lanes", "1", 2, 3, "lanes one way on urban and rural main roads", integer=True),
-        Parameter("side", "1", 0, 1, "from the right (0) or the left (1)", integer=True),
+        Parameter("ego_speed", "m/s", 8.0, 22.0, "UN R157: 20 to 60 km/h and above", default=14.5),
+        Parameter("closing_speed", "m/s", 2.8, 10.0, f"{R157}: the car is 10 to 50 km/h slower", default=6.7),
+        Parameter("gap", "m", 4.0, 40.0, f"{R157}: 0 to 60 m between the bumpers", default=16.8),
+        Parameter("lateral_speed", "m/s", 0.8, 2.0, f"{R157}: 0.5 to 3 m/s", default=1.4),
+        Parameter("braking", "m/s²", 0.0, 3.0, f"{R157}: up to 3 m/s²", typical_share=0.5, default=1.7),
+        Parameter("lanes", "1", 2, 3, "lanes one way on urban and rural main roads", integer=True, default=3.0),
+        Parameter("side", "1", 0, 1, "from the right (0) or the left (1)", integer=True, default=1.0),
         curvature(0.004),
     ),
     accepts=_accepts,

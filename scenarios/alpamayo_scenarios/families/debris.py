@@ -11,9 +11,11 @@ from alpamayo_scenarios.families.family import (
     posted_limit,
     stopping_distance,
 )
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection, Road, curved_road
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category
 
@@ -81,16 +83,21 @@ DEBRIS = Family(
     number=3,
     title="Debris",
     summary="Lost cargo lies in the ego's lane and comes into sight when the car ahead swerves round it.",
-    cluster="ROAD_DEBRIS_OR_SAFETY_TRACES",
+    group=Group.LONGITUDINAL,
+    cluster=OodCluster.ROAD_DEBRIS_OR_SAFETY_TRACES,
+    trigger=CocTrigger.LANE_CHANGE,
+    decision=(Longitudinal.SPEED_ADAPTATION, Lateral.LANE_CHANGE),
+    critical_actors=("debris-*",),
+    odd=(OddTag.RURAL,),
     source="Waymo WOD-E2E foreign object debris; UN R157 cut-out with a blocked lane; NHTSA bypassing",
     parameters=(
-        Parameter("ego_speed", "m/s", 10.0, 22.0, "UN R157 cut-out: 5 to 60 km/h; main roads to 80 km/h"),
-        Parameter("distance_time", "s", 4.0, 7.0, "time to the debris at the start"),
-        Parameter("size", "m", 0.4, 1.5, "lost cargo of 0.1 to 1.5 m; below 0.4 m a car drives over it"),
-        Parameter("offset", "m", -0.8, 0.8, "UN R157 partial block: steps of 0.25 m across the lane"),
-        Parameter("lead", "1", 0, 1, "a car ahead hides the debris and swerves (1)", integer=True),
-        Parameter("headway", "s", 1.2, 2.6, "UN R157 following distance and above"),
-        Parameter("lanes", "1", 2, 3, "lanes one way", integer=True),
+        Parameter("ego_speed", "m/s", 10.0, 22.0, "UN R157 cut-out: 5 to 60 km/h; main roads to 80 km/h", default=17.0),
+        Parameter("distance_time", "s", 4.0, 7.0, "time to the debris at the start", default=5.5),
+        Parameter("size", "m", 0.4, 1.5, "lost cargo of 0.1 to 1.5 m; below 0.4 m a car drives over it", default=1.0),
+        Parameter("offset", "m", -0.8, 0.8, "UN R157 partial block: steps of 0.25 m across the lane", default=0.0),
+        Parameter("lead", "1", 0, 1, "a car ahead hides the debris and swerves (1)", integer=True, default=0.0),
+        Parameter("headway", "s", 1.2, 2.6, "UN R157 following distance and above", default=1.8),
+        Parameter("lanes", "1", 2, 3, "lanes one way", integer=True, default=3.0),
         curvature(0.004),
     ),
     accepts=_accepts,

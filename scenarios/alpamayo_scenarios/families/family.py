@@ -3,9 +3,12 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError, unknown_name
 
@@ -21,7 +24,8 @@ MAX_DRAWS = 1000
 class Parameter:
     """One axis of a family, in SI units ("1" for numbers and choices), with its range and the source of the range.
 
-    ``typical`` is a value that is drawn with probability ``typical_share``, such as a curvature of 0.
+    ``typical`` is a value that is drawn with probability ``typical_share``, such as a curvature of 0. ``default`` is
+    one value; the defaults of a family's parameters together make a usual case.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Parameter:
     integer: bool = False
     typical: float = 0.0
     typical_share: float = 0.0
+    default: float = 0.0
 
     def draw(self, rng: Rng) -> float:
         """Draw a value from the range."""
@@ -68,23 +73,35 @@ class Family:
         number: A number of its own that enters the seed and never changes, so that a new family changes no other one.
         title: Two or three words for a table.
         summary: One sentence that says what happens.
-        cluster: Its cluster in the PhysicalAI-AV reasoning data.
+        group: Its group in the catalogue.
+        cluster: Its out-of-distribution cluster in the PhysicalAI-AV reasoning data.
+        trigger: The chain-of-causation trigger that makes the ego act.
+        decision: The sensible decision, longitudinal and lateral.
+        critical_actors: Names of the tracks and props that make the event; ``*`` stands for any ending.
+        odd: Tags of the operational design domain.
         source: The source of this kind of scenario.
         parameters: Its axes.
         accepts: A first-order check that a careful driver can avoid a collision and a careless one cannot. Drawn
             parameters satisfy it; parameters that the user gives need not.
         make: Builds the scenario from complete parameters and a generator for everything that is not a parameter.
+        held_out: Whether the family is for evaluation alone; no data of it may enter training.
     """
 
     name: str
     number: int
     title: str
     summary: str
-    cluster: str
+    group: Group
+    cluster: OodCluster
+    trigger: CocTrigger
+    decision: tuple[Longitudinal, Lateral]
+    critical_actors: tuple[str, ...]
+    odd: tuple[OddTag, ...]
     source: str
     parameters: tuple[Parameter, ...]
     accepts: Callable[[Values], bool]
     make: Callable[[Values, Rng], Scenario]
+    held_out: bool = False
 
     def build(self, parameters: Values, seed: int) -> Scenario:
         """Make the scenario at a point; missing parameters, and everything else, are drawn from ``seed``.
@@ -102,6 +119,33 @@ class Family:
         provenance = dataclasses.replace(scenario.scene.provenance, id=name)
         scene = dataclasses.replace(scenario.scene, id=name, provenance=provenance)
         return dataclasses.replace(scenario, scene=scene, family=self.name, parameters=dict(values), seed=seed)
+
+    def twin(self, parameters: Values, seed: int) -> Scenario:
+        """Make the scenario of ``build`` without its critical actors; everything else stays the same.
+
+        Raises:
+            InputError: As ``build``.
+        """
+        scenario = self.build(parameters, seed)
+        scene = scenario.scene
+        name = f"{scene.id}-twin"
+        scene = dataclasses.replace(
+            scene,
+            id=name,
+            provenance=dataclasses.replace(scene.provenance, id=name),
+            tracks=tuple(track for track in scene.tracks if not self.is_critical(track.id)),
+            props=tuple(prop for prop in scene.props if not self.is_critical(prop.id)),
+        )
+        scripts = tuple(script for script in scenario.scripts if not self.is_critical(script.track_id))
+        return dataclasses.replace(scenario, scene=scene, scripts=scripts)
+
+    def is_critical(self, name: str) -> bool:
+        """Return whether a track or prop of that name is a critical actor."""
+        return any(fnmatchcase(name, pattern) for pattern in self.critical_actors)
+
+    def defaults(self) -> dict[str, float]:
+        """Return the default of each parameter."""
+        return {parameter.name: parameter.default for parameter in self.parameters}
 
     def draw(self, seed: int) -> dict[str, float]:
         """Return the parameters of ``build({}, seed)`` without building the scenario.

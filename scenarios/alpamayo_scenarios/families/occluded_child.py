@@ -12,9 +12,11 @@ from alpamayo_scenarios.families.family import (
     posted_limit,
     stopping_distance,
 )
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection, Road, curved_road
 from alpamayo_scenarios.scenery import add_parked_cars, add_roadside, add_traffic, draw_car, draw_environment
 from alpamayo_scenarios.stage import CHILD_SIZE, EGO_SIZE, Stage
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Script, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category
 
@@ -118,16 +120,23 @@ OCCLUDED_CHILD = Family(
     number=2,
     title="Occluded child",
     summary="A child runs out from between parked cars, and may freeze in front of the ego.",
-    cluster="PEDESTRIAN_DENSITY_OR_CLOSE_PROXIMITY",
+    group=Group.VULNERABLE,
+    cluster=OodCluster.PEDESTRIAN_DENSITY_OR_CLOSE_PROXIMITY,
+    trigger=CocTrigger.YIELD_TO_VRU,
+    decision=(Longitudinal.YIELD, Lateral.LANE_KEEPING),
+    critical_actors=("child",),
+    odd=(OddTag.URBAN, OddTag.TWO_WAY, OddTag.PARKING, OddTag.OCCLUSION),
     source="Euro NCAP 2023 CPNCO (child from behind parked cars); CARLA leaderboard 2.0 ParkingCrossingPedestrian",
     parameters=(
-        Parameter("ego_speed", "m/s", 5.6, 13.8, "Euro NCAP CPNCO: 10 to 60 km/h"),
-        Parameter("child_speed", "m/s", 1.4, 3.0, "Euro NCAP CPNCO: 5 km/h; running children to 3 m/s"),
-        Parameter("arrival_time", "s", 1.6, 4.2, "time of the ego to the crossing when the child starts"),
-        Parameter("angle", "rad", -0.03, 0.26, "CARLA leaderboard 2.0: -2 to 15 degrees"),
-        Parameter("clearance", "m", 0.4, 1.6, "strip between the lane and the parked cars"),
-        Parameter("freezes", "1", 0, 1, "the child stops in front of the ego (1) or runs on (0)", integer=True),
-        Parameter("lanes", "1", 1, 2, "lanes each way of a town street", integer=True),
+        Parameter("ego_speed", "m/s", 5.6, 13.8, "Euro NCAP CPNCO: 10 to 60 km/h", default=9.6),
+        Parameter("child_speed", "m/s", 1.4, 3.0, "Euro NCAP CPNCO: 5 km/h; running children to 3 m/s", default=2.3),
+        Parameter("arrival_time", "s", 1.6, 4.2, "time of the ego to the crossing when the child starts", default=2.9),
+        Parameter("angle", "rad", -0.03, 0.26, "CARLA leaderboard 2.0: -2 to 15 degrees", default=0.1),
+        Parameter("clearance", "m", 0.4, 1.6, "strip between the lane and the parked cars", default=1.2),
+        Parameter(
+            "freezes", "1", 0, 1, "the child stops in front of the ego (1) or runs on (0)", integer=True, default=1.0
+        ),
+        Parameter("lanes", "1", 1, 2, "lanes each way of a town street", integer=True, default=2.0),
         curvature(0.008),
     ),
     accepts=_accepts,

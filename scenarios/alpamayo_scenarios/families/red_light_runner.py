@@ -1,10 +1,12 @@
 """Red-light runner: the ego has green, and a car from the side does not stop."""
 
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit, stopping_distance
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.intersections import Intersection, Phase, four_arms
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Scenario, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category, SignalState
 
@@ -112,15 +114,24 @@ RED_LIGHT_RUNNER = Family(
     number=5,
     title="Red-light runner",
     summary="The ego has green at an intersection, and a car from the side runs its red light.",
-    cluster="COMPLEX_INTERSECTION_INTERACTION",
+    group=Group.INTERSECTION,
+    cluster=OodCluster.COMPLEX_INTERSECTION_INTERACTION,
+    trigger=CocTrigger.RISKY_DRIVING,
+    decision=(Longitudinal.YIELD, Lateral.LANE_KEEPING),
+    critical_actors=("runner",),
+    odd=(OddTag.URBAN, OddTag.JUNCTION, OddTag.SIGNALS),
     source="NHTSA crossing paths; CARLA leaderboard 2.0 OppositeVehicleRunningRedLight; Euro NCAP 2023 CCCscp",
     parameters=(
-        Parameter("ego_speed", "m/s", 6.0, 16.5, "Euro NCAP CCCscp and town streets: 20 to 60 km/h"),
-        Parameter("runner_speed", "m/s", 8.0, 15.0, "Euro NCAP CCCscp targets: 20 to 60 km/h"),
-        Parameter("arrival_time", "s", 2.2, 4.2, "time of the ego to the conflict when the runner speeds up"),
-        Parameter("offset", "s", -0.35, 0.35, "the runner is at the conflict that long after a steady ego"),
-        Parameter("lanes", "1", 1, 2, "lanes each way", integer=True),
-        Parameter("side", "1", 0, 1, "from the right (0) or the left (1)", integer=True),
+        Parameter("ego_speed", "m/s", 6.0, 16.5, "Euro NCAP CCCscp and town streets: 20 to 60 km/h", default=10.8),
+        Parameter("runner_speed", "m/s", 8.0, 15.0, "Euro NCAP CCCscp targets: 20 to 60 km/h", default=11.7),
+        Parameter(
+            "arrival_time", "s", 2.2, 4.2, "time of the ego to the conflict when the runner speeds up", default=3.1
+        ),
+        Parameter(
+            "offset", "s", -0.35, 0.35, "the runner is at the conflict that long after a steady ego", default=0.0
+        ),
+        Parameter("lanes", "1", 1, 2, "lanes each way", integer=True, default=1.0),
+        Parameter("side", "1", 0, 1, "from the right (0) or the left (1)", integer=True, default=0.0),
     ),
     accepts=_accepts,
     make=_make,

@@ -1,9 +1,11 @@
 """Wrong-way driver: a car comes towards the ego in its own lane."""
 
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, curvature, posted_limit
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection, curved_road
 from alpamayo_scenarios.scenery import add_roadside, add_traffic, draw_car, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
@@ -49,14 +51,19 @@ WRONG_WAY = Family(
     number=6,
     title="Wrong-way driver",
     summary="On a one-way carriageway a car comes towards the ego in the ego's lane and does not give way.",
-    cluster="SPECIAL_OR_UNCOMMON_VEHICLE_BEHAVIOR",
+    group=Group.LATERAL,
+    cluster=OodCluster.SPECIAL_OR_UNCOMMON_VEHICLE_BEHAVIOR,
+    trigger=CocTrigger.RISKY_DRIVING,
+    decision=(Longitudinal.SPEED_ADAPTATION, Lateral.LANE_CHANGE),
+    critical_actors=("wrong-way",),
+    odd=(OddTag.MOTORWAY, OddTag.ONE_WAY),
     source="NHTSA pre-crash typology, opposite direction; CARLA leaderboard 2.0 invading vehicles",
     parameters=(
-        Parameter("ego_speed", "m/s", 8.0, 22.0, "main roads, 30 to 80 km/h"),
-        Parameter("other_speed", "m/s", 6.0, 20.0, "CARLA leaderboard 2.0 flows: 8 to 20 m/s"),
-        Parameter("meeting_time", "s", 3.6, 8.0, "time until a steady ego meets it"),
-        Parameter("offset", "m", -0.5, 0.5, "CARLA leaderboard 2.0 InvadingTurn: 0.15 to 0.6 m"),
-        Parameter("lanes", "1", 2, 3, "lanes of a carriageway", integer=True),
+        Parameter("ego_speed", "m/s", 8.0, 22.0, "main roads, 30 to 80 km/h", default=14.3),
+        Parameter("other_speed", "m/s", 6.0, 20.0, "CARLA leaderboard 2.0 flows: 8 to 20 m/s", default=12.3),
+        Parameter("meeting_time", "s", 3.6, 8.0, "time until a steady ego meets it", default=5.7),
+        Parameter("offset", "m", -0.5, 0.5, "CARLA leaderboard 2.0 InvadingTurn: 0.15 to 0.6 m", default=0.0),
+        Parameter("lanes", "1", 2, 3, "lanes of a carriageway", integer=True, default=3.0),
         curvature(0.004),
     ),
     accepts=_accepts,

@@ -1,0 +1,57 @@
+"""Slow bicycle, two-way street: a cyclist rides ahead in the ego's lane, and others come the other way."""
+
+from alpamayo_scenarios.actors import CYCLIST
+from alpamayo_scenarios.families.axes import bend, ego_speed, follows
+from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
+from alpamayo_scenarios.roads import CrossSection
+from alpamayo_scenarios.sites import road_site
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.datatypes.scene import Category
+
+DURATION = 18.0
+LEAST_CLOSING = 3.0  # m/s
+MEETS_WITHIN = 8.0  # s until a steady ego runs into the cyclist
+
+
+def _accepts(p: Values) -> bool:
+    return follows(p["ego_speed"] - p["cyclist_speed"], p["gap"], LEAST_CLOSING, MEETS_WITHIN)
+
+
+def _make(p: Values, rng: Rng) -> Scenario:
+    speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
+    section = CrossSection(1, 1, float(rng.uniform(3.2, 3.5)), 0.4)
+    reach = p["gap"] + p["ego_speed"] * DURATION + 80.0
+    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=reach)
+    place, d = site.ahead(p["gap"], CYCLIST), site.d() + p["offset"]
+    site.actor("cyclist", place, d, p["cyclist_speed"], CYCLIST, category=Category.CYCLIST)
+    site.oncoming([k * p["oncoming_gap"] for k in range(1, 8)], 0.8 * limit)
+    site.flow(0, [-30.0])
+    return site.scenario(p["gap"] + p["cyclist_speed"] * (DURATION - 6.0))
+
+
+SLOW_BICYCLE_TWO_WAY = Family(
+    name="slow-bicycle-two-way",
+    number=136,
+    title="Slow bicycle, two-way street",
+    summary="A cyclist rides slowly in the ego's lane of a two-way street with oncoming traffic in gaps.",
+    group=Group.OBSTACLE,
+    cluster=OodCluster.CYCLISTS_AND_MICROMOBILITY_COMPLEX,
+    trigger=CocTrigger.YIELD_TO_VRU,
+    decision=(Longitudinal.GAP_SEARCHING, Lateral.OUT_OF_LANE_NUDGE),
+    critical_actors=("cyclist",),
+    odd=(OddTag.URBAN, OddTag.TWO_WAY),
+    source="CARLA leaderboard 2.0 HazardAtSideLaneTwoWays; Euro NCAP CBLA",
+    parameters=(
+        ego_speed(7.0, 16.0, 11.0, "Euro NCAP CBLA: 25 to 60 km/h"),
+        Parameter("cyclist_speed", "m/s", 3.0, 6.0, "Euro NCAP CBLA: 15 to 20 km/h", default=4.5),
+        Parameter("gap", "m", 10.0, 60.0, "distance at which the ego comes up", default=35.0),
+        Parameter("offset", "m", -0.9, 0.2, "the cyclist rides to the right of the lane's middle", default=-0.6),
+        Parameter("oncoming_gap", "m", 35.0, 90.0, "CARLA flows: gaps of 10 to 110 m", default=60.0),
+        bend(0.005),
+    ),
+    accepts=_accepts,
+    make=_make,
+    held_out=True,
+)

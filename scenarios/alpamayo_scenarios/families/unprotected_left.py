@@ -1,0 +1,36 @@
+"""Unprotected left turn: the ego turns left across oncoming traffic."""
+
+from alpamayo_scenarios.families.axes import ego_speed, stream, stream_ends, stream_times
+from alpamayo_scenarios.families.family import Family, Rng, Values
+from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
+from alpamayo_scenarios.junctions import junction_site
+from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
+from alpamayo_sim.datatypes.scenario import Scenario
+
+DURATION = 20.0
+LIMIT = 13.9  # m/s
+
+
+def _make(p: Values, rng: Rng) -> Scenario:
+    time = float(rng.uniform(3.5, 5.0))
+    site = junction_site(rng, p["ego_speed"], time, LIMIT, turn="left", duration=DURATION)
+    site.stream("east", stream_times(p, time), p["flow_speed"])
+    return site.scenario(30.0)
+
+
+UNPROTECTED_LEFT = Family(
+    name="unprotected-left",
+    number=143,
+    title="Unprotected left turn",
+    summary="The ego turns left at a junction without signals across a stream of oncoming cars.",
+    group=Group.INTERSECTION,
+    cluster=OodCluster.COMPLEX_INTERSECTION_INTERACTION,
+    trigger=CocTrigger.PASSING_INTERSECTION,
+    decision=(Longitudinal.GAP_SEARCHING, Lateral.TURN),
+    critical_actors=("stream-*",),
+    odd=(OddTag.URBAN, OddTag.JUNCTION),
+    source="CARLA leaderboard 2.0 NonSignalizedJunctionLeftTurn; Waymo WOD-E2E intersections",
+    parameters=(ego_speed(4.0, 7.5, 6.0, "turning speeds of 15 to 25 km/h"), *stream()),
+    accepts=stream_ends,
+    make=_make,
+)
