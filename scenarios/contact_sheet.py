@@ -1,0 +1,98 @@
+"""Draw a contact sheet: one bird's-eye and one front camera picture of each family, shortly before the event.
+
+Run ``python scenarios/contact_sheet.py --out sheet.png`` from the root of the repository; names of families as
+arguments draw those alone.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from alpamayo_scenarios import FAMILIES, Family, get_family
+from alpamayo_sim.datatypes.rig import Rig, pinhole
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.engine import WorldBatch
+from alpamayo_sim.sensors import BirdsEye, CameraRenderer
+
+Array = np.ndarray
+Image = UInt8[Array, "height width 3"]
+
+SEED = 10_000
+BEFORE_CONTACT_STEPS = 14
+BIRDS_EYE_SIZE = (300, 300)  # width and height in pixels
+CAMERA_SIZE = (480, 270)
+CAPTION_HEIGHT = 26
+FIELD_OF_VIEW_RAD = np.deg2rad(80.0)
+DAY_SUN_ELEVATION_RAD = 0.7
+METRES = 60.0  # that the height of a bird's-eye picture covers
+MIDWAY = 0.4  # share of the way to the goal at which to look where a steady ego touches nothing
+INK, PAPER = (40, 44, 52), (255, 255, 255)
+
+
+def main() -> None:
+    """Draw the families that were named, or all of them."""
+    parser = argparse.ArgumentParser(description="Draw one bird's-eye and one front camera picture of each family.")
+    parser.add_argument("families", nargs="*", help="names of families; all when none is given")
+    parser.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="the picture to write")
+    parser.add_argument("--columns", type=int, default=3, help="families in a row")
+    given = parser.parse_args()
+    chosen = [get_family(name) for name in given.families] or list(FAMILIES)
+    sheet = tiled([picture(family) for family in chosen], given.columns)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(given.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+
+
+def picture(family: Family) -> Image:
+    """Return the pictures of one family at its defaults side by side, with a caption."""
+    scenario = in_daylight(family.build(family.defaults(), SEED))
+    batch = WorldBatch([scenario])
+    for _ in range(steps_to_look_at(scenario)):
+        batch.step(np.zeros((1, 2), np.float32))
+    truth = batch[0].ground_truth()
+    above = BirdsEye(scenario.scene).draw(truth, width=BIRDS_EYE_SIZE[0], height=BIRDS_EYE_SIZE[1], metres=METRES)
+    front = pinhole("front", (0.8, 0.0, 1.45), 0.0, FIELD_OF_VIEW_RAD, *CAMERA_SIZE)
+    seen = CameraRenderer(scenario.scene, Rig((front,)), seed=SEED).draw(truth).rgb[0]
+    row = np.full((BIRDS_EYE_SIZE[1] + CAPTION_HEIGHT, BIRDS_EYE_SIZE[0] + CAMERA_SIZE[0] + 8, 3), PAPER, np.uint8)
+    row[CAPTION_HEIGHT:, : BIRDS_EYE_SIZE[0]] = above
+    row[CAPTION_HEIGHT : CAPTION_HEIGHT + CAMERA_SIZE[1], BIRDS_EYE_SIZE[0] + 4 : -4] = seen
+    caption = f"{family.name}  ({family.group}{', held out' if family.held_out else ''})"
+    cv2.putText(row, caption, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+    return row
+
+
+def in_daylight(scenario: Scenario) -> Scenario:
+    """Return the scenario by day, so that its pictures can be read."""
+    environment = dataclasses.replace(scenario.scene.environment, sun_elevation=DAY_SUN_ELEVATION_RAD)
+    return dataclasses.replace(scenario, scene=dataclasses.replace(scenario.scene, environment=environment))
+
+
+def steps_to_look_at(scenario: Scenario) -> int:
+    """Return the step shortly before a steady ego touches something, or one well before its goal."""
+    batch = WorldBatch([scenario])
+    midway = 0
+    for step in range(scenario.steps):
+        batch.step(np.zeros((1, 2), np.float32))
+        if batch.egos.collided[0, 0]:
+            return max(step - BEFORE_CONTACT_STEPS, 0)
+        if not midway and batch.egos.progress[0, 0] > MIDWAY * scenario.goal.distance:
+            midway = step
+        if batch.egos.arrived[0, 0]:
+            break
+    return midway
+
+
+def tiled(pictures: list[Image], columns: int) -> Image:
+    """Return pictures of one size as a grid."""
+    blank = np.full_like(pictures[0], PAPER)
+    filled = pictures + [blank] * (-len(pictures) % columns)
+    return np.concatenate(
+        [np.concatenate(filled[k : k + columns], axis=1) for k in range(0, len(filled), columns)], axis=0
+    )
+
+
+if __name__ == "__main__":
+    main()
