@@ -97,7 +97,9 @@ def drive(
 
 @app.command()
 def replay(
-    log: Annotated[Path, typer.Argument(help=f"A recorded log: {described_formats()}.")],
+    log: Annotated[
+        Path, typer.Argument(help=f"A recorded log: {described_formats()}. LOG#ID opens one of many scenes.")
+    ],
     driver: Annotated[str, typer.Option("--driver", help="As for drive; or log: repeat the recording.")] = "tiny",
     seed: Seed = 0,
     out: Out = None,

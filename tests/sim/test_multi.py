@@ -76,7 +76,7 @@ def test_ended_agents_brake_and_need_no_action() -> None:
         observations, *_, infos = env.step({"car_1": still})
     assert set(observations) == {"car_1"}
     assert infos["car_1"]["speed"] == pytest.approx(8.0, abs=1e-4)
-    assert env._world.egos.speed[0, 0] == 0.0
+    assert env._batch.egos.speed[0, 0] == 0.0
 
 
 def test_a_scenario_names_its_own_egos_and_branches() -> None:
