@@ -1,4 +1,4 @@
-"""What all tests share: where the recordings are."""
+"""Shared by all tests: the folder of the recordings."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:
-    """Folder of recorded data; a test that asks for it is skipped where there is none."""
+    """Return the folder of recorded data; skip a test that needs it if there is none."""
     folder = Path(os.environ.get("ALPAMAYO_REALDATA", ROOT.parent / "shared" / "realdata"))
     if not folder.is_dir():
         pytest.skip(f"no recordings at {folder}; point ALPAMAYO_REALDATA to them")

@@ -1,4 +1,4 @@
-"""Drivers of a user's own, for the tests of evaluation."""
+"""User-defined drivers for the tests of evaluation."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from alpamayo_sim.datatypes.driver import Needs
 
 
 class Fragile:
-    """Goes straight on for a second and then stands; raises in every debris scenario."""
+    """A driver that drives straight ahead for a second, then stops; it raises in every debris scenario."""
 
     name = "fragile"
     needs = Needs()

@@ -13,12 +13,12 @@ KEEP = Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_KEEPING)
 
 
 def scene_on_route(*tracks, **values):
-    """A scene whose route begins 50 m behind the ego."""
+    """Return a scene whose route starts 50 m behind the ego."""
     return testing.scene(*tracks, **{"route": ROUTE, **values})
 
 
 def episode_of(scene, speed=10.0, steps=30, says=KEEP, plan=None):
-    """The ego at constant speed along x among the scene's own tracks."""
+    """Return an episode of an ego at constant speed along x among the scene's own tracks."""
     others = [t for t in scene.tracks if t.id != "ego"]
     things = [*others, *scene.props]
     t1 = steps + 1

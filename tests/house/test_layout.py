@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows."""
+"""Rules of the repository's layout that no linter checks."""
 
 import subprocess
 import sys

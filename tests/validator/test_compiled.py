@@ -24,7 +24,7 @@ SEEDS = range(6)
 
 
 def wander(rng, count, steps, spread, fast):
-    """Motions with changing speeds and headings: poses [n, t, 3] and velocities [n, t, 2]."""
+    """Return motions with changing speeds and headings: poses [n, t, 3] and velocities [n, t, 2]."""
     t = 0.1 * np.arange(steps)
     heading = rng.uniform(-9, 9, (count, 1)) + rng.uniform(-0.5, 0.5, (count, 1)) * t
     speed = np.maximum(rng.uniform(0, fast, (count, 1)) + rng.uniform(-4, 3, (count, 1)) * t, 0.0)
@@ -35,7 +35,7 @@ def wander(rng, count, steps, spread, fast):
 
 
 def grid_margin(index, xy):
-    """The margin of points as boxes without a size, which the grid answers and not the tree."""
+    """Return the margin of points as boxes of size 0, computed by the grid instead of the tree."""
     boxes = np.column_stack([xy, np.ones(len(xy)), np.zeros(len(xy))])
     return index.drivable_area.box_margin(boxes, np.zeros(2), np.inf)
 
@@ -135,7 +135,7 @@ def test_rss_margins(seed):
 
 
 def hold(motions, rng):
-    """All loops over pairs to the reference."""
+    """Compare all loops over pairs with the reference."""
     there = motions.cached(agent_boxes)
     first = touching.first_overlaps(motions.cached(ego_boxes), motions.size, there)
     assert np.array_equal(first, reference.first_contacts(motions))
@@ -163,7 +163,7 @@ def test_any_number_of_agents_and_steps(motions, count, steps):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_motions_that_no_car_makes(seed):
-    """In reverse, spinning, at once somewhere else, faster than sound, seen now and then: the bounds hold for all."""
+    """The bounds hold for reversing, spinning, jumping, very fast and intermittent agents."""
     motions, rng = crowd(seed, motions=8, count=40), np.random.default_rng(seed)
     steps, traffic = len(motions.times), motions.traffic
     pose, agent_pose, velocity, speed = (
@@ -229,7 +229,7 @@ def test_grids_agree_with_trees():
 
 
 def test_small_and_large_queries_have_the_same_results():
-    """Few are answered from lists of wide tiles, many from cells that are worked out; in any order."""
+    """Small queries use the lists of large tiles, large ones the computed cells; the order does not matter."""
     scene, rng = make_scenario("red-light-runner", 0).scene, np.random.default_rng(0)
     xy = scene.ego.position[0, :2] + rng.uniform(-80.0, 80.0, (3000, 2))
     heading = rng.uniform(-np.pi, np.pi, len(xy))
@@ -272,7 +272,7 @@ def test_route_index_is_the_projection():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nearly_equal_speeds_stay_in_the_record(seed):
-    """An agent next to the ego at nearly its speed can reach it after 10^12 s: that is no index."""
+    """An adjacent agent at nearly the ego's speed reaches it after 10^12 s, which is no valid index."""
     motions, rng = crowd(seed, motions=6, count=16), np.random.default_rng(seed)
     steps, traffic = len(motions.times), motions.traffic
     heading = rng.uniform(-3, 3)

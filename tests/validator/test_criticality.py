@@ -1,4 +1,4 @@
-"""Criticality metrics against simulation by small steps, closed forms and the faults of others."""
+"""Criticality metrics compared with simulation in small steps, closed forms and known faults of other libraries."""
 
 import numpy as np
 import pytest

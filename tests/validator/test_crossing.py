@@ -1,4 +1,4 @@
-"""RSS where ways cross, and how old the frames were."""
+"""RSS at intersections, and the age of camera frames."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,20 +24,20 @@ def judged(scene, plan):
     ]
 
 
-def test_nobody_who_crosses_is_not_applicable():
+def test_no_crossing_agent_is_not_applicable():
     for scene in (testing.scene(), testing.scene(testing.moving("lead", 30.0, 0.0, 5.0))):
         result = judged(scene, testing.plan(10.0))
         assert not result.valid[0]
         assert np.isnan(result.value[0])
 
 
-def test_what_does_not_move_by_itself_never_crosses():
-    beside = testing.prop("board", 25.0, -6.0, size=(1.0, 4.0, 2.0))
-    across = replace(beside, id="across", heading=float(np.pi / 2))
-    assert not judged(testing.scene(props=(beside, across)), testing.plan(10.0)).valid[0]
+def test_props_never_cross():
+    adjacent = testing.prop("board", 25.0, -6.0, size=(1.0, 4.0, 2.0))
+    across = replace(adjacent, id="across", heading=float(np.pi / 2))
+    assert not judged(testing.scene(props=(adjacent, across)), testing.plan(10.0)).valid[0]
 
 
-def test_driving_on_at_one_who_crosses_is_a_violation():
+def test_not_braking_for_a_crossing_agent_is_a_violation():
     scene = testing.scene(testing.moving("crosser", 40.0, -40.0, 10.0, np.pi / 2))
     through = judged(scene, testing.plan(10.0))
     assert through.value[0] == 0.0
@@ -51,15 +51,15 @@ def test_driving_on_at_one_who_crosses_is_a_violation():
     assert brakes.value[0] == 1.0
 
 
-def test_one_who_has_passed_or_can_stop_is_safe():
+def test_an_agent_that_has_passed_or_can_stop_is_safe():
     passed = testing.scene(testing.moving("crosser", 30.0, 12.0, 10.0, np.pi / 2))
     assert not judged(passed, testing.plan(10.0)).valid[0]
     slow = testing.scene(testing.moving("crosser", 30.0, -60.0, 4.0, np.pi / 2))
     assert judged(slow, testing.plan(4.0)).value[0] == 1.0
 
 
-def test_a_pedestrian_is_given_a_vehicles_way_to_stop():
-    """A limit of the rule, not a wish: who walks needs 19 m to stop, so 12 m before the crossing is unsafe already."""
+def test_a_pedestrian_has_the_stopping_distance_of_a_vehicle():
+    """A limit of the rule: a pedestrian needs 19 m to stop, so 12 m before the crossing is already unsafe."""
     way = rss.stopping_distance(1.5, response_time=2.0, accel_max=rss.OTHER.accel_max, brake=rss.OTHER.brake_min)
     assert way == pytest.approx(19.03, abs=0.01)
     person = {"category": Category.PEDESTRIAN, "size": (0.5, 0.5, 1.7)}
@@ -70,7 +70,7 @@ def test_a_pedestrian_is_given_a_vehicles_way_to_stop():
 
 @given(st.floats(0.6, 2.5), st.floats(-1, 1), st.floats(15, 60))
 def test_the_crossing_is_where_the_boxes_lanes_cross(angle, sign, away):
-    """Corners of the place that both sweep lie between enter and leave, by simulation of straight motion."""
+    """The corners of the area that both sweep lie between enter and leave, by simulation of straight motion."""
     heading = float(np.copysign(angle, sign or 1.0))
     pose = np.zeros((1, 1, 3))
     other = np.array([away - 30 * np.cos(heading), -30 * np.sin(heading), heading])
@@ -115,7 +115,7 @@ def test_staleness():
     assert late.margin[0] == pytest.approx(-0.2, abs=1e-6)
 
 
-def test_a_reasoning_may_only_name_what_its_cameras_show():
+def test_a_reasoning_may_name_only_objects_that_its_cameras_show():
     from alpamayo.validator import reasoning
     from alpamayo_sim.datatypes.rig import Rig, default_rig
 
@@ -126,8 +126,8 @@ def test_a_reasoning_may_only_name_what_its_cameras_show():
     assert reasoning.visible(truth, rows).tolist() == [True, True, False]
     assert reasoning.visible(truth, rows, rig).tolist() == [True, False, False]
     tele = Rig(tuple(camera for camera in rig.cameras if "tele" in camera.name))
-    beside = testing.ground_truth_at(testing.scene(testing.standing("beside", 8.0, 6.0)))
-    assert reasoning.visible(beside, np.array([0]), rig)[0]
-    assert not reasoning.visible(beside, np.array([0]), tele)[0]
+    adjacent = testing.ground_truth_at(testing.scene(testing.standing("adjacent", 8.0, 6.0)))
+    assert reasoning.visible(adjacent, np.array([0]), rig)[0]
+    assert not reasoning.visible(adjacent, np.array([0]), tele)[0]
     fog = replace(scene, environment=replace(scene.environment, visibility=20.0))
     assert not reasoning.visible(testing.ground_truth_at(fog), np.array([0]), rig)[0]

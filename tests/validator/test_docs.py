@@ -1,4 +1,4 @@
-"""The pages say what the code does: nothing public is missing, and what they name is there."""
+"""The documentation agrees with the code: it lists all public names, and all names in it exist."""
 
 import ast
 import inspect
@@ -22,13 +22,13 @@ HELPERS = {"filtered", "named", "scores_of", "score_of"}
 
 
 def public(module):
-    """Names of the functions that a module defines for others."""
+    """Return the names of the public functions of a module."""
     functions = inspect.getmembers(module, inspect.isfunction)
     return {name for name, value in functions if value.__module__ == module.__name__ and not name.startswith("_")}
 
 
 def named(page):
-    """What a page has between backticks, word by word."""
+    """Return the words between backticks on a page."""
     return {word for code in re.findall(r"`([^`]+)`", PAGES[page]) for word in re.findall(r"[\w-]+", code)}
 
 
@@ -57,17 +57,17 @@ def test_the_definitions_name_drivers_hard_rules_levels_and_statistics():
     }
 
 
-def test_tests_that_the_pages_name_are_there():
+def test_tests_on_the_pages_exist():
     there = set()
     for path in (ROOT / "tests").rglob("test_*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         there |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    told = {word for page in PAGES for word in named(page) if word.startswith("test_")}
-    assert len(told) > 20
-    assert told - there == set()
+    listed = {word for page in PAGES for word in named(page) if word.startswith("test_")}
+    assert len(listed) > 20
+    assert listed - there == set()
 
 
-def test_thresholds_on_the_page_are_the_codes():
+def test_thresholds_on_the_page_equal_the_code():
     page = PAGES["definitions"]
     for value, words in (
         (criticality.BRAKE_MPS2, "{:g} m/s²"),

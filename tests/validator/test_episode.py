@@ -1,4 +1,4 @@
-"""Episodes: the same verdict from the record, and what their decisions say."""
+"""Episodes: the same verdict from the record, and rules on their decisions."""
 
 from dataclasses import replace
 
@@ -34,14 +34,14 @@ def test_the_collision_of_an_episode():
     assert verdict.scores["alpamayo_score"].value[0] == 0.0
 
 
-def test_an_episode_without_steps_is_named():
+def test_an_episode_without_steps_is_an_error():
     empty = episode_of(testing.scene(), steps=0)
     with pytest.raises(InputError, match="no steps"):
         score_episode(empty)
 
 
-def test_saying_left_and_driving_on_is_found_out():
-    """AlpaSim issue 20: the text says one thing, the trajectory does another."""
+def test_a_plan_that_contradicts_its_reasoning_is_found():
+    """AlpaSim issue 20: the reasoning contradicts the trajectory."""
     for says in (
         Reasoning(Longitudinal.SET_SPEED_TRACKING, Lateral.LANE_CHANGE),
         Reasoning(Longitudinal.STOP_STATIC, Lateral.LANE_KEEPING),
@@ -53,13 +53,13 @@ def test_saying_left_and_driving_on_is_found_out():
         assert rule.margin[0] < 0.0
 
 
-@pytest.mark.parametrize("component", ["nobody", "elsewhere", "hidden"])
-def test_naming_what_is_not_there_has_a_negative_margin(component):
+@pytest.mark.parametrize("component", ["absent", "elsewhere", "hidden"])
+def test_a_wrong_component_has_a_negative_margin(component):
     scene = testing.scene(
         testing.standing("van", 20.0, 3.5), testing.standing("hidden", 32.0, 5.6, size=(4.0, 1.6, 1.4))
     )
     named = {
-        "nobody": Component(ComponentKind.OBJECT, Category.PEDESTRIAN, (10.0, 0.0)),
+        "absent": Component(ComponentKind.OBJECT, Category.PEDESTRIAN, (10.0, 0.0)),
         "elsewhere": car(60.0, 20.0, id="van"),
         "hidden": car(32.0, 5.6, id="hidden"),
     }[component]
@@ -84,7 +84,7 @@ def test_naming_what_is_not_there_has_a_negative_margin(component):
         (Longitudinal.NONE, Lateral.NONE, {"acceleration": 2.0}),
     ],
 )
-def test_saying_what_one_does_is_consistent(longitudinal, lateral, plan):
+def test_a_reasoning_that_describes_the_plan_is_consistent(longitudinal, lateral, plan):
     truth = testing.ground_truth_at(testing.scene())
     assert reasoning.check(Reasoning(longitudinal, lateral), testing.plan(10.0, **plan), truth).consistent
 
@@ -93,7 +93,7 @@ def car(x, y, **kwargs):
     return Component(ComponentKind.OBJECT, Category.VEHICLE, (x, y), **kwargs)
 
 
-def test_components_are_held_against_the_scene():
+def test_components_are_compared_with_the_scene():
     scene = testing.scene(
         testing.standing("van", 20.0, 0.0),
         testing.standing("behind it", 35.0, 0.0),
@@ -107,7 +107,7 @@ def test_components_are_held_against_the_scene():
     assert check(car(20.0, 0.0)).visible
     assert check(car(22.0, 1.0)).placed
     assert not check(car(60.0, 20.0)).placed
-    assert not check(car(20.0, 0.0, id="nobody")).exists
+    assert not check(car(20.0, 0.0, id="absent")).exists
     hidden = check(car(35.0, 0.0, id="behind it"))
     assert hidden.exists
     assert hidden.placed
@@ -128,14 +128,14 @@ def test_low_things_hide_nothing():
         assert reasoning.visible(truth, np.array([0]))[0] == seen
 
 
-def test_absent_agents_are_not_there():
+def test_absent_agents_are_ignored():
     truth = testing.ground_truth_at(testing.scene(testing.standing("van", 20.0, 0.0)))
     agents = truth.agents
     gone = Agents(agents.ids, agents.category, agents.pose, agents.velocity, agents.size, np.zeros(1, bool))
     assert not reasoning.check_component(car(20.0, 0.0), replace(truth, agents=gone)).exists
 
 
-def test_plans_that_change_their_mind_are_not_comfortable():
+def test_inconsistent_successive_plans_are_not_comfortable():
     steady = episode_of(testing.scene())
     executed = steady.executed.copy()
     executed[5:10] = testing.plan(10.0, -2.0)
@@ -145,7 +145,7 @@ def test_plans_that_change_their_mind_are_not_comfortable():
 
 
 def test_extended_comfort_filters_the_yaw_acceleration_with_parabolas():
-    """NAVSIM's order is 2 here and 3 in comfort; that shows at the ends of a plan alone."""
+    """NAVSIM's order is 2 here and 3 in comfort; they differ only at the ends of a plan."""
     t = 0.1 * np.arange(20)
     straight = np.column_stack([10.0 * t, 0.0 * t, 0.0 * t])
     turning = straight + np.column_stack([0.0 * t, 0.0 * t, 0.01 * t**3])
@@ -158,7 +158,7 @@ def test_extended_comfort_filters_the_yaw_acceleration_with_parabolas():
 
 @pytest.mark.parametrize("steps", [7, 8, 9, 16, 23, 24, 25, 32])
 def test_a_contact_at_the_very_last_step_counts(steps):
-    """A crash ends an episode, so that is when most of them happen."""
+    """A crash ends an episode, so most crashes are at its last step."""
     closing, length = 30.0, 4.8
     start = length + 0.1 * closing * steps - 0.5  # half a metre inside at the last step, 2.5 m away the step before
     oncoming = testing.moving("oncoming", start, 0.0, 20.0, np.pi)

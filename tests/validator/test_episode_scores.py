@@ -1,4 +1,4 @@
-"""Scores of one record: numbers by hand, and no number for what the record cannot show."""
+"""Scores of one record: values computed by hand, and no value without the needed data."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from alpamayo_sim.errors import InputError
 
 
 def log_of(scene, **kwargs):
-    """An episode in a recorded scene, not in a family's."""
+    """Return an episode in a recorded scene."""
     episode = episode_of(scene, **kwargs)
     return replace(episode, scenario=replace(episode.scenario, family=""))
 
@@ -23,7 +23,7 @@ def score(episode, name, **kwargs):
     return score_episode(episode, **kwargs).scores[name]
 
 
-def test_the_recorded_egos_zeros_are_forgiven():
+def test_parts_with_a_zero_of_the_recorded_ego_are_filtered():
     wall = testing.standing("wall", 25.0, 0.0)
     verdict = score_episode(
         log_of(scene_on_route(wall, ego=testing.moving("ego", 0.0, 0.0, 10.0)))
@@ -37,7 +37,7 @@ def test_the_recorded_egos_zeros_are_forgiven():
     assert any(note.startswith("at_fault_collision counts as 1, not 0") for note in found.notes)
 
 
-def test_a_better_recorded_ego_forgives_nothing():
+def test_a_better_recorded_ego_filters_nothing():
     verdict = score_episode(
         log_of(scene_on_route(testing.standing("wall", 25.0, 0.0), ego=testing.moving("ego", 0.0, 0.0, 2.0)))
     )
@@ -46,7 +46,7 @@ def test_a_better_recorded_ego_forgives_nothing():
     assert found.notes == ()
 
 
-def test_without_a_recorded_ego_there_is_nothing_to_filter_by():
+def test_without_a_recorded_ego_there_is_no_filter():
     log = log_of(scene_on_route())
     ego = log.scenario.scene.ego
     gone = replace(ego, valid=np.arange(len(ego.valid)) != 12)
@@ -64,7 +64,7 @@ def test_without_a_recorded_ego_there_is_nothing_to_filter_by():
             assert why in found.notes[0]
 
 
-def test_a_rule_that_raises_for_the_recorded_ego_forgives_nothing():
+def test_a_rule_that_raises_for_the_recorded_ego_filters_nothing():
     def broken(motions):
         raise ZeroDivisionError("no")
 
@@ -78,7 +78,7 @@ def test_a_rule_that_raises_for_the_recorded_ego_forgives_nothing():
 
 
 @pytest.mark.parametrize(("speed", "value"), [(10.0, 1.0), (9.0, 1.0), (8.0, 24 / 99 / 0.8), (2.0, 6 / 99 / 0.8)])
-def test_alpasims_score_is_of_the_recorded_way(speed, value):
+def test_alpasims_score_uses_progress_on_the_recorded_path(speed, value):
     """3 m behind after 3 s is near enough; from 5 m on progress along the recorded 99 m counts."""
     found = score(log_of(scene_on_route(ego=testing.moving("ego", 0.0, 0.0, 10.0)), speed=speed), "alpasim_scene_score")
     assert found.value[0] == pytest.approx(value, abs=1e-6)
@@ -86,7 +86,7 @@ def test_alpasims_score_is_of_the_recorded_way(speed, value):
     assert found.missing == ((),)
 
 
-def test_alpasims_fault_is_any_contact_but_of_the_rear():
+def test_alpasims_fault_is_any_contact_except_of_the_rear():
     behind = testing.moving("behind", -10.0, 0.0, 20.0)
     oncoming = testing.moving("oncoming", 20.0, 0.0, 10.0, np.pi)
     rear = score(log_of(scene_on_route(behind, ego=testing.moving("ego", 0.0, 0.0, 10.0))), "alpasim_scene_score")
@@ -98,7 +98,7 @@ def test_alpasims_fault_is_any_contact_but_of_the_rear():
     assert struck.notes == ("front or side contact with vehicle 'oncoming' at 1.6 s",)
 
 
-def test_alpasims_score_off_the_road_and_where_no_road_is_known():
+def test_alpasims_score_off_the_road_and_without_a_known_road():
     off = score(log_of(scene_on_route(ego=testing.moving("ego", 0.0, -1.5, 10.0))), "alpasim_scene_score")
     assert off.value[0] == 0.0
     assert off.parts["offroad"][0] == 1.0
@@ -132,7 +132,7 @@ def person(x, y=0.0):
     ],
 )
 def test_bench2drive_of_a_record(others, props, value):
-    """30 of the 50 m to the goal, and a factor for each who is hit."""
+    """30 of the 50 m to the goal, and a factor for each agent hit."""
     there = {
         "wall": testing.standing("wall", 25.0, 0.0),
         "walker": person(12.0),
@@ -147,13 +147,13 @@ def test_bench2drive_of_a_record(others, props, value):
         assert "collision_vehicle at 2.1 s with vehicle 'wall'" in found.notes
 
 
-def test_who_stands_has_no_collision():
+def test_a_stopped_ego_has_no_time_to_collision():
     oncoming = testing.moving("oncoming", 20.0, 0.0, 10.0, np.pi)
     found = score(episode_of(scene_on_route(oncoming), speed=0.0), "bench2drive")
     assert found.parts["collision_vehicle"][0] == 0.0
 
 
-def test_time_is_up_at_a_scenarios_limit_alone():
+def test_only_a_scenarios_limit_is_a_timeout():
     episode = episode_of(scene_on_route())
     late = replace(episode, scenario=replace(episode.scenario, goal=Goal(100.0, 3.0)))
     found = score(late, "bench2drive")
@@ -181,7 +181,7 @@ def test_bench2drive_counts_lights_and_stop_signs(signalled):
     assert found.notes == (f"{name} at 0.8 s", f"{name} at 2.9 s")
 
 
-def test_metres_outside_of_the_lanes_cost_their_part():
+def test_distance_outside_the_lanes_reduces_the_score():
     episode = episode_of(scene_on_route())
     pose = episode.ego_pose.copy()
     pose[24:, 1] = 3.5  # the oncoming lane
@@ -203,12 +203,12 @@ def test_bench2drive_needs_a_route_and_a_goal_ahead():
 
 
 def rated(label, away=0.0, **kwargs):
-    """The plan of 10 m/s as a rated trajectory at 4 Hz, moved aside."""
+    """Return the plan of 10 m/s as a rated trajectory at 4 Hz, shifted laterally."""
     x = 10.0 * 0.25 * np.arange(1, 21)
     return Rated(np.stack([np.column_stack([x, np.full(20, away)])]), np.array([label]), **kwargs)
 
 
-def test_rater_feedback_is_of_what_people_rated():
+def test_rater_feedback_is_that_of_the_rated_trajectories():
     episode = episode_of(scene_on_route())
     nothing = score(episode, "rater_feedback")
     assert np.isnan(nothing.value[0])
@@ -224,7 +224,7 @@ def test_rater_feedback_is_of_what_people_rated():
     assert near.value[0] == pytest.approx((10.0 * 0.1 ** (1.5 / limit - 1.0) + 10.0) / 2)
 
 
-def test_ratings_that_do_not_fit_are_named():
+def test_ratings_that_do_not_fit_are_errors():
     with pytest.raises(InputError, match="step 30"):
         score_episode(episode_of(scene_on_route()), rated=[rated(8.0, step=30)])
     with pytest.raises(InputError, match="labels"):
@@ -235,7 +235,7 @@ def test_ratings_that_do_not_fit_are_named():
         Rated(np.full((1, 20, 2), np.nan), np.zeros(1))
 
 
-def test_scores_are_made_when_asked_for_and_survive_json(monkeypatch):
+def test_scores_are_computed_on_demand_and_survive_json(monkeypatch):
     def broken(record):
         raise ZeroDivisionError("no")
 

@@ -1,4 +1,4 @@
-"""A rule of one's own as one formula: judged like the built-in ones, and one clear error for what is none."""
+"""Formula rules: judged like the built-in ones, and one clear error for an invalid formula."""
 
 import json
 import tomllib
@@ -35,18 +35,18 @@ def test_a_rule_has_value_margin_and_first_violation():
     assert np.isnan(kept.violation_time[0])
 
 
-def test_without_an_operator_it_has_to_hold_always():
+def test_a_formula_without_operators_has_to_hold_always():
     a, b = judged(testing.scene(), testing.plan(10.0, 1.0), "a=speed < 12", "b=always(speed < 12)")
     assert a.margin[0] == b.margin[0] == pytest.approx(12.0 - 14.0)
     assert a.violation_time[0] == b.violation_time[0] == pytest.approx(2.1, abs=0.11)
 
 
-def test_conjunctions_know_their_first_violation():
+def test_conjunctions_have_a_first_violation():
     (both,) = judged(testing.scene(), testing.plan(10.0, 1.0), "x=always(speed < 12) and always(time < 1.05)")
     assert both.violation_time[0] == pytest.approx(1.1)
 
 
-def test_what_shall_come_is_judged_as_a_whole():
+def test_formulas_with_eventually_are_judged_as_a_whole():
     stops, never = judged(
         testing.scene(), testing.plan(8.0, -4.0), "stops=eventually[0, 3](speed < 0.1)", "fast=eventually(speed > 11)"
     )
@@ -72,7 +72,7 @@ def test_all_signals_have_a_series():
     assert limit.margin[0] == pytest.approx(13.9, abs=1e-5)
 
 
-def test_what_the_scene_does_not_have_is_not_applicable():
+def test_a_missing_signal_makes_a_formula_not_applicable():
     scene = testing.scene(road_map=testing.two_way_road(0, area=False), route=None)
     names = ("road_margin", "lane_offset", "route_offset", "progress", "speed_limit")
     for rule in judged(scene, testing.plan(10.0), *(f"{name}-x=always({name} > -1e9)" for name in names)):
@@ -99,13 +99,13 @@ def test_a_formula_without_a_number_fails_as_a_rule():
         "x=" + "speed > 1 and " * 3000 + "speed > 1", "x=__import__('os')", "x=always", "x=not", "x=speed until",
     ],
 )  # fmt: skip
-def test_what_is_no_rule_is_one_line(text):
+def test_errors_of_invalid_rules_are_one_line(text):
     with pytest.raises(InputError) as caught:
         given_formulas([text])
     assert "\n" not in str(caught.value)
 
 
-def test_near_names_are_offered():
+def test_near_names_are_suggested():
     with pytest.raises(InputError, match="did you mean speed"):
         formula_rule("x", "always(sped < 3)")
 

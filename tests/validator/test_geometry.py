@@ -1,4 +1,4 @@
-"""Overlap and distance of boxes against shapely."""
+"""Overlap and distance of boxes, compared with Shapely."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def random_boxes(rng, n, spread):
 
 
 @pytest.mark.parametrize("spread", [1.0, 6.0, 15.0])
-def test_overlap_and_distance_are_shapelys(spread):
+def test_overlap_and_distance_equal_shapely(spread):
     rng = np.random.default_rng(int(spread))
     (pose_a, size_a), (pose_b, size_b) = random_boxes(rng, 5000, spread), random_boxes(rng, 5000, spread)
     a, b = (shapely.polygons(box_corners(p, s)) for p, s in ((pose_a, size_a), (pose_b, size_b)))
@@ -46,7 +46,7 @@ def test_depth_moves_boxes_apart():
 
 
 @given(st.floats(-1e3, 1e3), st.floats(-10, 10), st.floats(-10, 10), st.floats(-3.1, 3.1), st.integers(-4, 4))
-def test_distance_knows_no_whole_turns_and_no_order(x, y, turn, heading, turns):
+def test_distance_is_symmetric_and_ignores_whole_turns(x, y, turn, heading, turns):
     a, b = np.array([x, 0.0, heading]), np.array([x + 3.0, y, turn])
     size_a, size_b = np.array([4.8, 2.0]), np.array([0.6, 0.6])
     once = box_distance(a, size_a, b, size_b)
@@ -55,7 +55,7 @@ def test_distance_knows_no_whole_turns_and_no_order(x, y, turn, heading, turns):
     assert once == pytest.approx(float(box_distance(b, size_b, a, size_a)), abs=1e-9)
 
 
-def test_segments_meet_boxes_as_in_shapely():
+def test_segments_and_boxes_intersect_as_in_shapely():
     rng = np.random.default_rng(4)
     start, end = rng.uniform(-8, 8, (3000, 2)), rng.uniform(-8, 8, (3000, 2))
     pose, size = random_boxes(rng, 3000, 5.0)
@@ -78,13 +78,13 @@ def test_margin_of_the_grid_is_that_of_the_tree():
 
 
 def grid_margin(index, xy):
-    """The margin of points as boxes without a size, which the grid answers and not the tree."""
+    """Return the margin of points as boxes of size 0, computed by the grid instead of the tree."""
     boxes = np.column_stack([xy, np.ones(len(xy)), np.zeros(len(xy))])
     return index.drivable_area.box_margin(boxes, np.zeros(2), np.inf)
 
 
 def margins_agree(index, xy, boxes, size):
-    """The grid gives the tree's margins of points and boxes, whatever cells are filled before."""
+    """The grid gives the tree's margins of points and boxes, for any order of filled cells."""
     area, corners = index.drivable_area, box_corners(boxes, size)
     expected = area.margin(xy)
     assert np.abs(grid_margin(index, xy) - expected).max() < 1e-9
@@ -102,7 +102,7 @@ def margins_agree(index, xy, boxes, size):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_margin_beside_open_borders_that_end_anywhere(seed):
-    """Beyond the end of a road edge the sign turns over without a border there, in the middle of cells too."""
+    """Beyond the end of a road edge the sign changes without a border, also inside cells."""
     rng = np.random.default_rng(seed)
     edges = []
     for _ in range(14):
@@ -138,7 +138,7 @@ def test_margin_where_polygons_touch_in_a_point():
 
 
 def test_recorded_borders(realdata):
-    """Road edges of a recording: a few thousand short segments, open at the map's end."""
+    """Return the road edges of a recording: a few thousand short segments, open at the map's end."""
     scene, rng = open_log(realdata / "womd_json" / "tfrecord-00000-of-01000_402.json"), np.random.default_rng(0)
     index = MapIndex(scene.road_map)
     points = np.concatenate([edge[:, :2] for edge in scene.road_map.road_edges]).astype(np.float64)
@@ -150,7 +150,7 @@ def test_recorded_borders(realdata):
 
 
 def test_margin_where_very_many_borders_are_equally_near(monkeypatch):
-    """More candidates in a cell than there is room for at first, and more in all."""
+    """The candidates exceed the initial size of a cell and of the table."""
     monkeypatch.setattr(grid, "INITIAL_BATCHES", 4)
     rng, angle = np.random.default_rng(0), np.linspace(0, 2 * np.pi, 300, endpoint=False)
     ring = 20.0 * np.column_stack([np.cos(angle), np.sin(angle)])

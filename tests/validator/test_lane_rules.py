@@ -17,7 +17,7 @@ def rule(scene, plan, name, **kwargs):
 
 
 def with_line(scene, x, states=None, lane="east-0"):
-    """The scene with a stop line at x across a lane, and with a signal if it has states."""
+    """Return the scene with a stop line at x across a lane, and with a signal if it has states."""
     line = StopLine("stop", testing.polyline((x, -1.75), (x, 1.75)), (lane,))
     scene = replace(scene, road_map=replace(scene.road_map, stop_lines=(line,)))
     if states is None:
@@ -196,7 +196,7 @@ def test_tolerant_drivable_area():
 
 
 def test_degenerate_maps_are_not_applicable_or_judged_but_never_perfect_by_default():
-    """Polygons and lanes without any extent, as broken logs have them."""
+    """Polygons and lanes without extent, as in damaged logs."""
     point = testing.polyline((3, 3), (3, 3), (3, 3))
     flat = RoadMap(drivable_areas=(point,))
     lane = Lane(id="dot", centreline=point[:2], width=np.full(2, 3.5, np.float32))
@@ -219,8 +219,8 @@ def test_degenerate_maps_are_not_applicable_or_judged_but_never_perfect_by_defau
             assert np.isnan(verdict.rules[name].value[0])
 
 
-def test_lines_without_extent_are_none():
-    """Nobody can cross a point, so there is nothing to be perfect in."""
+def test_lines_without_extent_are_ignored():
+    """A point cannot be crossed, so the rule is not applicable."""
     scene = testing.scene()
     point = StopLine("dot", testing.polyline((20, 0), (20, 0)), ("east-0",))
     dotted = replace(scene, road_map=replace(scene.road_map, stop_lines=(point,)))
@@ -231,7 +231,7 @@ def test_lines_without_extent_are_none():
         width=np.full(3, 3.5, np.float32),
     )
     dotted = replace(dotted, road_map=replace(dotted.road_map, lanes=(lane,)))
-    for lanes, known in ((("east-0",), True), (("nobody's",), False), ((), False)):
+    for lanes, known in ((("east-0",), True), (("unknown",), False), ((), False)):
         signal = Signal("light", np.zeros(3, np.float32), np.full(100, RED, np.int8), lanes)
         result = rule(replace(dotted, signals=(signal,)), testing.plan(10.0), "red_light")
         assert result.valid[0] == known, lanes

@@ -1,4 +1,4 @@
-"""The names that others call, as they are written in the documentation, with floats and with arrays."""
+"""The public functions as documented, with floats and with arrays."""
 
 import subprocess
 import sys
@@ -120,7 +120,7 @@ def test_comfort_stl_and_scores():
 
 
 def test_scores_of_a_scene_by_hand():
-    """One scene, all formulas, worked out with pencil and paper from the published definitions."""
+    """One scene and all formulas, computed by hand from the published definitions."""
     parts = {
         "at_fault_collision": 1.0,
         "drivable_area": 1.0,

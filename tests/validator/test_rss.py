@@ -1,4 +1,4 @@
-"""RSS against ad-rss-lib on random states, and the proper response."""
+"""RSS compared with ad-rss-lib on random states, and the proper response."""
 
 import warnings
 
@@ -71,7 +71,7 @@ def random_parameters(rng):
     }
 
 
-def test_same_direction_is_the_librarys():
+def test_longitudinal_distance_equals_ad_rss_lib():
     rng = np.random.default_rng(0)
     p, rear, front = random_parameters(rng), rng.uniform(0, 40, N), rng.uniform(0, 40, N)
     names = ("response_time", "accel_max", "brake_min", "brake_max")
@@ -82,7 +82,7 @@ def test_same_direction_is_the_librarys():
         assert ours[i] == pytest.approx(asked(call, vehicle(d, front[i]), vehicle(d, rear[i])), abs=1e-3)
 
 
-def test_opposite_direction_is_the_librarys():
+def test_opposite_distance_equals_ad_rss_lib():
     rng = np.random.default_rng(1)
     p, one, two = random_parameters(rng), rng.uniform(0, 40, N), rng.uniform(0, 40, N)
     second = rng.uniform(0.1, 2.5, N)
@@ -114,7 +114,7 @@ def test_opposite_direction_is_the_librarys():
     )
 
 
-def test_lateral_is_the_librarys():
+def test_lateral_distance_equals_ad_rss_lib():
     rng = np.random.default_rng(2)
     left, right = rng.uniform(-3, 3, N), rng.uniform(-3, 3, N)
     accel, brake = rng.uniform(0.05, 1.0, N), rng.uniform(0.2, 2.0, N)
@@ -132,7 +132,7 @@ def test_worked_values():
     assert distance == pytest.approx(77.2647, abs=1e-3)
 
 
-def test_times_to_cover_are_the_librarys():
+def test_times_to_cover_equal_ad_rss_lib():
     rng = np.random.default_rng(3)
     v, distance = rng.uniform(0, 30, 2000), rng.uniform(0, 120, 2000)
     time, before, after = rng.uniform(0.1, 2.5, 2000), rng.uniform(-8, 4, 2000), rng.uniform(-8, -0.5, 2000)
@@ -173,13 +173,13 @@ def states(gap, side_gap, **kwargs):
     return rss.assess(np.asarray(gap, float), np.asarray(side_gap, float), **values, ego_behind=true, ego_left=true)
 
 
-def test_dangerous_is_both_at_once():
+def test_dangerous_means_both_gaps_are_unsafe():
     danger = states([100.0, 5.0, 100.0, 5.0], [5.0, 5.0, -1.0, -1.0])
     assert danger.dangerous.tolist() == [False, False, False, True]
     assert np.all((danger.margin > 0) == ~danger.dangerous)
 
 
-def test_the_response_is_where_it_was_lost_last():
+def test_the_response_is_in_the_direction_that_was_lost_last():
     ego_left = np.ones(4, bool)
     lost_along = states([60.0, 40.0, 10.0, 10.0], [-1.0] * 4)
     response = rss.proper_response(lost_along, ego_left=ego_left)
@@ -198,6 +198,6 @@ def test_responses_to_several_others_are_the_strictest():
     assert response.longitudinal_max.tolist() == [-4.0]
 
 
-def test_bad_parameters_are_named():
+def test_bad_parameters_are_errors():
     with pytest.raises(InputError, match="brake_min"):
         rss.Parameters(brake_min=-4.0)

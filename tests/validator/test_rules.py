@@ -1,4 +1,4 @@
-"""The five rules on plans, and the faults of other validators that ours must not have."""
+"""Rules on plans, and known faults of other validators."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ def collision(scene, plan, **kwargs):
     return rule(scene, plan, "at_fault_collision", **kwargs)
 
 
-def test_free_road_is_perfect_and_says_of_what():
+def test_free_road_is_perfect_and_lists_its_parts():
     scene = testing.scene()
     verdict = score_plans(
         scene,
@@ -38,7 +38,7 @@ def test_free_road_is_perfect_and_says_of_what():
     assert not any(result.violated[0] for result in verdict.rules.values())
 
 
-def test_running_into_a_standing_car():
+def test_collision_with_a_stopped_car():
     result = collision(testing.scene(testing.standing("lead", 30.0, 0.0)), testing.plan(10.0))
     assert result.value[0] == 0.0
     assert result.violated[0]
@@ -62,7 +62,7 @@ def test_props_cost_half():
     assert result.violated[0]
 
 
-def test_stopped_ego_that_is_struck_is_not_at_fault():
+def test_stopped_ego_is_not_at_fault():
     for x, y, heading in ((-30.0, 0.0, 0.0), (30.0, 0.0, np.pi), (0.0, -20.0, np.pi / 2)):
         scene = testing.scene(testing.moving("other", x, y, 12.0, heading), ego=testing.standing("ego", 0.0, 0.0))
         result = collision(scene, testing.plan(0.0))
@@ -72,14 +72,14 @@ def test_stopped_ego_that_is_struck_is_not_at_fault():
         assert "ego stopped" in result.reasons[0]
 
 
-def test_struck_from_behind_is_not_at_fault():
+def test_contact_from_behind_is_not_at_fault():
     result = collision(testing.scene(testing.moving("fast", -15.0, 0.0, 25.0)), testing.plan(10.0))
     assert not result.violated[0]
     assert "ego rear" in result.reasons[0]
 
 
 def test_all_simultaneous_contacts_count():
-    """AlpaSim keeps only the last of several actors that overlap in a step; then the ego here would be innocent."""
+    """AlpaSim keeps only the last of several overlapping agents in a step; the ego would not be at fault here."""
     behind = testing.moving("a", -10.0, 0.0, 20.0)
     ahead = testing.standing("b", 10.0, 0.0)
     for order in ((behind, ahead), (ahead, behind)):
@@ -98,9 +98,9 @@ def test_two_contacts_in_the_very_same_step():
         assert result.reasons[0].count("stopped") == 2
 
 
-def test_side_contact_is_the_one_who_left_the_lane():
-    beside = testing.moving("beside", 1.0, 3.5, 10.0)
-    swerve = collision(testing.scene(beside), testing.plan(10.0, lateral=3.0))
+def test_side_contact_is_the_fault_of_the_vehicle_that_left_its_lane():
+    adjacent = testing.moving("adjacent", 1.0, 3.5, 10.0)
+    swerve = collision(testing.scene(adjacent), testing.plan(10.0, lateral=3.0))
     assert swerve.violated[0]
     drifting = testing.moving("drifting", -2.0, 2.6, 10.0, -0.05)
     keeps = collision(testing.scene(drifting), testing.plan(10.0))
@@ -114,8 +114,8 @@ def test_side_contact_without_lanes_counts_against_the_ego():
     assert collision(bare, testing.plan(10.0)).violated[0]
 
 
-def test_fast_front_is_no_flank():
-    """At 30 m/s the nose is 3 m past a thin pedestrian at the next tenth of a second; it was the front that hit."""
+def test_fast_front_contact_is_no_side_contact():
+    """At 30 m/s the front is 3 m past a thin pedestrian after 0.1 s; the contact is of the front."""
     size = (0.4, 0.4, 1.7)
     for x in np.arange(20.0, 23.0, 0.25):
         walker = testing.standing("walker", float(x), 0.0, category=Category.PEDESTRIAN, size=size)
@@ -152,7 +152,7 @@ def test_absent_rows_do_not_collide():
 
 
 def test_wholly_off_road_is_off_road():
-    """AlpaSim asks whether the box touches the road's edge; one that is far outside touches nothing."""
+    """AlpaSim tests whether the box touches the road edge; a box far outside touches no edge."""
     scene = testing.scene(ego=testing.moving("ego", 0.0, -30.0, 10.0))
     result = rule(scene, testing.plan(10.0), "drivable_area")
     assert result.value[0] == 0.0
@@ -160,7 +160,7 @@ def test_wholly_off_road_is_off_road():
     assert result.margin[0] == pytest.approx(-(30.0 + 1.0 - 1.75), abs=0.01)
 
 
-def test_drivable_margin_is_of_the_outermost_corner():
+def test_drivable_margin_is_that_of_the_outermost_corner():
     inside = rule(testing.scene(), testing.plan(10.0), "drivable_area")
     assert inside.margin[0] == pytest.approx(0.75, abs=1e-5)
     out = rule(testing.scene(), testing.plan(10.0, lateral=-1.0), "drivable_area")
@@ -169,7 +169,7 @@ def test_drivable_margin_is_of_the_outermost_corner():
 
 
 def test_headings_may_wrap():
-    """A road that goes west has headings on both sides of the seam; plans and forecasts may be on either."""
+    """On a road to the west, headings lie on both sides of ±pi; so do plans and predictions."""
     plan = testing.plan(10.0)
     for turns in (-1, 1, 3):
         turned = plan + np.array([0, 0, 2 * np.pi * turns, 0], np.float32)
@@ -183,7 +183,7 @@ def test_headings_may_wrap():
             assert a.margin == pytest.approx(b.margin, abs=1e-4, nan_ok=True), name
 
 
-def test_time_to_collision_asks_for_0_95_seconds():
+def test_time_to_collision_needs_0_95_seconds():
     # closing at 5 m/s: the gap of 25.2 m is 0.95 s away after about 4.1 s
     scene = testing.scene(testing.moving("lead", 22.0, 0.0, 5.0))
     near = rule(scene, testing.plan(10.0), "time_to_collision")
@@ -194,7 +194,7 @@ def test_time_to_collision_asks_for_0_95_seconds():
     assert far.margin[0] == pytest.approx(3.0 - 0.95)
 
 
-def test_time_to_collision_does_not_fear_those_behind_or_beside():
+def test_time_to_collision_ignores_agents_behind_and_to_the_side():
     behind = testing.moving("behind", -9.0, 0.0, 16.0)
     oncoming = testing.moving("oncoming", 70.0, 3.5, 10.0, np.pi)
     result = rule(testing.scene(behind, oncoming), testing.plan(10.0), "time_to_collision")
@@ -228,7 +228,7 @@ def test_comfort_of_plans():
     assert jump.value[0] == 0.0
 
 
-def test_what_cannot_be_judged_is_not_applicable():
+def test_a_rule_without_its_input_is_not_applicable():
     scene = testing.scene(road_map=testing.two_way_road(0, area=False), route=None)
     verdict = score_plans(scene, testing.plan(10.0)[None], 0.0, truth=testing.ground_truth_at(scene))
     for name in ("drivable_area", "progress"):
@@ -267,14 +267,14 @@ def test_verdicts_survive_json():
     assert set(verdict.timeline(1)) >= {"at_fault_collision", "drivable_area", "time_to_collision", "comfort"}
 
 
-def test_without_truth_the_recording_is_what_happens():
+def test_without_truth_the_recording_is_the_future():
     scene = testing.scene(testing.moving("lead", 30.0, 0.0, 4.0))
     verdict = score_plans(scene, testing.plan(10.0)[None], 1.0)
     # at 1 s the gap is 30 + 4 - 10 - 4.8 m
     assert verdict.rules["at_fault_collision"].violation_time[0] == pytest.approx(19.2 / 6.0, abs=0.11)
 
 
-def test_k_plans_are_judged_as_each_alone():
+def test_k_plans_are_judged_like_single_plans():
     rng = np.random.default_rng(0)
     tracks = [
         testing.moving(f"a{i}", rng.uniform(-40, 90), rng.uniform(-6, 8), rng.uniform(0, 12), rng.uniform(-3, 3))
@@ -301,26 +301,26 @@ def test_k_plans_are_judged_as_each_alone():
         np.full((1, 64, 4), np.inf, np.float32),
     ],
 )
-def test_bad_plans_are_named(plans):
+def test_bad_plans_are_errors(plans):
     scene = testing.scene()
     with pytest.raises(InputError, match="plans"):
         score_plans(scene, plans, 0.0, truth=testing.ground_truth_at(scene))
 
 
 @pytest.mark.parametrize("kwargs", [{"t": x} for x in (99.0, -1.0, np.nan)] + [{"horizon": x} for x in (9, 0, np.inf)])
-def test_bad_times_are_named(kwargs):
+def test_bad_times_are_errors(kwargs):
     with pytest.raises(InputError):
         score_plans(testing.scene(), testing.plan(1.0)[None], **{"t": 0.0, **kwargs})
 
 
-def test_plans_of_another_step_than_the_recording_are_named():
+def test_plans_with_another_time_step_than_the_recording_are_errors():
     scene = replace(testing.scene(), dt=0.2)
     with pytest.raises(InputError, match=r"steps of 0\.2 s, plans 0\.1 s"):
         score_plans(scene, testing.plan(1.0)[None], 0.0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_no_number_is_named_and_never_perfect(value):
+def test_non_finite_input_is_an_error_and_never_perfect(value):
     scene = testing.scene()
     truth, plans = testing.ground_truth_at(scene), testing.plan(10.0)[None]
     for bad in ({"ego_pose": np.float32([0, value, 0])}, {"ego_speed": value}, {"ego_size": np.float32([value, 2, 1])}):
@@ -330,15 +330,15 @@ def test_what_is_no_number_is_named_and_never_perfect(value):
         score_plans(scene, plans, 0.0, truth=truth, reference=value)
 
 
-def test_rss_says_whom():
-    """Of two ahead the one in the ego's own lane is the danger; who drives beside is none."""
-    scene = testing.scene(testing.moving("beside", 14.0, 3.5, 10.0), testing.moving("lead", 14.0, 0.0, 2.0))
+def test_rss_names_the_agent():
+    """Of two agents ahead only the one in the ego's lane is dangerous; the one in the next lane is not."""
+    scene = testing.scene(testing.moving("adjacent", 14.0, 3.5, 10.0), testing.moving("lead", 14.0, 0.0, 2.0))
     plans = np.stack([testing.plan(10.0), testing.plan(10.0, -8.0)])
     found = score_plans(scene, plans, 0.0, truth=testing.ground_truth_at(scene)).rules["rss"]
     assert found.violated.tolist() == [True, False]
     assert found.reasons[0].startswith("no proper response to a dangerous situation with 'lead' at ")
     assert found.reasons[1] == "proper response to all dangerous situations, the worst with 'lead'"
-    alone = testing.scene(testing.moving("beside", 14.0, 3.5, 10.0))
+    alone = testing.scene(testing.moving("adjacent", 14.0, 3.5, 10.0))
     assert (
         score_plans(alone, plans, 0.0, truth=testing.ground_truth_at(alone))
         .rules["rss"]

@@ -1,4 +1,4 @@
-"""Scores: formulas, filters, and that nothing is perfect by default."""
+"""Scores: formulas, filters, and no perfect score by default."""
 
 import itertools
 
@@ -128,7 +128,7 @@ def test_kilometres_per_incident_are_defined_without_incidents():
 
 
 def direct_rater_feedback(plan, raters, labels, speed, hz):
-    """The definition, one number at a time."""
+    """Compute the definition, number by number."""
     scale = min(max(0.5 + 0.5 * (speed - 1.4) / 9.6, 0.5), 1.0)
     totals, inside = [], False
     table = {}

@@ -1,4 +1,4 @@
-"""Intervals and tests against scipy, closed forms and their own promised coverage."""
+"""Intervals and tests, compared with SciPy, closed forms and their nominal coverage."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_mcnemar():
 
 @pytest.mark.parametrize("rates", [(0.3, 0.2), (0.05, 0.02), (0.0, 0.1), (0.02, 0.02)])
 def test_the_interval_of_paired_rates_covers(rates):
-    """Tango's interval holds on average what it promises; a score interval may fall a little short at times."""
+    """Tango's interval has its nominal coverage on average; at single rates it may be slightly lower."""
     rng, n = np.random.default_rng(4), 60
     only_a, only_b = rates
     drawn = rng.multinomial(n, [only_a, only_b, 1.0 - only_a - only_b], size=1500)

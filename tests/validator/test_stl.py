@@ -1,4 +1,4 @@
-"""Signal temporal logic against rtamt on random formulas, and its own laws."""
+"""Signal temporal logic, compared with rtamt on random formulas, and its laws."""
 
 import logging
 import warnings

@@ -1,4 +1,4 @@
-"""Validation of records: the same bytes again, nothing hidden, nothing counted that was not judged."""
+"""Validation of records: reproducible bytes, all exclusions listed, only judged runs counted."""
 
 import io
 import json
@@ -27,7 +27,7 @@ from alpamayo_sim.errors import InputError
 
 @pytest.fixture
 def suite(tmp_path):
-    """Three scenarios by two drivers, one of which crashes twice; one record is damaged, one is missing."""
+    """Drive three scenarios with two drivers, of which one crashes twice; damage one record, remove one."""
     folder = tmp_path / "suite"
     for driver in ("good", "bad"):
         for seed in range(3):
@@ -86,7 +86,7 @@ def test_every_rule_and_score_has_its_figures(found):
             assert score["parts"]
 
 
-def test_drivers_are_compared_on_what_both_drove(suite):
+def test_drivers_are_compared_on_common_scenarios(suite):
     for driver in ("good", "bad"):  # the same scenario, so that there is a pair
         episode = load_episode(suite / "good" / "run-0")
         save_episode(replace(episode, driver=driver, arrived=driver == "good"), suite / driver / "pair")
@@ -98,7 +98,7 @@ def test_drivers_are_compared_on_what_both_drove(suite):
     assert row["figures"]["pdms"]["p_holm"] >= row["figures"]["pdms"]["p"]
 
 
-def test_the_same_records_give_the_same_bytes_however_many_work(suite, tmp_path):
+def test_the_same_records_give_the_same_bytes_for_any_number_of_workers(suite, tmp_path):
     for name, workers in (("a", 1), ("b", 2)):
         validation.validate(suite, tmp_path / name, workers=workers, prevent=False)
     for file in ("validation.json", "validation.html"):
@@ -111,7 +111,7 @@ def test_the_same_records_give_the_same_bytes_however_many_work(suite, tmp_path)
     assert "http" not in page
 
 
-def test_stored_verdicts_are_not_believed(suite, tmp_path):
+def test_stored_verdicts_are_recomputed(suite, tmp_path):
     before = rescoring.rescore(suite, workers=1, prevent=False).document
     folder = suite / "bad" / "run-0"
     episode = load_episode(folder)
@@ -121,7 +121,7 @@ def test_stored_verdicts_are_not_believed(suite, tmp_path):
     assert rescoring.rescore(suite, workers=1, prevent=False).document == before
 
 
-def test_an_interrupted_validation_goes_on(suite, tmp_path, monkeypatch):
+def test_an_interrupted_validation_resumes(suite, tmp_path, monkeypatch):
     report = tmp_path / "report"
 
     def interrupt(what, done, total):
@@ -144,7 +144,7 @@ def test_an_interrupted_validation_goes_on(suite, tmp_path, monkeypatch):
     assert document == rescoring.rescore(suite, workers=1, prevent=False).document
 
 
-def test_nothing_to_validate_is_named(tmp_path):
+def test_nothing_to_validate_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         rescoring.rescore(tmp_path / "absent")
     with pytest.raises(InputError, match=r"no episode\.json"):
@@ -162,7 +162,7 @@ def test_nothing_to_validate_is_named(tmp_path):
         rescoring.rescore(tmp_path)
 
 
-def test_a_refused_validation_leaves_nothing(tmp_path):
+def test_a_refused_validation_writes_nothing(tmp_path):
     broken, report = tmp_path / "broken", tmp_path / "report"
     broken.mkdir()
     (broken / "episode.json").write_text("{}", encoding="utf-8")
@@ -195,7 +195,7 @@ def test_a_page_shows_names_as_they_are_and_runs_no_script(tmp_path):
     assert "&lt;b&gt;me&lt;/b&gt;" in page
 
 
-def test_preventable_is_said_of_named_drivers_only(tmp_path):
+def test_only_named_drivers_make_a_collision_preventable(tmp_path):
     episode = episode_of(
         scene_on_route(testing.standing("wall", 25.0, 0.0), ego=testing.moving("ego", 0.0, 0.0, 2.0)), speed=2.0
     )
@@ -238,7 +238,7 @@ def test_t_wise_coverage_counts_combinations():
     assert len(odd.missing_pairs(points, axes)) == 16 - 5
 
 
-def test_a_guard_is_judged_by_what_happened():
+def test_a_guard_is_judged_by_the_real_motions():
     calm = episode_of(scene_on_route())
     intervened = np.zeros(calm.steps, bool)
     intervened[4:8] = True
@@ -257,7 +257,7 @@ def test_a_guard_is_judged_by_what_happened():
     assert not figures["missed"]
 
 
-def test_a_rule_that_raises_is_told_everywhere(suite, tmp_path, capsys):
+def test_a_rule_that_raises_is_reported_everywhere(suite, tmp_path, capsys):
     formulas = {"odd": "always(0 / 0 * speed > 1)"}
     document, page = validation.validate(suite, tmp_path / "r", workers=1, prevent=False, formulas=formulas)
     (row,) = document["raised"]
@@ -265,15 +265,15 @@ def test_a_rule_that_raises_is_told_everywhere(suite, tmp_path, capsys):
     assert document["drivers"]["bad"]["rules"]["odd"]["broken"]["count"] == 3
     assert "gives NaN" in page.read_text(encoding="utf-8").partition("Rules that raised")[2]
     console.show_validation(document | {"excluded": [{"run": "a", "reason": "b [/b] c [red]"}]}, page)
-    told = capsys.readouterr().out
-    assert "raised odd in 6 of 6 runs" in told
-    assert "a: b [/b] c [red]" in told
+    printed = capsys.readouterr().out
+    assert "raised odd in 6 of 6 runs" in printed
+    assert "a: b [/b] c [red]" in printed
     clean = rescoring.rescore(suite, workers=1, prevent=False).document
     assert clean["raised"] == []
 
 
-def test_the_difference_of_few_pairs_is_not_too_sure():
-    """Three pairs that all differ by the same would have an interval of no width from a bootstrap."""
+def test_the_difference_of_few_pairs_has_a_wide_interval():
+    """Three pairs with equal differences would have a bootstrap interval of width 0."""
     runs = [{"driver": d, "scenario": i, "x": x, "m": 50 * x} for d, x in (("a", 0.75), ("b", 0.5)) for i in range(3)]
     scored = {"x": lambda run: run["x"], "m": lambda run: run["m"]}
     (row,) = figures.comparisons(runs, 0.95, {}, scored, lambda run: run["scenario"])
@@ -308,7 +308,7 @@ def test_the_document_is_json(suite, tmp_path):
     assert document["suite"] == {"suite": "three"}
 
 
-def test_what_the_guard_costs_is_told_where_both_drove(tmp_path):
+def test_the_guards_cost_is_reported_on_common_scenarios(tmp_path):
     scene = scene_on_route()
     for name, speed, guarded in (("bare", 10.0, False), ("watched", 6.0, True)):
         episode = replace(episode_of(scene, speed=speed), driver="same", guarded=guarded)
@@ -360,9 +360,9 @@ def test_missing_parts_are_named_beside_the_number(tmp_path, capsys):
     save_episode(bare, tmp_path / "runs" / "bare")
     document, page = validation.validate(tmp_path / "runs", tmp_path / "one", prevent=False, workers=1)
     console.show_validation(document, page)
-    told = capsys.readouterr().out
-    assert "PDM score of test: without drivable area\n" in told
-    assert "the scenario is generated" in " ".join(told.split())
+    printed = capsys.readouterr().out
+    assert "PDM score of test: without drivable area\n" in printed
+    assert "the scenario is generated" in " ".join(printed.split())
     headline = page.read_text(encoding="utf-8").partition("Headlines")[2].partition("</tr>\n")[0]
     assert "without drivable area<" in headline
     save_episode(episode_of(scene_on_route()), tmp_path / "runs" / "whole")
