@@ -73,8 +73,8 @@ def test_thresholds_on_the_page_equal_the_code():
         (criticality.BRAKE_MPS2, "{:g} m/s²"),
         (criticality.LATERAL_MPS2, "{:g} m/s²"),
         (criticality.KICKDOWN_MPS2, "full throttle, {:g} m/s²"),
-        (odd.FOG / 1000.0, "under {:g} km"),
-        (odd.BEND_RADIUS, "less than {:g} m of radius"),
+        (odd.FOG_VISIBILITY_M / 1000.0, "under {:g} km"),
+        (odd.BEND_RADIUS_M, "less than {:g} m of radius"),
     ):
         assert words.format(value) in page
 
