@@ -32,7 +32,7 @@ def open_database(path: Path) -> Iterator[sqlite3.Connection]:
             connection.set_progress_handler(lambda: next(checks, None) is None, STEPS_BETWEEN_CHECKS)
             connection.text_factory = lambda data: data.decode("utf-8", "replace")
             yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:  # messages may hold the file's bytes
         raise InputError(f"{path}: damaged, or not of the expected schema ({' '.join(str(error).split())})") from error
 
 

@@ -120,3 +120,14 @@ def test_a_map_in_other_coordinates_is_named(log: Path, tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(InputError, match="must be a UTM zone"):
         open_log(f"{copy}#scene-001")
+
+
+def test_a_damaged_schema_is_named(log: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(log.parent, tmp_path / "copy")) / log.name
+    connection = sqlite3.connect(copy)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_master SET sql = CAST(X'435245415445CE20' AS TEXT) WHERE name = 'scene'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(InputError, match="damaged, or not of the expected schema"):
+        open_log(f"{copy}#scene-001")
