@@ -32,6 +32,7 @@ Path = Float32[Array, "n 3"]
 WEST_ARM_M = 110.0  # the least length of the ego's arm
 ARM_M = 110.0  # the side arms
 EAST_ARM_M = 150.0
+APPROACH_M = 8.0  # the least distance of the ego from its stop line at the start
 STREAM_START_M = 3.0  # the least distance of a stream's car from the end of its arm
 TURNS = {
     "through": "Go straight on at the junction",
@@ -133,13 +134,13 @@ def junction_site(
     without: str | None = None,
     crosswalks: bool = True,
 ) -> JunctionSite:
-    """Make a junction whose middle a steady ego reaches after ``time`` (s).
+    """Make a junction whose middle a steady ego reaches after ``time`` (s), or later where it would start inside.
 
     ``count`` is the number of lanes in each direction; ``without`` names an arm to leave out (a T junction).
     """
     section = CrossSection(count, count, 3.5, 0.5)
     crossing = four_arms(
-        section, limit, (max(WEST_ARM_M, speed * time + 30.0), ARM_M, EAST_ARM_M, ARM_M), float(rng.uniform(6.0, 8.0))
+        section, limit, (max(WEST_ARM_M, speed * time + 40.0), ARM_M, EAST_ARM_M, ARM_M), float(rng.uniform(6.0, 8.0))
     )
     road_map = crossing.road_map if without is None else without_arm(crossing, without)
     if not crosswalks:
@@ -148,11 +149,12 @@ def junction_site(
     whole = lane_path(road_map, ids)
     inside = road_map.lane_by_id[ids[1]].centreline
     middle = float(arc_length(road_map.lane_by_id[ids[0]].centreline)[-1]) + 0.5 * float(arc_length(inside)[-1])
-    path = shortened(whole, middle - speed * time)
+    before = max(speed * time, 0.5 * float(arc_length(inside)[-1]) + APPROACH_M)
+    path = shortened(whole, middle - before)
     route = Route(path, ids, (Instruction(0.0, TURNS[turn]),))
     stage = Stage(crossing.main, duration)
     stage.add_track("ego", Category.VEHICLE, (float(path[0, 0]), float(path[0, 1]), 0.0), speed, EGO_SIZE)
-    return JunctionSite(crossing, road_map, stage, rng, route, limit, speed * time)
+    return JunctionSite(crossing, road_map, stage, rng, route, limit, before)
 
 
 def lane_ids(arm: str, turn: str, lane: int) -> tuple[str, str, str]:

@@ -12,9 +12,8 @@ LIMIT = 13.9  # m/s
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
-    time = float(rng.uniform(3.5, 5.0))
-    site = junction_site(rng, p["ego_speed"], time, LIMIT, turn="right", duration=DURATION)
-    site.stream("north", stream_times(p, time), p["flow_speed"])
+    site = junction_site(rng, p["ego_speed"], float(rng.uniform(3.5, 5.0)), LIMIT, turn="right", duration=DURATION)
+    site.stream("north", stream_times(p, site.before / p["ego_speed"]), p["flow_speed"])
     return site.scenario(30.0)
 
 
