@@ -12,7 +12,7 @@ HEAD = b"SQLite format 3\x00"
 MAX_ROWS = 5_000_000
 MAX_VALUE_BYTES = 64 << 20
 STEPS_BETWEEN_CHECKS = 1_000_000
-MAX_CHECKS = 20_000  # of the work of one query
+MAX_CHECKS = 2000  # of the work on one file: two thousand million instructions
 
 
 @contextmanager
