@@ -283,10 +283,11 @@ def test_a_world_has_the_same_bits_alone_and_in_any_batch() -> None:
 ROLL_OUT = """
 import hashlib, sys
 import numpy as np
-from test_engine import busy, scenario, state_of
+from test_engine import busy, state_of
+from alpamayo_sim import testing
 from alpamayo_sim.engine import WorldBatch
 rng = np.random.default_rng(int(sys.argv[1]))
-batch = WorldBatch([scenario(*busy(rng)) for _ in range(4)])
+batch = WorldBatch([testing.scenario(*busy(rng)) for _ in range(4)])
 digest = hashlib.sha256()
 for _ in range(50):
     batch.step(rng.normal(0.0, [2.0, 0.05], (4, 2)))

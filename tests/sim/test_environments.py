@@ -231,7 +231,7 @@ def test_misuse_is_told() -> None:
     for settings, said in (
         ({"action": "steer"}, "'control', 'normalized', 'trajectory'"),
         ({"observation": "smell"}, "'vector', 'camera', 'lidar'"),
-        ({"observation": ["vector", "vector"]}, "each sense once"),
+        ({"observation": ["vector", "vector"]}, "each kind once"),
         ({"rig": "bus"}, "unknown rig 'bus'"),
         ({"lidar": "radar"}, "unknown lidar 'radar'"),
         ({"colour": 3}, "no setting 'colour'"),

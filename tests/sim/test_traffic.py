@@ -470,7 +470,7 @@ def test_what_a_traffic_vehicle_cannot_be_is_said() -> None:
         WorldBatch([testing.traffic(testing.highway(1), [track], [TrafficVehicle("m")])])
     with pytest.raises(InputError, match="there is no lane 'moon'"):
         WorldBatch([testing.traffic(testing.highway(1), [track], [TrafficVehicle("m", lane_id="moon")])])
-    late = type(track)(**{**track.__dict__, "valid": np.arange(60) > 3})
+    late = type(track)(**{**track.__dict__, "valid": np.arange(len(track.valid)) > 3})
     with pytest.raises(InputError, match="is not there at the first step"):
         WorldBatch([testing.traffic(testing.highway(1), [late], [TrafficVehicle("m")])])
     with pytest.raises(InputError, match="traffic vehicle for unknown agent 'x'"):

@@ -17,7 +17,7 @@ N = 10_000
 
 
 def dynamics(accel_max, brake_min, brake_max, brake_min_correct, response_time, side=(0.2, 0.8), fluctuation=0.1):
-    out = lib.scene.RssDynamics()
+    out = lib.world.RssDynamics()
     out.alpha_lon.accel_max = physics.Acceleration(accel_max)
     out.alpha_lon.brake_min = physics.Acceleration(-brake_min)
     out.alpha_lon.brake_max = physics.Acceleration(-brake_max)
@@ -38,7 +38,7 @@ def dynamics(accel_max, brake_min, brake_max, brake_min_correct, response_time, 
 
 def vehicle(dynamic, along=0.0, across=0.0):
     out = lib.core.RelativeObjectState()
-    out.object_type = lib.scene.ObjectType.OtherVehicle
+    out.object_type = lib.world.ObjectType.OtherVehicle
     out.dynamics = dynamic
     unused = out.unstructured_object_state
     unused.yaw = unused.steering_angle = physics.Angle(0.0)
