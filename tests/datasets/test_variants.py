@@ -41,6 +41,19 @@ def test_neighbours_are_records_or_names_and_limits_have_units(scenarionet: dict
     assert lanes["2"].speed_limit == pytest.approx(10.0)
 
 
+def test_the_limit_that_a_converter_invents_for_nuscenes_is_not_known(
+    scenarionet: dict[str, Any], write: Write
+) -> None:
+    scenarionet["metadata"]["dataset"] = "nuscenes"
+    for feature in scenarionet["map_features"].values():
+        if str(feature["type"]).startswith("LANE"):
+            feature.pop("speed_limit_mph", None)
+            feature["speed_limit_kmh"] = 100
+    lanes = open_log(write(scenarionet, "log.pkl")).road_map.lanes
+    assert lanes
+    assert all(lane.speed_limit is None for lane in lanes)
+
+
 @pytest.mark.parametrize("point", [[5030.0, 9000.0], [5030.0, 9000.0, 12.0], [[5030.0, 9000.0, 12.0]] * 21])
 def test_a_stop_point_has_two_or_three_numbers_once_or_for_each_step(
     scenarionet: dict[str, Any], write: Write, point: Any

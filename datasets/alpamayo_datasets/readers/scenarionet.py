@@ -232,7 +232,8 @@ def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLa
             left=left,
             right=right,
             kind=LANE_KINDS.get(kind, LaneKind.DRIVING),
-            speed_limit=_speed_limit(item),
+            # nuScenes' maps have no speed limits; the converter writes 100 km/h on every lane
+            speed_limit=None if flat else _speed_limit(item),
             successors=tuple(str(i) for i in exits) if isinstance(exits, (list, tuple)) else None,
             left_neighbours=_names(item.get("left_neighbor")),
             right_neighbours=_names(item.get("right_neighbor")),
