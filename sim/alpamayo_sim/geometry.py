@@ -89,6 +89,21 @@ def box_distance(
     return np.where(gap <= 0.0, gap, np.sqrt(np.minimum(of_a, of_b)))
 
 
+def heights_overlap(
+    ground_a: Float[Array, "..."] | float,
+    height_a: Float[Array, "..."] | float,
+    ground_b: Float[Array, "..."] | float,
+    height_b: Float[Array, "..."] | float,
+) -> Bool[Array, "..."]:
+    """Return whether two upright boxes share a height: only then can they meet, see or support each other.
+
+    The ground is the z (m) of the underside of a box, the height (m) that of the box; batches broadcast. Boxes that
+    only touch share none, as a car on a slab. An unknown ground (NaN) shares a height with every box.
+    """
+    apart = (ground_a + np.asarray(height_a) <= ground_b) | (ground_b + np.asarray(height_b) <= ground_a)
+    return np.asarray(~apart)
+
+
 def segment_gap(
     start: Float[Array, "... 2"], end: Float[Array, "... 2"], pose: Float[Array, "... 3"], size: Float[Array, "... 2"]
 ) -> Float[Array, "..."]:

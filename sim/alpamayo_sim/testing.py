@@ -439,17 +439,18 @@ def _street_props() -> list[Prop]:
 def agents_at(scene: Scene, step: int = 0) -> Agents:
     """Return the other tracks and the props of a scene at a step, as the engine gives them."""
     others = [track for track in scene.tracks if track.id != scene.ego_id]
-    rows = [(*t.position[step, :2], t.heading[step], *t.velocity[step], t.valid[step]) for t in others]
-    rows += [(*p.position[:2], p.heading, 0.0, 0.0, True) for p in scene.props]
+    rows = [(*t.position[step], t.heading[step], *t.velocity[step], t.valid[step]) for t in others]
+    rows += [(*p.position, p.heading, 0.0, 0.0, True) for p in scene.props]
     items: list[Track | Prop] = [*others, *scene.props]
-    numbers = np.array(rows, np.float64).reshape(-1, 6)
+    numbers = np.array(rows, np.float64).reshape(-1, 7)
     return Agents(
         ids=tuple(item.id for item in items),
         category=np.array([item.category for item in items], np.int8),
-        pose=numbers[:, :3].astype(np.float32),
-        velocity=numbers[:, 3:5].astype(np.float32),
+        pose=numbers[:, [0, 1, 3]].astype(np.float32),
+        velocity=numbers[:, 4:6].astype(np.float32),
         size=np.array([item.size for item in items], np.float32).reshape(-1, 3),
-        valid=numbers[:, 5].astype(bool),
+        valid=numbers[:, 6].astype(bool),
+        elevation=numbers[:, 2].astype(np.float32),
     )
 
 
@@ -464,6 +465,7 @@ def ground_truth_at(scene: Scene, step: int = 0) -> GroundTruth:
         ego_size=ego.size,
         agents=agents_at(scene, step),
         signals=np.array([each.states[min(step, len(each.states) - 1)] for each in scene.signals], np.int8),
+        ego_elevation=float(ego.position[step, 2]),
     )
 
 

@@ -11,6 +11,7 @@ from alpamayo_sim.geometry import (
     box_separation,
     boxes_overlap,
     from_frame,
+    heights_overlap,
     interpolate,
     polyline_headings,
     project,
@@ -43,6 +44,15 @@ def test_wrapped_angles_are_the_same_angle_in_range(value: float) -> None:
     wrapped = wrap_angle(np.array(value))
     assert -np.pi <= wrapped <= np.pi
     assert np.cos(wrapped - value) == pytest.approx(1.0)
+
+
+def test_boxes_meet_on_one_level_only() -> None:
+    """A car of 1.6 m: on one ground, half a metre up, on a bridge and below it, on a slab, on unknown ground."""
+    grounds = np.array([0.0, 0.5, 6.0, -6.0, 1.6, -1.6, np.nan])
+    expected = [True, True, False, False, False, False, True]
+    assert heights_overlap(0.0, 1.6, grounds, 1.6).tolist() == expected
+    assert heights_overlap(grounds, 1.6, 0.0, 1.6).tolist() == expected
+    assert heights_overlap(0.0, 4.5, 4.0, 0.3)  # a truck under a sign that hangs too low
 
 
 def test_wrapping_keeps_shape_and_ends() -> None:

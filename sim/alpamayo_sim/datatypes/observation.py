@@ -20,7 +20,8 @@ class Agents:
     """The road users and props other than the ego at one time, world frame, positions relative to the origin.
 
     ``pose`` is x, y, heading of the box centre; ``size`` length, width, height; ``category`` holds ``Category``
-    values. Rows where ``valid`` is False are absent.
+    values. Rows where ``valid`` is False are absent. ``elevation`` is the z (m) of the ground under each box; None, or
+    NaN for one row, where it is unknown (see ``geometry.heights_overlap``).
     """
 
     ids: tuple[str, ...]
@@ -29,11 +30,15 @@ class Agents:
     velocity: Float32[Array, "n 2"]
     size: Float32[Array, "n 3"]
     valid: Bool[Array, " n"]
+    elevation: Float32[Array, " n"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """The complete state of a world, which a real car cannot know; for drivers, labels and the validator."""
+    """The complete state of a world, which a real car cannot know; for drivers, labels and the validator.
+
+    ``ego_elevation`` is the z (m) of the ground under the ego; None where it is unknown.
+    """
 
     scene: Scene
     step: int
@@ -42,6 +47,7 @@ class GroundTruth:
     ego_size: Float32[Array, "3"]
     agents: Agents
     signals: Int8[Array, " n"]  # SignalState of each of scene.signals
+    ego_elevation: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
