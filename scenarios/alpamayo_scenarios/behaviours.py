@@ -7,8 +7,8 @@ from alpamayo_scenarios.stage import EGO_SIZE
 from alpamayo_sim.datatypes.manoeuvres import Manoeuvres, after
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Trigger, TriggerKind
 
-PASSING_RANGE = 60.0  # m
-BRAKES_AFTER = 0.7  # share of the move over after which the braking begins
+PASSING_RANGE_M = 60.0  # m
+BRAKES_AFTER_SHARE = 0.7  # share of the move over after which the braking begins
 
 
 def move_off(ego_slower_than: float, hold: float, speed: float, acceleration: float = 1.8) -> Manoeuvres:
@@ -56,13 +56,13 @@ class OvertakingCutIn:
     @property
     def braking_time(self) -> float:
         """Time (s) from the start to the braking, for a steady ego."""
-        return (self.BEHIND + self.bumpers + self.gap) / self.excess + BRAKES_AFTER * self.move_time
+        return (self.BEHIND + self.bumpers + self.gap) / self.excess + BRAKES_AFTER_SHARE * self.move_time
 
     @property
     def room(self) -> float:
         """Distance (m) that a steady ego gains on the car from the braking to the contact."""
         change = self.ego_speed - self.slow
-        drawn = self.gap + self.excess * BRAKES_AFTER * self.move_time
+        drawn = self.gap + self.excess * BRAKES_AFTER_SHARE * self.move_time
         return drawn + (change + self.excess) ** 2 / (2.0 * self.deceleration)
 
     @property
@@ -72,13 +72,13 @@ class OvertakingCutIn:
 
     def manoeuvres(self, offset: float) -> Manoeuvres:
         """Return the manoeuvres; ``offset`` (m, left positive) is the lateral offset after the move over."""
-        alongside = Trigger(TriggerKind.EGO_GAP, PASSING_RANGE)
+        alongside = Trigger(TriggerKind.EGO_GAP, PASSING_RANGE_M)
         return (
             Manoeuvre(alongside),
             Manoeuvre(
                 after((2.0 * self.bumpers + self.gap) / self.excess), lateral_offset=offset, duration=self.move_time
             ),
-            Manoeuvre(after(BRAKES_AFTER * self.move_time), speed=self.slow, acceleration=self.deceleration),
+            Manoeuvre(after(BRAKES_AFTER_SHARE * self.move_time), speed=self.slow, acceleration=self.deceleration),
         )
 
 

@@ -10,8 +10,8 @@ from alpamayo_sim.datatypes.scene import Category
 
 CONE: Size = (0.4, 0.4, 0.75)
 BARRIER: Size = (2.0, 0.5, 1.0)
-SPACING = 2.5  # m between cones
-HELPER_SPREAD = 1.2  # m
+CONE_SPACING_M = 2.5  # m between cones
+HELPER_SPREAD_M = 1.2  # m
 
 
 def add_crash(site: RoadSite, place: float, d: float) -> float:
@@ -27,7 +27,7 @@ def add_crash(site: RoadSite, place: float, d: float) -> float:
     ahead = s + 0.5 * (first[0] + second[0]) + 1.0
     site.standing("crash-car-1", ahead, d, second, turned=float(site.rng.uniform(-0.3, 0.3)))
     for k in range(2):
-        person = s - 0.5 * first[0] - 1.6 - k * 1.3, d + float(site.rng.uniform(-HELPER_SPREAD, HELPER_SPREAD))
+        person = s - 0.5 * first[0] - 1.6 - k * 1.3, d + float(site.rng.uniform(-HELPER_SPREAD_M, HELPER_SPREAD_M))
         site.standing(f"crash-helper-{k}", *person, ADULT, category=Category.PEDESTRIAN)
     return ahead + 0.5 * second[0]
 
@@ -53,7 +53,7 @@ def add_lane_closure(site: RoadSite, place: float, lane: int, taper: float, leng
     inner = section.lane(lane) - outwards * 0.5 * width
     outer = inner + outwards * (width - 0.4)
     end = place + taper + length
-    for k, s in enumerate(np.arange(place, end + 0.1, SPACING)):
+    for k, s in enumerate(np.arange(place, end + 0.1, CONE_SPACING_M)):
         d = float(np.interp(s, [place, place + taper], [outer, inner + 0.35 * outwards]))
         site.prop(f"works-cone-{k}", Category.CONE, float(s), d, CONE)
     site.prop("works-barrier", Category.BARRIER, place + taper + 2.0, section.lane(lane), BARRIER, turned=0.5 * np.pi)

@@ -19,15 +19,15 @@ from alpamayo_sim.datatypes.scene import Category, Environment, RoadMap
 Array = np.ndarray
 Rng = np.random.Generator
 
-START = 60.0  # m along the road, the ego's initial position
-BEYOND = 130.0  # m of road beyond the distance at the speed limit
-LEAD_IN = 40.0  # m before a bend
-FAR_KERB = 1.5  # m beyond the far kerb, the end of a crossing path
+START_M = 60.0  # m along the road, the ego's initial position
+ROAD_BEYOND_M = 130.0  # m of road beyond the distance at the speed limit
+LEAD_IN_M = 40.0  # m before a bend
+FAR_KERB_M = 1.5  # m beyond the far kerb, the end of a crossing path
 
 
 @dataclass(eq=False)
 class RoadSite:
-    """A road with the ego in forward lane ``lane`` at ``START``.
+    """A road with the ego in forward lane ``lane`` at ``START_M``.
 
     Distances along are arc lengths (m) of the road, offsets ``d`` (m) are left positive from its middle, speeds are
     in m/s. ``limit`` is the speed limit.
@@ -52,7 +52,7 @@ class RoadSite:
 
     def ahead(self, gap: float, size: Size) -> float:
         """Return the arc length of the centre of a box whose rear is ``gap`` (m) ahead of the ego's front."""
-        return START + gap + 0.5 * (EGO_SIZE[0] + size[0])
+        return START_M + gap + 0.5 * (EGO_SIZE[0] + size[0])
 
     def point(self, s: float, d: float | None = None) -> tuple[float, float]:
         """Return the world coordinates (m) of (s, d), by default in the ego's lane."""
@@ -116,7 +116,7 @@ class RoadSite:
         It starts ``setback`` (m) beyond the kerb; see ``add_conflict``.
         """
         near = self.section.left_kerb + setback if from_left else self.section.right_kerb - setback
-        far = self.section.right_kerb - FAR_KERB if from_left else self.section.left_kerb + FAR_KERB
+        far = self.section.right_kerb - FAR_KERB_M if from_left else self.section.left_kerb + FAR_KERB_M
         path = flat(self.road.alignment.position(np.full(12, place), np.linspace(near, far, 12)))
         add_conflict(
             self.stage,
@@ -134,7 +134,7 @@ class RoadSite:
     @property
     def route_path(self) -> Float32[Array, "n 3"]:
         """The ego's path."""
-        return self.road.route(self.lane, START).path
+        return self.road.route(self.lane, START_M).path
 
     def crosswalk(self, place: float, width: float = 4.0) -> None:
         """Add a crosswalk over the whole road, centred at arc length ``place``."""
@@ -150,13 +150,13 @@ class RoadSite:
 
     def flow(self, lane: int, gaps: Sequence[float], speed: float | None = None) -> None:
         """Add traffic in a forward lane, ``gaps`` (m) ahead of the ego; negative is behind it."""
-        places = [START + gap for gap in gaps]
+        places = [START_M + gap for gap in gaps]
         add_traffic(self.stage, self.rng, self.d(lane), places, self.speed if speed is None else speed)
 
     def oncoming(self, gaps: Sequence[float], speed: float | None = None) -> None:
         """Add traffic in all backward lanes, ``gaps`` (m) ahead of the ego."""
         for lane in range(self.section.backward):
-            places = [START + gap for gap in gaps]
+            places = [START_M + gap for gap in gaps]
             pace = self.limit if speed is None else speed
             add_traffic(self.stage, self.rng, self.section.oncoming(lane), places, pace, forward=False)
 
@@ -174,7 +174,7 @@ class RoadSite:
             road_map = dataclasses.replace(road_map, crosswalks=(*road_map.crosswalks, *self.crosswalks))
         kerbs = (self.road.alignment, section.right_kerb, section.left_kerb)
         add_roadside(self.stage, self.rng, road_map, [kerbs], density)
-        route = self.road.route(self.lane, START)
+        route = self.road.route(self.lane, START_M)
         return self.stage.scenario(road_map, route, goal, environment or draw_environment(self.rng))
 
 
@@ -190,8 +190,8 @@ def road_site(
     reach: float | None = None,
 ) -> RoadSite:
     """Make a road with the ego on it; the road goes on for ``reach`` (m) ahead of the ego. Speeds in m/s."""
-    length = START + (BEYOND + limit * duration if reach is None else reach)
-    road = curved_road(length, section, limit, curvature, LEAD_IN)
+    length = START_M + (ROAD_BEYOND_M + limit * duration if reach is None else reach)
+    road = curved_road(length, section, limit, curvature, LEAD_IN_M)
     stage = Stage(road.alignment, duration)
-    stage.add_ego(START, section.lane(lane), speed)
+    stage.add_ego(START_M, section.lane(lane), speed)
     return RoadSite(road, stage, rng, lane, speed, limit)

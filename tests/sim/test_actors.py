@@ -111,7 +111,7 @@ def test_after_counts_from_the_manoeuvre_before() -> None:
 
 
 def on_foot(**values: object) -> tuple[Track, Walker]:
-    """Somebody at y = -6 who goes north over a road that lies between y = -3.5 and 3.5, at x = 60."""
+    """A pedestrian at y = -6 that goes north over a road that lies between y = -3.5 and 3.5, at x = 60."""
     track = testing.moving("p", x=60.0, y=-6.0, speed=0.0, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
     made = Walker("p", testing.polyline((60, -6), (60, 12)), **{"kerb": 2.0, "width": 7.0, **values})  # type: ignore[arg-type]
     return dataclasses.replace(track, category=Category.PEDESTRIAN), made

@@ -1,4 +1,4 @@
-"""The bird's-eye picture shows who is where."""
+"""The bird's-eye picture shows each road user at its place."""
 
 import numpy as np
 import pytest

@@ -102,7 +102,7 @@ def test_a_free_traffic_vehicle_takes_the_limit_if_that_is_lower() -> None:
 
 
 def mobil(x: dict[str, float], v: dict[str, float], politeness: float, wanted: float = 25.0) -> float:
-    """Kesting 2007: gain - threshold for who is at ``me``, or -inf where it is not safe; -inf speeds: nobody."""
+    """Kesting 2007: gain - threshold for the car at ``me``, -inf if not safe; speed -inf: no car."""
 
     def acc(who: str, lead: str) -> float:
         if lead not in x:
@@ -330,7 +330,7 @@ def test_a_stop_sign_is_stopped_at() -> None:
 
 
 def walker(start: float, speed: float) -> dict[str, object]:
-    """Somebody who walks over the crosswalk once the traffic vehicle is near."""
+    """A pedestrian that walks over the crosswalk once the traffic vehicle is near."""
     track = testing.moving("p", x=204.5, y=start, speed=speed, heading=np.pi / 2, size=(0.6, 0.6, 1.7))
     script = Script("p", testing.polyline((204.5, start), (204.5, 9.0)), speed)
     return {"others": [type(track)(**{**track.__dict__, "category": Category.PEDESTRIAN})], "scripts": (script,)}

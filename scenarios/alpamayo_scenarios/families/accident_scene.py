@@ -5,12 +5,12 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.obstacles import add_crash
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 18.0
-PASSED = 25.0  # m from the end of the scene to the goal
+DURATION_S = 18.0
+GOAL_BEYOND_M = 25.0  # m from the end of the scene to the goal
 
 
 def _accepts(p: Values) -> bool:
@@ -23,12 +23,12 @@ def _make(p: Values, rng: Rng) -> Scenario:
     lane, gap = int(rng.choice([0, count - 1])), speed * p["distance_time"]
     free = 1 if lane == 0 else lane - 1
     site = road_site(
-        rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=gap + 230.0
+        rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=gap + 230.0
     )
-    end = add_crash(site, START + gap, site.d())
+    end = add_crash(site, START_M + gap, site.d())
     site.flow(free, [-38.0 + p["flow_gap"], -38.0, gap + 60.0], 0.8 * speed)
     site.flow(lane, [-32.0])
-    return site.scenario(end - START + PASSED)
+    return site.scenario(end - START_M + GOAL_BEYOND_M)
 
 
 ACCIDENT_SCENE = Family(

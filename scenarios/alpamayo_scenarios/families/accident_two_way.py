@@ -5,27 +5,27 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.obstacles import add_crash, add_oncoming_platoon
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-LENGTH, PASSED = 22.0, 15.0  # m of the scene, and from its end to the goal
+LENGTH, GOAL_BEYOND_M = 22.0, 15.0  # m of the scene, and from its end to the goal
 
-DURATION = 20.0
+DURATION_S = 20.0
 
 
 def _accepts(p: Values) -> bool:
-    return bypass_accepted(p, LENGTH + PASSED, DURATION)
+    return bypass_accepted(p, LENGTH + GOAL_BEYOND_M, DURATION_S)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, gap = p["ego_speed"], posted_limit(p["ego_speed"]), p["ego_speed"] * p["distance_time"]
     section = CrossSection(1, 1, 3.6, float(rng.uniform(0.6, 1.2)))
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=gap + 250.0)
-    end = add_crash(site, START + gap, site.d() - 0.3)
-    add_oncoming_platoon(site, START + gap, p["clear_time"], p["oncoming_speed"], int(p["oncoming_cars"]))
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=gap + 250.0)
+    end = add_crash(site, START_M + gap, site.d() - 0.3)
+    add_oncoming_platoon(site, START_M + gap, p["clear_time"], p["oncoming_speed"], int(p["oncoming_cars"]))
     site.flow(0, [-30.0, gap + 80.0])
-    return site.scenario(end - START + PASSED)
+    return site.scenario(end - START_M + GOAL_BEYOND_M)
 
 
 ACCIDENT_TWO_WAY = Family(

@@ -2,23 +2,26 @@
 
 from alpamayo_scenarios.actors import ADULT
 from alpamayo_scenarios.conflicts import travel_time
-from alpamayo_scenarios.families.axes import bend, can_stop, crossing_way, ego_speed, from_left, lateness
+from alpamayo_scenarios.families.axes import bend, can_stop, crossing_path_length, ego_speed, from_left, lateness
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 16.0
-LANE_WIDTH, SHOULDER = 3.4, 0.5  # m
-STEP_OFF = 2.0  # m/s²
+DURATION_S = 16.0
+LANE_WIDTH_M, SHOULDER_M = 3.4, 0.5  # m
+STEP_OFF_MPS2 = 2.0
 
 
 def _time(p: Values) -> float:
     """Return the time (s) from the first step to the middle of the ego's lane."""
-    return travel_time(crossing_way(p, LANE_WIDTH, SHOULDER), p["walking_speed"], STEP_OFF) - p["lateness"]
+    return (
+        travel_time(crossing_path_length(p, LANE_WIDTH_M, SHOULDER_M), p["walking_speed"], STEP_OFF_MPS2)
+        - p["lateness"]
+    )
 
 
 def _accepts(p: Values) -> bool:
@@ -28,9 +31,9 @@ def _accepts(p: Values) -> bool:
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     distance = speed * (_time(p) + float(rng.uniform(1.0, 2.5)))
-    section = CrossSection(1, 1, LANE_WIDTH, SHOULDER)
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=distance + 170.0)
-    place = START + distance
+    section = CrossSection(1, 1, LANE_WIDTH_M, SHOULDER_M)
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=distance + 170.0)
+    place = START_M + distance
     site.crosswalk(place)
     site.crosser(
         "pedestrian",
@@ -38,7 +41,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         p["walking_speed"],
         from_left=p["from_left"] > 0,
         setback=p["setback"],
-        acceleration=STEP_OFF,
+        acceleration=STEP_OFF_MPS2,
         lateness=p["lateness"],
     )
     for k in range(int(p["bystanders"])):
@@ -46,7 +49,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         site.standing(f"bystander-{k}", s, d, ADULT, category=Category.PEDESTRIAN)
     site.clear(place, 12.0)
     site.flow(0, [-28.0])
-    # Those who come the other way are through before or reach the crosswalk well after the pedestrian.
+    # Oncoming cars are past the crosswalk before the pedestrian, or reach it well after.
     site.oncoming([distance - 35.0, distance + 8.0 * limit, distance + 11.0 * limit], 0.7 * limit)
     return site.scenario(distance + 25.0)
 

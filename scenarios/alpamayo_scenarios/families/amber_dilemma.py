@@ -11,23 +11,26 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category, SignalState
 
-DURATION = 20.0
-YELLOW = 3.0  # s
-ALL_RED = 0.5  # s
-BACK = 16.0  # m from the middle of the junction to the stop line, at most
-CLEARS = 7.0  # s of red for the ego
-PULL_AWAY = 3.0  # m/s²
+DURATION_S = 20.0
+YELLOW_S = 3.0  # s
+ALL_RED_S = 0.5  # s
+MAX_STOP_LINE_SETBACK_M = 16.0  # m from the middle of the junction to the stop line, at most
+RED_S = 7.0  # s of red for the ego
+PULL_AWAY_MPS2 = 3.0  # m/s²
 
 
 def _accepts(p: Values) -> bool:
     """The ego cannot pass before red, and stops with comfort."""
-    return p["ego_speed"] ** 2 / (2.0 * 3.0) + 0.8 * p["ego_speed"] <= p["ego_speed"] * p["yellow_at"] - BACK
+    return (
+        p["ego_speed"] ** 2 / (2.0 * 3.0) + 0.8 * p["ego_speed"]
+        <= p["ego_speed"] * p["yellow_at"] - MAX_STOP_LINE_SETBACK_M
+    )
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     wait = float(rng.uniform(1.0, 2.5))
-    site = junction_site(rng, speed, wait + p["yellow_at"], limit, duration=DURATION)
+    site = junction_site(rng, speed, wait + p["yellow_at"], limit, duration=DURATION_S)
     arm = "north" if p["from_left"] else "south"
     add_conflict(
         site.stage,
@@ -37,20 +40,20 @@ def _make(p: Values, rng: Rng) -> Scenario:
         draw_car(rng),
         site.path(arm, "through", 3.0),
         8.0,
-        acceleration=PULL_AWAY,
+        acceleration=PULL_AWAY_MPS2,
         lateness=p["lateness"],
     )
     site.fill("east", "through", [40.0], 0.8 * limit)
     main = (
         Phase(SignalState.GREEN, wait),
-        Phase(SignalState.YELLOW, YELLOW),
-        Phase(SignalState.RED, CLEARS),
+        Phase(SignalState.YELLOW, YELLOW_S),
+        Phase(SignalState.RED, RED_S),
         Phase(SignalState.GREEN, 60.0),
     )
     cross = (
-        Phase(SignalState.RED, wait + YELLOW + ALL_RED),
-        Phase(SignalState.GREEN, CLEARS - ALL_RED - YELLOW),
-        Phase(SignalState.YELLOW, YELLOW),
+        Phase(SignalState.RED, wait + YELLOW_S + ALL_RED_S),
+        Phase(SignalState.GREEN, RED_S - ALL_RED_S - YELLOW_S),
+        Phase(SignalState.YELLOW, YELLOW_S),
         Phase(SignalState.RED, 60.0),
     )
     return site.scenario(25.0, signals=site.crossing.signals(main, cross, site.stage.steps))

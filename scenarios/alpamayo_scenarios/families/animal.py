@@ -2,32 +2,34 @@
 
 from alpamayo_scenarios.actors import DEER
 from alpamayo_scenarios.conflicts import travel_time
-from alpamayo_scenarios.families.axes import bend, can_stop, crossing_way, ego_speed, from_left, lateness
+from alpamayo_scenarios.families.axes import bend, can_stop, crossing_path_length, ego_speed, from_left, lateness
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 15.0
-START_UP = 4.0  # m/s² with which it starts
-LANE_WIDTH, SHOULDER = 3.5, 0.8  # m
+DURATION_S = 15.0
+START_UP_MPS2 = 4.0  # m/s² with which it starts
+LANE_WIDTH_M, SHOULDER_M = 3.5, 0.8  # m
 
 
 def _accepts(p: Values) -> bool:
-    time = travel_time(crossing_way(p, LANE_WIDTH, SHOULDER), p["animal_speed"], START_UP) - p["lateness"]
+    time = (
+        travel_time(crossing_path_length(p, LANE_WIDTH_M, SHOULDER_M), p["animal_speed"], START_UP_MPS2) - p["lateness"]
+    )
     return can_stop(p["ego_speed"], p["ego_speed"] * time)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(1, 1, LANE_WIDTH, SHOULDER)
-    time = travel_time(crossing_way(p, LANE_WIDTH, SHOULDER), p["animal_speed"], START_UP)
+    section = CrossSection(1, 1, LANE_WIDTH_M, SHOULDER_M)
+    time = travel_time(crossing_path_length(p, LANE_WIDTH_M, SHOULDER_M), p["animal_speed"], START_UP_MPS2)
     distance = speed * (time + float(rng.uniform(1.0, 3.0)))
     site = road_site(rng, speed, limit, section, curvature=p["curvature"], reach=distance + 180.0)
-    place = START + distance
+    place = START_M + distance
     site.crosser(
         "deer",
         place,
@@ -36,7 +38,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         category=Category.ANIMAL,
         size=DEER,
         setback=p["setback"],
-        acceleration=START_UP,
+        acceleration=START_UP_MPS2,
         lateness=p["lateness"],
     )
     site.clear(place, 4.0, 14.0)

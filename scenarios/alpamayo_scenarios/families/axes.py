@@ -12,13 +12,13 @@ from alpamayo_scenarios.families.family import (
 )
 from alpamayo_scenarios.stage import EGO_SIZE
 
-NOTICED = 0.6  # m of drift after which an attentive driver sees it
+NOTICED_DRIFT_M = 0.6  # m of drift after which an attentive driver sees it
 BYPASS_SPEED_MPS = 6.0  # past an obstacle
 BYPASS_SWING_M = 24.0  # from a stop before an obstacle to the other lane and back
 BYPASS_START_S = 2.5  # from the last oncoming car to the start
 HALT_BEFORE_M = 8.0  # from the ego's centre to an obstacle that it waits before
 LONGEST_STREAM_S = 7.0
-MARGIN = 1.5  # m that remain after a stop
+STOPPING_MARGIN_M = 1.5  # m that remain after a stop
 SIDE_SOURCE = "from the right (0) or the left (1)"
 
 
@@ -59,17 +59,17 @@ def oncoming_platoon() -> tuple[Parameter, ...]:
 
 def can_stop(ego_speed: float, distance: float) -> bool:
     """Return whether a careful driver at the limit can stop within ``distance`` (m) of the ego's centre."""
-    return distance >= stopping_distance(posted_limit(ego_speed)) + 0.5 * EGO_SIZE[0] + MARGIN
+    return distance >= stopping_distance(posted_limit(ego_speed)) + 0.5 * EGO_SIZE[0] + STOPPING_MARGIN_M
 
 
 def slowing_gap(closing: float) -> float:
     """Return the gap (m) that a careful driver needs to reduce the speed by ``closing`` (m/s)."""
-    return closing * REACTION_TIME_S + closing**2 / (2.0 * BRAKING_MPS2) + MARGIN
+    return closing * REACTION_TIME_S + closing**2 / (2.0 * BRAKING_MPS2) + STOPPING_MARGIN_M
 
 
 def drift_gap(closing: float, lateral_speed: float) -> float:
-    """Return the gap (m) for a careful driver who sees a drift at ``lateral_speed`` and brakes by ``closing`` (m/s)."""
-    return closing * NOTICED / lateral_speed + slowing_gap(closing)
+    """Return the gap (m) for a careful driver that sees a drift at ``lateral_speed`` and brakes by ``closing`` (m/s)."""
+    return closing * NOTICED_DRIFT_M / lateral_speed + slowing_gap(closing)
 
 
 def cut_in_accepted(cut_in: OvertakingCutIn, duration: float) -> bool:
@@ -94,7 +94,7 @@ def bypass_accepted(p: Values, distance: float, duration: float) -> bool:
     return stops and in_time and p["clear_time"] >= p["distance_time"]
 
 
-def crossing_way(p: Values, lane_width: float, shoulder: float) -> float:
+def crossing_path_length(p: Values, lane_width: float, shoulder: float) -> float:
     """Return the distance (m) from the start of a crossing actor to the middle of the ego's lane of a two-way road."""
     return (1.5 if p["from_left"] else 0.5) * lane_width + shoulder + p["setback"]
 

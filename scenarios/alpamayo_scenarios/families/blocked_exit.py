@@ -12,7 +12,7 @@ from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.geometry import arc_length
 
-DURATION = 20.0
+DURATION_S = 20.0
 
 
 def _accepts(p: Values) -> bool:
@@ -21,7 +21,7 @@ def _accepts(p: Values) -> bool:
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    site = junction_site(rng, speed, p["arrival_time"], limit, duration=DURATION)
+    site = junction_site(rng, speed, p["arrival_time"], limit, duration=DURATION_S)
     back = site.crossing.box + p["free"]
     whole = site.path("west", "through", None)
     middle = float(arc_length(whole)[-1]) - EAST_ARM_M

@@ -19,16 +19,16 @@ from alpamayo_sim.datatypes.manoeuvres import stop
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 18.0
-SPARE = 2.0  # m of gap beyond what is needed
-PASSED = 20.0  # m from where the lead stood to the goal
+DURATION_S = 18.0
+SPARE_GAP_M = 2.0  # m of gap beyond what is needed
+GOAL_BEYOND_M = 20.0  # m from where the lead stood to the goal
 
 
 def _accepts(p: Values) -> bool:
     """A careful driver stops behind the lead."""
     speed = p["ego_speed"]
     room = p["gap"] + speed**2 / (2.0 * p["deceleration"])
-    return room >= speed * REACTION_TIME_S + speed**2 / (2.0 * BRAKING_MPS2) + SPARE
+    return room >= speed * REACTION_TIME_S + speed**2 / (2.0 * BRAKING_MPS2) + SPARE_GAP_M
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
@@ -37,14 +37,14 @@ def _make(p: Values, rng: Rng) -> Scenario:
     lane = int(rng.integers(0, 2))
     stood = p["gap"] + speed * wait + speed**2 / (2.0 * p["deceleration"])
     site = road_site(
-        rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=stood + 190.0
+        rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=stood + 190.0
     )
     size = draw_car(rng)
     halt = stop(at_time(wait), p["deceleration"], speed / p["deceleration"] + p["hold"], 0.9 * limit)
     site.actor("braking", site.ahead(p["gap"], size), site.d(), speed, size, manoeuvres=halt)
     site.flow(1 - lane, [-25.0, 4.0, 34.0, 64.0])
     site.oncoming([90.0, 150.0, 210.0])
-    return site.scenario(stood + PASSED)
+    return site.scenario(stood + GOAL_BEYOND_M)
 
 
 BRAKING_LEAD = Family(

@@ -12,21 +12,23 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 18.0
-PULL_AWAY = 2.0  # m/s²
-SETBACK = 7.0  # m beyond the kerb where the first cyclist starts
+DURATION_S = 18.0
+PULL_AWAY_MPS2 = 2.0  # m/s²
+SETBACK_M = 7.0  # m beyond the kerb where the first cyclist starts
 
 
 def _accepts(p: Values) -> bool:
     """The ego comes up slowly, and has time to let them pass."""
-    way = SETBACK + 3.0
-    return can_stop(p["ego_speed"], p["ego_speed"] * (travel_time(way, p["cyclist_speed"], PULL_AWAY) - p["lateness"]))
+    way = SETBACK_M + 3.0
+    return can_stop(
+        p["ego_speed"], p["ego_speed"] * (travel_time(way, p["cyclist_speed"], PULL_AWAY_MPS2) - p["lateness"])
+    )
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    site = junction_site(rng, speed, float(rng.uniform(4.5, 6.0)), limit, turn="right", duration=DURATION)
-    path = site.across("south", False, SETBACK)
+    site = junction_site(rng, speed, float(rng.uniform(4.5, 6.0)), limit, turn="right", duration=DURATION_S)
+    path = site.across("south", False, SETBACK_M)
     for k in range(int(p["cyclists"])):
         begin = path[:1, :2] - (path[1:2, :2] - path[:1, :2]) / np.linalg.norm(path[1, :2] - path[0, :2]) * 3.0 * k
         longer = line_between((float(begin[0, 0]), float(begin[0, 1])), (float(path[-1, 0]), float(path[-1, 1])))
@@ -38,7 +40,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
             CYCLIST,
             longer,
             p["cyclist_speed"],
-            acceleration=PULL_AWAY,
+            acceleration=PULL_AWAY_MPS2,
             lateness=p["lateness"] + 3.0 * k / p["cyclist_speed"],
         )
     site.clear(path)

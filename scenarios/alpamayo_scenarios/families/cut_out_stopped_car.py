@@ -6,29 +6,29 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import draw_car
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_scenarios.stage import EGO_SIZE
 from alpamayo_sim.datatypes.manoeuvres import change_lane
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 16.0
-LANE_WIDTH = 3.5
-SEEN = 0.6  # share of the lane change after which the stopped car is in sight
-FRONT = 3.0  # m between the centre of the stopped car and its rear, at most
+DURATION_S = 16.0
+LANE_WIDTH_M = 3.5
+SEEN_SHARE = 0.6  # share of the lane change after which the stopped car is in sight
+MAX_FRONT_OVERHANG_M = 3.0  # m between the centre of the stopped car and its rear, at most
 
 
 def _accepts(p: Values) -> bool:
     """The lead itself gets by, and a careful driver stops once the stopped car is in sight."""
-    change = LANE_WIDTH / p["lateral_speed"]
-    sight = p["headway"] + p["lead_time"] - SEEN * change
-    needed = stopping_distance(posted_limit(p["ego_speed"])) + 0.5 * EGO_SIZE[0] + FRONT + 1.0
+    change = LANE_WIDTH_M / p["lateral_speed"]
+    sight = p["headway"] + p["lead_time"] - SEEN_SHARE * change
+    needed = stopping_distance(posted_limit(p["ego_speed"])) + 0.5 * EGO_SIZE[0] + MAX_FRONT_OVERHANG_M + 1.0
     return p["lead_time"] >= 0.85 * change + 0.3 and sight * p["ego_speed"] >= needed
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, count = p["ego_speed"], posted_limit(p["ego_speed"]), int(p["lanes"])
-    section = CrossSection(count, 0, LANE_WIDTH, float(rng.uniform(0.8, 2.5)))
+    section = CrossSection(count, 0, LANE_WIDTH_M, float(rng.uniform(0.8, 2.5)))
     lane = int(rng.integers(0, count))
     escape = lane - 1 if lane > 0 and (lane == count - 1 or rng.random() < 0.5) else lane + 1
     size, stopped = draw_car(rng), draw_car(rng)
@@ -36,11 +36,11 @@ def _make(p: Values, rng: Rng) -> Scenario:
     wait = float(rng.uniform(0.8, 1.8))
     gap = front + size[0] + speed * (wait + p["lead_time"])
     site = road_site(
-        rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=gap + 250.0
+        rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=gap + 250.0
     )
-    out = change_lane(at_time(wait), site.d(escape) - site.d(), LANE_WIDTH / p["lateral_speed"])
+    out = change_lane(at_time(wait), site.d(escape) - site.d(), LANE_WIDTH_M / p["lateral_speed"])
     site.actor("lead", site.ahead(front, size), site.d(), speed, size, manoeuvres=out)
-    site.standing("stopped", START + gap + 0.5 * (EGO_SIZE[0] + stopped[0]), site.d(), stopped)
+    site.standing("stopped", START_M + gap + 0.5 * (EGO_SIZE[0] + stopped[0]), site.d(), stopped)
     for k in range(count):
         near = [-34.0] if k in (lane, escape) else [-30.0, 8.0, 45.0]
         site.flow(k, [*near, gap + 70.0, gap + 120.0])

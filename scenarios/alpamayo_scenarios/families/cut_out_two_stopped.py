@@ -6,36 +6,38 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import draw_car
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_scenarios.stage import EGO_SIZE
 from alpamayo_sim.datatypes.manoeuvres import change_lane
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 17.0
-LANE_WIDTH = 3.5
-SEEN = 0.6  # share of the lane change after which the stopped cars are in sight
+DURATION_S = 17.0
+LANE_WIDTH_M = 3.5
+SEEN_SHARE = 0.6  # share of the lane change after which the stopped cars are in sight
 
 
 def _accepts(p: Values) -> bool:
     """The lead itself gets by, and a careful driver stops once the stopped cars are in sight."""
-    change = LANE_WIDTH / p["lateral_speed"]
-    sight = p["headway"] + p["lead_time"] - SEEN * change
+    change = LANE_WIDTH_M / p["lateral_speed"]
+    sight = p["headway"] + p["lead_time"] - SEEN_SHARE * change
     return p["lead_time"] >= 0.85 * change + 0.3 and can_stop(p["ego_speed"], sight * p["ego_speed"] - 2.5)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(3, 0, LANE_WIDTH, float(rng.uniform(0.8, 2.5)))
+    section = CrossSection(3, 0, LANE_WIDTH_M, float(rng.uniform(0.8, 2.5)))
     size, escape = draw_car(rng), 2 if p["from_left"] else 0
     front, wait = p["headway"] * speed, float(rng.uniform(0.8, 1.8))
     gap = front + size[0] + speed * (wait + p["lead_time"])
-    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION, curvature=p["curvature"], reach=gap + 250.0)
-    out = change_lane(at_time(wait), site.d(escape) - site.d(), LANE_WIDTH / p["lateral_speed"])
+    site = road_site(
+        rng, speed, limit, section, lane=1, duration=DURATION_S, curvature=p["curvature"], reach=gap + 250.0
+    )
+    out = change_lane(at_time(wait), site.d(escape) - site.d(), LANE_WIDTH_M / p["lateral_speed"])
     site.actor("lead", site.ahead(front, size), site.d(), speed, size, manoeuvres=out)
     for k, (lane, more) in enumerate(((1, 0.0), (2 - escape, float(rng.uniform(-4.0, 6.0))))):
         stopped = draw_car(rng)
-        place = START + gap + more + 0.5 * (EGO_SIZE[0] + stopped[0])
+        place = START_M + gap + more + 0.5 * (EGO_SIZE[0] + stopped[0])
         turned = float(rng.uniform(-0.25, 0.25))
         site.standing(f"stopped-{k}", place, site.d(lane), stopped, turned=turned)
     for k in range(3):

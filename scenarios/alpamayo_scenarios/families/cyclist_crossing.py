@@ -2,23 +2,26 @@
 
 from alpamayo_scenarios.actors import CYCLIST
 from alpamayo_scenarios.conflicts import travel_time
-from alpamayo_scenarios.families.axes import bend, can_stop, crossing_way, ego_speed, from_left, lateness
+from alpamayo_scenarios.families.axes import bend, can_stop, crossing_path_length, ego_speed, from_left, lateness
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 15.0
-LANE_WIDTH, SHOULDER = 3.4, 0.5  # m
-PULL_AWAY = 2.0  # m/s²
+DURATION_S = 15.0
+LANE_WIDTH_M, SHOULDER_M = 3.4, 0.5  # m
+PULL_AWAY_MPS2 = 2.0  # m/s²
 
 
 def _time(p: Values) -> float:
     """Return the time (s) from the start of the cyclist to the middle of the ego's lane."""
-    return travel_time(crossing_way(p, LANE_WIDTH, SHOULDER), p["cyclist_speed"], PULL_AWAY) - p["lateness"]
+    return (
+        travel_time(crossing_path_length(p, LANE_WIDTH_M, SHOULDER_M), p["cyclist_speed"], PULL_AWAY_MPS2)
+        - p["lateness"]
+    )
 
 
 def _accepts(p: Values) -> bool:
@@ -28,9 +31,9 @@ def _accepts(p: Values) -> bool:
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     distance = speed * (_time(p) + float(rng.uniform(0.8, 2.0)))
-    section = CrossSection(1, 1, LANE_WIDTH, SHOULDER)
+    section = CrossSection(1, 1, LANE_WIDTH_M, SHOULDER_M)
     site = road_site(rng, speed, limit, section, curvature=p["curvature"], reach=distance + 170.0)
-    place = START + distance
+    place = START_M + distance
     site.crosser(
         "cyclist",
         place,
@@ -39,7 +42,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         category=Category.CYCLIST,
         size=CYCLIST,
         setback=p["setback"],
-        acceleration=PULL_AWAY,
+        acceleration=PULL_AWAY_MPS2,
         lateness=p["lateness"],
     )
     site.clear(place, 4.0, 12.0)

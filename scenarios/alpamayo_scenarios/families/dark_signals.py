@@ -11,15 +11,15 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category, SignalState
 
-DURATION = 15.0
-STANDS_BACK = 9.0  # m before its stop line where the car starts
-LONGEST = 13.0  # m from the stop line to the ego's lane, at least
-PULL_AWAY = 2.5  # m/s²
+DURATION_S = 15.0
+STANDS_BACK_M = 9.0  # m before its stop line where the car starts
+MIN_CROSSING_PATH_M = 13.0  # m from the stop line to the ego's lane, at least
+PULL_AWAY_MPS2 = 2.5  # m/s²
 
 
 def _accepts(p: Values) -> bool:
     """A careful driver stops once the car starts."""
-    time = travel_time(STANDS_BACK + LONGEST, p["crossing_speed"], PULL_AWAY) - p["lateness"]
+    time = travel_time(STANDS_BACK_M + MIN_CROSSING_PATH_M, p["crossing_speed"], PULL_AWAY_MPS2) - p["lateness"]
     return can_stop(p["ego_speed"], p["ego_speed"] * time)
 
 
@@ -27,7 +27,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     count = int(p["lanes"])
     site = junction_site(
-        rng, speed, float(rng.uniform(5.0, 7.0)), limit, lane=count - 1, count=count, duration=DURATION
+        rng, speed, float(rng.uniform(5.0, 7.0)), limit, lane=count - 1, count=count, duration=DURATION_S
     )
     arm = "north" if p["from_left"] else "south"
     add_conflict(
@@ -36,9 +36,9 @@ def _make(p: Values, rng: Rng) -> Scenario:
         "crossing",
         Category.VEHICLE,
         draw_car(rng),
-        site.path(arm, "through", STANDS_BACK),
+        site.path(arm, "through", STANDS_BACK_M),
         p["crossing_speed"],
-        acceleration=PULL_AWAY,
+        acceleration=PULL_AWAY_MPS2,
         lateness=p["lateness"],
     )
     other = "south" if p["from_left"] else "north"

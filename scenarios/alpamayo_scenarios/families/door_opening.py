@@ -6,13 +6,13 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import add_parked_cars, draw_car
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.manoeuvres import door
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 15.0
-PARKING = 2.2  # m
+DURATION_S = 15.0
+PARKING_WIDTH_M = 2.2  # m
 
 
 def _accepts(p: Values) -> bool:
@@ -22,10 +22,10 @@ def _accepts(p: Values) -> bool:
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(1, 1, 3.2, p["clearance"], PARKING)
+    section = CrossSection(1, 1, 3.2, p["clearance"], PARKING_WIDTH_M)
     distance = speed * (p["arrival_time"] + float(rng.uniform(0.8, 2.0)))
     site = road_site(rng, speed, limit, section, curvature=p["curvature"], reach=distance + 170.0)
-    place, size = START + distance, draw_car(rng)
+    place, size = START_M + distance, draw_car(rng)
     d = section.right_edge - section.shoulder - 0.5 * size[1] - 0.05
     site.standing("parked-door", place, d, size)
     opens = at_arrival(p["arrival_time"], site.point(place))

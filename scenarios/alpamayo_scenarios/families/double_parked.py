@@ -11,7 +11,7 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 16.0
+DURATION_S = 16.0
 
 
 def _accepts(p: Values) -> bool:
@@ -21,7 +21,9 @@ def _accepts(p: Values) -> bool:
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, gap = p["ego_speed"], posted_limit(p["ego_speed"]), p["ego_speed"] * p["distance_time"]
     section = CrossSection(2, int(rng.choice([0, 2])), 3.4, 0.4, 2.2)
-    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION, curvature=p["curvature"], reach=gap + 220.0)
+    site = road_site(
+        rng, speed, limit, section, lane=1, duration=DURATION_S, curvature=p["curvature"], reach=gap + 220.0
+    )
     place = site.ahead(gap, DELIVERY_VAN)
     site.standing("van", place, site.d() - p["offset"], DELIVERY_VAN)
     driver = place - 0.5 * DELIVERY_VAN[0] - 0.8

@@ -7,29 +7,29 @@ from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodC
 from alpamayo_scenarios.obstacles import add_oncoming_platoon
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import add_parked_cars
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-LENGTH, PASSED = 6.0, 20.0  # m of the van, and from its end to the goal
+LENGTH, GOAL_BEYOND_M = 6.0, 20.0  # m of the van, and from its end to the goal
 
-DURATION = 20.0
+DURATION_S = 20.0
 
 
 def _accepts(p: Values) -> bool:
-    return bypass_accepted(p, LENGTH + PASSED, DURATION)
+    return bypass_accepted(p, LENGTH + GOAL_BEYOND_M, DURATION_S)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, gap = p["ego_speed"], posted_limit(p["ego_speed"]), p["ego_speed"] * p["distance_time"]
     section = CrossSection(1, 1, 3.5, 0.4, 2.2)
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=gap + 220.0)
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=gap + 220.0)
     place = site.ahead(gap, DELIVERY_VAN)
     site.standing("van", place, site.d() - p["offset"], DELIVERY_VAN)
     add_parked_cars(site.stage, rng, section.parking_centre, (place - 40.0, place + 40.0), (0.8, 2.5))
-    add_oncoming_platoon(site, START + gap, p["clear_time"], p["oncoming_speed"], int(p["oncoming_cars"]))
+    add_oncoming_platoon(site, START_M + gap, p["clear_time"], p["oncoming_speed"], int(p["oncoming_cars"]))
     site.flow(0, [-28.0, gap + 70.0])
-    return site.scenario(place + 0.5 * DELIVERY_VAN[0] - START + PASSED)
+    return site.scenario(place + 0.5 * DELIVERY_VAN[0] - START_M + GOAL_BEYOND_M)
 
 
 DOUBLE_PARKED_TWO_WAY = Family(

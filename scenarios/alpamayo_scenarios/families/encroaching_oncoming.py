@@ -4,28 +4,28 @@ from alpamayo_scenarios.families.axes import bend, ego_speed
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.manoeuvres import change_lane
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario, Trigger, TriggerKind
 
-DURATION = 15.0
-SHOULDER = 1.8  # m
-GIVES_WAY = 2.2  # s to move right by up to 1.5 m
+DURATION_S = 15.0
+SHOULDER_M = 1.8  # m
+GIVES_WAY_S = 2.2  # s to move right by up to 1.5 m
 
 
 def _accepts(p: Values) -> bool:
     """There is time to move to the right after the drift begins."""
-    return p["time_to_meet"] >= GIVES_WAY
+    return p["time_to_meet"] >= GIVES_WAY_S
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, other, limit = p["ego_speed"], p["other_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(1, 1, float(rng.uniform(3.2, 3.4)), SHOULDER)
+    section = CrossSection(1, 1, float(rng.uniform(3.2, 3.4)), SHOULDER_M)
     meeting = (speed + other) * (p["time_to_meet"] + float(rng.uniform(1.0, 2.5)))
     site = road_site(rng, speed, limit, section, curvature=p["curvature"], reach=meeting + limit * 8.0 + 60.0)
     drift = change_lane(Trigger(TriggerKind.TIME_TO_COLLISION, p["time_to_meet"]), p["drift"], p["drift_time"])
-    site.actor("oncoming", START + meeting, section.oncoming(), other, forward=False, manoeuvres=drift)
+    site.actor("oncoming", START_M + meeting, section.oncoming(), other, forward=False, manoeuvres=drift)
     site.flow(0, [-30.0])
     site.oncoming([meeting + 40.0, meeting + 90.0, meeting + 140.0], other)
     return site.scenario(0.8 * speed * 10.0)

@@ -5,12 +5,12 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import draw_car
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Environment
 
-DURATION = 18.0
+DURATION_S = 18.0
 
 
 def _accepts(p: Values) -> bool:
@@ -23,17 +23,17 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, slow = p["ego_speed"], posted_limit(p["ego_speed"]), p["queue_speed"]
     section = CrossSection(2, 0, 3.6, float(rng.uniform(1.0, 2.5)))
     lane = int(rng.integers(0, 2))
-    reach = p["gap"] + speed * DURATION + 60.0
-    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=reach)
+    reach = p["gap"] + speed * DURATION_S + 60.0
+    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=reach)
     for k in range(2):
-        back = START + p["gap"] + 2.5 + float(rng.uniform(0.0, 3.0)) * k
+        back = START_M + p["gap"] + 2.5 + float(rng.uniform(0.0, 3.0)) * k
         for row in range(3):
             size = draw_car(rng)
             site.actor(f"queue-{k}-{row}", back + 0.5 * size[0], site.d(abs(lane - k)), slow, size, yields=True)
             back += size[0] + 3.0 + 1.2 * slow
     site.flow(lane, [-34.0])
     fog = Environment(0.8, 0.6, float(rng.uniform(-3.0, 3.0)), 0.0, p["visibility"])
-    return site.scenario(p["gap"] + 0.7 * slow * DURATION, environment=fog)
+    return site.scenario(p["gap"] + 0.7 * slow * DURATION_S, environment=fog)
 
 
 FOG_QUEUE = Family(

@@ -5,48 +5,50 @@ from alpamayo_scenarios.families.axes import bend, can_stop, ego_speed, lane_cou
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 16.0
-LANE_WIDTH, SHOULDER = 3.4, 0.6  # m
-STEP_OFF = 2.5  # m/s²
-HEDGE = (6.0, 0.8, 1.9)  # m
-HIDDEN = 0.8  # m that the pedestrian walks before being in sight
+DURATION_S = 16.0
+LANE_WIDTH_M, SHOULDER_M = 3.4, 0.6  # m
+STEP_OFF_MPS2 = 2.5
+HEDGE_SIZE_M = (6.0, 0.8, 1.9)  # m
+HIDDEN_WALK_M = 0.8  # m that the pedestrian walks before being in sight
 
 
 def _time(p: Values) -> float:
     """Return the time (s) from the first step to the middle of the ego's lane."""
-    return travel_time(0.5 * LANE_WIDTH + SHOULDER + p["setback"], p["walking_speed"], STEP_OFF) - p["lateness"]
+    return (
+        travel_time(0.5 * LANE_WIDTH_M + SHOULDER_M + p["setback"], p["walking_speed"], STEP_OFF_MPS2) - p["lateness"]
+    )
 
 
 def _accepts(p: Values) -> bool:
     """A careful driver stops once the pedestrian is in sight."""
-    hidden = travel_time(HIDDEN, p["walking_speed"], STEP_OFF)
+    hidden = travel_time(HIDDEN_WALK_M, p["walking_speed"], STEP_OFF_MPS2)
     return can_stop(p["ego_speed"], p["ego_speed"] * (_time(p) - hidden))
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     distance = speed * (_time(p) + float(rng.uniform(1.0, 2.5)))
-    section = CrossSection(int(p["lanes"]), int(p["lanes"]), LANE_WIDTH, SHOULDER)
+    section = CrossSection(int(p["lanes"]), int(p["lanes"]), LANE_WIDTH_M, SHOULDER_M)
     lane = section.forward - 1
     site = road_site(
-        rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=distance + 170.0
+        rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=distance + 170.0
     )
-    place = START + distance
+    place = START_M + distance
     site.crosser(
         "jaywalker",
         place,
         p["walking_speed"],
         setback=p["setback"],
-        acceleration=STEP_OFF,
+        acceleration=STEP_OFF_MPS2,
         lateness=p["lateness"],
     )
-    hedge = place - 0.6 - 0.5 * HEDGE[0], section.right_kerb - p["setback"] + HIDDEN + 0.2
-    site.prop("hedge", Category.VEGETATION, *hedge, HEDGE)
+    hedge = place - 0.6 - 0.5 * HEDGE_SIZE_M[0], section.right_kerb - p["setback"] + HIDDEN_WALK_M + 0.2
+    site.prop("hedge", Category.VEGETATION, *hedge, HEDGE_SIZE_M)
     site.clear(place, 3.0, 10.0)
     site.flow(lane, [-28.0])
     site.oncoming([distance - 35.0, distance + 8.0 * limit, distance + 11.0 * limit], 0.7 * limit)

@@ -5,11 +5,11 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.obstacles import add_lane_closure
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 18.0
+DURATION_S = 18.0
 
 
 def _accepts(p: Values) -> bool:
@@ -22,9 +22,9 @@ def _make(p: Values, rng: Rng) -> Scenario:
     lane, gap = int(rng.choice([0, count - 1])), speed * p["distance_time"]
     free = 1 if lane == 0 else lane - 1
     site = road_site(
-        rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=gap + 260.0
+        rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=gap + 260.0
     )
-    add_lane_closure(site, START + gap, lane, p["taper"], p["length"])
+    add_lane_closure(site, START_M + gap, lane, p["taper"], p["length"])
     site.flow(free, [4.0 - p["flow_gap"], 4.0, 4.0 + p["flow_gap"]], p["flow_share"] * speed)
     site.flow(lane, [-36.0])
     return site.scenario(gap + p["taper"] + 15.0)

@@ -10,14 +10,14 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 15.0
-WAY = 14.0  # m from where the car waits to the ego's lane, at least
-PULL_AWAY = 2.5  # m/s²
+DURATION_S = 15.0
+MIN_CROSSING_PATH_M = 14.0  # m from where the car waits to the ego's lane, at least
+PULL_AWAY_MPS2 = 2.5  # m/s²
 
 
 def _accepts(p: Values) -> bool:
     """A careful driver stops once the car starts to turn."""
-    time = travel_time(WAY, p["turning_speed"], PULL_AWAY) - p["lateness"]
+    time = travel_time(MIN_CROSSING_PATH_M, p["turning_speed"], PULL_AWAY_MPS2) - p["lateness"]
     return can_stop(p["ego_speed"], p["ego_speed"] * time)
 
 
@@ -25,7 +25,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     count = int(p["lanes"])
     site = junction_site(
-        rng, speed, float(rng.uniform(4.5, 6.5)), limit, lane=count - 1, count=count, duration=DURATION
+        rng, speed, float(rng.uniform(4.5, 6.5)), limit, lane=count - 1, count=count, duration=DURATION_S
     )
     turning = site.path("east", "left", 1.0)
     add_conflict(
@@ -36,7 +36,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         draw_car(rng),
         turning,
         p["turning_speed"],
-        acceleration=PULL_AWAY,
+        acceleration=PULL_AWAY_MPS2,
         lateness=p["lateness"],
     )
     site.fill("east", "left", [9.0], 0.5)

@@ -6,13 +6,13 @@ from alpamayo_scenarios.families.axes import cut_in_accepted, ego_speed
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 18.0
-LANE_WIDTH = 3.6
+DURATION_S = 18.0
+LANE_WIDTH_M = 3.6
 
 
 def _cut_in(p: Values) -> OvertakingCutIn:
@@ -21,7 +21,7 @@ def _cut_in(p: Values) -> OvertakingCutIn:
         p["ego_speed"],
         p["excess"],
         p["gap"],
-        0.5 * LANE_WIDTH,
+        0.5 * LANE_WIDTH_M,
         p["lateral_speed"],
         slow,
         p["deceleration"],
@@ -30,17 +30,17 @@ def _cut_in(p: Values) -> OvertakingCutIn:
 
 
 def _accepts(p: Values) -> bool:
-    return cut_in_accepted(_cut_in(p), DURATION)
+    return cut_in_accepted(_cut_in(p), DURATION_S)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, cut_in = p["ego_speed"], posted_limit(p["ego_speed"] + p["excess"]), _cut_in(p)
-    section = CrossSection(2, 0, LANE_WIDTH, float(rng.uniform(1.0, 2.5)))
+    section = CrossSection(2, 0, LANE_WIDTH_M, float(rng.uniform(1.0, 2.5)))
     goal = cut_in.contact_distance + 12.0
-    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION, reach=goal + 170.0)
+    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION_S, reach=goal + 170.0)
     site.actor(
         "motorcycle",
-        START - cut_in.BEHIND,
+        START_M - cut_in.BEHIND,
         site.d() + cut_in.across,
         speed + p["excess"],
         MOTORCYCLE,
@@ -49,7 +49,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
     )
     # The cars of the next lane keep to its far side, as they do where motorcycles filter.
     for k, s in enumerate((-2.0, 18.0, 38.0, 58.0)):
-        site.actor(f"neighbour-{k}", START + s, site.d(0) + 0.5, 0.9 * speed, yields=True)
+        site.actor(f"neighbour-{k}", START_M + s, site.d(0) + 0.5, 0.9 * speed, yields=True)
     return site.scenario(goal)
 
 

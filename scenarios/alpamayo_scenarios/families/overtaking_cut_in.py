@@ -5,34 +5,36 @@ from alpamayo_scenarios.families.axes import bend, cut_in_accepted, ego_speed
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 18.0
-LANE_WIDTH = 3.5
+DURATION_S = 18.0
+LANE_WIDTH_M = 3.5
 
 
 def _cut_in(p: Values) -> OvertakingCutIn:
     slow = p["slow_share"] * p["ego_speed"]
     return OvertakingCutIn(
-        p["ego_speed"], p["excess"], p["gap"], LANE_WIDTH, p["lateral_speed"], slow, p["deceleration"]
+        p["ego_speed"], p["excess"], p["gap"], LANE_WIDTH_M, p["lateral_speed"], slow, p["deceleration"]
     )
 
 
 def _accepts(p: Values) -> bool:
-    return cut_in_accepted(_cut_in(p), DURATION)
+    return cut_in_accepted(_cut_in(p), DURATION_S)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, cut_in = p["ego_speed"], posted_limit(p["ego_speed"] + p["excess"]), _cut_in(p)
-    section = CrossSection(3, 0, LANE_WIDTH, float(rng.uniform(1.0, 2.5)))
+    section = CrossSection(3, 0, LANE_WIDTH_M, float(rng.uniform(1.0, 2.5)))
     lane, goal = int(rng.integers(1, 3)), cut_in.contact_distance + 12.0
     site = road_site(
-        rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=goal + 170.0
+        rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=goal + 170.0
     )
     passing = speed + p["excess"]
-    site.actor("cut-in", START - cut_in.BEHIND, site.d(lane - 1), passing, manoeuvres=cut_in.manoeuvres(-LANE_WIDTH))
+    site.actor(
+        "cut-in", START_M - cut_in.BEHIND, site.d(lane - 1), passing, manoeuvres=cut_in.manoeuvres(-LANE_WIDTH_M)
+    )
     site.flow(lane, [-34.0, 110.0])
     if lane == 1:
         site.flow(2, [-20.0, 10.0, 40.0, 70.0])

@@ -6,12 +6,12 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import add_parked_cars
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 16.0
-PARKING = 2.3  # m
+DURATION_S = 16.0
+PARKING_WIDTH_M = 2.3  # m
 
 
 def _accepts(p: Values) -> bool:
@@ -21,10 +21,10 @@ def _accepts(p: Values) -> bool:
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(1, 1, 3.4, 0.5, PARKING)
+    section = CrossSection(1, 1, 3.4, 0.5, PARKING_WIDTH_M)
     distance = speed * (p["arrival_time"] + float(rng.uniform(0.5, 2.0)))
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=distance + 170.0)
-    place, d = START + distance, section.parking_centre
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=distance + 170.0)
+    place, d = START_M + distance, section.parking_centre
     starts = at_arrival(p["arrival_time"], site.point(place))
     leaves = pull_out(starts, site.d() - d, p["change_time"], p["final_speed"], p["acceleration"])
     site.actor("pull-out", place, d, 0.0, manoeuvres=leaves)

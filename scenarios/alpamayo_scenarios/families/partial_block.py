@@ -6,13 +6,13 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import draw_car
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 18.0
-TRIANGLE = 15.0  # m before the car
+DURATION_S = 18.0
+TRIANGLE_DISTANCE_M = 15.0  # m before the car
 
 
 def _accepts(p: Values) -> bool:
@@ -23,13 +23,13 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(1, 1, 3.5, float(rng.uniform(1.4, 2.0)))
     gap = speed * p["distance_time"]
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=gap + 200.0)
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=gap + 200.0)
     size = draw_car(rng)
     place = site.ahead(gap, size)
     site.standing("broken-down", place, section.right_edge + p["overlap"] - 0.5 * size[1], size)
-    behind = place - 0.5 * size[0] - TRIANGLE
+    behind = place - 0.5 * size[0] - TRIANGLE_DISTANCE_M
     site.prop("triangle", Category.CONE, behind, section.right_edge - 0.4, WARNING_TRIANGLE)
-    first = place - START + 1.2 * limit * p["distance_time"]
+    first = place - START_M + 1.2 * limit * p["distance_time"]
     site.oncoming([first - 60.0, first + 55.0, first + 110.0], 0.9 * limit)
     return site.scenario(gap + 45.0)
 

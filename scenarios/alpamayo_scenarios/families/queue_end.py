@@ -6,11 +6,11 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import draw_car
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 20.0
+DURATION_S = 20.0
 ROWS = 3
 
 
@@ -23,10 +23,10 @@ def _make(p: Values, rng: Rng) -> Scenario:
     section = CrossSection(count, 0, 3.6, float(rng.uniform(1.0, 2.5)))
     lane, gap = int(rng.integers(0, count)), speed * p["distance_time"]
     site = road_site(
-        rng, speed, limit, section, lane=lane, duration=DURATION, curvature=p["curvature"], reach=gap + 200.0
+        rng, speed, limit, section, lane=lane, duration=DURATION_S, curvature=p["curvature"], reach=gap + 200.0
     )
     for k in range(count):
-        back = START + gap + float(rng.uniform(0.0, 4.0))
+        back = START_M + gap + float(rng.uniform(0.0, 4.0))
         for row in range(ROWS):
             size = draw_car(rng)
             # The nearest one waits for the ego; those ahead move off a little earlier each.

@@ -7,12 +7,14 @@ from alpamayo_scenarios.junctions import junction_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 20.0
-LIMIT = 13.9  # m/s
+DURATION_S = 20.0
+SPEED_LIMIT_MPS = 13.9  # m/s
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
-    site = junction_site(rng, p["ego_speed"], float(rng.uniform(3.5, 5.0)), LIMIT, turn="right", duration=DURATION)
+    site = junction_site(
+        rng, p["ego_speed"], float(rng.uniform(3.5, 5.0)), SPEED_LIMIT_MPS, turn="right", duration=DURATION_S
+    )
     site.stream("north", stream_times(p, site.before / p["ego_speed"]), p["flow_speed"])
     return site.scenario(30.0)
 

@@ -6,17 +6,17 @@ from alpamayo_scenarios.families.axes import bend, can_stop, ego_speed, lateness
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_scenarios.stage import CHILD_SIZE
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 16.0
-BAY = 2.7  # m, of the bay that the bus stands in
-LANE_WIDTH = 3.4
-RUN_UP = 2.5  # m/s² with which the child starts
-WALKS_OFF = 0.7  # m from the front of the bus to the child's path
+DURATION_S = 16.0
+BAY_WIDTH_M = 2.7  # m, of the bay that the bus stands in
+LANE_WIDTH_M = 3.4
+RUN_UP_MPS2 = 2.5  # m/s² with which the child starts
+WALKS_OFF_M = 0.7  # m from the front of the bus to the child's path
 
 
 def _accepts(p: Values) -> bool:
@@ -26,24 +26,24 @@ def _accepts(p: Values) -> bool:
 
 def _time(p: Values) -> float:
     """Return the time (s) from the start of the child to the middle of the ego's lane."""
-    return travel_time(0.5 * BAY + 0.4 + 0.5 * LANE_WIDTH, p["child_speed"], RUN_UP) - 0.2
+    return travel_time(0.5 * BAY_WIDTH_M + 0.4 + 0.5 * LANE_WIDTH_M, p["child_speed"], RUN_UP_MPS2) - 0.2
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(1, 1, LANE_WIDTH, 0.4, BAY)
+    section = CrossSection(1, 1, LANE_WIDTH_M, 0.4, BAY_WIDTH_M)
     distance = speed * (_time(p) + float(rng.uniform(1.0, 2.5)))
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=distance + 170.0)
-    place = START + distance
-    bus = place - WALKS_OFF - 0.5 * SCHOOL_BUS[0]
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=distance + 170.0)
+    place = START_M + distance
+    bus = place - WALKS_OFF_M - 0.5 * SCHOOL_BUS[0]
     site.standing("bus", bus, section.parking_centre, SCHOOL_BUS, category=Category.BUS)
     site.crosser(
         "child",
         place,
         p["child_speed"],
         size=CHILD_SIZE,
-        setback=-0.5 * BAY,
-        acceleration=RUN_UP,
+        setback=-0.5 * BAY_WIDTH_M,
+        acceleration=RUN_UP_MPS2,
         lateness=p["lateness"],
     )
     for k in range(int(p["waiting"])):

@@ -5,12 +5,12 @@ from alpamayo_scenarios.families.axes import bend, can_stop, ego_speed
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 18.0
-SHOULDER = 2.8  # m
+DURATION_S = 18.0
+SHOULDER_M = 2.8  # m
 
 
 def _contact(p: Values) -> float:
@@ -28,12 +28,12 @@ def _accepts(p: Values) -> bool:
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(2, 0, 3.6, SHOULDER)
+    section = CrossSection(2, 0, 3.6, SHOULDER_M)
     wait = float(rng.uniform(0.8, 2.0))
     distance, goal = speed * (p["arrival_time"] + wait), speed * (wait + abs(_contact(p))) + 8.0
     reach = max(distance, goal) + 190.0
-    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION, curvature=p["curvature"], reach=reach)
-    place, d = START + distance, section.right_edge - 0.5 * SHOULDER
+    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION_S, curvature=p["curvature"], reach=reach)
+    place, d = START_M + distance, section.right_edge - 0.5 * SHOULDER_M
     starts = at_arrival(p["arrival_time"], site.point(place))
     leaves = pull_out(starts, site.d() - d, p["change_time"], p["final_speed"], p["acceleration"])
     site.actor("pull-in", place, d, 0.0, manoeuvres=leaves)

@@ -6,15 +6,15 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import draw_truck
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_scenarios.stage import EGO_SIZE
 from alpamayo_sim.datatypes.manoeuvres import change_lane
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 16.0
-LANE_WIDTH = 3.5
+DURATION_S = 16.0
+LANE_WIDTH_M = 3.5
 
 
 def _accepts(p: Values) -> bool:
@@ -26,17 +26,17 @@ def _accepts(p: Values) -> bool:
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, slower, limit = p["ego_speed"], p["ego_speed"] - p["closing_speed"], posted_limit(p["ego_speed"])
-    section = CrossSection(2, 0, LANE_WIDTH, float(rng.uniform(0.8, 2.0)))
+    section = CrossSection(2, 0, LANE_WIDTH_M, float(rng.uniform(0.8, 2.0)))
     lane = 0 if p["from_left"] == 0 else 1
     wait, size = float(rng.uniform(0.8, 2.0)), draw_truck(rng)
-    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION, reach=speed * DURATION + 130.0)
+    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION_S, reach=speed * DURATION_S + 130.0)
     centres = p["gap"] + 0.5 * (EGO_SIZE[0] + size[0])
     side = 1.0 if site.d() > site.d(1 - lane) else -1.0
-    s = START + centres + p["closing_speed"] * wait
+    s = START_M + centres + p["closing_speed"] * wait
     drift = change_lane(when_near(centres), side * p["drift"], p["drift"] / p["lateral_speed"])
     site.actor("drifting", s, site.d(1 - lane), slower, size, category=Category.TRUCK, manoeuvres=drift)
     site.flow(lane, [-34.0])
-    site.flow(1 - lane, [s - START - 30.0, s - START + 50.0], slower)
+    site.flow(1 - lane, [s - START_M - 30.0, s - START_M + 50.0], slower)
     return site.scenario(speed * (wait + p["gap"] / p["closing_speed"]) + 25.0)
 
 

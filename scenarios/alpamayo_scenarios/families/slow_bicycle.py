@@ -10,25 +10,25 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 18.0
-LEAST_CLOSING = 3.0  # m/s
-MEETS_WITHIN = 8.0  # s until a steady ego runs into the cyclist
+DURATION_S = 18.0
+MIN_CLOSING_MPS = 3.0  # m/s
+MEETS_WITHIN_S = 8.0  # s until a steady ego runs into the cyclist
 
 
 def _accepts(p: Values) -> bool:
-    return follows(p["ego_speed"] - p["cyclist_speed"], p["gap"], LEAST_CLOSING, MEETS_WITHIN)
+    return follows(p["ego_speed"] - p["cyclist_speed"], p["gap"], MIN_CLOSING_MPS, MEETS_WITHIN_S)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(2, 0, float(rng.uniform(3.2, 3.5)), 0.4)
-    reach = p["gap"] + p["ego_speed"] * DURATION + 80.0
-    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION, curvature=p["curvature"], reach=reach)
+    reach = p["gap"] + p["ego_speed"] * DURATION_S + 80.0
+    site = road_site(rng, speed, limit, section, lane=1, duration=DURATION_S, curvature=p["curvature"], reach=reach)
     place, d = site.ahead(p["gap"], CYCLIST), site.d() + p["offset"]
     site.actor("cyclist", place, d, p["cyclist_speed"], CYCLIST, category=Category.CYCLIST)
     site.flow(0, [-10.0 - p["flow_gap"], -10.0, -10.0 + p["flow_gap"]], speed)
     site.flow(1, [-30.0])
-    return site.scenario(p["gap"] + p["cyclist_speed"] * (DURATION - 6.0))
+    return site.scenario(p["gap"] + p["cyclist_speed"] * (DURATION_S - 6.0))
 
 
 SLOW_BICYCLE = Family(

@@ -10,24 +10,24 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 15.0
-LEAST_CLOSING = 4.0  # m/s
-MEETS_WITHIN = 9.0  # s until a steady ego runs into it
+DURATION_S = 15.0
+MIN_CLOSING_MPS = 4.0  # m/s
+MEETS_WITHIN_S = 9.0  # s until a steady ego runs into it
 
 
 def _accepts(p: Values) -> bool:
-    return follows(p["ego_speed"] - p["lead_speed"], p["gap"], LEAST_CLOSING, MEETS_WITHIN)
+    return follows(p["ego_speed"] - p["lead_speed"], p["gap"], MIN_CLOSING_MPS, MEETS_WITHIN_S)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, slow, limit = p["ego_speed"], p["lead_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(1, 1, float(rng.uniform(3.4, 3.7)), float(rng.uniform(0.5, 1.0)))
-    site = road_site(rng, speed, limit, section, curvature=p["curvature"], reach=p["gap"] + 12.0 * DURATION + 100.0)
+    site = road_site(rng, speed, limit, section, curvature=p["curvature"], reach=p["gap"] + 12.0 * DURATION_S + 100.0)
     size = draw_truck(rng)
     site.actor("slow", site.ahead(p["gap"], size), site.d(), slow, size, category=Category.TRUCK, yields=True)
     site.flow(0, [-32.0])
     site.oncoming([k * 1.6 * limit + 10.0 for k in range(1, 14)], 0.8 * limit)
-    return site.scenario(p["gap"] + 0.75 * slow * DURATION)
+    return site.scenario(p["gap"] + 0.75 * slow * DURATION_S)
 
 
 SLOWER_LEAD = Family(

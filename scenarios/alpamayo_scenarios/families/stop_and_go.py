@@ -11,8 +11,8 @@ from alpamayo_sim.datatypes.manoeuvres import speed_profile
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 20.0
-RELEASE = 1.5  # m/s² of the queue that moves off
+DURATION_S = 20.0
+RELEASE_MPS2 = 1.5  # m/s² of the queue that moves off
 
 
 def _accepts(p: Values) -> bool:
@@ -25,10 +25,10 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(2, 0, 3.6, float(rng.uniform(1.0, 2.5)))
     lane, slow = int(rng.integers(0, 2)), p["low_share"] * speed
-    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION, reach=speed * DURATION + 150.0)
-    down, up = (speed - slow) / p["deceleration"], (0.8 * speed - slow) / RELEASE
+    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION_S, reach=speed * DURATION_S + 150.0)
+    down, up = (speed - slow) / p["deceleration"], (0.8 * speed - slow) / RELEASE_MPS2
     times = [down, down + up, down + up + 0.8 * speed / p["deceleration"]]
-    times += [times[-1] + 1.5, times[-1] + 1.5 + 0.8 * speed / RELEASE]
+    times += [times[-1] + 1.5, times[-1] + 1.5 + 0.8 * speed / RELEASE_MPS2]
     speeds = [slow, 0.8 * speed, 0.0, 0.0, 0.8 * speed]
     gap, size = p["headway"] * speed, draw_car(rng)
     wave = speed_profile(at_time(0.8), times, speeds, speed)

@@ -10,13 +10,13 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 15.0
-WAY = 12.0  # m from where the car waits to the ego's lane, at least
+DURATION_S = 15.0
+MIN_CROSSING_PATH_M = 12.0  # m from where the car waits to the ego's lane, at least
 
 
 def _accepts(p: Values) -> bool:
     """A careful driver stops once the car starts, and half a second later where it is hidden."""
-    time = travel_time(WAY, p["crossing_speed"], p["pull_away"]) - p["lateness"]
+    time = travel_time(MIN_CROSSING_PATH_M, p["crossing_speed"], p["pull_away"]) - p["lateness"]
     return can_stop(p["ego_speed"], p["ego_speed"] * time)
 
 
@@ -24,7 +24,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     arm, turn, missing = ("north" if p["from_left"] else "south"), "through", None
     site = junction_site(
-        rng, speed, float(rng.uniform(4.5, 6.5)), limit, duration=DURATION, without=missing, crosswalks=False
+        rng, speed, float(rng.uniform(4.5, 6.5)), limit, duration=DURATION_S, without=missing, crosswalks=False
     )
     add_conflict(
         site.stage,

@@ -10,8 +10,8 @@ from alpamayo_scenarios.sites import road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 20.0
-PASSED = 35.0  # m from where the car stood to the goal
+DURATION_S = 20.0
+GOAL_BEYOND_M = 35.0  # m from where the car stood to the goal
 
 
 def _accepts(p: Values) -> bool:
@@ -22,13 +22,13 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(1, 1, float(rng.uniform(3.4, 3.7)), float(rng.uniform(0.5, 1.2)))
     gap = speed * p["distance_time"]
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=gap + 200.0)
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=gap + 200.0)
     size = draw_car(rng)
     leave = move_off(1.5, p["hold"], 0.8 * limit)
     site.actor("stopped", site.ahead(gap, size), site.d() + p["offset"], 0.0, size, yields=True, manoeuvres=leave)
     site.flow(0, [gap + 80.0, gap + 130.0])
     site.oncoming([k * 1.7 * limit + 15.0 for k in range(1, 12)], 0.8 * limit)
-    return site.scenario(gap + PASSED)
+    return site.scenario(gap + GOAL_BEYOND_M)
 
 
 STOPPED_LEAD = Family(

@@ -6,16 +6,16 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import draw_car
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_scenarios.stage import EGO_SIZE
 from alpamayo_sim.datatypes.manoeuvres import brake
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
-DURATION = 20.0
+DURATION_S = 20.0
 EARLIEST, LATEST = 1.0, 2.0  # s when the lead begins to brake
-GENTLE = 3.0  # m/s² that suffices, so that the one behind can react
-REACTION = 1.0  # s
+GENTLE_BRAKING_MPS2 = 3.0  # m/s² that suffices, so that the one behind can react
+REACTION_S = 1.0  # s
 
 
 def _accepts(p: Values) -> bool:
@@ -24,24 +24,24 @@ def _accepts(p: Values) -> bool:
     change = speed - slow
     room = p["headway"] * speed + change**2 / (2.0 * p["deceleration"])
     meets = speed * (LATEST + room / change)
-    needed = change * REACTION + change**2 / (2.0 * GENTLE) + 1.0
+    needed = change * REACTION_S + change**2 / (2.0 * GENTLE_BRAKING_MPS2) + 1.0
     return needed <= room and meets + 8.0 <= _goal(speed, slow, EARLIEST)
 
 
 def _goal(speed: float, slow: float, wait: float) -> float:
-    return 0.85 * (speed * wait + slow * (DURATION - wait))
+    return 0.85 * (speed * wait + slow * (DURATION_S - wait))
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(2, 0, 3.5, float(rng.uniform(0.8, 2.0)))
     lane = int(rng.integers(0, 2))
-    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION, reach=speed * DURATION + 140.0)
+    site = road_site(rng, speed, limit, section, lane=lane, duration=DURATION_S, reach=speed * DURATION_S + 140.0)
     slow, wait = p["slow_share"] * speed, float(rng.uniform(EARLIEST, LATEST))
     size, behind = draw_car(rng), draw_car(rng)
     slows = brake(at_time(wait), p["deceleration"], slow)
     site.actor("lead", site.ahead(p["headway"] * speed, size), site.d(), speed, size, manoeuvres=slows)
-    rear = START - 0.5 * (EGO_SIZE[0] + behind[0]) - p["rear_gap"]
+    rear = START_M - 0.5 * (EGO_SIZE[0] + behind[0]) - p["rear_gap"]
     site.actor("tailgater", rear, site.d(), speed, behind, yields=True)
     site.flow(1 - lane, [-30.0, -8.0, 14.0, 40.0, 66.0])
     return site.scenario(_goal(speed, slow, wait))

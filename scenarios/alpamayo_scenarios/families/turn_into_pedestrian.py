@@ -10,20 +10,20 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION = 17.0
-PULL_AWAY = 2.0  # m/s²
-WALK = 3.0  # m from the kerb to the ego's path, at least
+DURATION_S = 17.0
+PULL_AWAY_MPS2 = 2.0  # m/s²
+MIN_WALK_M = 3.0  # m from the kerb to the ego's path, at least
 
 
 def _accepts(p: Values) -> bool:
-    time = travel_time(WALK + p["setback"], p["walking_speed"], PULL_AWAY) - p["lateness"]
+    time = travel_time(MIN_WALK_M + p["setback"], p["walking_speed"], PULL_AWAY_MPS2) - p["lateness"]
     return can_stop(p["ego_speed"], p["ego_speed"] * time)
 
 
 def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit, left = p["ego_speed"], posted_limit(p["ego_speed"]), p["left_turn"] > 0
     turn, arm = ("left", "north") if left else ("right", "south")
-    site = junction_site(rng, speed, float(rng.uniform(4.0, 6.0)), limit, turn=turn, duration=DURATION)
+    site = junction_site(rng, speed, float(rng.uniform(4.0, 6.0)), limit, turn=turn, duration=DURATION_S)
     path = site.across(arm, left, p["setback"])
     add_conflict(
         site.stage,
@@ -33,7 +33,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
         ADULT,
         path,
         p["walking_speed"],
-        acceleration=PULL_AWAY,
+        acceleration=PULL_AWAY_MPS2,
         lateness=p["lateness"],
     )
     site.clear(path)

@@ -5,12 +5,12 @@ from alpamayo_scenarios.families.axes import bend, can_stop, ego_speed
 from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, posted_limit
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.sites import START, road_site
+from alpamayo_scenarios.sites import START_M, road_site
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category, Environment
 
-DURATION = 18.0
+DURATION_S = 18.0
 
 
 def _accepts(p: Values) -> bool:
@@ -21,12 +21,12 @@ def _make(p: Values, rng: Rng) -> Scenario:
     speed, limit = p["ego_speed"], posted_limit(p["ego_speed"])
     section = CrossSection(1, 1, 3.4, 0.4)
     distance = speed * p["distance_time"]
-    site = road_site(rng, speed, limit, section, duration=DURATION, curvature=p["curvature"], reach=distance + 200.0)
+    site = road_site(rng, speed, limit, section, duration=DURATION_S, curvature=p["curvature"], reach=distance + 200.0)
     d = site.d() - p["offset"]
     for k in range(int(p["people"])):
         site.actor(
             f"pedestrian-{k}",
-            START + distance + 1.4 * k,
+            START_M + distance + 1.4 * k,
             d - 0.1 * k,
             p["walking_speed"],
             ADULT,

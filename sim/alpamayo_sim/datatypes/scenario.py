@@ -15,7 +15,7 @@ from alpamayo_sim.geometry import arc_length, project
 
 Array = np.ndarray
 
-HARDLY_MOVES = 5.0  # m
+STANDING_EGO_M = 5.0  # m
 ROUTE_SPACING = 2.0  # m
 VEHICLES = frozenset({Category.VEHICLE, Category.TRUCK, Category.BUS, Category.MOTORCYCLE})
 
@@ -257,7 +257,7 @@ def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
         raise InputError(f"scene {scene.id!r} has one step; a replay needs at least two")
     last = scene.ego.position[scene.ego.valid][-1:, :2].astype(np.float64)
     distance = float(project(scene.route.path, last)[0][0]) if len(last) else 0.0
-    if distance < HARDLY_MOVES:
+    if distance < STANDING_EGO_M:
         distance = float(arc_length(scene.route.path)[-1])
     return Scenario(scene=scene, goal=Goal(distance, duration=(scene.steps - 1) * scene.dt), reactive=reactive)
 
@@ -284,14 +284,16 @@ def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Sce
 
 def _drives(track: Track) -> bool:
     there = track.category in VEHICLES and bool(track.valid[0])
-    return there and float(arc_length(_recorded_path(track))[-1]) >= HARDLY_MOVES
+    return there and float(arc_length(_recorded_path(track))[-1]) >= STANDING_EGO_M
 
 
 def _as_ego(track: Track) -> Ego:
     path = _recorded_path(track)
     length = float(arc_length(path)[-1]) if len(path) >= 2 else 0.0
-    if length < HARDLY_MOVES:
-        raise InputError(f"track {track.id!r} moves {length:.1f} m; an ego needs a route of {HARDLY_MOVES} m at least")
+    if length < STANDING_EGO_M:
+        raise InputError(
+            f"track {track.id!r} moves {length:.1f} m; an ego needs a route of {STANDING_EGO_M} m at least"
+        )
     return Ego(track.id, Route(path), length)
 
 

@@ -25,7 +25,7 @@ from alpamayo_sim.engine.kernels.step import (
     step_traffic,
 )
 from alpamayo_sim.engine.kernels.tracker import track
-from alpamayo_sim.engine.kernels.traffic_vehicles import TURNS
+from alpamayo_sim.engine.kernels.traffic_vehicles import DECISION_GROUPS
 from alpamayo_sim.engine.kernels.vector_observation import AGENTS, PIECES, FeatureRows, write_observations
 from alpamayo_sim.engine.packing.pack import Packed
 from alpamayo_sim.engine.packing.store import Store
@@ -390,7 +390,7 @@ class WorldBatch:
         strands = (self.num_worlds, 1 if self.device == "cpu" else by_agent[1])
         if self._active_modes.traffic_vehicles:
             yield self._launch(sort_along_lanes, self.num_worlds, active, i)
-            yield self._launch(plan_lane_changes, (self.num_worlds, TURNS), active, i)
+            yield self._launch(plan_lane_changes, (self.num_worlds, DECISION_GROUPS), active, i)
             yield self._launch(plan_traffic, strands, active, i, strands[1])
         if self._active_modes.scripts:
             yield self._launch(plan_scripted, strands, active, i, strands[1])

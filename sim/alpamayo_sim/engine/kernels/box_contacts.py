@@ -6,8 +6,8 @@ from alpamayo_sim.engine.kernels.paths import between
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-HORIZON = wp.constant(TTC_HORIZON)
-STILL = wp.constant(1.0e-6)  # m/s
+TTC_HORIZON_S = wp.constant(TTC_HORIZON)
+STANDSTILL_MPS = wp.constant(1.0e-6)  # m/s
 
 
 @wp.func
@@ -64,7 +64,7 @@ def record_hit(
 @wp.func
 def moving(rate: wp.float32) -> wp.float32:
     """Return a rate (m/s) that is safe to divide by."""
-    return wp.where(wp.abs(rate) < STILL, STILL, rate)
+    return wp.where(wp.abs(rate) < STANDSTILL_MPS, STANDSTILL_MPS, rate)
 
 
 @wp.func
@@ -96,5 +96,5 @@ def time_to_overlap(
     a = wp.cw_mul(-reach - gap, per_rate)
     b = wp.cw_mul(reach - gap, per_rate)
     begins = wp.max(wp.max(wp.min(a, b)), 0.0)
-    ends = wp.min(wp.min(wp.max(a, b)), HORIZON)
-    return wp.where(begins <= ends, begins, HORIZON)
+    ends = wp.min(wp.min(wp.max(a, b)), TTC_HORIZON_S)
+    return wp.where(begins <= ends, begins, TTC_HORIZON_S)

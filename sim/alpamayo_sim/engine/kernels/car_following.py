@@ -7,9 +7,9 @@ from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-IDM_HARDEST = wp.constant(8.0)
-IDM_HORIZON = wp.constant(80.0)
-IDM_SIDE = wp.constant(0.2)
+IDM_MAX_BRAKING_MPS2 = wp.constant(8.0)
+IDM_HORIZON_M = wp.constant(80.0)
+IDM_SIDE_M = wp.constant(0.2)
 
 
 @wp.struct
@@ -39,7 +39,8 @@ def idm(
 ) -> wp.float32:
     """Return the acceleration (m/s²) of the intelligent driver model; ``closing`` is the own speed minus the leader's.
 
-    Above the wanted speed it brakes at most with the comfortable deceleration, and never harder than ``IDM_HARDEST``.
+    Above the wanted speed it brakes at most with the comfortable deceleration, and never harder than
+    ``IDM_MAX_BRAKING_MPS2``.
     """
     ratio = speed / wp.max(wanted, 0.1)
     desired = style.gap + wp.max(
@@ -47,7 +48,7 @@ def idm(
     )
     near = desired / wp.max(gap, 0.1)
     free = wp.max(1.0 - ratio * ratio * ratio * ratio, -style.deceleration / style.acceleration)
-    return wp.clamp(style.acceleration * (free - near * near), -IDM_HARDEST, style.acceleration)
+    return wp.clamp(style.acceleration * (free - near * near), -IDM_MAX_BRAKING_MPS2, style.acceleration)
 
 
 @wp.func
@@ -86,7 +87,7 @@ def nearest_segment(
     low = s
     i = wp.int32(first)
     a = paths[first]
-    while i < last and a[3] <= s + IDM_HORIZON:
+    while i < last and a[3] <= s + IDM_HORIZON_M:
         b = paths[i + 1]
         length = b[3] - a[3]
         step = wp.vec2(b[0] - a[0], b[1] - a[1]) / length
@@ -112,12 +113,12 @@ def leader_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w
     start = segment_at(buffers.paths, first, state.path_points[w, a], s)
     here = state.pose[w, a]
     along_me = state.direction[w, a]
-    corridor = bounds_ahead(buffers.paths, first + start, last, s + IDM_HORIZON, here, along_me)
+    corridor = bounds_ahead(buffers.paths, first + start, last, s + IDM_HORIZON_M, here, along_me)
     best = wp.vec3(1.0e6, 0.0, -1.0)
     for b in range(slot.agents):
         pose = state.pose[w, b]
         other = buffers.agents[slot.agent_row + b]
-        reach = 0.5 * (me.width + other.length + other.width) + wp.abs(state.lateral[w, a]) + IDM_SIDE
+        reach = 0.5 * (me.width + other.length + other.width) + wp.abs(state.lateral[w, a]) + IDM_SIDE_M
         far = best[0] + 0.5 * (me.length + other.length + other.width) + reach + wp.abs(state.lateral[w, a])
         apart = wp.vec2(pose[0] - here[0], pose[1] - here[1])
         could = b != a and state.valid[w, b] and wp.dot(apart, apart) < far * far
@@ -131,7 +132,7 @@ def leader_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w
             turned = state.direction[w, b]
             c = wp.abs(turned[0] * along[0] + turned[1] * along[1])
             n = wp.abs(turned[1] * along[0] - turned[0] * along[1])
-            side = 0.5 * (me.width + other.length * n + other.width * c) + IDM_SIDE
+            side = 0.5 * (me.width + other.length * n + other.width * c) + IDM_SIDE_M
             gap = foot[0] - s - 0.5 * (me.length + other.length * c + other.width * n)
             lateral_gap = wp.abs(foot[1] - state.lateral[w, a])
             if foot[0] > s and lateral_gap < side and gap < best[0]:

@@ -11,12 +11,12 @@ from alpamayo_sim.engine.kernels.paths import along_arc, wrapped
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-GRAVITY = wp.constant(GRAVITY_MPS2)
-MAX_ACCELERATION = wp.constant(4.0)
-MAX_DECELERATION = wp.constant(9.0)
-MAX_CURVATURE = wp.constant(0.25)
-TYRE_STEP = wp.constant(0.01)  # s; largest step of the integration of the tyres' equations
-SETTLING = wp.constant(0.02)  # s; time constant of the slip towards the kinematic one below the blending speeds
+G_MPS2 = wp.constant(GRAVITY_MPS2)
+MAX_ACCELERATION_MPS2 = wp.constant(4.0)
+MAX_DECELERATION_MPS2 = wp.constant(9.0)
+MAX_CURVATURE_PER_M = wp.constant(0.25)
+TYRE_STEP_S = wp.constant(0.01)  # s; largest step of the integration of the tyres' equations
+SLIP_SETTLING_S = wp.constant(0.02)  # s; time constant of the slip towards the kinematic one below the blending speeds
 
 
 @wp.struct
@@ -67,7 +67,7 @@ def actuator_response(
 def kinematic(motion: Motion, acceleration: wp.float32, curvature: wp.float32, grip: wp.float32, dt: wp.float32):
     """Integrate constant acceleration and curvature about the box centre exactly, as far as ``grip`` allows."""
     fastest = wp.max(motion.speed, motion.speed + acceleration * dt)
-    tightest = wp.min(MAX_CURVATURE, grip / wp.max(fastest * fastest, 1.0e-3))
+    tightest = wp.min(MAX_CURVATURE_PER_M, grip / wp.max(fastest * fastest, 1.0e-3))
     turned = wp.clamp(curvature, -tightest, tightest)
     after = motion
     after.pose = along_arc(motion.pose, arc_length_of(motion.speed, acceleration, dt), turned)
@@ -95,9 +95,9 @@ def tyre_rates(
     Longitudinal force reduces the lateral force (friction circle); drive and brakes share their force by load.
     """
     front_axle = car.wheelbase - car.rear_axle
-    front_load = GRAVITY * car.rear_axle / car.wheelbase
-    rear_load = GRAVITY * front_axle / car.wheelbase
-    along = acceleration / GRAVITY
+    front_load = G_MPS2 * car.rear_axle / car.wheelbase
+    rear_load = G_MPS2 * front_axle / car.wheelbase
+    along = acceleration / G_MPS2
     across = wp.sqrt(wp.max(grip * grip - along * along, 0.0))
     at_front = steering - wp.atan2(slip[0] + front_axle * slip[1], speed)
     at_rear = -wp.atan2(slip[0] - car.rear_axle * slip[1], speed)
@@ -118,7 +118,9 @@ def rates(
     """As ``tyre_rates``, relaxed towards a bicycle whose rear axle does not slip as the speed falls."""
     share = wp.clamp((speed - car.blend_none) / (car.blend_full - car.blend_none), 0.0, 1.0)
     turning = wp.max(speed, 0.0) * wp.tan(steering) / car.wheelbase
-    settled = wp.vec3(acceleration, (car.rear_axle * turning - slip[0]) / SETTLING, (turning - slip[1]) / SETTLING)
+    settled = wp.vec3(
+        acceleration, (car.rear_axle * turning - slip[0]) / SLIP_SETTLING_S, (turning - slip[1]) / SLIP_SETTLING_S
+    )
     if share <= 0.0:
         return settled
     return share * tyre_rates(car, speed, slip, steering, acceleration, grip) + (1.0 - share) * settled
@@ -136,9 +138,9 @@ def velocity_of(heading: wp.float32, speed: wp.float32, slip: wp.vec2) -> wp.vec
 def dynamic(
     car: VehicleRow, motion: Motion, acceleration: wp.float32, steering: wp.float32, grip: wp.float32, dt: wp.float32
 ):
-    """Integrate the dynamic bicycle over ``dt`` by the midpoint rule in steps of at most ``TYRE_STEP``."""
+    """Integrate the dynamic bicycle over ``dt`` by the midpoint rule in steps of at most ``TYRE_STEP_S``."""
     after = motion
-    parts = wp.int32(wp.ceil(dt / TYRE_STEP - 1.0e-4))
+    parts = wp.int32(wp.ceil(dt / TYRE_STEP_S - 1.0e-4))
     h = dt / wp.float32(parts)
     for _ in range(parts):
         first = rates(car, after.speed, after.slip, steering, acceleration, grip)
@@ -161,9 +163,9 @@ def dynamic(
 @wp.func
 def integrate(car: VehicleRow, motion: Motion, control: wp.vec2, friction: wp.float32, dt: wp.float32):
     """Return the ego's motion after ``dt`` under a control (acceleration m/s², curvature 1/m)."""
-    grip = friction * GRAVITY
-    wanted = wp.clamp(control[0], -MAX_DECELERATION, MAX_ACCELERATION)
-    bend = wp.clamp(control[1], -MAX_CURVATURE, MAX_CURVATURE)
+    grip = friction * G_MPS2
+    wanted = wp.clamp(control[0], -MAX_DECELERATION_MPS2, MAX_ACCELERATION_MPS2)
+    bend = wp.clamp(control[1], -MAX_CURVATURE_PER_M, MAX_CURVATURE_PER_M)
     acceleration = wp.clamp(wanted, -grip, grip)
     held = motion
     if car.has_actuators == 0 and car.is_dynamic == 0:

@@ -18,10 +18,10 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-ARRIVAL_TOLERANCE = wp.constant(0.1)
-POSES = wp.constant(HISTORY)
-HORIZON = wp.constant(TTC_HORIZON)
-LENGTHS = wp.constant(FEATURE_LENGTH)
+ARRIVAL_TOLERANCE_M = wp.constant(0.1)
+HISTORY_POSES = wp.constant(HISTORY)
+TTC_HORIZON_S = wp.constant(TTC_HORIZON)
+LENGTH_COLUMN = wp.constant(FEATURE_LENGTH)
 
 
 @wp.func
@@ -152,9 +152,9 @@ def check_contact(
         wp.vec2(other[0] - me[0], other[1] - me[1]),
         state.velocity[w, a] - state.velocity[w, e],
         wp.vec2(me[2], me[3]),
-        LENGTHS * wp.vec2(me[5], me[6]),
+        LENGTH_COLUMN * wp.vec2(me[5], me[6]),
         wp.vec2(other[2], other[3]),
-        LENGTHS * wp.vec2(other[5], other[6]),
+        LENGTH_COLUMN * wp.vec2(other[5], other[6]),
     )
     if time == 0.0:
         now = state.next_step[w]
@@ -200,7 +200,7 @@ def update_contacts(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, 
 
     Two boxes are checked if the circles about them overlap now, or will before the first collision known so far.
     """
-    least = wp.float32(HORIZON)
+    least = wp.float32(TTC_HORIZON_S)
     state.collided[w, e] = False
     first = wp.int32(0)
     while first < slot.agents:
@@ -232,11 +232,11 @@ def evaluate_egos(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bo
         state.step[w] = now
     update_contacts(buffers, state, slot, w, e)
     update_lane(buffers, state, slot, w, e)
-    state.history[w, e, now % POSES] = wp.vec4(pose[0], pose[1], pose[2], state.speed[w, e])
+    state.history[w, e, now % HISTORY_POSES] = wp.vec4(pose[0], pose[1], pose[2], state.speed[w, e])
     state.drivable_margin[w, e] = least_corner_margin(buffers, state, slot, w, e, me)
     if now > 0:
         count_red_lights(buffers, state, slot, w, e, me.length)
         project_on_route(buffers, state, slot, w, e, 10.0, 20.0 + 2.0 * state.speed[w, e] * slot.dt)
     progress = wp.max(state.progress[w, e], state.route_s[w, e])
     state.progress[w, e] = progress
-    state.arrived[w, e] = progress >= buffers.egos[slot.ego_row + e].goal - ARRIVAL_TOLERANCE
+    state.arrived[w, e] = progress >= buffers.egos[slot.ego_row + e].goal - ARRIVAL_TOLERANCE_M

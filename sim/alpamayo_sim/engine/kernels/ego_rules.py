@@ -10,7 +10,7 @@ from alpamayo_sim.warp_runtime import wp
 wp.set_module_options({"enable_backward": False})
 
 BEYOND_ENDS_M = wp.constant(1.0)  # a line counts so far beyond its ends
-ALONG = wp.constant(0.5)  # least cosine between the heading and the direction across a line
+MIN_CROSSING_COSINE = wp.constant(0.5)  # least cosine between the heading and the direction across a line
 
 
 @wp.func
@@ -42,7 +42,11 @@ def crosses(gate: GateRow, before: wp.vec2, now: wp.vec2, direction: wp.vec2) ->
     if wp.dot(before - gate.start, gate.direction) >= 0.0 or wp.dot(now - gate.start, gate.direction) < 0.0:
         return False
     place = wp.dot(now - gate.start, gate.along)
-    return place > -BEYOND_ENDS_M and place < gate.length + BEYOND_ENDS_M and wp.dot(direction, gate.direction) > ALONG
+    return (
+        place > -BEYOND_ENDS_M
+        and place < gate.length + BEYOND_ENDS_M
+        and wp.dot(direction, gate.direction) > MIN_CROSSING_COSINE
+    )
 
 
 @wp.func

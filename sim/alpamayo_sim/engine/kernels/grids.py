@@ -2,7 +2,7 @@
 """Grids over a map whose cells list nearby items; a list is made when an ego first comes to its cell.
 
 A cell's number is 0 before its list is made, then 1 + the length of the list, or one of the constants below. A
-search without a list (``ALL``) visits all items, with the same result.
+search without a list (``LIST_TOO_LONG``) visits all items, with the same result.
 
 Two threads that make the same list at once write the same values. Loops over many rows are ``while`` loops, because
 Warp's ``range`` costs more than their work.
@@ -22,18 +22,18 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-ALL = wp.constant(-1)  # the list cannot hold all nearby items
+LIST_TOO_LONG = wp.constant(-1)  # the list cannot hold all nearby items
 FAR_INSIDE = wp.constant(-2)  # no border within MARGIN_RANGE of the cell
 FAR_OUTSIDE = wp.constant(-3)
 
-RANGE = wp.constant(MARGIN_RANGE)
-REACH = wp.constant(LANE_REACH)
+MARGIN_RANGE_M = wp.constant(MARGIN_RANGE)
+LANE_REACH_M = wp.constant(LANE_REACH)
 OBSERVATION_RANGE_M = wp.constant(100.0)  # agents and map pieces further away are not observed
-BINS = wp.constant(64)  # of distances up to that
-MOST = wp.constant(NEARBY)
+DISTANCE_BINS = wp.constant(64)  # of distances up to that
+MAX_NEARBY = wp.constant(NEARBY)
 Histogram = wp.types.vector(length=64, dtype=wp.int32)
 HALF_DIAGONAL = wp.constant(0.7072)  # of a cell of size 1
-HEADING_COST = wp.constant(2.0)  # m; as in ``map.lane_tree``
+HEADING_COST_M = wp.constant(2.0)  # m; as in ``map.lane_tree``
 ROUNDING_M = wp.constant(1.0e-3)
 
 
@@ -119,8 +119,8 @@ def nearest_listed_border(
 def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     """Make a cell's list of border segments.
 
-    One that is the nearest to a point of the cell, and within ``RANGE`` of it, is no further from the middle than
-    the nearest one by the cell's diagonal, and within range plus half of it.
+    One that is the nearest to a point of the cell, and within ``MARGIN_RANGE_M`` of it, is no further from the middle
+    than the nearest one by the cell's diagonal, and within range plus half of it.
     """
     grid = slot.border_grid
     middle = middle_of(grid, cell)
@@ -128,10 +128,10 @@ def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     nearest = buffers.borders[slot.border_row + nearest_border(buffers, slot, middle)]
     gap = from_border(nearest, middle)
     distance = wp.length(wp.vec2(gap[0], gap[1]))
-    if distance > RANGE + half:
+    if distance > MARGIN_RANGE_M + half:
         buffers.cells[grid.cell_row + cell] = wp.where(side_of(nearest, gap) < 0.0, FAR_OUTSIDE, FAR_INSIDE)
         return
-    reach = wp.min(RANGE + half, distance + 2.0 * half) + ROUNDING_M
+    reach = wp.min(MARGIN_RANGE_M + half, distance + 2.0 * half) + ROUNDING_M
     first = grid.list_row + cell * grid.capacity
     count = wp.int32(0)
     i = wp.int32(0)
@@ -142,7 +142,7 @@ def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
                 buffers.lists[first + count] = i
             count += 1
         i += 1
-    buffers.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
+    buffers.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, LIST_TOO_LONG, 1 + count)
 
 
 @wp.func
@@ -152,12 +152,12 @@ def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2
     Outside the grid, which reaches 4 m beyond the border, the margin is that of the nearest point of the grid.
     """
     if slot.borders == 0:
-        return RANGE
+        return MARGIN_RANGE_M
     grid = slot.border_grid
     cell = cell_of(grid, point)
     listed = buffers.cells[grid.cell_row + cell]
     if listed <= FAR_INSIDE:
-        return wp.where(listed == FAR_INSIDE, RANGE, -RANGE)
+        return wp.where(listed == FAR_INSIDE, MARGIN_RANGE_M, -MARGIN_RANGE_M)
     place = within(grid, point)
     segment = wp.int32(0)
     if listed > 0:
@@ -166,7 +166,7 @@ def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2
         segment = nearest_border(buffers, slot, place)
     row = buffers.borders[slot.border_row + segment]
     gap = from_border(row, place)
-    distance = wp.min(wp.sqrt(gap[0] * gap[0] + gap[1] * gap[1]), RANGE)
+    distance = wp.min(wp.sqrt(gap[0] * gap[0] + gap[1] * gap[1]), MARGIN_RANGE_M)
     return wp.where(side_of(row, gap) < 0.0, -distance, distance)
 
 
@@ -183,10 +183,10 @@ def from_lane(row: CentreRow, point: wp.vec2) -> wp.vec2:
 
 @wp.func
 def list_lanes(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
-    """Make a cell's list of the lane segments that come within ``REACH`` of it."""
+    """Make a cell's list of the lane segments that come within ``LANE_REACH_M`` of it."""
     grid = slot.centre_grid
     middle = middle_of(grid, cell)
-    reach = REACH + HALF_DIAGONAL * grid.size + ROUNDING_M
+    reach = LANE_REACH_M + HALF_DIAGONAL * grid.size + ROUNDING_M
     first = grid.list_row + cell * grid.capacity
     count = wp.int32(0)
     i = wp.int32(0)
@@ -197,30 +197,33 @@ def list_lanes(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
                 buffers.lists[first + count] = i
             count += 1
         i += 1
-    buffers.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, ALL, 1 + count)
+    buffers.cells[grid.cell_row + cell] = wp.where(count > grid.capacity, LIST_TOO_LONG, 1 + count)
 
 
 @wp.func
 def lane_at(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direction: wp.vec2) -> wp.int32:
-    """Return the lane segment nearest to a point; the opposite direction costs 4 m; -1 if none is within ``REACH``."""
+    """Return the lane segment nearest to a point, -1 if none is within ``LANE_REACH_M``.
+
+    The opposite direction costs 4 m.
+    """
     if slot.centres == 0:
         return -1
     grid = slot.centre_grid
     cell = cell_of(grid, point)
     listed = buffers.cells[grid.cell_row + cell]
     first = grid.list_row + cell * grid.capacity
-    count = wp.where(listed == ALL, slot.centres, listed - 1)
+    count = wp.where(listed == LIST_TOO_LONG, slot.centres, listed - 1)
     least = wp.float32(1.0e6)
     found = wp.int32(-1)
     i = wp.int32(0)
     while i < count:
         segment = i
-        if listed != ALL:
+        if listed != LIST_TOO_LONG:
             segment = buffers.lists[first + i]
         row = buffers.centres[slot.centre_row + segment]
         distance = wp.abs(from_lane(row, point)[0])
-        cost = distance + HEADING_COST * (1.0 - wp.dot(row.along, direction))
-        if distance <= REACH and cost < least:
+        cost = distance + HEADING_COST_M * (1.0 - wp.dot(row.along, direction))
+        if distance <= LANE_REACH_M and cost < least:
             least = cost
             found = segment
         i += 1
@@ -230,7 +233,7 @@ def lane_at(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direct
 @wp.func
 def bin_of(distance: wp.float32) -> wp.int32:
     """Return the bin of a distance (m) below ``OBSERVATION_RANGE_M``."""
-    return wp.min(wp.int32(distance * wp.float32(BINS) / OBSERVATION_RANGE_M), BINS - 1)
+    return wp.min(wp.int32(distance * wp.float32(DISTANCE_BINS) / OBSERVATION_RANGE_M), DISTANCE_BINS - 1)
 
 
 @wp.func
@@ -247,10 +250,10 @@ def list_pieces(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
         k += 1
     starts = Histogram()
     total = wp.int32(0)
-    for b in range(BINS):
+    for b in range(DISTANCE_BINS):
         starts[b] = total
         total += counts[b]
-    first = slot.piece_grid.list_row + cell * MOST
+    first = slot.piece_grid.list_row + cell * MAX_NEARBY
     k = wp.int32(0)
     while k < slot.pieces:
         piece = buffers.pieces[slot.piece_row + k]
@@ -259,7 +262,7 @@ def list_pieces(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
             b = bin_of(distance)
             place = starts[b]
             starts[b] = place + 1
-            if place < MOST:
+            if place < MAX_NEARBY:
                 buffers.lists[first + place] = k
         k += 1
-    buffers.cells[slot.piece_grid.cell_row + cell] = 1 + wp.min(total, MOST)
+    buffers.cells[slot.piece_grid.cell_row + cell] = 1 + wp.min(total, MAX_NEARBY)

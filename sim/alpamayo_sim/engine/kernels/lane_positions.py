@@ -14,10 +14,10 @@ from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-HORIZON = wp.constant(120.0)  # m; agents further ahead are ignored
-HOPS = wp.constant(8)  # lanes of a search
+LEADER_RANGE_M = wp.constant(120.0)  # m; agents further ahead are ignored
+MAX_SEARCH_LANES = wp.constant(8)  # lanes of a search
 LANE_MARGIN_M = wp.constant(1.2)  # half a car and its lateral clearance
-CELL = wp.constant(LANE_CELL_M)
+CELL_M = wp.constant(LANE_CELL_M)
 NO_GAP_M = wp.constant(1.0e6)  # the gap without another agent
 
 
@@ -139,7 +139,7 @@ def leader_on_lanes(
     offset = row.length - s
     at = wp.int32(lane)
     hops = wp.int32(1)
-    while found[0] < 0.0 and offset < HORIZON and hops < HOPS and at >= 0:
+    while found[0] < 0.0 and offset < LEADER_RANGE_M and hops < MAX_SEARCH_LANES and at >= 0:
         at = next_lane(buffers, slot, a, at)
         if at >= 0:
             found = first_after(state, slot, w, a, at, 0.0)
@@ -147,7 +147,7 @@ def leader_on_lanes(
             offset += lane_of(buffers, slot, at).length
             hops += 1
     b = wp.int32(found[0])
-    if b < 0 or found[1] > HORIZON:
+    if b < 0 or found[1] > LEADER_RANGE_M:
         return wp.vec3(NO_GAP_M, 0.0, -1.0)
     half = 0.5 * buffers.agents[slot.agent_row + a].length
     return wp.vec3(found[1] - half - state.lane_half_length[w, b], state.lane_speed[w, b], found[0])
@@ -169,7 +169,7 @@ def distance_to_lane(
         return NO_GAP_M
     away = lane_of(buffers, slot, at).length - state.lane_s[w, b][0]
     hops = wp.int32(0)
-    while away < reach and hops < HOPS:
+    while away < reach and hops < MAX_SEARCH_LANES:
         at = next_lane(buffers, slot, b, at)
         if at < 0:
             return NO_GAP_M
@@ -188,14 +188,14 @@ def follower_on_lanes(
     found = last_before(state, slot, w, a, lane, s)
     nearest = wp.int32(found[0])
     best = found[1]
-    if nearest < 0 and s < HORIZON and lane_of(buffers, slot, lane).predecessors > 0:
+    if nearest < 0 and s < LEADER_RANGE_M and lane_of(buffers, slot, lane).predecessors > 0:
         for b in range(slot.agents):
             if b != a:
-                away = s + distance_to_lane(buffers, state, slot, w, b, lane, HORIZON - s)
+                away = s + distance_to_lane(buffers, state, slot, w, b, lane, LEADER_RANGE_M - s)
                 if away < best:
                     best = away
                     nearest = b
-    if nearest < 0 or best > HORIZON:
+    if nearest < 0 or best > LEADER_RANGE_M:
         return wp.vec2(NO_GAP_M, -1.0)
     half = 0.5 * buffers.agents[slot.agent_row + a].length
     return wp.vec2(best - half - state.lane_half_length[w, nearest], wp.float32(nearest))
@@ -268,8 +268,8 @@ def locate_on_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, 
     lanes = wp.vec4i(-1, -1, -1, -1)
     places = wp.vec4(0.0, 0.0, 0.0, 0.0)
     costs = wp.vec4(NO_GAP_M, NO_GAP_M, NO_GAP_M, NO_GAP_M)
-    x = wp.int32(wp.floor((pose[0] - slot.lane_corner[0]) / CELL))
-    y = wp.int32(wp.floor((pose[1] - slot.lane_corner[1]) / CELL))
+    x = wp.int32(wp.floor((pose[0] - slot.lane_corner[0]) / CELL_M))
+    y = wp.int32(wp.floor((pose[1] - slot.lane_corner[1]) / CELL_M))
     half = 0.5 * me.length
     speed = state.speed[w, a]
     if state.valid[w, a] and x >= 0 and y >= 0 and x < slot.lane_cells_x and y < slot.lane_cells_y:

@@ -9,10 +9,10 @@ from alpamayo_sim.engine.kernels.paths import path_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-STANDS = wp.constant(0.5)  # m/s; a slower vehicle lets a walker pass
+STANDSTILL_MPS = wp.constant(0.5)  # m/s; a slower vehicle lets a walker pass
 CLEARANCE_M = wp.constant(0.6)  # lateral distance from a vehicle's box that is too near
-EARLY = wp.constant(1.0)  # s before a vehicle's arrival in which a walker does not enter its path
-CLOSE = wp.constant(6.0)  # s to a vehicle's arrival within which a walker reacts
+ENTRY_TIME_GAP_S = wp.constant(1.0)  # s before a vehicle's arrival in which a walker does not enter its path
+REACTION_HORIZON_S = wp.constant(6.0)  # s to a vehicle's arrival within which a walker reacts
 
 
 class Phase(enum.IntEnum):
@@ -55,7 +55,7 @@ def gap_is_acceptable(
             at = in_frame_of(state, w, b, middle)
             half = 0.5 * buffers.agents[slot.agent_row + b].length
             on_way = wp.abs(at[1]) < 0.5 * row.width + 1.0 and at[0] > -half
-            if on_way and state.speed[w, b] > STANDS and at[0] - half < critical * state.speed[w, b]:
+            if on_way and state.speed[w, b] > STANDSTILL_MPS and at[0] - half < critical * state.speed[w, b]:
                 return False
             if on_way and at[0] < half + CLEARANCE_M:
                 return False
@@ -72,20 +72,20 @@ def conflicts_of_walker(
     here = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
     own = 0.5 * buffers.agents[slot.agent_row + a].width
     for b in range(slot.agents):
-        if b != a and is_vehicle(buffers, state, slot, w, b) and state.speed[w, b] > STANDS:
+        if b != a and is_vehicle(buffers, state, slot, w, b) and state.speed[w, b] > STANDSTILL_MPS:
             at = in_frame_of(state, w, b, here)
             turned = state.direction[w, b]
             sideways = turned[0] * along[1] - turned[1] * along[0]
             half = 0.5 * buffers.agents[slot.agent_row + b].width + own + CLEARANCE_M
             arrives = (at[0] - 0.5 * buffers.agents[slot.agent_row + b].length - own) / state.speed[w, b]
             pace = wp.abs(sideways) * row.speed
-            ahead = at[0] > 0.0 and arrives < CLOSE and pace > 0.1
+            ahead = at[0] > 0.0 and arrives < REACTION_HORIZON_S and pace > 0.1
             to_enter = (-wp.sign(sideways) * at[1] - half) / wp.max(pace, 0.1)
             to_leave = (-wp.sign(sideways) * at[1] + half) / wp.max(pace, 0.1)
             if ahead and wp.abs(at[1]) < half and to_leave > arrives:
                 run = wp.float32(1.0)
             soon = to_enter >= 0.0 and to_enter < 1.0
-            if ahead and soon and to_enter < arrives + EARLY and to_leave > arrives - EARLY:
+            if ahead and soon and to_enter < arrives + ENTRY_TIME_GAP_S and to_leave > arrives - ENTRY_TIME_GAP_S:
                 stay = wp.float32(1.0)
     return wp.vec2(run, stay)
 

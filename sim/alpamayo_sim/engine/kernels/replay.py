@@ -7,9 +7,9 @@ from alpamayo_sim.engine.kernels.paths import between
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-ELSEWHERE = wp.constant(1.0)  # m between an ego and its recorded position that count as a deviation
-PRESSED = wp.constant(1.0)  # m/s² of braking beyond the recorded one at which an agent leaves its recording
-SOON = wp.constant(15.0)  # m ahead on the path of which the largest recorded speed is wanted
+DEVIATION_M = wp.constant(1.0)  # m between an ego and its recorded position that count as a deviation
+EXTRA_BRAKING_MPS2 = wp.constant(1.0)  # m/s² of braking beyond the recorded one at which an agent leaves its recording
+SPEED_PREVIEW_M = wp.constant(15.0)  # m ahead on the path of which the largest recorded speed is wanted
 
 
 @wp.func
@@ -93,7 +93,7 @@ def deviates_from_log(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot
     if mode == int(Mode.EGO):
         row = logged_at(buffers, state, slot, w, b, 0)
         away = wp.vec2(row.pose[0] - state.pose[w, b][0], row.pose[1] - state.pose[w, b][1])
-        return wp.length(away) > ELSEWHERE
+        return wp.length(away) > DEVIATION_M
     if mode == int(Mode.REACTIVE):
         return state.phase[w, b] == 1
     return mode != int(Mode.REPLAY) and mode != int(Mode.PROP)
@@ -117,12 +117,12 @@ def plan_reactive(
         later = buffers.logs[log_of(buffers, slot, a, step + 1)]
         logged = (wp.length(later.velocity) - speed) / slot.dt
         needed = idm(style, speed, wp.max(speed, 1.0), leader[0], speed - leader[1])
-        if needed < wp.min(logged, 0.0) - PRESSED and deviates_from_log(buffers, state, slot, w, b):
+        if needed < wp.min(logged, 0.0) - EXTRA_BRAKING_MPS2 and deviates_from_log(buffers, state, slot, w, b):
             state.next_manoeuvre[w, a] = 1
     if state.next_manoeuvre[w, a] == 1:
         wanted = wp.float32(2.0)
         own = buffers.logs[log_of(buffers, slot, a, step)]
-        ahead = state.path_s[w, a] + SOON
+        ahead = state.path_s[w, a] + SPEED_PREVIEW_M
         for k in range(slot.steps):
             row = buffers.logs[log_of(buffers, slot, a, k)]
             if row.valid != 0 and row.s >= state.path_s[w, a] and row.s <= ahead:

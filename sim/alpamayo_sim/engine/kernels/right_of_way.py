@@ -4,12 +4,12 @@
 
 Each rule returns the gap (m) from the front bumper to the stopping point, or ``NO_GAP_M``. The priority of two
 lanes is decided once, in ``packing.lane_graph``; here it is applied with gap acceptance: a vehicle that yields goes
-if the times of the two vehicles in the common zone are at least ``MARGIN`` apart.
+if the times of the two vehicles in the common zone are at least ``ZONE_TIME_GAP_S`` apart.
 """
 
 from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.engine.kernels.lane_positions import (
-    HOPS,
+    MAX_SEARCH_LANES,
     NO_GAP_M,
     distance_to_lane,
     first_after,
@@ -22,14 +22,16 @@ from alpamayo_sim.engine.kernels.paths import path_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-OBEYED = wp.constant(3.0)  # m/s²; vehicles stop at yellow and for people if this deceleration is enough
-HARD = wp.constant(6.0)  # m/s²; the deceleration for people who are on the road
-MARGIN = wp.constant(1.5)  # s between two vehicles in a common zone
-PICK_UP = wp.constant(1.5)  # m/s²; the acceleration on a crossing
-PATIENCE = wp.constant(4.0)  # s; then the vehicle that has waited longest goes, if all wait for each other
-STOPPED = wp.constant(0.1)  # m/s
-AT_LINE = wp.constant(3.5)  # m before a line that count as at the line
-ZIP = wp.constant(60.0)  # m before a merge from which vehicles follow a leader on the other lane
+COMFORTABLE_BRAKING_MPS2 = wp.constant(
+    3.0
+)  # m/s²; vehicles stop at yellow and for people if this deceleration is enough
+HARD_BRAKING_MPS2 = wp.constant(6.0)  # m/s²; the deceleration for people who are on the road
+ZONE_TIME_GAP_S = wp.constant(1.5)  # s between two vehicles in a common zone
+CROSSING_ACCELERATION_MPS2 = wp.constant(1.5)  # m/s²; the acceleration on a crossing
+DEADLOCK_WAIT_S = wp.constant(4.0)  # s; then the vehicle that has waited longest goes, if all wait for each other
+STANDSTILL_MPS = wp.constant(0.1)  # m/s
+AT_LINE_M = wp.constant(3.5)  # m before a line that count as at the line
+MERGE_FOLLOWING_M = wp.constant(60.0)  # m before a merge from which vehicles follow a leader on the other lane
 
 
 @wp.func
@@ -40,8 +42,10 @@ def braking(speed: wp.float32, gap: wp.float32) -> wp.float32:
 
 @wp.func
 def time_to_travel(distance: wp.float32, speed: wp.float32) -> wp.float32:
-    """Return the time (s) for a distance (m) at the acceleration ``PICK_UP``."""
-    return (wp.sqrt(speed * speed + 2.0 * PICK_UP * wp.max(distance, 0.0)) - speed) / PICK_UP
+    """Return the time (s) for a distance (m) at the acceleration ``CROSSING_ACCELERATION_MPS2``."""
+    return (
+        wp.sqrt(speed * speed + 2.0 * CROSSING_ACCELERATION_MPS2 * wp.max(distance, 0.0)) - speed
+    ) / CROSSING_ACCELERATION_MPS2
 
 
 @wp.func
@@ -74,7 +78,9 @@ def line_gap(
             return NO_GAP_M
         return gap
     light = shown(buffers, state, slot, w, lane)
-    if light == int(SignalState.RED) or (light == int(SignalState.YELLOW) and braking(speed, gap) < OBEYED):
+    if light == int(SignalState.RED) or (
+        light == int(SignalState.YELLOW) and braking(speed, gap) < COMFORTABLE_BRAKING_MPS2
+    ):
         return gap
     return NO_GAP_M
 
@@ -84,11 +90,11 @@ def register_stop(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, lane: wp.int32, s: wp.float32
 ):
     """Remember that an agent has stopped at a lane's stop sign; ``s`` is its arc length on that lane."""
-    if state.speed[w, a] >= STOPPED:
+    if state.speed[w, a] >= STANDSTILL_MPS:
         return
     gap = lane_of(buffers, slot, lane).stop_s - s - 0.5 * buffers.agents[slot.agent_row + a].length
     signed = buffers.lane_controls[slot.lane_control_row + lane][0] == int(Control.STOP_SIGN)
-    if signed and gap > -0.5 and gap < AT_LINE:
+    if signed and gap > -0.5 and gap < AT_LINE_M:
         state.stopped_lane[w, a] = lane
 
 
@@ -108,7 +114,7 @@ def crosswalk_gap(
     for k in range(row.crossings):
         crossing = buffers.crossings[slot.crossing_row + row.crossing_row + k]
         gap = offset + crossing.start - 0.5 * buffers.agents[slot.agent_row + a].length
-        if gap > 0.0 and gap < best and braking(speed, gap) < HARD:
+        if gap > 0.0 and gap < best and braking(speed, gap) < HARD_BRAKING_MPS2:
             middle = 0.5 * (crossing.start + crossing.end)
             on = path_at(buffers.lane_paths, slot.lane_path_row + row.path_row, row.points, middle)
             left = wp.vec2(-wp.sin(on[2]), wp.cos(on[2]))
@@ -119,7 +125,7 @@ def crosswalk_gap(
                     lateral_gap = wp.abs(away) - 0.5 * row.width
                     in_lane = lateral_gap < 0.3 and (towards > -0.1 or lateral_gap < -0.5)
                     comes = towards > 0.1 and lateral_gap / wp.max(towards, 0.1) < time_to_travel(gap, speed) + 3.0
-                    waits = towards > -0.1 and lateral_gap < 4.0 and braking(speed, gap) < OBEYED
+                    waits = towards > -0.1 and lateral_gap < 4.0 and braking(speed, gap) < COMFORTABLE_BRAKING_MPS2
                     if in_lane or comes or waits:
                         best = gap
     return best
@@ -184,14 +190,14 @@ def has_priority(
     if signed and state.stopped_lane[w, b] != at:
         return False
     in_turn = rule == int(Priority.IN_TURN)
-    if theirs < STOPPED:
+    if theirs < STANDSTILL_MPS:
         queued = is_queued(buffers, state, slot, w, b, away)
-        return not longer and not queued and (in_turn or waited < PATIENCE) and away < 15.0
+        return not longer and not queued and (in_turn or waited < DEADLOCK_WAIT_S) and away < 15.0
     enters = time_to_travel(away, theirs)
     leaves = (conflict.other_end - on + half) / wp.max(theirs, 1.0)
     if in_turn and not signed and on < 0.0:
-        return enters < arrives and leaves + MARGIN > arrives
-    return enters - MARGIN < through and leaves + MARGIN > arrives
+        return enters < arrives and leaves + ZONE_TIME_GAP_S > arrives
+    return enters - ZONE_TIME_GAP_S < through and leaves + ZONE_TIME_GAP_S > arrives
 
 
 @wp.func
@@ -224,7 +230,7 @@ def blocks_crossing(
     arrives = time_to_travel(gap, speed)
     if on + half > conflict.other_start:
         return (conflict.other_end - on + half) / wp.max(state.lane_speed[w, b], 0.5) > arrives
-    if first or braking(speed, gap) > HARD:
+    if first or braking(speed, gap) > HARD_BRAKING_MPS2:
         return False
     through = time_to_travel(gap + conflict.end - conflict.start + buffers.agents[slot.agent_row + a].length, speed)
     return has_priority(buffers, state, slot, w, a, b, conflict, rule, on, arrives, through)
@@ -284,7 +290,7 @@ def merge_leader(
     half = 0.5 * buffers.agents[slot.agent_row + a].length
     for k in range(row.conflicts):
         conflict = buffers.conflicts[slot.conflict_row + row.conflict_row + k]
-        zips = conflict.priority == int(Priority.ZIPPER) and offset + row.length < ZIP
+        zips = conflict.priority == int(Priority.ZIPPER) and offset + row.length < MERGE_FOLLOWING_M
         if conflict.merges != 0 and offset + conflict.start - half <= 0.0:
             zips = True
         parting = conflict.priority == int(Priority.PARTING) and offset + conflict.end + half > 0.0
@@ -327,7 +333,7 @@ def restrictions_ahead(
     lane = state.lane[w, a]
     offset = -state.path_s[w, a]
     hops = wp.int32(0)
-    while lane >= 0 and offset < look and hops < HOPS:
+    while lane >= 0 and offset < look and hops < MAX_SEARCH_LANES:
         row = lane_of(buffers, slot, lane)
         if offset > 0.0 and speed > row.limit:
             found.acceleration = wp.min(

@@ -10,7 +10,7 @@ in the same launch: the same scenario gives the same bits in any batch and with 
 
 from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.kernels.dynamics import step_ego
-from alpamayo_sim.engine.kernels.ego_evaluation import POSES, project_first_on_route
+from alpamayo_sim.engine.kernels.ego_evaluation import HISTORY_POSES, project_first_on_route
 from alpamayo_sim.engine.kernels.layout import Features, Mode, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.paths import along_arc
 from alpamayo_sim.engine.kernels.pedestrians import plan_walker
@@ -30,7 +30,7 @@ from alpamayo_sim.engine.kernels.scripts import (
 )
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.engine.kernels.traffic_vehicles import (
-    TURNS,
+    DECISION_GROUPS,
     consider_lane_change,
     is_due,
     move_traffic_vehicle,
@@ -42,8 +42,8 @@ from alpamayo_sim.warp_runtime import wp
 wp.set_module_options({"enable_backward": False})
 
 ABSENT_POSITION_M = wp.constant(layout.ABSENT_POSITION_M)
-SPEEDS = wp.constant(layout.FEATURE_SPEED)
-LENGTHS = wp.constant(layout.FEATURE_LENGTH)
+SPEED_COLUMN = wp.constant(layout.FEATURE_SPEED)
+LENGTH_COLUMN = wp.constant(layout.FEATURE_LENGTH)
 
 
 @wp.func
@@ -62,10 +62,10 @@ def write_features(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w
     if state.valid[w, a]:
         place = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
     turned = state.direction[w, a]
-    speed = wp.length(state.velocity[w, a]) / SPEEDS
+    speed = wp.length(state.velocity[w, a]) / SPEED_COLUMN
     radius = 0.5 * wp.sqrt(me.length * me.length + me.width * me.width)
     state.features[w, a] = Features(
-        place[0], place[1], turned[0], turned[1], speed, me.length / LENGTHS, me.width / LENGTHS, radius
+        place[0], place[1], turned[0], turned[1], speed, me.length / LENGTH_COLUMN, me.width / LENGTH_COLUMN, radius
     )
 
 
@@ -85,7 +85,7 @@ def plan_lane_changes(buffers: ScenarioBuffers, state: State, active: wp.array[w
     time = time_at(state, slot, w, substep)
     if not is_due(turn, time, slot.substep_dt):
         return
-    for a in range(turn, slot.agents, TURNS):
+    for a in range(turn, slot.agents, DECISION_GROUPS):
         if is_traffic_vehicle(buffers, state, slot, w, a):
             consider_lane_change(buffers, state, slot, w, a, time)
 
@@ -244,9 +244,9 @@ def start_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.
     state.curvature[w, e] = controls[1]
     state.actuators[w, e] = wp.vec2(controls[0], wp.atan(car.wheelbase * controls[1]))
     state.slip[w, e] = wp.vec2(0.0, speed * controls[1])
-    for k in range(1, POSES):
+    for k in range(1, HISTORY_POSES):
         past = along_arc(row.pose, -speed * slot.dt * wp.float32(k), controls[1])
-        state.history[w, e, POSES - k] = wp.vec4(past[0], past[1], past[2], speed)
+        state.history[w, e, HISTORY_POSES - k] = wp.vec4(past[0], past[1], past[2], speed)
     project_first_on_route(buffers, state, slot, w, e)
 
 

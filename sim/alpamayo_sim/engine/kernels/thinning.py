@@ -5,7 +5,7 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-WINDOW = wp.constant(64)  # points that one segment can stand for
+MAX_SEGMENT_POINTS = wp.constant(64)  # points that one segment can stand for
 
 
 @wp.func
@@ -34,7 +34,7 @@ def thin(points: wp.array[wp.vec2d], starts: wp.array[wp.int32], tolerance: wp.f
     kept[here] = True
     while here < last:
         ahead = wp.int32(here + 1)
-        while ahead < last and ahead - here < WINDOW and is_flat(points, here, ahead + 1, tolerance):
+        while ahead < last and ahead - here < MAX_SEGMENT_POINTS and is_flat(points, here, ahead + 1, tolerance):
             ahead += 1
         here = ahead
         kept[here] = True

@@ -7,7 +7,7 @@ they change. The car's deviation from that start, along and across, is fed back 
 time over 0.5 s, and in arc length over the distance of 0.7 s, at least 2 m.
 """
 
-from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE, MAX_DECELERATION
+from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE_PER_M, MAX_DECELERATION_MPS2
 from alpamayo_sim.engine.kernels.layout import ScenarioBuffers
 from alpamayo_sim.engine.kernels.paths import wrapped
 from alpamayo_sim.engine.kernels.state import State
@@ -15,12 +15,12 @@ from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-FITTED = wp.constant(8)  # waypoints
+FITTED_WAYPOINTS = wp.constant(8)  # waypoints
 PLAN_DT = wp.constant(0.1)
-STANDSTILL = wp.constant(0.05)  # m/s and m; slower and nearer than this the plan stands
-TIME_SCALE = wp.constant(0.5)
-LENGTH_TIME = wp.constant(0.7)
-LENGTH_LEAST = wp.constant(2.0)
+STANDSTILL_TOLERANCE = wp.constant(0.05)  # m/s and m; slower and nearer than this the plan stands
+TIME_SCALE_S = wp.constant(0.5)
+LENGTH_SCALE_S = wp.constant(0.7)
+MIN_LENGTH_SCALE_M = wp.constant(2.0)
 
 
 @wp.func
@@ -57,13 +57,13 @@ def track(buffers: ScenarioBuffers, state: State, plans: wp.array3d[wp.vec4], co
     speeds = wp.vec3(0.0, 0.0, 0.0)
     headings = wp.vec3(0.0, 0.0, 0.0)
     timed = wp.int32(0)
-    for k in range(FITTED):
+    for k in range(FITTED_WAYPOINTS):
         point = plans[w, e, k]
         turn = wrapped(point[2] - last[2])
         middle = last[2] + 0.5 * turn
         s += wp.cos(middle) * (point[0] - last[0]) + wp.sin(middle) * (point[1] - last[1])
         heading += turn
-        if timed == k and (k == 0 or last[3] > STANDSTILL):
+        if timed == k and (k == 0 or last[3] > STANDSTILL_TOLERANCE):
             t = powers(PLAN_DT * wp.float32(k + 1))
             in_time += wp.outer(t, t)
             speeds += point[3] * t
@@ -73,18 +73,22 @@ def track(buffers: ScenarioBuffers, state: State, plans: wp.array3d[wp.vec4], co
         headings += heading * x
         last = point
 
-    if first[3] < STANDSTILL and last[3] < STANDSTILL and s < STANDSTILL + 0.5 * speed * PLAN_DT:
-        controls[w, e] = wp.vec2(-wp.min(speed / dt, MAX_DECELERATION), state.curvature[w, e])
+    if (
+        first[3] < STANDSTILL_TOLERANCE
+        and last[3] < STANDSTILL_TOLERANCE
+        and s < STANDSTILL_TOLERANCE + 0.5 * speed * PLAN_DT
+    ):
+        controls[w, e] = wp.vec2(-wp.min(speed / dt, MAX_DECELERATION_MPS2), state.curvature[w, e])
         return
-    acceleration = (first[3] - speed) / PLAN_DT + behind / (TIME_SCALE * TIME_SCALE)
+    acceleration = (first[3] - speed) / PLAN_DT + behind / (TIME_SCALE_S * TIME_SCALE_S)
     if timed >= 5:
         fit = quadratic_fit(in_time, speeds)
         steady = fit[1] + fit[2] * dt
-        acceleration = steady + 2.0 * (fit[0] - speed) / TIME_SCALE + behind / (TIME_SCALE * TIME_SCALE)
+        acceleration = steady + 2.0 * (fit[0] - speed) / TIME_SCALE_S + behind / (TIME_SCALE_S * TIME_SCALE_S)
     curvature = state.curvature[w, e]
     if s > 0.2:
         fit = quadratic_fit(in_length, headings)
-        scale = wp.max(LENGTH_TIME * speed, LENGTH_LEAST)
+        scale = wp.max(LENGTH_SCALE_S * speed, MIN_LENGTH_SCALE_M)
         steady = fit[1] + fit[2] * wp.max(along, 0.0)
         curvature = steady + 2.0 * fit[0] / scale + across / (scale * scale)
-    controls[w, e] = wp.vec2(acceleration, wp.clamp(curvature, -MAX_CURVATURE, MAX_CURVATURE))
+    controls[w, e] = wp.vec2(acceleration, wp.clamp(curvature, -MAX_CURVATURE_PER_M, MAX_CURVATURE_PER_M))

@@ -18,21 +18,21 @@ from alpamayo_sim.engine.kernels.lane_positions import (
 )
 from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot, TrafficVehicleRow
 from alpamayo_sim.engine.kernels.paths import path_at
-from alpamayo_sim.engine.kernels.right_of_way import STOPPED, register_stop, restrictions_ahead
+from alpamayo_sim.engine.kernels.right_of_way import STANDSTILL_MPS, register_stop, restrictions_ahead
 from alpamayo_sim.engine.kernels.scripts import set_on_path, shift_sideways
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
-CHANGE = wp.constant(3.0)  # s; duration of a lane change
-THINKING = wp.constant(1.0)  # s between two decisions about a lane change
-TURNS = wp.constant(16)  # groups of vehicles that decide at different times
-SETTLED = wp.constant(4.0)  # s after the start of a lane change before the next decision
-MOVING = wp.constant(1.0)  # m/s; slower vehicles do not change lanes
-GENTLE = wp.constant(3.0)  # m/s²; the largest deceleration for a merge further than ``NEAR``
-NEAR = wp.constant(10.0)  # m
-ENDING = wp.constant(200.0)  # m before the end of a lane from which vehicles leave it
-UNDER_WAY = wp.constant(3.0)  # m/s; a slower vehicle has not used its turn yet
-NEVER = wp.constant(-1.0e6)  # m/s²; the gain of an unsafe lane change
+LANE_CHANGE_S = wp.constant(3.0)  # s; duration of a lane change
+DECISION_INTERVAL_S = wp.constant(1.0)  # s between two decisions about a lane change
+DECISION_GROUPS = wp.constant(16)  # groups of vehicles that decide at different times
+LANE_CHANGE_PAUSE_S = wp.constant(4.0)  # s after the start of a lane change before the next decision
+LANE_CHANGE_SPEED_MPS = wp.constant(1.0)  # m/s; slower vehicles do not change lanes
+MERGE_BRAKING_MPS2 = wp.constant(3.0)  # m/s²; the largest deceleration for a merge further than ``URGENT_MERGE_M``
+URGENT_MERGE_M = wp.constant(10.0)  # m
+LANE_END_RANGE_M = wp.constant(200.0)  # m before the end of a lane from which vehicles leave it
+TURN_USED_MPS = wp.constant(3.0)  # m/s; a slower vehicle has not used its turn yet
+UNSAFE_GAIN_MPS2 = wp.constant(-1.0e6)  # m/s²; the gain of an unsafe lane change
 
 
 @wp.func
@@ -86,7 +86,7 @@ def mobil_gain(
     bias: wp.float32,
     must: wp.bool,
 ) -> wp.float32:
-    """Return MOBIL's incentive (m/s²) for a lane, minus threshold and bias; ``NEVER`` if it is not safe.
+    """Return MOBIL's incentive (m/s²) for a lane, minus threshold and bias; ``UNSAFE_GAIN_MPS2`` if it is not safe.
 
     Kesting, Treiber and Helbing 2007, equations 2 and 3; a vehicle that must leave its lane only needs safety.
     """
@@ -99,16 +99,16 @@ def mobil_gain(
     leader = leader_on_lanes(buffers, state, slot, w, a, side, there)
     follower = follower_on_lanes(buffers, state, slot, w, a, side, there)
     if leader[0] < 0.0 or follower[0] < 0.0:
-        return NEVER
+        return UNSAFE_GAIN_MPS2
     mine = idm_behind(buffers, state, slot, w, a, side, leader[0], leader[1])
     if mine < -row.safe_deceleration:
-        return NEVER
+        return UNSAFE_GAIN_MPS2
     others = wp.float32(0.0)
     b = wp.int32(follower[1])
     if b >= 0:
         imposed = idm_behind(buffers, state, slot, w, b, side, follower[0], speed)
         if imposed < -row.safe_deceleration:
-            return NEVER
+            return UNSAFE_GAIN_MPS2
         before = idm_behind(buffers, state, slot, w, b, side, leader[0] + length + follower[0], leader[1])
         others += imposed - before
     if must:
@@ -147,7 +147,7 @@ def start_lane_change(
     state.lane_change_time[w, a] = time
     state.lateral[w, a] = across
     state.shift_start[w, a] = time
-    state.shift_duration[w, a] = CHANGE
+    state.shift_duration[w, a] = LANE_CHANGE_S
     state.shift_from[w, a] = across
     state.shift_rate[w, a] = state.lateral_rate[w, a]
     state.shift_to[w, a] = 0.0
@@ -164,11 +164,11 @@ def lane_change_gain(
     bias: wp.float32,
     must: wp.bool,
 ) -> wp.float32:
-    """Return the gain of a lane change; ``NEVER`` without a lane, or if the new lane ends too."""
+    """Return the gain of a lane change; ``UNSAFE_GAIN_MPS2`` without a lane, or if the new lane ends too."""
     if side < 0:
-        return NEVER
+        return UNSAFE_GAIN_MPS2
     if must and lane_of(buffers, slot, side).successors == 0:
-        return NEVER
+        return UNSAFE_GAIN_MPS2
     return mobil_gain(buffers, state, slot, w, a, side, bias, must)
 
 
@@ -182,16 +182,18 @@ def consider_lane_change(
     if state.departed_lane[w, a] >= 0:
         leader = leader_on_lanes(buffers, state, slot, w, a, lane, state.path_s[w, a])
         back = state.departed_lane[w, a]
-        if leader[0] < 0.0 and since < 0.5 * CHANGE:
+        if leader[0] < 0.0 and since < 0.5 * LANE_CHANGE_S:
             own = lane_of(buffers, slot, lane)
             if back == own.left or back == own.right:
                 start_lane_change(buffers, state, slot, w, a, back, time)
         return
     row = traffic_vehicle_of(buffers, slot, a)
     here = lane_of(buffers, slot, lane)
-    if (row.changes_lanes == 0 or since < SETTLED or state.speed[w, a] < MOVING) and here.ends == 0:
+    if (
+        row.changes_lanes == 0 or since < LANE_CHANGE_PAUSE_S or state.speed[w, a] < LANE_CHANGE_SPEED_MPS
+    ) and here.ends == 0:
         return
-    must = here.ends != 0 and here.length - state.path_s[w, a] < ENDING
+    must = here.ends != 0 and here.length - state.path_s[w, a] < LANE_END_RANGE_M
     to_left = lane_change_gain(buffers, state, slot, w, a, here.left, row.right_bias, must)
     to_right = lane_change_gain(buffers, state, slot, w, a, here.right, -row.right_bias, must)
     if wp.max(to_left, to_right) > 0.0:
@@ -200,10 +202,10 @@ def consider_lane_change(
 
 @wp.func
 def is_due(turn: wp.int32, time: wp.float32, tick: wp.float32) -> wp.bool:
-    """Return whether the traffic vehicles with number ``turn`` modulo ``TURNS`` consider a lane change now."""
-    phase = wp.float32((turn * 7) % TURNS) / wp.float32(TURNS)
-    now = wp.floor(time / THINKING + phase + 1.0e-4)
-    return now > wp.floor((time - tick) / THINKING + phase + 1.0e-4)
+    """Return whether the traffic vehicles of group ``turn`` modulo ``DECISION_GROUPS`` consider a lane change."""
+    phase = wp.float32((turn * 7) % DECISION_GROUPS) / wp.float32(DECISION_GROUPS)
+    now = wp.floor(time / DECISION_INTERVAL_S + phase + 1.0e-4)
+    return now > wp.floor((time - tick) / DECISION_INTERVAL_S + phase + 1.0e-4)
 
 
 @wp.func
@@ -229,8 +231,8 @@ def plan_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioS
         wants = wp.min(wants, held)
     if ahead.merge[0] < NO_GAP_M:
         merging = idm(style, speed, wanted, ahead.merge[0], speed - ahead.merge[1])
-        if ahead.merge[2] > NEAR:
-            merging = wp.max(merging, -GENTLE)
+        if ahead.merge[2] > URGENT_MERGE_M:
+            merging = wp.max(merging, -MERGE_BRAKING_MPS2)
         wants = wp.min(wants, merging)
     if ahead.acceleration < -0.5 * style.deceleration:
         wants = wp.min(wants, ahead.acceleration)
@@ -267,14 +269,14 @@ def move_traffic_vehicle(
     if lane < 0:
         state.valid[w, a] = False
         return
-    if time >= state.lane_change_time[w, a] + CHANGE:
+    if time >= state.lane_change_time[w, a] + LANE_CHANGE_S:
         state.departed_lane[w, a] = -1
     state.lane[w, a] = lane
     state.path_s[w, a] = s
     state.speed[w, a] = speed
-    if speed > UNDER_WAY:
+    if speed > TURN_USED_MPS:
         state.waiting_time[w, a] = 0.0
-    elif speed < STOPPED or state.waiting_time[w, a] > 0.0:
+    elif speed < STANDSTILL_MPS or state.waiting_time[w, a] > 0.0:
         state.waiting_time[w, a] += slot.substep_dt
     register_stop(buffers, state, slot, w, a, lane, s)
     shift_sideways(state, w, a, time)
@@ -292,6 +294,6 @@ def start_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: Scenario
     state.speed[w, a] = buffers.agents[slot.agent_row + a].speed
     state.lateral[w, a] = row.lateral
     state.shift_from[w, a] = row.lateral
-    state.shift_duration[w, a] = CHANGE
+    state.shift_duration[w, a] = LANE_CHANGE_S
     set_traffic_vehicle(buffers, state, slot, w, a)
     write_own_lanes(buffers, state, slot, w, a)

@@ -26,8 +26,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.observation import ROUTE_POINTS, ROUTE_SPACING
-from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE, MAX_DECELERATION
-from alpamayo_sim.engine.kernels.grids import BINS, MOST, OBSERVATION_RANGE_M, RANGE, Histogram, bin_of, cell_of
+from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE_PER_M, MAX_DECELERATION_MPS2
+from alpamayo_sim.engine.kernels.grids import (
+    DISTANCE_BINS,
+    MARGIN_RANGE_M,
+    MAX_NEARBY,
+    OBSERVATION_RANGE_M,
+    Histogram,
+    bin_of,
+    cell_of,
+)
 from alpamayo_sim.engine.kernels.layout import NEARBY, Features, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
@@ -40,9 +48,9 @@ AGENTS = 63
 PIECES = NEARBY
 ALIGNED = 16  # floats; rows begin at multiples of so many
 
-POINTS = wp.constant(ROUTE_POINTS)
-SPACING = wp.constant(ROUTE_SPACING)
-EGO = wp.constant(EGO_FEATURES)
+ROUTE_POINT_COUNT = wp.constant(ROUTE_POINTS)
+ROUTE_SPACING_M = wp.constant(ROUTE_SPACING)
+EGO_FEATURE_COUNT = wp.constant(EGO_FEATURES)
 
 
 def vector_size(agents: int = AGENTS, pieces: int = PIECES) -> int:
@@ -92,12 +100,12 @@ def last_bin(counts: Histogram, wanted: wp.int32) -> wp.vec2i:
     """Return the bin of the last of the ``wanted`` nearest, and the number of that bin's members among them."""
     total = wp.int32(0)
     k = wp.int32(0)
-    while k < BINS:
+    while k < DISTANCE_BINS:
         if total + counts[k] > wanted:
             return wp.vec2i(k, wanted - total)
         total += counts[k]
         k += 1
-    return wp.vec2i(BINS, 0)
+    return wp.vec2i(DISTANCE_BINS, 0)
 
 
 @wp.func
@@ -111,12 +119,12 @@ def write_ego(
     s = state.direction[w, e][1]
     left = wp.float32(slot.duration_steps - state.step[w]) * slot.dt
     out[w, e, 0] = unit(state.speed[w, e] / 40.0)
-    out[w, e, 1] = unit(state.acceleration[w, e] / MAX_DECELERATION)
-    out[w, e, 2] = unit(state.curvature[w, e] / MAX_CURVATURE)
+    out[w, e, 1] = unit(state.acceleration[w, e] / MAX_DECELERATION_MPS2)
+    out[w, e, 2] = unit(state.curvature[w, e] / MAX_CURVATURE_PER_M)
     out[w, e, 3] = unit(state.lateral_offset[w, e] / 10.0)
     out[w, e, 4] = unit(along[0] * c + along[1] * s)
     out[w, e, 5] = unit(along[0] * s - along[1] * c)
-    out[w, e, 6] = unit(state.drivable_margin[w, e] / RANGE)
+    out[w, e, 6] = unit(state.drivable_margin[w, e] / MARGIN_RANGE_M)
     out[w, e, 7] = unit(state.speed_limit[w, e] / 40.0)
     out[w, e, 8] = unit((ego.goal - state.progress[w, e]) / 500.0)
     out[w, e, 9] = unit(left / 60.0)
@@ -139,7 +147,7 @@ def write_route(
     end = buffers.routes[last + 1][3]
     s_ahead = wp.float32(state.route_s[w, e])
     k = wp.int32(0)
-    while k < POINTS:
+    while k < ROUTE_POINT_COUNT:
         while i < last and buffers.routes[i + 1][3] < s_ahead:
             i += 1
         a = buffers.routes[i]
@@ -147,9 +155,9 @@ def write_route(
         ahead = wp.min(s_ahead, end) - a[3]
         dx = a[0] + ahead * along[0] - pose[0]
         dy = a[1] + ahead * along[1] - pose[1]
-        out[w, e, EGO + 2 * k] = unit(c * dx + s * dy)
-        out[w, e, EGO + 2 * k + 1] = unit(c * dy - s * dx)
-        s_ahead += SPACING
+        out[w, e, EGO_FEATURE_COUNT + 2 * k] = unit(c * dx + s * dy)
+        out[w, e, EGO_FEATURE_COUNT + 2 * k + 1] = unit(c * dy - s * dx)
+        s_ahead += ROUTE_SPACING_M
         k += 1
 
 
@@ -195,14 +203,14 @@ def write_rows(
 
 @wp.func
 def distance_bin(state: State, w: wp.int32, e: wp.int32, a: wp.int32) -> wp.int32:
-    """Return the bin of an agent's distance from an ego; ``BINS`` for agents out of range and for the ego itself."""
+    """Return the bin of an agent's distance from an ego; ``DISTANCE_BINS`` out of range and for the ego itself."""
     me = state.features[w, e]
     other = state.features[w, a]
     dx = other[0] - me[0]
     dy = other[1] - me[1]
     squared = dx * dx + dy * dy
     if squared >= OBSERVATION_RANGE_M * OBSERVATION_RANGE_M or a == e:
-        return BINS
+        return DISTANCE_BINS
     return bin_of(wp.sqrt(squared))
 
 
@@ -289,7 +297,7 @@ def write_observations(
     listed = wp.int32(0)
     if slot.pieces > 0:
         cell = cell_of(slot.piece_grid, wp.vec2(pose[0], pose[1]))
-        listed = slot.piece_grid.list_row + cell * MOST
+        listed = slot.piece_grid.list_row + cell * MAX_NEARBY
         count = wp.min(buffers.cells[slot.piece_grid.cell_row + cell] - 1, pieces)
     base = slot.piece_row
     write_rows(buffers.pieces, base, buffers.lists, listed, count, pieces, along, across, shift, features[w, e], agents)

@@ -28,7 +28,7 @@ TOUCH = 0.5  # m of overlap that make a conflict
 COMFORT = 2.5  # m/s²; lateral acceleration in bends
 BEND = 6.0  # m over which a bend's curvature is measured
 TURN = 0.5  # rad that make a lane a turn
-REACH = 6.0  # m from a lane's centreline to the furthest cells that list it
+CELL_REACH_M = 6.0  # m from a lane's centreline to the furthest cells that list it
 UNLIMITED = 50.0  # m/s where no limit is known
 TRAFFIC_KINDS = frozenset({LaneKind.DRIVING, LaneKind.BUS, LaneKind.BICYCLE})
 
@@ -231,13 +231,13 @@ class _Builder:
         return found
 
     def _grid(self) -> tuple[Array, Array, tuple[int, int], tuple[float, float]]:
-        """Return cells that list the segments of lanes within ``REACH`` of them, lane by lane."""
+        """Return cells that list the segments of lanes within ``CELL_REACH_M`` of them, lane by lane."""
         used = [k for k, lane in enumerate(self.lanes) if lane.kind in TRAFFIC_KINDS]
         if not used:
             return layout.empty_rows(layout.CellRow), np.zeros((0, 2), np.int32), (0, 0), (0.0, 0.0)
         points = np.concatenate([self.paths[k][:, :2] for k in used]).astype(np.float64)
-        corner = points.min(axis=0) - REACH
-        nx, ny = (1 + int(n) for n in (points.max(axis=0) + REACH - corner) // LANE_CELL_M)
+        corner = points.min(axis=0) - CELL_REACH_M
+        nx, ny = (1 + int(n) for n in (points.max(axis=0) + CELL_REACH_M - corner) // LANE_CELL_M)
         entries = {(*_cell(xy, corner, nx), k, i) for k in used for i, xy in _near(self.paths[k])}
         table = np.array(sorted((cell, k, i) for cell, k, i in entries), np.int32)
         cells = layout.empty_rows(layout.CellRow, nx * ny)
@@ -264,8 +264,8 @@ def _cell(xy: Array, corner: Array, nx: int) -> tuple[int]:
 
 
 def _near(path: Float32[Array, "n 4"]) -> Iterator[tuple[int, Array]]:
-    """Yield points about each segment of a path, dense enough to meet each cell within ``REACH``."""
-    ring = np.array([(x, y) for x in (-REACH, 0.0, REACH) for y in (-REACH, 0.0, REACH)])
+    """Yield points about each segment of a path, dense enough to meet each cell within ``CELL_REACH_M``."""
+    ring = np.array([(x, y) for x in (-CELL_REACH_M, 0.0, CELL_REACH_M) for y in (-CELL_REACH_M, 0.0, CELL_REACH_M)])
     for i, (a, b) in enumerate(pairwise(path[:, :2].astype(np.float64))):
         count = 2 + int(np.linalg.norm(b - a) // (0.5 * LANE_CELL_M))
         for t in np.linspace(0.0, 1.0, count):

@@ -31,7 +31,7 @@ from alpamayo_sim.warp_runtime import wp
 wp.set_module_options({"enable_backward": False})
 
 TILE = 16  # pixels a side
-FAR = wp.constant(600.0)  # m
+FAR_PLANE_M = wp.constant(600.0)  # m
 SKY_CLASS, TERRAIN_CLASS, OTHER_CLASS = 0, 1, 22
 EGO_INSTANCE = wp.constant(1 << 20)
 SKY_CODE, GROUND_CODE, SHADED_CODE = wp.constant(-1), wp.constant(-2), wp.constant(-3)
@@ -122,7 +122,7 @@ def sky(d: wp.vec3, light: Light) -> wp.vec3:
                 light.terrain[0] * 0.7, light.terrain[1] * 0.85, light.terrain[2]
             )
     if up < 0.25:
-        fog = wp.exp(-FAR * light.haze * (1.0 - 4.0 * up))
+        fog = wp.exp(-FAR_PLANE_M * light.haze * (1.0 - 4.0 * up))
         colour = colour * fog + light.horizon * (1.0 - fog)
     return colour
 
@@ -246,7 +246,7 @@ def _see(full: bool) -> wp.Kernel:
             eye = moved_eye(eye, turn_cos, turn_sin, velocity[observers[o].world, observers[o].agent], lag)
         for u in range(first, last):
             d = rays[c, v, u]
-            best = float(FAR)
+            best = float(FAR_PLANE_M)
             code = int(SKY_CODE)
             if wp.static(full):
                 d = turned(d, turn_cos, turn_sin)
@@ -259,7 +259,7 @@ def _see(full: bool) -> wp.Kernel:
                         code = MESH_CODE - found.face
             if d[2] < -1.0e-6 and mesh.id == wp.uint64(0):
                 t = -eye[2] / d[2]
-                if t < FAR:
+                if t < FAR_PLANE_M:
                     best = t
                     code = GROUND_CODE
             depth[view, v, u] = best

@@ -25,8 +25,8 @@ wp.set_module_options({"enable_backward": False})
 
 SKY, ROAD, OTHER = 0, 4, 22  # of Semantic
 EGO_INSTANCE = wp.constant(1 << 20)
-FOOTPRINT = wp.constant(0.1)  # m of the ground that a shot lights up
-RUN = wp.constant(16)  # shots of a thread of ``take``
+SHOT_FOOTPRINT_M = wp.constant(0.1)  # m of the ground that a shot lights up
+SHOTS_PER_THREAD = wp.constant(16)  # shots of a thread of ``take``
 PART_CODE = wp.constant(-1000000)  # less the part's number, in place of an instance until it is known
 
 
@@ -104,7 +104,7 @@ def take(
 ):
     """Copy Open3D's hits of observer o; triangles without a part are of class ``otherwise``."""
     r, s = wp.tid()
-    for k in range(s * RUN, wp.min(s * RUN + RUN, echoes.range.shape[2])):
+    for k in range(s * SHOTS_PER_THREAD, wp.min(s * SHOTS_PER_THREAD + SHOTS_PER_THREAD, echoes.range.shape[2])):
         i = r * echoes.range.shape[2] + k
         t = distance[i]
         set_echo(echoes, o, r, k, t, 0.0, SKY, -1)
@@ -223,7 +223,7 @@ def scan(
             set_echo(echoes, o, r, k, t, cosine, appearance.semantic[body.row], appearance.owner[body.row])
         elif markings and int(echoes.semantic[o, r, k]) == ROAD:
             spot = turned(eye + echoes.range[o, r, k] * rays[0, r, k], frame[2], frame[3])
-            texel = sample_ground(grounds, me.ground, spot[0] + frame[0], spot[1] + frame[1], FOOTPRINT)
+            texel = sample_ground(grounds, me.ground, spot[0] + frame[0], spot[1] + frame[1], SHOT_FOOTPRINT_M)
             echoes.semantic[o, r, k] = wp.uint8(class_of(texel))
         rho = reflectivity[int(echoes.semantic[o, r, k])]
         shot = mix(key, wp.uint32(r * rays.shape[2] + k))
