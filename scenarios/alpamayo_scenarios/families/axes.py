@@ -68,7 +68,7 @@ def slowing_gap(closing: float) -> float:
 
 
 def drift_gap(closing: float, lateral_speed: float) -> float:
-    """Return the gap (m) for a careful driver that sees a drift at ``lateral_speed`` and brakes by ``closing`` (m/s)."""
+    """Return the gap (m) of a careful driver that sees drift at ``lateral_speed`` and brakes by ``closing`` (m/s)."""
     return closing * NOTICED_DRIFT_M / lateral_speed + slowing_gap(closing)
 
 
