@@ -62,7 +62,7 @@ class OddTag(enum.StrEnum):
     ROUNDABOUT = "roundabout"
     MERGE = "merge"
     CROSSWALK = "crosswalk"
-    PARKING_WIDTH_M = "parking strip"
+    PARKING = "parking strip"
     WORK_ZONE = "work zone"
     OCCLUSION = "occlusion"
     LOW_FRICTION = "low friction"

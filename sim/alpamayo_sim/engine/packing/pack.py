@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int8
 
 from alpamayo_sim.datatypes.dynamics import Dynamics
-from alpamayo_sim.datatypes.scenario import HARDLY_MOVES, Ego, Manoeuvre, Scenario, Script, TrafficVehicle, Walker
+from alpamayo_sim.datatypes.scenario import STANDING_EGO_M, Ego, Manoeuvre, Scenario, Script, TrafficVehicle, Walker
 from alpamayo_sim.datatypes.scene import Category, Prop, Route, Scene, SignalState, Track
 from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.kernels.layout import Mode
@@ -222,7 +222,7 @@ def _drives_along(track: Track) -> bool:
     """Return whether a recorded road user can react: it has wheels and has covered a distance."""
     steps = np.diff(track.position[track.valid][:, :2], axis=0)
     way = float(np.linalg.norm(steps, axis=1).sum())
-    return Category.VEHICLE <= track.category <= Category.CYCLIST and way > HARDLY_MOVES
+    return Category.VEHICLE <= track.category <= Category.CYCLIST and way > STANDING_EGO_M
 
 
 def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
