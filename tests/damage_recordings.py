@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), *(str(ROOT / folder) for folder in ("sim", "datasets", "scenarios", "vla_model", "tests"))]
 
-from recordings import SMALL_RECORDINGS, outcomes  # noqa: E402 - after the path
+from recordings.damage import SMALL_RECORDINGS, outcomes  # noqa: E402 - after the path
 
 
 def main() -> None:

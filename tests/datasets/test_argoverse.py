@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from pyarrow import feather
-from recordings import AV2_ORIGIN, STEPS, curve, placed, replay_errors, write_av2_forecasting, write_av2_sensor
+from recordings.argoverse import AV2_ORIGIN, write_av2_forecasting, write_av2_sensor
+from recordings.motion import STEPS, curve, placed, replay_errors
 
 from alpamayo_datasets import open_log
 from alpamayo_datasets.continuity import gaps

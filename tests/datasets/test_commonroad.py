@@ -2,7 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import commonroad, placed, replay_errors, write_commonroad
+from recordings.commonroad import commonroad, write_commonroad
+from recordings.motion import placed, replay_errors
 
 from alpamayo.closed_loop import drive
 from alpamayo.drivers import make_driver

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from recordings import SMALL_RECORDINGS, outcomes
+from recordings.damage import SMALL_RECORDINGS, outcomes
 
 MUTATIONS = 200
 

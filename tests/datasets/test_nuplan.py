@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import NUPLAN_ORIGIN, STEPS, bend, curve, placed, replay_errors, write_nuplan
+from recordings.motion import STEPS, bend, curve, placed, replay_errors
+from recordings.nuplan import NUPLAN_ORIGIN, write_nuplan
 
 from alpamayo_datasets import open_log, scene_ids
 from alpamayo_datasets.utm import project_utm

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from recordings import NUSCENES_CITY, NUSCENES_ORIGIN, STEPS, curve, placed, replay_errors, write_nuscenes
+from recordings.motion import STEPS, curve, placed, replay_errors
+from recordings.nuscenes import NUSCENES_CITY, NUSCENES_ORIGIN, write_nuscenes
 
 from alpamayo_datasets import open_log, scene_ids
 from alpamayo_sim.datatypes.scene import Category, LineKind, Scene

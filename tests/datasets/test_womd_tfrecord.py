@@ -4,14 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import (
-    STEPS,
+from recordings.motion import STEPS, bend, curve, placed, replay_errors
+from recordings.waymo import (
     WAYMO_ORIGIN,
-    bend,
-    curve,
-    placed,
     proto,
-    replay_errors,
     varint,
     womd_example,
     womd_scenario,

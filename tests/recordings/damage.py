@@ -1,0 +1,83 @@
+"""Small recordings in each format, and damaged copies of them."""
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from alpamayo_datasets import open_log
+from alpamayo_datasets.tfrecord import frame, records
+from alpamayo_sim.errors import InputError
+from recordings.argoverse import write_av2_forecasting, write_av2_sensor
+from recordings.commonroad import write_commonroad
+from recordings.nuplan import write_nuplan
+from recordings.nuscenes import write_nuscenes
+from recordings.waymo import write_womd_example, write_womd_scenario
+
+WITHIN = {"nuscenes": "#scene-0061", "nuplan": "/small.db#scene-001"}  # what of a folder is opened
+SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
+    "womd-scenario": write_womd_scenario,
+    "womd-example": write_womd_example,
+    "av2-forecasting": write_av2_forecasting,
+    "av2-sensor": write_av2_sensor,
+    "commonroad": write_commonroad,
+    "nuscenes": write_nuscenes,
+    "nuplan": write_nuplan,
+}
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """Return some bytes with a few of them changed, cut out, doubled, swapped, or their end missing."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        i, j = sorted(rng.randrange(len(out) + 1) for _ in range(2))
+        j = min(j, i + rng.choice((1, 4, 64, 100_000)))
+        kind = rng.randrange(6)
+        if kind <= 1 and out:
+            out[min(i, len(out) - 1)] = rng.randrange(256)
+        elif kind == 2:
+            del out[i:j]
+        elif kind == 3:
+            out[i:i] = out[i:j]
+        elif kind == 4:
+            out[i:j] = reversed(out[i:j])
+        else:
+            del out[rng.choice((i, len(out) // 2, len(out) - 1)) :]
+        if not out:
+            break
+    return bytes(out)
+
+
+def damage(path: Path, rng: random.Random) -> None:
+    """Damage a recording in place: one file of a folder; of a tfrecord the data, under a checksum that fits."""
+    if path.is_dir():
+        path = rng.choice(sorted(file for file in path.rglob("*") if file.is_file()))
+    if path.suffix == ".tfrecord" and rng.random() < 0.8:
+        path.write_bytes(b"".join(frame(damaged(data, rng)) for data in records(path)))
+    elif rng.random() < 0.02:
+        path.unlink()
+    else:
+        path.write_bytes(damaged(path.read_bytes(), rng))
+
+
+def outcomes(written: Path, folder: Path, count: int, seed: int) -> Iterator[str]:
+    """Open ``count`` damaged copies of a recording; yield ``read`` or the message of the error.
+
+    Any other exception than ``InputError`` is raised, with the number of the copy.
+    """
+    for k in range(count):
+        rng = random.Random(f"{seed}-{k}")
+        copy = folder / written.name
+        shutil.rmtree(copy) if copy.is_dir() else copy.unlink(missing_ok=True)
+        shutil.copytree(written, copy) if written.is_dir() else shutil.copy(written, copy)
+        damage(copy, rng)
+        try:
+            open_log(f"{copy}{WITHIN.get(copy.name, '')}")
+        except InputError as error:
+            message = str(error)
+        except Exception as error:
+            raise AssertionError(f"copy {k} of seed {seed}: {type(error).__name__}: {error}") from error
+        else:
+            message = "read"
+        assert "\n" not in message
+        yield message
