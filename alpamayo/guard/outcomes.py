@@ -22,7 +22,7 @@ TIMES = PLAN_DT * np.arange(PLAN_STEPS + 1)  # s; of the poses of a plan, the fi
 
 @dataclass(frozen=True, eq=False)
 class CandidateMotions:
-    """N motions of the ego over the 65 times of a plan, in world coordinates.
+    """N motions of the ego in world coordinates, sampled at the times of the agents' boxes.
 
     Attributes:
         pose: x, y (m) and heading (rad) of the centre of the box.
@@ -35,8 +35,8 @@ class CandidateMotions:
         uncertainty_s: the time (s) for which that deviation grows.
     """
 
-    pose: Float64[Array, "n 65 3"]
-    speed: Float64[Array, "n 65"]
+    pose: Float64[Array, "n t 3"]
+    speed: Float64[Array, "n t"]
     size: Float64[Array, "2"]
     front_clearance: Float64[Array, " n"] | float = 0.0
     size_margin: Float64[Array, "n 2"] | tuple[float, float] = (0.0, 0.0)
@@ -44,7 +44,7 @@ class CandidateMotions:
     uncertainty_s: float = 0.0
 
     @cached_property
-    def boxes(self) -> Float64[Array, "n 65 4"]:
+    def boxes(self) -> Float64[Array, "n t 4"]:
         """Centre (m), cosine and sine of the heading."""
         return oriented(self.pose)
 

@@ -31,12 +31,12 @@ class Comfort:
     Attributes:
         series: each quantity at each time.
         margins: distance to the nearer bound divided by that bound: 1 at rest, 0 at the bound.
-        comfortable: whether all bounds hold at all times.
+        comfortable: whether all bounds hold at all times; one truth value for one motion.
     """
 
     series: dict[str, Float64[Array, "... t"]]
     margins: dict[str, Float64[Array, "... t"]]
-    comfortable: Bool[Array, "..."]
+    comfortable: Bool[Array, "..."] | np.bool_
 
 
 def comfort(positions: Float[Array, "... t 2"], headings: Float[Array, "... t"], dt: float) -> Comfort:

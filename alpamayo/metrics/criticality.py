@@ -15,6 +15,7 @@ from alpamayo_sim.geometry import box_distance, box_separation
 
 Array = np.ndarray
 Number = Float[Array, "..."] | float
+"""An array, or one number: results are one number where all inputs are."""
 BRAKE_MPS2 = 11.5
 """Full braking (commonroad-crime)."""
 LATERAL_MPS2 = 8.0
@@ -26,7 +27,7 @@ BRAKE_LIMIT_RANGE_MPS2 = (4.23, 12.68)
 """The brakes' limit in ``cpi``: a normal distribution, cut off at the range (Cunto, 2008)."""
 
 
-def ttc(gap: Number, v_ego: Number, v_lead: Number, a_ego: Number = 0.0, a_lead: Number = 0.0) -> Float[Array, "..."]:
+def ttc(gap: Number, v_ego: Number, v_lead: Number, a_ego: Number = 0.0, a_lead: Number = 0.0) -> Number:
     """Compute the time to collision (s) at constant accelerations: first time at which the gap is 0; infinite if never.
 
     gap + (v_lead - v_ego) t + (a_lead - a_ego) t² / 2 = 0 (Hayward, 1972; with acceleration, van der Horst, 1990).
@@ -41,12 +42,12 @@ def ttc(gap: Number, v_ego: Number, v_lead: Number, a_ego: Number = 0.0, a_lead:
     return np.where(d <= 0.0, 0.0, time)
 
 
-def thw(gap: Number, v_ego: Number) -> Float[Array, "..."]:
+def thw(gap: Number, v_ego: Number) -> Number:
     """Compute the time headway (s): until the ego's front is at the lead's present rear; infinite for a stopped ego."""
     return _ratio(np.maximum(gap, 0.0), np.asarray(v_ego, np.float64), np.asarray(v_ego) > 0.0)
 
 
-def drac(gap: Number, v_ego: Number, v_lead: Number) -> Float[Array, "..."]:
+def drac(gap: Number, v_ego: Number, v_lead: Number) -> Number:
     """Compute the deceleration rate to avoid a crash (m/s², positive): (v_ego - v_lead)² / (2 gap) if closing, else 0.
 
     Infinite without a gap. Source: Almqvist et al., 1991.
@@ -56,16 +57,14 @@ def drac(gap: Number, v_ego: Number, v_lead: Number) -> Float[Array, "..."]:
     return np.where(closing <= 0.0, 0.0, needed)
 
 
-def longitudinal_acceleration_required(
-    gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0
-) -> Float[Array, "..."]:
+def longitudinal_acceleration_required(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0) -> Number:
     """Compute the acceleration (m/s², not positive) that just avoids the lead: min(a_lead - DRAC, 0)."""
     return np.minimum(np.asarray(a_lead) - drac(gap, v_ego, v_lead), 0.0)
 
 
 def lateral_acceleration_required(
     time: Number, offset: Number, width_ego: Number, width_other: Number, v_side: Number = 0.0
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the lateral acceleration (m/s², positive) that clears the other's width by the time to collision.
 
     ``offset`` (m) is that of the other's centre from the ego's, left positive; ``v_side`` (m/s) is the other's lateral
@@ -78,7 +77,7 @@ def lateral_acceleration_required(
     return np.where(np.isinf(t) | (need <= 0.0), 0.0, _ratio(2.0 * need, t**2, t > 0.0))
 
 
-def btn(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0, *, brake: float = BRAKE_MPS2) -> Array:
+def btn(gap: Number, v_ego: Number, v_lead: Number, a_lead: Number = 0.0, *, brake: float = BRAKE_MPS2) -> Number:
     """Compute the brake threat number: the longitudinal acceleration required over full braking."""
     return -longitudinal_acceleration_required(gap, v_ego, v_lead, a_lead) / brake
 
@@ -91,12 +90,12 @@ def stn(
     v_side: Number = 0.0,
     *,
     lateral: float = LATERAL_MPS2,
-) -> Array:
+) -> Number:
     """Compute the steer threat number: the lateral acceleration required over the hardest swerve."""
     return lateral_acceleration_required(time, offset, width_ego, width_other, v_side) / lateral
 
 
-def dst(gap: Number, v_ego: Number, v_lead: Number, *, safety_time: float = 2.0) -> Float[Array, "..."]:
+def dst(gap: Number, v_ego: Number, v_lead: Number, *, safety_time: float = 2.0) -> Number:
     """Compute the deceleration to safety time (m/s²): 3 (v_ego - v_lead)² / (2 (gap - v_lead t)), 0 if not closing.
 
     Infinite where the gap is already shorter than the safety time. Source: Hupfer, 1997.
@@ -106,18 +105,18 @@ def dst(gap: Number, v_ego: Number, v_lead: Number, *, safety_time: float = 2.0)
     return np.where(closing <= 0.0, 0.0, _ratio(3.0 * closing**2, 2.0 * distance, distance > 0.0))
 
 
-def msd(v_ego: Number, *, brake: float = BRAKE_MPS2) -> Float[Array, "..."]:
+def msd(v_ego: Number, *, brake: float = BRAKE_MPS2) -> Number:
     """Compute the minimal stopping distance (m): v² / (2 brake)."""
     return np.asarray(v_ego, np.float64) ** 2 / (2.0 * brake)
 
 
-def psd(remaining: Number, v_ego: Number, *, brake: float = BRAKE_MPS2) -> Float[Array, "..."]:
+def psd(remaining: Number, v_ego: Number, *, brake: float = BRAKE_MPS2) -> Number:
     """Compute the proportion of stopping distance: distance to the conflict over the minimal stopping distance."""
-    need = msd(v_ego, brake=brake)
+    need = np.asarray(msd(v_ego, brake=brake))
     return _ratio(np.asarray(remaining, np.float64), need, need > 0.0)
 
 
-def delta_v(mass_ego: Number, mass_other: Number, v_ego: Number, v_other: Number, angle: Number) -> Float[Array, "..."]:
+def delta_v(mass_ego: Number, mass_other: Number, v_ego: Number, v_other: Number, angle: Number) -> Number:
     """Compute the change of the ego's velocity (m/s) in a plastic crash; ``angle`` (rad) is between the velocities.
 
     m_other / (m_ego + m_other) * |v_ego - v_other| (Shelby, 2011).
@@ -127,23 +126,23 @@ def delta_v(mass_ego: Number, mass_other: Number, v_ego: Number, v_other: Number
     return np.asarray(mass_other) / (np.asarray(mass_ego, np.float64) + mass_other) * relative
 
 
-def tet(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Float[Array, "..."]:
+def tet(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Number:
     """Compute the time (s) with a time to collision of at most ``threshold`` (s) (Minderhoud and Bovy, 2001)."""
     known = np.asarray(times, np.float64)
     return dt * np.where(np.isnan(known), np.nan, known <= threshold).sum(axis=-1)
 
 
-def tit(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Float[Array, "..."]:
+def tit(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> Number:
     """Compute the time-integrated time to collision (s²): the integral of ``threshold`` - TTC where it is positive."""
     return dt * np.maximum(threshold - np.asarray(times, np.float64), 0.0).sum(axis=-1)
 
 
-def et(enter: Number, leave: Number) -> Float[Array, "..."]:
+def et(enter: Number, leave: Number) -> Number:
     """Compute the encroachment time (s): the duration of a road user in the conflict area."""
     return _minus(leave, enter)
 
 
-def pet(leave_first: Number, enter_second: Number) -> Float[Array, "..."]:
+def pet(leave_first: Number, enter_second: Number) -> Number:
     """Compute the post-encroachment time (s): from the first leaving the conflict area to the second entering it.
 
     Negative where both are in it together (Allen, Shin and Cooper, 1978).
@@ -169,7 +168,7 @@ def wttc(
     *,
     a_ego: Number = BRAKE_MPS2,
     a_other: Number = BRAKE_MPS2,
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the worst time to collision (s): of circles that accelerate towards each other as hard as they can.
 
     |apart + velocity t| = radius + (a_ego + a_other) t² / 2, first t (Wachenfeld et al., 2016).
@@ -203,7 +202,7 @@ def wttc(
 
 def dce(
     pose_ego: Float[Array, "... t 3"], size_ego: Array, pose_other: Float[Array, "... t 3"], size_other: Array
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the distance of closest encounter (m) of two moving boxes; negative is the overlap (Eggert, 2014)."""
     return box_distance(pose_ego, np.asarray(size_ego), pose_other, np.asarray(size_other)).min(axis=-1)
 
@@ -214,7 +213,7 @@ def ttce(
     pose_other: Float[Array, "... t 3"],
     size_other: Array,
     dt: float,
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the time to the closest encounter (s) of two moving boxes; to the first contact where they touch."""
     distance = box_distance(pose_ego, np.asarray(size_ego), pose_other, np.asarray(size_other))
     touching = distance < 0.0
@@ -222,7 +221,7 @@ def ttce(
     return np.where(np.isnan(distance).any(axis=-1), np.nan, dt * step)
 
 
-def cpi(required: Float[Array, "... t"], dt: float) -> Float[Array, "..."]:
+def cpi(required: Float[Array, "... t"], dt: float) -> Number:
     """Compute the crash potential index: the mean probability that the brakes cannot give the required deceleration.
 
     The brakes' limit is normal with mean 8.45 and deviation 1.40 m/s², cut off at 4.23 and 12.68 (Cunto, 2008).

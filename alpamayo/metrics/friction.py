@@ -13,6 +13,6 @@ def friction_limit(friction: float, tolerance: float) -> float:
     return friction * GRAVITY_MPS2 + tolerance
 
 
-def windowed_slopes(values: Float64[Array, "k t"], window: int, dt: float) -> Float64[Array, "k t-window"]:
+def windowed_slopes(values: Float64[Array, "k t"], window: int, dt: float) -> Float64[Array, "k t-{window}"]:
     """Compute the slopes of values sampled every ``dt`` (s), each over ``window`` steps."""
     return (values[:, window:] - values[:, :-window]) / (window * dt)

@@ -13,6 +13,9 @@ from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 Number = Float[Array, "..."] | float
+"""An array, or one number: results are one number where all inputs are."""
+Truth = Bool[Array, "..."] | np.bool_
+"""An array of truth values, or one."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ OTHER = replace(EGO, response_time=2.0)
 
 def stopping_distance(
     v: Number, *, response_time: Number, accel_max: Number, brake: Number, speed_max: Number = np.inf
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the stopping distance (m): accelerate for the response time, at most to ``speed_max`` (m/s), then brake.
 
     A speed above ``speed_max`` is kept during the response time.
@@ -83,7 +86,7 @@ def longitudinal_distance(
     accel_max: Number,
     brake_min: Number,
     brake_max: Number,
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the safe gap (m) of a rear vehicle behind a front one in the same direction (definition 1).
 
     The rear accelerates at ``accel_max`` for its response time and then brakes at ``brake_min`` at least; the front
@@ -103,7 +106,7 @@ def opposite_distance(
     accel_max: Number,
     brake_min: Number,
     brake_min_correct: Number,
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the safe gap (m) of two vehicles in opposite directions; vehicle 1 is in its correct lane (definition 2).
 
     Each accelerates for its response time; then 1 brakes at ``brake_min_correct``, 2 at ``brake_min``. Only the
@@ -123,7 +126,7 @@ def lateral_distance(
     brake_min: Number,
     fluctuation: Number,
     response_time_right: Number | None = None,
-) -> Float[Array, "..."]:
+) -> Number:
     """Compute the safe lateral gap (m) between two vehicles side by side, the first at the left (definition 6).
 
     Lateral speeds (m/s) are positive to the right. Both accelerate towards each other for the response time and then
@@ -136,16 +139,14 @@ def lateral_distance(
     return np.maximum(left + right + fluctuation, 0.0)
 
 
-def _towards(v: Array, response_time: Number, accel_max: Number, brake_min: Number) -> Float[Array, "..."]:
+def _towards(v: Array, response_time: Number, accel_max: Number, brake_min: Number) -> Number:
     """Compute the distance (m) that a road user moves towards the other until its lateral motion ends."""
     fastest = v + np.asarray(response_time) * accel_max
     distance = v * response_time + 0.5 * np.asarray(accel_max) * np.asarray(response_time) ** 2
     return distance + np.where(fastest > 0.0, fastest**2 / (2.0 * np.asarray(brake_min)), 0.0)
 
 
-def time_to_cover(
-    v: Number, distance: Number, *, response_time: Number, before: Number, after: Number
-) -> Float[Array, "..."]:
+def time_to_cover(v: Number, distance: Number, *, response_time: Number, before: Number, after: Number) -> Number:
     """Compute the time (s) to cover a distance (m): acceleration ``before`` in the response time, then ``after``.
 
     Infinite where the road user stops first. Speeds do not become negative.
@@ -171,7 +172,7 @@ def _phase(v: Array, a: Array, distance: Number, duration: Array) -> tuple[Array
     return np.where(when <= duration, when, np.inf), np.maximum(v + a * end, 0.0), v * end + 0.5 * a * end**2
 
 
-def stops_before(v: Number, distance: Number, parameters: Parameters) -> Bool[Array, "..."]:
+def stops_before(v: Number, distance: Number, parameters: Parameters) -> Truth:
     """Return whether a road user can stop before a point ``distance`` (m) ahead."""
     p = parameters
     needed = stopping_distance(v, response_time=p.response_time, accel_max=p.accel_max, brake=p.brake_min)
@@ -189,7 +190,7 @@ def intersection_safe(
     priority_1: bool | None = None,
     parameters_1: Parameters = EGO,
     parameters_2: Parameters = OTHER,
-) -> Bool[Array, "..."]:
+) -> Truth:
     """Return whether two road users whose paths cross are safe (definition 17 and ad-rss-lib's conditions).
 
     They are safe under one of three conditions. The one without priority (either, where ``priority_1`` is None) can
@@ -215,7 +216,7 @@ def intersection_safe(
     return stops | ahead | (last_1 < soonest_2) | (last_2 < soonest_1)
 
 
-def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rear: Parameters) -> Bool[Array, "..."]:
+def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rear: Parameters) -> Truth:
     """Return whether the front one is through before the rear one arrives, with a safe longitudinal distance."""
     gap = np.asarray(enter, np.float64) - np.asarray(leave)
     safe = longitudinal_distance(
@@ -229,7 +230,7 @@ def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rea
     return gap > safe
 
 
-def _occupation(v: Number, enter: Number, leave: Number, p: Parameters) -> tuple[Array, Array]:
+def _occupation(v: Number, enter: Number, leave: Number, p: Parameters) -> tuple[Number, Number]:
     """Compute the earliest time of entry (accelerating), and the latest time of leaving (braking hard)."""
     soonest = time_to_cover(
         v, np.maximum(enter, 0.0), response_time=p.response_time, before=p.accel_max, after=p.accel_max

@@ -8,7 +8,7 @@ unknown name is an ``InputError``. Scores that need more of a record than the ru
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,7 +152,11 @@ def filtered(parts: Parts, human: Parts) -> dict[str, Array]:
 
 
 def two_stage(
-    first: float, followups: Float[Array, " n"], distances: Float[Array, " n"], *, variance: float = 0.1
+    first: float,
+    followups: Float[Array, " n"] | Sequence[float],
+    distances: Float[Array, " n"] | Sequence[float],
+    *,
+    variance: float = 0.1,
 ) -> float:
     """Compute NAVSIM v2's aggregate: the first stage's score times the weighted mean of the follow-up scenes' scores.
 
@@ -232,7 +236,7 @@ class Rated:
 
 
 def rater_feedback(
-    prediction: Float[Array, "... t 2"],
+    prediction: Float[Array, "... steps 2"],
     raters: Float[Array, "r t 2"],
     labels: Float[Array, " r"],
     initial_speed: float,

@@ -174,7 +174,9 @@ def test_rater_feedback():
 def test_rater_feedback_of_several_predictions_and_other_rates():
     raters = np.zeros((1, 50, 2))
     plans = np.stack([np.zeros((50, 2)), np.full((50, 2), 50.0)])
-    score = scores.rater_feedback(plans, raters, [10.0], 0.0, frequency=10.0, probabilities=np.array([0.75, 0.25]))
+    score = scores.rater_feedback(
+        plans, raters, np.array([10.0]), 0.0, frequency=10.0, probabilities=np.array([0.75, 0.25])
+    )
     assert score == pytest.approx(0.75 * 10 + 0.25 * 4)
 
 

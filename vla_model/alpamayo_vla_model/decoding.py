@@ -58,7 +58,7 @@ def decode_reasoning(
     seed: int = 0,
     jump_ahead: bool = True,
     earlier: Sequence[Sequence[int]] = (),
-) -> tuple[DecodedReasoning, Float[Tensor, "1 length+words hidden"]]:
+) -> tuple[DecodedReasoning, Float[Tensor, "1 tokens hidden"]]:
     """Read a prompt and decode one record; return it, and the hidden states of prompt and record.
 
     The record does not depend on ``jump_ahead`` and ``earlier``; nor do, with a backbone compiled for the CPU, the

@@ -184,7 +184,7 @@ class VisionEncoder(nn.Module):
 
     def forward(
         self, images: UInt8[Tensor, "b cameras frames 3 height width"], rig: RigTensors
-    ) -> tuple[Float[Tensor, "b tokens hidden"], Float[Tensor, "b cameras rows columns width"]]:
+    ) -> tuple[Float[Tensor, "b tokens hidden"], Float[Tensor, "b cameras rows columns features"]]:
         """Return the tokens of all cameras, one camera after the other, and the patch features before pooling."""
         b, cameras = images.shape[:2]
         height, width = images.shape[-2:]

@@ -24,7 +24,7 @@ TIME_STEP_S, TIME_STEP_TOLERANCE_S = 0.1, 1e-6
 
 
 def extended_comfort(
-    earlier: Float[Array, "t 3"], later: Float[Array, "t 3"], interval: float, dt: float
+    earlier: Float[Array, "n 3"], later: Float[Array, "m 3"], interval: float, dt: float
 ) -> dict[str, float]:
     """Compute RMS differences of two plans over their common time, as parts of the bounds (NAVSIM's EC).
 

@@ -184,7 +184,7 @@ class RouteFrame(FrenetFrame):
 
     def heading_at(self, s: Float[Array, "..."] | float) -> Float64[Array, "..."]:
         """Return headings (rad, continuous) at arc lengths (m)."""
-        return self.at(s)[1]
+        return np.asarray(self.at(s)[1])
 
     def project(
         self, xy: Float[Array, "... 2"], near: float | None = None, reach: float = 120.0

@@ -165,7 +165,7 @@ class SegmentGrid:
         first = (np.cumsum(counts) - counts).astype(np.int32)
         return first[back], counts[back], np.concatenate(lists)
 
-    def _tile_lists(self, tile: Int64[Array, " n"], side: int) -> list[Array]:
+    def _tile_lists(self, tile: Int32[Array, " n"], side: int) -> list[Array]:
         """Return the segments of each tile of ``side`` cells; the tree finds those of new tiles."""
         keys = [(side, int(number)) for number in tile]
         new = [key for key in keys if key not in self._tiles]
