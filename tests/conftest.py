@@ -1,18 +1,13 @@
-"""Shared by all tests: the folder of the recordings."""
+"""Shared by all tests: the checks of shapes, and the folder of the recordings."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+import shape_checks
 
-# The shapes in annotations become checks for the whole run (the plugin's own option splits a list wrongly).
-NOUNS = ("decision", "driver", "observation", "rig", "scenario", "scene")
-CHECKED = (*(f"datatypes.{noun}" for noun in NOUNS), "geometry", "io.document", "map.index")
-install_import_hook(
-    [*(f"alpamayo_sim.{name}" for name in CHECKED), "alpamayo.episode"],
-    "beartype.beartype(conf=beartype.BeartypeConf(violation_type=TypeError))",
-)
+shape_checks.install()  # before the first import of a module that they check
 
 # Two test processes on two cores: one thread each is faster than four that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,3 +22,10 @@ def realdata() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recordings at {folder}; point ALPAMAYO_REALDATA to them")
     return folder
+
+
+@pytest.fixture
+def no_shape_checks() -> Iterator[None]:
+    """Let wrong arrays reach the code, whose own error is under test."""
+    with shape_checks.off():
+        yield

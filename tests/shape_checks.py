@@ -1,8 +1,7 @@
 """Turn the shapes in annotations into checks while the tests run.
 
-``install`` hooks the import of every host module. Only annotations with array shapes are checked: wrong values of
-other types must reach the code, whose own errors are under test. Device code is left out, since NVIDIA Warp and Triton
-compile its source.
+Only annotations that contain an array shape are checked: wrong values of other types must reach the code, whose own
+errors are under test. Device code is left out, since NVIDIA Warp and Triton compile its source.
 """
 
 import typing
@@ -24,7 +23,7 @@ WINGS = (
     "kernels/alpamayo_kernels",
 )
 DEVICE_CODE = ("@wp.", "import triton")
-CONFIG = BeartypeConf(violation_type=TypeError)
+CONFIG = BeartypeConf(violation_type=TypeError, is_pep484_tower=True)  # an int is a float, as for type checkers
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -36,30 +35,30 @@ def install() -> None:
 def host_modules() -> list[str]:
     """Return the dotted names of all modules that hold no device code.
 
-    A package's own name would stand for all its modules, so ``__init__`` is left out.
+    ``__init__`` is left out: the hook takes the name of a package for all its modules.
     """
-    files = [(name, path) for name, path in modules() if path.stem != "__init__"]
-    return [name for name, path in files if not any(mark in path.read_text("utf-8") for mark in DEVICE_CODE)]
-
-
-def modules() -> list[tuple[str, Path]]:
-    """Return name and file of every module of the six packages."""
     found = []
-    for wing in WINGS:
-        package = ROOT / wing
+    for package in (ROOT / wing for wing in WINGS):
         for path in sorted(package.rglob("*.py")):
-            parts = path.relative_to(package.parent).with_suffix("").parts
-            found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+            if path.stem != "__init__" and not any(mark in path.read_text("utf-8") for mark in DEVICE_CODE):
+                found.append(".".join(path.relative_to(package.parent).with_suffix("").parts))
     return found
 
 
 def check_arrays(function: Function) -> Function:
-    """Decorate a function so that arguments and results with array annotations are checked."""
-    hints = getattr(function, "__annotations__", None)
-    if not hints:
+    """Decorate a function so that its arguments and results with array shapes are checked."""
+    hints = function.__annotations__
+    if not any(has_shape(hint) for hint in hints.values()):
         return function
     function.__annotations__ = {name: hint if has_shape(hint) else Any for name, hint in hints.items()}
     return beartype(conf=CONFIG)(function)
+
+
+def has_shape(hint: Any) -> bool:
+    """Return whether an annotation contains an array shape."""
+    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
+        return True
+    return any(has_shape(part) for part in typing.get_args(hint))
 
 
 @contextmanager
@@ -70,12 +69,3 @@ def off() -> Iterator[None]:
         yield
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def has_shape(hint: Any) -> bool:
-    """Whether an annotation contains a jaxtyping array."""
-    if isinstance(hint, str):
-        return any(f"{kind}[" in hint for kind in ("Float", "Int", "Bool", "UInt", "Shaped", "Num"))
-    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
-        return True
-    return any(has_shape(part) for part in typing.get_args(hint))

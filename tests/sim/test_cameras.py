@@ -194,5 +194,9 @@ def test_frame_buffer_repeats_the_first_and_orders_by_age():
         assert got.rgb.shape == (4, 4, 3, 128, 224)
         assert got.rgb[0, :, 0, 0, 0].tolist() == [max(k - 3 + i, 0) for i in range(4)]
     assert np.allclose(got.times[0], [-0.3, -0.2, -0.1, 0.0])
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_frame_buffer_refuses_an_image_of_another_shape():
     with pytest.raises(InputError, match="must be uint8"):
-        buffer.push(image[..., :2])
+        FrameBuffer(RIG, frames=4).push(np.zeros((4, 128, 224, 2), np.uint8))

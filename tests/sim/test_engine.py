@@ -78,6 +78,7 @@ def test_controls_are_clamped_as_documented() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.usefixtures("no_shape_checks")
 def test_a_control_that_is_not_finite_is_named(bad: float) -> None:
     batch = WorldBatch([testing.scenario()] * 3)
     controls = np.zeros((3, 2))

@@ -301,6 +301,7 @@ def test_k_plans_are_judged_like_single_plans():
         np.full((1, 64, 4), np.inf, np.float32),
     ],
 )
+@pytest.mark.usefixtures("no_shape_checks")
 def test_bad_plans_are_errors(plans):
     scene = testing.scene()
     with pytest.raises(InputError, match="plans"):

@@ -214,6 +214,7 @@ def test_importance_sampling_finds_a_rare_rate():
         lambda: statistics.poisson_rate(0, 0.0),
     ],
 )
+@pytest.mark.usefixtures("no_shape_checks")
 def test_bad_input_is_an_error(call):
     with pytest.raises(InputError):
         call()
