@@ -14,7 +14,7 @@ from alpamayo_sim.errors import InputError
 Array = np.ndarray
 Number = Float[Array, "..."] | float
 """An array, or one number: results are one number where all inputs are."""
-Truth = Bool[Array, "..."] | np.bool_
+Boolean = Bool[Array, "..."] | np.bool_
 """An array of truth values, or one."""
 
 
@@ -172,7 +172,7 @@ def _phase(v: Array, a: Array, distance: Number, duration: Array) -> tuple[Array
     return np.where(when <= duration, when, np.inf), np.maximum(v + a * end, 0.0), v * end + 0.5 * a * end**2
 
 
-def stops_before(v: Number, distance: Number, parameters: Parameters) -> Truth:
+def stops_before(v: Number, distance: Number, parameters: Parameters) -> Boolean:
     """Return whether a road user can stop before a point ``distance`` (m) ahead."""
     p = parameters
     needed = stopping_distance(v, response_time=p.response_time, accel_max=p.accel_max, brake=p.brake_min)
@@ -190,7 +190,7 @@ def intersection_safe(
     priority_1: bool | None = None,
     parameters_1: Parameters = EGO,
     parameters_2: Parameters = OTHER,
-) -> Truth:
+) -> Boolean:
     """Return whether two road users whose paths cross are safe (definition 17 and ad-rss-lib's conditions).
 
     They are safe under one of three conditions. The one without priority (either, where ``priority_1`` is None) can
@@ -216,7 +216,7 @@ def intersection_safe(
     return stops | ahead | (last_1 < soonest_2) | (last_2 < soonest_1)
 
 
-def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rear: Parameters) -> Truth:
+def _in_front(v_front: Number, v_rear: Number, leave: Number, enter: Number, rear: Parameters) -> Boolean:
     """Return whether the front one is through before the rear one arrives, with a safe longitudinal distance."""
     gap = np.asarray(enter, np.float64) - np.asarray(leave)
     safe = longitudinal_distance(
