@@ -5,6 +5,7 @@ Run as a process of its own, without TRITON_INTERPRET.
 
 import importlib
 import json
+import re
 import sys
 
 import triton
@@ -15,7 +16,7 @@ from alpamayo_kernels.tuning import SETTINGS
 
 # Shared memory that one block may use, by compute capability.
 SHARED = {80: 166912, 90: 232448, 100: 232448}
-HALF, FLOAT, INT, LONG, BYTE = "*bf16", "*fp32", "*i32", "*i64", "*u8"
+HALF, FLOAT, WIDE, INT, LONG, BYTE = "*bf16", "*fp32", "*fp64", "*i32", "*i64", "*u8"
 SHAPE = {"Q": 128, "BP": 64, "BN": 128}
 BLOCK = {"Q": 128, "BQ": SETTINGS["ssd.outputs"]["outer"], "BK": SETTINGS["ssd.outputs"]["inner"], "BP": 64, "BN": 128}
 BACK = {"Q": 128, "BQ": SETTINGS["ssd.gradient"]["outer"], "BP": 64}
@@ -81,18 +82,18 @@ CASES = [
         "ssd",
         "_chunk_scan_kernel",
         "ssd.outputs",
-        [HALF, FLOAT, HALF, FLOAT, HALF, FLOAT, FLOAT, FLOAT],
+        [HALF, FLOAT, HALF, FLOAT, HALF, FLOAT, FLOAT, FLOAT, FLOAT],
         {**BLOCK, "HAS_D": True},
     ),
-    ("ssd", "_running_sum_kernel", "", [FLOAT, FLOAT], {"REVERSE": True, "Q": 128, "BR": 16}),
+    ("ssd", "_running_sum_kernel", "", [WIDE, WIDE], {"REVERSE": True, "Q": 128, "BR": 16}),
     (
         "ssd",
         "_input_gradient_kernel",
         "ssd.gradient",
-        [FLOAT, HALF, FLOAT, HALF, FLOAT, HALF, FLOAT, FLOAT, HALF, FLOAT, FLOAT],
+        [FLOAT, HALF, FLOAT, HALF, FLOAT, HALF, FLOAT, FLOAT, FLOAT, HALF, FLOAT, FLOAT],
         {**BACK, "BN": 128, "BK": SETTINGS["ssd.gradient"]["inner"], "HAS_D": True},
     ),
-    ("ssd", "_score_gradient_kernel", "ssd.gradient", [FLOAT, HALF, FLOAT, HALF, *[FLOAT] * 4], BACK),
+    ("ssd", "_score_gradient_kernel", "ssd.gradient", [FLOAT, HALF, FLOAT, HALF, *[FLOAT] * 5], BACK),
     (
         "ssd",
         "_map_gradient_kernel",
@@ -197,6 +198,13 @@ def is_even(argument: str, kind: str) -> bool:
     return kind.startswith("*") or (kind == "i32" and argument not in ODD)
 
 
+def narrow_products(ttir: str) -> list[str]:
+    """Return the 32-bit products of two numbers that are known at run time only: as offsets they may pass 2^31."""
+    constants = set(re.findall(r"(%\S+) = arith\.constant", ttir))
+    products = re.findall(r"arith\.muli (%\S+), (%\S+) : (?:tensor<[\dx]*x)?i32\b(.*)", ttir)
+    return [f"{a} * {b} {place}" for a, b, place in products if not {a, b} & constants]
+
+
 def main() -> None:
     capability = int(sys.argv[1])
     for package, name, operator, pointers, values in CASES:
@@ -217,7 +225,12 @@ def main() -> None:
         compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
         assert len(compiled.asm["cubin"]) > 0
         shared = compiled.metadata.shared
-        line = {"kernel": f"{package}.{name}", "shared": shared, "limit": SHARED[capability]}
+        line = {
+            "kernel": f"{package}.{name}",
+            "shared": shared,
+            "limit": SHARED[capability],
+            "narrow": narrow_products(compiled.asm["ttir"]),
+        }
         sys.stdout.write(json.dumps(line) + "\n")
 
 

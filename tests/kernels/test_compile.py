@@ -36,3 +36,5 @@ def test_kernels_compile(capability, tmp_path):
     lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
     assert {line["kernel"] for line in lines} == {f"{package}.{name}" for package, name in written()}
     assert all(line["shared"] <= line["limit"] for line in lines)
+    # Offsets: a stride below 2^31 is a 32-bit argument, but its product with an index may be larger.
+    assert {line["kernel"]: line["narrow"] for line in lines if line["narrow"]} == {}

@@ -54,6 +54,69 @@ def test_scan_by_chunks_is_the_recurrence(time, size, groups, low, high, seed):
     same_gradients(lambda *a: chunk.ssd_scan(*a, chunk_size=size), ssd.ssd_scan, inputs)
 
 
+def steps_after_large_ones(step: float, time: int = 128) -> list[torch.Tensor]:
+    """Return float32 inputs of a scan whose first steps decay far more than all later ones together."""
+    heads, dt = 4, torch.full((1, time, 4), 1e-3)
+    dt[:, : time // 4] = step
+    inputs = [
+        draw(1, time, heads, 8),
+        dt,
+        torch.full((heads,), -256.0),
+        draw(1, time, 1, 8),
+        draw(1, time, 1, 8, seed=1),
+    ]
+    return [m.float() for m in inputs]
+
+
+@pytest.mark.parametrize("step", [1.0, 100.0, 1e6, torch.inf])
+def test_small_sums_of_logarithms_are_kept_beside_large_ones(step):
+    """The error was 3e-4 to 1.3e-2, by differences of running sums, and not a number for infinite ones."""
+    x, dt, A, B, C = steps_after_large_ones(step)
+    exact = [m.double() for m in (x, dt, A, B, C)]
+    exact[1] = exact[1].clamp(max=1e6)  # the same decay, zero, and the first tokens do not count below
+    if step == torch.inf:
+        dt, A = dt.clamp(max=1e6), torch.full_like(A, -torch.inf).scatter(0, torch.arange(3), A[:3])
+        exact[2] = A.double()
+    errors = []
+    for scan in (chunk.ssd_scan, ssd.ssd_scan):
+        y = scan(x, dt, A, B, C)[0]
+        want = ssd.ssd_scan(*exact)[0]
+        assert torch.isfinite(y).all()
+        errors.append(float((y - want)[:, 32:].norm() / want[:, 32:].norm()))
+    assert errors[0] < 3e-7
+    assert errors[1] < 3e-7
+
+
+def test_gradients_beside_large_steps_are_kept():
+    inputs, found = steps_after_large_ones(30.0), []
+    for scan, cast in ((chunk.ssd_scan, torch.Tensor.float), (ssd.ssd_scan, torch.Tensor.double)):
+        leaves = [cast(m).requires_grad_() for m in inputs]
+        y = scan(*leaves)[0][:, 32:]
+        found.append(torch.autograd.grad((y * draw(*y.shape, seed=3).to(y.dtype)).sum(), leaves))
+    for got, want in zip(*found, strict=True):
+        assert float((got - want).norm() / want.norm()) < 2e-5
+
+
+def test_no_tokens_give_no_outputs_and_leave_the_state():
+    x, B = draw(2, 0, 4, 3), draw(2, 0, 2, 5)
+    state, A, window = draw(2, 4, 3, 5), -draw(4).exp(), draw(2, 3, 6)
+    for scan in (chunk.ssd_scan, ssd.ssd_scan):
+        y, after = scan(x, x[..., 0], A, B, B, None, state)
+        assert y.shape == x.shape
+        assert torch.equal(after, state)
+        assert torch.equal(scan(x, x[..., 0], A, B, B)[1], torch.zeros_like(state))
+    for advance in (update.selective_state_update, step.selective_state_update):
+        y, after = advance(state, x, x[..., 0], A, B, B)
+        assert y.shape == x.shape
+        assert torch.equal(after, state)
+    for convolve in (shifted.causal_conv1d, conv.causal_conv1d):
+        y, after = convolve(draw(2, 0, 6), draw(6, 4), None, window)
+        assert y.shape == (2, 0, 6)
+        assert torch.equal(after, window)
+    nothing = draw(0, 128), draw(0, 2), torch.zeros(0, 2, dtype=torch.long), draw(64, 128, 128), draw(64, 128, 128)
+    assert grouped.routed_mlp(*nothing).shape == experts.routed_mlp(*nothing).shape == (0, 128)
+
+
 def test_scan_at_the_published_shape_in_float32():
     heads, groups, time = 64, 8, 300
     dt = torch.nn.functional.softplus(draw(1, time, heads) - 6)
@@ -159,3 +222,20 @@ def test_sampling_follows_the_softmax():
     assert set(narrow.unique().tolist()) == {0}
     with pytest.raises(ValueError, match="uniform"):
         sample_masked(logits, temperature=1.0)
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.0), (0.0, 0.5), (1e-30, 1.0), (1.0, 1e-9), (1e-5, 0.9)])
+def test_filters_keep_the_likeliest_token(temperature, top_p):
+    logits = 1e3 * draw(50, 7, dtype=torch.float32)
+    uniform = torch.rand(50, 7, generator=torch.Generator().manual_seed(1))
+    chosen = sample_masked(logits, None, temperature, top_p, uniform)
+    assert torch.equal(chosen, logits.argmax(-1))
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p"),
+    [(1.0, -0.1), (1.0, 1.5), (1.0, torch.nan), (-1.0, 1.0), (torch.nan, 1.0), (torch.inf, 1.0)],
+)
+def test_impossible_filters_are_refused(temperature, top_p):
+    with pytest.raises(ValueError, match="expected"):
+        sample_masked(draw(2, 7), None, temperature, top_p, torch.rand(2, 7))

@@ -208,6 +208,21 @@ def test_scan_at_the_published_shape(device):
     )
 
 
+@pytest.mark.parametrize("step", [1.0, 100.0, 1e6])
+def test_scan_keeps_small_sums_of_logarithms_beside_large_ones(device, step):
+    kernel, naive = versions("ssd")
+    x, dt, A, B, C, _, _ = scan_inputs(Draw(device), 1, 64, 2, 16, 16, 1, False)
+    dt[:], dt[:, :16], A = 1e-3, step, torch.full_like(A, -256.0)
+    inputs = [t.requires_grad_() for t in (x, dt, A, B, C)]
+    exact = [t.detach().double().requires_grad_() for t in inputs]
+    y, want = kernel.ssd_scan(*inputs, chunk_size=64)[0][:, 16:], naive.ssd_scan(*exact)[0][:, 16:]
+    close(y.detach(), want.detach(), 5e-7)
+    weights = Draw(device, seed=4)(*y.shape)
+    gradients = torch.autograd.grad(y, inputs, weights), torch.autograd.grad(want, exact, weights.double())
+    for got, right in zip(*gradients, strict=True):
+        close(got, right, 2e-5)
+
+
 def test_scan_repeats_its_bytes(device):
     kernel, _ = versions("ssd")
     inputs = scan_inputs(Draw(device), 1, 37, 4, 16, 24, 2, False)
@@ -374,3 +389,45 @@ def test_tuned_settings_take_precedence_on_their_device(tmp_path, monkeypatch):
         assert tuning.settings("experts", torch.device("cpu"))[0]["columns"] == tuning.SETTINGS["experts"]["columns"]
     finally:
         tuning.forget()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="takes addresses far apart, which only virtual memory has")
+def test_rows_far_apart_are_read_at_their_place(monkeypatch):
+    """Offsets above 2^31: rows 2^30 numbers apart, as those of a wide projection over a long context are."""
+    interpreter = importlib.import_module("triton.runtime.interpreter")
+    monkeypatch.setattr(interpreter.GridExecutor, "_restore_args_dev", lambda *_: None)  # no copy of all in between
+    base = 2**31 + 4096
+    buffer = torch.zeros(0, dtype=torch.float16).new_empty(2 * base)  # a few pages of it are touched
+
+    def rows(*size: int) -> torch.Tensor:
+        """Return a tensor whose last but one axis has a stride of 2^30."""
+        strides = [2**31 + 64] * (len(size) - 2) + [2**30, 1]
+        if len(size) == 4:
+            strides[1] = size[3]
+        return buffer.as_strided(size, strides, base)
+
+    conv, norm_conv = versions("conv1d")
+    x = rows(1, 3, 64)
+    for t in range(3):
+        x[0, t] = t + 1
+    buffer[base - 2**31 : base - 2**31 + 64] = 77.0  # where an offset of 32 bits lands
+    weight = torch.zeros(64, 2).half()
+    weight[:, 1] = 1
+    near = x.clone()
+    close(conv.causal_conv1d(x, weight)[0], norm_conv.causal_conv1d(near, weight)[0], 1e-3)
+    found = []
+    for inputs in (x, near):
+        inputs, taps = inputs.detach(), weight.clone().requires_grad_()
+        found.append(torch.autograd.grad(conv.causal_conv1d(inputs, taps)[0].sum(), taps)[0])
+    assert torch.equal(*found)
+
+    attention, _ = versions("attention")
+    draw = Draw("cpu", torch.float16)
+    q, (k, v) = rows(1, 1, 3, 16), (draw(1, 1, 3, 16), draw(1, 1, 3, 16))
+    q.copy_(draw(1, 1, 3, 16))
+    buffer[base - 2**31 : base - 2**31 + 16] = -8.0
+    assert torch.equal(attention.gqa_prefill(q, k, v), attention.gqa_prefill(q.clone(), k, v))
+    keys = rows(1, 1, 3, 16)
+    keys.copy_(k)
+    assert torch.equal(attention.gqa_decode(v[:, :, :1], keys, keys), attention.gqa_decode(v[:, :, :1], k, k))
+    assert torch.equal(attention.gqa_prefill(v, keys, keys), attention.gqa_prefill(v, k, k))

@@ -48,17 +48,17 @@ def shared_prefix_attention(
     rows, heads, queries, head_dim = q.shape
     batch, kv_heads, length, _ = prefix[0].shape
     forks, ratio = rows // batch, heads // kv_heads
-    split = (batch, forks, kv_heads, ratio, queries)
+    split, together = (batch, forks, kv_heads, ratio, queries), forks * ratio * queries
     grouped = q.reshape(rows, kv_heads, ratio * queries, head_dim)
-    shared = q.reshape(*split, head_dim).transpose(1, 2).reshape(batch, kv_heads, -1, head_dim)
+    shared = q.reshape(*split, head_dim).transpose(1, 2).reshape(batch, kv_heads, together, head_dim)
     far = (shared @ prefix[0].transpose(-1, -2)).view(batch, kv_heads, forks, ratio, queries, length)
     far = far.transpose(1, 2).reshape(rows, heads, queries, length)
-    near = (grouped @ k.transpose(-1, -2)).view(rows, heads, queries, -1)
+    near = (grouped @ k.transpose(-1, -2)).view(rows, heads, queries, k.shape[2])
     scores = torch.cat([far, near], dim=-1).to(torch.promote_types(q.dtype, torch.float32)) * head_dim**-0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     far, near = scores.softmax(-1).to(q.dtype).split([length, k.shape[2]], dim=-1)
-    far = far.reshape(*split, length).transpose(1, 2).reshape(batch, kv_heads, -1, length) @ prefix[1]
+    far = far.reshape(*split, length).transpose(1, 2).reshape(batch, kv_heads, together, length) @ prefix[1]
     far = far.view(batch, kv_heads, forks, ratio, queries, head_dim).transpose(1, 2).reshape(q.shape)
-    near = near.reshape(rows, kv_heads, ratio * queries, -1) @ v
+    near = near.reshape(rows, kv_heads, ratio * queries, k.shape[2]) @ v
     return far + near.view(q.shape)

@@ -13,7 +13,7 @@ def gqa_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, c
     """Compute ``naive.gqa_attention``; for one query the heads of a group become its queries."""
     batch, _, queries, head_dim = q.shape
     if queries == 1 and (mask is None or mask.shape[1] == 1):
-        grouped = q.view(batch, k.shape[1], -1, head_dim)
+        grouped = q.view(batch, k.shape[1], q.shape[1] // k.shape[1], head_dim)
         return functional.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(q.shape)
     if causal and queries < k.shape[2]:
         return _last_queries(q, k, v, mask)

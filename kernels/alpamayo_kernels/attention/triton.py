@@ -23,8 +23,8 @@ def _decode_kernel(
     q_ptr, k_ptr, v_ptr, mask_ptr, part_ptr, lse_ptr, keys, kv_heads, ratio, head_dim, splits, scale,
     stride_kb, stride_kh, stride_ks, HAS_MASK: tl.constexpr, BR: tl.constexpr, BS: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    split = tl.program_id(0)
-    head = tl.program_id(1)
+    split = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     r = tl.arange(0, BR)
     d = tl.arange(0, BD)
@@ -43,12 +43,12 @@ def _decode_kernel(
             mask = mask & (tl.load(mask_ptr + batch * keys + s, mask=mask, other=0) != 0)
         offset = batch * stride_kb + head * stride_kh
         k = tl.load(
-            k_ptr + offset + s[None, :] * stride_ks + d[:, None],
+            k_ptr + offset + s[None, :].to(tl.int64) * stride_ks + d[:, None],
             mask=(s < keys)[None, :] & (d < head_dim)[:, None],
             other=0.0,
         )
         v = tl.load(
-            v_ptr + offset + s[:, None] * stride_ks + d[None, :],
+            v_ptr + offset + s[:, None].to(tl.int64) * stride_ks + d[None, :],
             mask=(s < keys)[:, None] & (d < head_dim)[None, :],
             other=0.0,
         )
@@ -86,13 +86,13 @@ def _prefill_kernel(
     CAUSAL: tl.constexpr, HAS_MASK: tl.constexpr, BQ: tl.constexpr, BS: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0)
-    head = tl.program_id(1)
+    head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     i = block * BQ + tl.arange(0, BQ)
     d = tl.arange(0, BD)
     inside = (i < queries)[:, None] & (d < head_dim)[None, :]
     offset = q_ptr + batch * stride_qb + head * stride_qh
-    q = tl.load(offset + i[:, None] * stride_qs + d[None, :], mask=inside, other=0.0)
+    q = tl.load(offset + i[:, None].to(tl.int64) * stride_qs + d[None, :], mask=inside, other=0.0)
     m_i = tl.full((BQ,), -1e30, dtype=tl.float32)
     l_i = tl.zeros((BQ,), dtype=tl.float32)
     acc = tl.zeros((BQ, BD), dtype=tl.float32)
@@ -127,7 +127,7 @@ def _query_gradient_kernel(
     CAUSAL: tl.constexpr, HAS_MASK: tl.constexpr, BQ: tl.constexpr, BS: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0)
-    head = tl.program_id(1)
+    head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     i = block * BQ + tl.arange(0, BQ)
     d = tl.arange(0, BD)
@@ -164,7 +164,7 @@ def _key_gradient_kernel(
     CAUSAL: tl.constexpr, HAS_MASK: tl.constexpr, BQ: tl.constexpr, BS: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0)
-    kv_head = tl.program_id(1)
+    kv_head = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     s = block * BS + tl.arange(0, BS)
     d = tl.arange(0, BD)

@@ -26,5 +26,6 @@ def causal_conv1d(
     if state is None:
         state = x.new_zeros(batch, kernel - 1, channels)
     window = torch.cat([state.to(x.dtype), x], dim=1)
-    y = torch.stack([(window[:, t : t + kernel] * weight.T).sum(1) for t in range(time)], dim=1)
+    taps = [(window[:, t : t + kernel] * weight.T).sum(1) for t in range(time)]
+    y = torch.stack(taps, dim=1) if taps else torch.empty_like(x)
     return functional.silu(y if bias is None else y + bias), window[:, time:]

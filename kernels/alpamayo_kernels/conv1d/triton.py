@@ -19,7 +19,7 @@ from alpamayo_kernels.tuning import settings
 
 @triton.jit
 def _input(x_ptr, state_ptr, source, c, batch, time, channels, stride_b, stride_t, HAS_STATE: tl.constexpr, KERNEL):
-    """Load the inputs at times ``source``; those before the first come from the state."""
+    """Load the inputs at times ``source`` (int64); those before the first come from the state."""
     inside = (c < channels)[None, :]
     known = (source >= 0) & (source < time)
     x = tl.load(
@@ -41,7 +41,7 @@ def _conv_kernel(
     HAS_STATE: tl.constexpr, HAS_BIAS: tl.constexpr, KERNEL: tl.constexpr, BT: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     batch = tl.program_id(0).to(tl.int64)
-    t = tl.program_id(1) * BT + tl.arange(0, BT)
+    t = (tl.program_id(1) * BT + tl.arange(0, BT)).to(tl.int64)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
     inside = c < channels
     acc = tl.zeros((BT, BC), dtype=tl.float32)
@@ -64,7 +64,7 @@ def _gate_gradient_kernel(
     """Compute the gradient before the activation, and this block's part of the gradients of weight and bias."""
     batch = tl.program_id(0).to(tl.int64)
     block = tl.program_id(1)
-    t = block * BT + tl.arange(0, BT)
+    t = (block * BT + tl.arange(0, BT)).to(tl.int64)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
     inside = c < channels
     acc = tl.zeros((BT, BC), dtype=tl.float32)
@@ -93,7 +93,7 @@ def _window_gradient_kernel(
 ):
     """Compute the gradient of the inputs and, before them, of the state: ``kernel - 1 + time`` rows."""
     batch = tl.program_id(0).to(tl.int64)
-    row = tl.program_id(1) * BT + tl.arange(0, BT)
+    row = (tl.program_id(1) * BT + tl.arange(0, BT)).to(tl.int64)
     c = tl.program_id(2) * BC + tl.arange(0, BC)
     inside = c < channels
     acc = tl.zeros((BT, BC), dtype=tl.float32)

@@ -13,6 +13,8 @@ DENSE_NUMBERS = 1 << 18
 
 def routed_mlp(x: Tensor, weights: Tensor, index: Tensor, up: Tensor, down: Tensor) -> Tensor:
     """Compute ``naive.routed_mlp``; only the chosen experts' weights are read."""
+    if x.shape[0] == 0:
+        return torch.empty_like(x)
     if x.shape[0] == 1 and not x.is_cuda:
         return _single(x, weights, index, up, down)
     if index.numel() <= 4 * up.shape[0] and x.shape[0] <= DENSE_TOKENS and up.numel() <= DENSE_NUMBERS:

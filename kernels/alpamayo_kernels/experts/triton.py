@@ -33,10 +33,10 @@ def _grouped_kernel(
     source = tl.load(source_ptr + rows).to(tl.int64)
     target = tl.load(target_ptr + rows).to(tl.int64)
     expert = tl.load(expert_ptr + block).to(tl.int64)
-    o = tl.program_id(1) * BN + tl.arange(0, BN)
+    o = (tl.program_id(1) * BN + tl.arange(0, BN)).to(tl.int64)
     acc = tl.zeros((BM, BN), dtype=tl.float32)
     for start in range(0, inner, BK):
-        k = start + tl.arange(0, BK)
+        k = (start + tl.arange(0, BK)).to(tl.int64)
         x = tl.load(
             x_ptr + source[:, None] * inner + k[None, :], mask=(target >= 0)[:, None] & (k < inner)[None, :], other=0.0
         )

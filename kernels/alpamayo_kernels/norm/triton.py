@@ -22,7 +22,7 @@ def _rms_norm_kernel(
     x_ptr, gate_ptr, weight_ptr, out_ptr, channels, width, eps, GATED: tl.constexpr, BLOCK: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
-    group = tl.program_id(1)
+    group = tl.program_id(1).to(tl.int64)
     offsets = tl.arange(0, BLOCK)
     inside = offsets < width
     offset = row * channels + group * width + offsets
@@ -43,14 +43,14 @@ def _gradient_kernel(
     GATED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradients of every ``num_programs``-th row, and this program's part of the weight's."""
-    program = tl.program_id(0)
-    group = tl.program_id(1)
+    program = tl.program_id(0).to(tl.int64)
+    group = tl.program_id(1).to(tl.int64)
     offsets = tl.arange(0, BLOCK)
     inside = offsets < width
     weight = tl.load(weight_ptr + group * width + offsets, mask=inside, other=0.0).to(tl.float32)
     part = tl.zeros((BLOCK,), dtype=tl.float32)
     for row in range(program, rows, tl.num_programs(0)):
-        offset = tl.cast(row, tl.int64) * channels + group * width + offsets
+        offset = row * channels + group * width + offsets
         x = tl.load(x_ptr + offset, mask=inside, other=0.0).to(tl.float32)
         u = x
         if GATED:

@@ -35,8 +35,8 @@ def _nvfp4_kernel(
     x_ptr, codes_ptr, scales_ptr, tensor_scale_ptr, y_ptr, rows, inner, outer,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
-    o = tl.program_id(1) * BN + tl.arange(0, BN)
+    m = (tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
+    o = (tl.program_id(1) * BN + tl.arange(0, BN)).to(tl.int64)
     half = inner // 2
     acc = tl.zeros((BM, BN), dtype=tl.float32)
     for start in range(0, half, BK):

@@ -17,7 +17,7 @@ def _route_kernel(
     NORMALISE: tl.constexpr, BG: tl.constexpr, BE: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    g = tl.arange(0, BG)
+    g = tl.arange(0, BG).to(tl.int64)
     member = tl.arange(0, BE)
     e = g[:, None] * size + member[None, :]
     inside = (g < groups)[:, None] & (member < size)[None, :]
@@ -44,9 +44,9 @@ def _route_kernel(
     for k in tl.static_range(K):
         best_offset = tl.argmax(flat, axis=0)
         weight = tl.sum(tl.where(offset == best_offset, scores, 0.0), axis=0)
-        expert = best_offset // BE * size + best_offset % BE
+        expert = (best_offset // BE).to(tl.int64) * size + best_offset % BE
         weights = tl.where(slots == k, weight, weights)
-        index = tl.where(slots == k, expert.to(tl.int64), index)
+        index = tl.where(slots == k, expert, index)
         flat = tl.where(offset == best_offset, -float("inf"), flat)
     if NORMALISE:
         weights = weights / (tl.sum(weights, axis=0) + 1e-20)

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from alpamayo_kernels.dispatch import on_gpu
 from alpamayo_kernels.sampling import naive
+from alpamayo_kernels.sampling.naive import is_greedy
 
-__all__ = ["sample_masked"]
+__all__ = ["is_greedy", "sample_masked"]
 
 
 def sample_masked(
@@ -25,15 +26,16 @@ def sample_masked(
     Args:
         logits: ``[B, V]``, float32.
         mask: True where a token is allowed, ``[B, V]``.
-        temperature: Zero is greedy.
-        top_p: Keep the smallest set of tokens with at least this probability.
+        temperature: Greedy below ``LEAST_TEMPERATURE``.
+        top_p: Keep the smallest set of tokens with at least this probability, the likeliest one always; 0 to 1.
         uniform: Numbers in (0, 1), ``[B, V]``; needed with a temperature.
 
     Returns:
         Token indices ``[B]``, int64.
     """
-    if on_gpu(logits) and (top_p >= 1 or temperature <= 0):
+    greedy = is_greedy(temperature, top_p)
+    if on_gpu(logits) and (top_p == 1 or greedy):
         from alpamayo_kernels.sampling import triton
 
-        return triton.sample_masked(logits, mask, temperature, uniform)
+        return triton.sample_masked(logits, mask, 0.0 if greedy else temperature, uniform)
     return naive.sample_masked(logits, mask, temperature, top_p, uniform)

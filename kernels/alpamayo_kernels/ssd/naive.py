@@ -28,6 +28,8 @@ def ssd_scan(
     B, C = (m.repeat_interleave(repeats, dim=2) for m in (B, C))
     if state is None:
         state = x.new_zeros(batch, heads, head_dim, B.shape[-1])
+    if time == 0:
+        return unchanged(x, B.shape[-1], state)
     outputs = []
     for t in range(time):
         decay = torch.exp(dt[:, t] * A)[..., None, None]
@@ -35,3 +37,16 @@ def ssd_scan(
         outputs.append(torch.einsum("bhpn,bhn->bhp", state, C[:, t]))
     y = torch.stack(outputs, dim=1)
     return (y if D is None else y + D[:, None] * x), state
+
+
+def unchanged(x: Tensor, size: int, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the outputs of no tokens and the state as it was, both in the dtype of ``x``.
+
+    Args:
+        x: No inputs, ``[B, 0, H, P]``.
+        size: Numbers of a state a channel, N.
+        state: As in ``ssd_scan``.
+    """
+    batch, _, heads, head_dim = x.shape
+    before = x.new_zeros(batch, heads, head_dim, size) if state is None else state.to(x.dtype)
+    return torch.empty_like(x), before

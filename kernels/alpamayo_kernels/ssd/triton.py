@@ -14,7 +14,8 @@ import triton.language as tl
 from torch import Tensor
 
 from alpamayo_kernels.ssd import triton_gradient
-from alpamayo_kernels.ssd.chunk import by_chunk
+from alpamayo_kernels.ssd.chunk import LogDecaySums, by_chunk, log_decay_sums
+from alpamayo_kernels.ssd.naive import unchanged
 from alpamayo_kernels.tuning import settings
 
 
@@ -77,7 +78,7 @@ def _pass_kernel(
 
 @triton.jit
 def _chunk_scan_kernel(
-    x_ptr, dt_ptr, C_ptr, D_ptr, scores_ptr, total_ptr, states_ptr, y_ptr,
+    x_ptr, dt_ptr, C_ptr, D_ptr, scores_ptr, total_ptr, rest_ptr, states_ptr, y_ptr,
     time, heads, ratio, head_dim, size, chunks,
     HAS_D: tl.constexpr, Q: tl.constexpr, BQ: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
@@ -95,6 +96,7 @@ def _chunk_scan_kernel(
     p = tl.arange(0, BP)
     n = tl.arange(0, BN)
     total = tl.load(total_ptr + row * Q + q)
+    rest = tl.load(rest_ptr + row * Q + q)
 
     C = tl.load(
         C_ptr + ((batch * time + t[:, None]) * groups + group) * size + n[None, :],
@@ -115,6 +117,7 @@ def _chunk_scan_kernel(
         ).to(tl.float32)
         dt = tl.load(dt_ptr + (batch * time + s) * heads + head, mask=s < time, other=0.0).to(tl.float32)
         gap = total[:, None] - tl.load(total_ptr + row * Q + k)[None, :]
+        gap += rest[:, None] - tl.load(rest_ptr + row * Q + k)[None, :]
         decay = tl.where(q[:, None] >= k[None, :], tl.exp(tl.minimum(gap, 0.0)), 0.0)
         x = tl.load(
             x_ptr + ((batch * time + s[:, None]) * heads + head) * head_dim + p[None, :],
@@ -151,6 +154,8 @@ def ssd_scan(
         state: As in ``naive.ssd_scan``.
         chunk_size: A power of two of at least 16.
     """
+    if x.shape[1] == 0:
+        return unchanged(x.float(), B.shape[-1], state)
     y, final = _Scan.apply(x, dt, A, B, C, D, state, chunk_size)
     return y, final
 
@@ -163,21 +168,21 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         x, dt, B, C = (m.contiguous() for m in (x, dt, B, C))
         Q = min(chunk_size, max(16, triton.next_power_of_2(x.shape[1])))
-        total, scores = _total(dt, A, Q), _scores(B, C, Q)
-        starts, final = _starts(x, dt, B, total, state, Q)
+        sums, scores = _sums(dt, A, Q), _scores(B, C, Q)
+        starts, final = _starts(x, dt, B, sums, state, Q)
         ctx.save_for_backward(x, dt, A, B, C, D, state)
         ctx.chunk_size = Q
-        return _outputs(x, dt, C, D, scores, total, starts), final
+        return _outputs(x, dt, C, D, scores, sums, starts), final
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
         x, dt, A, B, C, D, state = ctx.saved_tensors
         Q, dy = ctx.chunk_size, dy.contiguous()
-        total, scores = _total(dt, A, Q), _scores(B, C, Q)
-        starts, _ = _starts(x, dt, B, total, state, Q)
-        ends = chunk_states(dy, C, total.exp())
-        d_state = pass_on(ends, total, d_final, reverse=True)
-        found = triton_gradient.gradients(x, dt, A, B, C, D, dy, total, scores, starts, ends)
+        sums, scores = _sums(dt, A, Q), _scores(B, C, Q)
+        starts, _ = _starts(x, dt, B, sums, state, Q)
+        ends = chunk_states(dy, C, sums.high.exp())
+        d_state = pass_on(ends, sums.high, d_final, reverse=True)
+        found = triton_gradient.gradients(x, dt, A, B, C, D, dy, sums, scores, starts, ends)
         return (*found, None if state is None else d_state.to(state.dtype), None)
 
 
@@ -215,35 +220,36 @@ def pass_on(states: Tensor, total: Tensor, first: Tensor | None, reverse: bool =
     return final
 
 
-def _starts(x: Tensor, dt: Tensor, B: Tensor, total: Tensor, state: Tensor | None, Q: int) -> tuple[Tensor, Tensor]:
+def _starts(
+    x: Tensor, dt: Tensor, B: Tensor, sums: LogDecaySums, state: Tensor | None, Q: int
+) -> tuple[Tensor, Tensor]:
     """Return the state at the start of each chunk and the final one."""
-    weights = (total[..., -1:] - total).exp() * by_chunk(dt, Q).transpose(2, 3)
+    weights = sums.to_end().exp() * by_chunk(dt, Q).transpose(2, 3)
     states = chunk_states(x, B, weights.contiguous())
-    final = pass_on(states, total, state)
+    final = pass_on(states, sums.high, state)
     return states, final
 
 
 def _outputs(
-    x: Tensor, dt: Tensor, C: Tensor, D: Tensor | None, scores: Tensor, total: Tensor, starts: Tensor
+    x: Tensor, dt: Tensor, C: Tensor, D: Tensor | None, scores: Tensor, sums: LogDecaySums, starts: Tensor
 ) -> Tensor:
     batch, time, heads, head_dim = x.shape
     groups, size = C.shape[2:]
-    chunks, Q = total.shape[1], total.shape[3]
+    chunks, Q = sums.high.shape[1], sums.high.shape[3]
     y = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     blocks, launch = settings("ssd.outputs", x.device)
     outer = min(blocks["outer"], Q)
     BP, BN = (max(16, triton.next_power_of_2(m)) for m in (head_dim, size))
     _chunk_scan_kernel[(chunks * (Q // outer), heads, batch)](
-        x, dt, C, x if D is None else D, scores, total, starts, y,
+        x, dt, C, x if D is None else D, scores, sums.high, sums.low, starts, y,
         time, heads, heads // groups, head_dim, size, chunks,
         D is not None, Q, outer, min(blocks["inner"], outer), BP, BN, **launch,
     )  # fmt: skip
     return y
 
 
-def _total(dt: Tensor, A: Tensor, Q: int) -> Tensor:
-    """Return the running sum of ``dt A`` in each chunk, ``[batch, chunks, heads, Q]``."""
-    return triton_gradient.running_sum(by_chunk(dt * A, Q).transpose(2, 3))
+def _sums(dt: Tensor, A: Tensor, Q: int) -> LogDecaySums:
+    return log_decay_sums(by_chunk(dt * A, Q).transpose(2, 3), triton_gradient.running_sum)
 
 
 def _scores(B: Tensor, C: Tensor, Q: int) -> Tensor:

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from alpamayo_kernels.ssd.chunk import by_chunk
+from alpamayo_kernels.ssd.chunk import LogDecaySums, by_chunk
 from alpamayo_kernels.tuning import settings
 
 
@@ -34,7 +34,7 @@ def _running_sum_kernel(in_ptr, out_ptr, rows, REVERSE: tl.constexpr, Q: tl.cons
 
 @triton.jit
 def _input_gradient_kernel(
-    dy_ptr, x_ptr, dt_ptr, B_ptr, D_ptr, scores_ptr, total_ptr, ends_ptr, dx_ptr, ddt_ptr, skip_ptr,
+    dy_ptr, x_ptr, dt_ptr, B_ptr, D_ptr, scores_ptr, total_ptr, rest_ptr, ends_ptr, dx_ptr, ddt_ptr, skip_ptr,
     time, heads, ratio, head_dim, size, chunks,
     HAS_D: tl.constexpr, Q: tl.constexpr, BQ: tl.constexpr, BK: tl.constexpr, BP: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
@@ -51,7 +51,8 @@ def _input_gradient_kernel(
     p = tl.arange(0, BP)
     n = tl.arange(0, BN)
     total = tl.load(total_ptr + row * Q + j)
-    last = tl.load(total_ptr + row * Q + Q - 1)
+    rest = tl.load(rest_ptr + row * Q + j)
+    to_end = tl.load(total_ptr + row * Q + Q - 1) - total + (tl.load(rest_ptr + row * Q + Q - 1) - rest)
 
     B = tl.load(
         B_ptr + ((batch * time + t[:, None]) * groups + group) * size + n[None, :],
@@ -63,7 +64,7 @@ def _input_gradient_kernel(
         mask=(p < head_dim)[None, :] & (n < size)[:, None],
         other=0.0,
     )
-    acc = tl.dot(B, end.to(B.dtype), input_precision="ieee") * tl.exp(last - total)[:, None]
+    acc = tl.dot(B, end.to(B.dtype), input_precision="ieee") * tl.exp(tl.minimum(to_end, 0.0))[:, None]
     for start in range(block * BQ, Q, BK):
         i = start + tl.arange(0, BK)
         s = chunk * Q + i
@@ -71,6 +72,7 @@ def _input_gradient_kernel(
             scores_ptr + (((batch * chunks + chunk) * groups + group) * Q + i[None, :]) * Q + j[:, None]
         ).to(tl.float32)
         gap = tl.load(total_ptr + row * Q + i)[None, :] - total[:, None]
+        gap += tl.load(rest_ptr + row * Q + i)[None, :] - rest[:, None]
         decay = tl.where(i[None, :] >= j[:, None], tl.exp(tl.minimum(gap, 0.0)), 0.0)
         dy = tl.load(
             dy_ptr + ((batch * time + s[:, None]) * heads + head) * head_dim + p[None, :],
@@ -94,13 +96,13 @@ def _input_gradient_kernel(
 
 @triton.jit
 def _score_gradient_kernel(
-    dy_ptr, x_ptr, dt_ptr, scores_ptr, total_ptr, out_ptr, rows_ptr, columns_ptr,
+    dy_ptr, x_ptr, dt_ptr, scores_ptr, total_ptr, rest_ptr, out_ptr, rows_ptr, columns_ptr,
     time, heads, ratio, head_dim, chunks, Q: tl.constexpr, BQ: tl.constexpr, BP: tl.constexpr,
 ):  # fmt: skip
     blocks = Q // BQ
     tile = tl.program_id(0) % (blocks * blocks)
     chunk = tl.program_id(0) // (blocks * blocks)
-    group = tl.program_id(1)
+    group = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     lower = tile // blocks
     upper = tile % blocks
@@ -128,6 +130,7 @@ def _score_gradient_kernel(
             )
             dt = tl.load(dt_ptr + (batch * time + s) * heads + head, mask=s < time, other=0.0).to(tl.float32)
             gap = tl.load(total_ptr + row * Q + i)[:, None] - tl.load(total_ptr + row * Q + j)[None, :]
+            gap += tl.load(rest_ptr + row * Q + i)[:, None] - tl.load(rest_ptr + row * Q + j)[None, :]
             decay = tl.where(i[:, None] >= j[None, :], tl.exp(tl.minimum(gap, 0.0)), 0.0)
             product = tl.dot(dy.to(x.dtype), x, input_precision="ieee") * decay * dt[None, :]
             acc += product
@@ -149,7 +152,7 @@ def _map_gradient_kernel(
     blocks = Q // BQ
     chunk = tl.program_id(0) // blocks
     block = tl.program_id(0) % blocks
-    group = tl.program_id(1)
+    group = tl.program_id(1).to(tl.int64)
     batch = tl.program_id(2).to(tl.int64)
     groups = heads // ratio
     q = block * BQ + tl.arange(0, BQ)
@@ -185,7 +188,7 @@ def _map_gradient_kernel(
 
 def gradients(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, dy: Tensor,
-    total: Tensor, scores: Tensor, starts: Tensor, ends: Tensor,
+    sums: LogDecaySums, scores: Tensor, starts: Tensor, ends: Tensor,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Return the gradients of x, dt, A, B, C and D.
 
@@ -197,24 +200,23 @@ def gradients(
         C: In the dtype of x.
         D: Or None.
         dy: Gradient of the outputs, float32.
-        total: Running sums of ``dt A``, ``[batch, chunks, heads, Q]``.
+        sums: Running sums of ``dt A``.
         scores: ``C B^T``, ``[batch, chunks, groups, Q, Q]``.
         starts: States at the start of each chunk, ``[batch, chunks, heads, head_dim, state]``.
         ends: Gradients of the states at the end of each chunk, shaped as ``starts``.
     """
-    Q = total.shape[3]
-    dx, ddt, skip = _input_gradient(x, dt, B, D, dy, total, scores, ends)
-    dG, within = _score_gradient(x, dt, dy, total, scores)
-    to_end = (total[..., -1:] - total).exp()
+    Q = sums.high.shape[3]
+    dx, ddt, skip = _input_gradient(x, dt, B, D, dy, sums, scores, ends)
+    dG, within = _score_gradient(x, dt, dy, sums, scores)
     step = by_chunk(dt, Q).transpose(2, 3)
-    dC, carried = _map_gradient(dy, C, total.exp(), starts)
-    dB, kept = _map_gradient(x, B, to_end * step, ends)
+    dC, carried = _map_gradient(dy, C, sums.high.exp(), starts)
+    dB, kept = _map_gradient(x, B, sums.to_end().exp() * step, ends)
     dC += (dG.to(B.dtype) @ by_chunk(B, Q).transpose(2, 3)).float()
     dB += (dG.transpose(-1, -2).to(C.dtype) @ by_chunk(C, Q).transpose(2, 3)).float()
 
-    da = within + carried - kept
-    da[..., -1] += kept.sum(-1) + total[..., -1].exp() * (starts * ends).sum((-1, -2))
-    d_decay = running_sum(da, reverse=True)  # of dt A
+    da = within.double() + carried - kept
+    da[..., -1] += kept.sum(-1) + sums.high[..., -1].exp() * (starts * ends).sum((-1, -2))
+    d_decay = running_sum(da, reverse=True).float() * sums.counts  # of dt A
     dA = (d_decay * step).sum((0, 1, 3)).to(A.dtype)
     ddt += d_decay.transpose(2, 3).flatten(1, 2)[:, : dt.shape[1]] * A
     dD = None if D is None or skip is None else skip.sum((0, 1)).to(D.dtype)
@@ -234,25 +236,25 @@ def _in_time(m: Tensor, like: Tensor) -> Tensor:
 
 
 def _input_gradient(
-    x: Tensor, dt: Tensor, B: Tensor, D: Tensor | None, dy: Tensor, total: Tensor, scores: Tensor, ends: Tensor
+    x: Tensor, dt: Tensor, B: Tensor, D: Tensor | None, dy: Tensor, sums: LogDecaySums, scores: Tensor, ends: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     batch, time, heads, head_dim = x.shape
     groups, size = B.shape[2:]
-    chunks, Q = total.shape[1], total.shape[3]
+    chunks, Q = sums.high.shape[1], sums.high.shape[3]
     dx, ddt = torch.empty_like(x), torch.empty_like(dt, dtype=torch.float32)
     skip = None if D is None else torch.empty_like(ddt)
     blocks, launch = settings("ssd.gradient", x.device)
     outer = min(blocks["outer"], Q)
     BP, BN = (max(16, triton.next_power_of_2(m)) for m in (head_dim, size))
     _input_gradient_kernel[(chunks * (Q // outer), heads, batch)](
-        dy, x, dt, B, x if D is None else D, scores, total, ends, dx, ddt, ddt if skip is None else skip,
+        dy, x, dt, B, x if D is None else D, scores, sums.high, sums.low, ends, dx, ddt, ddt if skip is None else skip,
         time, heads, heads // groups, head_dim, size, chunks,
         D is not None, Q, outer, min(blocks["inner"], outer), BP, BN, **launch,
     )  # fmt: skip
     return dx, ddt, skip
 
 
-def _score_gradient(x: Tensor, dt: Tensor, dy: Tensor, total: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+def _score_gradient(x: Tensor, dt: Tensor, dy: Tensor, sums: LogDecaySums, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``dG`` and the chunk's contribution to ``da``."""
     batch, time, heads, head_dim = x.shape
     chunks, groups, Q = scores.shape[1:4]
@@ -262,7 +264,7 @@ def _score_gradient(x: Tensor, dt: Tensor, dy: Tensor, total: Tensor, scores: Te
     out = torch.zeros(scores.shape, dtype=torch.float32, device=x.device)  # the upper triangle is not visited
     rows, columns = torch.zeros(2, batch, chunks, heads, tiles, Q, dtype=torch.float32, device=x.device)
     _score_gradient_kernel[(chunks * tiles**2, groups, batch)](
-        dy, x, dt, scores, total, out, rows, columns, time, heads, heads // groups, head_dim, chunks,
+        dy, x, dt, scores, sums.high, sums.low, out, rows, columns, time, heads, heads // groups, head_dim, chunks,
         Q, outer, max(16, triton.next_power_of_2(head_dim)), **launch,
     )  # fmt: skip
     return out, (rows - columns).sum(3)

@@ -19,8 +19,8 @@ def selective_state_update(
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     x, dt, B, C, A = (m.to(dtype) for m in (x, dt, B, C, A))
     decay = torch.exp(dt * A)[..., None, None]
-    u = (x * dt[..., None]).view(batch, groups, -1, 1)  # [b, g, r p, 1]
+    u = (x * dt[..., None]).view(batch, groups, heads // groups * head_dim, 1)  # [b, g, r p, 1]
     added = (u * B[:, :, None, :]).view(batch, heads, head_dim, size)
     new = torch.addcmul(added, state.to(dtype), decay)
-    y = (new.view(batch, groups, -1, size) @ C[..., None]).view(batch, heads, head_dim)
+    y = (new.view(batch, groups, heads // groups * head_dim, size) @ C[..., None]).view(batch, heads, head_dim)
     return (y if D is None else torch.addcmul(y, x, D.to(dtype)[:, None])), new

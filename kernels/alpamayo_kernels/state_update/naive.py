@@ -46,6 +46,8 @@ def step_by_step(
     D: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Apply a one-token ``update`` to every step of ``[B, T, ...]``."""
+    if x.shape[1] == 0:
+        return torch.empty_like(x), state
     outputs = []
     for x_t, dt_t, B_t, C_t in zip(*(m.unbind(1) for m in (x, dt, B, C)), strict=True):
         y, state = update(state, x_t, dt_t, A, B_t, C_t, D)
