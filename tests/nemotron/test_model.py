@@ -1,5 +1,6 @@
 """The backbone against itself: every way of feeding a sequence gives the same numbers."""
 
+import copy
 import math
 
 import pytest
@@ -154,6 +155,166 @@ def test_left_padding_changes_nothing():
         alone = model(tokens[row : row + 1, 20 - length :])[0]
         assert relative(padded[row, 20 - length :], alone) < 2e-6
         assert relative(torch.cat(cached, 1)[row, 20 - length :], alone) < 2e-6
+
+
+PADDED = {
+    "left": [[1] * 12, [0] * 5 + [1] * 7, [0] * 11 + [1]],
+    "right": [[1] * 12, [1] * 7 + [0] * 5, [1] + [0] * 11],
+    "holes": [[1] * 5 + [0, 0] + [1] * 5, [0, 1] * 6, [0, 1, 1, 0, 0, 0, 1, 0, 1, 1, 0, 0]],
+    "none of a sequence": [[0] * 12, [1] * 12, [0] * 3 + [1] * 9],
+}
+
+
+@pytest.mark.parametrize("earlier", [0, 2, 9])
+@pytest.mark.parametrize("name", PADDED)
+@torch.no_grad()
+def test_padding_anywhere_changes_nothing_now_and_later(name, earlier):
+    """A padded row is the row alone: in this call, in a later turn, and when decoding goes on."""
+    model = make(use_bias=True, pattern="MEM*-")
+    for block in model.layers:
+        if hasattr(block.mixer, "in_proj"):
+            block.mixer.in_proj.bias.normal_(generator=torch.Generator().manual_seed(1))
+    before, tokens, more = draw(3, earlier, seed=1), draw(3, 12), draw(3, 4, seed=2)
+    mask, cache = torch.tensor(PADDED[name]), model.new_cache(3)
+    if earlier:
+        model(before, cache=cache)
+    garbage = model.embed(tokens).masked_fill(mask[..., None] == 0, torch.nan)
+    got = model(embeddings=garbage, cache=cache, attention_mask=mask)
+    drafted = model(tokens, cache=cache, attention_mask=mask.flip(0), speculative=True)
+    cache.commit(torch.tensor([12, 6, 9]))
+    after = torch.cat([model(more[:, t : t + 1], cache=cache) for t in range(4)], 1)
+    for row in range(3):
+        first, second = tokens[row, mask[row] > 0], tokens[row, mask.flip(0)[row] > 0]
+        kept = tokens[row, : (12, 6, 9)[row]][mask.flip(0)[row, : (12, 6, 9)[row]] > 0]
+        alone = model(torch.cat([before[row], first, second])[None])[0]
+        until = earlier + len(first)
+        for part, want in (
+            (got[row, mask[row] > 0], alone[earlier:until]),
+            (drafted[row, mask.flip(0)[row] > 0], alone[until:]),
+            (after[row], model(torch.cat([before[row], first, kept, more[row]])[None])[0, until + len(kept) :]),
+        ):
+            torch.testing.assert_close(part, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.zeros(2, 6), "other values"),  # added to scores, nothing masked
+        (torch.zeros(2, 6).index_fill(1, torch.arange(2), -torch.inf), "other values"),
+        (torch.full((2, 6), -1e4), "other values"),
+        (torch.full((2, 6), 2), "other values"),
+        (torch.ones(2, 9), r"\[2, 9\], expected one number for each token"),
+        (torch.ones(1, 6), r"\[1, 6\], expected"),
+        (torch.ones(2, 1, 6, 6), "expected one number"),
+    ],
+)
+@torch.no_grad()
+def test_masks_of_another_meaning_are_refused(mask, message):
+    with pytest.raises(ValueError, match=message):
+        make()(draw(2, 6), attention_mask=mask)
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (0, 5), (0, 0), (3, 0)])
+@torch.no_grad()
+def test_no_tokens_give_no_logits_and_leave_the_cache(shape):
+    model = make()
+    assert model(torch.zeros(shape, dtype=torch.long)).shape == (*shape, model.config.vocab_size)
+    cache = model.new_cache(shape[0])
+    more = draw(shape[0], 3)
+    for part in (more[:, :2], torch.zeros(shape, dtype=torch.long)[:, :0], more[:, 2:]):
+        found = model(part, cache=cache)
+    torch.testing.assert_close(found, model(more)[:, 2:], rtol=1e-5, atol=1e-5)
+    if shape[0]:
+        assert model(more[:, :0].repeat(2, 1), cache=cache.fork(2)).shape[:2] == (2 * shape[0], 0)
+    with torch.enable_grad():
+        assert model(torch.zeros(shape, dtype=torch.long)).shape == (*shape, model.config.vocab_size)
+
+
+WRONG_COMMITS = {
+    "negative": -1,
+    "one negative": torch.tensor([-1, 2]),
+    "too many": 5,
+    "one too many": torch.tensor([1, 5]),
+    "fraction": 1.5,
+    "fractions": torch.tensor([1.0, 2.0]),
+    "flag": True,
+    "flags": torch.tensor([True, False]),
+    "three counts for two sequences": torch.tensor([1, 2, 3]),
+    "column": torch.tensor([[1], [2]]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_COMMITS)
+@torch.no_grad()
+def test_commits_without_a_meaning_are_refused_and_change_nothing(name):
+    model = make()
+    cache = model.new_cache(2)
+    model(draw(2, 4), cache=cache)
+    model(draw(2, 4, seed=1), cache=cache, speculative=True)
+    with pytest.raises(ValueError, match="cannot commit"):
+        cache.commit(WRONG_COMMITS[name])
+    cache.commit(torch.tensor([4, 1]))
+    want = model(torch.cat([draw(2, 4), draw(2, 4, seed=1), draw(2, 1, seed=2)], 1)[:1])[:, -1]
+    torch.testing.assert_close(model(draw(2, 1, seed=2), cache=cache)[:1, -1], want, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_only_the_last_call_can_be_committed_and_only_once():
+    model = make()
+    cache = model.new_cache(2)
+    uses = {
+        "plain": lambda: model(draw(2, 1), cache=cache),
+        "commit": lambda: cache.commit(2),
+        "restore": lambda: cache.restore(point),
+        "nothing": lambda: model(draw(2, 0), cache=cache),
+    }
+    for use in uses.values():
+        model(draw(2, 4), cache=cache)
+        point = cache.snapshot()
+        model(draw(2, 4, seed=1), cache=cache, speculative=True)
+        use()
+        length = cache.length
+        with pytest.raises(ValueError, match="nothing to commit"):
+            cache.commit(1)
+        assert cache.length == length
+    with pytest.raises(ValueError, match="nothing to commit"):
+        cache.select([0]).commit(0)
+
+
+@torch.no_grad()
+def test_caches_check_their_arguments():
+    model = make()
+    cache, other = model.new_cache(2), model.new_cache(2)
+    model(draw(2, 4), cache=cache)
+    for wrong, message in (
+        (lambda: cache.fork(0), "fork"),
+        (lambda: cache.select([0, -1]), "no sequences"),
+        (lambda: cache.select([2]), "no sequences"),
+        (lambda: cache.forget(-1), "keep"),
+        (lambda: other.restore(cache.snapshot()), "another cache"),
+        (lambda: model(draw(2, 1), cache=model.new_mtp_cache(2)), "blocks"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+
+
+@torch.no_grad()
+def test_decay_rates_stay_finite():
+    """The exponential of A_log passes float32 from 89 on; a state then forgets all, in every path."""
+    model = make(pattern="M*M")
+    for block in model.layers:
+        if hasattr(block.mixer, "A_log"):
+            block.mixer.A_log[::2] = 95.0
+    tokens = draw(2, 20)
+    wide = copy.deepcopy(model).double()
+    want, whole = wide(tokens), model(tokens)
+    cache = model.new_cache(2)
+    steps = torch.cat([model(tokens[:, t : t + 1], cache=cache) for t in range(20)], 1)
+    for found in (whole, steps):
+        torch.testing.assert_close(found.double(), want, rtol=1e-4, atol=1e-5)
+    with torch.enable_grad():
+        model(tokens).square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 @torch.no_grad()

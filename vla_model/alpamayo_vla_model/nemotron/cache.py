@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from alpamayo_kernels.ssd import ssd_scan
+from alpamayo_vla_model.nemotron.padding import Padding
 
 Rows = int | Sequence[int] | Tensor
 
@@ -75,10 +76,21 @@ class MambaState:
             self.conv = draft.window[:, n : n + past]
         else:
             counts = n.expand(batch)
-            offsets = counts[:, None] + torch.arange(past, device=counts.device)
-            self.conv = draft.window.take_along_dim(offsets[..., None], dim=1)
+            self.conv = window_after(draft.window, counts, past)
         whole = isinstance(n, int) and n == draft.time
         self.ssm = self.rounded(draft.final if whole else draft.replay(counts))
+
+
+def window_after(window: Tensor, counts: Tensor, past: int) -> Tensor:
+    """Return the last ``past`` inputs of a convolution after each sequence's first ``counts`` (``[B]``) tokens.
+
+    Args:
+        window: ``past`` earlier inputs, then those of the call, ``[B, past + T, channels]``.
+        counts: ``[B]``.
+        past: Inputs that a state keeps.
+    """
+    offsets = counts[:, None] + torch.arange(past, device=counts.device)
+    return window.take_along_dim(offsets[..., None], dim=1)
 
 
 def stochastic_half(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -141,6 +153,15 @@ class Snapshot:
     length: int
     valid: Tensor | None
     epoch: int
+    origin: NemotronCache
+
+
+@dataclass(frozen=True)
+class _Speculation:
+    """A speculative call that waits for its commit."""
+
+    time: int
+    padding: Padding | None
 
 
 @dataclass
@@ -160,8 +181,7 @@ class NemotronCache:
     length: int = 0
     valid: Tensor | None = None
     prefix_length: int = 0
-    _pending: int = 0
-    _pending_mask: Tensor | None = None
+    _pending: _Speculation | None = None
     _rewinds: list[int] = field(default_factory=list)
 
     @property
@@ -181,44 +201,56 @@ class NemotronCache:
                 total += sum(m.nbytes for m in held)
         return total
 
-    def advance(self, time: int, padding_mask: Tensor | None, speculative: bool) -> None:
-        """Count ``time`` new tokens; ``padding_mask`` (``[B, T]``) is False at padding."""
+    def advance(self, time: int, padding: Padding | None, speculative: bool) -> None:
+        """Count the ``time`` new tokens of a call; a speculative call before it that was not committed is given up."""
         if speculative:
-            self._pending, self._pending_mask = time, padding_mask
-        else:
-            self._extend(time, padding_mask)
+            self._pending = _Speculation(time, padding)
+            return
+        if self._pending is not None:
+            self._pending = None
+            for state in self.layers:
+                if isinstance(state, MambaState):
+                    state.draft = None
+        self._extend(time, None if padding is None else padding.ordered_mask)
 
     def commit(self, n: int | Tensor) -> None:
-        """Keep the first n tokens of a speculative call (one number, or one for each sequence)."""
-        time, padding_mask = self._pending, self._pending_mask
-        if isinstance(n, Tensor) and n.numel() and bool((n == n.flatten()[0]).all()):
-            n = int(n.flatten()[0])
-        most = n if isinstance(n, int) else int(n.max())
-        if not 0 <= most <= time:
-            raise ValueError(f"cannot commit {n} of {time} speculative tokens")
+        """Keep the first n columns of the last call, a speculative one.
+
+        Args:
+            n: One number, or one for each sequence, ``[B]``; padding among the columns does not count.
+
+        Raises:
+            ValueError: The last call was not speculative, or has fewer columns.
+        """
+        if self._pending is None:
+            raise ValueError("there is nothing to commit: the last call was not speculative, or is committed")
+        time, padding = self._pending.time, self._pending.padding
+        low, most = _checked_counts(n, self.batch, time)
+        if padding is not None:
+            n = padding.kept(n if isinstance(n, int) else n.expand(self.batch))
+            low, most = _bounds(n)
+        n = most if low == most else n
         for state in self.layers:
             if isinstance(state, MambaState):
                 state.commit(n)
-        self._pending, self._pending_mask = 0, None
-        if not isinstance(n, int):
-            slots = torch.arange(most, device=n.device) < n[:, None]
-            padding_mask = slots if padding_mask is None else slots & padding_mask[:, :most]
-        elif padding_mask is not None:
-            padding_mask = padding_mask[:, :most]
-        self._extend(most, padding_mask)
+        self._pending = None
+        slots = None if isinstance(n, int) else torch.arange(most, device=n.device) < n[:, None]
+        self._extend(most, slots)
         self._rewinds.append(self.length)
 
     def snapshot(self) -> Snapshot:
         """Return a point to which ``restore`` goes back; it holds references, not copies."""
         layers = tuple(None if s is None else replace(s) for s in self.layers)
-        return Snapshot(layers, self.length, self.valid, len(self._rewinds))
+        return Snapshot(layers, self.length, self.valid, len(self._rewinds), self)
 
     def restore(self, point: Snapshot) -> None:
         """Return to a snapshot.
 
         Raises:
-            ValueError: The slots of the snapshot were overwritten after an earlier return.
+            ValueError: The slots of the snapshot were overwritten after an earlier return, or it is of another cache.
         """
+        if point.origin is not self:
+            raise ValueError("the snapshot is of another cache")
         if min(self._rewinds[point.epoch :], default=point.length) < point.length:
             raise ValueError("the snapshot lies in a branch that was given up")
         for index, saved in enumerate(point.layers):
@@ -227,7 +259,7 @@ class NemotronCache:
                 self.layers[index] = replace(saved)
             elif isinstance(state, KeyValueState) and isinstance(saved, KeyValueState) and state.prefix is None:
                 state.prefix = saved.prefix
-        self.length, self.valid, self._pending = point.length, point.valid, 0
+        self.length, self.valid, self._pending = point.length, point.valid, None
         self._rewinds.append(point.length)
 
     def forget(self, latest: int) -> None:
@@ -236,8 +268,10 @@ class NemotronCache:
         Without positions in the attention, slots can go without anything else changing. The Mamba-2 states, which
         hold all of the stream, stay unchanged.
         """
-        if self.prefix_length or self._pending:
+        if self.prefix_length or self._pending is not None:
             raise ValueError("a cache with a shared prefix or a pending draft cannot forget")
+        if latest < 0:
+            raise ValueError(f"cannot keep {latest} slots, expected 0 or more")
         drop = self.length - latest
         if drop <= 0:
             return
@@ -250,6 +284,8 @@ class NemotronCache:
 
     def fork(self, k: int) -> NemotronCache:
         """Return a cache of k sequences for each one here, side by side; the keys so far are shared."""
+        if k < 1:
+            raise ValueError(f"cannot fork a cache {k} times, expected 1 or more")
         if self.prefix_length:
             return self._own().fork(k)
         layers: list[LayerState] = []
@@ -266,6 +302,8 @@ class NemotronCache:
     def select(self, rows: Rows) -> NemotronCache:
         """Return a cache of the chosen sequences, in the order given."""
         listed = [rows] if isinstance(rows, int) else [int(i) for i in rows]
+        if not all(0 <= row < self.batch for row in listed):
+            raise ValueError(f"there are no sequences {listed}, expected 0 to {self.batch - 1}")
         index = torch.tensor(listed, dtype=torch.long)
         layers: list[LayerState] = []
         for state in self.layers:
@@ -345,6 +383,30 @@ class NemotronCache:
             else:
                 layers.append(None if state is None else replace(state))
         return NemotronCache(layers, self.batch, self.tokens, self.valid)
+
+
+def _checked_counts(n: int | Tensor, batch: int, time: int) -> tuple[int, int]:
+    """Return the least and the largest number of tokens to keep; raise ValueError for numbers that cannot be."""
+    if isinstance(n, Tensor):
+        whole = not (n.is_floating_point() or n.is_complex() or n.dtype == torch.bool)
+        if not whole or n.shape not in ((), (1,), (batch,)):
+            raise ValueError(f"cannot commit {n.dtype} {list(n.shape)}, expected one whole number or [{batch}] of them")
+        low, high = _bounds(n)
+    elif isinstance(n, int) and not isinstance(n, bool):
+        low = high = n
+    else:
+        raise ValueError(f"cannot commit {n!r} tokens, expected a whole number")
+    if not 0 <= low <= high <= time:
+        raise ValueError(f"cannot commit {low if low < 0 else high} of {time} speculative tokens")
+    return low, high
+
+
+def _bounds(counts: Tensor) -> tuple[int, int]:
+    """Return the least and the largest of some counts; zeros where there are none."""
+    if not counts.numel():
+        return 0, 0
+    low, high = torch.aminmax(counts)
+    return int(low), int(high)
 
 
 def _repeat(m: Tensor, k: int) -> Tensor:

@@ -17,9 +17,9 @@ the published checkpoints, without their leading ``backbone.``; experts are merg
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -36,10 +36,19 @@ from alpamayo_kernels.norm import gated_rms_norm, rms_norm
 from alpamayo_kernels.router import route_top_k
 from alpamayo_kernels.ssd import ssd_scan
 from alpamayo_kernels.state_update import selective_state_update
-from alpamayo_vla_model.nemotron.cache import KeyValueState, LayerState, MambaDraft, MambaState, NemotronCache, replay
+from alpamayo_vla_model.nemotron.cache import (
+    KeyValueState,
+    LayerState,
+    MambaDraft,
+    MambaState,
+    NemotronCache,
+    replay,
+    window_after,
+)
 from alpamayo_vla_model.nemotron.config import NemotronConfig
 from alpamayo_vla_model.nemotron.context import Context, make_context
 from alpamayo_vla_model.nemotron.initial_weights import initial_value
+from alpamayo_vla_model.nemotron.padding import Padding, read_padding
 
 RECURRENT_TOKENS = 16  # most tokens that a GPU advances by the recurrence; more go by chunks
 
@@ -100,15 +109,13 @@ class Mamba2(nn.Module):
         """Map ``[B, T, D]`` to the same shape, reading and replacing the state."""
         c = self.c
         previous = state if isinstance(state, MambaState) else None
-        if context.padding_mask is not None:
-            h = h * context.padding_mask[..., None]  # (B, T, D)
         z, xbc, dt = torch.split(self.in_proj(h), [c.d_inner, c.conv_dim, c.mamba_num_heads], dim=-1)
         xbc, window = self._convolve(xbc, previous, context)  # (B, T, H P + 2 G N)
         x, B, C = torch.split(xbc, [c.d_inner, c.n_groups * c.ssm_state_size, c.n_groups * c.ssm_state_size], dim=-1)
         x = torch.unflatten(x, -1, (c.mamba_num_heads, c.mamba_head_dim))  # (B, T, H, P)
         B, C = (torch.unflatten(m, -1, (c.n_groups, c.ssm_state_size)) for m in (B, C))  # (B, T, G, N)
-        dt = self._step_sizes(dt, context.padding_mask)  # (B, T, H)
-        A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)  # (H,)
+        dt = self._step_sizes(dt, context.padding)  # (B, T, H)
+        A = self.decay_rates()  # (H,)
         y, ssm = self._scan(x, dt, A, B, C, previous)  # (B, T, H, P), (B, H, P, N)
         if previous is not None:
             self._update(previous, window, ssm, (x, dt, A, B), context)
@@ -118,21 +125,29 @@ class Mamba2(nn.Module):
     def _convolve(self, xbc: Tensor, previous: MambaState | None, context: Context) -> tuple[Tensor, Tensor]:
         """Return the convolved channels ``[B, T, channels]`` and the inputs that the state keeps.
 
-        Those are the last ``kernel - 1`` inputs, or, in a speculative call, ``[B, kernel - 1 + T, channels]``.
+        Those are the last ``kernel - 1`` inputs that are tokens, or, in a speculative call,
+        ``[B, kernel - 1 + T, channels]``.
         """
         past = xbc.new_zeros(len(xbc), self.c.conv_kernel - 1, xbc.shape[-1]) if previous is None else previous.conv
         y, tail = causal_conv1d(xbc, self.conv1d.weight[:, 0], self.conv1d.bias, past)
-        if context.padding_mask is not None:
-            y = y * context.padding_mask[..., None]
-        return y, torch.cat([past.to(xbc.dtype), xbc], dim=1) if context.speculative else tail
+        if context.speculative:
+            tail = torch.cat([past.to(xbc.dtype), xbc], dim=1)
+        elif context.padding is not None:
+            tail = window_after(torch.cat([past.to(xbc.dtype), xbc], dim=1), context.padding.counts, past.shape[1])
+        return y, tail
 
-    def _step_sizes(self, dt: Tensor, padding_mask: Tensor | None) -> Tensor:
+    def decay_rates(self) -> Tensor:
+        """Return the decay rates ``-exp(A_log)``, finite however large ``A_log`` is, ``[H]``."""
+        logs = self.A_log.to(torch.promote_types(self.A_log.dtype, torch.float32))
+        return -torch.exp(logs.clamp(max=math.floor(math.log(torch.finfo(logs.dtype).max))))
+
+    def _step_sizes(self, dt: Tensor, padding: Padding | None) -> Tensor:
         """Return the discretisation steps in float32, ``[B, T, H]``; padding gets zero and leaves the state alone."""
         wide = torch.promote_types(dt.dtype, torch.float32)
         dt = functional.softplus(dt.to(wide) + self.dt_bias.to(wide))
         if self.c.time_step_limit != (0.0, math.inf):
             dt = dt.clamp(*self.c.time_step_limit)
-        return dt if padding_mask is None else dt * padding_mask[..., None]
+        return dt if padding is None else dt * padding.ordered_mask[..., None]
 
     def _scan(
         self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, previous: MambaState | None
@@ -148,8 +163,7 @@ class Mamba2(nn.Module):
     ) -> None:
         """Replace the state, or keep a speculative call's factors so that a part of it can be committed."""
         if context.speculative:
-            replay_tokens = functools.partial(replay, state.ssm, *factors)
-            state.draft = MambaDraft(window, factors[0].shape[1], ssm, replay_tokens)
+            state.draft = MambaDraft(window, factors[0].shape[1], ssm, partial(replay, state.ssm, *factors))
         else:
             state.conv, state.ssm = window, state.rounded(ssm)
 
@@ -322,15 +336,18 @@ class MTP(nn.Module):
             attention_mask: False at padding, ``[B, T]``.
         """
         first, last = self.layers[0], self.layers[-1]
+        padding = read_padding(attention_mask, hidden)
+        if padding is not None:
+            hidden, next_embeddings = padding.tokens_first(hidden), padding.tokens_first(next_embeddings)
         joined = torch.cat([first.enorm(next_embeddings), first.hnorm(hidden)], dim=-1)  # type: ignore[operator]
-        context = make_context(joined.shape[1], cache, attention_mask, joined.device, False)
+        context = make_context(joined.shape[1], cache, padding, joined.device, False)
         x = first.eh_proj(joined)  # type: ignore[operator]  # (B, T, 2 D) to (B, T, D)
         for index, layer in enumerate(self.layers):
             x = layer(x, None if cache is None else cache.layers[index], context)  # (B, T, D)
         if cache is not None:
-            cache.advance(joined.shape[1], context.padding_mask, False)
+            cache.advance(joined.shape[1], padding, False)
         y: Tensor = last.final_layernorm(x)  # type: ignore[operator]
-        return y
+        return y if padding is None else padding.restored(y)
 
 
 class NemotronModel(nn.Module):
@@ -416,7 +433,7 @@ class NemotronModel(nn.Module):
         """Return what a call feeds to the first block, ``[B, T, D]``.
 
         Raises:
-            ValueError: Tokens and embeddings are both given or both missing, or the cache is of another batch size.
+            ValueError: Tokens and embeddings are both given or missing, or the cache is of another batch or model.
         """
         if (tokens is None) == (embeddings is None):
             raise ValueError("give either tokens or embeddings")
@@ -424,6 +441,8 @@ class NemotronModel(nn.Module):
         assert x is not None
         if cache is not None and cache.batch != len(x):
             raise ValueError(f"the cache holds {cache.batch} sequences, the input {len(x)}")
+        if cache is not None and len(cache.layers) != len(self.layers):
+            raise ValueError(f"the cache is for {len(cache.layers)} blocks, the model has {len(self.layers)}")
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -447,7 +466,7 @@ class NemotronModel(nn.Module):
             tokens: ``[B, T]``, int64; or None when ``embeddings`` is given.
             embeddings: ``[B, T, D]``, instead of tokens.
             cache: State of the tokens so far, updated in place; None starts without one and keeps none.
-            attention_mask: False (or 0) at padding, ``[B, T]``; padding stands left of a sequence.
+            attention_mask: True (1) at tokens, False (0) at padding, anywhere, ``[B, T]``; the cache remembers it.
             return_hidden: Return the states after the last norm instead of logits.
             speculative: With a cache: advance it only at ``cache.commit(n)``.
 
@@ -532,7 +551,9 @@ class NemotronModel(nn.Module):
         layers: Sequence[int],
     ) -> tuple[Tensor, dict[int, Tensor]]:
         x = self.inputs(tokens, embeddings, cache)  # (B, T, D)
-        context = make_context(x.shape[1], cache, attention_mask, x.device, speculative)
+        padding = read_padding(attention_mask, x)
+        x = x if padding is None else padding.tokens_first(x)  # (B, T, D)
+        context = make_context(x.shape[1], cache, padding, x.device, speculative)
         found: dict[int, Tensor] = {}
         for index, layer in enumerate(self.layers):
             state = None if cache is None else cache.layers[index]
@@ -541,10 +562,11 @@ class NemotronModel(nn.Module):
             else:
                 x = layer(x, state, context)  # (B, T, D)
             if index in layers:
-                found[index] = x
+                found[index] = x if padding is None else padding.restored(x)
         if cache is not None:
-            cache.advance(x.shape[1], context.padding_mask, speculative)
-        return self.norm_f(x), found
+            cache.advance(x.shape[1], padding, speculative)
+        x = self.norm_f(x)  # (B, T, D)
+        return x if padding is None else padding.restored(x), found
 
     def _new_cache(
         self,

@@ -194,7 +194,7 @@ def _fill(block: tables.Block, letter: str, layer: nn.Module, c: NemotronConfig,
 
 def _mamba(mixer: Any, c: NemotronConfig, panels: list[Tensor]) -> tables.Mamba:
     with torch.no_grad():
-        taps, A = mixer.conv1d.weight[:, 0].T.contiguous(), -torch.exp(mixer.A_log)
+        taps, A = mixer.conv1d.weight[:, 0].T.contiguous(), mixer.decay_rates()
     panels += [taps, A]
     vectors = (taps, mixer.conv1d.bias, A, mixer.D, mixer.dt_bias, mixer.norm.weight)
     shape = (c.mamba_num_heads, c.mamba_head_dim, c.n_groups, c.ssm_state_size, c.conv_kernel)
