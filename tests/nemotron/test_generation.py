@@ -280,4 +280,243 @@ def test_weights_that_are_not_finite_are_noticed(value):
     with torch.no_grad():
         model.layers[1].norm.weight[3] = value
     with pytest.raises(NemotronInputError, match="logits of a prompt are not finite"):
-        Engine(model).run([Request([1, 2, 3])])
+        generate(model, [Request([1, 2, 3])])
+    result = Engine(model).run([Request([1, 2, 3])])[0]
+    assert (result.finish, result.tokens) == ("error", [])
+    assert isinstance(result.error, NemotronInputError)
+
+
+class Failing:
+    """A constraint that raises after a number of tokens, at one of its methods."""
+
+    def __init__(self, after: int, method: str) -> None:
+        self._after, self._method, self._count = after, method, 0
+
+    done = accepting = False
+
+    def _fail(self, method: str) -> None:
+        if method == self._method and self._count >= self._after:
+            raise RuntimeError(f"{method} failed")
+
+    def mask(self) -> None:
+        self._fail("mask")
+
+    def forced(self) -> None:
+        self._fail("forced")
+
+    def advance(self, token: int) -> bool:
+        self._fail("advance")
+        self._count += 1
+        return True
+
+    def rollback(self, count: int) -> None:
+        self._count -= count
+
+    def fresh(self, tokens=None) -> "Failing":
+        return Failing(self._after, self._method)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("method", ["mask", "forced", "advance"])
+@pytest.mark.parametrize("drafter", ["none", "previous answer", "same model"])
+def test_a_request_that_cannot_go_on_ends_alone(drafter, method, temperature):
+    model = make(3)
+    good = [Request([3, 4, i], max_tokens=9, eos=(), temperature=temperature, seed=i) for i in range(3)]
+    want = [r.tokens for r in Engine(model).run(good)]
+    for after in (0, 4):
+        bad = Request([5, 6], max_tokens=9, eos=(), constraint=Failing(after, method), temperature=temperature)
+        for batch in (2, 4):
+            engine = Engine(model, drafter=drafters(model)[drafter], max_batch=batch)
+            results = engine.run([good[0], bad, *good[1:]])
+            assert [r.tokens for r in (results[0], *results[2:])] == want
+            assert results[1].finish == "error"
+            assert f"{method} failed" in str(results[1].error)
+            assert len(results[1].tokens) <= after
+            assert not engine.busy
+            assert [r.tokens for r in engine.run(good)] == want
+
+
+def test_a_prompt_that_is_not_finite_ends_alone_in_any_way_in():
+    model = make(3)
+    good, bad = Request([3, 4], max_tokens=5, eos=()), Request([3, 4], max_tokens=5, eos=())
+    want = Engine(model).run([good])[0].tokens
+    embedded = model.embed(torch.tensor([[3, 4]])).detach()
+    engine = Engine(model)
+    numbers = [engine.submit(good), engine.submit(bad, embedded * torch.nan), engine.submit(bad, embedded[..., :3])]
+    found = {}
+    while engine.busy:
+        found.update(engine.step())
+    assert [found[n].finish for n in numbers] == ["length", "error", "error"]
+    assert found[numbers[0]].tokens == want
+    with torch.no_grad():
+        cache = model.new_cache(1)
+        hidden = model(torch.tensor([[3, 4]]), cache=cache, return_hidden=True).repeat(2, 1, 1)
+        hidden[0] = torch.nan
+        numbers = engine.attach(cache.fork(2), hidden, [bad, good])
+    while engine.busy:
+        found.update(engine.step())
+    assert found[numbers[0]].finish == "error"
+    assert found[numbers[1]].tokens == want
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_text_that_stops_being_finite_ends_with_an_error(monkeypatch, graph, temperature):
+    """A token whose embedding is not finite is chosen in the middle of one text."""
+    model = make(3)
+    free = Request([3, 4], max_tokens=12, eos=(), temperature=temperature, seed=1)
+    text = Engine(model, graph=graph).run([free])[0].tokens
+    poison = next(token for token in text[2:] if token not in (3, 4, *text[:2]))
+    other = Request([3, 4], max_tokens=2, eos=(), temperature=temperature, seed=1)
+    with torch.no_grad():
+        model.embeddings.weight[poison] = torch.nan
+    results = Engine(model, graph=graph).run([free, other])
+    assert results[0].finish == "error"
+    assert results[0].tokens == text[: text.index(poison) + 1]
+    assert results[1].tokens == text[:2]
+
+
+def test_a_failing_model_ends_the_running_requests_and_no_more(monkeypatch):
+    model = make(3)
+    request = Request([3, 4], max_tokens=6, eos=())
+    want = Engine(model).run([request])[0].tokens
+    engine = Engine(model)
+    numbers = [engine.submit(request), engine.submit(request)]
+    engine.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "forward", lambda *_, **__: 1 / 0)
+        found = dict(engine.step())
+    assert {n: (r.finish, type(r.error)) for n, r in found.items()} == dict.fromkeys(
+        numbers, ("error", ZeroDivisionError)
+    )
+    assert not engine.busy
+    assert engine.run([request])[0].tokens == want
+
+
+def test_requests_are_aborted_wherever_they_are():
+    model = make(3)
+    request = Request([3, 4], max_tokens=6, eos=())
+    want = Engine(model).run([request])[0].tokens
+    engine = Engine(model, max_batch=2)
+    numbers = [engine.submit(request) for _ in range(4)]
+    engine.step()
+    running, waiting = engine.abort(numbers[0]), engine.abort(numbers[3])
+    assert (running.finish, running.tokens) == ("abort", want[: len(running.tokens)])
+    assert len(running.tokens) > 0
+    assert (waiting.finish, waiting.tokens) == ("abort", [])
+    assert engine.abort(99) is engine.abort(numbers[0]) is None
+    found = {}
+    while engine.busy:
+        found.update(engine.step())
+    assert {n: r.tokens for n, r in found.items()} == {numbers[1]: want, numbers[2]: want}
+
+
+def test_results_of_submitted_requests_wait_for_their_step():
+    model = make(3)
+    short, long = Request([3, 4], max_tokens=2, eos=()), Request([5], max_tokens=30, eos=())
+    engine = Engine(model)
+    first, last = engine.submit(short), engine.submit(long)
+    assert len(engine.run([Request([6], max_tokens=9, eos=())])) == 1
+    found = {}
+    while engine.busy:
+        found.update(engine.step())
+    assert [len(found[n].tokens) for n in (first, last)] == [2, 30]
+    with pytest.raises(NemotronInputError):
+        engine.run([short, Request([], max_tokens=2)])
+    assert not engine.busy  # none of an impossible list is started
+
+
+def test_samples_of_one_prompt_differ_and_repeat():
+    model = make(3)
+    asked = [Request([3, 4], max_tokens=12, temperature=1.0, eos=())] * 4
+    texts = [r.tokens for r in generate(model, asked)]
+    assert len({tuple(text) for text in texts}) == 4
+    assert texts == [r.tokens for r in generate(model, asked)]
+    assert texts == [r.tokens for r in Engine(model, max_batch=1, drafter=PromptLookup()).run(asked)]
+    other = [r.tokens for r in Engine(model, seed=1).run(asked)]
+    assert not any(text in texts for text in other)
+    seeded = [Request([3, 4], max_tokens=12, temperature=1.0, eos=(), seed=5)] * 2
+    same = [r.tokens for r in Engine(model, seed=1).run(seeded)]
+    assert same[0] == same[1] == Engine(model).run(seeded)[0].tokens
+
+
+ENDS = ["<unk>", "<s>", "</s>", "<end>", *(chr(97 + i % 26) * (1 + i // 26) for i in range(58)), "{", "}"]
+
+
+def favouring(token: int, **changes) -> NemotronModel:
+    """Return a model that would always choose one token."""
+    model = make(3, vocab_size=64, **changes)
+    logits = model.logits
+
+    def favoured(hidden: torch.Tensor) -> torch.Tensor:
+        out = logits(hidden).clone()
+        out[..., token] += 50
+        return out
+
+    model.logits = favoured
+    return model
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("token", [2, 3])
+@pytest.mark.parametrize("drafted", [False, True])
+def test_end_tokens_end_a_text_only_where_its_grammar_may_end(token, drafted, temperature):
+    words = Vocabulary([w.encode() for w in ENDS], eos=2, special=[0, 1, 2])
+    model = favouring(token, eos_token_id=(2, 3))
+    drafter = ModelDrafter(model) if drafted else None
+    for text, accepts in (('start: "{" /[^}]{1,9}/ "}"', True), ("start: /[a-z]{3,9}/", True)):
+        grammar = Grammar(words, text)
+        for constraint in (grammar, Thinking(4, [20], grammar)):
+            request = Request([5], max_tokens=40, constraint=constraint, temperature=temperature)
+            result = generate(model, [request], drafter=drafter)[0]
+            found = [t for t in result.tokens if t not in (2, 3)]
+            assert result.tokens in (found, [*found, token])
+            answer = found if constraint is grammar else found[5:]
+            follow = grammar.fresh()
+            assert all(follow.advance(t) for t in answer)
+            assert follow.accepting == accepts
+            assert result.finish == ("eos" if "3," in text else "grammar")
+            if constraint is not grammar:
+                assert found[4] == 20
+                assert not {2, 3} & set(result.tokens[:5])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"constraint": "grammar", "eos": (1,)}, "ends a text with token 2, the model with 1"),
+        ({"constraint": "grammar", "eos": (64,)}, "end tokens"),
+        ({"constraint": "thinking", "eos": (20, 2)}, "closing sequence"),
+        ({"constraint": "thinking 2", "eos": ()}, "closing sequence"),
+        ({"constraint": "thinking", "eos": (3,)}, "ends a text with token 2"),
+        ({"constraint": "large"}, "its vocabulary has 65 tokens, the model 64"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"top_p": -0.5}, "top_p"),
+        ({"top_p": float("nan")}, "top_p"),
+    ],
+)
+def test_settings_that_do_not_agree_are_refused_when_submitted(changes, message):
+    words = [w.encode() for w in ENDS]
+    grammar = Grammar(Vocabulary(words, eos=2, special=[0, 1, 2]), "start: /[a-z]+/")
+    constraints = {
+        "grammar": grammar,
+        "thinking": Thinking(4, [20], grammar),
+        "thinking 2": Thinking(4, [64], grammar),
+        "large": Grammar(Vocabulary([*words, b"more"], eos=2, special=[0, 1, 2]), "start: /[a-z]+/"),
+    }
+    changes = {**changes, "constraint": constraints.get(changes.get("constraint"))}
+    engine = Engine(make(3, vocab_size=64, eos_token_id=2))
+    with pytest.raises(NemotronInputError, match=message):
+        engine.submit(Request([5], **changes))
+    assert not engine.busy
+
+
+def test_a_grammar_without_an_end_token_goes_on_until_it_is_complete():
+    words = Vocabulary([w.encode() for w in ENDS], eos=2, special=[0, 1, 2])
+    model = favouring(2, eos_token_id=2)
+    result = generate(model, [Request([5], max_tokens=30, constraint=Grammar(words, "start: /[a-z]{2,7}/"), eos=())])[0]
+    assert result.finish == "grammar"
+    assert len("".join(ENDS[t] for t in result.tokens)) == 7

@@ -90,9 +90,12 @@ def _run(engine: Engine, request: Request, prompt: Tensor) -> Result:
         engine.submit(request, prompt)
         while not (found := engine.step()):
             pass
+        result = found[0][1]
+        if result.error is not None:
+            raise result.error
     except NemotronInputError as error:
         raise InputError(str(error)) from error
-    return found[0][1]
+    return result
 
 
 def _drafter(backbone: LanguageModel, earlier: Sequence[Sequence[int]]) -> Drafter | None:

@@ -17,6 +17,15 @@ from alpamayo_vla_model.nemotron.context import Context
 from alpamayo_vla_model.nemotron.errors import NemotronInputError
 from alpamayo_vla_model.nemotron.model import NemotronModel
 
+NOT_FINITE = -1  # in place of a token that follows from no number
+
+
+def likeliest_tokens(logits: Tensor) -> list[int]:
+    """Return the likeliest token of each row of ``[B, V]``; ``NOT_FINITE`` where its logit is not finite."""
+    top, index = logits.max(-1)
+    found: list[int] = torch.where(torch.isfinite(top), index, NOT_FINITE).tolist()
+    return found
+
 
 class FixedSlots(KeyValueState):
     """Attention slots whose next free index is a tensor ``[1]``."""
@@ -49,6 +58,7 @@ class FixedStep:
         device = model.device
         self.tokens = torch.zeros(batch, 1, dtype=torch.long, device=device)
         self.logits = torch.zeros(batch, model.config.vocab_size, device=device)
+        self._top = torch.zeros(batch, 1, device=device)
         self._position = torch.zeros(1, dtype=torch.long, device=device)
         self._mask = torch.zeros(batch, 1, 1, capacity, dtype=torch.bool, device=device)
         cache = model.new_cache(batch, capacity=capacity)
@@ -90,10 +100,12 @@ class FixedStep:
 
     @torch.no_grad()
     def feed(self, tokens: Sequence[int]) -> tuple[list[int], Tensor]:
-        """Read one given token a row; return the most likely next tokens and the logits ``[B, V]``."""
+        """Read one given token a row; return ``likeliest_tokens`` and the logits ``[B, V]``."""
         rows = len(tokens)
         self.tokens[:rows, 0] = torch.tensor(tokens, device=self.tokens.device)
-        likeliest: list[int] = self.run()[:rows, 0].tolist()
+        found = self.run()
+        next_tokens = torch.where(torch.isfinite(self._top), found, NOT_FINITE)
+        likeliest: list[int] = next_tokens[:rows, 0].tolist()
         return likeliest, self.logits[:rows]
 
     @torch.no_grad()
@@ -132,7 +144,9 @@ class FixedStep:
                 before[1].copy_(state.ssm)
                 state.conv, state.ssm = before
         self.logits.copy_(self.model.logits(self.model.norm_f(x))[:, 0])
-        self.tokens.copy_(self.logits.argmax(-1, keepdim=True))
+        top, index = self.logits.max(-1, keepdim=True)
+        self._top.copy_(top)
+        self.tokens.copy_(index)
         self._position += 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -355,8 +356,9 @@ def admitted(tokens: list[int], constraint: Constraint | None) -> list[int]:
     if constraint is None:
         return tokens
     count = 0
-    while count < len(tokens) and not constraint.done and constraint.advance(tokens[count]):
-        count += 1
+    with suppress(Exception):  # the constraint raises it again where the row chooses
+        while count < len(tokens) and not constraint.done and constraint.advance(tokens[count]):
+            count += 1
     constraint.rollback(count)
     return tokens[:count]
 
@@ -378,22 +380,30 @@ class _Walk:
         if self.ahead and step < len(self.context.pending):
             return self.context.pending[step]
         constraint = self.context.constraint
-        if self.stopped or (constraint is not None and constraint.done):
-            self.stopped = True
-            return 0
-        if constraint is None:
+        if not self.stopped and constraint is None:
             self.draft.append(int(logits.argmax()))
             return self.draft[-1]
+        token = None
+        if not self.stopped and constraint is not None:
+            with suppress(Exception):  # the constraint raises it again where the row chooses
+                token = self._allowed(constraint, logits)
+        self.stopped = token is None
+        if token is None:
+            return 0
+        self.draft.append(token)
+        return token
+
+    @staticmethod
+    def _allowed(constraint: Constraint, logits: Tensor) -> int | None:
+        """Advance the constraint by the likeliest token that it allows and return it; None at its end."""
+        if constraint.done:
+            return None
         token = constraint.forced()
         if token is None:
             mask = constraint.mask()
             allowed = logits if mask is None else logits[: len(mask)].masked_fill(~mask.to(logits.device), -torch.inf)
             token = int(allowed.argmax())
-        if not constraint.advance(token):
-            self.stopped = True
-            return 0
-        self.draft.append(token)
-        return token
+        return token if constraint.advance(token) else None
 
     def finish(self) -> list[int]:
         """Restore the constraint and return the guesses."""

@@ -8,209 +8,24 @@ cache keeps the correct tokens only. The result does not depend on the drafter, 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from alpamayo_kernels.sampling import sample_masked
 from alpamayo_vla_model.nemotron.cache import NemotronCache
 from alpamayo_vla_model.nemotron.errors import NemotronInputError
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
-from alpamayo_vla_model.nemotron.inference.cuda_graph import FixedStep, GraphDecoder
-from alpamayo_vla_model.nemotron.inference.drafting import DraftContext, Drafter, StepOutputs
-from alpamayo_vla_model.nemotron.inference.grammar import Constraint
+from alpamayo_vla_model.nemotron.inference.cuda_graph import FixedStep, GraphDecoder, likeliest_tokens
+from alpamayo_vla_model.nemotron.inference.drafting import Drafter, StepOutputs
+from alpamayo_vla_model.nemotron.inference.grammar import ModelTokens
+from alpamayo_vla_model.nemotron.inference.sequence import Request, Result, Row, Stats
 from alpamayo_vla_model.nemotron.model import NemotronModel
 
-
-@dataclass(frozen=True)
-class Request:
-    """One text to generate.
-
-    Attributes:
-        prompt: Tokens to continue, at least one.
-        max_tokens: Most tokens to generate.
-        temperature: Zero is greedy.
-        top_p: Keep the smallest set of tokens with at least this probability.
-        seed: Of the random numbers at a positive temperature; each sequence has its own.
-        constraint: Limits the text, at its start; None for no limit.
-        eos: Tokens that end the text; the config's when None.
-    """
-
-    prompt: Sequence[int]
-    max_tokens: int = 64
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    constraint: Constraint | None = None
-    eos: tuple[int, ...] | None = None
-
-
-@dataclass
-class Stats:
-    """Counts for one text: rounds, guesses made, guesses accepted, forced tokens."""
-
-    rounds: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    forced: int = 0
-
-
-@dataclass
-class Result:
-    """A generated text.
-
-    Attributes:
-        tokens: Without the prompt; an end token is the last one.
-        finish: ``eos``, ``grammar`` (complete) or ``length``.
-        stats: Its counts.
-        hidden: Hidden states of the tokens, ``[tokens, D]``, with ``keep_hidden``.
-        prompt_hidden: Those of the prompt, ``[prompt, D]``, with ``keep_hidden`` where the engine read the prompt.
-    """
-
-    tokens: list[int]
-    finish: str
-    stats: Stats
-    hidden: Tensor | None = None
-    prompt_hidden: Tensor | None = None
-
-
-class Row:
-    """One sequence of the batch."""
-
-    def __init__(self, request: Request, eos: tuple[int, ...], jump_ahead: bool) -> None:
-        self.request = request
-        self.tokens: list[int] = []
-        self.pending: list[int] = []
-        self.finish = ""
-        self.stats = Stats()
-        self.hidden: list[Tensor] = []
-        self.prompt_hidden: Tensor | None = None
-        self.constraint = None if request.constraint is None else request.constraint.fresh()
-        self._eos = request.eos if request.eos is not None else eos
-        self._jump_ahead = jump_ahead
-        self._generator: torch.Generator | None = None
-
-    @property
-    def draft_context(self) -> DraftContext:
-        """The part of the sequence that a drafter reads."""
-        prompt = self.request.prompt
-        return DraftContext([*prompt, *self.tokens], self.pending, self.constraint, len(prompt))
-
-    def trim_draft(self, draft: list[int]) -> list[int]:
-        """Return a draft without its end where that is checked without being read.
-
-        The token that completes a text is chosen after the token before it, and tokens that are forced up to it follow
-        from the choice before them.
-        """
-        constraint = self.constraint
-        if constraint is None or not draft:
-            return draft
-        taken = sum(1 for _ in itertools.takewhile(constraint.advance, draft))
-        kept, dropping = taken, constraint.done
-        while dropping and kept:
-            constraint.rollback(1)
-            kept -= 1
-            dropping = self._jump_ahead and constraint.forced() is not None
-        constraint.rollback(kept)
-        return draft[:kept]
-
-    @property
-    def takes_likeliest(self) -> bool:
-        """Whether the choice is always the most likely of all tokens."""
-        return self.request.temperature <= 0 and self.constraint is None
-
-    def extend(self, logits: Tensor, draft: Sequence[int], likeliest: Sequence[int] = ()) -> int:
-        """Choose tokens while the guesses are correct; return the number of correct guesses.
-
-        Args:
-            logits: ``[len(draft) + 1, vocab]``.
-            draft: The guesses.
-            likeliest: Most likely tokens of the logits, if known; used where ``takes_likeliest``.
-        """
-        greedy = self.request.temperature <= 0
-        if greedy and not (self.takes_likeliest and likeliest):
-            likeliest = self._likeliest(logits, draft)
-        right = 0
-        for position, guess in enumerate([*draft, None]):
-            token = likeliest[position] if greedy else self._choose(logits[position])
-            self._append(token)
-            right += token == guess
-            if self.finish or token != guess:
-                break
-        over = bool(self.finish) and right > position  # the last token was guessed and is read already
-        self.pending = [] if over else [token, *self._forced()]
-        self.stats.drafted += len(draft)
-        self.stats.accepted += right
-        return right
-
-    def _likeliest(self, logits: Tensor, draft: Sequence[int]) -> list[int]:
-        """Return the best allowed token at every position of a draft, up to the end of a complete text."""
-        constraint, taken = self.constraint, 0
-        if constraint is None:
-            return _listed(logits.argmax(-1))
-        masks: list[Tensor | None] = []
-        forced: dict[int, int] = {}
-        for guess in [*draft, None]:
-            masks.append(constraint.mask())
-            only = constraint.forced()
-            if only is not None:
-                forced[len(masks) - 1] = only
-            if guess is None or guess in self._eos or not constraint.advance(guess):
-                break
-            taken += 1
-            if constraint.done:
-                break
-        constraint.rollback(taken)
-        width = max((len(mask) for mask in masks if mask is not None), default=logits.shape[-1])
-        free = torch.ones(width, dtype=torch.bool)
-        allowed = torch.stack([free if mask is None else mask for mask in masks]).to(logits.device)
-        best = _listed(torch.where(allowed, logits[: len(masks), :width], -torch.inf).argmax(-1))
-        for position, token in forced.items():
-            best[position] = token
-        return best
-
-    def _choose(self, logits: Tensor) -> int:
-        mask = None
-        if self.constraint is not None:
-            only = self.constraint.forced()
-            if only is not None:
-                return only
-            mask = self.constraint.mask()
-            logits = logits if mask is None else logits[: len(mask)]
-        noise = None
-        if self.request.temperature > 0:
-            if self._generator is None:
-                self._generator = torch.Generator().manual_seed(self.request.seed)
-            noise = torch.rand(logits.shape, generator=self._generator).clamp(1e-20, 1 - 1e-7)[None].to(logits.device)
-        allowed = None if mask is None else mask[None].to(logits.device)
-        return int(sample_masked(logits[None], allowed, self.request.temperature, self.request.top_p, noise))
-
-    def _append(self, token: int) -> None:
-        self.tokens.append(token)
-        if self.constraint is not None and token not in self._eos and not self.constraint.advance(token):
-            raise NemotronInputError(f"the grammar does not allow token {token}, the only one left")
-        if token in self._eos:
-            self.finish = "eos"
-        elif self.constraint is not None and self.constraint.done:
-            self.finish = "grammar"
-        elif len(self.tokens) >= self.request.max_tokens:
-            self.finish = "length"
-
-    def _forced(self) -> list[int]:
-        found: list[int] = []
-        while self._jump_ahead and self.constraint is not None and not self.finish:
-            token = self.constraint.forced()
-            if token is None:
-                break
-            self._append(token)
-            found.append(token)
-        self.stats.forced += len(found)
-        return found
+__all__ = ["Engine", "Request", "Result", "Row", "Stats", "generate"]
 
 
 class Engine:
@@ -224,6 +39,9 @@ class Engine:
         keep_hidden: Return the hidden states of all generated tokens.
         graph: Decode with ``cuda_graph.FixedStep`` wherever every sequence reads one token a round: without drafter,
             ``keep_hidden`` and forced tokens. None means on a GPU only.
+        seed: Of requests without a seed of their own; the same seed and requests give the same texts.
+
+    A request that cannot go on finishes with its error, and the others go on.
 
     Raises:
         ValueError: ``graph`` is True and the model is compiled for the CPU.
@@ -238,8 +56,9 @@ class Engine:
         max_batch: int = 8,
         keep_hidden: bool = False,
         graph: bool | None = None,
+        seed: int = 0,
     ) -> None:
-        self.model = model
+        self.model, self._seed = model, seed
         self.rounds = 0
         self._blank = drafter
         self._drafter: Drafter | None = None
@@ -273,8 +92,16 @@ class Engine:
                 request's own prompt.
 
         Raises:
-            NemotronInputError: The prompt is empty, holds unknown tokens, or leaves no room in the model's context.
+            NemotronInputError: The prompt is empty, holds unknown tokens, or leaves no room in the model's context; the
+                temperature, ``top_p`` or the end tokens are impossible, or the constraint is not for this model.
         """
+        self._check(request, len(request.prompt) if embeddings is None else embeddings.shape[1])
+        self._waiting.append((self._next, request, embeddings))
+        self._next += 1
+        return self._next - 1
+
+    def _check(self, request: Request, length: int) -> None:
+        """Raise an error for a request that cannot be generated; ``length`` is that of its prompt."""
         config, prompt = self.model.config, request.prompt
         if not prompt:
             raise NemotronInputError("request: the prompt is empty, expected at least one token")
@@ -282,34 +109,83 @@ class Engine:
             raise NemotronInputError(f"request: the prompt holds tokens outside 0 to {config.vocab_size - 1}")
         if request.max_tokens < 1:
             raise NemotronInputError(f"request: max_tokens is {request.max_tokens}, expected at least 1")
-        length = len(prompt) if embeddings is None else embeddings.shape[1]
         if length + request.max_tokens > config.max_position_embeddings:
             raise NemotronInputError(
                 f"request: {length} prompt tokens and {request.max_tokens} new ones exceed the context of "
                 f"{config.max_position_embeddings}"
             )
-        self._waiting.append((self._next, request, embeddings))
-        self._next += 1
-        return self._next - 1
+        self._row(request, 0)
+
+    def _row(self, request: Request, number: int) -> Row:
+        """Return the sequence of a request, at its start."""
+        config = self.model.config
+        ends = config.eos_token_ids if request.eos is None else request.eos
+        if request.eos is not None and not all(0 <= token < config.vocab_size for token in ends):
+            raise NemotronInputError(f"request: end tokens {ends}, expected 0 to {config.vocab_size - 1}")
+        seed = request.seed
+        if seed is None:
+            seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        tokens = ModelTokens(config.vocab_size, tuple(token for token in ends if token < config.vocab_size))
+        try:
+            return Row(request, tokens, self._jump_ahead, seed)
+        except NemotronInputError:
+            raise
+        except ValueError as error:
+            raise NemotronInputError(f"request: {error}") from error
 
     @torch.no_grad()
     def step(self) -> list[tuple[int, Result]]:
         """Admit what fits, run one round and return what is finished, with its number."""
         while self._waiting and len(self._rows) < self._max_batch:
-            self._admit(*self._waiting.popleft())
+            number, request, embeddings = self._waiting.popleft()
+            try:
+                self._admit(number, request, embeddings)
+            except Exception as error:
+                self._finished.append((number, Result([], "error", Stats(), error=error)))
         finished, self._finished = self._finished + self._retire(), []
         if self._rows:
-            self._round()
+            try:
+                self._round()
+            except Exception as error:  # of the model or a drafter: no row can go on from here
+                for _, row in self._rows:
+                    row.fail(error)
             finished += self._retire()
         return finished
 
     def run(self, requests: Sequence[Request]) -> list[Result]:
-        """Generate for all requests and return the results in their order."""
+        """Generate for all requests and return the results in their order; those of others wait for ``step``.
+
+        Raises:
+            NemotronInputError: A request is impossible; none is started.
+        """
+        for request in requests:
+            self._check(request, len(request.prompt))
         numbers = [self.submit(request) for request in requests]
-        results: dict[int, Result] = {}
-        while self.busy:
-            results.update(self.step())
+        found: list[tuple[int, Result]] = []
+        waiting = set(numbers)
+        try:
+            while waiting:
+                latest = self.step()
+                found += latest
+                waiting.difference_update(number for number, _ in latest)
+        finally:  # also where the caller is interrupted: nothing that is finished is lost
+            self._finished += [each for each in found if waiting or each[0] not in numbers]
+        results = dict(found)
         return [results[number] for number in numbers]
+
+    def abort(self, number: int) -> Result | None:
+        """Stop a request and return what there is of it; None where it is not known or was handed out."""
+        for index, (waiting, _, _) in enumerate(self._waiting):
+            if waiting == number:
+                del self._waiting[index]
+                return Result([], "abort", Stats())
+        for each, row in self._rows:
+            if each == number and not row.finish:
+                row.finish, row.pending = "abort", []
+        self._finished += self._retire()
+        result = next((result for each, result in self._finished if each == number), None)
+        self._finished = [each for each in self._finished if each[0] != number]
+        return result
 
     def attach(
         self, cache: NemotronCache, hidden: Tensor, requests: Sequence[Request], embeddings: Tensor | None = None
@@ -326,18 +202,15 @@ class Engine:
             The numbers of the requests.
         """
         numbers = list(range(self._next, self._next + len(requests)))
+        rows = [self._row(request, number) for request, number in zip(requests, numbers, strict=True)]
         self._next += len(requests)
-        rows = [Row(request, self.model.config.eos_token_ids, self._jump_ahead) for request in requests]
         with torch.no_grad():
-            logits = self.model.logits(hidden[:, -1:])
-            _check_finite(logits)
-            for row, scores in zip(rows, logits, strict=True):
-                row.extend(scores, [])
+            for row, scores in zip(rows, self.model.logits(hidden[:, -1:]), strict=True):
+                _extend(row, scores, [])
             outputs = None
             if embeddings is not None:
-                outputs = StepOutputs(
-                    None, embeddings, hidden, [hidden.shape[1]] * len(rows), [row.tokens[0] for row in rows]
-                )
+                following = [(row.tokens or [0])[0] for row in rows]
+                outputs = StepOutputs(None, embeddings, hidden, [hidden.shape[1]] * len(rows), following)
             drafter = None if self._blank is None else self._blank.fresh()
             self._take_in(list(zip(numbers, rows, strict=True)), cache, drafter, outputs)
         return numbers
@@ -362,7 +235,7 @@ class Engine:
 
     def _admit(self, number: int, request: Request, embeddings: Tensor | None) -> None:
         """Read a prompt, together with a drafter's first proposal."""
-        row = Row(request, self.model.config.eos_token_ids, self._jump_ahead)
+        row = self._row(request, number)
         drafter = None if self._blank is None else self._blank.fresh()
         draft = [] if drafter is None else self._cut(row, drafter.propose_first(row.draft_context))
         known, cache = self._prefix_of(request.prompt if embeddings is None else (), drafter)
@@ -392,15 +265,14 @@ class Engine:
         self, rows: list[tuple[int, Row]], cache: NemotronCache, drafter: Drafter | None, outputs: StepOutputs | None
     ) -> None:
         """Add started rows and their cache to the batch."""
-        if drafter is not None:
-            if outputs is not None:
-                drafter.observe(outputs)
-            if self._drafter is None:
-                self._drafter = drafter
-            else:
-                self._drafter.join(drafter)
+        if drafter is not None and outputs is not None:
+            drafter.observe(outputs)
         self._settle()
-        self._cache = cache if self._cache is None else NemotronCache.stack([self._cache, cache])
+        whole = cache if self._cache is None else NemotronCache.stack([self._cache, cache])
+        if drafter is not None and self._drafter is not None:
+            self._drafter.join(drafter)
+        self._drafter = self._drafter or drafter
+        self._cache = whole
         self._rows += rows
 
     def _round(self) -> None:
@@ -444,7 +316,7 @@ class Engine:
         likeliest, logits = step.feed([row.pending[0] for row in rows])
         for index, row in enumerate(rows):
             row.stats.rounds += 1
-            row.extend(logits[index : index + 1], [], likeliest[index : index + 1])
+            _extend(row, logits[index : index + 1], [], likeliest[index : index + 1])
         self.rounds += 1
 
     def _settle(self) -> None:
@@ -470,7 +342,7 @@ class Engine:
         starts = [len(row.pending) - 1 for row in rows]
         spans = [hidden[i, s : s + len(d) + 1] for i, (s, d) in enumerate(zip(starts, drafts, strict=True))]
         logits = self.model.logits(torch.cat(spans))
-        likeliest = _listed(logits.argmax(-1)) if any(row.takes_likeliest for row in rows) else []
+        likeliest = likeliest_tokens(logits) if any(row.takes_likeliest for row in rows) else []
         counts, offset = [], 0
         for index, (row, start, draft) in enumerate(zip(rows, starts, drafts, strict=True)):
             end = offset + len(draft) + 1
@@ -478,7 +350,7 @@ class Engine:
             if row.finish:
                 row.pending, kept = [], start + 1
             else:
-                kept = start + 1 + row.extend(logits[offset:end], draft, likeliest[offset:end])
+                kept = start + 1 + _extend(row, logits[offset:end], draft, likeliest[offset:end])
             counts.append(kept)
             if self._keep_hidden:
                 row.hidden.append(hidden[index, :kept])
@@ -514,13 +386,25 @@ _GRAPH_SLOTS = 4096  # cache slots of a sequence in a fixed step; longer ones ta
 def generate(
     model: LanguageModel, requests: Sequence[Request], *, drafter: Drafter | None = None, jump_ahead: bool = True
 ) -> list[Result]:
-    """Generate for all requests, in one batch as far as they fit; see ``Engine``."""
-    return Engine(model, drafter=drafter, jump_ahead=jump_ahead).run(requests)
+    """Generate for all requests, in one batch as far as they fit; see ``Engine``.
+
+    Raises:
+        Exception: The error of the first request that could not go on; ``Engine.run`` returns the other texts too.
+    """
+    results = Engine(model, drafter=drafter, jump_ahead=jump_ahead).run(requests)
+    for result in results:
+        if result.error is not None:
+            raise result.error
+    return results
 
 
-def _listed(tokens: Tensor) -> list[int]:
-    found: list[int] = tokens.tolist()
-    return found
+def _extend(row: Row, logits: Tensor, draft: Sequence[int], likeliest: Sequence[int] = ()) -> int:
+    """Choose a row's tokens; an error ends this row alone. Return the number of correct guesses."""
+    try:
+        return row.extend(logits, draft, likeliest)
+    except Exception as error:
+        row.fail(error)
+        return 0
 
 
 def _check_finite(logits: Tensor) -> None:
@@ -531,4 +415,4 @@ def _check_finite(logits: Tensor) -> None:
 
 def _result(row: Row) -> Result:
     hidden = torch.cat(row.hidden)[: len(row.tokens)] if row.hidden else None
-    return Result(row.tokens, row.finish, row.stats, hidden, row.prompt_hidden)
+    return Result(row.tokens, row.finish, row.stats, hidden, row.prompt_hidden, row.error)

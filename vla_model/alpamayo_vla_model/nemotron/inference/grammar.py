@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import llguidance
@@ -12,6 +13,19 @@ import torch
 from torch import Tensor
 
 from alpamayo_vla_model.nemotron.errors import NemotronInputError
+
+
+@dataclass(frozen=True)
+class ModelTokens:
+    """The tokens that a model chooses from.
+
+    Attributes:
+        size: Their number.
+        ends: Those that end a text; a constraint allows them where the text may end, and as nothing else.
+    """
+
+    size: int
+    ends: tuple[int, ...]
 
 
 class Constraint(Protocol):
@@ -33,8 +47,12 @@ class Constraint(Protocol):
     def rollback(self, count: int) -> None:
         """Remove the last ``count`` tokens."""
 
-    def fresh(self) -> Constraint:
-        """Return a copy of the constraint at its start."""
+    def fresh(self, tokens: ModelTokens | None = None) -> Constraint:
+        """Return a copy of the constraint at its start, for the tokens of a model (as before when None).
+
+        Raises:
+            NemotronInputError: The constraint cannot be kept with these tokens.
+        """
 
 
 class Vocabulary:
@@ -72,10 +90,12 @@ class Grammar:
 
     def __init__(self, vocabulary: Vocabulary, lark: str) -> None:
         self._vocabulary = vocabulary
+        self._ends: tuple[int, ...] = (vocabulary.eos,)
         source = llguidance.LLMatcher.grammar_from_lark(lark)
         self._matcher = llguidance.LLMatcher(vocabulary.guide, source, log_level=0)
         self._owned = True
-        self._begin(_Memory())
+        self._memories: dict[tuple[int, ...], _Memory] = {self._ends: _Memory()}
+        self._begin()
         if self._matcher.is_error():
             raise NemotronInputError(f"grammar: {self._error()}")
         if self.done:
@@ -102,7 +122,7 @@ class Grammar:
     def advance(self, token: int) -> bool:
         """Append a token and return True; return False, unchanged, where it is forbidden or only ends the text."""
         now = self._now()
-        if token == self._vocabulary.eos or not 0 <= token < self._vocabulary.size or not now.row[token]:
+        if token in self._ends or not 0 <= token < self._vocabulary.size or not now.row[token]:
             return False
         self._tokens.append(token)
         self._path.append(now.after.setdefault(token, _Beginning()))
@@ -115,14 +135,24 @@ class Grammar:
         if count:
             del self._tokens[-count:], self._path[-count:]
 
-    def fresh(self) -> Grammar:
-        """Return the same grammar at its start."""
+    def fresh(self, tokens: ModelTokens | None = None) -> Grammar:
+        """Return the same grammar at its start.
+
+        Raises:
+            NemotronInputError: The vocabulary is larger than the model's, or its end token is none of the model's.
+        """
+        if tokens is not None:
+            _check_agreement(self._vocabulary, tokens)
         other = object.__new__(Grammar)
         other._vocabulary, other._matcher, other._owned = self._vocabulary, self._matcher, False
-        other._begin(_Memory() if self._memory.nbytes > _MEMORY_BYTES else self._memory)
+        other._ends, other._memories = self._ends if tokens is None else tokens.ends, self._memories
+        other._begin()
         return other
 
-    def _begin(self, memory: _Memory) -> None:
+    def _begin(self) -> None:
+        memory = self._memories.get(self._ends)
+        if memory is None or memory.nbytes > _MEMORY_BYTES:
+            memory = self._memories[self._ends] = _Memory()
         self._memory, self._path = memory, [memory.start]
         self._tokens: list[int] = []
         self._consumed: list[int] = []
@@ -133,7 +163,7 @@ class Grammar:
         if not now.known:
             self._follow()
             packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-            now.learn(packed, self._vocabulary, self._matcher.is_accepting())
+            now.learn(packed, self._vocabulary, self._ends, self._matcher.is_accepting())
             self._memory.nbytes += now.row.nbytes
         return now
 
@@ -173,16 +203,31 @@ class _Beginning:
         self.known = False
         self.after: dict[int, _Beginning] = {}
 
-    def learn(self, packed: np.ndarray, vocabulary: Vocabulary, accepting: bool) -> None:
+    def learn(self, packed: np.ndarray, vocabulary: Vocabulary, ends: Sequence[int], accepting: bool) -> None:
         """Take note of llguidance's answer: a bit a token, and whether the text is complete."""
-        self.row = np.unpackbits(packed, count=vocabulary.size, bitorder="little").view(np.bool_)
-        count, eos = int(np.count_nonzero(self.row)), bool(self.row[vocabulary.eos])
-        if not accepting and count == int(eos):
+        row = np.unpackbits(packed, count=vocabulary.size, bitorder="little").view(np.bool_)
+        ends = [token for token in ends if token < vocabulary.size]
+        row[[vocabulary.eos, *ends]] = False
+        text = int(np.count_nonzero(row))
+        if not accepting and text == 0:
             raise NemotronInputError("grammar: no token of the model may come next, and the text is not complete")
-        self.allowed = torch.from_numpy(self.row)
-        self.only = int(self.row.argmax()) if count == 1 else None
-        self.accepting, self.done = accepting, accepting and count == int(eos)
+        row[ends] = accepting
+        self.row, self.allowed = row, torch.from_numpy(row)
+        self.only = int(row.argmax()) if int(np.count_nonzero(row)) == 1 else None
+        self.accepting, self.done = accepting, accepting and text == 0
         self.known = True
+
+
+def _check_agreement(vocabulary: Vocabulary, tokens: ModelTokens) -> None:
+    """Raise an error for a vocabulary that is not the model's; a request without end tokens ends by its grammar."""
+    if vocabulary.size > tokens.size:
+        raise NemotronInputError(f"grammar: its vocabulary has {vocabulary.size} tokens, the model {tokens.size}")
+    if tokens.ends and vocabulary.eos not in tokens.ends:
+        listed = ", ".join(str(token) for token in tokens.ends)
+        raise NemotronInputError(
+            f"grammar: its vocabulary ends a text with token {vocabulary.eos}, the model with {listed}; name the same "
+            "token in both"
+        )
 
 
 class _Memory:
@@ -196,6 +241,8 @@ class _Memory:
 class Thinking:
     """Free thought up to a budget, then a closing sequence, then another constraint.
 
+    A token that ends a text is no thought: for the tokens of a model it is forbidden until the thinking is closed.
+
     Args:
         budget: Tokens of thought (the closing sequence not counted) after which the closing sequence is forced.
         close: The closing sequence, at least one token.
@@ -208,6 +255,8 @@ class Thinking:
         if budget < 0:
             raise NemotronInputError(f"thinking: the budget is {budget}, expected at least 0")
         self._budget, self._close, self._then = budget, tuple(close), then
+        self._tokens: ModelTokens | None = None
+        self._thoughts: Tensor | None = None  # True for tokens that may be thought, [V]; None for all
         self._thought: list[int] = []
         self._answer = 0
 
@@ -222,8 +271,10 @@ class Thinking:
         return not self.thinking and self._then is not None and self._then.done
 
     def mask(self) -> Tensor | None:
-        """Return what may come next: anything while thinking."""
-        return None if self.thinking or self._then is None else self._then.mask()
+        """Return what may come next: anything but an end while thinking."""
+        if self.thinking:
+            return self._thoughts
+        return None if self._then is None else self._then.mask()
 
     def forced(self) -> int | None:
         """Return the next token of the closing sequence once the budget is spent."""
@@ -235,7 +286,7 @@ class Thinking:
     def advance(self, token: int) -> bool:
         """Append a token; see ``Constraint.advance``."""
         if self.thinking:
-            if self.forced() not in (None, token):
+            if self.forced() not in (None, token) or (self._tokens is not None and token in self._tokens.ends):
                 return False
             self._thought.append(token)
             return True
@@ -253,9 +304,31 @@ class Thinking:
         if count > answer:
             del self._thought[len(self._thought) - (count - answer) :]
 
-    def fresh(self) -> Thinking:
-        """Return the same budget unspent."""
-        return Thinking(self._budget, self._close, None if self._then is None else self._then.fresh())
+    def fresh(self, tokens: ModelTokens | None = None) -> Thinking:
+        """Return the same budget unspent.
+
+        Raises:
+            NemotronInputError: The closing sequence holds a token that ends a text or that the model does not have.
+        """
+        other = Thinking(self._budget, self._close, None if self._then is None else self._then.fresh(tokens))
+        other._tokens, other._thoughts = self._tokens, self._thoughts
+        if tokens is not None and tokens != self._tokens:
+            if not all(0 <= token < tokens.size and token not in tokens.ends for token in self._close):
+                raise NemotronInputError(
+                    f"thinking: the closing sequence {list(self._close)} holds a token that ends a text or that is "
+                    f"outside 0 to {tokens.size - 1}"
+                )
+            other._tokens, other._thoughts = tokens, _all_but(tokens)
+        return other
+
+
+def _all_but(tokens: ModelTokens) -> Tensor | None:
+    """Return True for every token that does not end a text, ``[V]``; None where none does."""
+    if not tokens.ends:
+        return None
+    allowed = torch.ones(tokens.size, dtype=torch.bool)
+    allowed[list(tokens.ends)] = False
+    return allowed
 
 
 class _TokenTable:
