@@ -10,7 +10,7 @@ from alpamayo.report.frames import frames
 from alpamayo.report.video import VideoWriter, compose, encoded_image
 from alpamayo.validator import Verdict
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.io.document import replacing
+from alpamayo_sim.io.files import replacing
 
 
 @dataclass(frozen=True)

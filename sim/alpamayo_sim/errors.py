@@ -1,7 +1,14 @@
-"""The error for wrong input of a user."""
+"""Errors with one line for the user: wrong input, a driver that fails; and faults that are the machine's alone."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+MACHINE_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+)
+OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "cannot allocate memory")  # of PyTorch and of Warp
+MAX_MESSAGE_CHARACTERS = 600
 
 
 class InputError(ValueError):
@@ -12,9 +19,28 @@ class InputError(ValueError):
     """
 
 
+class DriverError(InputError):
+    """A driver raised or gave a wrong answer. The message names the line of its code."""
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Return whether the machine failed, not its input or a driver: no memory, a full disk, too many open files."""
+    if isinstance(error, OSError):
+        return error.errno in MACHINE_ERRNOS
+    text = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY_TEXTS)
+
+
+def one_line(text: str) -> str:
+    """Return a message as one line of printable characters that any terminal can show, cut to a readable length."""
+    line = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    return shown if len(shown) <= MAX_MESSAGE_CHARACTERS else shown[: MAX_MESSAGE_CHARACTERS - 3] + "..."
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for an unknown name; it offers similar names, else all known names."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
     return InputError(f"unknown {what} {name!r}; {hint}")

@@ -1,4 +1,6 @@
 import enum
+import errno
+import hashlib
 import io
 import json
 import os
@@ -19,7 +21,8 @@ from alpamayo_scenarios import make_scenario
 from alpamayo_sim.datatypes.scenario import Certificate, Scenario
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.io.document import digest, load_document, replacing, save_document
+from alpamayo_sim.io.document import digest, load_document, save_document
+from alpamayo_sim.io.files import replacing
 from alpamayo_sim.io.scene_file import load_scenario, load_scene, save_scenario, save_scene
 
 
@@ -186,6 +189,13 @@ def replace_member(path: Path, name: str, data: bytes) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for member, content in members.items():
             archive.writestr(member, content)
+    reseal(path)
+
+
+def reseal(arrays: Path) -> None:
+    """Make the JSON name the arrays as they are now: a forger can do that, so the checks behind it must hold."""
+    sha256 = hashlib.sha256(arrays.read_bytes()).hexdigest()
+    edit(arrays.with_suffix(""), lambda document: document.update(arrays_sha256=sha256))
 
 
 def test_object_arrays_are_never_unpickled(stored: Path, tmp_path: Path) -> None:
@@ -200,6 +210,7 @@ def test_object_arrays_are_never_unpickled(stored: Path, tmp_path: Path) -> None
     replace_member(stored.with_name("debris.npz"), "a0.npy", buffer.getvalue())
     assert "debris.npz" in refused(stored)
     stored.with_name("debris.npz").write_bytes(pickle.dumps(Harm()))
+    reseal(stored.with_name("debris.npz"))
     assert "debris.npz" in refused(stored)
     assert not marker.exists()
 
@@ -228,6 +239,7 @@ def test_zip_bombs_that_lie_about_their_size(stored: Path) -> None:
     replace_member(path, "a0.npy", npy_header("(4,)") + b"\x00" * 5_000_000)
     data = path.read_bytes()
     path.write_bytes(data.replace(struct.pack("<I", 5_000_128), struct.pack("<I", 144)))
+    reseal(path)
     assert "debris.npz" in refused(stored)
 
 
@@ -250,6 +262,49 @@ def test_nothing_half_written_is_left_behind(tmp_path: Path) -> None:
         write_and_fail(target)
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_the_arrays_of_another_document_are_refused(tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("two", 2)):
+        save_scenario(make_scenario("debris", seed), tmp_path / name)
+    (tmp_path / "two.npz").replace(tmp_path / "one.npz")
+    assert "does not belong to" in refused(tmp_path / "one")
+
+
+def test_a_document_without_the_digest_of_its_arrays_is_refused(stored: Path) -> None:
+    edit(stored, lambda document: document.pop("arrays_sha256"))
+    assert "does not belong to" in refused(stored)
+
+
+def test_an_array_has_one_place(stored: Path) -> None:
+    edit(stored, lambda document: document["body"]["scene"]["road_map"].update(crosswalks=[{"array": "a0"}] * 1000))
+    assert "debris.json" in refused(stored)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_a_pipe_is_refused_and_not_waited_for(stored: Path, suffix: str) -> None:
+    path = stored.with_name(f"debris{suffix}")
+    path.unlink()
+    os.mkfifo(path)
+    assert "a pipe or a device, must be a file" in refused(stored)
+
+
+@pytest.mark.parametrize("value", [10**400, "x\ud800y", [[[]]]])
+def test_values_that_no_field_can_hold_are_refused(stored: Path, value: object) -> None:
+    edit(stored, lambda document: document["body"]["goal"].update(distance=value))
+    refused(stored)
+    edit(stored, lambda document: document["body"].update(goal={"distance": 1.0, "duration": 1.0}, family=value))
+    refused(stored)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("alpamayo_sim.io.document._write_arrays", full)
+    with pytest.raises(InputError, match="No space left"):
+        save_scenario(make_scenario("debris", 0), tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_document_refuses_what_it_cannot_hold(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alpamayo_scenarios.suites.suite import Suite, SuiteEntry, entry_values, read_suite
 from alpamayo_sim.errors import InputError, unknown_name
-from alpamayo_sim.io.document import replacing
+from alpamayo_sim.io.files import replacing
 
 __all__ = ["FIRST_EVALUATION_SEED", "Suite", "SuiteEntry", "freeze", "get_suite", "read_suite", "suite_names"]
 

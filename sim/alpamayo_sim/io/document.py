@@ -1,17 +1,18 @@
 """Plain data in files, without loss: ``NAME.json`` for the structure, ``NAME.npz`` for the arrays.
 
 Any frozen dataclass of plain data can be a document. The JSON names the kind and its version; each array
-is a reference to a member of the npz. Reading executes nothing: there is no pickle, sizes are checked
-before memory is allocated, and a file of another kind or version is refused.
+is a reference to a member of the npz, whose SHA-256 the JSON holds, so that files of two documents are never read as
+one. Reading executes nothing: there is no pickle, sizes are checked before memory is allocated, and a file of another
+kind or version is refused.
 """
 
 import dataclasses
 import enum
 import hashlib
+import io
 import json
 import math
-import os
-import tempfile
+import reprlib
 import types
 import typing
 import zipfile
@@ -21,10 +22,12 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import jaxtyped
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault
+from alpamayo_sim.io.files import read_regular, replacing
 
-MAX_JSON_BYTES = 256 << 20
-MAX_ARRAY_BYTES = 1 << 30
+MAX_JSON_BYTES = 32 << 20
+MAX_PACKED_BYTES = 256 << 20
+MAX_ARRAY_BYTES = 256 << 20
 NOT_FINITE = ("nan", "inf", "-inf")  # floats that JSON does not know are written as these words
 T = TypeVar("T")
 
@@ -37,23 +40,29 @@ def save_document(value: Any, path: Path, version: int) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     body = _encode(value, arrays)
-    document = {"kind": type(value).__name__, "version": version, "body": body}
-    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    binary, text = (path.with_name(path.name + suffix) for suffix in (".npz", ".json"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path.with_name(path.name + ".npz")) as partial:
-            _write_arrays(partial, arrays)
-        with replacing(path.with_name(path.name + ".json")) as partial:
-            partial.write_text(text, encoding="utf-8")
+        with replacing(binary) as whole_binary, replacing(text) as whole_text:
+            _write_arrays(whole_binary, arrays)
+            arrays_sha256 = hashlib.sha256(whole_binary.read_bytes()).hexdigest()
+            document = {
+                "kind": type(value).__name__,
+                "version": version,
+                "arrays_sha256": arrays_sha256,
+                "body": body,
+            }
+            written = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+            whole_text.write_text(written, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write {path}.json: {error.strerror or error}") from error
+        raise InputError(f"cannot write {text}: {error.strerror or error}") from error
 
 
 def load_document(kind: type[T], path: Path, version: int) -> T:
     """Read a document of ``save_document``.
 
     Raises:
-        InputError: A file is missing, truncated, of another kind or version, or does not follow the schema.
+        InputError: A file is missing, truncated, of another kind, version or document, or does not follow the schema.
     """
     where = path.with_name(path.name + ".json")
     document = _read_json(where)
@@ -63,12 +72,14 @@ def load_document(kind: type[T], path: Path, version: int) -> T:
         raise InputError(
             f"{where}: {kind.__name__} version {document.get('version')!r}, this release reads version {version}"
         )
-    arrays = _read_arrays(path.with_name(path.name + ".npz"))
+    arrays = _read_arrays(path.with_name(path.name + ".npz"), str(document.get("arrays_sha256")), where)
     try:
         return typing.cast(T, _decode(document["body"], kind, arrays))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # a document from outside can break the checks of any noun
+        if is_machine_fault(error):
+            raise
         raise InputError(f"{where}: not a valid {kind.__name__}: {error!r}") from error
 
 
@@ -83,28 +94,6 @@ def digest(value: Any) -> str:
     return total.hexdigest()
 
 
-class replacing:  # noqa: N801 - used as a verb: with replacing(path) as partial
-    """Write to a temporary file in the folder of ``path``, then rename it; a failure leaves nothing behind."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Path:
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        os.close(handle)
-        self.partial = Path(name)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            umask = os.umask(0)
-            os.umask(umask)
-            self.partial.chmod(0o666 & ~umask)
-            self.partial.replace(self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
-
-
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an npz with fixed time stamps, so that the same arrays give the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
@@ -117,9 +106,9 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise InputError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_regular(path, MAX_JSON_BYTES))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -129,9 +118,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path, sha256: str, owner: Path) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        data = read_regular(path, MAX_PACKED_BYTES)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise InputError(f"{path}: does not belong to {owner}, or one of the two is damaged")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
                 raise InputError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 20} MiB")
             return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in archive.infolist()}
@@ -140,6 +132,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged archive or header can raise nearly anything
+        if is_machine_fault(error):
+            raise
         raise InputError(f"{path}: damaged or not an npz ({type(error).__name__}: {error})") from error
 
 
@@ -192,11 +186,11 @@ def _decode(value: Any, kind: Any, arrays: dict[str, np.ndarray]) -> Any:
     if origin is tuple:
         return _decode_tuple(value, arguments, arrays)
     if origin is dict:
-        return {key: _decode(item, arguments[1], arrays) for key, item in dict(value).items()}
+        return {_scalar(key, str): _decode(item, arguments[1], arrays) for key, item in dict(value).items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind[value]
     if isinstance(value, dict) and set(value) == {"array"}:
-        return _checked(arrays[value["array"]], kind)
+        return _checked(arrays.pop(value["array"]), kind)  # each array has one place, so sharing cannot multiply work
     return _scalar(value, kind)
 
 
@@ -243,5 +237,7 @@ def _scalar(value: Any, kind: Any) -> Any:
     if kind is float and (value in NOT_FINITE or (isinstance(value, (int, float)) and not isinstance(value, bool))):
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
+        if kind is str:
+            value.encode()  # half a surrogate pair, which JSON can spell, is text that no file can hold
         return value
-    raise TypeError(f"expected {kind}, found {value!r}")
+    raise TypeError(f"expected {kind}, found {reprlib.repr(value)}")
