@@ -1,19 +1,22 @@
 """A pool of processes: tasks in, results in the order of the tasks out, with progress."""
 
 import os
-import signal
 import sys
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+from alpamayo.signals import serve_parent, working
 from alpamayo_sim.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 MAX_PROCESSES = 8  # unless told otherwise
+STOP_S = 2.0  # for the clean-up of workers that are told to stop
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the work, the number of items done, and the number of all items."""
@@ -30,18 +33,20 @@ def in_order(
     """Yield each task with its result, or with the exception that it raised; both must be picklable.
 
     To close the generator stops the work: tasks that have not begun are dropped, tasks that have begun are finished.
-    A single worker or a single task runs in this process.
+    An interrupt stops the tasks that have begun, too. Workers end with this process, however it ends. A single worker
+    or a single task runs in this process.
 
     Args:
         work: a function at the top level of its module.
         tasks: its arguments.
         workers: number of processes; one for each core unless given, at most 8.
         what: the name of the work, for ``progress``.
-        progress: called with (what, done, total) after each task.
+        progress: called with (what, done, total) before the first task and after each.
 
     Raises:
         InputError: the system has killed a worker.
     """
+    progress(what, 0, len(tasks))
     count = min(workers or min(MAX_PROCESSES, os.cpu_count() or 1), len(tasks))
     if count <= 1:
         for done, task in enumerate(tasks, start=1):
@@ -50,7 +55,6 @@ def in_order(
             yield task, result
         return
     pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker)
-    wait = True
     try:
         futures = [pool.submit(_attempt, work, task) for task in tasks]
         for done, (task, future) in enumerate(zip(tasks, futures, strict=True), start=1):
@@ -62,22 +66,33 @@ def in_order(
             f"{what}: a worker process was killed, perhaps because memory ran out; try fewer workers"
         ) from error
     except KeyboardInterrupt:
-        wait = False
+        _stop(list(pool._processes.values()))
         raise
     finally:
-        pool.shutdown(wait=wait, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stop(processes: Sequence[BaseProcess]) -> None:
+    """Tell workers to clean up and end, and kill those that do not."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_S
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        process.kill()
 
 
 def _attempt(work: Callable[[Task], Result], task: Task) -> Result | Exception:
     try:
-        return work(task)
+        with working():
+            return work(task)
     except Exception as error:
         return error
 
 
 def _start_worker() -> None:
-    """Use one thread in each process, and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Use one thread in each process; end when the parent says so or ends."""
+    serve_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     if "torch" in sys.modules:  # loaded before the variable was set
         sys.modules["torch"].set_num_threads(1)
