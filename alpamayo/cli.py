@@ -3,6 +3,7 @@
 Large packages are imported only by the commands that need them, so that ``alpamayo --help`` is fast.
 """
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -12,14 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from alpamayo.drivers.registry import BUILT_IN
 from alpamayo_datasets.readers import described_formats
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault, one_line
 
 app = typer.Typer(
     name="alpamayo",
@@ -44,7 +42,15 @@ DriverName = Annotated[
     typer.Option(
         "--driver",
         help=f"{', '.join(name for name, entry in BUILT_IN.items() if not entry.replays_recording)}; a driver of an "
-        "installed package (see `alpamayo drivers list`); or your own as module:Class.",
+        "installed package (see `alpamayo drivers list`); or your own as module:Class, in this folder or installed.",
+    ),
+]
+DriverArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--driver-args",
+        metavar="KEY=VALUE|JSON",
+        help="Arguments of the constructor of your own driver: speed=8.5, or a JSON object; may be repeated.",
     ),
 ]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights in place of the shipped ones.  [default: shipped]")]
@@ -53,7 +59,7 @@ Guarded = Annotated[
     typer.Option(
         "--guard/--no-guard",
         help="Let the guard choose among the plans and brake when none is safe. "
-        "[default: as `alpamayo drivers list` says; on for your own]",
+        "[default: as `alpamayo drivers list` says; off for your own]",
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes. [default: one per core, at most 8]")]
@@ -62,11 +68,27 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the scenario and of all 
 
 def main() -> None:
     """Run the command line."""
+    from alpamayo.signals import end_if_stopped, stop_on_signals
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names and units are UTF-8 in any locale
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    stop_on_signals()
     try:
         app()
     except InputError as error:
-        print(f"alpamayo: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        _fail(str(error))
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not is_machine_fault(error):
+            raise
+        _fail(f"the machine is at its limit: {error or 'out of memory'}; what was finished is kept")
+    finally:
+        end_if_stopped()
+
+
+def _fail(message: str) -> None:
+    print(f"alpamayo: {one_line(message)}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)
 
 
 @app.command()
@@ -78,6 +100,7 @@ def drive(
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
+    driver_args: DriverArgs = None,
     as_json: Json = False,
 ) -> None:
     """Make a long-tail scenario, drive it in closed loop, and write a record, a video and a report."""
@@ -86,12 +109,22 @@ def drive(
 
     get_family(family)
     check_name(driver, recorded=False)
+    arguments = _arguments(driver_args)
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{family}-{driver.replace(':', '.')}-{seed}"
     scenarios = (make_scenario(family, s) for s in range(seed, seed + episodes))
     with _progress() as progress:
-        rows = run_scenarios(scenarios, episodes, driver, out, guard=guard, checkpoint=checkpoint, progress=progress)
+        rows = run_scenarios(
+            scenarios,
+            episodes,
+            driver,
+            out,
+            guard=guard,
+            checkpoint=checkpoint,
+            arguments=arguments,
+            progress=progress,
+        )
     _show_runs(rows, as_json)
 
 
@@ -105,6 +138,7 @@ def replay(
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
+    driver_args: DriverArgs = None,
     reactive: Annotated[
         bool, typer.Option("--reactive", help="Recorded vehicles brake where the recording has become impossible.")
     ] = False,
@@ -116,13 +150,22 @@ def replay(
     from alpamayo_sim.datatypes.scenario import scenario_of_log
 
     check_name(driver)
+    arguments = _arguments(driver_args)
     scenario = scenario_of_log(open_log(log), reactive=reactive)
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"
     with _progress() as progress:
         rows = run_scenarios(
-            [scenario], 1, driver, out, guard=guard, checkpoint=checkpoint, progress=progress, seed=seed
+            [scenario],
+            1,
+            driver,
+            out,
+            guard=guard,
+            checkpoint=checkpoint,
+            arguments=arguments,
+            progress=progress,
+            seed=seed,
         )
     _show_runs(rows, as_json)
 
@@ -130,15 +173,16 @@ def replay(
 @scenarios_app.command("list")
 def list_scenarios(as_json: Json = False) -> None:
     """List the families with their parameters, ranges and sources."""
+    from alpamayo.report.console import bold, plain_console
     from alpamayo_scenarios.families import family_names, get_family
 
     families = [get_family(name) for name in family_names()]
     if as_json:
         _print_json([_family_json(family) for family in families])
         return
-    console = Console()
+    console = plain_console()
     for family in families:
-        console.print(f"[bold]{family.name}[/bold]  {family.summary}")
+        console.print(bold(family.name), "", family.summary)
         table = Table("parameter", "low", "high", "unit", "source", box=None, padding=(0, 3, 0, 2), header_style="dim")
         for p in family.parameters:
             table.add_row(p.name, f"{p.low:g}", f"{p.high:g}", p.unit, p.source)
@@ -150,6 +194,7 @@ def list_scenarios(as_json: Json = False) -> None:
 def list_drivers(as_json: Json = False) -> None:
     """List the drivers, and the plug-ins that cannot be loaded."""
     from alpamayo.drivers.registry import plugin_entries
+    from alpamayo.report.console import bold, plain_console
 
     plugins, broken = plugin_entries()
     entries = [*BUILT_IN.values(), *plugins.values()]
@@ -159,10 +204,10 @@ def list_drivers(as_json: Json = False) -> None:
     table = Table("driver", "", "needs", "guard", "package", box=None, padding=(0, 3, 0, 0), header_style="dim")
     for entry in entries:
         guard = "on" if entry.guarded else "off"
-        table.add_row(f"[bold]{escape(entry.name)}[/bold]", escape(entry.title), entry.needs, guard, entry.package)
-    Console().print(table)
+        table.add_row(bold(entry.name), entry.title, entry.needs, guard, entry.package)
+    plain_console().print(table)
     for name, reason in broken.items():
-        print(f"alpamayo: driver {name!r}: its plug-in cannot be loaded: {reason}", file=sys.stderr)  # noqa: T201
+        print(f"alpamayo: driver {name!r}: its plug-in cannot be loaded: {one_line(reason)}", file=sys.stderr)  # noqa: T201
 
 
 @app.command()
@@ -201,8 +246,8 @@ def train(
     if as_json:
         _print_json(report)
         return
-    console = Console()
-    console.print(f"checkpoint: {result.checkpoint}")
+    console = evaluation_console.plain_console()
+    console.print(f"checkpoint: {result.checkpoint}", soft_wrap=True)
     for name, value in result.open_loop.items():
         console.print(f"{name}: {value:.4g}")
     if evaluation_episodes:
@@ -216,6 +261,7 @@ def evaluate(
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
+    driver_args: DriverArgs = None,
     stop_when: Annotated[
         str | None,
         typer.Option(help="Stop a driver when a claim is shown or refuted: 'at-fault < 5%', 'arrived > 90%'."),
@@ -244,7 +290,13 @@ def evaluate(
     from alpamayo.evaluation import failure_probability
     from alpamayo.report import console
 
-    options: dict[str, Any] = {"guard": guard, "checkpoint": checkpoint, "workers": workers}
+    arguments = _arguments(driver_args)
+    options: dict[str, Any] = {
+        "guard": guard,
+        "checkpoint": checkpoint,
+        "arguments": arguments,
+        "workers": workers,
+    }
     with _progress() as progress:
         if importance:
             folder = out or Path("runs") / f"importance-{importance}"
@@ -321,12 +373,16 @@ def info(
     source: Annotated[
         str, typer.Argument(metavar="PRESET|FOLDER", help="tiny, small, nano, super, ultra, or a folder.")
     ],
-    context: Annotated[int, typer.Option(min=0, help="Number of tokens in the cache.")] = 32768,
+    context: Annotated[
+        int | None,
+        typer.Option(min=0, help="Number of tokens in the cache. [default: 32768, or the model's limit where lower]"),
+    ] = None,
     device: Annotated[str, typer.Option(help="Device whose memory bandwidth sets the roofline.")] = "h200",
     weights: Annotated[str, typer.Option(help="Data type of the stored weights.")] = "bfloat16",
     as_json: Json = False,
 ) -> None:
     """Print parameters, cache bytes and the decoding roofline of a model, computed from its shape."""
+    from alpamayo.report.console import bold, plain_console
     from alpamayo_vla_model.nemotron.errors import NemotronInputError
     from alpamayo_vla_model.nemotron.model_info import format_value, model_info
 
@@ -339,27 +395,34 @@ def info(
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in values.items():
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", format_value(name, value))
-    Console().print(table)
+        table.add_row(bold(name.replace("_", " ")), format_value(name, value))
+    plain_console().print(table)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar on stderr; yield a function that takes (name, done, total)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        def update(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True, markup=False))
+    tasks: dict[str, Any] = {}
 
-        try:
-            yield update
-        except KeyboardInterrupt:
-            bar.console.print("interrupted; finished results are kept")
-            raise
+    def update(what: str, done: int, total: int) -> None:
+        bar.start()  # at the first update, so that an error before it is one line
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
+
+    try:
+        yield update
+    except KeyboardInterrupt:
+        bar.console.print("interrupted; what was finished is kept")
+        raise
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _print_json(value: Any) -> None:
@@ -378,16 +441,26 @@ def _family_json(family: Any) -> dict[str, Any]:
     }
 
 
+def _arguments(texts: list[str] | None) -> dict[str, Any]:
+    if not texts:
+        return {}
+    from alpamayo.drivers.own import parse_arguments
+
+    return parse_arguments(texts)
+
+
 def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
+    from alpamayo.report.console import bold, plain_console
+
     if as_json:
         _print_json(rows[0] if len(rows) == 1 else {"episodes": rows})
         return
-    console = Console()
+    console = plain_console()
     cells = [_run_cells(row) for row in rows]
     if len(rows) == 1:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for name, value in cells[0].items():
-            table.add_row(f"[bold]{name}[/bold]", value)
+            table.add_row(bold(name), value)
     else:
         table = Table(*cells[0], header_style="bold")
         for row in cells:

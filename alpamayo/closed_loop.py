@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from alpamayo.drivers import own
+from alpamayo.drivers.registry import guarded_by_default
 from alpamayo.episode import Episode
 from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.guard import Guard
@@ -29,7 +31,7 @@ def drive(
     driver: Driver,
     *,
     seed: int = 0,
-    guard: bool = True,
+    guard: bool | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Episode:
     """Drive a scenario once, until the goal, the time limit, or a collision.
@@ -41,24 +43,28 @@ def drive(
         scenario: The scene, its scripts and the goal.
         driver: The driver; it is reset with the scene and a generator made from ``seed``.
         seed: Seed of all random draws of the driver.
-        guard: Let the guard choose among the plans and brake if none is safe.
+        guard: Let the guard choose among the plans and brake if none is safe; None: as the driver's entry in
+            ``alpamayo.drivers.registry`` says, off for a driver of your own.
         on_step: Called with (steps done, maximum number of steps) after each step.
 
     Raises:
-        InputError: The scene has no route, or a decision is invalid.
+        InputError: The scene has no route.
+        DriverError: The driver raises or gives no valid decision.
     """
+    own.checked_driver(str(getattr(driver, "name", type(driver).__name__)), driver)
+    guarded = guarded_by_default(driver) if guard is None else guard
     world = WorldBatch([scenario])
     replay = np.array([driver.needs.replays_recording])
-    supervisor = Guard(scenario.scene) if guard else None
+    supervisor = Guard(scenario.scene) if guarded else None
     source = ObservationSource(world, driver.needs, seed)
     record = _Recorder(world)
-    driver.reset(scenario.scene, np.random.default_rng(seed))
+    own.reset(driver, scenario.scene, np.random.default_rng(seed))
     for step in range(scenario.steps):
         clock = _Clock()
         with clock("observe"):
             observation = source.observe()
         with clock("driver"):
-            decision = driver.act(observation)
+            decision = own.act(driver, observation)
         with clock("guard"):
             outcome = supervisor.check(decision, world[0].ground_truth()) if supervisor else None
         plan = decision.plans[decision.chosen] if outcome is None else outcome.plan

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Int8
 
+from alpamayo.provenance import file_digest
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.datatypes.rig import Rig
@@ -29,7 +30,8 @@ class Episode:
     ``code_version`` and ``model``, the SHA-256 of the driver's weights (empty for a driver without weights), identify
     the code and the driver. ``rig`` holds the driver's cameras. ``observation_age`` (s) is the age of the newest frame
     of the most delayed camera at each decision. Both are None for a driver without cameras. ``guard_config`` holds the
-    guard's thresholds by name, mostly one value each; None for a drive without a guard.
+    guard's thresholds by name, mostly one value each; None for a drive without a guard. ``driver_choice`` and
+    ``driver_arguments`` (JSON) make the driver again; both are empty for a driver that was given as an object.
     """
 
     scenario: Scenario
@@ -63,6 +65,8 @@ class Episode:
     guard_config: dict[str, tuple[float, ...]] | None = None
     observation_age: Float32[Array, " t"] | None = None
     timings: dict[str, Float32[Array, " t"]] = field(default_factory=dict)
+    driver_choice: str = ""
+    driver_arguments: str = ""
 
     def __post_init__(self) -> None:
         states, decisions = len(self.ego_pose), len(self.chosen)
@@ -129,3 +133,9 @@ def load_episode(folder: Path) -> Episode:
         InputError: The record is damaged or has another version.
     """
     return load_document(Episode, folder / "episode", EPISODE_VERSION)
+
+
+def record_digest(folder: Path) -> str:
+    """Return a digest of the record in the folder of a run; empty if there is none."""
+    files = [folder / "episode.json", folder / "episode.npz"]
+    return " ".join(map(file_digest, files)) if all(path.is_file() for path in files) else ""

@@ -1,12 +1,18 @@
-"""Numbers as JSON values, and JSON files that are written whole or not at all."""
+"""Numbers as JSON values, and JSON files: written whole or not at all, and those of an earlier call read with care."""
 
+import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.io.document import replacing
+from alpamayo_sim.io.files import read_regular, replacing
+
+MAX_JSON_BYTES = 256 << 20
+SIGNIFICANT_DIGITS = 9
+SEAL = "content_sha256"  # the field that shows whether a file is as it was written
 
 
 def json_number(value: Any, digits: int | None = None) -> float | None:
@@ -15,6 +21,35 @@ def json_number(value: Any, digits: int | None = None) -> float | None:
     if not math.isfinite(number):
         return None
     return number if digits is None else round(number, digits)
+
+
+def rounded(value: Any) -> Any:
+    """Return JSON values with floats of 9 significant digits.
+
+    The last digits of a sum depend on the order of its terms, and so on the numerical library, the processor and the
+    number of threads.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with a digest of its content, by which ``read_sealed`` notices any damage."""
+    plain = {name: item for name, item in value.items() if name != SEAL}
+    text = json.dumps(plain, sort_keys=True, allow_nan=False)
+    return plain | {SEAL: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Read a record that was sealed; None if there is none, or if it is damaged or changed."""
+    try:
+        value = json.loads(read_regular(path, MAX_JSON_BYTES))
+        return value if isinstance(value, dict) and value == sealed(value) else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -28,18 +63,3 @@ def write_json(value: Any, path: Path) -> None:
             partial.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def check_writable(folder: Path) -> None:
-    """Make a folder and try to write to it, so that a run fails before the work and not after it.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / ".writable") as partial:
-            partial.write_bytes(b"")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error

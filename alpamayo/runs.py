@@ -1,19 +1,86 @@
-"""One run: drive a scenario, score it, and write its record and its report."""
+"""One run: drive a scenario, score it, and write its record and its report; or take it from an earlier call."""
 
-from collections.abc import Iterable
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from alpamayo.closed_loop import drive
-from alpamayo.drivers.registry import guarded_by_default, make_driver
-from alpamayo.episode import Episode, save_episode
-from alpamayo.json_values import check_writable, json_number, write_json
+from alpamayo.drivers.registry import code_of, get_entry, guarded_by_default, make_driver, shipped_checkpoint
+from alpamayo.episode import Episode, record_digest, save_episode
+from alpamayo.folders import claimed
+from alpamayo.json_values import json_number, read_sealed, rounded, sealed, write_json
 from alpamayo.parallel import Progress
+from alpamayo.provenance import code_version, file_digest
 from alpamayo.validator import Verdict, score_episode
+from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import boxes_overlap
+from alpamayo_sim.io.document import digest
+
+_log = logging.getLogger(__name__)
+PAGE, VIDEO = "report.html", "video.mp4"
+
+
+@dataclass(frozen=True)
+class DriverChoice:
+    """A driver as the user chose it: its name, its weights, the arguments of its constructor, and the guard."""
+
+    name: str
+    guarded: bool
+    checkpoint: Path | None = None
+    arguments: str = "{}"  # as JSON, so that equal choices compare equal
+
+    @staticmethod
+    def of(
+        name: str,
+        guard: bool | None = None,
+        checkpoint: Path | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> "DriverChoice":
+        """Return the choice; ``guard`` None is the driver's default."""
+        guarded = guarded_by_default(name) if guard is None else guard
+        try:
+            text = json.dumps(dict(arguments or {}), sort_keys=True)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"driver {name!r}: arguments must be JSON values ({error})") from error
+        return DriverChoice(name, guarded, checkpoint, text)
+
+    def make(self) -> Driver:
+        """Make the driver."""
+        return make_driver(self.name, self.checkpoint, json.loads(self.arguments))
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the part of a run's inputs that is the driver's, by digest."""
+        return {
+            "driver": self.name,
+            "driver_arguments": json.loads(self.arguments),
+            "driver_code": code_of(self.name),
+            "weights": _weights(self.name, self.checkpoint, self.arguments),
+            "guarded": self.guarded,
+        }
+
+
+@cache
+def _weights(name: str, checkpoint: Path | None, arguments: str) -> str:
+    """Return the digest of a driver's weights: of the file, or as the driver itself says; empty for none."""
+    if get_entry(name).weights is None:
+        driver = make_driver(name, checkpoint, json.loads(arguments)) if not get_entry(name).built_in else None
+        return str(getattr(driver, "weights_digest", ""))
+    path = checkpoint or shipped_checkpoint(name)
+    return "" if path is None else file_digest(path)
+
+
+def run_inputs(choice: DriverChoice, scenario: Scenario, seed: int) -> dict[str, Any]:
+    """Return all that decides the result of a run: scenario, driver, weights and guard, seed, and the code."""
+    return choice.inputs() | {"scenario_sha256": digest(scenario), "seed": seed, "code_version": code_version()}
 
 
 def run_scenarios(
@@ -24,12 +91,14 @@ def run_scenarios(
     *,
     guard: bool | None = None,
     checkpoint: Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
     progress: Progress,
     seed: int | None = None,
 ) -> list[dict[str, Any]]:
     """Drive scenarios one after another; the files of each are complete before the next starts.
 
-    The files of a single scenario go to ``out`` itself, those of several to one subfolder each.
+    The files of a single scenario go to ``out`` itself, those of several to one subfolder each. A run that an earlier
+    call with the same inputs has finished is not driven again.
 
     Returns:
         One row of JSON values for each scenario; see ``summary``.
@@ -39,40 +108,81 @@ def run_scenarios(
     """
     from alpamayo.report.episode_report import write_report
 
-    driver = make_driver(driver_name, checkpoint)
-    guarded = guarded_by_default(driver_name) if guard is None else guard
-    check_writable(out)
-    rows = []
-    for scenario in scenarios:
-        name = scenario_name(scenario)
-        folder = out if count == 1 else out / name
-        episode = drive(
-            scenario,
-            driver,
-            seed=scenario.seed if seed is None else seed,
-            guard=guarded,
-            on_step=lambda done, total, name=name: progress(f"drive {name}", done, total),  # type: ignore[misc]
-        )
-        progress(f"drive {name}", episode.steps, episode.steps)
-        verdict = score_episode(episode)
-        row = write_run(episode, verdict, folder)
-        report = write_report(
-            episode,
-            verdict,
-            folder,
-            lambda done, total, name=name: progress(f"report {name}", done, total),  # type: ignore[misc]
-        )
-        rows.append(row | {"report": str(report.page), "video": str(report.video)})
+    choice = DriverChoice.of(driver_name, guard, checkpoint, arguments)
+    driver = choice.make()
+    rows, taken = [], 0
+    with claimed(out):
+        for scenario in scenarios:
+            name = scenario_name(scenario)
+            folder = out if count == 1 else out / name
+            inputs = run_inputs(choice, scenario, scenario.seed if seed is None else seed)
+            row = finished(folder, inputs, (PAGE, VIDEO))
+            if row is None:
+                episode = drive_run(choice, driver, scenario, inputs["seed"], _counted(progress, f"drive {name}"))
+                verdict = score_episode(episode)
+                write_record(episode, verdict, folder)
+                write_report(episode, verdict, folder, _counted(progress, f"report {name}"))
+                row = write_summary(episode, verdict, folder, {"inputs": inputs})
+            else:
+                taken += 1
+            rows.append(row | {"report": str(folder / PAGE), "video": str(folder / VIDEO)})
+    say_taken(driver_name, taken, len(rows))
     return rows
 
 
-def write_run(episode: Episode, verdict: Verdict, folder: Path, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write episode, verdict and summary into ``folder``; the summary is written last and marks a finished run."""
+def drive_run(
+    choice: DriverChoice,
+    driver: Driver,
+    scenario: Scenario,
+    seed: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Episode:
+    """Drive a scenario; the episode says how its driver is made."""
+    episode = drive(scenario, driver, seed=seed, guard=choice.guarded, on_step=on_step)
+    return replace(episode, driver_choice=choice.name, driver_arguments=choice.arguments)
+
+
+def write_run(
+    episode: Episode, verdict: Verdict, folder: Path, extra: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Write episode, verdict and summary into ``folder``; return the summary, with ``extra`` values."""
+    write_record(episode, verdict, folder)
+    return write_summary(episode, verdict, folder, extra)
+
+
+def write_record(episode: Episode, verdict: Verdict, folder: Path) -> None:
+    """Write episode and verdict into ``folder``."""
     save_episode(episode, folder)
-    row = summary(episode, verdict) | {"episode": str(folder / "episode.json")} | (extra or {})
-    write_json(verdict.to_json(), folder / "verdict.json")
-    write_json(row, folder / "summary.json")
+    write_json(rounded(verdict.to_json()), folder / "verdict.json")
+
+
+def write_summary(episode: Episode, verdict: Verdict, folder: Path, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the summary, which is the last file of a run and marks it as finished; return it."""
+    row = summary(episode, verdict) | {
+        "episode": str(folder / "episode.json"),
+        "record_sha256": record_digest(folder),
+        **extra,
+    }
+    write_json(row := sealed(rounded(row)), folder / "summary.json")
     return row
+
+
+def finished(folder: Path, inputs: Mapping[str, Any], files: Iterable[str] = ()) -> dict[str, Any] | None:
+    """Return the summary of an earlier run in ``folder`` with the same inputs, if its record is whole; else None."""
+    row = read_sealed(folder / "summary.json")
+    if row is None or row.get("inputs") != rounded(inputs) or not all((folder / name).is_file() for name in files):
+        return None
+    return row if row["record_sha256"] == record_digest(folder) else None
+
+
+def say_taken(driver: str, taken: int, runs: int) -> None:
+    """Say how many runs were not driven, because an earlier call with the same inputs has finished them."""
+    if taken:
+        _log.warning("%s: %d of %d runs taken from an earlier call with the same inputs", driver, taken, runs)
+
+
+def _counted(progress: Progress, what: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(what, done, total)
 
 
 def scenario_name(scenario: Scenario) -> str:

@@ -5,20 +5,22 @@ A package adds a driver by an entry point in the group ``alpamayo.drivers``::
     [project.entry-points."alpamayo.drivers"]
     my-driver = "my_package.driver:MyDriver"
 
-The entry point names either a class (or function) that makes the driver when called without arguments, or a
-``DriverEntry``. A plug-in that cannot be loaded is reported by ``alpamayo drivers list`` and disturbs no other driver.
+The entry point names either a class (or function) that makes the driver, or a ``DriverEntry``. A plug-in that cannot
+be loaded is reported by ``alpamayo drivers list`` and disturbs no other driver.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from alpamayo.provenance import PACKAGES, module_digest
 from alpamayo_sim.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from alpamayo_sim.datatypes.driver import Driver, Needs
 
 GROUP = "alpamayo.drivers"
+OWN = ""  # the package of a user's own class
 GROUND_TRUTH, CAMERAS, OWN_STATE = "ground truth", "cameras", "own state"
 
 
@@ -37,10 +40,12 @@ class DriverEntry:
     Attributes:
         name: the name that ``--driver`` takes.
         title: one line for lists.
-        factory: ``module:attribute`` of the function or class that makes the driver. It is called without arguments,
-            or, for a driver with weights, with ``checkpoint`` (a path, or None for the shipped weights).
+        factory: ``module:attribute`` of the function or class that makes the driver. It is called with the arguments of
+            ``--driver-args``, or, for a driver with weights, with ``checkpoint`` (a path, or None for the shipped
+            weights).
         needs: the inputs in addition to its own state and the route, in words.
-        guarded: whether the guard supervises it by default.
+        guarded: whether the guard supervises it by default, on the command line and in Python. Drivers are measured as
+            they are, unless their entry says otherwise.
         weights: ``module:attribute`` of the path of the shipped weights; None for a driver without weights.
         replays_recording: whether it repeats the recorded drive, so that it needs a log.
         r157_reference: whether it is one of the models that decide if a collision was preventable.
@@ -51,15 +56,19 @@ class DriverEntry:
     title: str
     factory: str
     needs: str
-    guarded: bool = True
+    guarded: bool = False
     weights: str | None = None
     replays_recording: bool = False
     r157_reference: bool = False
     package: str = "alpamayo"
 
+    @property
+    def built_in(self) -> bool:
+        """Whether it is part of this project."""
+        return self.package == "alpamayo"
 
-_reference = partial(DriverEntry, guarded=False)  # reference drivers are measured as they are
-_r157 = partial(_reference, needs=GROUND_TRUTH, r157_reference=True)
+
+_r157 = partial(DriverEntry, needs=GROUND_TRUTH, r157_reference=True)
 
 BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
     {
@@ -70,18 +79,19 @@ BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
                 "vision-language-action model",
                 "alpamayo_vla_model.driver:load_driver",
                 CAMERAS,
+                guarded=True,
                 weights="alpamayo_vla_model.checkpoint:SHIPPED",
             ),
-            _reference("expert", "planner that gives its reasons", "alpamayo_sim.drivers:Expert", GROUND_TRUTH),
-            _reference("idm", "Intelligent Driver Model", "alpamayo_sim.drivers:IdmLaneFollower", GROUND_TRUTH),
-            _reference(
+            DriverEntry("expert", "planner that gives its reasons", "alpamayo_sim.drivers:Expert", GROUND_TRUTH),
+            DriverEntry("idm", "Intelligent Driver Model", "alpamayo_sim.drivers:IdmLaneFollower", GROUND_TRUTH),
+            DriverEntry(
                 "constant-velocity", "keeps speed and heading", "alpamayo_sim.drivers:ConstantVelocity", OWN_STATE
             ),
             _r157("r157-fsm", "UN R157: fuzzy safety model", "alpamayo.drivers.r157:FuzzySafetyModel"),
             _r157("r157-human", "UN R157: competent and careful human", "alpamayo.drivers.r157:CompetentHuman"),
             _r157("r157-regulation", "UN R157: performance model", "alpamayo.drivers.r157:RegulationModel"),
             _r157("rss", "brakes as RSS requires", "alpamayo.drivers.r157:RssDriver"),
-            _reference(
+            DriverEntry(
                 "log",
                 "repeats the recording (replay only)",
                 "alpamayo.drivers.log:LogDriver",
@@ -94,25 +104,30 @@ BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
 R157_DRIVERS = tuple(entry.name for entry in BUILT_IN.values() if entry.r157_reference)
 
 
-def make_driver(name: str, checkpoint: Path | None = None) -> Driver:
-    """Make a driver by its name, or a user's own as ``module:Class`` (called without arguments).
+def make_driver(name: str, checkpoint: Path | None = None, arguments: Mapping[str, Any] | None = None) -> Driver:
+    """Make a driver by its name, or a user's own as ``module:Class``.
 
     Args:
         name: the name of the driver.
         checkpoint: the weights to use instead of the shipped ones.
+        arguments: arguments of the constructor of a user's own driver or of a plug-in.
 
     Raises:
         InputError: unknown name (similar names are offered), module or class; a bad checkpoint, or one for a driver
-            without weights.
+            without weights; arguments for a driver that takes none; a class that raises (its line is named).
     """
     entry = get_entry(name)
-    if entry.weights is not None:
-        return _load(entry.factory)(checkpoint)
-    if checkpoint is not None:
+    if checkpoint is not None and entry.weights is None:
         raise InputError(f"driver {name!r} has no checkpoint; drivers with weights: {', '.join(_with_weights())}")
-    if entry.package == "alpamayo":
-        return _load(entry.factory)()
-    return _checked(name, _own_factory(name, entry.factory)())
+    if not entry.built_in:
+        from alpamayo.drivers.own import make_own
+
+        given = {} if entry.weights is None else {"checkpoint": checkpoint}
+        return make_own(name, entry.factory, {**given, **(arguments or {})})
+    if arguments:
+        raise InputError(f"driver {name!r} takes no arguments; they are for drivers of your own")
+    factory = _load(entry.factory)
+    return cast("Driver", factory() if entry.weights is None else factory(checkpoint))
 
 
 def get_entry(name: str) -> DriverEntry:
@@ -124,7 +139,7 @@ def get_entry(name: str) -> DriverEntry:
     if name in BUILT_IN:
         return BUILT_IN[name]
     if ":" in name:
-        return DriverEntry(name, "a class of your own", name, "as its class says", package="")
+        return DriverEntry(name, "a class of your own", name, "as its class says", package=OWN)
     plugins, broken = plugin_entries()
     if name in broken:
         raise InputError(f"driver {name!r}: its plug-in cannot be loaded: {broken[name]}")
@@ -154,9 +169,31 @@ def shipped_checkpoint(name: str) -> Path | None:
     return None if weights is None else Path(_load(weights))
 
 
-def guarded_by_default(name: str) -> bool:
-    """Return whether the guard supervises this driver by default."""
-    return get_entry(name).guarded
+def guarded_by_default(driver: str | Driver) -> bool:
+    """Return whether the guard supervises a driver by default: the declaration of its entry.
+
+    A driver that is not given by its name, but as an object, has the entry of its name if its class is part of this
+    project; else it is a driver of the user's own.
+    """
+    if isinstance(driver, str):
+        return get_entry(driver).guarded
+    ours = type(driver).__module__.partition(".")[0] in PACKAGES
+    return driver.name in BUILT_IN and ours and BUILT_IN[driver.name].guarded
+
+
+def code_of(name: str) -> str:
+    """Return the digest of the sources of a driver that is not part of this project, whose code version has the rest.
+
+    Raises:
+        InputError: unknown name, or a module that cannot be imported.
+    """
+    entry = get_entry(name)
+    if entry.built_in:
+        return ""
+    from alpamayo.drivers.own import load_own
+
+    load_own(name, entry.factory)
+    return module_digest(entry.factory.partition(":")[0])
 
 
 def plugin_entries() -> tuple[dict[str, DriverEntry], dict[str, str]]:
@@ -212,21 +249,3 @@ def _with_weights() -> list[str]:
 def _load(place: str) -> Any:
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-def _own_factory(name: str, place: str) -> Any:
-    module, _, attribute = place.partition(":")
-    try:
-        return _load(place)
-    except ModuleNotFoundError as error:
-        raise InputError(f"driver {name!r}: no module {error.name!r} on the path") from error
-    except AttributeError as error:
-        raise InputError(f"driver {name!r}: module {module!r} has no {attribute!r}") from error
-
-
-def _checked(name: str, driver: Any) -> Driver:
-    from alpamayo_sim.datatypes.driver import Driver
-
-    if not isinstance(driver, Driver):
-        raise InputError(f"driver {name!r}: must have name, needs, reset(scene, rng) and act(observation)")
-    return driver

@@ -92,7 +92,8 @@ def comparisons(
     """Compare each pair of drivers on the scenarios that both drove: McNemar for failures, sign flips for scores.
 
     Several runs of a driver in one scenario count as their mean; failures are then tested by sign flips, too. ``p`` is
-    of one comparison, ``p_holm`` is corrected for all comparisons of the same figure (Holm, 1979).
+    of one comparison, ``p_holm`` is corrected for all comparisons of the same figure (Holm, 1979). ``guarded`` says for
+    each of the two whether the guard was on: a difference between two settings may be the guard's and not the drivers'.
 
     Args:
         runs: rows with a "driver".
@@ -113,12 +114,18 @@ def comparisons(
             for name, figure in scored.items()
         }
         used = [sum(len(pair[i]) for pair in pairs) for i in (0, 1)]
-        out.append({"drivers": [first, second], "n": len(both), "runs": used, "figures": tests})
+        guarded = [_guarded(rows[name]) for name in (first, second)]
+        out.append({"drivers": [first, second], "guarded": guarded, "n": len(both), "runs": used, "figures": tests})
     for name in (*failed, *scored):
         rows_of = [row["figures"][name] for row in out if row["figures"][name] is not None]
         for row, p in zip(rows_of, holm([row["p"] for row in rows_of]), strict=True):
             row["p_holm"] = p
     return out
+
+
+def labelled(driver: str, guarded: bool) -> str:
+    """Return the name of a driver with its guard, for folders and tables."""
+    return f"{driver}+guard" if guarded else driver
 
 
 def raised(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -232,6 +239,12 @@ def _ratio(
         member = np.unique(np.asarray(clusters), return_inverse=True)[1]
         low, high = ratio_bootstrap(top, bottom, member, confidence, rng=np.random.default_rng(BOOTSTRAP_SEED))
     return {"value": sum(tops) / total, "low": json_number(low), "high": json_number(high), "n": total}
+
+
+def _guarded(rows: Mapping[Any, Sequence[Run]]) -> bool | None:
+    """Return whether the guard was on in the runs of a driver; None if in some of them."""
+    settings = {bool(run.get("guarded", False)) for runs in rows.values() for run in runs}
+    return settings.pop() if len(settings) == 1 else None
 
 
 def _by_scenario(runs: Sequence[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:

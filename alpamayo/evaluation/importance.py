@@ -18,16 +18,17 @@ import numpy as np
 from jaxtyping import Float64, Int
 from scipy import stats
 
-from alpamayo.drivers.registry import make_driver
 from alpamayo.evaluation.figures import rate
 from alpamayo.evaluation.statistics import RareRate, importance_rate
-from alpamayo.evaluation.suite_run import Task, run_task, task_of
-from alpamayo.json_values import check_writable, json_number, write_json
+from alpamayo.evaluation.suite_run import TAKEN, Task, choices_of, run_task, task_of
+from alpamayo.folders import claimed
+from alpamayo.json_values import json_number, rounded, write_json
 from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
+from alpamayo.runs import say_taken
 from alpamayo_scenarios.families import get_family
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED, SuiteEntry
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import DriverError, InputError, one_line
 
 Array = np.ndarray
 CONFIDENCE = 0.95
@@ -57,13 +58,15 @@ def failure_probability(
     seed: int = 0,
     guard: bool | None = None,
     checkpoint: Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Estimate the probability of an at-fault collision in a family by importance sampling over its seeds.
 
-    A third of the episodes is a uniform pilot; the others are drawn from the proposal fitted to it. Existing
-    episodes in ``out`` are not driven again. A run that raises counts as failed.
+    A third of the episodes is a uniform pilot; the others are drawn from the proposal fitted to it. Runs in ``out``
+    with the same inputs are not driven again. A run whose driver raises counts as failed; a fault of the machine ends
+    the estimation.
 
     Args:
         driver: name of the driver.
@@ -73,6 +76,7 @@ def failure_probability(
         seed: seed of the draws.
         guard: guard on or off; None means the driver's default.
         checkpoint: weights in place of the shipped ones.
+        arguments: arguments of the constructor of a user's own driver.
         workers: number of processes; None means one for each core.
         progress: called for each episode.
 
@@ -85,22 +89,24 @@ def failure_probability(
     """
     if episodes < MIN_EPISODES:
         raise InputError(f"importance sampling needs at least {MIN_EPISODES} episodes, got {episodes}")
-    make_driver(driver, checkpoint)
+    (choice,) = choices_of([driver], guard, checkpoint, arguments)
     seeds = FIRST_EVALUATION_SEED + np.arange(POOL_SEEDS)
     drawn = [get_family(family).draw(int(s)) for s in seeds]
     names = sorted(drawn[0])
     pool = np.array([[values[name] for name in names] for values in drawn])
-    check_writable(out)
     reasons: dict[str, str] = {}
+    taken: set[str] = set()
 
     def drive(rows: Int[Array, " n"], what: str) -> list[Outcome]:
-        tasks = [task_of(driver, SuiteEntry(family, drawn[i], int(seeds[i])), out, guard, checkpoint) for i in rows]
-        return _outcomes(tasks, workers, what, progress, reasons)
+        tasks = [task_of(choice, SuiteEntry(family, drawn[i], int(seeds[i])), out) for i in rows]
+        return _outcomes(tasks, workers, what, progress, reasons, taken)
 
-    found = sample(drive, pool, episodes, np.random.default_rng(seed))
+    with claimed(out):
+        found = sample(drive, pool, episodes, np.random.default_rng(seed))
     result = {"driver": driver, "family": family, "confidence": CONFIDENCE, "code_version": code_version()}
     result |= found.as_json(names, pool) | {"raised": reasons}
-    write_json(result, out / "importance.json")
+    write_json(result := rounded(result), out / "importance.json")
+    say_taken(driver, len(taken), found.distinct)
     return result
 
 
@@ -191,14 +197,23 @@ def _emphasis(values: Float64[Array, " n"], q: Float64[Array, " n"]) -> list[lis
 
 
 def _outcomes(
-    tasks: Sequence[Task], workers: int | None, what: str, progress: Progress, reasons: dict[str, str]
+    tasks: Sequence[Task],
+    workers: int | None,
+    what: str,
+    progress: Progress,
+    reasons: dict[str, str],
+    taken: set[str],
 ) -> list[Outcome]:
     """Drive tasks, some of which may be equal, and return their outcomes."""
     different = list({task.name: task for task in tasks}.values())
     found: dict[str, Outcome] = {}
     for task, row in in_order(run_task, different, workers=workers, what=what, progress=progress):
-        if isinstance(row, Exception):
-            reasons[task.name] = f"{type(row).__name__}: {row}"
+        if isinstance(row, Exception) and not isinstance(row, DriverError):
+            raise row
+        if isinstance(row, DriverError):
+            reasons[task.name] = one_line(str(row))
+        elif TAKEN in row:
+            taken.add(task.name)
         found[task.name] = _outcome(None if isinstance(row, Exception) else row)
     return [found[task.name] for task in tasks]
 

@@ -6,11 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alpamayo.json_values import write_json
+from alpamayo.json_values import MAX_JSON_BYTES, write_json
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.files import read_regular
 
 FILE = "suite.json"
 MANIFEST_VERSION = 1
+
+
+class VersionError(InputError):
+    """The manifest is of another version."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,44 @@ def read(folder: Path) -> Manifest | None:
         InputError: it is damaged or has another version.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_regular(path, MAX_JSON_BYTES))
         version, about, runs, left_out = (value[name] for name in ("version", "about", "runs", "left_out"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a suite's list of runs ({type(error).__name__}: {error})") from error
     if version != MANIFEST_VERSION:
-        raise InputError(f"{path}: version {version!r}, this release reads version {MANIFEST_VERSION}")
-    words = isinstance(runs, list) and isinstance(left_out, dict) and isinstance(about, dict)
-    if not words or not all(isinstance(word, str) for word in (*runs, *left_out.values())):
+        raise VersionError(f"{path}: version {version!r}, this release reads version {MANIFEST_VERSION}")
+    if not isinstance(about, dict) or not isinstance(about.get("drivers", []), list):
+        raise InputError(f"{path}: about must hold a list of drivers")
+    if not all(_is_about(value) for value in about.values()):
+        raise InputError(f"{path}: about must hold texts, numbers and lists of texts")
+    words = isinstance(runs, list) and isinstance(left_out, dict)
+    if not words or not all(_is_name(word) for word in (*runs, *left_out, *left_out.values())):
         raise InputError(f"{path}: runs must be names, left_out their reasons")
     return Manifest(about, tuple(runs), left_out)
+
+
+def read_kept(folder: Path) -> Manifest:
+    """Read the manifest of an earlier call; an empty one if there is none or if it is damaged, since it is made anew.
+
+    Raises:
+        InputError: it has another version.
+    """
+    try:
+        return read(folder) or Manifest({}, ())
+    except InputError as error:
+        if isinstance(error, VersionError):
+            raise
+        return Manifest({}, ())
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_about(value: Any) -> bool:
+    return (
+        value is None or isinstance(value, (str, int, float)) or (isinstance(value, list) and all(map(_is_name, value)))
+    )

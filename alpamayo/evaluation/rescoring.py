@@ -1,8 +1,7 @@
 """Rescore the records of a run or a suite into one document, in parallel; an interrupted call can be continued."""
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from alpamayo.drivers.registry import R157_DRIVERS
 from alpamayo.evaluation import figures, manifest, preventability
 from alpamayo.evaluation import odd_coverage as odd
 from alpamayo.evaluation.run_record import FILES, is_failed, judge_run
-from alpamayo.json_values import write_json
+from alpamayo.json_values import read_sealed, rounded, sealed, write_json
 from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
 from alpamayo.report.pictures import failure_pictures
@@ -90,7 +89,8 @@ def rescore(
     if prevent:
         keys = {run["hashes"]["scenario"]: folders[run["run"]] for run in reversed(runs) if run["collided"]}
         prevented = _prevented(dict(sorted(keys.items())), workers, unfinished, progress)
-    return Validation(_document(runs, left_out, prevented, listed, confidence, formulas), pictures)
+    document = rounded(_document(runs, left_out, prevented, listed, confidence, formulas))
+    return Validation(document, pictures)
 
 
 def find_runs(path: Path) -> dict[str, Path]:
@@ -153,19 +153,12 @@ def _document(
 def _judged(task: tuple[str, Path], formulas: dict[str, str], unfinished: Path | None) -> dict[str, Any]:
     """Return record and pictures of one run, from an interrupted validation if it has them."""
     name, folder = task
-    store = (
-        None
-        if unfinished is None
-        else unfinished / f"{_key(f'{name} {formulas}', *(folder / file for file in FILES))}.json"
-    )
-    done = _stored(store)
-    if done is not None:
-        return done
-    record, episode = judge_run(folder, name, formulas)
-    result = {"record": record, "pictures": failure_pictures(episode, record["failures"])}
-    if store is not None:
-        write_json(result, store)
-    return result
+
+    def judge() -> dict[str, Any]:
+        record, episode = judge_run(folder, name, formulas)
+        return {"record": record, "pictures": failure_pictures(episode, record["failures"])}
+
+    return _kept(unfinished, _key(f"{name} {formulas}", *(folder / file for file in FILES)), judge)
 
 
 def _prevented(
@@ -184,14 +177,20 @@ def _prevented(
 
 def _avoided(task: tuple[str, Path], unfinished: Path | None) -> dict[str, bool | None]:
     key, folder = task
-    store = None if unfinished is None else unfinished / f"{_key(key)}.json"
-    done = _stored(store)
-    if done is not None:
-        return done
-    result = preventability.avoided_by(folder)
-    if store is not None:
-        write_json(result, store)
-    return result
+    return _kept(unfinished, _key(key), lambda: preventability.avoided_by(folder))
+
+
+def _kept(folder: Path | None, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return a result of an interrupted validation; make and keep it if there is none, or only a damaged one."""
+    path = None if folder is None else folder / f"{key}.json"
+    kept = None if path is None else read_sealed(path)
+    if kept is not None and kept.get("key") == key:
+        value: dict[str, Any] = kept["value"]
+        return value
+    value = make()
+    if path is not None:
+        write_json(sealed({"key": key, "value": value}), path)
+    return value
 
 
 def _key(name: str, *files: Path) -> str:
@@ -201,17 +200,6 @@ def _key(name: str, *files: Path) -> str:
         if file.is_file():
             total.update(hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()
-
-
-def _stored(path: Path | None) -> dict[str, Any] | None:
-    """Read a result of an interrupted validation; None if there is none or it cannot be read."""
-    if path is None or not path.is_file():
-        return None
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value
 
 
 def _failed(run: Mapping[str, Any], rule: str) -> bool | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from alpamayo.json_values import json_number
 from alpamayo.runs import has_collision, scenario_name
 from alpamayo.validator import RULES, Verdict, score_episode
 from alpamayo.validator.formulas import rules_from
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault
 from alpamayo_sim.io.document import digest
 
 FILES = ("episode.json", "episode.npz")
@@ -42,6 +43,8 @@ def judge_run(
     except InputError:
         raise
     except Exception as error:  # a record from outside may break anything
+        if is_machine_fault(error):
+            raise
         raise InputError(f"{folder}: cannot be judged: {type(error).__name__}: {error}") from error
 
 
@@ -94,11 +97,12 @@ def _first_incident(verdict: Verdict) -> float:
 def hashes(folder: Path, episode: Episode) -> dict[str, str]:
     """Compute the SHA-256 of the inputs and of the record.
 
-    ``scenario`` is of the scenario with all its parameters; ``config`` of the scenario, the driver's name and seed and
-    the guard being on; ``model`` of the driver's weights, empty for one without; ``code`` is the release with
-    a digest of its sources.
+    ``scenario`` is of the scenario with all its parameters; ``config`` of the scenario, the driver's name, arguments
+    and seed and the guard being on; ``model`` of the driver's weights, empty for one without; ``code`` is the release
+    with a digest of its sources.
     """
     config = {"driver": episode.driver, "guarded": episode.guarded, "seed": episode.seed, "model": episode.model}
+    config |= {"choice": episode.driver_choice, "arguments": episode.driver_arguments}
     scenario = digest(episode.scenario)
     return {
         "scenario": scenario,
@@ -114,8 +118,10 @@ def reproduction(episode: Episode) -> str | None:
     scenario = episode.scenario
     if not scenario.family or scenario.seed != episode.seed:
         return None
-    guard = "--guard" if episode.guarded else "--no-guard"
-    return f"alpamayo drive {scenario.family} --driver {episode.driver} --seed {episode.seed} {guard}"
+    words = ["alpamayo", "drive", scenario.family, "--driver", episode.driver_choice or episode.driver]
+    if episode.driver_arguments not in ("", "{}"):
+        words += ["--driver-args", episode.driver_arguments]
+    return shlex.join([*words, "--seed", str(episode.seed), "--guard" if episode.guarded else "--no-guard"])
 
 
 def _score(score: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Comparison of drivers on the same scenarios, in parallel, with intervals; an interrupted run can be continued."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -8,18 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alpamayo.drivers.registry import guarded_by_default, make_driver, shipped_checkpoint, takes_checkpoint
+from alpamayo.drivers.registry import get_entry, takes_checkpoint
 from alpamayo.evaluation import manifest
-from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
-from alpamayo.evaluation.stopping import ClaimMonitor, parse
-from alpamayo.json_values import check_writable, write_json
+from alpamayo.evaluation.figures import comparisons, grouped, labelled, mean, missing_parts, rate
+from alpamayo.evaluation.stopping import ClaimMonitor, StopRule, parse
+from alpamayo.folders import claimed
+from alpamayo.json_values import rounded, write_json
 from alpamayo.parallel import Progress, in_order
-from alpamayo.provenance import code_version, file_digest
-from alpamayo.runs import write_run
+from alpamayo.provenance import code_version
+from alpamayo.runs import DriverChoice, drive_run, finished, run_inputs, say_taken, write_run
+from alpamayo.validator import score_episode
 from alpamayo_scenarios.suites import Suite, SuiteEntry, get_suite
+from alpamayo_sim.errors import DriverError, InputError, one_line
 
 SUITE = "long-tail-6"
 CONFIDENCE = 0.95
+TAKEN = "taken"  # in the row of a run of an earlier call
 AFTER_STOP = "driven after the stop rule was decided"
 
 
@@ -27,12 +30,15 @@ AFTER_STOP = "driven after the stop rule was decided"
 class Task:
     """One episode to drive; ``name`` is its folder below the folder of the suite."""
 
-    driver: str
-    guarded: bool
+    choice: DriverChoice
     entry: SuiteEntry
     name: str
     out: Path
-    checkpoint: Path | None = None
+
+    @property
+    def driver(self) -> str:
+        """The driver's name."""
+        return self.choice.name
 
     @property
     def family(self) -> str:
@@ -57,16 +63,17 @@ def evaluate(
     *,
     guard: bool | None = None,
     checkpoint: Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
     workers: int | None = None,
     stop_when: str | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Drive ``episodes`` scenarios with each driver; existing episodes in ``out`` are not driven again.
+    """Drive ``episodes`` scenarios with each driver; runs in ``out`` with the same inputs are not driven again.
 
     They are the first of the suite ``long-tail-6``: six families in turn, with seeds that training never uses.
     A driver that raises is excluded from that scenario and listed with the reason; the rates "if excluded runs had
-    failed" stand beside the others. ``out`` is what ``alpamayo validate`` takes: a record for each run, and
-    ``suite.json``, which lists the runs that should exist.
+    failed" stand beside the others. A fault of the machine, such as a full disk, ends the evaluation. ``out`` is what
+    ``alpamayo validate`` takes: a record for each run, and ``suite.json``, which lists the runs that should exist.
 
     Args:
         drivers: names.
@@ -74,6 +81,7 @@ def evaluate(
         out: the folder.
         guard: on or off; None is each driver's default.
         checkpoint: weights in place of the shipped ones.
+        arguments: arguments of the constructors of the user's own drivers.
         workers: number of processes; one for each core unless given.
         stop_when: a claim such as "at-fault < 5%"; a driver stops as soon as it is shown or refuted.
         progress: called for each episode.
@@ -86,13 +94,44 @@ def evaluate(
         InputError: unknown driver, bad checkpoint or claim, more than 600 episodes, a folder that cannot be written.
     """
     rule = None if stop_when is None else parse(stop_when)
-    for name in drivers:
-        make_driver(name, checkpoint if takes_checkpoint(name) else None)
+    choices = choices_of(drivers, guard, checkpoint, arguments)
     suite = get_suite(SUITE).first(episodes)
-    tasks = {name: [task_of(name, entry, out, guard, checkpoint) for entry in suite.entries] for name in drivers}
-    check_writable(out)
+    tasks = {choice.name: [task_of(choice, entry, out) for entry in suite.entries] for choice in choices}
+    with claimed(out):
+        return _evaluated(tasks, rule, suite, out, workers, progress)
+
+
+def choices_of(
+    names: Sequence[str], guard: bool | None, checkpoint: Path | None, arguments: Mapping[str, Any] | None
+) -> list[DriverChoice]:
+    """Return the choices of several drivers, each made once as a check; weights and arguments go where they can.
+
+    Raises:
+        InputError: unknown driver, bad checkpoint, or arguments where no driver takes any.
+    """
+    own = {name for name in names if not get_entry(name).built_in}
+    if arguments and not own:
+        raise InputError(f"none of the drivers {', '.join(names)} takes arguments; they are for drivers of your own")
+    choices = [
+        DriverChoice.of(name, guard, checkpoint if takes_checkpoint(name) else None, arguments if name in own else None)
+        for name in names
+    ]
+    for choice in choices:
+        choice.make()
+    return choices
+
+
+def _evaluated(
+    tasks: Mapping[str, Sequence[Task]],
+    rule: StopRule | None,
+    suite: Suite,
+    out: Path,
+    workers: int | None,
+    progress: Progress,
+) -> dict[str, Any]:
     everything = [task for some in tasks.values() for task in some]
-    _list(out, everything, {}, drivers, suite, stop_when)
+    stop_when = None if rule is None else rule.text
+    _list(out, everything, {}, list(tasks), suite, stop_when)
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     excluded: list[dict[str, str]] = []
@@ -100,24 +139,25 @@ def evaluate(
     for name, some in tasks.items():
         watch = None if rule is None else ClaimMonitor(rule, CONFIDENCE)
         driven, failed = _drive(some, watch, workers, progress)
+        say_taken(name, sum(TAKEN in row for row in driven), len(driven) + len(failed))
         rows += driven
         excluded += failed
         left_out |= {task.name: AFTER_STOP for task in some[len(driven) + len(failed) :] if task.folder.exists()}
         left_out |= {row["run"]: row["reason"] for row in failed}
         results.append(compare(name, driven, len(failed)) | ({} if watch is None else {"claim": watch.as_json()}))
     kept = [task for task in everything if task.folder.exists() or task.name in left_out]
-    _list(out, kept, left_out, drivers, suite, stop_when)
-    result = {
+    _list(out, kept, left_out, list(tasks), suite, stop_when)
+    result: dict[str, Any] = {
         "suite": suite.name,
         "suite_digest": suite.digest,
-        "episodes": episodes,
+        "episodes": len(suite.entries),
         "confidence": CONFIDENCE,
         "code_version": code_version(),
         "drivers": results,
         "comparisons": _compared(rows),
         "excluded": excluded,
     }
-    write_json(result, out / "evaluation.json")
+    write_json(result := rounded(result), out / "evaluation.json")
     return result
 
 
@@ -144,8 +184,10 @@ def _drive(
     excluded: list[dict[str, str]] = []
     with closing(in_order(run_task, tasks, workers=workers, what=tasks[0].driver, progress=progress)) as driven:
         for task, found in driven:
-            if isinstance(found, Exception):
-                scenario, reason = f"{task.family}-{task.seed:05d}", f"{type(found).__name__}: {found}"
+            if isinstance(found, Exception) and not isinstance(found, DriverError):
+                raise found
+            if isinstance(found, DriverError):
+                scenario, reason = f"{task.family}-{task.seed:05d}", one_line(str(found))
                 excluded.append({"driver": task.driver, "scenario": scenario, "run": task.name, "reason": reason})
             else:
                 rows.append(found)
@@ -164,7 +206,7 @@ def _list(
 ) -> None:
     """Write the manifest; runs of other drivers that it already lists stay."""
     mine = {task.name.partition("/")[0] for task in tasks}
-    before = manifest.read(out) or manifest.Manifest({}, ())
+    before = manifest.read_kept(out)
     about = {
         "suite": suite.name,
         "suite_digest": suite.digest,
@@ -207,40 +249,18 @@ def _mean(rows: Sequence[Mapping[str, Any]], name: str, best: float = 1.0) -> di
     return mean([row[name] for row in known], [row["scenario"] for row in known], CONFIDENCE, best)
 
 
-def task_of(name: str, entry: SuiteEntry, out: Path, guard: bool | None, checkpoint: Path | None) -> Task:
-    """Return the task of a driver on a scenario, with the guard's default and the folder of its record."""
-    guarded = guarded_by_default(name) if guard is None else guard
-    folder = f"{name.replace(':', '.')}{'+guard' if guarded else ''}/{entry.family}-{entry.seed:05d}"
-    return Task(name, guarded, entry, folder, out, checkpoint if takes_checkpoint(name) else None)
+def task_of(choice: DriverChoice, entry: SuiteEntry, out: Path) -> Task:
+    """Return the task of a driver on a scenario, with the folder of its record."""
+    folder = f"{labelled(choice.name, choice.guarded).replace(':', '.')}/{entry.family}-{entry.seed:05d}"
+    return Task(choice, entry, folder, out)
 
 
 def run_task(task: Task) -> dict[str, Any]:
     """Drive, score and write one episode unless its record exists; return its row."""
-    weights = task.checkpoint or shipped_checkpoint(task.driver)
-    key = {
-        "name": task.driver,
-        "code_version": code_version(),
-        "checkpoint": file_digest(weights) if weights else "",
-        "parameters": dict(task.entry.parameters),
-    }
-    done = _finished(task, key)
-    if done is not None:
-        return done
-    from alpamayo.closed_loop import drive
-    from alpamayo.validator import score_episode
-
-    driver = make_driver(task.driver, task.checkpoint)
-    episode = drive(task.entry.make(), driver, seed=task.seed, guard=task.guarded)
-    return write_run(episode, score_episode(episode), task.folder, extra=key)
-
-
-def _finished(task: Task, key: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the row of an earlier run of the same task by the same code and weights."""
-    path = task.folder / "summary.json"
-    if not path.is_file():
-        return None
-    try:
-        row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return row if all(row.get(name) == value for name, value in key.items()) else None
+    scenario = task.entry.make()
+    inputs = run_inputs(task.choice, scenario, task.seed)
+    row = finished(task.folder, inputs)
+    if row is None:
+        episode = drive_run(task.choice, task.choice.make(), scenario, task.seed)
+        return write_run(episode, score_episode(episode), task.folder, {"inputs": inputs}) | {"name": task.driver}
+    return row | {"name": task.driver, TAKEN: True}

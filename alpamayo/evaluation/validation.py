@@ -1,7 +1,8 @@
 """Validation of a run or a suite: all figures recomputed from the records, as a document and a page.
 
 ``validation.json`` holds figures with intervals, failures, coverage and hashes; ``validation.html`` shows them.
-The same records give the same bytes: nothing depends on the clock, the machine or the number of processes.
+The same records give the same bytes: nothing depends on the clock or on the number of processes, and figures are
+rounded to nine digits, beyond which they depend on the numerical library and the processor.
 """
 
 import json
@@ -12,11 +13,11 @@ from types import MappingProxyType
 from typing import Any
 
 from alpamayo.evaluation.rescoring import Validation, find_runs, rescore
-from alpamayo.json_values import check_writable
+from alpamayo.folders import claimed
 from alpamayo.parallel import Progress
 from alpamayo.report.validation_page import page as render
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.io.document import replacing
+from alpamayo_sim.io.files import replacing
 
 
 def validate(
@@ -41,27 +42,24 @@ def validate(
         InputError: as for ``rescore`` and ``write_validation``.
     """
     find_runs(path)
-    made = not report.exists()
-    check_writable(report)
     unfinished = report / ".unfinished"
-    unfinished.mkdir(exist_ok=True)
-    try:
-        found = rescore(
-            path,
-            confidence=confidence,
-            workers=workers,
-            prevent=prevent,
-            formulas=formulas,
-            unfinished=unfinished,
-            progress=progress,
-        )
-    except InputError:
-        _remove_if_empty(unfinished)
-        if made:
-            _remove_if_empty(report)
-        raise
-    page = write_validation(found, report)
-    shutil.rmtree(unfinished)
+    with claimed(report):
+        unfinished.mkdir(exist_ok=True)
+        try:
+            found = rescore(
+                path,
+                confidence=confidence,
+                workers=workers,
+                prevent=prevent,
+                formulas=formulas,
+                unfinished=unfinished,
+                progress=progress,
+            )
+        except InputError:
+            _remove_if_empty(unfinished)
+            raise
+        page = write_validation(found, report)
+        shutil.rmtree(unfinished)
     return found.document, page
 
 

@@ -5,20 +5,36 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from alpamayo.report.text import missing_text, number_text, words
+from alpamayo.report.text import missing_text, number_text, pair_text, words
 from alpamayo.validator.scores import TITLES
+from alpamayo_sim.errors import one_line
 
 EVALUATION_HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
 VALIDATION_HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
 RATES = ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")
 
 
+def plain_console() -> Console:
+    """Return a console that prints text as it is: names of drivers, logs and rules are never read as markup."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def bold(text: str) -> Text:
+    """Return text in bold."""
+    return Text(text, style="bold")
+
+
+def warn(console: Console, label: str, text: str) -> None:
+    """Print a line with a label in red; the text may come from a file, and is shown as one line."""
+    console.print(Text.assemble((label, "red"), " ", one_line(text)), soft_wrap=True)
+
+
 def show_evaluation(result: Mapping[str, Any]) -> None:
     """Print drivers side by side, tests between them, claims, and excluded runs."""
-    console = Console()
+    console = plain_console()
     most = max((row["n"] + row["excluded"] for row in result["drivers"]), default=0)
     names = [row["driver"] for row in result["drivers"]]
     suite = f"{result['suite']} ({result['suite_digest'][:12]})"
@@ -32,12 +48,11 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     console.print(table)
     headline = {row["driver"]: row["pdm_score"] for row in result["drivers"] if row["n"]}
     for line in (*missing_lines(headline), *comparison_lines(result["comparisons"])):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True)
     for row in result["drivers"]:
         _show_claim(console, row)
     for failure in result["excluded"]:
-        text = escape(f"{failure['driver']} {failure['scenario']}: {failure['reason']}")
-        console.print(f"[red]excluded[/red] {text}")
+        warn(console, "excluded", f"{failure['driver']} {failure['scenario']}: {failure['reason']}")
     for row in result["drivers"]:
         if row["n"] and row["excluded"]:
             worst = bounds(row["at_fault_rate_if_excluded_failed"], 0, " ", "%", 100.0)
@@ -46,12 +61,11 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
 
 def show_importance(result: Mapping[str, Any]) -> None:
     """Print the probability with its error, the result of the pilot alone, and the sampled parts of the ranges."""
-    console = Console()
+    console = plain_console()
     found, pilot = result["probability"], result["pilot"]
     console.print(
-        f"[bold]P(at-fault collision) of {result['driver']} in {result['family']}[/bold]: "
+        bold(f"P(at-fault collision) of {result['driver']} in {result['family']}:"),
         f"{bounds(found, 1, ' ', ' %', 100.0)}, standard error {100.0 * found['standard_error']:.1f} %",
-        highlight=False,
     )
     worth = "" if found["worth_plain_runs"] is None else f", worth {found['worth_plain_runs']:.0f} plain runs"
     console.print(
@@ -64,7 +78,7 @@ def show_importance(result: Mapping[str, Any]) -> None:
         table.add_row(name, "   ".join(f"{low:.3g} to {high:.3g}: {odds:.1f}x" for low, high, odds in parts))
     console.print(table)
     for name, reason in result["raised"].items():
-        console.print(f"[red]counted as failed[/red] {escape(f'{name}: {reason}')}")
+        warn(console, "counted as failed", f"{name}: {reason}")
 
 
 def _show_claim(console: Console, row: Mapping[str, Any]) -> None:
@@ -77,13 +91,12 @@ def _show_claim(console: Console, row: Mapping[str, Any]) -> None:
         f"{row['driver']}: '{claim['claim']}' {words[claim['outcome']]} after {claim['n']} scenarios "
         f"({claim['against']} violate it; {bound})",
         soft_wrap=True,
-        highlight=False,
     )
 
 
 def show_validation(document: Mapping[str, Any], page: Path) -> None:
     """Print the headlines of a validation, the excluded runs, and the path of its page."""
-    console = Console()
+    console = plain_console()
     title = f"{document['runs']} runs rescored, {100 * document['confidence']:g} % intervals"
     table = narrow_table(VALIDATION_HEADS, title, document["drivers"])
     for name, row in document["drivers"].items():
@@ -95,14 +108,12 @@ def show_validation(document: Mapping[str, Any], page: Path) -> None:
     console.print(_score_table(document))
     headline = {name: row["scores"]["pdms"] for name, row in document["drivers"].items() if "pdms" in row["scores"]}
     for line in (*missing_lines(headline), *comparison_lines(document["comparisons"]), *_preventable_lines(document)):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True)
     for row in document["raised"]:
-        text = escape(
-            f"{row['rule']} in {row['runs']} of {document['runs']} runs, which counts as violated: {row['error']}"
-        )
-        console.print(f"[red]raised[/red] {text}", soft_wrap=True, highlight=False)
+        text = f"{row['rule']} in {row['runs']} of {document['runs']} runs, which counts as violated: {row['error']}"
+        warn(console, "raised", text)
     for row in document["excluded"]:
-        console.print(f"[red]excluded[/red] {escape(row['run'] + ': ' + row['reason'])}", soft_wrap=True)
+        warn(console, "excluded", f"{row['run']}: {row['reason']}")
     console.print(f"report: {page}", soft_wrap=True)
 
 
@@ -113,15 +124,13 @@ def _score_table(document: Mapping[str, Any]) -> Table:
     table = narrow_table(("score", "value", "n", last), "scores and their parts", names)
     for driver, row in document["drivers"].items():
         if len(document["drivers"]) > 1:
-            table.add_row(f"[bold]{escape(driver)}[/bold]")
+            table.add_row(bold(driver))
         for key, score in row["scores"].items():
             details = [missing_text(score), *(f"n/a: {why}" for why in score["not_applicable"])]
             if document["runs"] == 1 and score["n"]:
                 parts = (f"{words(part)} {number_text(found['value'])}" for part, found in score["parts"].items())
                 details = [", ".join(parts), *document["records"][0]["scores"][key]["notes"]]
-            table.add_row(
-                TITLES.get(key, key), bounds(score, 2), str(score["n"]), escape("\n".join(filter(None, details)))
-            )
+            table.add_row(TITLES.get(key, key), bounds(score, 2), str(score["n"]), "\n".join(filter(None, details)))
     return table
 
 
@@ -147,7 +156,7 @@ def narrow_table(heads: Sequence[str], title: str, names: Iterable[str]) -> Tabl
 def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield two lines for each pair of drivers: at-fault collisions and the PDM score, with interval, p and n."""
     for row in rows:
-        first, second = row["drivers"]
+        pair = pair_text(row["drivers"], row["guarded"])
         for name, label, scale, unit, digits in (
             ("at_fault_collision", "at fault", 100.0, " points", 1),
             ("pdms", "PDM score", 1.0, "", 3),
@@ -155,7 +164,7 @@ def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             test = row["figures"].get(name)
             if test is not None:
                 gap = bounds({**test, "value": test["difference"]}, digits, " ", unit, scale)
-                yield f"{label}, {first} minus {second}: {gap}, p {_p(test['p_holm'])}, {test['n']} pairs"
+                yield f"{label}, {pair}: {gap}, p {_p(test['p_holm'])}, {test['n']} pairs"
 
 
 def _p(value: float) -> str:

@@ -1,6 +1,6 @@
 """Names and numbers as text, for pages and for the console."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NOT_AVAILABLE = "n/a"
@@ -27,3 +27,10 @@ def single_score_text(score: Mapping[str, Any]) -> str:
     """Return the score of one run with its missing parts."""
     parts = ", ".join(map(words, score["missing"]))
     return number_text(score["value"]) + (f", without {parts}" if parts and score["value"] is not None else "")
+
+
+def pair_text(drivers: Sequence[str], guarded: Sequence[bool | None]) -> str:
+    """Return two compared drivers with the guard of each; settings that differ are said to differ."""
+    states = [{True: "guard on", False: "guard off", None: "guard in some runs"}[on] for on in guarded]
+    first, second = (f"{name.removesuffix('+guard')} ({state})" for name, state in zip(drivers, states, strict=True))
+    return f"{first} minus {second}" + ("" if states[0] == states[1] else ", which differ in the guard, too")

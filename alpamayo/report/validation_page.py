@@ -52,9 +52,9 @@ def _badges(document: Document, failed: int) -> list[tuple[str, str]]:
 
 
 def _comparisons(document: Document) -> list[tuple[list[str], str, Mapping[str, Any]]]:
-    """Return (drivers, figure, test) of all tests with a result."""
+    """Return (drivers, figure, test) of all tests with a result; a test says whether the guard differs, too."""
     return [
-        (pair["drivers"], name, test)
+        (pair["drivers"], name, {**test, "guard_differs": pair["guarded"][0] != pair["guarded"][1]})
         for pair in document["comparisons"]
         for name, test in pair["figures"].items()
         if test is not None

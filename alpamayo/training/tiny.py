@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from alpamayo.folders import claimed
 from alpamayo.parallel import Progress
 from alpamayo.training.collection import TRAINING_SEEDS, collect
 
@@ -46,11 +47,26 @@ def train_tiny(
         InputError: more episodes than training seeds, a folder that cannot be written, or one that holds the state
             of another model.
     """
+    with claimed(out):
+        return _trained(out, episodes, minutes, seed, start, workers, progress)
+
+
+def _trained(
+    out: Path,
+    episodes: int,
+    minutes: float,
+    seed: int,
+    start: Path | None,
+    workers: int | None,
+    progress: Progress | None,
+) -> TrainingResult:
     from alpamayo.training.loop import TrainingSettings, train
     from alpamayo.training.open_loop import evaluate_open_loop
     from alpamayo.training.samples import load_samples
     from alpamayo_vla_model.checkpoint import load
 
+    if start is not None:
+        load(start)  # fail before the collection, which takes long
     own = round(OWN_SHARE * episodes)
     early = own // 2 if start else 0
     first = (seed * episodes) % max(TRAINING_SEEDS - episodes, 1)

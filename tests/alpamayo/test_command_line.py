@@ -15,8 +15,13 @@ from alpamayo_scenarios.families import family_names
 
 def alpamayo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "alpamayo", *arguments], capture_output=True, text=True, cwd=cwd, timeout=300
+        [sys.executable, "-m", "alpamayo", *arguments], capture_output=True, encoding="utf-8", cwd=cwd, timeout=300
     )
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell that runs the tests in the background has set."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def one_line_error(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -37,7 +42,7 @@ def test_drive_writes_record_video_and_report(tmp_path: Path) -> None:
     assert row["seed"] == 3
     names = {path.name for path in (tmp_path / "a").iterdir()}
     assert names == {"episode.json", "episode.npz", "verdict.json", "summary.json", "video.mp4", "report.html"}
-    page = (tmp_path / "a" / "report.html").read_text()
+    page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page
     assert "https://" not in page
     assert (tmp_path / "a" / "video.mp4").stat().st_size > 10_000
@@ -64,6 +69,7 @@ def test_evaluate_compares_drivers_and_resumes(tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "e").rglob("episode.npz")}
     assert len(times) == 12
     again = alpamayo(*arguments, cwd=tmp_path)
+    assert "idm: 6 of 6 runs taken from an earlier call with the same inputs" in again.stderr
     assert json.loads(again.stdout) == result
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "e").rglob("episode.npz")} == times
 
@@ -116,7 +122,8 @@ def test_an_interrupted_run_keeps_its_finished_results(tmp_path: Path) -> None:
         "r",
     ]
     first = tmp_path / "r" / "wrong-way-00000"
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=heed_interrupts, **pipes) as run:  # type: ignore[call-overload]
         deadline = time.monotonic() + 240
         while not (first / "report.html").is_file() and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -138,6 +145,15 @@ def test_an_unknown_family_gets_a_suggestion(tmp_path: Path) -> None:
 def test_an_unknown_driver_gets_a_suggestion(tmp_path: Path) -> None:
     one_line_error(alpamayo("drive", "--driver", "tinny", cwd=tmp_path), "tinny", "tiny")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_driver_in_the_current_folder_that_fails_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Mine:\n    def __init__(self):\n        self.weights.shape\n")
+    script = "import sys; sys.path[0] = '/nowhere'; from alpamayo.cli import main; main()"  # as the installed command
+    command = [sys.executable, "-c", script, "drive", "--driver", "mine:Mine"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=300)
+    one_line_error(done, "mine:Mine", "mine.py, line 3")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("driver", ["no_such_module:Driver", "json:NoSuchClass", "json:JSONDecoder"])

@@ -41,12 +41,12 @@ class Standing:
     def act(self, observation):
         return Decision(np.zeros((1, 64, 4), np.float32), np.ones(1, np.float32))
 
-ENTRY = DriverEntry("ignored", "stands, unguarded", "standing_driver:Standing", "own state", guarded=False)
+ENTRY = DriverEntry("ignored", "stands under the guard", "standing_driver:Standing", "own state", guarded=True)
 NUMBER = 3
 '''
 POINTS = """[alpamayo.drivers]
 standing = standing_driver:Standing
-standing-unguarded = standing_driver:ENTRY
+standing-guarded = standing_driver:ENTRY
 absent = no_such_module_here:Driver
 number = standing_driver:NUMBER
 idm = standing_driver:Standing
@@ -79,11 +79,11 @@ def test_a_driver_of_an_installed_package_is_listed(installed: None) -> None:
     done = CliRunner().invoke(app, ["drivers", "list", "--json"])
     assert done.exit_code == 0
     listed = {row["name"]: row for row in json.loads(done.stdout)["drivers"]}
-    assert list(listed) == [*BUILT_IN, "standing", "standing-unguarded"]
+    assert list(listed) == [*BUILT_IN, "standing", "standing-guarded"]
     row = listed["standing"]
     assert (row["title"], row["needs"]) == ("Plans to stand still.", "own state")
-    assert (row["guarded"], row["package"]) == (True, "standing-driver")
-    assert not guarded_by_default("standing-unguarded")
+    assert (row["guarded"], row["package"]) == (False, "standing-driver")
+    assert guarded_by_default("standing-guarded")
 
 
 def test_a_driver_of_an_installed_package_drives(installed: None) -> None:
@@ -95,7 +95,7 @@ def test_a_driver_of_an_installed_package_drives(installed: None) -> None:
 
 def test_broken_plugins_are_reported_and_others_still_work(installed: None) -> None:
     found, broken = plugin_entries()
-    assert set(found) == {"standing", "standing-unguarded"}
+    assert set(found) == {"standing", "standing-guarded"}
     assert set(broken) == {"absent", "number", "idm"}
     assert "no_such_module_here" in broken["absent"]
     assert "standing-driver" in broken["number"]
@@ -110,7 +110,7 @@ def test_broken_plugins_are_reported_and_others_still_work(installed: None) -> N
 def test_a_class_of_a_user_is_a_driver(installed: None) -> None:
     driver = make_driver("standing_driver:Standing")
     assert driver.name == "standing"
-    assert guarded_by_default("standing_driver:Standing")
+    assert not guarded_by_default("standing_driver:Standing")
 
 
 def test_the_log_driver_needs_a_recording() -> None:

@@ -25,6 +25,7 @@ DEVICES: dict[str, float] = {
     "jetson-thor": 0.273e12,
     "cpu-ddr5-2ch": 0.0768e12,
 }
+DEFAULT_CONTEXT = 32768
 WEIGHT_BYTES: dict[str, float] = {
     "float32": 4.0,
     "bfloat16": 2.0,
@@ -73,13 +74,13 @@ class ModelInfo:
 
 
 def model_info(
-    source: str | Path, *, context: int = 32768, device: str = "h200", weights: str = "bfloat16"
+    source: str | Path, *, context: int | None = None, device: str = "h200", weights: str = "bfloat16"
 ) -> ModelInfo:
     """Describe a preset or a folder with a ``config.json``.
 
     Args:
         source: Name of a preset, or a folder.
-        context: Tokens in the cache.
+        context: Tokens in the cache; None: 32,768, or the model's limit where that is lower.
         device: A name in ``DEVICES``.
         weights: A name in ``WEIGHT_BYTES``: the type in which weights are stored.
 
@@ -95,6 +96,8 @@ def model_info(
     for value, table in ((device, DEVICES), (weights, WEIGHT_BYTES)):
         if value not in table:
             raise NemotronInputError(f"unknown {value!r}: choose one of {', '.join(table)}")
+    if context is None:
+        context = min(DEFAULT_CONTEXT, config.max_position_embeddings)
     if not 0 <= context <= config.max_position_embeddings:
         raise NemotronInputError(f"context is {context}, the model's limit is {config.max_position_embeddings}")
     return _describe(str(source), config, context, device, weights)
