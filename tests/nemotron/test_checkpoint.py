@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.errors import NemotronInputError
+from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 
 SHAPE = NemotronConfig.preset("tiny").with_(
     vocab_size=60, hidden_size=32, pattern="MEM*-", mamba_num_heads=2, mamba_head_dim=16, n_routed_experts=4
@@ -46,7 +47,8 @@ def test_saving_again_leaves_no_stale_shards(tmp_path):
     NemotronModel(SHAPE).save_pretrained(tmp_path, shard_bytes=40_000)
     model = NemotronModel(SHAPE, generator=torch.Generator().manual_seed(4))
     model.save_pretrained(tmp_path)
-    assert [p.name for p in sorted(tmp_path.iterdir())] == ["config.json", "model.safetensors"]
+    names = ["config.json", "generation_config.json", "model.safetensors"]
+    assert [p.name for p in sorted(tmp_path.iterdir())] == names
     assert same(model, NemotronModel.from_pretrained(tmp_path))
 
 
@@ -71,16 +73,71 @@ def test_tied_embeddings_stay_tied(tmp_path):
     assert same(model, back)
 
 
+@pytest.mark.parametrize("shard_bytes", [5_000_000_000, 9_000])
+@torch.no_grad()
+def test_a_stored_head_decides_whether_the_embeddings_are_tied(tmp_path, shard_bytes):
+    model = NemotronModel(SHAPE.with_(tie_word_embeddings=True)).eval()
+    model.save_pretrained(tmp_path, shard_bytes=shard_bytes)
+    ids = torch.arange(50)[None]
+    for change, tied in ((lambda _: None, True), (lambda t: t.mul_(2), False), (None, True)):
+        for path in tmp_path.glob("*.safetensors"):
+            tensors = load_file(path)
+            if "lm_head.weight" in tensors:
+                change(tensors["lm_head.weight"]) if change else tensors.pop("lm_head.weight")
+                save_file(tensors, path)
+        if change is None and (tmp_path / "model.safetensors.index.json").exists():
+            index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+            index["weight_map"].pop("lm_head.weight")
+            (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+        back = NemotronModel.from_pretrained(tmp_path).eval()
+        assert back.config.tie_word_embeddings == tied
+        assert (back.lm_head.weight is back.embeddings.weight) == tied
+        torch.testing.assert_close(back(ids), model(ids) * (1 if tied else 2))
+
+
+def test_the_end_tokens_of_the_generation_config_count(folder):
+    assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"] == SHAPE.eos_token_id
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 11], "pad_token_id": None}))
+    model = NemotronModel.from_pretrained(folder)
+    assert model.config.eos_token_ids == (2, 11)
+    assert model.config.bos_token_id == SHAPE.bos_token_id
+    model.save_pretrained(folder)
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((folder / name).read_text())["eos_token_id"] == [2, 11]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": "</s>"}))
+    with pytest.raises(NemotronInputError, match="eos_token_id"):
+        NemotronModel.from_pretrained(folder)
+
+
+def test_a_dense_model_does_not_look_like_a_mixture(tmp_path):
+    NemotronModel(SHAPE.with_(pattern="M*-", mtp_pattern="", num_nextn_predict_layers=0)).save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert not [key for key in written if "expert" in key or "moe" in key or "topk" in key]
+    assert NemotronModel.from_pretrained(tmp_path).config.pattern == "M*-"
+
+
+def test_weights_that_no_reader_knows_are_not_written(tmp_path):
+    adapted, stored, normed = (NemotronModel(SHAPE) for _ in range(3))
+    adapted.layers[0].mixer.in_proj.adapter = torch.nn.Linear(4, 4)
+    torch.nn.utils.parametrizations.weight_norm(normed.layers[0].mixer.in_proj)
+    for model in (adapted, store_weights(stored, torch.int8), normed):
+        with pytest.raises(NemotronInputError, match="must be merged before"):
+            model.save_pretrained(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_type_may_be_chosen(folder):
     assert NemotronModel.from_pretrained(folder, dtype=torch.float16).dtype == torch.float16
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tied", [False, True])
 @torch.no_grad()
-def test_the_peer_reads_ours_and_we_read_the_peers(folder, tmp_path):
+def test_the_peer_reads_ours_and_we_read_the_peers(folder, tmp_path, tied):
     transformers = pytest.importorskip("transformers", reason="transformers is an optional peer")
     if not hasattr(transformers, "NemotronHForCausalLM"):
         pytest.skip("this transformers has no native nemotron_h")
+    NemotronModel(SHAPE.with_(tie_word_embeddings=tied)).save_pretrained(folder)
     ours, ids = NemotronModel.from_pretrained(folder), torch.arange(50)[None]
     peer = transformers.NemotronHForCausalLM.from_pretrained(folder).eval()
     for layer in peer.model.layers:

@@ -55,6 +55,9 @@ def train_sharded(rank: int, world: int, folder: Path) -> dict[str, torch.Tensor
         assert held <= 1.05 * sum(p.numel() for p in parameters.values()) / world
         train(model, batch().chunk(world)[rank], mesh.get_group())
         found = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
+        model.save_pretrained(folder / "saved", shard_bytes=100_000)
+        with pytest.raises((OSError, RuntimeError), match=r"File exists|not written"):
+            model.save_pretrained(folder / "rendezvous")
         dist.barrier()
         return found
     finally:
@@ -104,6 +107,9 @@ def test_sharded_training_is_training(world, tmp_path):
     for name, tensor in model.state_dict().items():
         assert not torch.equal(tensor, before[name]), name
         torch.testing.assert_close(found[name], tensor, rtol=2e-4, atol=2e-6, msg=name)
+    saved = NemotronModel.from_pretrained(tmp_path / "saved").state_dict()
+    assert all(torch.equal(saved[name], found[name]) for name in saved)
+    assert len(list((tmp_path / "saved").glob("*.safetensors"))) > 1
 
 
 def test_tied_embeddings_are_refused():

@@ -1,8 +1,11 @@
-"""Folders in Hugging Face's layout: ``config.json`` and safetensors shards with the published names.
+"""Folders in Hugging Face's layout: two small JSON files and safetensors shards with the published names.
 
 Published names start with ``backbone.`` (or ``model.``, inside wrappers also ``language_model.``), list every expert by
-itself and keep the multi-token-prediction block under ``mtp.``. Everything is checked from the files' headers before
-a parameter is allocated; tensors are then copied one by one from the memory-mapped files.
+itself and keep the multi-token-prediction block under ``mtp.``. ``generation_config.json`` names the tokens that begin
+and end a text. The head is stored even where it is tied to the embeddings: readers differ in this.
+
+Everything is checked from the files' headers before a parameter is allocated; tensors are then copied one by one from
+the memory-mapped files.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,11 +27,15 @@ from torch import Tensor, nn
 from alpamayo_vla_model.nemotron import quantisation
 from alpamayo_vla_model.nemotron.config import NemotronConfig, read_json
 from alpamayo_vla_model.nemotron.errors import NemotronInputError, unknown_name
+from alpamayo_vla_model.nemotron.gathering import Writer
 
 Model = TypeVar("Model", bound=nn.Module)
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+GENERATION = "generation_config.json"
+_HEAD, _EMBEDDINGS = "lm_head.weight", "embeddings.weight"
+_TEXT_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _EXPERT = re.compile(r"^(.*\.experts)\.(\d+)\.(up_proj|down_proj)\.weight$")
 _PREFIX = re.compile(r"^(language_model\.)?(?:backbone\.|model\.)?")
@@ -65,11 +73,13 @@ def load(
             quantisation that cannot be read or is not what the files hold.
     """
     folder = Path(folder)
-    config = NemotronConfig.from_file(folder / "config.json")
+    config = _with_generation_config(NemotronConfig.from_file(folder / "config.json"), folder)
     declared = quantisation.read_declaration(folder)
     stored = headers(folder)
     if config.mtp_pattern and not any(name.startswith("mtp.") for name in stored):
         config = config.with_(mtp_pattern="", num_nextn_predict_layers=0)
+    if config.tie_word_embeddings and not _same_stored(stored.get(_HEAD), stored.get(_EMBEDDINGS)):
+        config = config.with_(tie_word_embeddings=False)  # the stored head is the right one
     plan = _plan(cls(config, device="meta"), stored, folder)
     for _, _, place in plan:
         quantisation.check_declared(declared, place.name, place.format, place.path)
@@ -81,57 +91,141 @@ def load(
     return model.eval()
 
 
-def save(model: nn.Module, folder: str | Path, *, shard_bytes: int = 5_000_000_000, recipe: str | None = None) -> None:
+def save(
+    model: nn.Module,
+    cls: Callable[..., nn.Module],
+    folder: str | Path,
+    *,
+    shard_bytes: int = 5_000_000_000,
+    recipe: str | None = None,
+) -> None:
     """Write a model; see ``NemotronModel.save_pretrained``.
 
-    Shards are quantised and written one after the other under temporary names, and renamed when all are there.
+    Shards are quantised and written one after the other under temporary names, and renamed when all are there. All
+    processes of a model under ``shard`` call this together; the first one writes.
 
     Args:
         model: A ``NemotronModel``.
+        cls: Its class, called as in ``load``.
         folder: Created if need be; files of the same names are replaced.
         shard_bytes: No shard is larger than this, unless one tensor is.
         recipe: Which weights to store in fewer bits: a name in ``quantisation.RECIPES``.
+
+    Raises:
+        NemotronInputError: An unknown recipe, or a model with other weights than the published ones: with adapters,
+            parametrisations or int8 weights.
     """
     if recipe is not None and recipe not in quantisation.RECIPES:
         raise unknown_name("recipe", recipe, quantisation.RECIPES)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     config: NemotronConfig = model.config  # type: ignore[assignment]
-    tensors = dict(published(model))
-    forms = {name: quantisation.stored_as(name, tensor.shape, recipe) for name, tensor in tensors.items()}
-    shards = _shards(tensors, forms, shard_bytes)
+    wanted = dict(published(cls(config, device="meta")))
+    _check_names(model, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
+    forms = {name: quantisation.stored_as(name, tensor.shape, recipe) for name, tensor in wanted.items()}
+    dtypes = {name: wanted[name].to(tensor.dtype) for name, tensor, _ in _sources(model)}
+    shards = _shards(dtypes, forms, shard_bytes)
+    writer = Writer(model.parameters())
+    sources = {name: (tensor, expert) for name, tensor, expert in _sources(model)}
+    writer.attempt(lambda: folder.mkdir(parents=True, exist_ok=True))
+    for shard, names in shards.items():
+        wholes = {name: writer.whole(sources[name][0]) for name in names}  # by all processes, in the same order
+        weights = {name: m if (e := sources[name][1]) is None else m[e] for name, m in wholes.items()}
+        writer.attempt(partial(_write_shard, folder / f".{shard}.tmp", weights, forms))
+    writer.attempt(lambda: _finish(folder, shards, config.to_dict(str(model.dtype).removeprefix("torch.")), forms))
+    writer.finish()
+
+
+def _write_shard(path: Path, weights: Mapping[str, Tensor], forms: Mapping[str, str | None]) -> None:
+    pieces: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        # a tied head is the same memory as the embeddings, which a file does not hold twice
+        own = weight.detach().clone() if name == _HEAD else weight.detach().contiguous()
+        pieces |= quantisation.encode(name, own, forms[name])
+    save_file(pieces, path, metadata={"format": "pt"})
+
+
+def _finish(
+    folder: Path, shards: Mapping[str, list[str]], values: dict[str, Any], forms: Mapping[str, str | None]
+) -> None:
+    """Rename the written shards, write the small files, and take away what was there before."""
     weight_map: dict[str, str] = {}
     total = 0
-    for shard, names in shards.items():
-        pieces: dict[str, Tensor] = {}
-        for name in names:
-            pieces |= quantisation.encode(name, tensors[name].detach().contiguous(), forms[name])
-        save_file(pieces, folder / f".{shard}.tmp", metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(pieces, shard)
-        total += sum(piece.nbytes for piece in pieces.values())
+    for shard in shards:
+        with _opened(folder / f".{shard}.tmp") as file:
+            weight_map |= dict.fromkeys(sorted(file.keys()), shard)
+        total += _data_bytes(folder / f".{shard}.tmp")
     for shard in shards:
         (folder / f".{shard}.tmp").replace(folder / shard)
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map} if len(shards) > 1 else None
-    _write_json(folder / INDEX, index)
-    _write_json(folder / quantisation.FILE, quantisation.declaration(forms) if recipe else None)
-    _write_json(folder / "config.json", config.to_dict(str(model.dtype).removeprefix("torch.")))
+    declared = quantisation.declaration(forms) if any(forms.values()) else None
+    _write_json(
+        folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map} if len(shards) > 1 else None
+    )
+    _write_json(folder / quantisation.FILE, declared)
+    if declared is not None:
+        values["quantization_config"] = {"quant_method": "modelopt", **declared["quantization"]}
+    _write_json(folder / GENERATION, {"_from_model_config": True, **{key: values[key] for key in _TEXT_TOKENS}})
+    _write_json(folder / "config.json", values)
     for path in set(folder.glob("model*.safetensors")) - {folder / name for name in shards}:
         path.unlink(missing_ok=True)
 
 
+def _data_bytes(path: Path) -> int:
+    """Return the bytes of a safetensors file's tensors: all but the header, whose length comes first."""
+    with path.open("rb") as file:
+        return path.stat().st_size - 8 - int.from_bytes(file.read(8), "little")
+
+
 def published(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield every parameter and buffer under its published name; experts one by one, as views."""
-    tied = model.config.tie_word_embeddings  # type: ignore[union-attr]
+    for name, tensor, expert in _sources(model):
+        yield name, tensor if expert is None else tensor[expert]
+
+
+def _sources(model: nn.Module) -> Iterator[tuple[str, Tensor, int | None]]:
+    """Yield published name, the parameter or buffer, and which expert of it is meant (None for all)."""
     for name, tensor in model.state_dict().items():
-        if tied and name == "lm_head.weight":
-            continue
         full = name if name.startswith(("lm_head.", "mtp.")) else f"backbone.{name}"
         if ".experts." in name:
             stem, projection = full.rsplit(".", 1)
-            for expert, weight in enumerate(tensor):
-                yield f"{stem}.{expert}.{projection}.weight", weight
+            for expert in range(len(tensor)):
+                yield f"{stem}.{expert}.{projection}.weight", tensor, expert
         else:
-            yield full, tensor
+            yield full, tensor, None
+
+
+def _check_names(model: nn.Module, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise an error for a model whose weights are not those that are published."""
+    found = {n: tuple(t.shape if e is None else t.shape[1:]) for n, t, e in _sources(model)}
+    other = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+    other += [name for name, tensor, _ in _sources(model) if not tensor.is_floating_point()]
+    if other:
+        raise NemotronInputError(
+            f"model: {_some(other)}: not the published weights; adapters and parametrisations must be merged before "
+            "saving, and int8 weights cannot be saved"
+        )
+
+
+def _with_generation_config(config: NemotronConfig, folder: Path) -> NemotronConfig:
+    """Return the config with the tokens that ``generation_config.json`` names, which other readers prefer too."""
+    if not (folder / GENERATION).exists():
+        return config
+    values = read_json(folder / GENERATION)
+    tokens = {key: values[key] for key in _TEXT_TOKENS if values.get(key) is not None}
+    if isinstance(tokens.get("eos_token_id"), list):
+        tokens["eos_token_id"] = tuple(tokens["eos_token_id"])
+    return config.with_(**tokens)
+
+
+def _same_stored(head: Stored | None, embeddings: Stored | None) -> bool:
+    """Return whether a folder holds no head, or one that equals the embeddings."""
+    if head is None or embeddings is None:
+        return True
+    if (head.shape, head.dtype) != (embeddings.shape, embeddings.dtype):
+        return False
+    with _opened(head.path) as first, _opened(embeddings.path) as second:
+        a, b = first.get_slice(head.name), second.get_slice(embeddings.name)
+        rows = max(1, _PIECE // max(1, math.prod(head.shape[1:])))
+        return all(torch.equal(a[i : i + rows], b[i : i + rows]) for i in range(0, head.shape[0], rows))
 
 
 def headers(folder: Path) -> dict[str, Stored]:
@@ -187,6 +281,8 @@ def _plan(model: nn.Module, stored: Mapping[str, Stored], folder: Path) -> list[
     for name, tensor in wanted:
         expert = _EXPERT.match(name)
         place = stored.get(name)
+        if place is None and name == _HEAD and model.config.tie_word_embeddings:  # type: ignore[union-attr]
+            continue
         if place is None:
             missing.append(name)
         elif place.format is None and place.dtype not in FLOATS:

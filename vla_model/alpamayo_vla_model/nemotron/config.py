@@ -41,6 +41,12 @@ _ALIASES = {
     "mamba_chunk_size": "chunk_size",
     "num_local_experts": "n_routed_experts",
 }
+_EXPERT_KEYS = frozenset(
+    {
+        "n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "moe_shared_expert_intermediate_size",
+        "moe_latent_size", "n_group", "topk_group", "norm_topk_prob", "routed_scaling_factor",
+    }
+)  # fmt: skip
 _LARGEST = 1 << 24
 _LARGEST_FILE = 64_000_000
 
@@ -166,13 +172,16 @@ class NemotronConfig:
             "layers_block_type": [_SAVED_BLOCK_NAMES[block] for block in pattern],
             "num_hidden_layers": len(pattern),
             "attention_bias": False,
-            "n_shared_experts": 1,
             "mlp_hidden_act": "relu2",
             "mamba_hidden_act": "silu",
             "mamba_proj_bias": self.use_bias,
             "mamba_ssm_cache_dtype": "float32",
             "residual_in_fp32": False,
         }
+        if "E" in pattern + mtp_pattern:
+            extra["n_shared_experts"] = 1
+        else:  # readers take a model with these keys for a mixture of experts
+            values = {key: value for key, value in values.items() if key not in _EXPERT_KEYS}
         if mtp_pattern:
             extra["mtp_hybrid_override_pattern"] = mtp_pattern
             extra["mtp_layers_block_type"] = [_SAVED_BLOCK_NAMES[block] for block in mtp_pattern]

@@ -539,7 +539,7 @@ class NemotronModel(nn.Module):
         """Write a folder in Hugging Face's layout; see ``checkpoint.save``."""
         from alpamayo_vla_model.nemotron.checkpoint import save
 
-        save(self, folder, shard_bytes=shard_bytes, recipe=recipe)
+        save(self, NemotronModel, folder, shard_bytes=shard_bytes, recipe=recipe)
 
     def _run(
         self,

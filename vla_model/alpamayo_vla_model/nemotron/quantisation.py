@@ -2,7 +2,8 @@
 
 Formats of a file's tensor ``X``: FP8 stores ``X`` in e4m3 with ``X_scale``; NVFP4 stores packed codes with ``X_scale``
 (one a block) and ``X_scale_2`` (one a tensor). They are dequantised on loading. ``hf_quant_config.json`` says which
-module is stored how, in the spelling of NVIDIA's ModelOpt; activations are not quantised here.
+module is stored how, in the spelling of NVIDIA's ModelOpt, and so does ``quantization_config`` in ``config.json``.
+Activations are not quantised here: what is written declares weights only, so that no reader looks for their scales.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ RECIPES: dict[str, dict[str, str]] = {
     "nvfp4-four-over-six": {"experts": "nvfp4-four-over-six", **_REST},
     "fp8": {"experts": "fp8", **_REST},
 }
-_ALGORITHMS = {"NVFP4": "nvfp4", "W4A16_NVFP4": "nvfp4", "FP8": "fp8"}
+_ALGORITHMS = {"NVFP4": "nvfp4", "W4A16_NVFP4": "nvfp4", "FP8": "fp8", "W8A16_FP8": "fp8"}
 _MIXED = "MIXED_PRECISION"
 _PREFIX = re.compile(r"^(?:language_model\.)?(?:backbone\.|model\.)?")
 
@@ -105,11 +106,9 @@ def stored_bytes(tensor: Tensor, form: str | None) -> int:
 
 def declaration(forms: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the contents of ``hf_quant_config.json`` for tensors and their formats."""
-    layers: dict[str, dict[str, Any]] = {}
-    for name, form in forms.items():
-        if form is not None:
-            kind = {"quant_algo": "FP8"} if form == "fp8" else {"quant_algo": "NVFP4", "group_size": nvfp4.BLOCK}
-            layers[name.removesuffix(".weight")] = kind
+    eight, four = {"quant_algo": "W8A16_FP8"}, {"quant_algo": "W4A16_NVFP4", "group_size": nvfp4.BLOCK}
+    stored = {name: form for name, form in forms.items() if form is not None}
+    layers = {name.removesuffix(".weight"): eight if form == "fp8" else four for name, form in stored.items()}
     what = {"quant_algo": _MIXED, "kv_cache_quant_algo": None, "quantized_layers": layers}
     return {"producer": {"name": "alpamayo"}, "quantization": what}
 
