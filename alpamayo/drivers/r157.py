@@ -74,6 +74,7 @@ class LaneKeeper:
         self._frame: RouteFrame | None = None
         self._since: float | None = None
         self._braking = 0.0
+        self._s: float | None = None
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Prepare the route.
@@ -84,6 +85,7 @@ class LaneKeeper:
         if scene.route is None:
             raise InputError(f"scene {scene.id!r} has no route, which the {self.name} driver follows")
         self._frame, self._since, self._braking = RouteFrame.of_route(scene.route), None, 0.0
+        self._s = None
 
     def act(self, observation: Observation) -> Decision:
         """Make one plan: along the lane, at the deceleration that the model asks for.
@@ -157,8 +159,8 @@ class LaneKeeper:
     def _here(self, truth: GroundTruth) -> tuple[float, float]:
         """Return arc length and offset (m) of the ego on its route."""
         assert self._frame is not None
-        s, d = self._frame.project(truth.ego_pose[None, :2])
-        return float(s[0]), float(d[0])
+        self._s, d = self._frame.place(truth.ego_pose, self._s, truth.ego_elevation)
+        return self._s, d
 
     def _plan(
         self, truth: GroundTruth, here: tuple[float, float], acceleration: float, top: float

@@ -17,8 +17,9 @@ from alpamayo_sim.datatypes.scene import Category, Environment, Route, Signal, S
 from alpamayo_sim.drivers.expert.paths import quintic
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.map.frenet import RouteFrame, must_stop, signal_stops
+from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.map.stop_lines import must_stop, route_stops
 from alpamayo_sim.prediction.lane_changes import LaneChangePredictor
 from alpamayo_sim.prediction.visibility import visible
 
@@ -133,7 +134,7 @@ def test_yellow_requires_a_stop_only_if_braking_is_easy():
 
 def test_signal_stop_is_at_the_stop_line():
     made = red_light_scene()
-    (stop,) = signal_stops(made, RouteFrame.of_route(made.route))
+    (stop,) = route_stops(made, RouteFrame.of_route(made.route))
     assert stop.s == pytest.approx(58.0, abs=0.1)
 
 

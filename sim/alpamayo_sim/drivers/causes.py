@@ -28,6 +28,11 @@ def signal_component(truth: GroundTruth, k: int) -> Component:
     return Component(ComponentKind.TRAFFIC_LIGHT, Category.UNKNOWN, position, Motion.UNKNOWN, signal.id)
 
 
+def stop_component(truth: GroundTruth, k: int | None) -> Component:
+    """Describe a stop line as a cause: by its signal ``k``, or as a stop sign without one."""
+    return Component(ComponentKind.YIELD_OR_STOP_CONTROL) if k is None else signal_component(truth, k)
+
+
 def _in_ego_frame(xy: Float32[np.ndarray, "2"], truth: GroundTruth) -> tuple[float, float]:
     """Return a world position (m) in the ego frame, rounded to a centimetre."""
     offset = (xy - truth.ego_pose[:2]).astype(np.float64)

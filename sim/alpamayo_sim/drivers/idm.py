@@ -14,10 +14,12 @@ from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
 from alpamayo_sim.datatypes.reasoning import Component, Lateral, Longitudinal, Reasoning
 from alpamayo_sim.datatypes.scene import Scene
-from alpamayo_sim.drivers.causes import object_component, signal_component
+from alpamayo_sim.drivers.causes import object_component, stop_component
+from alpamayo_sim.drivers.stops import StopMemory
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import box_corners, to_frame, wrap_angle
-from alpamayo_sim.map.frenet import STOP_GAP_M, RouteFrame, SignalStop, must_stop, signal_stops
+from alpamayo_sim.geometry import box_corners, heights_overlap, to_frame, wrap_angle
+from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.map.stop_lines import route_stops
 from alpamayo_sim.prediction.idm import IdmParameters, Numbers, idm_acceleration
 
 Array = np.ndarray
@@ -74,7 +76,7 @@ class Lead:
 class IdmLaneFollower:
     """Follows the route's path and keeps its distance to the leader in its lane.
 
-    It does not predict and does not evade. It stops for the red lights of its lanes.
+    It does not predict and does not evade. It stops at the stop signs and red lights of its route.
     """
 
     name = "idm"
@@ -83,7 +85,8 @@ class IdmLaneFollower:
     def __init__(self, config: IdmConfig | None = None) -> None:
         self.config = config or IdmConfig()
         self._frame: RouteFrame | None = None
-        self._stops: tuple[SignalStop, ...] = ()
+        self._stops = StopMemory(())
+        self._s: float | None = None
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Prepare the route.
@@ -94,7 +97,7 @@ class IdmLaneFollower:
         if scene.route is None:
             raise InputError(f"scene {scene.id!r} has no route; the {self.name} driver needs one")
         self._frame = RouteFrame.of_route(scene.route)
-        self._stops = signal_stops(scene, self._frame)
+        self._stops, self._s = StopMemory(route_stops(scene, self._frame)), None
 
     def act(self, observation: Observation) -> Decision:
         """Make one plan.
@@ -105,16 +108,19 @@ class IdmLaneFollower:
         if observation.truth is None or self._frame is None:
             raise InputError(f"the {self.name} driver needs a call of reset and the truth in its observation")
         truth = observation.truth
-        leads = [lead for lead in (self._agent_ahead(truth), self._red_light(truth)) if lead is not None]
+        self._s, ego_d = self._frame.place(truth.ego_pose, self._s, truth.ego_elevation)
+        self._stops.update(truth, self._s)
+        here = self._s, ego_d
+        leads = [lead for lead in (self._agent_ahead(truth, self._s), self._stop(truth, self._s)) if lead is not None]
         desired = observation.speed_limit or self.config.default_speed_mps
-        plan = self._roll_out(truth, desired, leads)
+        plan = self._roll_out(truth, here, desired, leads)
         reasoning = self._reasoning(truth, desired, leads)
         return Decision(plans=plan[None], weights=np.ones(1, np.float32), reasoning=reasoning)
 
     def _acceleration(self, speed: Numbers, desired: Numbers, gap: Numbers, leader_speed: Numbers) -> float:
         return float(idm_acceleration(speed, desired, gap, leader_speed, self.config.model))
 
-    def _agent_ahead(self, truth: GroundTruth) -> Lead | None:
+    def _agent_ahead(self, truth: GroundTruth, ego_s: float) -> Lead | None:
         """Return the nearest agent with a corner in the ego's corridor along the route, or a box that spans it."""
         assert self._frame is not None
         agents, sight = truth.agents, self.config.sight_m
@@ -123,12 +129,17 @@ class IdmLaneFollower:
         )
         if not near.size:
             return None
-        ego_s = float(self._frame.project(truth.ego_pose[None, :2])[0][0])
+        elevation = None if agents.elevation is None else agents.elevation[near].astype(np.float64)
         corners = box_corners(agents.pose[near].astype(np.float64), agents.size[near, :2].astype(np.float64))
-        s, d = self._frame.project(corners, ego_s, sight + 25.0)
+        level = None if elevation is None else elevation[:, None]
+        s, d = self._frame.project(corners, ego_s, sight + 25.0, level)
         half = 0.5 * float(truth.ego_size[1]) + self.config.corridor_margin_m
         inside = (d.min(axis=1) < half) & (d.max(axis=1) > -half)
-        ahead = self._frame.project(agents.pose[near, :2], ego_s, sight + 25.0)[0] > ego_s
+        centre_s = self._frame.project(agents.pose[near, :2], ego_s, sight + 25.0, elevation)[0]
+        ahead = centre_s > ego_s
+        if elevation is not None:
+            ground, height = self._frame.elevation_at(centre_s), float(truth.ego_size[2])
+            ahead &= heights_overlap(ground, height, elevation, agents.size[near, 2].astype(np.float64))
         gap = s.min(axis=1) - ego_s - 0.5 * float(truth.ego_size[0])
         gap = np.where(inside & ahead, gap, np.inf)
         first = int(np.argmin(gap))
@@ -139,24 +150,22 @@ class IdmLaneFollower:
         speed = float(agents.velocity[k] @ np.array([math.cos(heading), math.sin(heading)]))
         return Lead(max(float(gap[first]), 0.0), max(speed, 0.0), object_component(truth, k))
 
-    def _red_light(self, truth: GroundTruth) -> Lead | None:
-        """Return the nearest stop line with a signal that is red, or yellow and far enough."""
-        assert self._frame is not None
+    def _stop(self, truth: GroundTruth, ego_s: float) -> Lead | None:
+        """Return the stop line at which the ego has to stop next as a standing leader."""
         config = self.config
-        front = float(self._frame.project(truth.ego_pose[None, :2])[0][0]) + 0.5 * float(truth.ego_size[0])
-        for stop in sorted(self._stops, key=lambda each: each.s):
-            distance = stop.s - STOP_GAP_M - front
-            is_near = -config.passed_line_m < distance < config.sight_m
-            if is_near and must_stop(int(truth.signals[stop.signal]), distance, truth.ego_speed):
-                gap = max(distance + config.model.standstill_gap_m, 0.0)
-                return Lead(gap, 0.0, signal_component(truth, stop.signal))
-        return None
+        due = self._stops.next(truth, ego_s, config.passed_line_m, config.sight_m)
+        if due is None:
+            return None
+        gap = max(due.distance + config.model.standstill_gap_m, 0.0)
+        return Lead(gap, 0.0, stop_component(truth, due.line.signal))
 
-    def _roll_out(self, truth: GroundTruth, desired: float, leads: list[Lead]) -> Float32[Array, "64 4"]:
+    def _roll_out(
+        self, truth: GroundTruth, here: tuple[float, float], desired: float, leads: list[Lead]
+    ) -> Float32[Array, "64 4"]:
         """Roll out pure pursuit and IDM, with all leaders at constant speed."""
         assert self._frame is not None
         frame, config = self._frame, self.config
-        ego_s, ego_d = (float(v[0]) for v in frame.project(truth.ego_pose[None, :2]))
+        ego_s, ego_d = here
         _, route_heading, _ = frame.at(ego_s)
         heading = float(wrap_angle(np.asarray(truth.ego_pose[2] - route_heading)))
         s, d, speed = ego_s, ego_d, float(truth.ego_speed)

@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
+from scipy.spatial import cKDTree
 
-from alpamayo_sim.datatypes.scene import Route, Scene, SignalState
+from alpamayo_sim.constants import LEVEL_GAP_M
+from alpamayo_sim.datatypes.scene import Route
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project
 
 Array = np.ndarray
@@ -18,9 +21,13 @@ SMOOTHING_SAMPLES = 9  # that the heading is averaged over
 MAX_FOOT_M = 1.0  # from a sample of a route to the foot of a point that is nearest to it
 NEAR_MARGIN_M = 50.0  # ``project_near`` keeps at least this much of a path around the points
 MIN_STEP_M = 1e-3  # points of a path that are closer repeat each other
-STOP_GAP_M = 1.0  # between the ego's front and a stop line
-STOP_LINE_OFFSET_M = 15.0  # a stop line further from the route than this is not its own
-COMFORTABLE_BRAKING_MPS2 = 3.5
+BACK_M, AHEAD_M = 10.0, 20.0  # of the last place on a path, where the next place is searched
+LOST_M = 15.0  # from the path around the last place; then the whole path is searched again
+OPPOSITE_COST_M = 5.0  # a first place in the opposite direction counts as twice this distance further away
+PASS_SPACING_M, PASS_DISTANCE_M = 30.0, 8.0  # a path that comes back this near after this length meets itself
+PASS_STEP = 2  # samples between those that are compared on such a path
+PASS_TOLERANCE_M = 1.0  # passes this much further away than the nearest one count as equal to it
+PASS_LENGTH_M = 20.0  # of a path by a point, that belongs to one pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +114,50 @@ class FrenetFrame:
         """Return arc length s and offset d (m) of points, exact over all segments; see ``geometry.project``."""
         return project(self.xy, xy)
 
+    def follow(
+        self, xy: Float[Array, "t 2"], start: float | None = None
+    ) -> tuple[Float64[Array, " t"], Float64[Array, " t"]]:
+        """Return arc lengths and offsets (m) of consecutive positions, each searched from the place before it.
+
+        On a path that comes back to where it was, places go on along the path and do not jump between its passes.
+        ``start`` (m) is the place before the first position; without it the first position is searched on the whole
+        path, and of equal places the first one is taken.
+        """
+        points = np.asarray(xy, np.float64)
+        s, d = np.zeros(len(points)), np.zeros(len(points))
+        moved = np.zeros(len(points))
+        moved[1:] = np.hypot(*np.diff(points, axis=0).T)
+        for t, point in enumerate(points):
+            last = start if t == 0 else float(s[t - 1])
+            if last is None:
+                s[t], d[t] = self._first_pass(point)
+                continue
+            first, end = np.searchsorted(self.s, (last - BACK_M - moved[t], last + AHEAD_M + moved[t]))
+            first, end = max(int(first) - 1, 0), min(int(end) + 1, len(self.s))
+            (s[t],), (d[t],) = project(self.xy[first:end], point[None])
+            s[t] += self.s[first]
+        return s, d
+
+    def _first_pass(self, point: Float64[Array, "2"]) -> tuple[float, float]:
+        """Return arc length and offset (m) of the first pass of the path by a point."""
+        window = slice(None)
+        if self.meets_itself:
+            dense = np.arange(0.0, self.length + 0.25, 0.5)
+            distance = np.hypot(*(self.position(dense) - point).T)
+            near = int(np.argmax(distance <= distance.min() + PASS_TOLERANCE_M))
+            first, end = np.searchsorted(self.s, (dense[near] - 1.0, dense[near] + PASS_LENGTH_M))
+            window = slice(max(int(first) - 1, 0), min(int(end) + 1, len(self.s)))
+        (s,), (d,) = project(self.xy[window], point[None])
+        return float(self.s[window][0] + s), float(d)
+
+    @cached_property
+    def meets_itself(self) -> bool:
+        """Whether the path crosses itself, or comes back to within ``PASS_DISTANCE_M`` of where it was."""
+        dense = np.arange(self.s[0], self.s[-1], 0.5 * PASS_DISTANCE_M)
+        xy = np.stack([np.interp(dense, self.s, column) for column in self.xy.T], axis=-1)
+        pairs = cKDTree(xy).query_pairs(PASS_DISTANCE_M, output_type="ndarray")
+        return bool(np.any(dense[pairs[:, 1]] - dense[pairs[:, 0]] > PASS_SPACING_M))
+
     def project_near(self, xy: Float64[Array, "m 2"]) -> tuple[Float64[Array, " m"], Float64[Array, " m"]]:
         """Return ``project`` of points that are close together; only the part of the path near them is searched."""
         centre = xy.mean(axis=0)
@@ -141,11 +192,12 @@ def central_headings(points: Float64[Array, "n 2"]) -> Float64[Array, " n"]:
 class RouteFrame(FrenetFrame):
     """A route with smooth headings and curvatures (1/m), sampled every ``SPACING_M`` and extended at both ends.
 
-    ``s`` is 0 where the route begins and negative before that. The equal spacing makes ``at``, ``position``,
-    ``heading_at`` and ``project`` cheap: they index the samples and do not search.
+    ``s`` is 0 where the route begins and negative before that. ``elevation`` is the z (m) of the ground. The equal
+    spacing makes ``at``, ``position``, ``heading_at`` and ``project`` cheap: they index the samples and do not search.
     """
 
     curvature: Float64[Array, " n"]
+    elevation: Float64[Array, " n"]
     route_length: float
 
     @classmethod
@@ -161,7 +213,41 @@ class RouteFrame(FrenetFrame):
         heading = _smoothed(central_headings(xy))
         curvature = _smoothed(np.gradient(heading, SPACING_M))
         s = -LEAD_M + SPACING_M * np.arange(len(xy))
-        return cls(s, xy, heading, curvature, float(knots[-1]))
+        elevation = np.interp(s, knots, route.path[:, 2].astype(np.float64))
+        return cls(s, xy, heading, curvature, elevation, float(knots[-1]))
+
+    def place(self, pose: Float[Array, "3"], last: float | None, elevation: float | None = None) -> tuple[float, float]:
+        """Return arc length and offset (m) of a vehicle that follows the route.
+
+        Args:
+            pose: x, y (m) and heading (rad).
+            last: its last arc length (m), around which it is searched; None for the first time.
+            elevation: the z (m) of the ground under it, which tells levels apart; None where it is unknown.
+        """
+        xy = np.asarray(pose, np.float64)[None, :2]
+        if last is not None:
+            (s,), (d,) = self.project(xy, last + 0.5 * (AHEAD_M - BACK_M), 0.5 * (AHEAD_M + BACK_M))
+            if math.hypot(*(self.position(s) - xy[0])) < LOST_M:
+                return float(s), float(d)
+        (s,), (d,) = self.project(xy) if not self.meets_itself else self._first_place(pose, elevation)
+        return float(s), float(d)
+
+    def _first_place(self, pose: Float[Array, "3"], elevation: float | None) -> tuple[Array, Array]:
+        """Return arc length and offset (m) of a pose on a route that meets itself: the first of equal places."""
+        gap = np.asarray(pose[:2], np.float64) - self.xy
+        cost = np.hypot(gap[:, 0], gap[:, 1]) + OPPOSITE_COST_M * (1.0 - np.cos(self.heading - float(pose[2])))
+        cost = np.where(self._other_level(elevation) | (self.s > self.route_length), np.inf, cost)
+        if not np.isfinite(cost).any():
+            return self.project(np.asarray(pose, np.float64)[None, :2])
+        first = int(np.argmax(cost <= cost.min() + PASS_TOLERANCE_M))
+        nearest = first + int(np.argmin(cost[first : first + round(PASS_LENGTH_M / SPACING_M)]))
+        return self.project(np.asarray(pose, np.float64)[None, :2], float(self.s[nearest]), BACK_M)
+
+    def _other_level(self, elevation: float | None) -> Array:
+        """Return which samples are on another level than an elevation (m)."""
+        if elevation is None:
+            return np.zeros(len(self.s), bool)
+        return np.abs(self.elevation - elevation) > LEVEL_GAP_M
 
     def at(self, s: Float[Array, "..."] | float) -> tuple[Array, Array, Array]:
         """Return position (m) [..., 2], heading (rad) and curvature (1/m) at arc lengths, clamped to the ends."""
@@ -187,20 +273,30 @@ class RouteFrame(FrenetFrame):
         return np.asarray(self.at(s)[1])
 
     def project(
-        self, xy: Float[Array, "... 2"], near: float | None = None, reach: float = 120.0
+        self,
+        xy: Float[Array, "... 2"],
+        near: float | None = None,
+        reach: float = 120.0,
+        elevation: Float[Array, "..."] | None = None,
     ) -> tuple[Array, Array]:
         """Return arc length and offset (m) of points from their nearest samples.
 
         The offset is measured on the smooth normal of the nearest sample. With ``near`` (m) only the route within
-        ``reach`` (m) of that arc length is searched.
+        ``reach`` (m) of that arc length is searched; of several passes of the route by a point the first one from
+        ``BACK_M`` behind ``near`` on is taken, on the level of the point where its ``elevation`` (m) is given.
         """
         points = np.asarray(xy, np.float64)
         first, last = 0, len(self.s)
+        passes = near is not None and self.meets_itself
         if near is not None:
-            first = max(0, int((near - reach - self.s[0]) / SPACING_M))
+            first = max(0, int((near - (min(reach, BACK_M) if passes else reach) - self.s[0]) / SPACING_M))
             last = min(last, max(first + 2, int((near + reach - self.s[0]) / SPACING_M)))
         flat = points.reshape(-1, 2)
-        nearest = self._nearest(flat, first, last)
+        if passes:
+            level = None if elevation is None else np.broadcast_to(elevation, points.shape[:-1]).reshape(-1)
+            nearest = self._first_nearest(flat, first, last, level)
+        else:
+            nearest = self._nearest(flat, first, last)
         gap = flat - self.xy[nearest]
         c, s = np.cos(self.heading[nearest]), np.sin(self.heading[nearest])
         along = np.clip(c * gap[:, 0] + s * gap[:, 1], -MAX_FOOT_M, MAX_FOOT_M)
@@ -208,59 +304,38 @@ class RouteFrame(FrenetFrame):
         shape = points.shape[:-1]
         return (self.s[nearest] + along).reshape(shape), across.reshape(shape)
 
-    def _nearest(self, points: Float64[Array, "m 2"], first: int, last: int) -> Array:
+    def elevation_at(self, s: Float[Array, "..."] | float) -> Float64[Array, "..."]:
+        """Return the z (m) of the ground at arc lengths (m)."""
+        return np.asarray(np.interp(s, self.s, self.elevation))
+
+    def _nearest(self, points: Float64[Array, "m 2"], first: int, last: int) -> Int64[Array, " m"]:
         """Return the nearest sample of ``first`` to ``last``: among every eighth one, then among its neighbours."""
         coarse = np.arange(first, last, COARSE_STEP)
         squared = (points[:, :1] - self.xy[coarse, 0]) ** 2 + (points[:, 1:] - self.xy[coarse, 1]) ** 2
-        fine = coarse[np.argmin(squared, axis=1)][:, None] + np.arange(-COARSE_STEP, COARSE_STEP + 1)
-        fine = np.clip(fine, first, last - 1)
+        return self._refined(points, coarse[np.argmin(squared, axis=1)], COARSE_STEP, (first, last))
+
+    def _first_nearest(
+        self, points: Float64[Array, "m 2"], first: int, last: int, elevation: Float64[Array, " m"] | None
+    ) -> Int64[Array, " m"]:
+        """Return the nearest sample of the first pass of the route by each point."""
+        coarse = np.arange(first, last, PASS_STEP)
+        distance = np.hypot(points[:, :1] - self.xy[coarse, 0], points[:, 1:] - self.xy[coarse, 1])
+        if elevation is not None:
+            other = np.abs(self.elevation[coarse] - elevation[:, None]) > LEVEL_GAP_M
+            distance = np.where(other & ~other.all(axis=1, keepdims=True), np.inf, distance)
+        begin = np.argmax(distance <= distance.min(axis=1, keepdims=True) + PASS_TOLERANCE_M, axis=1)
+        ahead = np.arange(len(coarse)) - begin[:, None]
+        in_pass = (ahead >= 0) & (ahead < round(PASS_LENGTH_M / SPACING_M / PASS_STEP))
+        nearest = coarse[np.argmin(np.where(in_pass, distance, np.inf), axis=1)]
+        return self._refined(points, nearest, PASS_STEP, (first, last))
+
+    def _refined(
+        self, points: Float64[Array, "m 2"], nearest: Int64[Array, " m"], reach: int, ends: tuple[int, int]
+    ) -> Int64[Array, " m"]:
+        """Return the nearest of the samples up to ``reach`` away from a sample of each point, between two ends."""
+        fine = np.clip(nearest[:, None] + np.arange(-reach, reach + 1), ends[0], ends[1] - 1)
         squared = (points[:, :1] - self.xy[fine, 0]) ** 2 + (points[:, 1:] - self.xy[fine, 1]) ** 2
-        return fine[np.arange(len(points)), np.argmin(squared, axis=1)]
-
-
-@dataclass(frozen=True, eq=False)
-class SignalStop:
-    """A stop for a signal of the route: the arc length ``s`` (m) that the ego's front must not pass."""
-
-    signal: int
-    s: float
-
-
-def signal_stops(scene: Scene, frame: RouteFrame) -> tuple[SignalStop, ...]:
-    """Return the stops of the signals whose lanes the route uses."""
-    if scene.route is None:
-        return ()
-    used = set(scene.route.lane_ids)
-    stops = []
-    for i, signal in enumerate(scene.signals):
-        lanes = used.intersection(signal.lane_ids)
-        if lanes:
-            stops.append(SignalStop(i, _stop_line_s(scene, frame, lanes)))
-    return tuple(stops)
-
-
-def must_stop(state: int, distance: float, speed: float, comfortable: float = COMFORTABLE_BRAKING_MPS2) -> bool:
-    """Return whether to stop ``distance`` (m) ahead: at red, and at yellow if ``comfortable`` braking (m/s²) can."""
-    if state == SignalState.RED:
-        return True
-    return state == SignalState.YELLOW and speed**2 / (2.0 * max(distance, 0.1)) < comfortable
-
-
-def _stop_line_s(scene: Scene, frame: RouteFrame, lanes: set[str]) -> float:
-    """Return the arc length (m) of the lanes' or their predecessors' stop line, else of the signal's lane."""
-    by_id = scene.road_map.lane_by_id
-    before = {lane.id for lane in scene.road_map.lanes if lanes.intersection(lane.successors)}
-    for line in scene.road_map.stop_lines:
-        if lanes.union(before).intersection(line.lane_ids):
-            s, d = frame.project(interpolate(line.line[:, :2], 0.5 * arc_length(line.line)[-1:]))
-            if abs(d[0]) < STOP_LINE_OFFSET_M:
-                return float(s[0])
-    known = [by_id[name] for name in sorted(lanes) if name in by_id]
-    if not known:
-        return np.inf
-    lane = known[0]
-    point = lane.centreline[0 if lane.in_intersection else -1, :2]
-    return float(frame.project(point[None])[0][0])
+        return np.asarray(fine[np.arange(len(points)), np.argmin(squared, axis=1)])
 
 
 def _direction(points: Float64[Array, "n 2"]) -> Float64[Array, "2"]:

@@ -22,10 +22,12 @@ from alpamayo_sim.drivers.expert.scoring import Costs, score
 from alpamayo_sim.drivers.expert.speeds import Leads, following, ramps
 from alpamayo_sim.drivers.expert.surroundings import surroundings
 from alpamayo_sim.drivers.expert.targets import make_targets, waiting_position
+from alpamayo_sim.drivers.stops import StopMemory
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import to_frame, wrap_angle
-from alpamayo_sim.map.frenet import RouteFrame, signal_stops
+from alpamayo_sim.geometry import heights_overlap, to_frame, wrap_angle
+from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.index import index_of
+from alpamayo_sim.map.stop_lines import route_stops
 from alpamayo_sim.prediction.lane_changes import STEPS, AgentPredictions, LaneChangePredictor
 from alpamayo_sim.prediction.visibility import visible
 
@@ -61,7 +63,7 @@ class Expert:
         index = index_of(scene.road_map)
         self._predictor = LaneChangePredictor(index)
         self._surroundings = surroundings(self._frame, index)
-        self._stops = signal_stops(scene, self._frame)
+        self._stops = StopMemory(route_stops(scene, self._frame))
         self._memory = AgentMemory()
         self._last: tuple[Array, Array, Target] | None = None
         self._last_plan: Array | None = None
@@ -79,13 +81,14 @@ class Expert:
         truth, frame, time = observation.truth, self._frame, observation.time
         self._memory.update(truth.agents, time, truth.scene.dt)
         s, *start = self._place(frame, truth, observation.curvature)
+        self._stops.update(truth, s)
         agents = self._predict(truth)
-        view = to_frenet(truth, agents, frame, (s, start[0]), self._memory, self._stops, time, self.config)
+        view = to_frenet(truth, agents, frame, (s, start[0]), self._memory, self._stops.stops, time, self.config)
         waits = bool(view.blockers.any()) and view.ego_speed < self.config.waiting_speed_mps
         self._waited = self._waited + truth.scene.dt if waits else 0.0
         cautions = find_cautions(truth, view, self._memory, self.config)
         desired = observation.speed_limit or self.config.default_speed_mps
-        stop_at, stop_signal = stop_position(truth, self._stops, s)
+        stop_at, stop_line = stop_position(truth, self._stops, s)
         context = PlanningContext(
             config=self.config,
             view=view,
@@ -109,13 +112,12 @@ class Expert:
         best = _distinct(candidates, costs.total, self.config)
         self._keep(paths, candidates, int(best[0]), s)
         target = paths.targets[int(candidates.path[best[0]])]
-        reasoning = explain(truth, frame, candidates, costs, context, int(best[0]), target, cautions, stop_signal)
+        reasoning = explain(truth, frame, candidates, costs, context, int(best[0]), target, cautions, stop_line)
         return _decision(paths, candidates, costs, best, context.pose, reasoning)
 
     def _place(self, frame: RouteFrame, truth: GroundTruth, curvature: float) -> tuple[float, float, float, float]:
         """Return s, d (m) and the first two derivatives of d by s."""
-        s_all, d_all = frame.project(truth.ego_pose[None, :2], self._s)
-        s, d = float(s_all[0]), float(d_all[0])
+        s, d = frame.place(truth.ego_pose, self._s, truth.ego_elevation)
         self._s = s
         _, heading, route_bend = frame.at(s)
         turn = float(np.clip(wrap_angle(np.asarray(truth.ego_pose[2] - heading)), -1.0, 1.0))
@@ -133,10 +135,20 @@ class Expert:
         agents, seen = truth.agents, self._memory.seen
         near = np.linalg.norm(agents.pose[:, :2] - truth.ego_pose[:2], axis=1) < self.config.agent_range_m
         rows = np.flatnonzero(agents.valid & near & ~np.isin(agents.category, SCENERY))
+        rows = rows[self._on_level(truth, rows)]
         unseen = np.array([k for k in rows if agents.ids[k] not in seen], np.int64)
         if unseen.size:
             seen.update(agents.ids[k] for k in unseen[visible(truth, unseen)])
         return np.array([k for k in rows if agents.ids[k] in seen], np.int64)
+
+    def _on_level(self, truth: GroundTruth, rows: Array) -> Bool[Array, " n"]:
+        """Return which agents share a height with an ego on the route beside them."""
+        agents = truth.agents
+        if agents.elevation is None or self._frame is None or self._s is None:
+            return np.ones(len(rows), bool)
+        elevation, height = agents.elevation[rows].astype(np.float64), agents.size[rows, 2].astype(np.float64)
+        s, _ = self._frame.project(agents.pose[rows, :2], self._s, self.config.agent_range_m, elevation)
+        return heights_overlap(self._frame.elevation_at(s), float(truth.ego_size[2]), elevation, height)
 
     def _shifted(self) -> Array | None:
         """Return the last plan at the samples of this step, in world coordinates."""

@@ -10,7 +10,8 @@ from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.geometry import box_corners
-from alpamayo_sim.map.frenet import RouteFrame, SignalStop
+from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.map.stop_lines import RouteStop
 from alpamayo_sim.prediction.lane_changes import MOTOR_VEHICLES, STEP_S, STEPS, AgentPredictions
 
 Array = np.ndarray
@@ -60,13 +61,15 @@ def to_frenet(
     frame: RouteFrame,
     ego: tuple[float, float],
     memory: AgentMemory,
-    stops: tuple[SignalStop, ...],
+    stops: tuple[RouteStop, ...],
     time: float,
     config: ExpertConfig,
 ) -> FrenetAgents:
     """Express predictions in the route's frame; `ego` is the ego's s and d (m)."""
-    s, d = frame.project(agents.pose[:, :, :2], ego[0], 260.0)
-    corner_s, corner_d = frame.project(box_corners(agents.pose[:, 0], agents.size), ego[0], 200.0)
+    known = truth.agents.elevation
+    level = None if known is None else known[agents.rows, None].astype(np.float64)
+    s, d = frame.project(agents.pose[:, :, :2], ego[0], 260.0, level)
+    corner_s, corner_d = frame.project(box_corners(agents.pose[:, 0], agents.size), ego[0], 200.0, level)
     low, high = corner_d.min(axis=1, initial=np.inf), corner_d.max(axis=1, initial=-np.inf)
     rear, front = corner_s.min(axis=1, initial=np.inf), corner_s.max(axis=1, initial=-np.inf)
     size = truth.ego_size[:2].astype(np.float64)
@@ -77,7 +80,7 @@ def to_frenet(
     )
     queue = np.zeros(len(stays), bool)
     for stop in stops:
-        waits = int(truth.signals[stop.signal]) != SignalState.GREEN
+        waits = stop.signal is None or int(truth.signals[stop.signal]) != SignalState.GREEN
         queue |= waits & (rear < stop.s) & (rear > stop.s - config.queue_m) & np.isin(agents.category, MOTOR_VEHICLES)
     blockers = stays & inside & ~queue
     return FrenetAgents(agents, s, d, low, high, rear, front, blockers, *ego, float(truth.ego_speed), size)

@@ -9,13 +9,14 @@ from jaxtyping import Bool, Float64, Int64
 from alpamayo_sim.datatypes.decision import PLAN_STEPS
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
-from alpamayo_sim.drivers.causes import STATIC_MPS, object_component, signal_component
+from alpamayo_sim.drivers.causes import STATIC_MPS, object_component, stop_component
 from alpamayo_sim.drivers.expert.candidates import Candidates, PlanningContext
 from alpamayo_sim.drivers.expert.config import ReasoningConfig
 from alpamayo_sim.drivers.expert.paths import Target
 from alpamayo_sim.drivers.expert.rules import Caution
 from alpamayo_sim.drivers.expert.scoring import Costs
 from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.map.stop_lines import RouteStop
 from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
@@ -34,7 +35,7 @@ def explain(
     chosen: int,
     target: Target,
     cautions: Sequence[Caution],
-    stop_signal: int | None,
+    stop_line: RouteStop | None,
 ) -> Reasoning:
     """Give the decision and its causes, all of them in line of sight.
 
@@ -47,15 +48,15 @@ def explain(
         chosen: the chosen candidate.
         target: the target of its path.
         cautions: the places where the allowed speed is low.
-        stop_signal: the signal to stop at, if any.
+        stop_line: the line to stop at, if any.
     """
     preferred = int(np.argmin(costs.own))
     lateral = _lateral(frame, context, target)
     rows = _decisive(truth, costs, context, chosen)
     components = tuple(object_component(truth, int(k)) for k in rows)
-    if stop_signal is not None and costs.signal[preferred] > 0.0:
+    if stop_line is not None and costs.signal[preferred] > 0.0:
         before = tuple(c for c, k in zip(components, rows, strict=True) if _is_before_stop_line(context, int(k)))
-        causes = (*before, signal_component(truth, stop_signal))[: context.config.reasoning.cause_count]
+        causes = (*before, stop_component(truth, stop_line.signal))[: context.config.reasoning.cause_count]
         return Reasoning(Longitudinal.STOP_STATIC, lateral, causes)
     speed = candidates.speed[chosen]
     if components:

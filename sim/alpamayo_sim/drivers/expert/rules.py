@@ -12,10 +12,13 @@ from alpamayo_sim.datatypes.scene import Category, Environment
 from alpamayo_sim.drivers.expert.config import ExpertConfig
 from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
 from alpamayo_sim.drivers.expert.memory import AgentMemory
-from alpamayo_sim.map.frenet import STOP_GAP_M, RouteFrame, SignalStop, must_stop
+from alpamayo_sim.drivers.stops import StopMemory
+from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.map.stop_lines import RouteStop
 
 Array = np.ndarray
 
+PASSED_LINE_M = 2.0  # the distance behind the place to stop at which a line still counts
 CAP_BEHIND_M, CAP_LENGTH_M = 5.0, 300.0  # allowed speeds begin behind the ego and cover this length
 
 
@@ -117,11 +120,10 @@ def speed_cap(
     return SpeedCap(float(at[0]), np.sqrt(np.maximum(squared, 0.0)))
 
 
-def stop_position(truth: GroundTruth, stops: tuple[SignalStop, ...], s: float) -> tuple[float, int | None]:
-    """Return the arc length (m) that the ego's front must not pass, infinite if none, and the signal."""
+def stop_position(truth: GroundTruth, stops: StopMemory, s: float) -> tuple[float, RouteStop | None]:
+    """Return the arc length (m) that the ego's front must not pass, infinite if none, and its stop line."""
+    due = stops.next(truth, s, PASSED_LINE_M)
+    if due is None:
+        return math.inf, None
     front = s + 0.5 * float(truth.ego_size[0])
-    for stop in sorted(stops, key=lambda each: each.s):
-        distance = stop.s - STOP_GAP_M - front
-        if distance > -2.0 and must_stop(int(truth.signals[stop.signal]), distance, float(truth.ego_speed)):
-            return max(stop.s - 0.3, front + 0.05), stop.signal
-    return math.inf, None
+    return max(due.line.s - 0.3, front + 0.05), due.line

@@ -7,12 +7,13 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-from alpamayo_sim.datatypes.scene import Lane, RoadMap, Scene, StopLine
+from alpamayo_sim.datatypes.scene import RoadMap, Scene
 from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.packing.thinning import thinned
 from alpamayo_sim.map.border import Border, border_of
 from alpamayo_sim.map.index import MapIndex, index_of
 from alpamayo_sim.map.polylines import MapLineKind
+from alpamayo_sim.map.stop_lines import signal_lines
 
 Array = np.ndarray
 BORDER_CELL = 4.0  # m
@@ -153,42 +154,11 @@ def _segments(
 
 def gate_rows(scene: Scene) -> Array:
     """Return the stop lines of signals with the direction across them; for lanes without one, the lane's start."""
-    found = [
-        (line, way, number)
-        for number, signal in enumerate(scene.signals)
-        for line, way in stop_lines(scene.road_map, signal.lane_ids)
-    ]
+    found = [(line, number) for number, lines in enumerate(signal_lines(scene)) for line in lines]
     rows = layout.empty_rows(layout.GateRow, len(found))
-    for row, (line, way, number) in zip(rows, found, strict=True):
-        step = line[1] - line[0]
+    for row, (line, number) in zip(rows, found, strict=True):
+        step = line.ends[1] - line.ends[0]
         row["length"] = np.linalg.norm(step)
-        row["start"], row["along"] = line[0], step / max(float(row["length"]), 1e-6)
-        row["direction"], row["signal"] = way, number
+        row["start"], row["along"] = line.ends[0], step / max(float(row["length"]), 1e-6)
+        row["direction"], row["signal"] = line.direction, number
     return rows
-
-
-def stop_lines(road_map: RoadMap, lane_ids: tuple[str, ...]) -> list[tuple[Float64[Array, "2 2"], Float64[Array, "2"]]]:
-    """Return ends and crossing directions of the stop lines of lanes, or of the starts of lanes without one."""
-    lines = [line for line in road_map.stop_lines if set(lane_ids) & set(line.lane_ids)]
-    if lines:
-        return [_oriented(road_map, line) for line in lines]
-    return [_start(road_map.lane_by_id[name]) for name in lane_ids if name in road_map.lane_by_id]
-
-
-def _oriented(road_map: RoadMap, line: StopLine) -> tuple[Array, Array]:
-    ends = line.line[[0, -1], :2].astype(np.float64)
-    along = ends[1] - ends[0]
-    way = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
-    known = [road_map.lane_by_id[name] for name in line.lane_ids if name in road_map.lane_by_id]
-    if known:
-        points = known[0].centreline[:, :2].astype(np.float64)
-        near = int(np.clip(np.argmin(np.linalg.norm(points - ends.mean(axis=0), axis=1)), 0, len(points) - 2))
-        way = way if (points[near + 1] - points[near]) @ way > 0.0 else -way
-    return ends, way
-
-
-def _start(lane: Lane) -> tuple[Array, Array]:
-    points = lane.centreline[:2, :2].astype(np.float64)
-    way = (points[1] - points[0]) / max(float(np.linalg.norm(points[1] - points[0])), 1e-6)
-    across = 0.5 * float(lane.width[0]) * np.array([-way[1], way[0]])
-    return np.stack([points[0] + across, points[0] - across]), way

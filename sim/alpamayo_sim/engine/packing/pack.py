@@ -20,6 +20,7 @@ from alpamayo_sim.engine.packing.map_blocks import gate_rows, pack_map
 from alpamayo_sim.engine.packing.polylines import path_rows
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import interpolate, project, wrap_angle
+from alpamayo_sim.map.stop_lines import lines_of_lanes
 
 Array = np.ndarray
 ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
@@ -293,15 +294,12 @@ def _manoeuvre_rows(blocks: _Blocks, manoeuvres: tuple[Manoeuvre, ...], where: s
 
 
 def _stop_rows(scene: Scene, path: Float32[Array, "n 4"]) -> Array:
-    """Return where the path meets its signals: at the stop lines of their lanes, or at the signal's position."""
+    """Return where the path meets the stop lines of signals."""
     found: list[tuple[float, int]] = []
     for number, signal in enumerate(scene.signals):
-        lanes = set(signal.lane_ids)
-        lines = [line.line for line in scene.road_map.stop_lines if lanes & set(line.lane_ids)]
-        points = [np.mean(line[:, :2], axis=0) for line in lines] or [signal.position[:2]]
-        for point in points:
-            s, offset = project(path, np.asarray(point, np.float64)[None])
-            if abs(offset[0]) < STOP_REACH and _leads_along(scene, lanes, path, float(s[0])):
+        for line in lines_of_lanes(scene.road_map, signal.lane_ids):
+            s, offset = project(path, line.ends.mean(axis=0)[None])
+            if abs(offset[0]) < STOP_REACH and _leads_along(scene, set(signal.lane_ids), path, float(s[0])):
                 found.append((float(s[0]), number))
     return _stops(sorted(found))
 
