@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo_sim.datatypes.scene import Instruction, Lane, RoadMap, Route, Track
-from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
+from alpamayo_sim.geometry import arc_length, follow, interpolate, polyline_headings, project, wrap_angle
 from alpamayo_sim.map.index import MapIndex, index_of
 
 Array = np.ndarray
@@ -133,6 +133,6 @@ def _eased(line: Float64[Array, "n 2"], s: Float64[Array, " n"], offset: float) 
 
 def _heights(path: Array, pose: Array, ground: Array) -> tuple[Array, Array, Array]:
     """Return the arguments of ``np.interp`` for the ground height at the path's points."""
-    s, _ = project(path, pose[:, :2]) if len(path) > 1 else (np.zeros(len(pose)), None)
+    s, _ = follow(path, pose[:, :2]) if len(path) > 1 else (np.zeros(len(pose)), None)
     order = np.argsort(s, kind="stable")
     return arc_length(path), s[order], ground[order]

@@ -11,6 +11,10 @@ from jaxtyping import Bool, Float, Float64
 Array = np.ndarray
 Number = Any  # an array, or numpy's scalar in place of an array without axes
 
+BACK_M, AHEAD_M = 10.0, 20.0  # around the last place on a path, where the next place is searched
+PASS_TOLERANCE_M = 1.0  # passes of a path by a point that are this much further away count as equal to the nearest one
+PASS_LENGTH_M = 20.0  # of a path by a point, that belongs to one pass
+
 
 def wrap_angle(angle: Float[Array, "..."]) -> Float[Array, "..."]:
     """Wrap angles (rad) to [-pi, pi)."""
@@ -151,6 +155,37 @@ def project(polyline: Float[Array, "n d"], xy: Float[Array, "m 2"]) -> tuple[Arr
     away, along = gap[rows, nearest], step[nearest]
     cross = along[:, 0] * offset[rows, nearest, 1] - along[:, 1] * offset[rows, nearest, 0]
     return s, np.where(cross >= 0.0, 1.0, -1.0) * np.linalg.norm(away, axis=1)
+
+
+def follow(
+    polyline: Float[Array, "n d"], xy: Float[Array, "t 2"], start: float | None = None
+) -> tuple[Float64[Array, " t"], Float64[Array, " t"]]:
+    """Return arc lengths and offsets (m) of consecutive positions, each searched from the place before it.
+
+    On a path that comes back to where it was, places go on along the path and do not jump between its passes. ``start``
+    (m) is the place before the first position. Without it the first position is searched on the whole path, and of
+    equal places the first one is taken.
+    """
+    line, points = _without_repeats(polyline), np.asarray(xy, np.float64)
+    knots, s, d = arc_length(line), np.zeros(len(points)), np.zeros(len(points))
+    moved = np.concatenate([[0.0], np.hypot(*np.diff(points, axis=0).T)])
+    for t, point in enumerate(points):
+        last = float(s[t - 1]) if t else start
+        low, high = _first_pass(line, knots, point) if last is None else (last - BACK_M, last + AHEAD_M)
+        first, end = np.searchsorted(knots, (low - moved[t], high + moved[t]))
+        window = slice(max(int(first) - 1, 0), int(end) + 1)
+        (s[t],), (d[t],) = project(line[window], point[None])
+        s[t] += knots[window][0]
+    return s, d
+
+
+def _first_pass(line: Float64[Array, "n 2"], knots: Float64[Array, " n"], point: Array) -> tuple[float, float]:
+    """Return the arc lengths (m) between which a path first comes as near to a point as it ever does."""
+    dense = np.linspace(0.0, knots[-1], 2 + int(2.0 * knots[-1]))
+    distance = np.hypot(np.interp(dense, knots, line[:, 0]) - point[0], np.interp(dense, knots, line[:, 1]) - point[1])
+    enough = float(distance.min()) + PASS_TOLERANCE_M
+    near = float(dense[np.argmax(distance <= enough)])
+    return near - 1.0, near + PASS_LENGTH_M + float(np.sqrt(2.0 * enough))
 
 
 def _without_repeats(polyline: Float[Array, "n d"]) -> Array:

@@ -49,7 +49,7 @@ def sign(x: float = 50.0) -> StopLine:
     return StopLine("stop-in", np.array([[x, 1.75, 0.0], [x, -1.75, 0.0]], np.float32), ("in",))
 
 
-def driven(made: Scene, name: str):  # noqa: ANN201
+def driven(made: Scene, name: str):
     episode = drive(Scenario(made, Goal(120.0, 14.9)), make_driver(name), guard=False)
     return episode, score_episode(episode)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from alpamayo_sim.datatypes.dynamics import Dynamics
 from alpamayo_sim.datatypes.scene import Category, Route, Scene, Track
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import arc_length, project
+from alpamayo_sim.geometry import arc_length, follow
 
 Array = np.ndarray
 
@@ -255,8 +255,8 @@ def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
         raise InputError(f"scene {scene.id!r} has no route; a scenario needs a route to its goal")
     if scene.steps < 2:
         raise InputError(f"scene {scene.id!r} has one step; a replay needs at least two")
-    last = scene.ego.position[scene.ego.valid][-1:, :2].astype(np.float64)
-    distance = float(project(scene.route.path, last)[0][0]) if len(last) else 0.0
+    driven = scene.ego.position[scene.ego.valid][:, :2].astype(np.float64)
+    distance = float(follow(scene.route.path, driven)[0][-1]) if len(driven) else 0.0
     if distance < STANDING_EGO_M:
         distance = float(arc_length(scene.route.path)[-1])
     return Scenario(scene=scene, goal=Goal(distance, duration=(scene.steps - 1) * scene.dt), reactive=reactive)

@@ -10,7 +10,17 @@ from scipy.spatial import cKDTree
 
 from alpamayo_sim.constants import LEVEL_GAP_M
 from alpamayo_sim.datatypes.scene import Route
-from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project
+from alpamayo_sim.geometry import (
+    AHEAD_M,
+    BACK_M,
+    PASS_LENGTH_M,
+    PASS_TOLERANCE_M,
+    arc_length,
+    follow,
+    interpolate,
+    polyline_headings,
+    project,
+)
 
 Array = np.ndarray
 
@@ -21,13 +31,10 @@ SMOOTHING_SAMPLES = 9  # that the heading is averaged over
 MAX_FOOT_M = 1.0  # from a sample of a route to the foot of a point that is nearest to it
 NEAR_MARGIN_M = 50.0  # ``project_near`` keeps at least this much of a path around the points
 MIN_STEP_M = 1e-3  # points of a path that are closer repeat each other
-BACK_M, AHEAD_M = 10.0, 20.0  # of the last place on a path, where the next place is searched
 LOST_M = 15.0  # from the path around the last place; then the whole path is searched again
 OPPOSITE_COST_M = 5.0  # a first place in the opposite direction counts as twice this distance further away
 PASS_SPACING_M, PASS_DISTANCE_M = 30.0, 8.0  # a path that comes back this near after this length meets itself
 PASS_STEP = 2  # samples between those that are compared on such a path
-PASS_TOLERANCE_M = 1.0  # passes this much further away than the nearest one count as equal to it
-PASS_LENGTH_M = 20.0  # of a path by a point, that belongs to one pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,38 +124,9 @@ class FrenetFrame:
     def follow(
         self, xy: Float[Array, "t 2"], start: float | None = None
     ) -> tuple[Float64[Array, " t"], Float64[Array, " t"]]:
-        """Return arc lengths and offsets (m) of consecutive positions, each searched from the place before it.
-
-        On a path that comes back to where it was, places go on along the path and do not jump between its passes.
-        ``start`` (m) is the place before the first position; without it the first position is searched on the whole
-        path, and of equal places the first one is taken.
-        """
-        points = np.asarray(xy, np.float64)
-        s, d = np.zeros(len(points)), np.zeros(len(points))
-        moved = np.zeros(len(points))
-        moved[1:] = np.hypot(*np.diff(points, axis=0).T)
-        for t, point in enumerate(points):
-            last = start if t == 0 else float(s[t - 1])
-            if last is None:
-                s[t], d[t] = self._first_pass(point)
-                continue
-            first, end = np.searchsorted(self.s, (last - BACK_M - moved[t], last + AHEAD_M + moved[t]))
-            first, end = max(int(first) - 1, 0), min(int(end) + 1, len(self.s))
-            (s[t],), (d[t],) = project(self.xy[first:end], point[None])
-            s[t] += self.s[first]
-        return s, d
-
-    def _first_pass(self, point: Float64[Array, "2"]) -> tuple[float, float]:
-        """Return arc length and offset (m) of the first pass of the path by a point."""
-        window = slice(None)
-        if self.meets_itself:
-            dense = np.arange(0.0, self.length + 0.25, 0.5)
-            distance = np.hypot(*(self.position(dense) - point).T)
-            near = int(np.argmax(distance <= distance.min() + PASS_TOLERANCE_M))
-            first, end = np.searchsorted(self.s, (dense[near] - 1.0, dense[near] + PASS_LENGTH_M))
-            window = slice(max(int(first) - 1, 0), min(int(end) + 1, len(self.s)))
-        (s,), (d,) = project(self.xy[window], point[None])
-        return float(self.s[window][0] + s), float(d)
+        """Return arc lengths and offsets (m) of consecutive positions; see ``geometry.follow``."""
+        s, d = follow(self.xy, xy, None if start is None else start - float(self.s[0]))
+        return float(self.s[0]) + s, d
 
     @cached_property
     def meets_itself(self) -> bool:

@@ -1,6 +1,7 @@
 # mypy: ignore-errors
 """Evaluation of each ego: contacts, time to collision, drivable margin, rules, progress, history."""
 
+from alpamayo_sim import geometry
 from alpamayo_sim.engine.kernels.box_contacts import record_hit, time_to_overlap
 from alpamayo_sim.engine.kernels.ego_rules import count_red_lights, update_lane
 from alpamayo_sim.engine.kernels.grids import cell_of, drivable_margin, list_border, list_lanes, list_pieces
@@ -14,6 +15,7 @@ from alpamayo_sim.engine.kernels.layout import (
     ScenarioSlot,
 )
 from alpamayo_sim.engine.kernels.state import State
+from alpamayo_sim.map import frenet
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -22,6 +24,9 @@ ARRIVAL_TOLERANCE_M = wp.constant(0.1)
 HISTORY_POSES = wp.constant(HISTORY)
 TTC_HORIZON_S = wp.constant(TTC_HORIZON)
 LENGTH_COLUMN = wp.constant(FEATURE_LENGTH)
+PASS_TOLERANCE_M = wp.constant(geometry.PASS_TOLERANCE_M)
+PASS_LENGTH_M = wp.constant(geometry.PASS_LENGTH_M)
+OPPOSITE_COST_M = wp.constant(frenet.OPPOSITE_COST_M)
 
 
 @wp.func
@@ -117,22 +122,39 @@ def project_on_route(
 
 
 @wp.func
+def first_place_cost(
+    buffers: ScenarioBuffers, state: State, w: wp.int32, e: wp.int32, i: wp.int32, point: wp.vec2
+) -> wp.float32:
+    """Return the distance (m) from an ego to a route segment; the opposite direction costs up to 10 m more."""
+    turned = 1.0 - wp.dot(buffers.route_directions[i], state.direction[w, e])
+    return wp.sqrt(foot_on_route(buffers, i, point)[2]) + OPPOSITE_COST_M * turned
+
+
+@wp.func
 def project_first_on_route(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32):
-    """Project an ego on the whole route for the first time; the opposite direction costs up to 10 m."""
+    """Project an ego on the whole route for the first time; of equal places the first one along the route counts."""
     ego = buffers.egos[slot.ego_row + e]
     first = slot.route_row + ego.route_row
     pose = state.pose[w, e]
     point = wp.vec2(pose[0], pose[1])
     best = wp.vec3(0.0, 0.0, 0.0)
     least = wp.float32(1.0e6)
-    found = wp.int32(0)
     i = wp.int32(0)
     while i < ego.route_points - 1:
-        foot = foot_on_route(buffers, first + i, point)
-        cost = wp.sqrt(foot[2]) + 5.0 * (1.0 - wp.dot(buffers.route_directions[first + i], state.direction[w, e]))
-        if cost < least:
+        least = wp.min(least, first_place_cost(buffers, state, w, e, first + i, point))
+        i += 1
+    found = wp.int32(0)
+    enough = least + PASS_TOLERANCE_M
+    end = wp.float32(1.0e6)
+    least = wp.float32(1.0e6)
+    i = wp.int32(0)
+    while i < ego.route_points - 1 and buffers.routes[first + i][3] < end:
+        cost = first_place_cost(buffers, state, w, e, first + i, point)
+        if cost <= enough and end == 1.0e6:
+            end = buffers.routes[first + i + 1][3] + PASS_LENGTH_M + wp.sqrt(2.0 * enough)
+        if cost < least and cost <= enough:
             least = cost
-            best = foot
+            best = foot_on_route(buffers, first + i, point)
             found = i
         i += 1
     state.route_s[w, e] = best[0]

@@ -19,7 +19,7 @@ from alpamayo_sim.engine.packing.lane_graph import UNLIMITED, controls_of, pack_
 from alpamayo_sim.engine.packing.map_blocks import gate_rows, pack_map
 from alpamayo_sim.engine.packing.polylines import path_rows
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import interpolate, project, wrap_angle
+from alpamayo_sim.geometry import follow, interpolate, project, wrap_angle
 from alpamayo_sim.map.stop_lines import lines_of_lanes
 
 Array = np.ndarray
@@ -236,8 +236,9 @@ def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
     points.append(points[-1] + (AFTER_LOG / max(float(np.linalg.norm(way[:2])), 1e-3) * way).astype(np.float32))
     path = path_rows(np.array(points, np.float32), f"scene {scene.id!r}: way of {track.id!r}")
     rows = _log_rows(track)
-    s = project(path, track.position[:, :2].astype(np.float64))[0]
-    rows["s"] = np.maximum.accumulate(np.where(track.valid, s, 0.0))
+    s = np.zeros(len(rows))
+    s[track.valid] = follow(path[:, :2], track.position[track.valid, :2])[0]
+    rows["s"] = np.maximum.accumulate(s)
     stops = _stop_rows(scene, path)
     blocks.agent(
         Mode.REACTIVE,
