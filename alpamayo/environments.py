@@ -7,8 +7,9 @@ imports nothing of the simulator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LONG_TAIL = "alpamayo/LongTail-v0"
 LOG_REPLAY = "alpamayo/LogReplay-v0"
+LOG_BYTES = 512 << 20  # of recorded scenes that are kept
 
 
 def register_environments() -> None:
@@ -34,24 +36,40 @@ def register_environments() -> None:
             )
 
 
-def long_tail(families: Sequence[str] | None = None, **settings: Any) -> DrivingEnv:
+def long_tail(
+    families: Sequence[str] | None = None, *, pool: int | None = None, pool_seed: int = 0, **settings: Any
+) -> DrivingEnv:
     """Make one world; its family is drawn uniformly from the named ones (default: all).
 
-    Settings are those of :class:`alpamayo_sim.environments.DrivingEnv`.
+    ``reset(options={"scenario": (family, seed)})`` drives what ``make_scenario(family, seed)`` makes.
+
+    Args:
+        families: Names of the families.
+        pool: Draw from this many scenarios, which a thread makes ahead, instead of making a new one at each reset.
+        pool_seed: Seed of the pool; scenario ``k`` of a pool of ``n`` families is ``make_scenario(families[k % n],
+            pool_seed + k // n)``.
+        **settings: Those of :class:`alpamayo_sim.environments.DrivingEnv`.
 
     Raises:
         InputError: A family or a setting is unknown.
     """
     from alpamayo_sim.environments import DrivingEnv
 
-    return DrivingEnv(family_source(families), **settings)
+    return DrivingEnv(family_source(families, pool, pool_seed), **settings)
 
 
-def long_tail_vector(num_envs: int = 1, families: Sequence[str] | None = None, **settings: Any) -> DrivingVectorEnv:
-    """Make many worlds of the named families, with the settings of ``alpamayo_sim.environments.DrivingVectorEnv``."""
+def long_tail_vector(
+    num_envs: int = 1,
+    families: Sequence[str] | None = None,
+    *,
+    pool: int | None = None,
+    pool_seed: int = 0,
+    **settings: Any,
+) -> DrivingVectorEnv:
+    """Make many worlds of the named families; see ``long_tail`` and ``alpamayo_sim.environments.DrivingVectorEnv``."""
     from alpamayo_sim.environments import DrivingVectorEnv
 
-    return DrivingVectorEnv(family_source(families), num_envs, **settings)
+    return DrivingVectorEnv(family_source(families, pool, pool_seed), num_envs, **settings)
 
 
 def log_replay(logs: Sequence[str] = (), **settings: Any) -> DrivingEnv:
@@ -99,6 +117,53 @@ class FamilySource:
 
         return get_family(self.families[rng.integers(len(self.families))]).sample(rng)
 
+    def named(self, choice: Any) -> Scenario:
+        """Make the scenario that an option of a reset names.
+
+        That is a pair of family and seed, a mapping of ``family``, ``seed`` and ``parameters``, or an id: ``cut-in-3``.
+
+        Raises:
+            InputError: It names no scenario.
+        """
+        from alpamayo_scenarios.families import get_family
+
+        family, seed, parameters = _family_and_seed(choice)
+        return get_family(family).build(parameters, seed)
+
+
+class NumberedFamilies:
+    """Make the numbered scenarios of a pool: the families in turn, with growing seeds."""
+
+    def __init__(self, families: Sequence[str], seed: int) -> None:
+        self.families, self.seed = tuple(families), seed
+
+    def __call__(self, number: int) -> Scenario:
+        """Make the scenario of a number."""
+        from alpamayo_scenarios.families import make_scenario
+
+        turn, place = divmod(number, len(self.families))
+        return make_scenario(self.families[place], self.seed + turn)
+
+
+def _family_and_seed(choice: Any) -> tuple[str, int, dict[str, float]]:
+    """Return the family, the seed and the parameters that a choice names."""
+    from alpamayo_sim.errors import InputError
+
+    parts: Any = choice
+    if isinstance(choice, str):
+        family, _, seed = choice.rpartition("-")
+        parts = {"family": family, "seed": int(seed)} if seed.isdecimal() else {}
+    elif isinstance(choice, (tuple, list)) and len(choice) == 2:
+        parts = {"family": choice[0], "seed": choice[1]}
+    known = {"family", "seed", "parameters"}
+    fits = isinstance(parts, Mapping) and {"family", "seed"} <= set(parts) <= known
+    if not fits or not isinstance(parts["family"], str) or not isinstance(parts["seed"], (int, np.integer)):
+        raise InputError(
+            f"options['scenario'] is {choice!r}, must be a Scenario, a family and a seed such as ('cut-in', 3), "
+            "a mapping of family, seed and parameters, or an id such as 'cut-in-3'"
+        )
+    return parts["family"], int(parts["seed"]), dict(parts.get("parameters") or {})
+
 
 class LogSource:
     """A source of scenarios that draws one of several recorded scenes; each is read once."""
@@ -110,12 +175,29 @@ class LogSource:
         """Draw a scenario."""
         return _log_scenario(self.logs[rng.integers(len(self.logs))])
 
+    def named(self, choice: Any) -> Scenario:
+        """Return the scene of one of the logs: by its path, or by its id.
 
-def family_source(families: Sequence[str] | None) -> Source:
+        Raises:
+            InputError: There is no such log.
+        """
+        from alpamayo_sim.errors import unknown_name
+
+        if str(choice) in self.logs:
+            return _log_scenario(str(choice))
+        by_id = {_log_scenario(path).scene.id: path for path in self.logs}
+        if str(choice) not in by_id:
+            raise unknown_name("log", str(choice), (*self.logs, *by_id))
+        return _log_scenario(by_id[str(choice)])
+
+
+def family_source(families: Sequence[str] | None, pool: int | None = None, pool_seed: int = 0) -> Source:
     """Make a source of scenarios of these families; of all that are not held out for None.
 
+    With ``pool`` it draws from so many scenarios, see ``long_tail``.
+
     Raises:
-        InputError: A family is unknown, or the list is empty.
+        InputError: A family is unknown, the list is empty, or the pool has no size.
     """
     from alpamayo_scenarios.families import get_family, training_family_names
     from alpamayo_sim.errors import InputError
@@ -125,7 +207,12 @@ def family_source(families: Sequence[str] | None) -> Source:
         raise InputError("families is empty; name at least one family, or leave it out for all of them")
     for name in names:
         get_family(name)
-    return FamilySource(names)
+    source = FamilySource(names)
+    if pool is None:
+        return source
+    from alpamayo_sim.environments.scenario_pool import ScenarioPool
+
+    return ScenarioPool(NumberedFamilies(names, pool_seed), pool, source.named)
 
 
 def log_source(logs: Sequence[str]) -> Source:
@@ -148,14 +235,24 @@ def _as_names(names: Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(str(name) for name in names)
 
 
-@lru_cache(maxsize=256)
 def _log_scenario(path: str) -> Scenario:
-    from pathlib import Path
+    found = Path(path)
+    stamp = (found.stat().st_mtime_ns, found.stat().st_size) if found.exists() else (0, 0)
+    return _log_cache()(path, stamp)
 
+
+@cache
+def _log_cache() -> Callable[[str, tuple[int, int]], Scenario]:
+    """Return the reader that keeps the last logs until their files change; made late: it imports the simulator."""
     from alpamayo_datasets import open_log
+    from alpamayo_sim.byte_cache import byte_cache
     from alpamayo_sim.datatypes.scenario import scenario_of_log
 
-    return scenario_of_log(open_log(Path(path)))
+    @byte_cache(LOG_BYTES)
+    def read(path: str, stamp: tuple[int, int]) -> Scenario:
+        return scenario_of_log(open_log(Path(path)))
+
+    return read
 
 
 register_environments()

@@ -13,6 +13,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 import alpamayo.environments as environments
+from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv
 from alpamayo_sim.errors import InputError
 
@@ -128,3 +129,37 @@ def test_all_cars_of_a_log_are_driven_at_once(realdata: Path) -> None:
     assert len({info["track_id"] for info in infos.values()}) == 45
     zero = dict.fromkeys(env.agents, np.zeros(2, np.float32))
     assert len(env.step(zero)[0]) == 45
+
+
+@pytest.mark.parametrize("choice", [("cut-in", 3), {"family": "cut-in", "seed": 3}, "cut-in-3"])
+def test_a_named_scenario_is_what_make_scenario_makes(choice: object) -> None:
+    env = gymnasium.make(environments.LONG_TAIL, families=["debris"])
+    observation, info = env.reset(seed=0, options={"scenario": choice})
+    made = make_scenario("cut-in", 3)
+    theirs, _ = env.reset(seed=1, options={"scenario": made})
+    assert (observation == theirs).all()
+    assert (info["scenario"], info["family"], info["seed"]) == ("cut-in-3", "cut-in", 3)
+    assert dict(info["parameters"]) == made.parameters
+    many = gymnasium.make_vec(environments.LONG_TAIL, num_envs=2, families=["debris"])
+    both, infos = many.reset(seed=0, options={"scenario": [choice, None]})
+    assert (both[0] == observation).all()
+    assert infos["family"].tolist() == ["cut-in", "debris"]
+
+
+@pytest.mark.parametrize(
+    "choice", ["cut-in", ("cut-in",), {"family": "cut-in"}, {"family": "cut-in", "seed": 3, "gap": 1.0}, 7]
+)
+def test_what_names_no_scenario_is_refused(choice: object) -> None:
+    env = gymnasium.make(environments.LONG_TAIL, families=["debris"])
+    with pytest.raises(InputError, match="must be a Scenario, a family and a seed"):
+        env.reset(options={"scenario": choice})
+
+
+def test_a_pool_of_families_can_be_named_by_hand() -> None:
+    families = ["cut-in", "debris"]
+    env = gymnasium.make(environments.LONG_TAIL, families=families, pool=4, pool_seed=10)
+    seen = {env.reset(seed=k)[1]["scenario"] for k in range(30)}
+    assert seen == {"cut-in-10", "debris-10", "cut-in-11", "debris-11"}
+    assert env.spec is not None
+    again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
+    assert data_equivalence(env.reset(seed=4), again.reset(seed=4))

@@ -1,5 +1,6 @@
 """The environments against Gymnasium's own checks, and the vector environment against the single one."""
 
+import dataclasses
 import pickle
 import warnings
 from typing import Any
@@ -12,8 +13,10 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from alpamayo_sim import testing
+from alpamayo_sim.byte_cache import array_bytes, byte_cache
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.environments import DrivingEnv, DrivingVectorEnv
+from alpamayo_sim.environments.scenario_pool import ScenarioPool
 from alpamayo_sim.errors import InputError
 
 MODES = list(AutoresetMode)
@@ -67,8 +70,11 @@ def test_every_observation_is_in_its_space() -> None:
             assert observation in env.observation_space
             assert isinstance(reward, float)
             assert env.observation_space.contains(observation)
-            assert set(info) == {"progress", "lateral_offset", "speed", "collided", "off_road", "arrived"}
-    assert observation.shape == (12 + 64 + 7 * 63 + 7 * 200,)
+            state = {"progress", "lateral_offset", "speed", "collided", "off_road", "arrived", "success"}
+            terms = {name for name in info if name.startswith("reward_")}
+            assert set(info) == state | terms | {"scenario", "family", "seed", "parameters"}
+            assert sum(info[name] for name in terms) == pytest.approx(reward, abs=1e-5)
+    assert observation.shape == (28 + 64 + 7 * 63 + 7 * 200,)
 
 
 def test_two_environments_of_one_seed_live_the_same_life() -> None:
@@ -323,7 +329,7 @@ def test_an_episode_batch_is_pickled_and_branched() -> None:
 def test_gymnasiums_wrappers_go_on() -> None:
     env: Any = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.wrappers.TimeLimit(single(), 5))
     env = gymnasium.wrappers.FrameStackObservation(gymnasium.wrappers.FlattenObservation(env), 3)
-    assert env.reset(seed=1)[0].shape == (3, 12 + 64 + 7 * 28)
+    assert env.reset(seed=1)[0].shape == (3, 28 + 64 + 7 * 28)
     for _ in range(5):
         *_, truncated, info = env.step(np.zeros(2, np.float32))
     assert truncated
@@ -333,3 +339,108 @@ def test_gymnasiums_wrappers_go_on() -> None:
     for _ in range(4):
         *_, info = env.step(np.zeros((3, 2), np.float32))
     assert (info["episode"]["l"] == 4).all()
+
+
+def test_a_chosen_scenario_is_driven_and_unknown_options_are_refused() -> None:
+    made = source(np.random.default_rng(5))
+    env = single()
+    env.reset(seed=1, options={"scenario": made})
+    assert env.episodes.running.scenarios == (made,)
+    with pytest.raises(InputError, match="no option 'scenaro'"):
+        env.reset(options={"scenaro": made})
+    with pytest.raises(InputError, match="must be a Scenario for this source"):
+        env.reset(options={"scenario": "cut-in-3"})
+    many = vector(3)
+    other = source(np.random.default_rng(6))
+    many.reset(seed=1, options={"scenario": [made, None, other]})
+    assert many.episodes.running.scenarios[0] is made
+    assert many.episodes.running.scenarios[2] is other
+    many.reset(options={"scenario": other, "reset_mask": np.array([True, False, False])})
+    assert many.episodes.running.scenarios[0] is other
+    with pytest.raises(InputError, match="must have 3"):
+        many.reset(options={"scenario": [made]})
+    with pytest.raises(InputError, match="no option 'mask'"):
+        many.reset(options={"mask": np.ones(3, bool)})
+
+
+def test_success_is_an_arrival_without_a_collision() -> None:
+    ego = testing.moving("ego", speed=10.0)
+    arrives = testing.scenario(ego=ego, goal=3.0)
+    env = single(reward={"progress": 0.0, "acceleration": 0.0, "lateral": 0.0})
+    env.reset(options={"scenario": arrives})
+    infos = [env.step(np.zeros(2, np.float32))[4] for _ in range(3)]
+    assert [info["success"] for info in infos] == [False, False, True]
+    assert infos[-1]["reward_arrival"] == 5.0
+    env.reset(options={"scenario": testing.scenario(testing.standing("a", x=8.0), ego=ego)})
+    while not (info := env.step(np.zeros(2, np.float32))[4])["collided"]:
+        pass
+    assert not info["success"]
+    assert info["reward_collision"] == -10.0
+
+
+def test_the_scenario_in_the_info_is_that_of_a_restored_world() -> None:
+    env = single()
+    one, two = source(np.random.default_rng(1)), source(np.random.default_rng(2))
+    one, two = (
+        dataclasses.replace(each, family="f", seed=k, parameters={"gap": 1.5}) for k, each in enumerate((one, two))
+    )
+    env.reset(options={"scenario": one})
+    saved = env.snapshot()
+    _, info = env.reset(options={"scenario": two})
+    assert (info["family"], info["seed"], dict(info["parameters"])) == ("f", 1, {"gap": 1.5})
+    env.restore(saved)
+    assert env.step(np.zeros(2, np.float32))[4]["seed"] == 0
+
+
+def test_a_pool_draws_by_the_generator_alone() -> None:
+    """Whether the thread is fast or slow, the same seed draws the same scenarios; each is made once."""
+    made: list[int] = []
+
+    def make(number: int) -> Scenario:
+        made.append(number)
+        return dataclasses.replace(source(np.random.default_rng(number)), family="f", seed=number)
+
+    quick, slow = (ScenarioPool(make, 12, made.index, background) for background in (True, False))
+    draws = [
+        [pool(rng).seed for _ in range(30)] for pool, rng in ((p, np.random.default_rng(3)) for p in (quick, slow))
+    ]
+    assert draws[0] == draws[1]
+    quick.fill()
+    slow.fill()
+    assert sorted(made) == sorted([*range(12)] * 2)
+    again = pickle.loads(pickle.dumps(ScenarioPool(source, 3, source)))
+    assert (again.size, again.made) == (3, 0)
+    with pytest.raises(InputError, match="pool is 0"):
+        ScenarioPool(make, 0, made.index)
+
+
+def test_resets_from_a_pool_pack_and_upload_nothing() -> None:
+    """All scenarios stay on the device, so that a reset only starts kernels."""
+    pool = ScenarioPool(lambda number: source(np.random.default_rng(number)), 100, source, background=False)
+    env = DrivingVectorEnv(pool, 4, agents=8, pieces=20)
+    for seed in range(200):
+        env.reset(seed=seed)
+    store = env.episodes.running._store
+    before = len(store.packed), store.generation
+    for seed in range(200):
+        env.reset(seed=seed)
+    assert (len(store.packed), store.generation) == before
+
+
+def test_a_cache_keeps_the_bytes_that_it_may() -> None:
+    calls: list[int] = []
+
+    @byte_cache(10_000)
+    def make(number: int) -> dict[str, np.ndarray]:
+        calls.append(number)
+        return {"array": np.zeros(500)}
+
+    for number in (1, 2, 1, 3, 1, 2):
+        make(number)
+    assert calls == [1, 2, 3, 2]  # two of 4,000 bytes fit: 2 was the oldest when 3 came
+    grows = make(2)
+    grows["more"] = np.zeros(1000)
+    make(4)
+    make(2)
+    assert calls[-1] == 2  # it had grown beyond the bound
+    assert array_bytes((grows, grows, np.zeros(10))) == 500 * 8 + 8000 + 80

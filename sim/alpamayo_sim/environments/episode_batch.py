@@ -3,25 +3,27 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from jaxtyping import Bool, Float64, UInt8
 
+from alpamayo_sim.byte_cache import byte_cache
 from alpamayo_sim.datatypes.decision import PLAN_STEPS
 from alpamayo_sim.datatypes.dynamics import Dynamics, dynamics_of
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.engine import Egos, WorldBatch, WorldState
 from alpamayo_sim.environments.observations import ObservationBuilder, ObservationConfig, Observations
-from alpamayo_sim.environments.rewards import Reward, infos_of, rewards_of
+from alpamayo_sim.environments.rewards import Reward, identity_of, infos_of, named_terms, no_terms, terms_of
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
+ADAPTED_BYTES = 128 << 20  # kept at most
 Source = Callable[[np.random.Generator], Scenario]
 
+SCENARIO_OPTION = "scenario"  # of a reset
 RENDER_SIZE = (480, 640)  # height, width
 FRAMES_PER_SECOND = 10
 ACTIONS = {
@@ -117,7 +119,7 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     return Settings(**{**values, "reward": reward})
 
 
-@lru_cache(maxsize=256)
+@byte_cache(ADAPTED_BYTES)
 def _adapted(scenario: Scenario, dynamics: Dynamics, reactive: bool) -> Scenario:
     return dataclasses.replace(scenario, dynamics=dynamics, reactive=reactive)
 
@@ -139,7 +141,10 @@ class Outcome:
 
 
 class EpisodeBatch:
-    """Worlds that draw a scenario from ``source`` at each start and give rewards in it."""
+    """Worlds that draw a scenario from ``source`` at each start and give rewards in it.
+
+    A source with a method ``named`` makes the scenario that a choice names, such as a family and a seed.
+    """
 
     def __init__(self, source: Source, num: int, settings: Settings) -> None:
         self.source = source
@@ -148,10 +153,29 @@ class EpisodeBatch:
         self.batch: WorldBatch | None = None
         self._builder: ObservationBuilder | None = None
         self._pictures: dict[int, tuple[Scene, Any]] = {}
+        self._terms: dict[str, Array] = no_terms((num,))
+        self._identity: dict[str, Array] = {}
+        self._last_steps = np.zeros(num, np.int64)
+        self._named: tuple[Scenario, ...] | None = None  # the scenarios whose identities and last steps are kept
 
-    def begin(self, worlds: Sequence[int], generators: Sequence[np.random.Generator]) -> None:
-        """Draw new scenarios for some worlds, each from its own generator; the first call must name all worlds."""
-        scenarios = [self.settings.adapted(self.source(generators[w])) for w in worlds]
+    def begin(
+        self, worlds: Sequence[int], generators: Sequence[np.random.Generator], choices: Sequence[Any] | None = None
+    ) -> None:
+        """Start new scenarios in some worlds; the first call must name all worlds.
+
+        Args:
+            worlds: the worlds.
+            generators: of all worlds, from which scenarios are drawn.
+            choices: for each of ``worlds`` a scenario, or what names one; None draws it.
+
+        Raises:
+            InputError: There is no scenario of that name.
+        """
+        wanted = [None] * len(worlds) if choices is None else choices
+        chosen = [chosen_scenario(choice, generators[w], self.source) for w, choice in zip(worlds, wanted, strict=True)]
+        scenarios = [self.settings.adapted(scenario) for scenario in chosen]
+        for values in self._terms.values():
+            values[list(worlds)] = 0.0
         if self.batch is None:
             self.batch = WorldBatch(scenarios, device=self.settings.device)
             self._builder = ObservationBuilder(self.batch, self.settings)
@@ -167,8 +191,12 @@ class EpisodeBatch:
         batch = self.running
         before = batch.egos.progress.copy()
         batch.step(self._controls(actions), active=active)
-        reward = rewards_of(batch.egos, before, self.settings.reward)[:, 0]
-        return Outcome(reward, self.settings.ended(batch.egos)[:, 0], batch.step_index >= self._last_steps())
+        terms = terms_of(batch.egos, before, self.settings.reward)
+        self._refresh()
+        moved = True if active is None else active
+        self._terms = {name: np.where(moved, values[:, 0], 0.0) for name, values in terms.items()}
+        reward = np.asarray(sum(terms.values()))[:, 0].astype(np.float64)
+        return Outcome(reward, self.settings.ended(batch.egos)[:, 0], batch.step_index >= self._last_steps)
 
     def _controls(self, actions: Array) -> Array:
         return self.running.track(actions) if self.settings.action == "trajectory" else self.settings.controls(actions)
@@ -179,8 +207,11 @@ class EpisodeBatch:
         return self._builder.observe()
 
     def infos(self) -> dict[str, Array]:
-        """Return the infos of each world by name."""
-        return {name: values[:, 0] for name, values in infos_of(self.running.egos).items()}
+        """Return the infos of each world by name: its state, the terms of the last reward, and its scenario."""
+        self._refresh()
+        state = {name: values[:, 0] for name, values in infos_of(self.running.egos).items()}
+        scenario = {name: values.copy() for name, values in self._identity.items()}
+        return state | named_terms(self._terms) | scenario
 
     def render(self, w: int) -> UInt8[Array, "height width 3"]:
         """Return a bird's-eye picture of a world."""
@@ -207,5 +238,45 @@ class EpisodeBatch:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pictures": {}}
 
-    def _last_steps(self) -> Array:
-        return np.array([self.settings.last_step(scenario) for scenario in self.running.scenarios])
+    def _refresh(self) -> None:
+        """Update what is kept of the scenario of each world, where it has changed."""
+        now = self.running.scenarios
+        if self._named is now:
+            return
+        for w, scenario in enumerate(now):
+            if self._named is not None and self._named[w] is scenario:
+                continue
+            self._last_steps[w] = self.settings.last_step(scenario)
+            for name, value in identity_of(scenario).items():
+                dtype = np.int64 if isinstance(value, int) else object
+                self._identity.setdefault(name, np.zeros(self.num, dtype))[w] = value
+        self._named = now
+
+
+def checked_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> Mapping[str, Any]:
+    """Return the options of a reset.
+
+    Raises:
+        InputError: An option is unknown.
+    """
+    for name in options or {}:
+        if name not in known:
+            raise InputError(f"reset has no option {name!r}; it has {', '.join(map(repr, known))}")
+    return options or {}
+
+
+def chosen_scenario(choice: Any, generator: np.random.Generator, source: Source) -> Scenario:
+    """Return the scenario that a choice names, or without one the next scenario of a source.
+
+    Raises:
+        InputError: There is no scenario of that name, or the source knows no names.
+    """
+    if choice is None:
+        return source(generator)
+    if isinstance(choice, Scenario):
+        return choice
+    named = getattr(source, "named", None)
+    if named is None:
+        raise InputError(f"options['scenario'] is a {type(choice).__name__}, must be a Scenario for this source")
+    scenario: Scenario = named(choice)
+    return scenario

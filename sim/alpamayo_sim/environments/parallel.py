@@ -14,8 +14,16 @@ from gymnasium.utils import seeding
 
 from alpamayo_sim.datatypes.scenario import Scenario, with_egos
 from alpamayo_sim.engine import WorldBatch, WorldState
-from alpamayo_sim.environments.episode_batch import FRAMES_PER_SECOND, EpisodeBatch, Source, settings_of
-from alpamayo_sim.environments.rewards import infos_of, rewards_of
+from alpamayo_sim.environments.episode_batch import (
+    FRAMES_PER_SECOND,
+    SCENARIO_OPTION,
+    EpisodeBatch,
+    Source,
+    checked_options,
+    chosen_scenario,
+    settings_of,
+)
+from alpamayo_sim.environments.rewards import identity_of, infos_of, named_terms, no_terms, terms_of
 from alpamayo_sim.errors import InputError
 
 try:
@@ -77,6 +85,8 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         self.observation_spaces = {name: copy.deepcopy(space) for name in self.possible_agents}
         self.action_spaces = dict.fromkeys(self.possible_agents, self.settings.action_space)
         self.np_random, _ = seeding.np_random()
+        self._choice: Any = None
+        self._terms: dict[str, Array] = {}
         self._episodes = EpisodeBatch(self._next_scenario, 1, self.settings)
 
     def observation_space(self, agent: str) -> Box:
@@ -90,10 +100,18 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Array], dict[str, dict[str, Any]]]:
-        """Start the next scenario."""
+        """Start the next scenario, or the one in ``options["scenario"]`` (see ``DrivingEnv.reset``).
+
+        Raises:
+            InputError: An option is unknown, or there is no such scenario.
+        """
+        known = (SCENARIO_OPTION, "options")  # the second one is that of PettingZoo's own tests, without a meaning
+        chosen = checked_options(options, known).get(SCENARIO_OPTION)
         if seed is not None:
             self.np_random, _ = seeding.np_random(seed)
+        self._choice = chosen
         self._episodes.begin([0], [self.np_random])
+        self._terms = no_terms(self._batch.egos.present.shape)
         self.agents = self.possible_agents[: int(self._batch.egos.present[0].sum())]
         return self._observations(self.agents), self._infos(self.agents)
 
@@ -112,7 +130,8 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         before = batch.egos.progress.copy()
         batch.step(self._controls(actions))
         rows = [self._row(agent) for agent in acting]
-        reward = rewards_of(batch.egos, before, self.settings.reward)[0, rows]
+        self._terms = terms_of(batch.egos, before, self.settings.reward)
+        reward = np.asarray(sum(self._terms.values()))[0, rows].astype(np.float64)
         ended = self.settings.ended(batch.egos)[0, rows]
         cut = bool(batch.step_index[0] >= self.settings.last_step(batch.scenarios[0]))
         self.agents = [] if cut else [agent for agent, over in zip(acting, ended, strict=True) if not over]
@@ -151,7 +170,8 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         return self._episodes.running
 
     def _next_scenario(self, rng: np.random.Generator) -> Scenario:
-        scenario, most = self.settings.adapted(self.source(rng)), len(self.possible_agents)
+        drawn = chosen_scenario(self._choice, rng, self.source)
+        scenario, most = self.settings.adapted(drawn), len(self.possible_agents)
         if not scenario.egos and self.controlled is None:
             all_of_them = with_egos(scenario).egos
             scenario = with_egos(scenario, [ego.track_id for ego in all_of_them[: most - 1]])
@@ -183,9 +203,11 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         return {agent: rows[self._row(agent)].copy() for agent in agents}
 
     def _infos(self, agents: list[str]) -> dict[str, dict[str, Any]]:
-        infos, ids = infos_of(self._batch.egos), self._batch[0].ego_ids
+        infos = infos_of(self._batch.egos) | named_terms(self._terms)
+        ids, identity = self._batch[0].ego_ids, identity_of(self._batch.scenarios[0])
         return {
             agent: {name: values[0, self._row(agent)].item() for name, values in infos.items()}
             | {"track_id": ids[self._row(agent)]}
+            | identity
             for agent in agents
         }

@@ -1,10 +1,12 @@
 """Rewards of a step, and infos beyond the observation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
+from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import Egos
 
 Array = np.ndarray
@@ -26,17 +28,19 @@ class Reward:
     lateral: float = -0.001
 
 
-def rewards_of(egos: Egos, before: Float32[Array, "worlds egos"], weights: Reward) -> Float64[Array, "worlds egos"]:
-    """Return the reward of each ego for the last step; ``before`` is the progress (m) at its start."""
-    reward = (
-        weights.progress * (egos.progress - before)
-        + weights.arrival * egos.arrived
-        + weights.collision * egos.collided
-        + weights.off_road * egos.off_road
-        + weights.acceleration * egos.acceleration**2
-        + weights.lateral * (egos.curvature * egos.speed**2) ** 2
-    )
-    return reward.astype(np.float64)
+def terms_of(egos: Egos, before: Float32[Array, "worlds egos"], weights: Reward) -> dict[str, Array]:
+    """Return the terms of the reward of each ego for the last step; ``before`` is the progress (m) at its start.
+
+    The names are those of the weights; a step's reward is the sum.
+    """
+    return {
+        "progress": weights.progress * (egos.progress - before),
+        "arrival": weights.arrival * egos.arrived,
+        "collision": weights.collision * egos.collided,
+        "off_road": weights.off_road * egos.off_road,
+        "acceleration": weights.acceleration * egos.acceleration**2,
+        "lateral": weights.lateral * (egos.curvature * egos.speed**2) ** 2,
+    }
 
 
 def infos_of(egos: Egos) -> dict[str, Array]:
@@ -48,4 +52,28 @@ def infos_of(egos: Egos) -> dict[str, Array]:
         "collided": egos.collided.copy(),
         "off_road": egos.off_road,
         "arrived": egos.arrived.copy(),
+        "success": egos.arrived & ~egos.collided,
+    }
+
+
+def no_terms(shape: tuple[int, ...]) -> dict[str, Array]:
+    """Return the terms of the reward before the first step: zeros."""
+    return {field.name: np.zeros(shape) for field in fields(Reward)}
+
+
+def named_terms(terms: dict[str, Array]) -> dict[str, Array]:
+    """Return the terms of a reward as infos: ``reward_progress`` and so on."""
+    return {f"reward_{name}": values.astype(np.float64) for name, values in terms.items()}
+
+
+def identity_of(scenario: Scenario) -> dict[str, Any]:
+    """Return what names a scenario: its id, family ("" for a recording), seed, and parameters as pairs.
+
+    ``make_scenario(family, seed)`` makes a scenario of a family again; ``dict`` of the pairs are its parameters.
+    """
+    return {
+        "scenario": scenario.scene.id,
+        "family": scenario.family,
+        "seed": scenario.seed,
+        "parameters": tuple(sorted(scenario.parameters.items())),
     }

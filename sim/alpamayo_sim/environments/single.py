@@ -8,7 +8,14 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from alpamayo_sim.engine import WorldState
-from alpamayo_sim.environments.episode_batch import FRAMES_PER_SECOND, EpisodeBatch, Source, settings_of
+from alpamayo_sim.environments.episode_batch import (
+    FRAMES_PER_SECOND,
+    SCENARIO_OPTION,
+    EpisodeBatch,
+    Source,
+    checked_options,
+    settings_of,
+)
 from alpamayo_sim.environments.observations import Observations, of_world
 from alpamayo_sim.errors import InputError
 
@@ -19,7 +26,9 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
     """Drive the ego of a scenario; each reset draws a new scenario.
 
     ``reset(seed=...)`` seeds the generator that all scenarios come from; without a seed the generator continues. The
-    info holds progress (m), lateral_offset (m), speed (m/s) and the flags collided, off_road and arrived.
+    info holds progress (m), lateral_offset (m), speed (m/s), the flags collided, off_road, arrived and success (arrived
+    without a collision), the terms of the reward (``reward_progress`` and so on), and what names the scenario:
+    ``scenario`` (its id), ``family``, ``seed`` and ``parameters`` (pairs of name and value).
 
     Args:
         source: makes the next scenario from a generator.
@@ -43,9 +52,16 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
-        """Start the next scenario."""
+        """Start the next scenario, or the one in ``options["scenario"]``.
+
+        That is a ``Scenario``, or what the source takes for a name: a family and a seed, a log.
+
+        Raises:
+            InputError: An option is unknown, or there is no such scenario.
+        """
+        chosen = checked_options(options, (SCENARIO_OPTION,)).get(SCENARIO_OPTION)
         super().reset(seed=seed, options=options)
-        self.episodes.begin([0], [self.np_random])
+        self.episodes.begin([0], [self.np_random], [chosen])
         return self._observation(), self._info()
 
     def step(self, action: Array) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
@@ -90,7 +106,8 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
         return of_world(self.episodes.observations(), 0)
 
     def _info(self) -> dict[str, Any]:
-        return {name: values[0].item() for name, values in self.episodes.infos().items()}
+        infos = self.episodes.infos()
+        return {name: values[0] if values.dtype == object else values[0].item() for name, values in infos.items()}
 
     def _check_begun(self, what: str) -> None:
         if self.episodes.batch is None:

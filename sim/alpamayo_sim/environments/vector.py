@@ -12,7 +12,15 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float64
 
 from alpamayo_sim.engine import WorldState
-from alpamayo_sim.environments.episode_batch import FRAMES_PER_SECOND, EpisodeBatch, Outcome, Source, settings_of
+from alpamayo_sim.environments.episode_batch import (
+    FRAMES_PER_SECOND,
+    SCENARIO_OPTION,
+    EpisodeBatch,
+    Outcome,
+    Source,
+    checked_options,
+    settings_of,
+)
 from alpamayo_sim.environments.observations import Observations, of_world
 from alpamayo_sim.environments.single import DrivingEnv
 from alpamayo_sim.errors import InputError
@@ -90,15 +98,21 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
     ) -> tuple[Observations, dict[str, Any]]:
         """Start the next scenarios of all sub-environments, or of those in ``options["reset_mask"]``.
 
+        ``options["scenario"]`` is one scenario for all of them, or a list with one, or None, for each sub-environment;
+        see ``DrivingEnv.reset``.
+
         Raises:
-            InputError: The number of seeds is wrong, or the mask is not a bool array with a True.
+            InputError: The number of seeds is wrong, an option is unknown, the mask is not a bool array with a True, or
+                there is no such scenario.
         """
-        mask = self._reset_mask(options)
+        checked_options(options, ("reset_mask", SCENARIO_OPTION))
+        mask, choices = self._reset_mask(options), self._choices(options)
         seeds = self._seed_list(seed)
         for w in np.flatnonzero(mask):
             if seeds[w] is not None:
                 (self._generators[w],), (self._seeds[w],) = _seeded([seeds[w]])
-        self.episodes.begin(np.flatnonzero(mask).tolist(), self._generators)
+        worlds = np.flatnonzero(mask).tolist()
+        self.episodes.begin(worlds, self._generators, [choices[w] for w in worlds])
         self._ended[mask] = False
         return self.episodes.observations(), self._infos(mask)
 
@@ -176,7 +190,8 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         mask = np.ones(self.num_envs, bool) if mask is None else mask
         infos: dict[str, Any] = {}
         for name, values in self.episodes.infos().items():
-            infos[name] = np.where(mask, values, np.zeros_like(values))
+            other = np.full_like(values, None) if values.dtype == object else np.zeros_like(values)
+            infos[name] = values if mask.all() else np.where(mask, values, other)
             infos[f"_{name}"] = mask.copy()
         return infos
 
@@ -191,6 +206,15 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         if self.episodes.batch is None and not mask.all():
             raise ResetNeeded("the first reset() must be of all sub-environments")
         return mask.copy()
+
+    def _choices(self, options: dict[str, Any] | None) -> list[Any]:
+        """Return the chosen scenario of each sub-environment."""
+        choice = (options or {}).get(SCENARIO_OPTION)
+        if not isinstance(choice, list):
+            return [choice] * self.num_envs
+        if len(choice) != self.num_envs:
+            raise InputError(f"options['scenario'] has {len(choice)} entries, must have {self.num_envs}")
+        return choice
 
     def _seed_list(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

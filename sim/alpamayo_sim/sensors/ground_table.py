@@ -1,14 +1,16 @@
 """The grounds of several scenes on a device; each scene's texture is drawn and uploaded once."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
+from alpamayo_sim.byte_cache import byte_cache
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.sensors.ground import TEXEL, ground_texture
 from alpamayo_sim.sensors.kernels.ground import Ground
 from alpamayo_sim.warp_runtime import wp
+
+GROUND_BYTES = 128 << 20  # kept at most
 
 
 class GroundTable:
@@ -28,7 +30,7 @@ def ground_numbers(scenes: Sequence[Scene]) -> list[int]:
     return [order[id(scene)] for scene in scenes]
 
 
-@lru_cache(maxsize=64)
+@byte_cache(GROUND_BYTES)
 def ground_on(device: str, scene: Scene) -> Ground:
     """Return a scene's ground texture on a device."""
     texture = ground_texture(scene)

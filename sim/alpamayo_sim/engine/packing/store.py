@@ -14,7 +14,7 @@ from alpamayo_sim.engine.packing.pack import Packed, pack_scenario
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-SPARE_ROWS = 1 << 16  # unused rows that do not justify a rebuild
+SPARE_BYTES = 256 << 20  # of scenarios and maps that no world uses, which are kept for later resets
 
 
 class Store:
@@ -30,18 +30,20 @@ class Store:
         self._clear()
 
     def use(self, scenarios: Sequence[Scenario]) -> list[int]:
-        """Return the slot of each world's scenario; unused scenarios are dropped when they take too much memory."""
+        """Return the slot of each world's scenario; those that no world uses are dropped when they take much memory."""
         unique = {id(scenario): scenario for scenario in scenarios}
-        packs = {key: pack_scenario(scenario) for key, scenario in unique.items()}
-        if self._used_rows > 2 * sum(map(_rows, packs.values())) + SPARE_ROWS and len(unique) < len(self.packed):
-            self._clear()
-        for key, packed in packs.items():
+        if self._used_bytes > SPARE_BYTES and len(unique) < len(self.packed):
+            in_use = sum(self._bytes[self._slots[key]] for key in unique if key in self._slots)
+            if self._used_bytes > 2 * in_use + SPARE_BYTES:
+                self._clear()
+        for key, scenario in unique.items():
             if key not in self._slots:
-                self._slots[key] = self._add(packed)
+                self._slots[key] = self._add(pack_scenario(scenario))
         return [self._slots[id(scenario)] for scenario in scenarios]
 
     def _clear(self) -> None:
         self.packed: list[Packed] = []
+        self._bytes: list[int] = []
         self._slots: dict[int, int] = {}
         self._graphs: dict[int, tuple[LaneGraph, dict[str, int]]] = {}
         self._maps: dict[int, tuple[PackedMap, dict[str, int], dict[str, dict[str, Any]]]] = {}
@@ -51,10 +53,11 @@ class Store:
                 setattr(self.buffers, name, wp.zeros(1, dtype=dtype, device=self.device))
 
     @property
-    def _used_rows(self) -> int:
-        return sum(self._used[name] for name in layout.SCENARIO_BLOCKS)
+    def _used_bytes(self) -> int:
+        return sum(self._bytes)
 
     def _add(self, packed: Packed) -> int:
+        before = self._filled_bytes()
         row = layout.empty_rows(layout.ScenarioSlot, 1)
         for name, value in packed.numbers.items():
             row[name] = value
@@ -62,8 +65,14 @@ class Store:
         for name, first in {**first_rows, **self._map(packed, row)}.items():
             row[layout.FIRST_ROW[name]] = first
         self._add_graph(packed, row)
+        slot = self._append("slots", row)
         self.packed.append(packed)
-        return self._append("slots", row)
+        self._bytes.append(self._filled_bytes() - before)
+        return slot
+
+    def _filled_bytes(self) -> int:
+        """Return the bytes of all rows in use."""
+        return sum(rows * wp.types.type_size_in_bytes(layout.BLOCKS[name]) for name, rows in self._used.items())
 
     def _add_graph(self, packed: Packed, row: Array) -> None:
         """Add the lane graph of the scenario's map; only scenarios with traffic vehicles need it."""
@@ -88,6 +97,7 @@ class Store:
             grids = self._grids(packed_map.grids)
             self._maps[id(road_map)] = packed_map, self._append_all(packed_map.blocks), grids
         packed_map, first_rows, grids = self._maps[id(road_map)]
+        row["has_levels"] = packed_map.index.has_levels
         for name, rows in packed_map.blocks.items():
             row[name] = len(rows)
         for name, values in grids.items():
@@ -131,7 +141,3 @@ class Store:
             self.generation += 1
         self._used[name] = first + count
         return first
-
-
-def _rows(packed: Packed) -> int:
-    return sum(len(rows) for rows in packed.blocks.values())
