@@ -212,7 +212,7 @@ class Guard:
         for module in (boxes, guard_kernels, prediction_kernels, map_kernels, time_to_collision):
             wp.load_module(module=module, device="cpu")
         points = self.scene.ego.position[self.scene.ego.valid][:1, :2].astype(np.float64)
-        if self._route is not None:
+        if self._route is not None and self.scene.route is not None:
             ahead = self._route.frame.xy[: int(self.config.prepared_route_m) : PREPARED_EVERY]
             points = np.concatenate([points, ahead])
             route_index(self.scene.route).prepare_lanes(points, self.config.prepared_border_m)

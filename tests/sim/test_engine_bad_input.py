@@ -78,4 +78,4 @@ def test_a_batch_grows_with_what_it_is_given() -> None:
     for _ in range(3):
         batch.step(np.zeros((2, 2)))
     assert len(batch[1].agents().ids) == 300
-    assert batch.vectors(63, 10).shape[1] == 12 + 64 + 7 * 73
+    assert batch.vectors(63, 10).shape[1] == 28 + 64 + 7 * 73

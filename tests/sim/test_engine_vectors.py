@@ -1,12 +1,14 @@
 """The flat observation against its documentation, written again in numpy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo_sim import testing
-from alpamayo_sim.datatypes.scene import Environment, LineKind, RoadLine, RoadMap
+from alpamayo_sim.datatypes.scene import Environment, LineKind, RoadLine, RoadMap, Signal, SignalState, StopLine
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.engine.kernels.vector_observation import vector_size
 from alpamayo_sim.engine.packing.map_blocks import pack_map
@@ -33,7 +35,7 @@ def crowd(rng: np.random.Generator, count: int) -> WorldBatch:
 def test_agents_are_the_nearest_in_the_ego_frame(seed: int, wanted: int) -> None:
     batch = crowd(np.random.default_rng(seed), 30)
     batch.step(np.zeros((1, 2)))
-    rows = batch.vectors(wanted, 0)[0, 76:].reshape(wanted, 7)
+    rows = batch.vectors(wanted, 0)[0, 92:].reshape(wanted, 7)
     there = rows[np.hypot(rows[:, 2], rows[:, 3]) > 0.5]
     agents = batch[0].agents()
     distance = np.hypot(*(agents.pose[:, :2] - batch.egos.pose[0, 0, :2]).T)
@@ -73,7 +75,31 @@ def test_the_ego_and_the_route_are_as_documented() -> None:
         0.0,
     ]
     np.testing.assert_allclose(row[:12], expected, atol=1e-5)
-    np.testing.assert_allclose(row[12:].reshape(32, 2), batch[0].observe().route / 128, atol=1e-5)
+    size = batch[0].ground_truth().ego_size
+    own = [size[0] / 20, size[1] / 20, size[2] / 5, speed * float(batch.egos.curvature[0, 0])]
+    np.testing.assert_allclose(row[12:16], own, atol=1e-5)
+    assert not row[16:28].any()  # there are no stop lines
+    np.testing.assert_allclose(row[28:].reshape(32, 2), batch[0].observe().route / 128, atol=1e-5)
+
+
+def test_stop_lines_of_the_route_are_seen_with_their_lights() -> None:
+    """A light 60 m ahead, first red and then green, and a stop sign behind it; a third line does not show."""
+    road = testing.one_way_road()
+    lines = [
+        StopLine(f"s{x}", np.array([[x, -5.0, 0.0], [x, 5.0, 0.0]], np.float32), (name,))
+        for x, name in ((60.0, road.lanes[0].id), (80.0, "sign"), (90.0, "sign"))
+    ]
+    states = np.array([SignalState.RED] * 5 + [SignalState.GREEN] * 5, np.int8)
+    signal = Signal("light", np.zeros(3, np.float32), states, (road.lanes[0].id,))
+    road = dataclasses.replace(road, stop_lines=tuple(lines))
+    batch = WorldBatch([testing.scenario(road_map=road, signals=(signal,))])
+    front = float(batch[0].ground_truth().ego_size[0]) / 2
+    red = batch.vectors(0, 0)[0, 16:28]
+    gaps = (60.0 - front) / 100, (80.0 - front) / 100
+    np.testing.assert_allclose(red, [1, gaps[0], 1, 0, 0, 0, 1, gaps[1], 0, 0, 0, 1], atol=2e-3)
+    for _ in range(6):
+        batch.step(np.zeros((1, 2)))
+    assert batch.vectors(0, 0)[0, 18:22].tolist() == [0, 0, 1, 0]
 
 
 def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
@@ -90,7 +116,7 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
     total = [length[(is_edge == kind[0]) & (is_line == kind[1])].sum() for kind in ((0, 0), (1, 0), (0, 1))]
     assert total == pytest.approx([1200.0, 45.0, 7.0], rel=2e-3)
     np.testing.assert_allclose(np.linalg.norm(pieces[:, 2:4], axis=1), 1.0, atol=1e-5)
-    row = WorldBatch([testing.scenario(road_map=road_map)]).vectors(0, 50)[0, 76:].reshape(50, 7)
+    row = WorldBatch([testing.scenario(road_map=road_map)]).vectors(0, 50)[0, 92:].reshape(50, 7)
     assert (np.hypot(row[:, 2], row[:, 3]) > 0.5).all()
     painted = row[row[:, 6] == 1.0]
     np.testing.assert_allclose(painted, [[0.035, 0.09, 1.0, 0.0, 7 / 8, 0.0, 1.0]], atol=1e-6)
@@ -100,12 +126,12 @@ def test_map_pieces_cover_the_lines_and_keep_their_kinds() -> None:
 def test_a_map_and_a_crowd_that_are_empty() -> None:
     batch = WorldBatch([testing.scenario(road_map=RoadMap())])
     row = batch.vectors()[0]
-    assert (row[76:] == 0.0).all()
+    assert (row[92:] == 0.0).all()
     assert np.isfinite(row).all()
 
 
 def test_a_prop_is_seen() -> None:
-    row = WorldBatch([testing.scenario(props=[testing.prop("c", 20.0, 1.0)])]).vectors(1, 0)[0, 76:]
+    row = WorldBatch([testing.scenario(props=[testing.prop("c", 20.0, 1.0)])]).vectors(1, 0)[0, 92:]
     np.testing.assert_allclose(row, [0.2, 0.01, 1.0, 0.0, 0.0, 0.02, 0.02], atol=1e-6)
 
 
@@ -118,7 +144,7 @@ def test_the_pieces_are_those_nearest_to_the_middle_of_the_cell(seed: int, wante
         "ego", x=float(rng.uniform(-40, 40)), y=float(rng.uniform(-40, 40)), heading=float(rng.uniform(-3, 3))
     )
     batch = WorldBatch([testing.scenario(ego=ego, road_map=RoadMap(road_edges=edges))])
-    rows = batch.vectors(0, wanted)[0, 76:].reshape(wanted, 7)
+    rows = batch.vectors(0, wanted)[0, 92:].reshape(wanted, 7)
     middles = pack_map(batch.scenarios[0].scene.road_map).blocks["pieces"][:, :2].astype(float)
     corner, pose = middles.min(axis=0), batch.egos.pose[0, 0].astype(float)
     cells = (middles.max(axis=0) - corner) // 8.0

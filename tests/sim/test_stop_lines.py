@@ -1,4 +1,4 @@
-"""Stop lines: one place for engine, drivers and readers, stop signs that reference drivers obey, lights of the route."""
+"""Stop lines: one place for engine, drivers and readers; drivers obey stop signs and the lights of their route."""
 
 import dataclasses
 

@@ -65,7 +65,8 @@ class Observation:
 
     ``history`` is x, y, heading, speed of the last 16 poses at 10 Hz, oldest first, the last being now.
     ``route`` has 32 points every 4 m along the route from the ego on; past its end the last point repeats.
-    ``speed_limit`` is None if it is unknown. Only drivers that need ``truth`` receive it.
+    ``speed_limit`` and ``size`` (length, width, height of the ego in m) are None where they are unknown.
+    Only drivers that need ``truth`` receive it.
     """
 
     time: float
@@ -75,6 +76,7 @@ class Observation:
     acceleration: float
     curvature: float
     speed_limit: float | None = None
+    size: Float32[Array, "3"] | None = None
     navigation: str = ""
     cameras: CameraFrames | None = None
     truth: GroundTruth | None = None

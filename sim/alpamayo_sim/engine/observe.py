@@ -21,8 +21,13 @@ def observation_of(
     acceleration: float,
     curvature: float,
     route_s: float,
+    size: Float32[Array, "3"],
+    elevation: float,
 ) -> Observation:
-    """Return the observation at ``step``; ``history`` (x, y, heading, speed) is in the world's frame, oldest first."""
+    """Return the observation at ``step``; ``history`` (x, y, heading, speed) is in the world's frame, oldest first.
+
+    ``size`` is the ego's, ``elevation`` (m) that of the ground under it.
+    """
     pose = history[-1, :3]
     return Observation(
         time=step * scene.dt,
@@ -31,8 +36,9 @@ def observation_of(
         speed=float(history[-1, 3]),
         acceleration=acceleration,
         curvature=curvature,
-        speed_limit=speed_limit(index, pose),
+        speed_limit=speed_limit(index, pose, elevation),
         navigation=navigation(route, route_s),
+        size=size,
     )
 
 
@@ -49,9 +55,9 @@ def route_in_frame(route: Route, s: float, pose: Float32[Array, "3"]) -> Float32
     return to_frame(points[:, :2], pose[None].astype(np.float64)).astype(np.float32)
 
 
-def speed_limit(index: MapIndex, pose: Float32[Array, "3"]) -> float | None:
+def speed_limit(index: MapIndex, pose: Float32[Array, "3"], elevation: float) -> float | None:
     """Return the speed limit (m/s) of the lane at a pose; None if it is unknown or there is no lane."""
-    match = index.nearest_lane(pose[None, :2], pose[2:3], max_distance=LANE_REACH)
+    match = index.nearest_lane(pose[None, :2], pose[2:3], LANE_REACH, np.array([elevation]))
     lane = int(match.index[0])
     return None if lane < 0 else index.road_map.lanes[lane].speed_limit
 

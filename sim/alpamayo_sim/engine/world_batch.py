@@ -55,7 +55,7 @@ class ActiveModes:
     @classmethod
     def of(cls, packed: Sequence[Packed]) -> "ActiveModes":
         """Return the kinds of road users of some scenarios."""
-        modes = {int(mode) for each in packed for mode in each.blocks["agents"]["mode"]}
+        modes = frozenset().union(*(each.modes for each in packed))
         scripts = modes & {Mode.SCRIPT, Mode.FOLLOW, Mode.WALKER, Mode.REACTIVE}
         return cls(Mode.TRAFFIC_VEHICLE in modes, bool(scripts), bool(scripts) or Mode.REPLAY in modes)
 
@@ -333,12 +333,12 @@ class WorldBatch:
         self._active_modes = ActiveModes.of(self._packed)
         self._most_substeps = max(s.dynamics.substeps for s in scenarios)
         wanted = tuple(max(int(packed.numbers[name]) for packed in self._packed) for name in ("egos", "agents"))
-        present = np.arange(wanted[0]) < np.array([[packed.numbers["egos"]] for packed in self._packed])
         grown = not self._arrays or any(np.greater(wanted, self._arrays["last_contact_step"].shape[1:]))
         if grown:
             self._allocate(*wanted)
         size = self._arrays["last_contact_step"].shape[1]
-        self.egos = Egos(self.array, np.pad(present, ((0, 0), (0, size - wanted[0]))))
+        counts = np.array([packed.numbers["egos"] for packed in self._packed])
+        self.egos = Egos(self.array, np.arange(size) < counts[:, None])
         fill(self._slot_of, np.array(slots, np.int32))
         launched = (self._store.generation, self._most_substeps, self._active_modes)
         if grown or launched != self._launched:

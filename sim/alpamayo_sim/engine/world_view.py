@@ -67,6 +67,7 @@ class WorldView:
             velocity=self.array("velocity")[self.index, others],
             size=packed.size[others],
             valid=self.array("valid")[self.index, others],
+            elevation=self.array("elevation")[self.index, others],
         )
 
     def ground_truth(self, ego: int = 0) -> GroundTruth:
@@ -81,6 +82,7 @@ class WorldView:
             ego_size=self.packed.size[ego],
             agents=self.agents(ego),
             signals=states[:, min(step, states.shape[1] - 1)].astype(np.int8),
+            ego_elevation=float(self.array("elevation")[self.index, ego]),
         )
 
     def observe(self, ego: int = 0) -> Observation:
@@ -96,6 +98,8 @@ class WorldView:
             acceleration=float(self.array("acceleration")[self.index, ego]),
             curvature=float(self.array("curvature")[self.index, ego]),
             route_s=float(self.array("route_s")[self.index, ego]),
+            size=self.packed.size[ego],
+            elevation=float(self.array("elevation")[self.index, ego]),
         )
 
     def collisions(self, ego: int = 0) -> list[Contact]:

@@ -1,5 +1,6 @@
 """Distance to the border of the drivable area, for points and for boxes."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from alpamayo_sim.map.border import (
     border_of,
     border_sides,
     drivable_polygon,
+    level_lines,
     normals_where_certain,
     polygon_rings,
 )
@@ -36,10 +38,14 @@ class DrivableArea:
 
     ``margin`` and ``contains`` search a tree: no preparation, for questions that are asked once. The methods for
     boxes answer from a grid that remembers its cells: for the many poses of plans. Both give the same distances.
+
+    On a map with levels (``has_levels``) grounds above each other are different grounds. Questions with the
+    ``elevation`` (m) of the ground under a point or box are answered on its level only.
     """
 
-    def __init__(self, road_map: RoadMap) -> None:
-        self._road_map = road_map
+    def __init__(self, road_map: RoadMap, has_levels: bool = False) -> None:
+        self._road_map, self._has_levels = road_map, has_levels
+        self._levels: dict[int, DrivableArea | None] = {}
 
     @property
     def is_defined(self) -> bool:
@@ -67,15 +73,20 @@ class DrivableArea:
         """The border as segments; None where the map has no drivable area."""
         return border_of(self.border_lines)
 
-    def contains(self, xy: Float[Array, "n 2"]) -> Bool[Array, " n"]:
+    @cached_property
+    def level_border(self) -> Border | None:
+        """The border of a map with levels as segments with their heights; grounds above each other are not united."""
+        return border_of(level_lines(self._road_map))
+
+    def contains(self, xy: Float[Array, "n 2"], elevation: Float[Array, " n"] | None = None) -> Bool[Array, " n"]:
         """Return whether each point lies in the drivable area; the border belongs to it.
 
         Raises:
             InputError: The map has no drivable area, or a point is not finite.
         """
-        return self.margin(xy) >= 0.0
+        return self.margin(xy, elevation) >= 0.0
 
-    def margin(self, xy: Float[Array, "n 2"]) -> Float64[Array, " n"]:
+    def margin(self, xy: Float[Array, "n 2"], elevation: Float[Array, " n"] | None = None) -> Float64[Array, " n"]:
         """Return the distance (m) of each point to the border, positive inside.
 
         Raises:
@@ -85,6 +96,8 @@ class DrivableArea:
         border = self._border_or_raise()
         if not len(xy):
             return np.zeros(0)
+        if elevation is not None and self._has_levels:
+            return self._by_level(elevation, lambda area, rows: area.margin(xy[rows]))
         points = shapely.points(xy)
         rows, segments = self._tree.query_nearest(points, all_matches=True)
         distance, inside = border_sides(border, xy[rows], segments)
@@ -95,7 +108,11 @@ class DrivableArea:
         return np.where(inside[best] >= 0.0, distance[best], -distance[best])
 
     def box_margin(
-        self, boxes: Float64[Array, "... 4"], size: Float64[Array, "2"], max_margin: float
+        self,
+        boxes: Float64[Array, "... 4"],
+        size: Float64[Array, "2"],
+        max_margin: float,
+        elevation: Float[Array, "..."] | None = None,
     ) -> Float64[Array, "..."]:
         """Return the least distance (m) of the corners of boxes to the border, at most ``max_margin`` (m).
 
@@ -105,6 +122,10 @@ class DrivableArea:
             InputError: The map has no drivable area.
         """
         flat = np.ascontiguousarray(boxes.reshape(-1, 4))
+        if elevation is not None and self._has_levels:
+            under = np.broadcast_to(elevation, boxes.shape[:-1]).reshape(-1)
+            margin = self._by_level(under, lambda area, rows: area.box_margin(flat[rows], size, max_margin))
+            return np.minimum(margin, max_margin).reshape(boxes.shape[:-1])
         margin = self._grid.box_margin(flat, size, max_margin)
         unknown = np.isnan(margin)
         if unknown.any():
@@ -113,7 +134,11 @@ class DrivableArea:
         return margin.reshape(boxes.shape[:-1])
 
     def first_step_outside(
-        self, boxes: Float64[Array, "n t 4"], size: Float64[Array, "2"], off_road_tolerance: float
+        self,
+        boxes: Float64[Array, "n t 4"],
+        size: Float64[Array, "2"],
+        off_road_tolerance: float,
+        elevation: Float[Array, "n t"] | None = None,
     ) -> Int32[Array, " n"]:
         """Return the first step of each motion with a corner more than a tolerance (m) off the road; -1 is never.
 
@@ -123,6 +148,9 @@ class DrivableArea:
             InputError: The map has no drivable area.
         """
         boxes = np.ascontiguousarray(boxes)
+        if elevation is not None and self._has_levels:
+            outside = self.box_margin(boxes, size, 0.0, elevation) < -off_road_tolerance
+            return np.where(outside.any(axis=1), np.argmax(outside, axis=1), -1).astype(np.int32)
         first = self._grid.first_step_outside(boxes, size, off_road_tolerance)
         rows = np.flatnonzero(first < -1)
         if len(rows):
@@ -133,6 +161,27 @@ class DrivableArea:
     def prepare(self, path: Float64[Array, "n 2"], exact_m: float, coarse_m: float) -> None:
         """Fill the grid now: exactly within ``exact_m`` of a path, coarsely within ``coarse_m``."""
         self._grid.prepare(path, exact_m, coarse_m)
+
+    def _by_level(
+        self, elevation: Float[Array, " n"], answer: Callable[["DrivableArea", Array], Array]
+    ) -> Float64[Array, " n"]:
+        """Return the answers for points of several levels; infinite where a level has no border."""
+        band = np.floor(np.asarray(elevation, np.float64)).astype(np.int64)
+        out = np.full(len(band), np.inf)
+        for number in np.unique(band).tolist():
+            area, rows = self._level(number), np.flatnonzero(band == number)
+            if area is not None:
+                out[rows] = answer(area, rows)
+        return out
+
+    def _level(self, number: int) -> "DrivableArea | None":
+        """Return the area on the level of grounds from ``number`` to ``number`` + 1 (m)."""
+        if number not in self._levels:
+            border = self.level_border.on_level(number + 0.5) if self.level_border is not None else None
+            area = DrivableArea(RoadMap())
+            area.__dict__ |= {"polygon": None, "border": border}
+            self._levels[number] = None if border is None else area
+        return self._levels[number]
 
     def _border_or_raise(self) -> Border:
         if self.border is None:

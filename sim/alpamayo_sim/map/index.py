@@ -1,15 +1,20 @@
 """``MapIndex``: all spatial questions about a road map, for many points at once."""
 
-from functools import cached_property, lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
+from scipy.spatial import cKDTree
 
+from alpamayo_sim.byte_cache import byte_cache
+from alpamayo_sim.constants import LEVEL_GAP_M
 from alpamayo_sim.datatypes.scene import Lane, RoadMap, Route
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import arc_length
+from alpamayo_sim.geometry import arc_length, interpolate
 from alpamayo_sim.map.drivable_area import DrivableArea
 from alpamayo_sim.map.lane_tree import LaneMatch, LaneTree
 from alpamayo_sim.map.polylines import MapArrays, checked_points, map_arrays
@@ -18,10 +23,11 @@ if TYPE_CHECKING:
     from alpamayo_sim.map.lane_lookup import LaneLookup
 
 Array = np.ndarray
+ROUTE_INDEX_BYTES = 64 << 20  # kept at most
+INDEX_BYTES = 256 << 20  # kept at most
 
 LANE_SPACING_M = 1e6  # between two lanes in one list of arc lengths; longer than any lane
-MAX_SHARED_MAPS = 64
-MAX_SHARED_ROUTES = 8
+LEVEL_REACH_M = 4.0  # in the plane; parts of a map that come this near and differ in height are levels
 
 
 class MapIndex:
@@ -38,7 +44,8 @@ class MapIndex:
 
     def __init__(self, road_map: RoadMap) -> None:
         self.road_map = road_map
-        self.drivable_area = DrivableArea(road_map)
+        self.has_levels = has_levels(road_map)
+        self.drivable_area = DrivableArea(road_map, self.has_levels)
 
     @cached_property
     def arrays(self) -> MapArrays:
@@ -60,25 +67,72 @@ class MapIndex:
         xy: Float[Array, "n 2"],
         heading: Float[Array, " n"] | None = None,
         max_distance: float = np.inf,
+        elevation: Float[Array, " n"] | None = None,
     ) -> LaneMatch:
         """Return the lane whose centreline is nearest to each point.
 
         With ``heading`` (rad) a lane costs its distance plus 2 m times (1 - cos of the angle to it): of two lanes
         the one in the same direction wins unless the other is 4 m nearer. Lanes further than ``max_distance``
-        (m) do not count. Ties go to the lane that comes first in the map.
+        (m) do not count. Ties go to the lane that comes first in the map. With the ``elevation`` (m) of the ground
+        under each point, only lanes on its level count on a map with levels.
 
         Raises:
             InputError: A point or heading is not finite.
         """
+        if elevation is not None and self.has_levels:
+            course = np.zeros(len(xy)) if heading is None else heading
+            known = heading is not None
+            return self._by_level(
+                elevation, lambda level, k: level.nearest_lane(xy[k], course[k] if known else None, max_distance)
+            )
         return self._lane_tree.nearest(xy, heading, max_distance)
 
-    def match_lanes(self, xy: Float64[Array, "n 2"], heading: Float64[Array, " n"] | None = None) -> LaneMatch:
+    def match_lanes(
+        self,
+        xy: Float64[Array, "n 2"],
+        heading: Float64[Array, " n"] | None = None,
+        elevation: Float[Array, " n"] | None = None,
+    ) -> LaneMatch:
         """Return the nearest lane of many points, with costs as in ``nearest_lane``; the map must have lanes."""
+        if elevation is not None and self.has_levels:
+            return self._by_level(
+                elevation, lambda level, k: level.match_lanes(xy[k], None if heading is None else heading[k])
+            )
         return self._lane_lookup.match(xy, heading)
 
-    def match_boxes(self, boxes: Float64[Array, "n 4"]) -> LaneMatch:
+    def match_boxes(self, boxes: Float64[Array, "n 4"], elevation: Float[Array, " n"] | None = None) -> LaneMatch:
         """Return the nearest lane of many boxes: x, y, cosine and sine of the heading (``geometry.oriented``)."""
+        if elevation is not None and self.has_levels:
+            return self._by_level(elevation, lambda level, k: level.match_boxes(boxes[k]))
         return self._lane_lookup.match_boxes(boxes)
+
+    def _by_level(self, elevation: Float[Array, " n"], answer: Callable[["MapIndex", Array], LaneMatch]) -> LaneMatch:
+        """Return the matches of points of several levels; index -1 where a level has no lane."""
+        band = np.floor(np.asarray(elevation, np.float64)).astype(np.int64)
+        count = len(band)
+        out = LaneMatch(np.full(count, -1), np.zeros(count), np.zeros(count), np.zeros(count), np.full(count, np.inf))
+        for number in np.unique(band).tolist():
+            level, rows = self._level(number), np.flatnonzero(band == number)
+            if level is None:
+                continue
+            pieces, match = level.pieces, answer(level.index, rows)
+            found = match.index >= 0
+            piece = match.index[found]
+            for name in ("offset", "heading", "distance"):
+                getattr(out, name)[rows] = getattr(match, name)
+            out.index[rows[found]] = pieces[piece, 0].astype(np.int64)
+            out.s[rows[found]] = match.s[found] + pieces[piece, 1]
+        return out
+
+    def _level(self, number: int) -> "_Level | None":
+        """Return the lanes on the level of grounds from ``number`` to ``number`` + 1 (m); None without any."""
+        if number not in self._levels:
+            self._levels[number] = _level_of(self.road_map, number + 0.5)
+        return self._levels[number]
+
+    @cached_property
+    def _levels(self) -> dict[int, "_Level | None"]:
+        return {}
 
     def prepare_lanes(self, xy: Float64[Array, "n 2"], within_m: float) -> None:
         """Prepare ``match_lanes`` now within ``within_m`` of points along both axes; the map must have lanes."""
@@ -143,13 +197,58 @@ class MapIndex:
         return np.concatenate(knots), np.concatenate([lane.width for lane in lanes]).astype(np.float64)
 
 
-@lru_cache(maxsize=MAX_SHARED_MAPS)
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """The pieces of lanes on one level: each has the number of its lane and the arc length (m) where it begins."""
+
+    index: MapIndex
+    pieces: Float64[Array, "n 2"]
+
+
+def _level_of(road_map: RoadMap, elevation: float) -> _Level | None:
+    """Return the pieces of lanes within ``LEVEL_GAP_M`` of an elevation (m)."""
+    lanes, pieces = [], []
+    for k, lane in enumerate(road_map.lanes):
+        z, s = lane.centreline[:, 2], arc_length(lane.centreline)
+        low, high = np.minimum(z[:-1], z[1:]), np.maximum(z[:-1], z[1:])
+        on_level = (low < elevation + LEVEL_GAP_M) & (high > elevation - LEVEL_GAP_M)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], on_level, [False]]).astype(np.int8)))
+        for first, last in edges.reshape(-1, 2):
+            part = slice(first, last + 1)
+            lanes.append(Lane(f"{k}-{first}", lane.centreline[part], lane.width[part], kind=lane.kind))
+            pieces.append((k, s[first]))
+    if not lanes:
+        return None
+    index = MapIndex(RoadMap(lanes=tuple(lanes)))
+    index.has_levels = False
+    return _Level(index, np.array(pieces, np.float64))
+
+
+def has_levels(road_map: RoadMap) -> bool:
+    """Return whether parts of a map lie above each other: further apart in height than ``LEVEL_GAP_M``."""
+    lines = [lane.centreline for lane in road_map.lanes]
+    lines += [*road_map.road_edges, *road_map.drivable_areas]
+    heights = [line[:, 2] for line in lines if len(line)]
+    if not heights or max(z.max() for z in heights) - min(z.min() for z in heights) <= LEVEL_GAP_M:
+        return False
+    dense = np.concatenate([_dense(line) for line in lines if len(line) > 1])
+    pairs = cKDTree(dense[:, :2]).query_pairs(LEVEL_REACH_M, output_type="ndarray")
+    return bool(np.any(np.abs(dense[pairs[:, 0], 2] - dense[pairs[:, 1], 2]) > LEVEL_GAP_M))
+
+
+def _dense(line: Float32[Array, "n 3"]) -> Float64[Array, "m 3"]:
+    """Return points of a line every ``LEVEL_REACH_M`` at most."""
+    length = float(arc_length(line)[-1])
+    return interpolate(line.astype(np.float64), np.linspace(0.0, length, 2 + int(length / LEVEL_REACH_M)))
+
+
+@byte_cache(INDEX_BYTES)
 def index_of(road_map: RoadMap) -> MapIndex:
     """Return the index of a map that all callers share; the last 64 maps are kept."""
     return MapIndex(road_map)
 
 
-@lru_cache(maxsize=MAX_SHARED_ROUTES)
+@byte_cache(ROUTE_INDEX_BYTES)
 def route_index(route: Route) -> MapIndex:
     """Return the index of a map whose only lane is the route's path, shared by all callers.
 

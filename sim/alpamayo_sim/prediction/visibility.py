@@ -1,10 +1,10 @@
-"""Line of sight: straight lines against boxes in the plane."""
+"""Line of sight: straight lines against boxes, in the plane of each level."""
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
-from alpamayo_sim.geometry import box_corners
+from alpamayo_sim.geometry import box_corners, heights_overlap
 
 Array = np.ndarray
 
@@ -21,10 +21,19 @@ def visible(truth: GroundTruth, rows: Int[Array, " n"]) -> Bool[Array, " n"]:
     heading = float(truth.ego_pose[2])
     eye = truth.ego_pose[:2].astype(np.float64) + CAMERAS_AHEAD_M * np.array([np.cos(heading), np.sin(heading)])
     occluders = occluding_rows(agents, OCCLUDER_HEIGHT_M)
+    occluders = occluders[_in_line(truth, occluders)]
     reach = np.linalg.norm(agents.pose[rows, :2].astype(np.float64) - eye, axis=1).max(initial=0.0) + OCCLUDER_RANGE_M
     occluders = occluders[np.linalg.norm(agents.pose[occluders, :2] - eye, axis=1) < reach]
     free = unobstructed(eye, outline_points(agents, rows), rows, agents, occluders, END_OF_LINE)
     return np.asarray(np.any(free, axis=1))
+
+
+def _in_line(truth: GroundTruth, rows: Int[Array, " n"]) -> Bool[Array, " n"]:
+    """Return which boxes share a height with the ego, so that they can hide what is on its level."""
+    agents, ground = truth.agents, truth.ego_elevation
+    if agents.elevation is None or ground is None:
+        return np.ones(len(rows), bool)
+    return heights_overlap(ground, float(truth.ego_size[2]), agents.elevation[rows], agents.size[rows, 2])
 
 
 def occluding_rows(agents: Agents, height: float) -> Int[Array, " m"]:

@@ -78,21 +78,25 @@ class CameraRenderer:
         *,
         step: int = 0,
         motion: tuple[float, float] = (0.0, 0.0),
+        elevation: float | None = None,
     ) -> CameraImages:
         """Draw the world from ``ego_pose`` (x, y, heading of the ego's box centre, world).
 
         ``signals`` are the ``SignalState`` of each of the scene's signals; None shows them unlit. ``step`` counts
         frames, for noise that changes; ``motion`` is the ego's speed (m/s) and yaw rate (rad/s), which matter to a
-        rolling shutter alone. The images are the caller's own.
+        rolling shutter alone. ``elevation`` (m) is the z of the ground under the ego, which tells levels apart; None
+        where it is unknown. The images are the caller's own.
         """
         self._set_state(ego_pose, agents, signals, step, motion)
+        self._state["elevation"].assign(_elevations(elevation, agents)[None])
         self._bank.render(self._state, remember=True)
         return _images(self._bank, ())
 
     def draw(self, truth: GroundTruth, curvature: float = 0.0) -> CameraImages:
         """Draw a ground truth; ``curvature`` (1/m) of the ego's path only affects a rolling shutter."""
         motion = truth.ego_speed, truth.ego_speed * curvature
-        return self.render(truth.ego_pose, truth.agents, truth.signals, step=truth.step, motion=motion)
+        seen = truth.ego_pose, truth.agents, truth.signals
+        return self.render(*seen, step=truth.step, motion=motion, elevation=truth.ego_elevation)
 
     def flow(self, ego_pose: Float32[Array, "3"], agents: Agents) -> Flow:
         """Return the flow from the last rendered image to a later moment; call it before the next ``render``.
@@ -138,9 +142,16 @@ class CameraRenderer:
         states = np.zeros((len(self._scene.signals), 1), np.int32)
         self._bank.set_observers([ObserverEntry(0, 0, replace(appearance, signals=states), self._seed)], [self._scene])
         shape = (1, len(agents.ids) + 1)
-        kinds = {"pose": wp.vec3, "velocity": wp.vec2, "valid": wp.bool}
+        kinds = {"pose": wp.vec3, "velocity": wp.vec2, "valid": wp.bool, "elevation": wp.float32}
         self._state = {name: wp.zeros(shape, dtype=kind, device=self.device) for name, kind in kinds.items()}
         self._state["step"] = wp.zeros(1, dtype=wp.int32, device=self.device)
+
+
+def _elevations(ego: float | None, agents: Agents) -> Float32[Array, " n"]:
+    """Return the elevations (m) of the ego and the agents; all are level where they are not known."""
+    if ego is None or agents.elevation is None:
+        return np.zeros(len(agents.ids) + 1, np.float32)
+    return np.append(np.float32(ego), np.where(np.isnan(agents.elevation), ego, agents.elevation)).astype(np.float32)
 
 
 class WorldCameras:

@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int8, Int32
 
 from alpamayo_sim.datatypes.scene import Scene, Signal, SignalState
 from alpamayo_sim.geometry import polyline_headings, project
+from alpamayo_sim.map.index import index_of
 from alpamayo_sim.sensors.appearance import PartTable, Surface, part_table
 from alpamayo_sim.sensors.kernels import parts as kernel
 from alpamayo_sim.sensors.semantic import Semantic
@@ -33,12 +34,14 @@ class Appearance:
     """The parts of all agents and signals of one scene.
 
     Agents are numbered as in the engine's state, with the ego as 0. ``fixed`` is x, y and heading of parts that stand.
+    ``has_levels`` is that of the scene's map: then road users are drawn at their heights, else on one level ground.
     """
 
     table: PartTable
     still: Int32[Array, " parts"]
     fixed: Float32[Array, "parts 3"]
     signals: Int32[Array, "signals steps"]
+    has_levels: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,7 @@ def scene_appearance(
         signals=np.stack([_padded(signal.states, steps) for signal in scene.signals])
         if scene.signals
         else np.zeros((0, steps), np.int32),
+        has_levels=index_of(scene.road_map).has_levels,
     )
 
 
@@ -176,7 +180,7 @@ class PartCuller:
         grid = (count, self.sensors, self._capacity)
         common = [self.observers, self.appearance, pose]
         sort = [*common, state["valid"], self.moving_only, self._capacity, self.parts]
-        place = [*common, velocity, self.parts]
+        place = [*common, velocity, state["elevation"], self.parts]
         motion = [velocity, turn_rate, suns, readout]
         bound = [self.eyes, self.observers, *motion, self.parts, self.bounds]
         bin_ = [self.parts, self.sensors, self.tiles_per_sensor, self.bounds, self.tiles]
@@ -233,6 +237,7 @@ class PartCuller:
 def _observer_struct(entry: ObserverEntry, row: int, signal_row: int) -> kernel.Observer:
     struct = kernel.Observer()
     struct.world, struct.agent, struct.key, struct.ground = entry.world, entry.agent, entry.key, entry.ground
+    struct.has_levels = int(entry.appearance.has_levels)
     struct.row, struct.rows = row, len(entry.appearance.table.owner)
     struct.signal_row, struct.signal_steps = signal_row, entry.appearance.signals.shape[1]
     return struct

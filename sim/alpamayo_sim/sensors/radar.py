@@ -24,7 +24,7 @@ from alpamayo_sim.datatypes.lidar import Radar
 from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.engine import WorldBatch
-from alpamayo_sim.geometry import box_corners, to_frame
+from alpamayo_sim.geometry import box_corners, heights_overlap, to_frame
 from alpamayo_sim.sensors.culling import EGO_INSTANCE
 from alpamayo_sim.sensors.observers import Observers, noise_key
 
@@ -88,7 +88,16 @@ class WorldRadar:
         valid = bodies.valid & others
         rows = np.arange(len(others)) - 1
         instance = np.where(rows < 0, EGO_INSTANCE, rows).astype(np.int32)
+        valid &= _on_level(bodies, agent, batch[w].map_index.has_levels)
         return detect(self.radar, bodies, valid, instance, pose, velocity, turn_rate, luck)
+
+
+def _on_level(bodies: Agents, agent: int, has_levels: bool) -> Bool[Array, " n"]:
+    """Return which bodies share a height with the observer: a radar looks along its own level."""
+    if not has_levels or bodies.elevation is None:
+        return np.ones(len(bodies.ids), bool)
+    ground, height = bodies.elevation, bodies.size[:, 2]
+    return heights_overlap(ground, height, ground[agent], height[agent])
 
 
 def _with_ego(batch: WorldBatch, w: int) -> Agents:
@@ -103,6 +112,7 @@ def _with_ego(batch: WorldBatch, w: int) -> Agents:
         velocity=np.concatenate([velocity[None], agents.velocity]).astype(np.float32),
         size=np.concatenate([ego.size[None], agents.size]),
         valid=np.concatenate([[True], agents.valid]),
+        elevation=None if agents.elevation is None else np.append(batch.array("elevation")[w, 0], agents.elevation),
     )
 
 

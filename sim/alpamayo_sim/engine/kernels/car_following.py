@@ -3,6 +3,7 @@
 
 from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.levels import agents_share_height
 from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
@@ -135,7 +136,8 @@ def leader_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w
             side = 0.5 * (me.width + other.length * n + other.width * c) + IDM_SIDE_M
             gap = foot[0] - s - 0.5 * (me.length + other.length * c + other.width * n)
             lateral_gap = wp.abs(foot[1] - state.lateral[w, a])
-            if foot[0] > s and lateral_gap < side and gap < best[0]:
+            meets = foot[0] > s and lateral_gap < side and gap < best[0]
+            if meets and agents_share_height(buffers, state, slot, w, a, b):
                 best = wp.vec3(gap, wp.dot(state.velocity[w, b], along), wp.float32(b))
     return best
 

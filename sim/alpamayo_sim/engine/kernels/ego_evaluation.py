@@ -14,6 +14,7 @@ from alpamayo_sim.engine.kernels.layout import (
     ScenarioBuffers,
     ScenarioSlot,
 )
+from alpamayo_sim.engine.kernels.levels import agents_share_height
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.map import frenet
 from alpamayo_sim.warp_runtime import wp
@@ -73,7 +74,9 @@ def least_corner_margin(
     least = wp.float32(1.0e6)
     k = wp.int32(0)
     while k < 4:
-        least = wp.min(least, drivable_margin(buffers, slot, corner_of(state, w, e, me.length, me.width, k)))
+        least = wp.min(
+            least, drivable_margin(buffers, slot, corner_of(state, w, e, me.length, me.width, k), state.elevation[w, e])
+        )
         k += 1
     return least
 
@@ -168,6 +171,8 @@ def check_contact(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, a: wp.int32
 ) -> wp.float32:
     """Return the time (s) to the collision of an ego with an agent; record a contact."""
+    if not agents_share_height(buffers, state, slot, w, e, a):
+        return TTC_HORIZON_S
     me = state.features[w, e]
     other = state.features[w, a]
     time = time_to_overlap(

@@ -4,13 +4,15 @@
 from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.engine.kernels.grids import from_lane, lane_at
 from alpamayo_sim.engine.kernels.layout import GateRow, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.levels import LEVEL_GAP_M
 from alpamayo_sim.engine.kernels.state import State
+from alpamayo_sim.map.stop_lines import LINE_END_TOLERANCE_M, MIN_DIRECTION_COSINE
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-BEYOND_ENDS_M = wp.constant(1.0)  # a line counts so far beyond its ends
-MIN_CROSSING_COSINE = wp.constant(0.5)  # least cosine between the heading and the direction across a line
+BEYOND_ENDS_M = wp.constant(LINE_END_TOLERANCE_M)
+MIN_CROSSING_COSINE = wp.constant(MIN_DIRECTION_COSINE)
 
 
 @wp.func
@@ -19,19 +21,23 @@ def update_lane(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: w
     pose = state.pose[w, e]
     direction = state.direction[w, e]
     point = wp.vec2(pose[0], pose[1])
-    segment = lane_at(buffers, slot, point, direction)
+    segment = lane_at(buffers, slot, point, direction, state.elevation[w, e])
     lane = wp.int32(-1)
     offset = wp.float32(0.0)
     limit = wp.float32(0.0)
+    elevation = state.elevation[w, e]
     wrong = wp.bool(False)
     if segment >= 0:
         row = buffers.centres[slot.centre_row + segment]
         lane = row.lane
-        offset = from_lane(row, point)[0]
+        foot = from_lane(row, point)
+        offset = foot[0]
+        elevation = row.elevation[0] + foot[1] / row.length * (row.elevation[1] - row.elevation[0])
         limit = row.limit
         wrong = wp.abs(offset) <= row.half_width and wp.dot(row.along, direction) < 0.0
     state.ego_lane[w, e] = lane
     state.lane_offset[w, e] = offset
+    state.lane_elevation[w, e] = elevation
     state.speed_limit[w, e] = limit
     state.wrong_way[w, e] = wrong
 
@@ -65,6 +71,7 @@ def count_red_lights(
     while i < slot.gates:
         gate = buffers.gates[slot.gate_row + i]
         shown = buffers.signals[slot.signal_row + gate.signal * slot.signal_steps + step]
-        if shown == int(SignalState.RED) and crosses(gate, before, now, direction):
+        level = wp.abs(gate.elevation - state.elevation[w, e]) < LEVEL_GAP_M or slot.has_levels == 0
+        if shown == int(SignalState.RED) and level and crosses(gate, before, now, direction):
             state.red_lights[w, e] = state.red_lights[w, e] + 1
         i += 1

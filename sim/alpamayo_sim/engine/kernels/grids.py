@@ -18,6 +18,7 @@ from alpamayo_sim.engine.kernels.layout import (
     ScenarioBuffers,
     ScenarioSlot,
 )
+from alpamayo_sim.engine.kernels.levels import on_level
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
@@ -81,15 +82,16 @@ def side_of(row: BorderRow, gap: wp.vec3) -> wp.float32:
 
 
 @wp.func
-def nearest_border(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2) -> wp.int32:
-    """Return the border segment nearest to a point."""
+def nearest_border(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, elevation: wp.float32) -> wp.int32:
+    """Return the border segment nearest to a point on the level of a ground; -1 if there is none."""
     nearest = wp.float32(1.0e12)
-    found = wp.int32(0)
+    found = wp.int32(-1)
     i = wp.int32(0)
     while i < slot.borders:
-        gap = from_border(buffers.borders[slot.border_row + i], point)
+        row = buffers.borders[slot.border_row + i]
+        gap = from_border(row, point)
         squared = gap[0] * gap[0] + gap[1] * gap[1]
-        if squared < nearest:
+        if squared < nearest and on_level(slot, elevation, row.elevation[0], row.elevation[1]):
             nearest = squared
             found = i
         i += 1
@@ -120,12 +122,16 @@ def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
     """Make a cell's list of border segments.
 
     One that is the nearest to a point of the cell, and within ``MARGIN_RANGE_M`` of it, is no further from the middle
-    than the nearest one by the cell's diagonal, and within range plus half of it.
+    than the nearest one by the cell's diagonal, and within range plus half of it. On a map with levels the
+    nearest one depends on the level, so that all are searched.
     """
     grid = slot.border_grid
+    if slot.has_levels != 0:
+        buffers.cells[grid.cell_row + cell] = LIST_TOO_LONG
+        return
     middle = middle_of(grid, cell)
     half = HALF_DIAGONAL * grid.size
-    nearest = buffers.borders[slot.border_row + nearest_border(buffers, slot, middle)]
+    nearest = buffers.borders[slot.border_row + nearest_border(buffers, slot, middle, 0.0)]
     gap = from_border(nearest, middle)
     distance = wp.length(wp.vec2(gap[0], gap[1]))
     if distance > MARGIN_RANGE_M + half:
@@ -146,8 +152,10 @@ def list_border(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
 
 
 @wp.func
-def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2) -> wp.float32:
+def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, elevation: wp.float32) -> wp.float32:
     """Return the signed distance (m) to the border of the drivable area, clamped to +-4 m; +4 m without an area.
+
+    Only the border on the level of a ground at ``elevation`` (m) counts.
 
     Outside the grid, which reaches 4 m beyond the border, the margin is that of the nearest point of the grid.
     """
@@ -163,7 +171,9 @@ def drivable_margin(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2
     if listed > 0:
         segment = nearest_listed_border(buffers, slot, grid.list_row + cell * grid.capacity, listed - 1, place)
     else:
-        segment = nearest_border(buffers, slot, place)
+        segment = nearest_border(buffers, slot, place, elevation)
+    if segment < 0:
+        return MARGIN_RANGE_M
     row = buffers.borders[slot.border_row + segment]
     gap = from_border(row, place)
     distance = wp.min(wp.sqrt(gap[0] * gap[0] + gap[1] * gap[1]), MARGIN_RANGE_M)
@@ -201,10 +211,12 @@ def list_lanes(buffers: ScenarioBuffers, slot: ScenarioSlot, cell: wp.int32):
 
 
 @wp.func
-def lane_at(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direction: wp.vec2) -> wp.int32:
+def lane_at(
+    buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direction: wp.vec2, elevation: wp.float32
+) -> wp.int32:
     """Return the lane segment nearest to a point, -1 if none is within ``LANE_REACH_M``.
 
-    The opposite direction costs 4 m.
+    The opposite direction costs 4 m. Lanes on other levels than a ground at ``elevation`` (m) do not count.
     """
     if slot.centres == 0:
         return -1
@@ -223,7 +235,9 @@ def lane_at(buffers: ScenarioBuffers, slot: ScenarioSlot, point: wp.vec2, direct
         row = buffers.centres[slot.centre_row + segment]
         distance = wp.abs(from_lane(row, point)[0])
         cost = distance + HEADING_COST_M * (1.0 - wp.dot(row.along, direction))
-        if distance <= LANE_REACH_M and cost < least:
+        low = wp.min(row.elevation[0], row.elevation[1])
+        high = wp.max(row.elevation[0], row.elevation[1])
+        if distance <= LANE_REACH_M and cost < least and on_level(slot, elevation, low, high):
             least = cost
             found = segment
         i += 1

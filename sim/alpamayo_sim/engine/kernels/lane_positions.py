@@ -10,6 +10,7 @@ by the grid of the lane graph. ``step_traffic`` and ``sort_along_lanes`` write l
 
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.engine.kernels.layout import LANE_CELL_M, LaneRow, Mode, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.levels import elevation_at, on_level
 from alpamayo_sim.engine.kernels.paths import foot_on, segment_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
@@ -296,7 +297,9 @@ def locate_on_lanes(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, 
             along = wp.normalize(wp.vec2(step[0], step[1]))
             c = wp.dot(state.direction[w, a], along)
             n = wp.sqrt(wp.max(1.0 - c * c, 0.0))
-            if best[2] < 0.5 * (me.length * n + me.width * wp.abs(c)) + LANE_MARGIN_M:
+            ground = elevation_at(buffers.lane_paths, buffers.lane_elevations, nearest, best[0])
+            level = on_level(slot, state.elevation[w, a], ground, ground)
+            if level and best[2] < 0.5 * (me.length * n + me.width * wp.abs(c)) + LANE_MARGIN_M:
                 cost = best[2] + 2.0 * (1.0 - c)
                 if cost < costs[0]:
                     half = 0.5 * (me.length * wp.abs(c) + me.width * n)

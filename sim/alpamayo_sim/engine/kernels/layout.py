@@ -119,6 +119,7 @@ class ScenarioSlot:
     lane_cells_x: wp.int32
     lane_cells_y: wp.int32
     lane_corner: wp.vec2
+    has_levels: wp.int32  # whether parts of the map lie above each other
 
 
 @wp.struct
@@ -135,10 +136,12 @@ class Agent:
     stops: wp.int32
     length: wp.float32
     width: wp.float32
+    height: wp.float32
     speed: wp.float32
     x: wp.float32
     y: wp.float32
     heading: wp.float32
+    elevation: wp.float32
     traffic_vehicle: wp.int32  # row of its TrafficVehicleRow, -1 for other agents
     walker: wp.int32  # row of its WalkerRow
     category: wp.int32
@@ -163,6 +166,7 @@ class LogRow:
     direction: wp.vec2
     valid: wp.int32
     s: wp.float32  # arc length (m) along the path of a reactive agent
+    elevation: wp.float32
 
 
 @wp.struct
@@ -292,7 +296,7 @@ class CrosswalkRow:
 
 @wp.struct
 class StopRow:
-    """A stop line of a signal on a path: arc length (m) and the signal's index."""
+    """A stop line on a path or route: arc length (m) and the signal's index; -1 for a stop sign."""
 
     s: wp.float32
     signal: wp.int32
@@ -307,6 +311,7 @@ class BorderRow:
     per_length: wp.float32  # 1 / length² (1/m²)
     normal_start: wp.vec2
     normal_end: wp.vec2
+    elevation: wp.vec2  # m, least and largest
 
 
 @wp.struct
@@ -327,6 +332,7 @@ class CentreRow:
     half_width: wp.float32
     limit: wp.float32
     lane: wp.int32
+    elevation: wp.vec2  # m, at the start and the end
 
 
 @wp.struct
@@ -338,6 +344,7 @@ class GateRow:
     length: wp.float32
     direction: wp.vec2
     signal: wp.int32
+    elevation: wp.float32
 
 
 Features = wp.types.vector(length=8, dtype=wp.float32)  # of one row of an observation, which takes seven of them
@@ -354,11 +361,13 @@ class ScenarioBuffers:
     logs: wp.array[LogRow]
     controls: wp.array[wp.vec2]
     paths: wp.array[wp.vec4]  # x, y, heading, arc length
+    path_elevations: wp.array[wp.float32]  # m, at each point of the paths
     manoeuvres: wp.array[ManoeuvreRow]
     stops: wp.array[StopRow]
     vehicles: wp.array[VehicleRow]
     signals: wp.array[wp.int32]
     routes: wp.array[wp.vec4]  # x, y, heading, arc length
+    route_elevations: wp.array[wp.float32]
     route_directions: wp.array[wp.vec2]  # unit vector along the segment that begins at each point of the routes
     gates: wp.array[GateRow]
     borders: wp.array[BorderRow]
@@ -371,6 +380,7 @@ class ScenarioBuffers:
     lane_controls: wp.array[wp.vec2i]  # of each lane: its signal or Control; whether a stop sign holds
     lanes: wp.array[LaneRow]
     lane_paths: wp.array[wp.vec4]
+    lane_elevations: wp.array[wp.float32]
     lane_links: wp.array[wp.int32]
     lane_origins: wp.array[wp.int32]
     conflicts: wp.array[ConflictRow]
@@ -386,11 +396,13 @@ SCENARIO_BLOCKS = {
     "logs": LogRow,
     "controls": wp.vec2,
     "paths": wp.vec4,
+    "path_elevations": wp.float32,
     "manoeuvres": ManoeuvreRow,
     "stops": StopRow,
     "vehicles": VehicleRow,
     "signals": wp.int32,
     "routes": wp.vec4,
+    "route_elevations": wp.float32,
     "route_directions": wp.vec2,
     "gates": GateRow,
     "traffic_vehicles": TrafficVehicleRow,
@@ -402,6 +414,7 @@ GRID_BLOCKS = {"cells": wp.int32, "lists": wp.int32}
 GRAPH_BLOCKS = {
     "lanes": LaneRow,
     "lane_paths": wp.vec4,
+    "lane_elevations": wp.float32,
     "lane_links": wp.int32,
     "lane_origins": wp.int32,
     "conflicts": ConflictRow,
@@ -417,11 +430,13 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "egos": "ego_row",
     "controls": "control_row",
     "paths": "path_row",
+    "path_elevations": "path_row",
     "manoeuvres": "manoeuvre_row",
     "stops": "stop_row",
     "vehicles": "vehicle_row",
     "signals": "signal_row",
     "routes": "route_row",
+    "route_elevations": "route_row",
     "route_directions": "route_row",
     "gates": "gate_row",
     "borders": "border_row",
@@ -432,6 +447,7 @@ FIRST_ROW = {  # the field of a slot that holds a block's first row
     "lane_controls": "lane_control_row",
     "lanes": "lane_row",
     "lane_paths": "lane_path_row",
+    "lane_elevations": "lane_path_row",
     "lane_links": "link_row",
     "lane_origins": "origin_row",
     "conflicts": "conflict_row",

@@ -5,6 +5,7 @@ import enum
 
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot, WalkerRow
+from alpamayo_sim.engine.kernels.levels import agents_share_height
 from alpamayo_sim.engine.kernels.paths import path_at
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
@@ -24,10 +25,13 @@ class Phase(enum.IntEnum):
 
 
 @wp.func
-def is_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, b: wp.int32) -> wp.bool:
-    """Return whether an agent is present and has wheels."""
+def is_vehicle(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, b: wp.int32
+) -> wp.bool:
+    """Return whether another agent is present, has wheels, and shares a height with a walker."""
     category = buffers.agents[slot.agent_row + b].category
-    return state.valid[w, b] and category >= int(Category.VEHICLE) and category <= int(Category.CYCLIST)
+    here = state.valid[w, b] and agents_share_height(buffers, state, slot, w, a, b)
+    return here and category >= int(Category.VEHICLE) and category <= int(Category.CYCLIST)
 
 
 @wp.func
@@ -51,7 +55,7 @@ def gap_is_acceptable(
     """Return whether no vehicle comes over the crossing within the critical gap."""
     critical = row.width / row.speed + row.start_up
     for b in range(slot.agents):
-        if b != a and is_vehicle(buffers, state, slot, w, b):
+        if b != a and is_vehicle(buffers, state, slot, w, a, b):
             at = in_frame_of(state, w, b, middle)
             half = 0.5 * buffers.agents[slot.agent_row + b].length
             on_way = wp.abs(at[1]) < 0.5 * row.width + 1.0 and at[0] > -half
@@ -72,7 +76,7 @@ def conflicts_of_walker(
     here = wp.vec2(state.pose[w, a][0], state.pose[w, a][1])
     own = 0.5 * buffers.agents[slot.agent_row + a].width
     for b in range(slot.agents):
-        if b != a and is_vehicle(buffers, state, slot, w, b) and state.speed[w, b] > STANDSTILL_MPS:
+        if b != a and is_vehicle(buffers, state, slot, w, a, b) and state.speed[w, b] > STANDSTILL_MPS:
             at = in_frame_of(state, w, b, here)
             turned = state.direction[w, b]
             sideways = turned[0] * along[1] - turned[1] * along[0]

@@ -1,15 +1,30 @@
 # mypy: ignore-errors
 """Road users that repeat their recording, always or until they must react to another agent."""
 
+import enum
+
+from alpamayo_sim.engine.kernels.box_contacts import overlap
 from alpamayo_sim.engine.kernels.car_following import default_idm, idm, leader_on_path, red_on_path
 from alpamayo_sim.engine.kernels.layout import LogRow, Mode, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.levels import heights_overlap
 from alpamayo_sim.engine.kernels.paths import between
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
+
+class Phase(enum.IntEnum):
+    """What a reactive agent does."""
+
+    REPLAYS = 0
+    REACTS = 1  # it has left its recording
+    KEPT_OUT = 2  # it is absent because another agent is where it would appear
+
+
 DEVIATION_M = wp.constant(1.0)  # m between an ego and its recorded position that count as a deviation
 EXTRA_BRAKING_MPS2 = wp.constant(1.0)  # m/s² of braking beyond the recorded one at which an agent leaves its recording
 SPEED_PREVIEW_M = wp.constant(15.0)  # m ahead on the path of which the largest recorded speed is wanted
+APPEARING_BRAKING_MPS2 = wp.constant(4.0)  # with which an agent that appears can stop before another one
+APPEARING_ROOM_M = wp.constant(1.0)  # behind it that must be free too
 
 
 @wp.func
@@ -37,6 +52,7 @@ def logged_at(
             row.pose = between(row.pose, later.pose, share)
             row.velocity = row.velocity + share * (later.velocity - row.velocity)
             row.s = row.s + share * (later.s - row.s)
+            row.elevation = row.elevation + share * (later.elevation - row.elevation)
             row.direction = wp.vec2(wp.cos(row.pose[2]), wp.sin(row.pose[2]))
         elif share >= 0.5:
             row = later
@@ -60,6 +76,7 @@ def replay_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp
         row.velocity = wp.vec2(0.0, 0.0)
         controls = wp.vec2(0.0, 0.0)
     state.pose[w, e] = row.pose
+    state.elevation[w, e] = row.elevation
     state.direction[w, e] = row.direction
     state.velocity[w, e] = row.velocity
     state.speed[w, e] = speed
@@ -81,6 +98,7 @@ def replay_agent(
     if row.valid != 0 and not over:
         state.valid[w, a] = True
         state.pose[w, a] = row.pose
+        state.elevation[w, a] = row.elevation
         state.direction[w, a] = row.direction
         state.velocity[w, a] = row.velocity
         state.speed[w, a] = wp.length(row.velocity)
@@ -95,7 +113,7 @@ def deviates_from_log(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot
         away = wp.vec2(row.pose[0] - state.pose[w, b][0], row.pose[1] - state.pose[w, b][1])
         return wp.length(away) > DEVIATION_M
     if mode == int(Mode.REACTIVE):
-        return state.phase[w, b] == 1
+        return state.phase[w, b] == int(Phase.REACTS)
     return mode != int(Mode.REPLAY) and mode != int(Mode.PROP)
 
 
@@ -113,7 +131,7 @@ def plan_reactive(
     step = wp.min(state.step[w], slot.steps - 1)
     leader = leader_on_path(buffers, state, slot, w, a)
     b = wp.int32(leader[2])
-    if state.phase[w, a] == 0 and b >= 0 and step + 1 < slot.steps:
+    if state.phase[w, a] == int(Phase.REPLAYS) and b >= 0 and step + 1 < slot.steps:
         later = buffers.logs[log_of(buffers, slot, a, step + 1)]
         logged = (wp.length(later.velocity) - speed) / slot.dt
         needed = idm(style, speed, wp.max(speed, 1.0), leader[0], speed - leader[1])
@@ -135,9 +153,39 @@ def plan_reactive(
 
 
 @wp.func
+def cannot_appear(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
+) -> wp.bool:
+    """Return whether an absent agent's next recorded place, and the way it needs to stop, is taken by another agent.
+
+    Only agents count that are not where their own recording has them; those that repeat it were there already.
+    """
+    row = logged_at(buffers, state, slot, w, a, substep + 1)
+    if row.valid == 0:
+        return False
+    me = buffers.agents[slot.agent_row + a]
+    speed = wp.length(row.velocity)
+    way = speed * speed / (2.0 * APPEARING_BRAKING_MPS2)
+    needed = me.length + way + APPEARING_ROOM_M
+    ahead = 0.5 * way - 0.5 * APPEARING_ROOM_M
+    place = wp.vec3(row.pose[0] + ahead * row.direction[0], row.pose[1] + ahead * row.direction[1], row.pose[2])
+    for b in range(slot.agents):
+        if b != a and state.valid[w, b] and deviates_from_log(buffers, state, slot, w, b):
+            other = buffers.agents[slot.agent_row + b]
+            length = other.length + 2.0 * state.speed[w, b] * slot.dt
+            taken = overlap(place, needed, me.width, state.pose[w, b], length, other.width)
+            level = heights_overlap(row.elevation, me.height, state.elevation[w, b], other.height)
+            if taken and level:
+                return True
+    return False
+
+
+@wp.func
 def replay_reactive(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
 ):
-    """As ``replay_agent``, and keep the arc length on the path."""
-    replay_agent(buffers, state, slot, w, a, substep)
+    """As ``replay_agent``, and keep the arc length on the path; an agent that cannot appear stays absent."""
+    waits = state.phase[w, a] == int(Phase.KEPT_OUT) and not state.valid[w, a]
+    if not waits:
+        replay_agent(buffers, state, slot, w, a, substep)
     state.path_s[w, a] = logged_at(buffers, state, slot, w, a, substep).s

@@ -5,7 +5,8 @@ from alpamayo_sim.datatypes.scenario import TriggerKind
 from alpamayo_sim.engine.kernels.car_following import default_idm, idm, leader_on_path, red_on_path
 from alpamayo_sim.engine.kernels.dynamics import arc_length_of
 from alpamayo_sim.engine.kernels.layout import ManoeuvreRow, Mode, ScenarioBuffers, ScenarioSlot
-from alpamayo_sim.engine.kernels.paths import foot_on, path_at, wrapped
+from alpamayo_sim.engine.kernels.levels import elevation_at
+from alpamayo_sim.engine.kernels.paths import foot_on, path_at, segment_at, wrapped
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
@@ -174,7 +175,10 @@ def set_on_path(state: State, w: wp.int32, a: wp.int32, on: wp.vec3):
 def place_on_path(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """Place a scripted agent at its arc length."""
     first = slot.path_row + state.path_row[w, a]
-    set_on_path(state, w, a, path_at(buffers.paths, first, state.path_points[w, a], state.path_s[w, a]))
+    s = state.path_s[w, a]
+    i = first + segment_at(buffers.paths, first, state.path_points[w, a], s)
+    set_on_path(state, w, a, path_at(buffers.paths, first, state.path_points[w, a], s))
+    state.elevation[w, a] = elevation_at(buffers.paths, buffers.path_elevations, i, s)
 
 
 @wp.func

@@ -40,6 +40,7 @@ class EgoFields:
     # traffic rules (``ego_rules``)
     ego_lane: wp.int32  # -1: none
     lane_offset: wp.float32  # m, left positive
+    lane_elevation: wp.float32  # m, z of the lane; without a lane that of the ego
     speed_limit: wp.float32  # m/s, 0: unknown
     wrong_way: wp.bool
     red_lights: wp.int32  # count since the reset
@@ -71,6 +72,7 @@ class AgentFields:
     velocity: wp.vec2
     valid: wp.bool
     speed: wp.float32
+    elevation: wp.float32  # m, z of the ground under it
     previous_pose: wp.vec3  # at the last step
     features: Features  # x, y, cos, sin, speed / 40, length / 20, width / 20, radius; see ``write_features``
     commanded_acceleration: wp.float32
@@ -80,7 +82,7 @@ class AgentFields:
     path_s: wp.float32
     next_manoeuvre: wp.int32
     manoeuvre_time: wp.float32  # s, start of the last manoeuvre
-    phase: wp.int32  # of a walker (``pedestrians.Phase``); 1 for a reactive agent that has left its recording
+    phase: wp.int32  # of a walker (``pedestrians.Phase``) or a reactive agent (``replay.Phase``)
     target_speed: wp.float32
     target_rate: wp.float32
     # lateral offset from the path, and the quintic shift to another offset

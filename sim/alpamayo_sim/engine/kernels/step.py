@@ -12,9 +12,12 @@ from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.kernels.dynamics import step_ego
 from alpamayo_sim.engine.kernels.ego_evaluation import HISTORY_POSES, project_first_on_route
 from alpamayo_sim.engine.kernels.layout import Features, Mode, ScenarioBuffers, ScenarioSlot
-from alpamayo_sim.engine.kernels.paths import along_arc
+from alpamayo_sim.engine.kernels.levels import elevation_at
+from alpamayo_sim.engine.kernels.paths import along_arc, segment_at
 from alpamayo_sim.engine.kernels.pedestrians import plan_walker
 from alpamayo_sim.engine.kernels.replay import (
+    Phase,
+    cannot_appear,
     log_of,
     logged_controls,
     plan_reactive,
@@ -42,6 +45,7 @@ from alpamayo_sim.warp_runtime import wp
 wp.set_module_options({"enable_backward": False})
 
 ABSENT_POSITION_M = wp.constant(layout.ABSENT_POSITION_M)
+BESIDE_ROUTE_M = wp.constant(8.0)  # further away the ground is not that of the route
 SPEED_COLUMN = wp.constant(layout.FEATURE_SPEED)
 LENGTH_COLUMN = wp.constant(layout.FEATURE_LENGTH)
 
@@ -154,7 +158,22 @@ def plan_scripted(
     while a < slot.agents:
         if state.valid[w, a]:
             plan_one_scripted(buffers, state, slot, w, a, substep)
+        elif buffers.agents[slot.agent_row + a].mode == int(Mode.REACTIVE) and state.next_manoeuvre[w, a] == 0:
+            out = cannot_appear(buffers, state, slot, w, a, substep)
+            state.phase[w, a] = wp.where(out, int(Phase.KEPT_OUT), int(Phase.REPLAYS))
         a += strands
+
+
+@wp.func
+def ego_elevation(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32) -> wp.float32:
+    """Return the z (m) of the ground under an ego: that of its route near it, else that of its lane."""
+    if wp.abs(state.lateral_offset[w, e]) > BESIDE_ROUTE_M:
+        return state.lane_elevation[w, e]
+    ego = buffers.egos[slot.ego_row + e]
+    first = slot.route_row + ego.route_row
+    s = state.route_s[w, e] + state.speed[w, e] * slot.dt
+    i = first + segment_at(buffers.routes, first, ego.route_points, s)
+    return elevation_at(buffers.routes, buffers.route_elevations, i, s)
 
 
 @wp.kernel
@@ -179,6 +198,7 @@ def step_egos(
         replay_ego(buffers, state, slot, w, e, substep + 1)
     else:
         step_ego(buffers, state, slot, w, e, controls[w, e])
+        state.elevation[w, e] = ego_elevation(buffers, state, slot, w, e)
     if substep + 1 == slot.substeps:
         write_features(buffers, state, slot, w, e)
 
@@ -203,8 +223,8 @@ def step_one_scripted(
         replay_reactive(buffers, state, slot, w, a, substep + 1)
     elif mode != int(Mode.PROP) and there:
         follow_script(buffers, state, slot, w, a, time_at(state, slot, w, substep + 1))
-    if mode == int(Mode.REACTIVE):
-        state.phase[w, a] = state.next_manoeuvre[w, a]
+    if mode == int(Mode.REACTIVE) and state.next_manoeuvre[w, a] == 1:
+        state.phase[w, a] = int(Phase.REACTS)
     if not there:
         state.previous_pose[w, a] = state.pose[w, a]
     if substep + 1 == slot.substeps:
@@ -237,6 +257,8 @@ def start_ego(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.
     speed = wp.length(row.velocity)
     state.valid[w, e] = True
     state.pose[w, e] = row.pose
+    state.elevation[w, e] = row.elevation
+    state.lane_elevation[w, e] = row.elevation
     state.direction[w, e] = row.direction
     state.velocity[w, e] = row.velocity
     state.speed[w, e] = speed
@@ -267,6 +289,7 @@ def clear_ego(state: State, w: wp.int32, e: wp.int32):
     state.time_to_collision[w, e] = 0.0
     state.ego_lane[w, e] = -1
     state.lane_offset[w, e] = 0.0
+    state.lane_elevation[w, e] = 0.0
     state.speed_limit[w, e] = 0.0
     state.wrong_way[w, e] = False
     state.red_lights[w, e] = 0
@@ -319,6 +342,7 @@ def reset_agents(buffers: ScenarioBuffers, state: State, active: wp.array[wp.boo
         clear_ego(state, w, a)
     state.valid[w, a] = False
     state.pose[w, a] = wp.vec3(0.0, 0.0, 0.0)
+    state.elevation[w, a] = 0.0
     state.direction[w, a] = wp.vec2(1.0, 0.0)
     state.velocity[w, a] = wp.vec2(0.0, 0.0)
     state.speed[w, a] = 0.0
@@ -353,6 +377,7 @@ def reset_agents(buffers: ScenarioBuffers, state: State, active: wp.array[wp.boo
     elif me.mode == int(Mode.PROP):
         state.valid[w, a] = True
         state.pose[w, a] = wp.vec3(me.x, me.y, me.heading)
+        state.elevation[w, a] = me.elevation
         state.direction[w, a] = wp.vec2(wp.cos(me.heading), wp.sin(me.heading))
     elif me.mode == int(Mode.TRAFFIC_VEHICLE):
         start_traffic_vehicle(buffers, state, slot, w, a)

@@ -17,7 +17,8 @@ from alpamayo_sim.engine.kernels.lane_positions import (
     write_own_lanes,
 )
 from alpamayo_sim.engine.kernels.layout import ScenarioBuffers, ScenarioSlot, TrafficVehicleRow
-from alpamayo_sim.engine.kernels.paths import path_at
+from alpamayo_sim.engine.kernels.levels import elevation_at
+from alpamayo_sim.engine.kernels.paths import path_at, segment_at
 from alpamayo_sim.engine.kernels.right_of_way import STANDSTILL_MPS, register_stop, restrictions_ahead
 from alpamayo_sim.engine.kernels.scripts import set_on_path, shift_sideways
 from alpamayo_sim.engine.kernels.state import State
@@ -243,8 +244,11 @@ def plan_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioS
 def set_traffic_vehicle(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
     """Write pose and velocity from the position on the lane."""
     row = lane_of(buffers, slot, state.lane[w, a])
-    on = path_at(buffers.lane_paths, slot.lane_path_row + row.path_row, row.points, state.path_s[w, a])
-    set_on_path(state, w, a, on)
+    first = slot.lane_path_row + row.path_row
+    s = state.path_s[w, a]
+    i = first + segment_at(buffers.lane_paths, first, row.points, s)
+    set_on_path(state, w, a, path_at(buffers.lane_paths, first, row.points, s))
+    state.elevation[w, a] = elevation_at(buffers.lane_paths, buffers.lane_elevations, i, s)
 
 
 @wp.func

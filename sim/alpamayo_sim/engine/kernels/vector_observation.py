@@ -7,6 +7,8 @@ Everything is in the ego frame (x forward, y left) and clipped. A row holds, in 
 12        ego: speed / 40, acceleration / 9, curvature / 0.25, lateral offset / 10, cos and sin of the heading to
           the route, drivable margin / 4, speed limit of its lane / 40 (0: unknown), distance to goal / 500, time
           left / 60 s, friction / 1.5, collided
+4         the ego itself: length and width / 20, height / 5, yaw rate / 1 rad/s
+2 x 6     the next stop lines of the route: 1, distance from the front / 100, red, yellow, green, is a stop sign
 32 x 2    route: points every 4 m from the ego on: x, y / 128; past its end the last point repeats
 K x 7     agents: x, y / 100, cos and sin of the relative heading, speed / 40, length and width / 20
 M x 7     map pieces (straight, at most 8 m): x, y of the middle / 100, cos, sin, length / 8, is edge, is painted line
@@ -26,6 +28,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.observation import ROUTE_POINTS, ROUTE_SPACING
+from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.engine.kernels.dynamics import MAX_CURVATURE_PER_M, MAX_DECELERATION_MPS2
 from alpamayo_sim.engine.kernels.grids import (
     DISTANCE_BINS,
@@ -36,13 +39,17 @@ from alpamayo_sim.engine.kernels.grids import (
     bin_of,
     cell_of,
 )
-from alpamayo_sim.engine.kernels.layout import NEARBY, Features, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.layout import FEATURE_LENGTH, NEARBY, Features, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.levels import LEVEL_GAP_M
 from alpamayo_sim.engine.kernels.state import State
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False})
 
-EGO_FEATURES = 12
+EGO_FEATURES = 28
+STOP_FEATURES = 6
+STOP_LINES = 2
+OWN_FEATURES = 12  # of the first features, before the ego itself and the stop lines
 FEATURES = 7
 AGENTS = 63
 PIECES = NEARBY
@@ -51,6 +58,10 @@ ALIGNED = 16  # floats; rows begin at multiples of so many
 ROUTE_POINT_COUNT = wp.constant(ROUTE_POINTS)
 ROUTE_SPACING_M = wp.constant(ROUTE_SPACING)
 EGO_FEATURE_COUNT = wp.constant(EGO_FEATURES)
+FIRST_OWN_FEATURE = wp.constant(OWN_FEATURES)
+STOP_FEATURE_COUNT = wp.constant(STOP_FEATURES)
+LENGTH_COLUMN_M, HEIGHT_COLUMN_M = wp.constant(FEATURE_LENGTH), wp.constant(5.0)  # that are 1 in an observation
+JUST_PASSED_M = wp.constant(1.0)  # behind a stop line, up to which it is observed
 
 
 def vector_size(agents: int = AGENTS, pieces: int = PIECES) -> int:
@@ -130,6 +141,40 @@ def write_ego(
     out[w, e, 9] = unit(left / 60.0)
     out[w, e, 10] = unit(slot.friction / 1.5)
     out[w, e, 11] = wp.where(state.collided[w, e], 1.0, 0.0)
+
+
+@wp.func
+def write_own(
+    buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, out: wp.array3d[wp.float32]
+):
+    """Write the ego's size and yaw rate, and the next stop lines of its route with their lights."""
+    me = buffers.agents[slot.agent_row + e]
+    out[w, e, FIRST_OWN_FEATURE] = unit(me.length / LENGTH_COLUMN_M)
+    out[w, e, FIRST_OWN_FEATURE + 1] = unit(me.width / LENGTH_COLUMN_M)
+    out[w, e, FIRST_OWN_FEATURE + 2] = unit(me.height / HEIGHT_COLUMN_M)
+    out[w, e, FIRST_OWN_FEATURE + 3] = unit(state.slip[w, e][1])
+    front = state.route_s[w, e] + 0.5 * me.length
+    step = wp.min(state.step[w], slot.signal_steps - 1)
+    at = wp.int32(FIRST_OWN_FEATURE + 4)
+    k = wp.int32(0)
+    while at < EGO_FEATURE_COUNT:
+        while k < me.stops and buffers.stops[slot.stop_row + me.stop_row + k].s < front - JUST_PASSED_M:
+            k += 1
+        for i in range(STOP_FEATURE_COUNT):
+            out[w, e, at + i] = 0.0
+        if k < me.stops:
+            stop = buffers.stops[slot.stop_row + me.stop_row + k]
+            shown = wp.int32(-1)
+            if stop.signal >= 0:
+                shown = buffers.signals[slot.signal_row + stop.signal * slot.signal_steps + step]
+            out[w, e, at] = 1.0
+            out[w, e, at + 1] = unit((stop.s - front) / OBSERVATION_RANGE_M)
+            out[w, e, at + 2] = wp.where(shown == int(SignalState.RED), 1.0, 0.0)
+            out[w, e, at + 3] = wp.where(shown == int(SignalState.YELLOW), 1.0, 0.0)
+            out[w, e, at + 4] = wp.where(shown == int(SignalState.GREEN), 1.0, 0.0)
+            out[w, e, at + 5] = wp.where(stop.signal < 0, 1.0, 0.0)
+        k += 1
+        at += STOP_FEATURE_COUNT
 
 
 @wp.func
@@ -257,10 +302,22 @@ def agents_in_reach(
 
 @wp.func
 def choose_agents(
-    state: State, w: wp.int32, e: wp.int32, agents: wp.int32, wanted: wp.int32, chosen: wp.array[wp.int32]
+    state: State, slot: ScenarioSlot, w: wp.int32, e: wp.int32, wanted: wp.int32, chosen: wp.array[wp.int32]
 ) -> wp.int32:
-    """List the ``wanted`` nearest agents in range, in the world's order, and return their number."""
-    count = agents_in_reach(state.features[w], agents, e, OBSERVATION_RANGE_M, chosen)
+    """List the ``wanted`` nearest agents in range, in the world's order, and return their number.
+
+    On a map with levels those on other levels are left out.
+    """
+    count = agents_in_reach(state.features[w], slot.agents, e, OBSERVATION_RANGE_M, chosen)
+    if slot.has_levels != 0:
+        kept = wp.int32(0)
+        k = wp.int32(0)
+        while k < count:
+            if wp.abs(state.elevation[w, chosen[k]] - state.elevation[w, e]) < LEVEL_GAP_M:
+                chosen[kept] = chosen[k]
+                kept += 1
+            k += 1
+        count = kept
     if count > wanted:
         keep_nearest(state, w, e, chosen, count, wanted)
     return wp.min(count, wanted)
@@ -282,6 +339,7 @@ def write_observations(
     if e >= slot.egos:
         return
     write_ego(buffers, state, slot, w, e, out)
+    write_own(buffers, state, slot, w, e, out)
     write_route(buffers, state, slot, w, e, out)
     pose = state.pose[w, e]
     c = state.direction[w, e][0]
@@ -291,7 +349,7 @@ def write_observations(
     along = wp.vec4(c / OBSERVATION_RANGE_M, c / OBSERVATION_RANGE_M, c, c)
     across = wp.vec4(s / OBSERVATION_RANGE_M, -s / OBSERVATION_RANGE_M, s, -s)
     shift = wp.vec4(-x, -y, 0.0, 0.0)
-    count = choose_agents(state, w, e, slot.agents, agents, chosen[w, e])
+    count = choose_agents(state, slot, w, e, agents, chosen[w, e])
     write_rows(state.features[w], 0, chosen[w, e], 0, count, agents, along, across, shift, features[w, e], 0)
     count = wp.int32(0)
     listed = wp.int32(0)

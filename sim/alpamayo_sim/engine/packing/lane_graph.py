@@ -7,7 +7,6 @@ Lanes keep their order. A lane has its path, its neighbours, its successors, the
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -15,13 +14,16 @@ import shapely
 from jaxtyping import Float32, Float64, Int32
 from shapely.geometry.base import BaseGeometry
 
+from alpamayo_sim.byte_cache import byte_cache
+from alpamayo_sim.constants import LEVEL_GAP_M
 from alpamayo_sim.datatypes.scene import Lane, LaneKind, RoadMap, Scene
 from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.kernels.layout import LANE_CELL_M, Control, Priority
-from alpamayo_sim.engine.packing.polylines import path_rows
+from alpamayo_sim.engine.packing.polylines import elevations, path_rows
 from alpamayo_sim.geometry import project
 
 Array = np.ndarray
+LANE_GRAPH_BYTES = 64 << 20  # kept at most
 FLAT = 0.02  # m; a lane's path loses points that are nearer to the line than this
 CLEAR = 2.3  # m between two centrelines at which two cars pass each other
 TOUCH = 0.5  # m of overlap that make a conflict
@@ -43,7 +45,7 @@ class LaneGraph:
     corner: tuple[float, float]
 
 
-@lru_cache(maxsize=32)
+@byte_cache(LANE_GRAPH_BYTES)
 def pack_lanes(road_map: RoadMap) -> LaneGraph:
     """Return the lane graph of a map; empty for a map without lanes."""
     paths = tuple(_path(lane) for lane in road_map.lanes)
@@ -83,6 +85,7 @@ class _Builder:
 
     def __init__(self, road_map: RoadMap, paths: tuple[Float32[Array, "_ 4"], ...]) -> None:
         self.map, self.lanes, self.paths = road_map, road_map.lanes, paths
+        self.elevations = [elevations(lane.centreline, path) for lane, path in zip(self.lanes, paths, strict=True)]
         self.index = {lane.id: k for k, lane in enumerate(self.lanes)}
         self.lines = [shapely.LineString(path[:, :2].astype(np.float64)) for path in paths]
         self.successors = [self._known(lane.successors) for lane in self.lanes]
@@ -103,6 +106,7 @@ class _Builder:
         rows["stop_s"] = self._stops()
         rows["ends"] = [self._drops(k, row) for k, row in enumerate(rows)]
         blocks = {"lane_paths": np.concatenate([np.zeros((0, 4), np.float32), *self.paths])}
+        blocks["lane_elevations"] = np.concatenate([np.zeros(0, np.float32), *self.elevations])
         blocks["lane_links"] = self._listed(rows, "successor", self.successors, np.int32)
         blocks["lane_origins"] = self._listed(rows, "predecessor", self.predecessors, np.int32)
         conflicts = self._conflicts()
@@ -181,8 +185,19 @@ class _Builder:
             linked = other in self.successors[one] or one in self.successors[other]
             beside = {self.lanes[other].id} & {*self.lanes[one].left_neighbours, *self.lanes[one].right_neighbours}
             used = self.lanes[one].kind in TRAFFIC_KINDS and self.lanes[other].kind in TRAFFIC_KINDS
-            if used and not linked and not beside:
+            if used and not linked and not beside and self._same_level(one, other):
                 yield one, other
+
+    def _same_level(self, one: int, other: int) -> bool:
+        """Return whether two lanes are on one level where they come nearest to each other."""
+        s_one, s_other = (
+            shapely.line_locate_point(self.lines[a], shapely.get_point(near, k))
+            for near in [shapely.shortest_line(self.lines[one], self.lines[other])]
+            for k, a in enumerate((one, other))
+        )
+        z_one = np.interp(s_one, self.paths[one][:, 3], self.elevations[one])
+        z_other = np.interp(s_other, self.paths[other][:, 3], self.elevations[other])
+        return bool(abs(z_one - z_other) < LEVEL_GAP_M)
 
     def _zone(self, k: int, other: int) -> tuple[float, float] | None:
         """Return the interval (m) of lane ``k`` that is within reach of the other lane."""
@@ -227,6 +242,9 @@ class _Builder:
                 if self.lanes[k].kind not in TRAFFIC_KINDS or not shapely.intersects(line, area):
                     continue
                 start, end = _span(line, shapely.intersection(line, area))
+                ground = np.interp(0.5 * (start + end), self.paths[k][:, 3], self.elevations[k])
+                if abs(ground - self.map.crosswalks[number][:, 2].mean()) > LEVEL_GAP_M:
+                    continue
                 found[k].append({"start": start, "end": end, "crosswalk": number})
         return found
 

@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
+from alpamayo_sim.byte_cache import byte_cache
 from alpamayo_sim.datatypes.scene import RoadMap, Scene
 from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.packing.thinning import thinned
+from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map.border import Border, border_of
 from alpamayo_sim.map.index import MapIndex, index_of
 from alpamayo_sim.map.polylines import MapLineKind
 from alpamayo_sim.map.stop_lines import signal_lines
 
 Array = np.ndarray
+PACKED_MAP_BYTES = 128 << 20  # kept at most
 BORDER_CELL = 4.0  # m
 BORDER_LIST = 32  # segments of the border that a cell can list
 CENTRE_CELL = 8.0
@@ -52,7 +54,7 @@ class PackedMap:
     grids: Mapping[str, GridSpec]
 
 
-@lru_cache(maxsize=64)
+@byte_cache(PACKED_MAP_BYTES)
 def pack_map(road_map: RoadMap) -> PackedMap:
     """Return border, lanes and pieces of a map, each with an empty grid that the kernels fill when needed."""
     index = index_of(road_map)
@@ -89,6 +91,8 @@ def border_rows(index: MapIndex) -> Array:
     """Return the border of the drivable area without points that lie within a millimetre of a straight line."""
     lines = [line for line in index.drivable_area.border_lines if len(line) > 1]
     border = border_of(thinned(lines, BORDER_FLATNESS)) if lines else None
+    if index.has_levels:
+        border = index.drivable_area.level_border
     return _border_rows(border) if border is not None else layout.empty_rows(layout.BorderRow)
 
 
@@ -97,6 +101,7 @@ def _border_rows(border: Border) -> Array:
     rows["start"], rows["step"] = border.start, border.end - border.start
     rows["per_length"] = 1.0 / np.sum(rows["step"] ** 2, axis=1)
     rows["normal_start"], rows["normal_end"] = border.normal_start, border.normal_end
+    rows["elevation"] = border.elevation
     return rows
 
 
@@ -111,8 +116,24 @@ def centre_rows(road_map: RoadMap, lines: list[Float64[Array, "_ 2"]]) -> Array:
     rows["start"], rows["along"] = start, step / np.maximum(length, 1e-9)[:, None]
     rows["length"], rows["lane"] = length, owner
     rows["half_width"] = 0.5 * _means([lane.width for lane in lanes])[owner]
+    rows["elevation"] = _elevations(road_map, lines)
     rows["limit"] = np.array([lane.speed_limit or 0.0 for lane in lanes], np.float32)[owner]
     return rows[length > 1e-6]
+
+
+def _elevations(road_map: RoadMap, lines: list[Float64[Array, "_ 2"]]) -> Float64[Array, "n 2"]:
+    """Return the z (m) at both ends of each segment of thinned centrelines."""
+    parts = []
+    for lane, line in zip(road_map.lanes, lines, strict=True):
+        z = np.interp(*_shares(line, lane.centreline), lane.centreline[:, 2])
+        parts.append(np.stack([z[:-1], z[1:]], axis=1))
+    return np.concatenate(parts)
+
+
+def _shares(line: Float64[Array, "m 2"], whole: Float32[Array, "n 3"]) -> tuple[Array, Array]:
+    """Return the arc lengths of the points of a thinned line on the whole line, and those of the whole line."""
+    own, knots = arc_length(line), arc_length(whole)
+    return own / max(float(own[-1]), 1e-9) * knots[-1], knots
 
 
 def _means(rows: list[Float32[Array, " _"]]) -> Float64[Array, " n"]:
@@ -160,5 +181,5 @@ def gate_rows(scene: Scene) -> Array:
         step = line.ends[1] - line.ends[0]
         row["length"] = np.linalg.norm(step)
         row["start"], row["along"] = line.ends[0], step / max(float(row["length"]), 1e-6)
-        row["direction"], row["signal"] = line.direction, number
+        row["direction"], row["signal"], row["elevation"] = line.direction, number, line.elevation
     return rows

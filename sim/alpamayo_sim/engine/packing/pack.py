@@ -4,12 +4,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int8
 
+from alpamayo_sim.byte_cache import byte_cache
 from alpamayo_sim.datatypes.dynamics import Dynamics
 from alpamayo_sim.datatypes.scenario import STANDING_EGO_M, Ego, Manoeuvre, Scenario, Script, TrafficVehicle, Walker
 from alpamayo_sim.datatypes.scene import Category, Prop, Route, Scene, SignalState, Track
@@ -17,12 +17,14 @@ from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.kernels.layout import Mode
 from alpamayo_sim.engine.packing.lane_graph import UNLIMITED, controls_of, pack_lanes
 from alpamayo_sim.engine.packing.map_blocks import gate_rows, pack_map
-from alpamayo_sim.engine.packing.polylines import path_rows
+from alpamayo_sim.engine.packing.polylines import elevations, path_rows
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import follow, interpolate, project, wrap_angle
-from alpamayo_sim.map.stop_lines import lines_of_lanes
+from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.map.stop_lines import lines_of_lanes, route_stops
 
 Array = np.ndarray
+PACKED_BYTES = 128 << 20  # kept at most
 ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
 AFTER_LOG = 60.0  # m of a reactive road user's path after the end of its recording
 PATH_SPACING = 0.5  # m
@@ -32,7 +34,7 @@ STOP_REACH = 3.0  # m; largest distance between a path and a signal that applies
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A scenario's blocks and numbers by name, and the ids, categories, sizes and routes of its agents."""
+    """A scenario's blocks and numbers by name, and the ids, categories, sizes, routes and modes of its agents."""
 
     scenario: Scenario
     blocks: Mapping[str, Array]
@@ -42,13 +44,14 @@ class Packed:
     size: Float32[Array, "n 3"]
     routes: tuple[Route, ...]
     on_lanes: bool
+    modes: frozenset[int]
 
     def others(self, ego: int) -> list[int]:
         """Return all agents but this ego."""
         return [a for a in range(len(self.ids)) if a != ego]
 
 
-@lru_cache(maxsize=64)
+@byte_cache(PACKED_BYTES)
 def pack_scenario(scenario: Scenario) -> Packed:
     """Return all blocks of a scenario but its map's; agents are egos (the scene's own first), tracks, props.
 
@@ -80,18 +83,19 @@ def pack_scenario(scenario: Scenario) -> Packed:
         else:
             blocks.agent(Mode.REPLAY, track, log_row=blocks.add("logs", _log_rows(track)))
     for prop in scene.props:
-        x, y = prop.position[:2]
-        blocks.agent(Mode.PROP, prop, x=x, y=y, heading=math.remainder(prop.heading, math.tau))
+        x, y, z = prop.position
+        blocks.agent(Mode.PROP, prop, x=x, y=y, elevation=z, heading=math.remainder(prop.heading, math.tau))
     blocks.add("vehicles", _vehicle_row(scenario.dynamics))
     signals = _signal_rows(scene)
     blocks.add("signals", signals.ravel())
     blocks.add("gates", gates := gate_rows(scene))
     if traffic_vehicles:
         blocks.add("lane_controls", controls_of(scene))
+    packed_blocks = blocks.arrays()
     named: list[Track | Prop] = [*(by_id[name] for name in egos), *others, *scene.props]
     return Packed(
         scenario=scenario,
-        blocks=blocks.arrays(),
+        blocks=packed_blocks,
         numbers={
             "agents": len(named),
             "egos": len(egos),
@@ -109,6 +113,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
         size=np.array([item.size for item in named], np.float32).reshape(-1, 3),
         routes=tuple(ego.route for ego in egos.values()),
         on_lanes=bool(traffic_vehicles),
+        modes=frozenset(packed_blocks["agents"]["mode"].tolist()),
     )
 
 
@@ -124,9 +129,15 @@ class _Blocks:
         self.parts[name].append(rows)
         return first
 
+    def path(self, points: Float32[Array, "n 3"], rows: Float32[Array, "m 4"]) -> int:
+        """Add the rows of a path with their elevations."""
+        self.add("path_elevations", elevations(points, rows))
+        return self.add("paths", rows)
+
     def agent(self, mode: Mode, item: Track | Prop, **values: Any) -> None:
         values = {"traffic_vehicle": -1, "category": int(item.category), **values}
-        self.agents.append({"mode": int(mode), "length": item.size[0], "width": item.size[1], **values})
+        size = dict(zip(("length", "width", "height"), item.size, strict=True))
+        self.agents.append({"mode": int(mode), **size, **values})
 
     def arrays(self) -> dict[str, Array]:
         agents = layout.empty_rows(layout.Agent, len(self.agents))
@@ -138,7 +149,7 @@ class _Blocks:
 def _log_rows(track: Track) -> Array:
     rows = layout.empty_rows(layout.LogRow, len(track.valid))
     rows["pose"] = np.column_stack([track.position[:, :2], track.heading])
-    rows["velocity"], rows["valid"] = track.velocity, track.valid
+    rows["velocity"], rows["valid"], rows["elevation"] = track.velocity, track.valid, track.position[:, 2]
     rows["direction"] = np.column_stack([np.cos(track.heading), np.sin(track.heading)])
     return rows
 
@@ -146,10 +157,18 @@ def _log_rows(track: Track) -> Array:
 def _add_ego(blocks: _Blocks, scene: Scene, track: Track, ego: Ego) -> None:
     log, controls = _ego_rows(scene, track)
     route = path_rows(ego.route.path, f"scene {scene.id!r}: route of {track.id!r}")
-    blocks.agent(Mode.EGO, track, log_row=blocks.add("logs", log))
+    stops = _route_stops(scene, ego.route)
+    blocks.agent(
+        Mode.EGO,
+        track,
+        log_row=blocks.add("logs", log),
+        stops=len(stops),
+        stop_row=blocks.add("stops", stops),
+    )
     row = layout.empty_rows(layout.EgoRow, 1)
     row["control_row"] = blocks.add("controls", controls)
     row["route_row"] = blocks.add("routes", route)
+    blocks.add("route_elevations", elevations(ego.route.path, route))
     step = np.diff(route[:, :2].astype(np.float64), axis=0, append=2.0 * route[-1:, :2] - route[-2:-1, :2])
     blocks.add("route_directions", (step / np.linalg.norm(step, axis=1, keepdims=True)).astype(np.float32))
     row["route_points"], row["goal"] = len(route), ego.distance
@@ -195,7 +214,7 @@ def _add_script(blocks: _Blocks, scene: Scene, track: Track, script: Script) -> 
         track,
         speed=script.speed,
         path_points=len(path),
-        path_row=blocks.add("paths", path),
+        path_row=blocks.path(script.path, path),
         manoeuvres=len(script.manoeuvres),
         manoeuvre_row=blocks.add("manoeuvres", manoeuvres),
         stops=len(stops := _stop_rows(scene, path) if script.yields else layout.empty_rows(layout.StopRow)),
@@ -214,7 +233,7 @@ def _add_walker(blocks: _Blocks, scene: Scene, track: Track, walker: Walker) -> 
         track,
         speed=walker.speed,
         path_points=len(path),
-        path_row=blocks.add("paths", path),
+        path_row=blocks.path(walker.path, path),
         walker=blocks.add("walkers", row),
     )
 
@@ -234,7 +253,8 @@ def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
             points.append(point)
     way = points[-1] - points[max(len(points) - 3, 0)]
     points.append(points[-1] + (AFTER_LOG / max(float(np.linalg.norm(way[:2])), 1e-3) * way).astype(np.float32))
-    path = path_rows(np.array(points, np.float32), f"scene {scene.id!r}: way of {track.id!r}")
+    way_points = np.array(points, np.float32)
+    path = path_rows(way_points, f"scene {scene.id!r}: way of {track.id!r}")
     rows = _log_rows(track)
     s = np.zeros(len(rows))
     s[track.valid] = follow(path[:, :2], track.position[track.valid, :2])[0]
@@ -245,7 +265,7 @@ def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
         track,
         log_row=blocks.add("logs", rows),
         path_points=len(path),
-        path_row=blocks.add("paths", path),
+        path_row=blocks.path(way_points, path),
         stops=len(stops),
         stop_row=blocks.add("stops", stops),
     )
@@ -290,7 +310,7 @@ def _manoeuvre_rows(blocks: _Blocks, manoeuvres: tuple[Manoeuvre, ...], where: s
         row["size"] = item.trigger.size
         if item.path is not None:
             path = path_rows(item.path, where)
-            row["path_row"], row["path_points"] = blocks.add("paths", path), len(path)
+            row["path_row"], row["path_points"] = blocks.path(item.path, path), len(path)
     return rows
 
 
@@ -303,6 +323,14 @@ def _stop_rows(scene: Scene, path: Float32[Array, "n 4"]) -> Array:
             if abs(offset[0]) < STOP_REACH and _leads_along(scene, set(signal.lane_ids), path, float(s[0])):
                 found.append((float(s[0]), number))
     return _stops(sorted(found))
+
+
+def _route_stops(scene: Scene, route: Route) -> Array:
+    """Return the stop lines along an ego's route; those of stop signs have no signal (-1)."""
+    if not (scene.signals or scene.road_map.stop_lines):
+        return layout.empty_rows(layout.StopRow)
+    stops = route_stops(scene, RouteFrame.of_route(route))
+    return _stops([(stop.s, -1 if stop.signal is None else stop.signal) for stop in stops])
 
 
 def _stops(found: list[tuple[float, int]]) -> Array:

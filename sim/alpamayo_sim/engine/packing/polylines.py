@@ -30,6 +30,13 @@ def path_rows(points: Float32[Array, "n 3"], what: str) -> Float32[Array, "m 4"]
     return np.column_stack([kept, vertex, arc_length(kept)]).astype(np.float32)
 
 
+def elevations(points: Float32[Array, "n 3"], rows: Float32[Array, "m 4"]) -> Float32[Array, " m"]:
+    """Return the z (m) of a polyline at each of its ``path_rows``."""
+    knots = arc_length(points)
+    share = rows[:, 3].astype(np.float64) / float(rows[-1, 3])
+    return np.interp(share * knots[-1], knots, points[:, 2]).astype(np.float32)
+
+
 def _near_corners(xy: Float64[Array, "n 2"]) -> Float64[Array, "m 2"]:
     """Return the line with further points ``CORNER`` metres from both ends of its long segments."""
     step = np.diff(xy, axis=0)

@@ -49,6 +49,7 @@ class Observer:
     signal_row: wp.int32
     signal_steps: wp.int32
     ground: wp.int32
+    has_levels: wp.int32  # whether heights count: a map of one level is drawn flat
     key: wp.uint32
 
 
@@ -157,6 +158,7 @@ def place_parts(
     appearance: Appearance,
     pose: wp.array2d(dtype=wp.vec3),
     velocity: wp.array2d(dtype=wp.vec2),
+    elevation: wp.array2d(dtype=wp.float32),
     parts: Parts,
 ):
     """Copy what observer o needs of part p, in its own frame."""
@@ -182,6 +184,9 @@ def place_parts(
     body.drift = wp.vec2(c * speed[0] + s * speed[1], c * speed[1] - s * speed[0])
     body.half = appearance.half[row]
     body.z = appearance.z[row]
+    if owner >= 0 and me.has_levels != 0:
+        above = elevation[me.world, owner] - elevation[me.world, me.agent]
+        body.z = body.z + wp.vec2(above, above)
     body.lean = appearance.lean[row]
     body.row = row
     parts.body[o, p] = body
@@ -232,7 +237,7 @@ def bound_parts(
     low_shadow = float(0.0)
     high_shadow = float(0.0)
     sun = turned(suns[o], frame[2], -frame[3])
-    length = z[1] / wp.max(sun[2], 0.05)
+    length = wp.max(z[1], 0.0) / wp.max(sun[2], 0.05)
     shift = wp.vec2(-sun[0] * length, -sun[1] * length)
     for k in range(4):
         sx = half[0]
