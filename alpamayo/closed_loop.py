@@ -205,6 +205,7 @@ class _Recorder:
             arrived=arrived,
             code_version=code_version(),
             model=getattr(driver, "weights_digest", ""),
+            execution=getattr(driver, "execution", ""),
             rig=self.rig,
             observation_age=np.array(self.ages, np.float32) if self.ages else None,
             timings={name: np.array([t[name] for t in self.times], np.float32) for name in self.times[0]},

@@ -28,8 +28,11 @@ class Episode:
     differs from the choice where ``intervened``. Plans are in the ego frame of their step. ``guard_reasons`` are empty
     where the guard accepted the choice. ``timings`` (s, one value per step) depend on the machine and enter no score.
     ``code_version`` and ``model``, the SHA-256 of the driver's weights (empty for a driver without weights), identify
-    the code and the driver. ``rig`` holds the driver's cameras. ``observation_age`` (s) is the age of the newest frame
-    of the most delayed camera at each decision. Both are None for a driver without cameras. ``guard_config`` holds the
+    the code and the driver. ``execution`` says by which path and on which processor a driver with a model computed; the
+    same bytes come back on the same ones.
+
+    ``rig`` holds the driver's cameras. ``observation_age`` (s) is the age of the newest frame of the most delayed
+    camera at each decision. Both are None for a driver without cameras. ``guard_config`` holds the
     guard's thresholds by name, mostly one value each; None for a drive without a guard. ``driver_choice`` and
     ``driver_arguments`` (JSON) make the driver again; both are empty for a driver that was given as an object.
     """
@@ -61,6 +64,7 @@ class Episode:
     arrived: bool
     code_version: str = ""
     model: str = ""
+    execution: str = ""
     rig: Rig | None = None
     guard_config: dict[str, tuple[float, ...]] | None = None
     observation_age: Float32[Array, " t"] | None = None

@@ -202,6 +202,7 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "driver": episode.driver,
         "guarded": episode.guarded,
         "code_version": episode.code_version,
+        "execution": episode.execution,
         "steps": episode.steps,
         "duration_s": round(episode.steps * episode.dt, 3),
         "arrived": episode.arrived,

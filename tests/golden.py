@@ -37,6 +37,7 @@ MADE_ON_THE_WAY = {
     "code_version",
     "timings",
     "model",
+    "execution",
     "guard_config",
 }  # say which code ran and how fast, not what it did
 RENAMED = {"traffic_vehicles": "motorists"}  # fields and keys of the working tree -> their names at a440076

@@ -4,6 +4,7 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,8 @@ from alpamayo_kernels.cpu_step import native, tables
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.cache import NemotronCache
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel, can_compile, compile_for_cpu
+from alpamayo_vla_model.nemotron.inference.engine import Request, generate
+from alpamayo_vla_model.nemotron.inference.execution import execution_path
 from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 
 TINY = NemotronConfig.preset("tiny").with_(vocab_size=64, chunk_size=8)
@@ -146,6 +149,11 @@ def replace(module: torch.nn.Module, name: str) -> None:
     setattr(module, name, copy.deepcopy(getattr(module, name)))
 
 
+def numbers(tensor: torch.Tensor) -> np.ndarray:
+    """Return a view on the memory of a tensor, through which PyTorch does not see changes."""
+    return tensor.detach().numpy()
+
+
 CHANGES = {
     "in-place": lambda model: model.layers[0].mixer.A_log.add_(0.5),
     "new parameter": lambda model: setattr(
@@ -159,6 +167,16 @@ CHANGES = {
         model.layers[2].mixer, "q_proj", Adapter(*model.layers[2].mixer.q_proj.weight.shape)
     ),
     "patched": lambda model: setattr(model.layers[3], "forward", lambda x, state, context: x),
+    "patched inside": lambda model: setattr(model.layers[0].mixer, "_scan", model.layers[0].mixer._scan),
+    "patched as a whole": lambda model: setattr(model, "forward", model.forward),
+    "hook on the model": lambda model: model.register_forward_hook(lambda *_: None),
+    "weight norm": lambda model: torch.nn.utils.parametrizations.weight_norm(model.layers[0].mixer.in_proj),
+    "scaled data": lambda model: model.layers[0].mixer.in_proj.weight.data.mul_(3),
+    "replaced data": lambda model: setattr(model.norm_f.weight, "data", model.norm_f.weight.data * 2),
+    "averaged": lambda model: [p.data.lerp_(torch.ones_like(p), 0.01) for p in model.parameters()],
+    "numpy": lambda model: np.multiply(
+        model.norm_f.weight.detach().numpy(), 2, out=model.norm_f.weight.detach().numpy()
+    ),
 }
 
 
@@ -173,13 +191,85 @@ def test_a_changed_model_is_refused(name):
     for use in (lambda: decode(compiled, cache), lambda: decode(compiled)):
         with pytest.raises(ValueError, match="out of date"):
             use()
-    may_be_compiled_again = name in ("in-place", "new parameter")
+    values = ("in-place", "new parameter", "scaled data", "replaced data", "averaged", "numpy")
+    may_be_compiled_again = name in values
     assert can_compile(model) == may_be_compiled_again
     if may_be_compiled_again:
         torch.testing.assert_close(decode(compile_for_cpu(model)), decode(model), rtol=2e-5, atol=2e-5)
     else:
         with pytest.raises(ValueError, match="cannot be compiled"):
             compile_for_cpu(model)
+
+
+@torch.no_grad()
+def test_a_patched_class_is_refused(monkeypatch):
+    model = make(SHAPES["every block"])
+    compiled = compile_for_cpu(model)
+    for owner, name in ((type(model.layers[0]), "forward"), (type(model.layers[2].mixer), "forward"),
+                        (torch.nn.Module, "__call__")):  # fmt: skip
+        with monkeypatch.context() as patch:
+            original = getattr(owner, name)
+            patch.setattr(owner, name, lambda *a, original=original, **k: original(*a, **k))
+            with pytest.raises(ValueError, match="class is patched"):
+                compiled(ids(1, 3))
+            assert not can_compile(model)
+    assert can_compile(model)
+
+
+@torch.no_grad()
+def test_one_changed_number_or_attribute_is_found_when_a_sequence_begins():
+    for change, message in (
+        (
+            lambda m: m.layers[1].mixer.experts.up_proj.detach().numpy()[3].__setitem__((0, 1), 9.0),
+            "values of its weights",
+        ),
+        (lambda m: setattr(m.layers[0].norm, "eps", 0.5), "attribute of a module"),
+    ):
+        model = make(SHAPES["every block"])
+        compiled = compile_for_cpu(model)
+        change(model)
+        with pytest.raises(ValueError, match=message):
+            compiled(ids(1, 3))
+
+
+POISON = {
+    "embedding": lambda model: model.embeddings.weight[5],
+    "projection": lambda model: model.layers[0].mixer.in_proj.weight[-1],  # of a step size
+    "step bias": lambda model: model.layers[0].mixer.dt_bias[:1],
+    "router": lambda model: model.layers[1].mixer.gate.weight[3],
+    "correction": lambda model: model.layers[1].mixer.gate.e_score_correction_bias[2:3],
+    "shared expert": lambda model: model.layers[1].mixer.shared_experts.up_proj.weight[0],
+    "dense": lambda model: model.layers[3].mixer.up_proj.weight[0],
+    "norm": lambda model: model.norm_f.weight[:1],
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+@torch.no_grad()
+def test_what_is_not_a_number_shows_where_it_does_in_the_model(name):
+    model, tokens = make(SHAPES["every block"]), ids(2, 12)
+    POISON[name](model).fill_(torch.nan)
+    compiled = compile_for_cpu(model)
+    for each in (lambda m: m(tokens), lambda m: decode(m)):
+        got, want = each(compiled), each(model)
+        assert torch.equal(torch.isnan(got), torch.isnan(want))
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4, equal_nan=True)
+    assert torch.isnan(want).any() or name in ("embedding", "correction")  # those that are not read
+
+
+@torch.no_grad()
+def test_the_path_is_named():
+    model = make(SHAPES["every block"])
+    plain, compiled = execution_path(model), execution_path(compile_for_cpu(model))
+    assert (plain["path"], compiled["path"], plain["weights"], plain["device"]) == (
+        "plain",
+        "compiled",
+        "float32",
+        "cpu",
+    )
+    assert {**plain, "path": "compiled"} == compiled
+    assert execution_path(compile_for_cpu(make(SHAPES["every block"], dtype=torch.int8)))["weights"] == "int8"
+    assert cpu_step.processor_features()
 
 
 @torch.no_grad()
@@ -238,10 +328,21 @@ def test_threads_share_a_compiled_model():
     def run(thread: int) -> int:
         with torch.no_grad():
             each, row = models[thread % 2], thread % 4
-            return sum(not torch.equal(each(tokens[row]), want[thread % 2][row]) for _ in range(150))
+            return sum(not torch.equal(each(tokens[row]), want[thread % 2][row]) for _ in range(200))
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(run, range(8))) == [0] * 8
+
+
+def test_threads_generate_with_one_model_and_with_several():
+    models = [make(SHAPES["every block"], seed) for seed in (0, 1)]
+    compiled = [compile_for_cpu(model) for model in models]
+    asked = [Request([1, 2, i], max_tokens=6, eos=()) for i in range(4)]
+    for pair in (compiled, models):
+        want = [[r.tokens for r in generate(model, asked)] for model in pair]
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [(i % 2, pool.submit(generate, pair[i % 2], asked)) for i in range(12)]
+        assert all([r.tokens for r in job.result()] == want[which] for which, job in jobs)
 
 
 @torch.no_grad()

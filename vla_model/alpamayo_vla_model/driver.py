@@ -53,6 +53,13 @@ class TinyDriver:
         self._last_reasoning: list[int] = []
         self._backbone = _inference_backbone(self.model)
 
+    @property
+    def execution(self) -> str:
+        """How the reasoning is computed here: path, stored weights, processor and PyTorch; kept in records."""
+        from alpamayo_vla_model.nemotron.inference.execution import execution_path
+
+        return "; ".join(f"{name} {value}" for name, value in execution_path(self._backbone).items())
+
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Start a new episode; the noise that plans are sampled from comes from ``rng``."""
         self._rng = rng

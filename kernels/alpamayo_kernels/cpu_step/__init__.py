@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,7 +20,17 @@ from torch import Tensor
 from alpamayo_kernels.cpu_step import native, tables
 from alpamayo_kernels.cpu_step.native import available
 
-__all__ = ["MOST_LINEAR_ROWS", "available", "checksum", "linear", "replay", "run", "tables"]
+__all__ = [
+    "MOST_LINEAR_ROWS",
+    "Memory",
+    "available",
+    "checksum",
+    "linear",
+    "processor_features",
+    "replay",
+    "run",
+    "tables",
+]
 
 MOST_LINEAR_ROWS = 32  # up to here ``linear`` is faster than oneDNN
 
@@ -53,9 +65,49 @@ def linear(x: Tensor, weight: tables.Weight) -> Tensor:
     return y
 
 
+class Memory:
+    """The memory of some contiguous tensors on the CPU, to find out whether it was written to.
+
+    The tensors must stay where they are.
+
+    Args:
+        tensors: Their order counts.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors, self._count = tuple(tensors), len(tensors)
+        pieces = (tables.Piece(tables.pointer(tensor), tensor.nbytes) for tensor in tensors)
+        self._pieces = (tables.Piece * self._count)(*pieces)
+
+    def checksum(self) -> int:
+        """Return a checksum over all bytes."""
+        return self._hash(native.CHECKSUM)
+
+    def probe(self) -> int:
+        """Return a checksum over 64 bytes of each tensor: it costs next to nothing and sees what writes a whole one."""
+        return self._hash(native.PROBE)
+
+    def _hash(self, command: int) -> int:
+        result = ctypes.c_ulonglong(0)
+        native.entry()(command, ctypes.addressof(self._pieces), self._count, ctypes.addressof(result))
+        return result.value
+
+
 def checksum(tensors: Sequence[Tensor]) -> int:
     """Return a checksum over all bytes of contiguous tensors on the CPU; their order counts."""
-    pieces = (tables.Piece * len(tensors))(*(tables.Piece(tables.pointer(tensor), tensor.nbytes) for tensor in tensors))
-    result = ctypes.c_ulonglong(0)
-    native.entry()(native.CHECKSUM, ctypes.addressof(pieces), len(tensors), ctypes.addressof(result))
-    return result.value
+    return Memory(tensors).checksum()
+
+
+@cache
+def processor_features() -> tuple[str, ...]:
+    """Return which of the vector instructions that change results or speed this processor has, by Linux's names."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    flags = next((line for line in text.splitlines() if line.lower().startswith(("flags", "features"))), "")
+    return tuple(sorted(_FEATURES & set(flags.partition(":")[2].split())))
+
+
+_FEATURES = frozenset(
+    {"amx_bf16", "amx_int8", "asimd", "avx", "avx2", "avx512_bf16", "avx512_vnni", "avx512f", "avx_vnni", "f16c", "fma",
+     "sse4_2", "sve", "sve2"}
+)  # fmt: skip

@@ -12,7 +12,7 @@ from functools import cache
 from alpamayo_kernels.cpu_step import tables
 
 _log = logging.getLogger(__name__)
-RUN, REPLAY, MULTIPLY, CHECKSUM, LAYOUT = range(5)
+RUN, REPLAY, MULTIPLY, CHECKSUM, LAYOUT, PROBE = range(6)
 MOST_ARGUMENTS = 7
 
 
@@ -37,6 +37,7 @@ def entry() -> Callable[..., None]:
     - ``(MULTIPLY, weight, x, y, rows)``
     - ``(CHECKSUM, pieces, count, result)``
     - ``(LAYOUT, fields, count)``
+    - ``(PROBE, pieces, count, result)``
 
     Every call has its own arguments, so threads may call it at once.
 

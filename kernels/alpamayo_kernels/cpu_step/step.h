@@ -349,10 +349,11 @@ inline void attention(const Attention& a, const State& s, const Step& step, cons
     multiply(a.o, {y, a.heads * dim, x, step.hidden, rows}, Then::Add);
 }
 
+// The place of the largest number, which is then taken out; what is not a number is larger than any, as in PyTorch.
 inline i64 take_largest(float* values, i64 n) {
     i64 best = 0;
     for (i64 i = 1; i < n; i++)
-        if (values[i] > values[best]) best = i;
+        if (values[best] == values[best] && !(values[i] <= values[best])) best = i;
     values[best] = -__builtin_inff();
     return best;
 }
@@ -496,19 +497,44 @@ inline VecBits mixed(VecBits hash, VecBits words) {
     return hash ^ (hash >> 15);
 }
 
-// A hash over all bytes of some pieces, in 16 lanes: values and order count. Not against an adversary.
+// A hash over all bytes of some pieces: values and order count. Not against an adversary. Eight hashes of 16 lanes take
+// turns, since one waits for its own products.
+constexpr int TURNS = 8;
+
 inline unsigned long long checksum(const Piece* pieces, i64 count) {
-    VecBits hash = {};
+    VecBits hash[TURNS] = {};
     for (i64 p = 0; p < count; p++) {
         const char* data = (const char*)pieces[p].data;
         i64 i = 0;
         VecBits words;
+        for (; i + 64 * TURNS <= pieces[p].bytes; i += 64 * TURNS) {
+#pragma unroll
+            for (int turn = 0; turn < TURNS; turn++) {
+                __builtin_memcpy(&words, data + i + 64 * turn, 64);
+                hash[turn] = mixed(hash[turn], words);
+            }
+        }
         for (; i + 64 <= pieces[p].bytes; i += 64) {
             __builtin_memcpy(&words, data + i, 64);
-            hash = mixed(hash, words);
+            hash[0] = mixed(hash[0], words);
         }
         words = VecBits{};
         __builtin_memcpy(&words, data + i, pieces[p].bytes - i);
+        hash[0] = mixed(hash[0], words);
+    }
+    unsigned long long total = 0;
+    for (int turn = 0; turn < TURNS; turn++)
+        for (int lane = 0; lane < LANES; lane++) total = total * 1000003 + hash[turn][lane];
+    return total;
+}
+
+// A hash over 64 bytes in the middle of each piece: changed where a whole piece was written, at almost no cost.
+inline unsigned long long probe(const Piece* pieces, i64 count) {
+    VecBits hash = {};
+    for (i64 p = 0; p < count; p++) {
+        const i64 bytes = pieces[p].bytes < 64 ? pieces[p].bytes : 64;
+        VecBits words = {};
+        __builtin_memcpy(&words, (const char*)pieces[p].data + (pieces[p].bytes - bytes) / 2, bytes);
         hash = mixed(hash, words);
     }
     unsigned long long total = 0;

@@ -109,7 +109,7 @@ inline Vec softplus(Vec x) {
     const Vec e = exponential(x);
     const Vec series = e * (1.0f - e * (0.5f - e * (1.0f / 3 - e * (0.25f - e * 0.2f))));
     const Vec near = e < 1e-2f ? series : logarithm(1.0f + e);
-    return x > 20.0f ? x : near;
+    return x <= 20.0f ? near : x;  // what is not a number stays so
 }
 
 inline float dot(const float* a, const float* b, i64 n) {
@@ -235,7 +235,7 @@ inline void emit(const Weight& w, i64 row, Vec total, float* y, float gain, Then
         for (i64 n = 0; n < present; n++) total[n] *= from_bfloat16(w.scale[row + n]);
     if (w.bias)
         for (i64 n = 0; n < present; n++) total[n] += w.bias[row + n];
-    if (then == Then::SquaredReLU) total = total > 0.0f ? total * total : Vec{};
+    if (then == Then::SquaredReLU) total = total <= 0.0f ? Vec{} : total * total;  // keeps what is not a number
     total *= gain;
     if (then == Then::Add) total += load(out);
     store(out, total);

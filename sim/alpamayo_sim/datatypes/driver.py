@@ -32,7 +32,8 @@ class Needs:
 class Driver(Protocol):
     """A driver. The VLA, the reference drivers and a user's own drivers have this interface.
 
-    A driver with weights may say which in ``weights_digest`` (SHA-256, hex); the record of an episode keeps it.
+    A driver with weights may say which in ``weights_digest`` (SHA-256, hex), and by which path and on which
+    processor it computes in ``execution`` (one line of text); the record of an episode keeps both.
     """
 
     name: str

@@ -9,6 +9,7 @@ from alpamayo_vla_model.nemotron.inference.drafting import (
     PromptLookup,
 )
 from alpamayo_vla_model.nemotron.inference.engine import Engine, Request, Result, generate
+from alpamayo_vla_model.nemotron.inference.execution import execution_path
 from alpamayo_vla_model.nemotron.inference.grammar import Constraint, Grammar, Thinking, Vocabulary
 from alpamayo_vla_model.nemotron.inference.weight_only import store_weights
 
@@ -28,6 +29,7 @@ __all__ = [
     "Vocabulary",
     "can_compile",
     "compile_for_cpu",
+    "execution_path",
     "generate",
     "store_weights",
 ]

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
 
 from alpamayo_kernels import cpu_step
 from alpamayo_vla_model.nemotron import model as general
 from alpamayo_vla_model.nemotron.cache import KeyValueState, MambaState, NemotronCache
+from alpamayo_vla_model.nemotron.inference.change_detection import ChangeDetector, obstacle
 from alpamayo_vla_model.nemotron.inference.cpu_blocks import BlockStack, MtpInput
 from alpamayo_vla_model.nemotron.inference.weight_only import StoredExperts, StoredLinear
 from alpamayo_vla_model.nemotron.model import NemotronModel
@@ -70,14 +70,14 @@ class CompiledModel:
     It is called as ``NemotronModel`` is, for inference only, and has no state of its own: threads may share one.
     A call with padding runs the model's own forward pass. A call raises ValueError where the compiled weights are no
     longer those of the model: after a change of weights, a hook, an exchanged or patched module, or in training mode.
-    Changes that PyTorch does not count (through ``.data`` or a NumPy view) are found when the next sequence begins.
+    Changes that PyTorch does not count (through ``.data`` or a NumPy view) are found by the next call where they write
+    a whole tensor, and down to one number when the next sequence begins, by a checksum over all weights.
     """
 
     def __init__(self, model: NemotronModel, on_experts_read: Callable[[int], None] | None = None) -> None:
         self.model, self.config = model, model.config
         self._on_experts_read = on_experts_read
-        self._unchanged = _ChangeDetector(model)
-        self._checksum = self._unchanged.checksum()
+        self._unchanged = ChangeDetector(model, [module for _, module in _modules(model)])
         self._stack = BlockStack(self.config, self.config.pattern, model.layers, model.norm_f)
         self.mtp = None if model.mtp is None else CompiledMtp(self, model.mtp)
 
@@ -104,9 +104,7 @@ class CompiledModel:
         Raises:
             ValueError: The model's weights have changed since it was compiled.
         """
-        self._unchanged.check()
-        if self._unchanged.checksum() != self._checksum:
-            raise ValueError("the compiled model is out of date: the values of its weights have changed; compile again")
+        self._unchanged.check_everything()
         return self.model.new_cache(batch, capacity=capacity)
 
     def new_mtp_cache(self, batch: int) -> NemotronCache:
@@ -210,7 +208,7 @@ class CompiledMtp:
     ) -> Tensor:
         """Return the hidden states that predict the token after the next, ``[B, T, D]``; see ``MTP.forward``."""
         self._owner.check(next_embeddings, cache)
-        if cache is None or attention_mask is not None:
+        if cache is None or attention_mask is not None or next_embeddings.numel() == 0:
             y: Tensor = self._mtp(hidden, next_embeddings, cache, attention_mask)
             return y
         return self._owner.run_stack(self._stack, next_embeddings, cache, False, hidden=hidden)
@@ -231,9 +229,9 @@ def _obstacle(model: NemotronModel) -> str | None:
         for tensor in (*module._parameters.values(), *module._buffers.values()):
             if tensor is not None and type(tensor) not in (Tensor, nn.Parameter):
                 return f"{name} has a parameter of type {type(tensor).__name__}"
-    changed = _ChangeDetector(model).changed()
-    if changed is not None:
-        return changed
+    found = obstacle(model, [module for _, module in _modules(model)])
+    if found is not None:
+        return found
     return None if cpu_step.available() else "the compiled step cannot be built on this machine"
 
 
@@ -243,54 +241,6 @@ def _modules(model: NemotronModel) -> Iterator[tuple[str, nn.Module]]:
         module = getattr(model, root)
         if module is not None:
             yield from module.named_modules(prefix=root)
-
-
-class _ChangeDetector:
-    """Finds what would make the model answer differently from the weights it was compiled from.
-
-    PyTorch has no public way to list hooks or to see a parameter replaced; this class alone reads the dictionaries in
-    which ``nn.Module`` keeps them.
-    """
-
-    def __init__(self, model: NemotronModel) -> None:
-        modules = [module for _, module in _modules(model)]
-        owners = [(m._parameters, m._buffers, m._modules) for m in modules]
-        entries = [(owner, name) for group in owners for owner in group for name in owner]
-        roots = [name for name in ("layers", "norm_f", "mtp") if model._modules.get(name) is not None]
-        self._model = model
-        self._entries = [*((owner, name, owner[name]) for owner, name in entries)]
-        self._entries += [(model._modules, name, model._modules[name]) for name in roots]
-        self._attributes = [vars(module) for module in modules]
-        self._hooks: list[Any] = [h for m in modules for h in (m._forward_hooks, m._forward_pre_hooks)]
-        self._hooks += [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]
-        self._tensors = [value for _, _, value in self._entries if isinstance(value, Tensor)]
-        self._versions = self._now()
-
-    def changed(self) -> str | None:
-        """Return what changed, by the counters that PyTorch keeps; None where nothing did."""
-        if self._model.training:
-            return "the model is in training mode"
-        if any(self._hooks):
-            return "a module has a forward hook, which the compiled step would not call"
-        if any("forward" in attributes for attributes in self._attributes):
-            return "a module's forward method is patched"
-        if any(owner.get(name) is not value for owner, name, value in self._entries) or self._now() != self._versions:
-            return "its weights or modules have changed"
-        return None
-
-    def check(self) -> None:
-        """Raise ValueError where something changed."""
-        found = self.changed()
-        if found is not None:
-            raise ValueError(f"the compiled model is out of date: {found}; use the model itself or compile it again")
-
-    def checksum(self) -> int:
-        """Return a checksum over all bytes of the weights."""
-        return cpu_step.checksum(self._tensors)
-
-    def _now(self) -> list[int]:
-        versions = [0 if tensor.is_inference() else tensor._version for tensor in self._tensors]
-        return [*versions, *(tensor.data_ptr() for tensor in self._tensors)]
 
 
 def _tensors(state: MambaState | KeyValueState | None) -> tuple[Tensor, ...]:
