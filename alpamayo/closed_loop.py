@@ -76,7 +76,7 @@ def drive(
         record.state(world)
         if on_step:
             on_step(step + 1, scenario.steps)
-        if world.egos.arrived[0, 0] or (not replay[0] and _crashed(world)):
+        if not replay[0] and (world.egos.arrived[0, 0] or _crashed(world)):
             break
     return record.episode(driver, seed, supervisor.config if supervisor else None, bool(world.egos.arrived[0, 0]))
 

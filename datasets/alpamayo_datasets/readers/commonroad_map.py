@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from alpamayo_datasets.assemble import RawMap, RawRoute, RawSignal
 from alpamayo_datasets.lanes import RawLane, lane_between
 from alpamayo_datasets.readers.commonroad_elements import outline, point, points, reference
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import LaneKind, LineKind, SignalState
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings, project, wrap_angle
@@ -216,7 +217,8 @@ def _shown(light: Element, start: int, steps: int, where: str) -> Array:
     if cycle is None or not elements:
         return np.full(steps, SignalState.UNKNOWN, np.int8)
     durations = [_steps(item.findtext("duration"), f"{where}: duration") for item in elements]
-    codes = [SIGNAL_STATES.get((item.findtext("color") or "").strip(), SignalState.UNKNOWN) for item in elements]
+    words = [(item.findtext("color") or "").strip() for item in elements]
+    codes = [meaning_of(word, SIGNAL_STATES, SignalState.UNKNOWN, "color", where) for word in words]
     offset = _steps(cycle.findtext("timeOffset") or "0", f"{where}: timeOffset")
     ends = np.cumsum(durations)
     if ends[-1] <= 0:

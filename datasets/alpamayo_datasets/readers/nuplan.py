@@ -19,6 +19,7 @@ from alpamayo_datasets.fields import MAX_STEPS, numbers
 from alpamayo_datasets.motion import Grid, time_grid, yaw_of
 from alpamayo_datasets.readers.nuplan_map import read_map
 from alpamayo_datasets.sqlite_files import HEAD, open_database, rows
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
 
@@ -40,6 +41,7 @@ CATEGORIES = {
     "czone_sign": Category.BARRIER,
     "generic_object": Category.DEBRIS,
 }
+UNKNOWN_STATES = ("unknown", "none")
 SIGNAL_STATES = {"green": SignalState.GREEN, "yellow": SignalState.YELLOW, "red": SignalState.RED}
 POSES = """SELECT lidar_pc.token, lidar_pc.timestamp, x, y, z, qw, qx, qy, qz, vx, vy FROM lidar_pc
 JOIN ego_pose ON ego_pose.token = lidar_pc.ego_pose_token WHERE scene_token = ? ORDER BY lidar_pc.timestamp"""
@@ -86,7 +88,7 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
     ego = _ego(kept, grid, where)
     tracks = _tracks(boxes, step, grid, where)
     raw_map = read_map(_map_file(path, str(location[0][0])), ego.position[ego.valid, :2], ego.position[0, 2])
-    signals = _signals(lights, step, grid, raw_map)
+    signals = _signals(lights, step, grid, raw_map, where)
     provenance = Provenance(f"nuPlan {path.stem}", LICENCE, name)
     return assemble(where, f"{path.stem}-{name}", provenance, [ego, *tracks], EGO, raw_map, signals, grid.dt)
 
@@ -154,19 +156,28 @@ def _track(token: Any, boxes: list[tuple[Any, ...]], step: dict[Any, int], grid:
     values, valid = np.zeros((grid.count, 6)), np.zeros(grid.count, bool)
     at = [step[box[0]] for box in boxes]
     values[at], valid[at] = table[:, :6], True
-    category = CATEGORIES.get(str(boxes[0][2]), Category.UNKNOWN)
+    category = meaning_of(str(boxes[0][2]), CATEGORIES, Category.UNKNOWN, "category", where)
     position = values[:, :3] - np.array([0.0, 0.0, 0.5 * size[2]])
     return RawTrack(name, category, position, values[:, 3], values[:, 4:6], size, valid)
 
 
-def _signals(lights: list[tuple[Any, ...]], step: dict[Any, int], grid: Grid, raw_map: RawMap) -> list[RawSignal]:
+def _signals(
+    lights: list[tuple[Any, ...]], step: dict[Any, int], grid: Grid, raw_map: RawMap, where: str
+) -> list[RawSignal]:
     """Return the light of each lane connector that has one, at the start of the connector."""
     starts = {lane.id: lane.centreline[0] for lane in raw_map.lanes}
     states: dict[str, Array] = {}
     for sweep, connector, status in lights:
         if sweep in step and str(connector) in starts:
             shown = states.setdefault(str(connector), np.full(grid.count, SignalState.UNKNOWN, np.int8))
-            shown[step[sweep]] = SIGNAL_STATES.get(str(status), SignalState.UNKNOWN)
+            shown[step[sweep]] = meaning_of(
+                str(status).lower(),
+                SIGNAL_STATES,
+                SignalState.UNKNOWN,
+                "status of a traffic light",
+                where,
+                UNKNOWN_STATES,
+            )
     return [RawSignal(name, starts[name], shown, (name,)) for name, shown in states.items()]
 
 

@@ -1,8 +1,8 @@
 """ScenarioNet scenario descriptions: one pickle for each scene, made from nuScenes, Waymo, nuPlan and others.
 
 The keys are those of ScenarioNet's ScenarioDescription. The converters fill them differently for each dataset. For
-nuScenes, the third column of lane polylines is a heading, the map is flat, the ego's length and width are exchanged,
-and the closed ``boundary_*`` lines outline the drivable ground.
+nuScenes, the third column of lane polylines is a heading, the map is flat, the ego's length and width are exchanged
+and its point is that of the rear axle, and the closed ``boundary_*`` lines outline the drivable ground.
 """
 
 from dataclasses import replace
@@ -16,8 +16,10 @@ from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbe
 from alpamayo_datasets.lanes import RawLane, sides_from_polygon, unknown_sides, without_repeats
 from alpamayo_datasets.sizes import usual_size
 from alpamayo_datasets.unpickle import read_pickle
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import wrap_angle
 
 Array = np.ndarray
 
@@ -59,6 +61,28 @@ LINE_KINDS = {
     "ROAD_LINE_SOLID_DOUBLE_YELLOW": LineKind.DOUBLE_YELLOW,
     "ROAD_LINE_PASSING_DOUBLE_YELLOW": LineKind.DOUBLE_YELLOW,
 }
+SIGNAL_STATES = {
+    **dict.fromkeys(
+        ("LANE_STATE_STOP", "LANE_STATE_ARROW_STOP", "LANE_STATE_FLASHING_STOP", "TRAFFIC_LIGHT_RED", "RED", "STOP"),
+        SignalState.RED,
+    ),
+    **dict.fromkeys(
+        (
+            "LANE_STATE_CAUTION",
+            "LANE_STATE_ARROW_CAUTION",
+            "LANE_STATE_FLASHING_CAUTION",
+            "TRAFFIC_LIGHT_YELLOW",
+            "YELLOW",
+            "CAUTION",
+        ),
+        SignalState.YELLOW,
+    ),
+    **dict.fromkeys(("LANE_STATE_GO", "LANE_STATE_ARROW_GO", "TRAFFIC_LIGHT_GREEN", "GREEN", "GO"), SignalState.GREEN),
+    **dict.fromkeys(("TRAFFIC_LIGHT_OFF", "OFF"), SignalState.OFF),
+}
+UNKNOWN_STATES = ("LANE_STATE_UNKNOWN", "TRAFFIC_LIGHT_UNKNOWN", "UNKNOWN", "NONE", "")
+UNKNOWN_CATEGORIES = ("OTHER", "UNSET", "UNKNOWN", "NONE", "DEFAULT")
+AXLE_TO_CENTRE_M = 1.35  # rear axle to the middle of the Renault Zoe of nuScenes
 MPS_PER_MPH = 0.44704
 SPEED_UNITS_MPS = {"speed_limit_mph": MPS_PER_MPH, "speed_limit_mps": 1.0, "speed_limit_kmh": 1.0 / 3.6}
 
@@ -87,7 +111,7 @@ def read(path: Path) -> Scene:
     if not tracks:
         raise InputError(f"{where}: has no tracks")
     if flat:
-        tracks = [_lengthwise(track) if track.id == ego_id else track for track in tracks]
+        tracks = [_centred(track, _dt(metadata, where)) if track.id == ego_id else track for track in tracks]
     name = str(metadata.get("scenario_id", record.get("id", path.stem)))
     dataset = str(metadata.get("dataset", "unknown"))
     return assemble(
@@ -122,7 +146,7 @@ def _track(name: str, item: Any, where: str, flat: bool) -> RawTrack:
     heading = numbers(get(state, "heading", where), (n,), f"{where}: heading")
     velocity = numbers(get(state, "velocity", where), (n, None), f"{where}: velocity")[:, :2]
     details = item.get("metadata") if isinstance(item.get("metadata"), dict) else {}
-    category = _category(str(item.get("type")), str(details.get("type")))
+    category = _category(str(item.get("type")), str(details.get("type")), where)
     size = _size(state, category, valid, where)
     for array, what in ((position, "position"), (heading, "heading"), (velocity, "velocity")):
         if not np.isfinite(array[valid]).all():
@@ -150,14 +174,28 @@ def _size(state: dict[str, Any], category: Category, valid: Array, where: str) -
     return size
 
 
-def _lengthwise(track: RawTrack) -> RawTrack:
-    """Return the ego with its longer side along its heading."""
+def _centred(track: RawTrack, dt: float) -> RawTrack:
+    """Return nuScenes' ego with its longer side along its heading, and its box about its middle.
+
+    The recorded point is the middle of the rear axle.
+    """
     length, width, height = track.size
-    return replace(track, size=np.array([max(length, width), min(length, width), height]))
+    c, s = np.cos(track.heading), np.sin(track.heading)
+    ahead = AXLE_TO_CENTRE_M * np.stack([c, s, np.zeros(len(c))], axis=1)
+    turned = np.array(wrap_angle(np.diff(track.heading, prepend=track.heading[:1])))
+    side = AXLE_TO_CENTRE_M * turned / dt
+    return replace(
+        track,
+        size=np.array([max(length, width), min(length, width), height]),
+        position=track.position + ahead,
+        velocity=track.velocity + side[:, None] * np.stack([-s, c], axis=1),
+    )
 
 
-def _category(kind: str, detailed: str) -> Category:
-    return DETAILED_CATEGORIES.get(detailed, CATEGORIES.get(kind, Category.UNKNOWN))
+def _category(kind: str, detailed: str, where: str) -> Category:
+    if detailed in DETAILED_CATEGORIES:
+        return DETAILED_CATEGORIES[detailed]
+    return meaning_of(kind.upper(), CATEGORIES, Category.UNKNOWN, "type", where, UNKNOWN_CATEGORIES)
 
 
 def _last_velocity(velocity: Array, valid: Array) -> Array:
@@ -263,18 +301,13 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
             raise InputError(f"{here}: has {len(shown)} states, the tracks have {steps} steps")
         holder = item if "stop_point" in item else item["state"]
         place = _place(get(holder, "stop_point", here), f"{here}: stop_point")
-        codes = np.array([signal_state(value) for value in shown], np.int8)
+        codes = np.array([signal_state(value, here) for value in shown], np.int8)
         found.append(RawSignal(str(name), place, codes, (str(get(item, "lane", here)),)))
     return found
 
 
-def signal_state(value: Any) -> SignalState:
-    """Return the state of a traffic light from a name of Waymo, ScenarioNet or nuPlan."""
-    text = str(value).upper()
-    if "STOP" in text or text.endswith("RED"):
-        return SignalState.RED
-    if "CAUTION" in text or text.endswith("YELLOW"):
-        return SignalState.YELLOW
-    if text.endswith(("_GO", "GREEN")):
-        return SignalState.GREEN
-    return SignalState.UNKNOWN
+def signal_state(value: Any, where: str) -> SignalState:
+    """Return the state of a traffic light from a word of Waymo, ScenarioNet, MetaDrive or nuPlan."""
+    return meaning_of(
+        str(value).upper(), SIGNAL_STATES, SignalState.UNKNOWN, "state of a traffic light", where, UNKNOWN_STATES
+    )

@@ -14,6 +14,7 @@ from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
 from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
 from alpamayo_datasets.lanes import RawLane, unknown_sides, without_repeats
 from alpamayo_datasets.sizes import usual_size
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
 
@@ -37,8 +38,10 @@ LINE_KINDS = {
     12: LineKind.DOUBLE_YELLOW,
     13: LineKind.DOUBLE_YELLOW,
 }
-# Numbers of Waymo's TrafficSignalLaneState.
-SIGNAL_STATES = {
+UNKNOWN_CATEGORIES = ("other", "unset", "unknown", "None")
+UNKNOWN_STATES = (0, "unknown")
+# Numbers and words of Waymo's TrafficSignalLaneState; Nocturne has the words.
+SIGNAL_STATES: dict[int | str, SignalState] = {
     1: SignalState.RED,
     2: SignalState.YELLOW,
     3: SignalState.GREEN,
@@ -47,6 +50,9 @@ SIGNAL_STATES = {
     6: SignalState.GREEN,
     7: SignalState.RED,
     8: SignalState.YELLOW,
+    **dict.fromkeys(("arrow_stop", "stop", "flashing_stop"), SignalState.RED),
+    **dict.fromkeys(("arrow_caution", "caution", "flashing_caution"), SignalState.YELLOW),
+    **dict.fromkeys(("arrow_go", "go"), SignalState.GREEN),
 }
 
 
@@ -103,7 +109,7 @@ def _track(item: Any, number: int, where: str) -> RawTrack:
     position = _coordinates(item, "position", "xyz", n, where)
     velocity = _coordinates(item, "velocity", "xy", n, where)
     heading = numbers(get(item, "heading", where), (n,), f"{where}: heading")
-    category = CATEGORIES.get(str(item.get("type")), Category.UNKNOWN)
+    category = meaning_of(str(item.get("type")), CATEGORIES, Category.UNKNOWN, "type", where, UNKNOWN_CATEGORIES)
     height = item.get("height", float(usual_size(category)[2]))
     sides = [get(item, key, where) for key in ("length", "width")]
     keys = ("length", "width", "height")
@@ -174,7 +180,9 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
             raise InputError(f"{here}: time_index must be {len(shown)} steps in [0, {steps})")
         codes = np.full(steps, SignalState.UNKNOWN, np.int8)
         for t, value in zip(when, shown, strict=True):
-            codes[t] = SIGNAL_STATES.get(value, SignalState.UNKNOWN) if isinstance(value, int) else 0
+            codes[t] = meaning_of(
+                value, SIGNAL_STATES, SignalState.UNKNOWN, "state of a traffic light", here, UNKNOWN_STATES
+            )
         places = [numbers(get(item, axis, here), (None,), f"{here}: {axis}") for axis in "xyz"]
         if not all(len(values) and np.isfinite(values[0]) for values in places):
             raise InputError(f"{here}: x, y and z must be lists of finite numbers")

@@ -1,6 +1,7 @@
 """Distance to the border of the drivable area, for points and for boxes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,14 @@ class DrivableArea:
 
     @cached_property
     def level_border(self) -> Border | None:
-        """The border of a map with levels as segments with their heights; grounds above each other are not united."""
-        return border_of(level_lines(self._road_map))
+        """The border of a map with levels as segments with their heights; grounds above each other are not united.
+
+        A border without heights is that of all levels.
+        """
+        border = border_of(level_lines(self._road_map))
+        if border is None or np.ptp(border.elevation) > 0.0 or self.border is None:
+            return border
+        return replace(self.border, elevation=np.tile([-np.inf, np.inf], (len(self.border.start), 1)))
 
     def contains(self, xy: Float[Array, "n 2"], elevation: Float[Array, " n"] | None = None) -> Bool[Array, " n"]:
         """Return whether each point lies in the drivable area; the border belongs to it.

@@ -205,7 +205,7 @@ class RouteFrame(FrenetFrame):
         xy = np.asarray(pose, np.float64)[None, :2]
         if last is not None:
             (s,), (d,) = self.project(xy, last + 0.5 * (AHEAD_M - BACK_M), 0.5 * (AHEAD_M + BACK_M))
-            if math.hypot(*(self.position(s) - xy[0])) < LOST_M:
+            if math.hypot(*(self.at(s)[0] - xy[0])) < LOST_M:
                 return float(s), float(d)
         (s,), (d,) = self.project(xy) if not self.meets_itself else self._first_place(pose, elevation)
         return float(s), float(d)

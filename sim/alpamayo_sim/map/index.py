@@ -1,6 +1,6 @@
 """``MapIndex``: all spatial questions about a road map, for many points at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -226,8 +226,12 @@ def _level_of(road_map: RoadMap, elevation: float) -> _Level | None:
 
 def has_levels(road_map: RoadMap) -> bool:
     """Return whether parts of a map lie above each other: further apart in height than ``LEVEL_GAP_M``."""
-    lines = [lane.centreline for lane in road_map.lanes]
-    lines += [*road_map.road_edges, *road_map.drivable_areas]
+    kinds = ([lane.centreline for lane in road_map.lanes], road_map.road_edges, road_map.drivable_areas)
+    return any(_lie_above_each_other(lines) for lines in kinds)
+
+
+def _lie_above_each_other(lines: Sequence[Float32[Array, "_ 3"]]) -> bool:
+    """Return whether lines of one kind come near in the plane and differ in height; kinds may have no heights."""
     heights = [line[:, 2] for line in lines if len(line)]
     if not heights or max(z.max() for z in heights) - min(z.min() for z in heights) <= LEVEL_GAP_M:
         return False

@@ -59,7 +59,7 @@ class Surroundings:
 
     def lane_offsets(self, s: float) -> list[float]:
         """Return the offsets (m) of the other lanes of the same direction at arc length ``s`` (m)."""
-        row = self.centre[int(self.row(np.asarray(s)))]
+        row = self.centre[int(self.row(np.array([s]))[0])]
         found: list[float] = []
         for offset in np.sort(row[np.isfinite(row)]):
             if abs(offset) > 1.5 and all(abs(offset - other) > 1.0 for other in found):
