@@ -152,6 +152,10 @@ def replay(
     check_name(driver)
     arguments = _arguments(driver_args)
     scenario = scenario_of_log(open_log(log), reactive=reactive)
+    if driver == "tiny" and checkpoint is None:
+        typer.echo(
+            "the shipped tiny has seen generated roads only, never a recorded one; compare with --driver idm", err=True
+        )
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"
