@@ -14,6 +14,7 @@ from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import load_document, save_document
+from alpamayo_sim.io.limits import check_counts, check_scenario, name_of
 
 Array = np.ndarray
 EPISODE_VERSION = 2
@@ -136,7 +137,13 @@ def load_episode(folder: Path) -> Episode:
     Raises:
         InputError: The record is damaged or has another version.
     """
-    return load_document(Episode, folder / "episode", EPISODE_VERSION)
+    episode = load_document(Episode, folder / "episode", EPISODE_VERSION)
+    where = str(folder / "episode.json")
+    check_scenario(episode.scenario, where)
+    check_counts(where, len(episode.agent_ids), episode.steps)
+    for name in (episode.driver, *episode.agent_ids):
+        name_of(name, f"{where}: name of the driver or of an agent")
+    return episode
 
 
 def record_digest(folder: Path) -> str:

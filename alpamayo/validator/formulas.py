@@ -32,6 +32,7 @@ from alpamayo.validator.rules.kinematics import motion_quantities
 from alpamayo.validator.rules.lanes import lane_matches
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.io.files import read_regular
 from alpamayo_sim.map.index import route_index
 
 Array = np.ndarray
@@ -191,10 +192,10 @@ def load_formulas(path: Path) -> dict[str, str]:
         InputError: the file cannot be read, is not of that form, or has an invalid rule.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: has more than {MAX_FILE_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MAX_FILE_BYTES).decode("utf-8")
         document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

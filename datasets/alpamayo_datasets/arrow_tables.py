@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.files import check_regular
 
 Array = np.ndarray
 
@@ -27,6 +28,8 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> dict[str, Array]:
     try:
         table = _table(path, list(columns))
         return {name: _column(table[name], kind, f"{path}: column {name!r}") for name, kind in columns.items()}
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {_line(error.strerror or error)}") from error
     except (pa.ArrowException, ValueError, OverflowError) as error:  # ArrowInvalid is a ValueError
@@ -38,6 +41,7 @@ def _table(path: Path, columns: list[str]) -> Any:
     import pyarrow.feather
     import pyarrow.parquet
 
+    check_regular(path, MAX_BYTES)
     if path.suffix == ".parquet":
         file = pyarrow.parquet.ParquetFile(path)
         metadata, known = file.metadata, set(file.schema_arrow.names)

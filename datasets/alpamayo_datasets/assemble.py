@@ -5,6 +5,7 @@ and calls ``assemble``. That function does the rest in one way for all formats: 
 boundaries and successors of lanes, the drivable area, stop lines, props, and the ego's route.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from alpamayo_sim.datatypes.scene import (
     Track,
 )
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.limits import LIMITS, Line, check_counts, check_lines, check_track, name_of
 from alpamayo_sim.map.index import index_of
 
 Array = np.ndarray
@@ -38,11 +40,6 @@ PROP_MOVEMENT_M = 0.5  # a prop may move this far in a recording
 SIGN_TO_LANE_M = 12.0  # from a stop sign to the end of its lane
 STOP_LINE_HALF_WIDTH_M = 1.75
 MIN_SIZE_M = 0.1
-MAX_COORDINATE_M = 1e8  # of the ego, in the file's coordinates
-MAX_DISTANCE_M = 50_000.0  # from the ego's first position
-MAX_HEADING_RAD = 1000.0
-MAX_SPEED_MPS = 1000.0
-MAX_SIZE_M = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +126,14 @@ def assemble(
         route: The ego's route, where the file tells it; else the recorded path is the route.
 
     Raises:
-        InputError: There is no such ego, or it has no valid step.
+        InputError: There is no such ego, or it has no valid step; or a value or a name is beyond ``LIMITS``.
     """
     ego = next((track for track in tracks if track.id == ego_id), None)
     if ego is None or not ego.valid.any():
         raise InputError(f"{where}: the ego {ego_id!r} is not among the {len(tracks)} tracks, or never valid")
     origin = np.round(ego.position[np.argmax(ego.valid)])
-    _check_plausible(where, origin, tracks, raw_map, signals)
+    name_of(id, f"{where}: name of the scene")
+    _check_limits(where, origin, tracks, raw_map, signals)
     road_map = _road_map(raw_map, origin)
     index_of(road_map).drivable_area.unite()
     valid = [track for track in tracks if track.valid.any()]
@@ -163,27 +161,28 @@ def _route(raw: RawRoute, origin: Array) -> Route:
     return Route(path.astype(np.float32), raw.lane_ids, instructions(path[:, :2]))
 
 
-def _check_plausible(
-    where: str, origin: Array, tracks: list[RawTrack], raw_map: RawMap, signals: list[RawSignal]
-) -> None:
+def _check_limits(where: str, origin: Array, tracks: list[RawTrack], raw_map: RawMap, signals: list[RawSignal]) -> None:
     """Raise ``InputError`` for values that no recording has: memory and time of all that follows depend on them."""
-    if not np.all(np.abs(origin) < MAX_COORDINATE_M):
-        raise InputError(f"{where}: the ego's position has values beyond {MAX_COORDINATE_M:g} m")
+    if not np.all(np.abs(origin) < LIMITS.coordinate_m):
+        raise InputError(f"{where}: the ego's position has values beyond {LIMITS.coordinate_m:g} m")
+    check_counts(where, len(tracks), len(tracks[0].valid))
     for track in tracks:
-        for what, values, limit in (
-            ("position", track.position - origin, MAX_DISTANCE_M),
-            ("heading", track.heading, MAX_HEADING_RAD),
-            ("velocity", track.velocity, MAX_SPEED_MPS),
-            ("size", np.broadcast_to(track.size, track.position.shape), MAX_SIZE_M),
-        ):
-            if not np.all(np.abs(values[track.valid]) < limit):
-                raise InputError(f"{where}: track {track.id!r}: {what} has values beyond {limit:g} (SI units)")
-    lanes = [line for lane in raw_map.lanes for line in (lane.centreline, *(lane.boundaries or ()))]
-    drawn = [line for line, _ in (*raw_map.lines, *raw_map.signs, *raw_map.stop_lines)]
-    places = [signal.position for signal in signals]
-    for line in (*lanes, *drawn, *places, *raw_map.crosswalks, *raw_map.edges, *raw_map.rings, *raw_map.areas):
-        if not np.all(np.abs(line - origin) < MAX_DISTANCE_M):
-            raise InputError(f"{where}: the map has points beyond {MAX_DISTANCE_M:g} m from the ego")
+        here = f"{where}: track {name_of(track.id, f'{where}: id of a track')!r}"
+        check_track(here, track.position - origin, track.heading, track.velocity, track.size, track.valid)
+    check_lines(where, ((name, line - origin) for name, line in _lines(raw_map, signals)))
+
+
+def _lines(raw_map: RawMap, signals: list[RawSignal]) -> Iterator[Line]:
+    """Yield all lines, areas and places of a map with their names."""
+    for lane in raw_map.lanes:
+        name = f"lane {name_of(lane.id, 'id of a lane')!r}"
+        yield from ((name, line) for line in (lane.centreline, *(lane.boundaries or ())))
+    for what in ("crosswalks", "edges", "rings", "areas"):
+        yield from ((f"{what}[{i}]", line) for i, line in enumerate(getattr(raw_map, what)))
+    for what in ("lines", "signs", "stop_lines"):
+        for i, (line, _) in enumerate(getattr(raw_map, what)):
+            yield f"{what}[{i}]", np.atleast_2d(line)
+    yield from ((f"signal {name_of(signal.id, 'id of a signal')!r}", signal.position[None]) for signal in signals)
 
 
 def _is_prop(track: RawTrack) -> bool:

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
-MAX_POINTS = 1_000_000  # of one polyline
+MAX_POINTS = 100_000  # of one polyline
 MAX_STEPS = 100_000
 
 
@@ -86,6 +86,8 @@ def points(value: Any, where: str, keep_z: bool = True) -> Float64[Array, "n 3"]
 def _check_size(value: Any, where: str) -> None:
     """Refuse lists that would expand to far more numbers than a scenario has (lists may share their parts)."""
     if isinstance(value, np.ndarray):
+        if value.size > 4 * MAX_POINTS:
+            raise InputError(f"{where}: has {len(value)} rows, must be at most {MAX_POINTS} points")
         return
     if not isinstance(value, (list, tuple)):
         raise InputError(f"{where}: is a {type(value).__name__}, must be numbers")

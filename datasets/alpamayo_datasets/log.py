@@ -11,11 +11,13 @@ import numpy as np
 from alpamayo_datasets.continuity import irregularities
 from alpamayo_datasets.readers import READERS, Reader, described_formats
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.files import check_regular
 
 if TYPE_CHECKING:
     from alpamayo_sim.datatypes.scene import Scene
 
 HEAD_BYTES = 256
+MAX_LOG_BYTES = 1 << 40
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ def _head(path: Path) -> bytes:
     if path.is_dir():
         return b""
     try:
+        check_regular(path, MAX_LOG_BYTES)
         with path.open("rb") as file:
             return file.read(HEAD_BYTES)
     except OSError as error:

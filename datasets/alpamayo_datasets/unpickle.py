@@ -6,15 +6,20 @@ holds, so a forged shape or dtype cannot allocate, run or reach anything. Pickle
 and are refused; ScenarioNet writes protocol 4.
 """
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault
+from alpamayo_sim.io.files import read_regular
 
 MAX_FILE_BYTES = 256 << 20
+EXPANSION = 32  # bytes of Python objects for one of the file: a small integer has 2 bytes there, a shared word 2
+EXPANSION_BASE_BYTES = 16 << 20
+KEY_TYPES = (str, int, float, bool, bytes, type(None))  # a tuple of shared tuples takes for ever to hash
 MAX_ITEM_BYTES = 1024  # of one element of an array
 DTYPE_KINDS = "biufSU"  # no objects, no records
 Array = np.ndarray
@@ -27,10 +32,7 @@ def read_pickle(path: Path) -> Any:
         InputError: The file cannot be read, is larger than 256 MiB, is damaged, or asks for anything but data.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, the limit for a scenario")
-        with path.open("rb") as file:
-            return _plain(_Unpickler(file).load(), {})
+        return _plain(_Unpickler(io.BytesIO(read_regular(path, MAX_FILE_BYTES))).load(), {})
     except _RefusedError as refused:
         raise InputError(
             f"{path}: refused, the pickle asks for {refused}, which is not data of a ScenarioNet scenario"
@@ -40,7 +42,19 @@ def read_pickle(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle can raise nearly anything
+        if is_machine_fault(error):
+            raise
         raise InputError(f"{path}: not a whole pickle ({type(error).__name__}: {error})") from error
+
+
+def check_sharing(value: Any, path: Path) -> None:
+    """Check that the data of a pickle is not far larger than its file, each shared part counted as often as it occurs.
+
+    Raises:
+        InputError: It is far larger: work on it would have no bound.
+    """
+    if _expanded(value, {}) > EXPANSION * path.stat().st_size + EXPANSION_BASE_BYTES:
+        raise InputError(f"{path}: refused, parts that it shares make far more data than the file holds")
 
 
 class _RefusedError(Exception):
@@ -100,8 +114,8 @@ def _array(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
     made = dtype.make()
     if not isinstance(data, (bytes, bytearray)):
         raise _RefusedError("an array that is not made of bytes")
-    array = np.frombuffer(bytes(data), made).reshape(shape, order="F" if order == "F" else "C")
-    return array.astype(made.newbyteorder("="))
+    array = np.frombuffer(data, made).reshape(shape, order="F" if order == "F" else "C")
+    return array.astype(made.newbyteorder("="), copy=False)  # a view of the bytes, which other arrays may share
 
 
 def _no_call(*_: Any) -> Any:
@@ -134,6 +148,44 @@ class _Unpickler(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """Refuse persistent ids: data has none."""
         raise _RefusedError("a persistent id")
+
+
+def _checked(instruction: bytes) -> Any:
+    """Return the load function of an instruction that makes dicts or sets, with a check of their keys before it."""
+    load = pickle._Unpickler.dispatch[instruction[0]]
+
+    def checked(unpickler: Any) -> None:
+        stack = unpickler.stack
+        keys = stack[-2:-1] if instruction == pickle.SETITEM else stack[:: 1 if instruction in SET_INSTRUCTIONS else 2]
+        for key in keys:
+            if not isinstance(key, KEY_TYPES):
+                raise _RefusedError(f"a {type(key).__name__} as a key")
+        load(unpickler)
+
+    return checked
+
+
+SET_INSTRUCTIONS = (pickle.ADDITEMS, pickle.FROZENSET)
+_Unpickler.dispatch = pickle._Unpickler.dispatch | {
+    instruction[0]: _checked(instruction)
+    for instruction in (pickle.SETITEM, pickle.SETITEMS, pickle.DICT, *SET_INSTRUCTIONS)
+}
+
+
+def _expanded(value: Any, seen: dict[int, int]) -> int:
+    """Return about how many bytes the data would have if no part were shared."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes + 64
+    if isinstance(value, (str, bytes, bytearray)):
+        return len(value) + 8
+    if isinstance(value, int):
+        return value.bit_length() // 8 + 8
+    if not isinstance(value, (dict, list, tuple, set, frozenset)):
+        return 8
+    if id(value) not in seen:
+        parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        seen[id(value)] = 8 + sum(_expanded(part, seen) for part in parts)
+    return seen[id(value)]
 
 
 def _plain(value: Any, seen: dict[int, Any]) -> Any:

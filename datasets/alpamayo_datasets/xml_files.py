@@ -5,8 +5,9 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.files import read_regular
 
-MAX_FILE_BYTES = 128 << 20
+MAX_FILE_BYTES = 64 << 20
 MAX_DEPTH = 64
 
 
@@ -18,11 +19,11 @@ def read_xml(path: Path) -> ElementTree.Element:
             through which entities and other files come in.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, the limit for a scenario")
-        data = path.read_bytes()
+        data = read_regular(path, MAX_FILE_BYTES)
         _check(data, path)
         return ElementTree.fromstring(data)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (expat.ExpatError, ElementTree.ParseError, ValueError, LookupError) as error:

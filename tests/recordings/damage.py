@@ -2,8 +2,11 @@
 
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from alpamayo_datasets import open_log
 from alpamayo_datasets.tfrecord import frame, records
@@ -24,6 +27,11 @@ SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "nuscenes": write_nuscenes,
     "nuplan": write_nuplan,
 }
+
+
+def open_recording(copy: Path) -> None:
+    """Open a recording, or the scene in it that ``WITHIN`` names."""
+    open_log(f"{copy}{WITHIN.get(copy.name, '')}")
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -60,10 +68,13 @@ def damage(path: Path, rng: random.Random) -> None:
         path.write_bytes(damaged(path.read_bytes(), rng))
 
 
-def outcomes(written: Path, folder: Path, count: int, seed: int) -> Iterator[str]:
-    """Open ``count`` damaged copies of a recording; yield ``read`` or the message of the error.
+def outcomes(
+    written: Path, folder: Path, count: int, seed: int, read: Callable[[Path], Any] = open_recording
+) -> Iterator[tuple[str, float, int]]:
+    """Read ``count`` damaged copies of a file or folder; yield ``read`` or the message of the error, time and memory.
 
-    Any other exception than ``InputError`` is raised, with the number of the copy.
+    The time is in s, the memory is the highest that the process had (bytes). Any other exception than ``InputError`` is
+    raised, with the number of the copy.
     """
     for k in range(count):
         rng = random.Random(f"{seed}-{k}")
@@ -71,13 +82,20 @@ def outcomes(written: Path, folder: Path, count: int, seed: int) -> Iterator[str
         shutil.rmtree(copy) if copy.is_dir() else copy.unlink(missing_ok=True)
         shutil.copytree(written, copy) if written.is_dir() else shutil.copy(written, copy)
         damage(copy, rng)
+        start, message = time.perf_counter(), "read"
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the highest use of memory begins anew
         try:
-            open_log(f"{copy}{WITHIN.get(copy.name, '')}")
+            read(copy)
         except InputError as error:
             message = str(error)
         except Exception as error:
             raise AssertionError(f"copy {k} of seed {seed}: {type(error).__name__}: {error}") from error
-        else:
-            message = "read"
         assert "\n" not in message
-        yield message
+        yield message, time.perf_counter() - start, peak_bytes()
+
+
+def peak_bytes() -> int:
+    """Return the highest use of memory of this process since it was last reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)

@@ -17,10 +17,11 @@ from alpamayo_datasets.lanes import RawLane, lane_between
 from alpamayo_sim.datatypes.scene import LaneKind, LineKind
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.io.files import read_regular
 
 Array = np.ndarray
 
-MAX_FILE_BYTES = 256 << 20
+MAX_FILE_BYTES = 64 << 20
 MAX_COORDINATE_M = 1e9
 SAME_WAY_RAD = np.pi / 2
 LANE_KINDS = {"BIKE": LaneKind.BICYCLE, "BUS": LaneKind.BUS}
@@ -76,9 +77,9 @@ def load_json(path: Path) -> Any:
         InputError: The file cannot be read, is too large, or is not JSON.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, the limit for a map")
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path, MAX_FILE_BYTES))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

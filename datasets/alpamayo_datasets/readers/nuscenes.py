@@ -21,7 +21,7 @@ from alpamayo_datasets.readers.av2_map import load_json
 from alpamayo_datasets.readers.nuscenes_map import read_map
 from alpamayo_datasets.readers.scenarionet import DETAILED_CATEGORIES
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault
 
 Array = np.ndarray
 
@@ -90,6 +90,8 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
     except OSError as error:
         raise InputError(f"{where}: cannot read {error.filename}: {error.strerror or error}") from error
     except Exception as error:  # the devkit looks into unchecked tables: anything can be missing
+        if is_machine_fault(error):
+            raise
         raise InputError(f"{where}: the tables or maps are damaged ({type(error).__name__}: {_line(error)})") from error
 
 

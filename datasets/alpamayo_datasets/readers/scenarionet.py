@@ -5,6 +5,7 @@ nuScenes, the third column of lane polylines is a heading, the map is flat, the 
 and its point is that of the rear axle, and the closed ``boundary_*`` lines outline the drivable ground.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
 from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers, points
 from alpamayo_datasets.lanes import RawLane, sides_from_polygon, unknown_sides, without_repeats
 from alpamayo_datasets.sizes import usual_size
-from alpamayo_datasets.unpickle import read_pickle
+from alpamayo_datasets.unpickle import check_sharing, read_pickle
 from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.io.limits import name_of
 
 Array = np.ndarray
 
@@ -99,21 +101,22 @@ def read(path: Path) -> Scene:
         InputError: The file cannot be read, is damaged or hostile, or is not a ScenarioNet scenario.
     """
     record, where = read_pickle(path), str(path)
+    check_sharing(record, path)
     if not isinstance(record, dict) or not {"tracks", "map_features", "metadata"} <= set(record):
         raise InputError(f"{where}: not a ScenarioNet scenario, which has tracks, map_features and metadata")
     metadata = get_record(record, "metadata", where)
     flat = metadata.get("dataset") == "nuscenes"
-    ego_id = str(get(metadata, "sdc_id", f"{where}: metadata"))
+    ego_id = name_of(get(metadata, "sdc_id", f"{where}: metadata"), f"{where}: metadata: 'sdc_id'")
     tracks = [
-        _track(str(name), item, f"{where}: track {name!r}", flat)
-        for name, item in get_record(record, "tracks", where).items()
+        _track(name, item, f"{where}: track {name!r}", flat)
+        for name, item in _named(get_record(record, "tracks", where), f"{where}: name of a track")
     ]
     if not tracks:
         raise InputError(f"{where}: has no tracks")
     if flat:
         tracks = [_centred(track, _dt(metadata, where)) if track.id == ego_id else track for track in tracks]
-    name = str(metadata.get("scenario_id", record.get("id", path.stem)))
-    dataset = str(metadata.get("dataset", "unknown"))
+    name = name_of(metadata.get("scenario_id", record.get("id", path.stem)), f"{where}: metadata: 'scenario_id'")
+    dataset = name_of(metadata.get("dataset", "unknown"), f"{where}: metadata: 'dataset'")
     return assemble(
         where,
         name,
@@ -124,6 +127,16 @@ def read(path: Path) -> Scene:
         _signals(record.get("dynamic_map_states") or {}, len(tracks[0].valid), where),
         _dt(metadata, where),
     )
+
+
+def _named(record: dict[Any, Any], where: str) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of a record."""
+    return ((name_of(name, where), item) for name, item in record.items())
+
+
+def _word(value: Any, where: str) -> str:
+    """Return a word of the format; a missing one is "None"."""
+    return "None" if value is None else name_of(value, where)
 
 
 def _dt(metadata: dict[str, Any], where: str) -> float:
@@ -146,7 +159,8 @@ def _track(name: str, item: Any, where: str, flat: bool) -> RawTrack:
     heading = numbers(get(state, "heading", where), (n,), f"{where}: heading")
     velocity = numbers(get(state, "velocity", where), (n, None), f"{where}: velocity")[:, :2]
     details = item.get("metadata") if isinstance(item.get("metadata"), dict) else {}
-    category = _category(str(item.get("type")), str(details.get("type")), where)
+    kinds = [_word(holder.get("type"), f"{where}: type") for holder in (item, details)]
+    category = _category(*kinds, where)
     size = _size(state, category, valid, where)
     for array, what in ((position, "position"), (heading, "heading"), (velocity, "velocity")):
         if not np.isfinite(array[valid]).all():
@@ -209,16 +223,16 @@ def _last_velocity(velocity: Array, valid: Array) -> Array:
 
 def _map(features: dict[str, Any], where: str, flat: bool) -> RawMap:
     raw = RawMap()
-    for name, item in features.items():
+    for name, item in _named(features, f"{where}: name of a map feature"):
         here = f"{where}: map feature {name!r}"
-        kind = str(get(item, "type", here))
+        kind = name_of(get(item, "type", here), f"{here}: type")
         if kind.startswith("LANE_"):
-            raw.lanes.extend(_lane(str(name), item, kind, here, flat))
+            raw.lanes.extend(_lane(name, item, kind, here, flat))
         elif kind == "ROAD_EDGE_SIDEWALK" and "polygon" in item:
             continue  # the ground that people walk on; of converters since September 2023
         elif kind.startswith("ROAD_EDGE"):
             raw.edges.append(_points(item, here))
-        elif kind.startswith("ROAD_LINE") and str(name).startswith("boundary_"):
+        elif kind.startswith("ROAD_LINE") and name.startswith("boundary_"):
             raw.rings.append(_points(item, here))
         elif kind.startswith("ROAD_LINE"):
             raw.lines.append((_points(item, here), LINE_KINDS.get(kind, LineKind.UNKNOWN)))
@@ -249,7 +263,7 @@ def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
         return ()
     ids = [item.get("feature_id") if isinstance(item, dict) else item for item in value]
-    return tuple(dict.fromkeys(str(name) for name in ids if isinstance(name, (int, str))))
+    return tuple(dict.fromkeys(name_of(name, "name of a lane") for name in ids if isinstance(name, (int, str))))
 
 
 def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLane]:
@@ -272,7 +286,9 @@ def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLa
             kind=LANE_KINDS.get(kind, LaneKind.DRIVING),
             # nuScenes' maps have no speed limits; the converter writes 100 km/h on every lane
             speed_limit=None if flat else _speed_limit(item),
-            successors=tuple(str(i) for i in exits) if isinstance(exits, (list, tuple)) else None,
+            successors=tuple(name_of(i, f"{where}: exit_lanes") for i in exits)
+            if isinstance(exits, (list, tuple))
+            else None,
             left_neighbours=_names(item.get("left_neighbor")),
             right_neighbours=_names(item.get("right_neighbor")),
             # nuScenes' lane connectors have no polygon; Waymo marks lanes without paint as interpolating
@@ -294,7 +310,7 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
     if not isinstance(states, dict):
         raise InputError(f"{where}: 'dynamic_map_states' is a {type(states).__name__}, must be a record")
     found = []
-    for name, item in states.items():
+    for name, item in _named(states, f"{where}: name of a signal"):
         here = f"{where}: signal {name!r}"
         shown = get_list(get_record(item, "state", here), "object_state", here)
         if len(shown) != steps:
@@ -302,12 +318,12 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
         holder = item if "stop_point" in item else item["state"]
         place = _place(get(holder, "stop_point", here), f"{here}: stop_point")
         codes = np.array([signal_state(value, here) for value in shown], np.int8)
-        found.append(RawSignal(str(name), place, codes, (str(get(item, "lane", here)),)))
+        found.append(RawSignal(name, place, codes, (name_of(get(item, "lane", here), f"{here}: lane"),)))
     return found
 
 
 def signal_state(value: Any, where: str) -> SignalState:
     """Return the state of a traffic light from a word of Waymo, ScenarioNet, MetaDrive or nuPlan."""
     return meaning_of(
-        str(value).upper(), SIGNAL_STATES, SignalState.UNKNOWN, "state of a traffic light", where, UNKNOWN_STATES
+        _word(value, where).upper(), SIGNAL_STATES, SignalState.UNKNOWN, "state of a traffic light", where, UNKNOWN_STATES
     )

@@ -5,6 +5,7 @@ their left, as in Waymo's own map.
 """
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from alpamayo_datasets.sizes import usual_size
 from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.files import read_regular
+from alpamayo_sim.io.limits import name_of
 
 Array = np.ndarray
 
-MAX_FILE_BYTES = 512 << 20
+MAX_FILE_BYTES = 64 << 20
 TIME_STEP_S = 0.1
 MAX_SIZE_M = 1000.0
 LICENCE = "Waymo Open Dataset licence, non-commercial"
@@ -65,7 +68,7 @@ def read(path: Path) -> Scene:
     """Return the Scene of a Waymo-motion JSON file.
 
     Raises:
-        InputError: The file cannot be read, is larger than 512 MiB, is not JSON, or is not a Waymo-motion scene.
+        InputError: The file cannot be read, is larger than 64 MiB, is not JSON, or is not a Waymo-motion scene.
     """
     record, where = _load_json(path), str(path)
     if not isinstance(record, dict) or not set(KEYS) <= set(record):
@@ -81,8 +84,8 @@ def read(path: Path) -> Scene:
     metadata = get_record(record, "metadata", where)
     sdc = get(metadata, "sdc_track_index", f"{where}: metadata")
     if not isinstance(sdc, int) or not 0 <= sdc < len(tracks):
-        raise InputError(f"{where}: metadata: sdc_track_index is {sdc!r}, must be in [0, {len(tracks)})")
-    name = str(record.get("scenario_id") or record.get("name") or path.stem)
+        raise InputError(f"{where}: metadata: sdc_track_index is {reprlib.repr(sdc)}, must be in [0, {len(tracks)})")
+    name = name_of(record.get("scenario_id") or record.get("name") or path.stem, f"{where}: scenario_id")
     provenance = Provenance("Waymo Open Motion Dataset", LICENCE, name)
     raw_map = _map(get_list(record, "roads", where), where)
     signals = _signals(record.get("tl_states") or {}, len(tracks[0].valid), where)
@@ -91,9 +94,9 @@ def read(path: Path) -> Scene:
 
 def _load_json(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, the limit for a scene")
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path, MAX_FILE_BYTES))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -121,12 +124,12 @@ def _track(item: Any, number: int, where: str) -> RawTrack:
             raise InputError(f"{where}: {what} has values that are not finite")
     if "z" in item["position"][0]:
         position[:, 2] -= 0.5 * size[2]
-    return RawTrack(str(item.get("id", number)), category, position, heading, velocity, size, valid)
+    return RawTrack(name_of(item.get("id", number), f"{where}: id"), category, position, heading, velocity, size, valid)
 
 
 def _number(value: Any, where: str) -> float:
     if not isinstance(value, (int, float)) or not abs(value) < MAX_SIZE_M:
-        raise InputError(f"{where}: is {value!r}, must be a number")
+        raise InputError(f"{where}: is {reprlib.repr(value)}, must be a number below {MAX_SIZE_M:g}")
     return float(value)
 
 
@@ -150,7 +153,7 @@ def _map(roads: list[Any], where: str) -> RawMap:
         kind, number = str(get(item, "type", here)), item.get("map_element_id")
         if kind == "lane" and len(kept := without_repeats(line)) > 1:
             line = line[kept]
-            name = str(item.get("id", f"road-{k}"))
+            name = name_of(item.get("id", f"road-{k}"), f"{here}: id")
             name = f"{name}-{k}" if name in seen else name
             seen.add(name)
             lane_kind = LANE_KINDS.get(number, LaneKind.DRIVING) if isinstance(number, int) else LaneKind.DRIVING
