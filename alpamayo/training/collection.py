@@ -5,6 +5,7 @@ et al. 2011). In the first round the expert drives, and short disturbances push 
 how to return. In later rounds a trained driver may drive.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ import numpy as np
 from alpamayo.closed_loop import ObservationSource
 from alpamayo.guard.guard import Guard
 from alpamayo.parallel import Progress, in_order
-from alpamayo.training.shards import FRAMES, LABEL_EVERY, Shard, compress
+from alpamayo.provenance import code_version, file_digest
+from alpamayo.training.shards import FRAMES, LABEL_EVERY, Shard, compress, stored_inputs
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Driver, Needs
@@ -83,6 +85,12 @@ class Job:
     image_size: tuple[int, int]
     checkpoint: Path | None = None
 
+    def inputs(self) -> str:
+        """Return what decides the content of the file, as JSON."""
+        weights = None if self.checkpoint is None else file_digest(self.checkpoint)
+        values = [self.family, self.seed, list(self.image_size), weights, code_version()]
+        return json.dumps(values)
+
 
 @dataclass
 class _Columns:
@@ -111,7 +119,8 @@ def collect(
 ) -> list[Path]:
     """Drive ``episodes`` scenarios, spread evenly over the families, and write one file for each.
 
-    Existing files are kept, so an interrupted collection continues where it stopped.
+    Files that an earlier call has made from the same inputs by the same code are kept, so an interrupted collection
+    continues where it stopped.
 
     Args:
         folder: folder of the files.
@@ -142,7 +151,7 @@ def collect(
         Job(names[i % len(names)], seed + i, folder / f"{name}-{seed + i:05d}.npz", image_size, checkpoint)
         for i in range(episodes)
     ]
-    missing = [job for job in jobs if not job.path.is_file()]
+    missing = [job for job in jobs if stored_inputs(job.path) != job.inputs()]
     report = progress or (lambda what, done, total: None)
     existing = len(jobs) - len(missing)
     report("collect", existing, len(jobs))
@@ -169,7 +178,7 @@ def run_job(job: Job) -> Path:
     scenario = make_scenario(job.family, job.seed)
     rng = np.random.default_rng([job.seed, 1])
     shard = record(scenario, varied_rig(job.image_size, rng), rng, trained)
-    shard.save(job.path)
+    shard.save(job.path, job.inputs())
     return job.path
 
 

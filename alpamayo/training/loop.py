@@ -1,6 +1,5 @@
 """The training loop: seeded, interruptible, limited by steps and by wall time."""
 
-import hashlib
 import json
 import math
 import os
@@ -16,8 +15,10 @@ import torch
 from torch import Tensor
 
 from alpamayo.parallel import Progress
+from alpamayo.provenance import file_digest
 from alpamayo.training.samples import Samples, load_samples
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault, one_line
+from alpamayo_sim.io.files import check_regular, replacing
 from alpamayo_vla_model import checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.inputs import Inputs
@@ -28,6 +29,17 @@ Array = np.ndarray
 
 HIDDEN_HISTORY_SHARE, HIDDEN_STATE_SHARE = 0.3, 0.5  # shares of samples; hiding keeps the model from copying motion
 SAVE_EVERY_S = 60.0
+STATE_FILE = "training.pt"
+STATE_PARTS = {
+    "config": str,
+    "inputs": str,
+    "model": dict,
+    "ema": dict,
+    "optimiser": dict,
+    "step": int,
+    "elapsed": float,
+}
+MAX_STATE_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -92,14 +104,15 @@ def train(
         log: called with a line of text every 100 steps.
 
     Raises:
-        InputError: there is no data, or the state on disk belongs to another model.
+        InputError: there is no data, the state on disk is damaged or belongs to another model or to other settings, or
+            the folder cannot be written.
     """
     samples = load_samples(data)
     if not len(samples):
         raise InputError(f"{folder}: there is no training data")
     folder.mkdir(parents=True, exist_ok=True)
     model = checkpoint.load(start) if start else (config or AlpamayoConfig.preset("tiny")).create(settings.seed)
-    state = _begin(folder, model.train(), settings)
+    state = _begin(folder, model.train(), settings, start)
     report, write_line = progress or (lambda what, done, total: None), log or (lambda line: None)
     write_line(f"{len(samples)} steps of {len(samples.shards)} episodes")
     saved = time.monotonic()
@@ -110,27 +123,86 @@ def train(
         if state.step % 100 == 0:
             write_line(_line(state, losses))
         if time.monotonic() - saved > SAVE_EVERY_S:
-            _save(folder, state)
+            _save(folder, state, _inputs(settings, start))
             saved = time.monotonic()
-    _save(folder, state)
+    _save(folder, state, _inputs(settings, start))
     return _export(folder, state, settings, samples, start)
 
 
-def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings) -> _State:
+def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings, start: Path | None) -> _State:
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
     state = _State(model, {k: v.detach().clone() for k, v in model.state_dict().items()}, optimiser)
-    path = folder / "training.pt"
-    if path.is_file():
-        stored = torch.load(path, weights_only=True)
-        if stored["config"] != model.config.to_json():
-            raise InputError(f"{path}: is the state of a model with another shape; train into another folder")
-        model.load_state_dict(stored["model"])
-        optimiser.load_state_dict(stored["optimiser"])
-        state.ema, state.step, state.elapsed = stored["ema"], stored["step"], stored["elapsed"]
+    path = folder / STATE_FILE
+    if path.exists():
+        _resume(state, _stored_state(path), settings, start, path)
     return state
+
+
+def _stored_state(path: Path) -> dict[str, Any]:
+    """Read the state of an interrupted training, which is data only.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        check_regular(path, MAX_STATE_BYTES)
+        stored = torch.load(path, weights_only=True)
+        kinds = {
+            "config": str,
+            "inputs": str,
+            "model": dict,
+            "ema": dict,
+            "optimiser": dict,
+            "step": int,
+            "elapsed": float,
+        }
+        if not isinstance(stored, dict) or not all(isinstance(stored.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError("its parts are not those of a training")
+    except Exception as error:  # a damaged file can raise nearly anything
+        if is_machine_fault(error):
+            raise
+        raise _damaged(path, error) from error
+    return stored
+
+
+def _resume(state: _State, stored: dict[str, Any], settings: TrainingSettings, start: Path | None, path: Path) -> None:
+    """Take over a stored state.
+
+    Raises:
+        InputError: it belongs to another model or to other settings, or its parts do not fit the model.
+    """
+    if stored["config"] != state.model.config.to_json():
+        raise InputError(f"{path}: is the state of a model with another shape; train into another folder")
+    if stored["inputs"] != _inputs(settings, start):
+        raise InputError(
+            f"{path}: is the state of a training with other settings: {stored['inputs'][:300]}; train into another "
+            "folder, or delete the file to start again"
+        )
+    try:
+        state.model.load_state_dict(stored["model"])
+        state.optimiser.load_state_dict(stored["optimiser"])
+        for name, value in state.ema.items():
+            value.copy_(stored["ema"][name])
+    except Exception as error:
+        if is_machine_fault(error):
+            raise
+        raise _damaged(path, error) from error
+    if not (stored["step"] >= 0 and stored["elapsed"] >= 0.0):
+        raise _damaged(path, ValueError("negative step or time"))
+    state.step, state.elapsed = stored["step"], stored["elapsed"]
+
+
+def _inputs(settings: TrainingSettings, start: Path | None) -> str:
+    """Return what decides the result of a training, as JSON; the number of threads does not."""
+    values = {name: value for name, value in asdict(settings).items() if name != "threads"}
+    return json.dumps(values | {"start": None if start is None else file_digest(start)}, sort_keys=True)
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: damaged ({one_line(str(error))[:200]}); delete it to train from the start")
 
 
 def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: float) -> Iterator[dict[str, float]]:
@@ -241,18 +313,22 @@ def _average(state: _State, decay: float) -> None:
         state.ema[name].lerp_(value, 1.0 - decay)
 
 
-def _save(folder: Path, state: _State) -> None:
+def _save(folder: Path, state: _State, inputs: str) -> None:
     stored = {
         "config": state.model.config.to_json(),
+        "inputs": inputs,
         "model": state.model.state_dict(),
         "ema": state.ema,
         "optimiser": state.optimiser.state_dict(),
         "step": state.step,
         "elapsed": state.elapsed,
     }
-    partial = folder / "training.pt.partial"
-    torch.save(stored, partial)
-    partial.replace(folder / "training.pt")
+    path = folder / STATE_FILE
+    try:
+        with replacing(path) as partial:
+            torch.save(stored, partial)
+    except (OSError, RuntimeError) as error:  # PyTorch raises RuntimeError where it cannot write
+        raise InputError(f"cannot write {path}: {one_line(str(error))[:200]}") from error
 
 
 def _export(folder: Path, state: _State, settings: TrainingSettings, samples: Samples, start: Path | None) -> Path:
@@ -263,7 +339,7 @@ def _export(folder: Path, state: _State, settings: TrainingSettings, samples: Sa
         "samples": len(samples),
         "steps": state.step,
         "minutes": round(state.elapsed / 60.0, 1),
-        "start": hashlib.sha256(start.read_bytes()).hexdigest() if start else None,
+        "start": file_digest(start) if start else None,
     }
     path = folder / "tiny.safetensors"
     checkpoint.save(model, path, note)

@@ -1,6 +1,6 @@
 """Training data on disk: one compact file per episode; the images of each step are compressed."""
 
-import zipfile
+import hashlib
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,11 +9,13 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float16, Float32, Int8, Int16, Int64, UInt8
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault, one_line
+from alpamayo_sim.io.files import check_regular, read_regular, replacing
 
 Array = np.ndarray
 
-VERSION = 1
+VERSION = 2
+MAX_FILE_BYTES = 1 << 30
 FRAMES = 4  # camera frames of an observation
 LABEL_EVERY = 2  # steps of 0.1 s between labels
 
@@ -38,10 +40,10 @@ class Shard:
     plan: Float32[Array, "rows 64 4"]
     actions: Float32[Array, "rows 64 2"]
     reasoning: Int16[Array, "rows tokens"]
-    patch_kind: Int8[Array, "rows cameras rows columns"]
-    patch_distance: Float16[Array, "rows cameras rows columns"]
-    patch_velocity: Float16[Array, "rows cameras rows columns 2"]
-    patch_road: UInt8[Array, "rows cameras rows columns"]
+    patch_kind: Int8[Array, "rows cameras patch_rows patch_columns"]
+    patch_distance: Float16[Array, "rows cameras patch_rows patch_columns"]
+    patch_velocity: Float16[Array, "rows cameras patch_rows patch_columns 2"]
+    patch_road: UInt8[Array, "rows cameras patch_rows patch_columns"]
     lens: Float32[Array, "cameras 4"]
     position: Float32[Array, "cameras 3"]
     rotation: Float32[Array, "cameras 3 3"]
@@ -60,16 +62,21 @@ class Shard:
         stream = self.images[self.offsets[step] : self.offsets[step + 1]]
         return np.frombuffer(zlib.decompress(stream.tobytes()), np.uint8).reshape(self.image_shape)
 
-    def save(self, path: Path) -> None:
-        """Write the file atomically."""
-        images = path.with_suffix(".images")
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(self.images.tobytes())
-        partial.replace(images)
-        with partial.open("wb") as file:
-            rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "images"}
-            np.savez(file, version=VERSION, **rest)
-        partial.replace(path)
+    def save(self, path: Path, inputs: str = "") -> None:
+        """Write the file atomically; ``inputs`` says what it was made from.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "images"}
+        digest = hashlib.sha256(self.images.tobytes()).hexdigest()
+        try:
+            with replacing(path.with_suffix(".images")) as images, replacing(path) as arrays:
+                images.write_bytes(self.images.tobytes())
+                with arrays.open("wb") as file:
+                    np.savez(file, version=VERSION, inputs=inputs, images_sha256=digest, **rest)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -79,18 +86,36 @@ class Shard:
             InputError: it is damaged or has another version.
         """
         try:
+            check_regular(path, MAX_FILE_BYTES)
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if int(file["version"]) != VERSION:
                     raise InputError(f"{path}: has version {int(file['version'])}, this release reads {VERSION}")
                 rest = {f.name: file[f.name] for f in fields(cls) if f.name != "images"}
-            images = np.fromfile(path.with_suffix(".images"), np.uint8)
-            if len(images) != rest["offsets"][-1]:
-                raise InputError(f"{path}: its images are incomplete; delete the file to make it again")
-            return cls(images=images, **rest)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                digest = str(file["images_sha256"])
+            images = read_regular(path.with_suffix(".images"), MAX_FILE_BYTES)
+            if hashlib.sha256(images).hexdigest() != digest:
+                raise InputError(f"{path}: its images are incomplete or damaged; delete the file to make it again")
+            return cls(images=np.frombuffer(images, np.uint8), **rest)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged archive can raise nearly anything
+            if is_machine_fault(error):
+                raise
             raise InputError(
-                f"{path}: cannot be read as training data ({error}); delete it to make it again"
+                f"{path}: cannot be read as training data ({one_line(str(error))}); delete it to make it again"
             ) from error
+
+
+def stored_inputs(path: Path) -> str | None:
+    """Return what a file was made from; None if there is none or it is damaged."""
+    try:
+        check_regular(path, MAX_FILE_BYTES)
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return str(file["inputs"]) if int(file["version"]) == VERSION else None
+    except Exception as error:
+        if is_machine_fault(error):
+            raise
+        return None
 
 
 def compress(image: UInt8[Array, "cameras 3 height width"]) -> bytes:

@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import random
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from recordings.damage import damaged
 
 from alpamayo.training import collection, tiny
 from alpamayo.training.collection import collect, record, run_job, smoothed, varied_rig
-from alpamayo.training.loop import TrainingSettings, train
+from alpamayo.training.loop import TrainingSettings, _begin, train
 from alpamayo.training.open_loop import evaluate_open_loop
 from alpamayo.training.patches import label_patches, visible_ids
 from alpamayo.training.samples import load_samples
@@ -109,6 +113,56 @@ def test_damaged_data_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read as training data"):
         Shard.load(path)
+
+
+def test_training_data_of_other_inputs_or_damaged_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def run(job: collection.Job) -> Path:
+        fake_shard().save(job.path, job.inputs())
+        made.append(job.path.name)
+        return job.path
+
+    monkeypatch.setattr(collection, "run_job", run)
+
+    def collected(**settings: Any) -> int:
+        made.clear()
+        collection.collect(tmp_path, 2, workers=1, **settings)
+        return len(made)
+
+    assert (collected(), collected()) == (2, 0)
+    assert (collected(image_size=(32, 64)), collected(image_size=(32, 64))) == (2, 0)
+    first = tmp_path / "expert-00000.npz"
+    first.write_bytes(first.read_bytes()[:100])
+    assert collected(image_size=(32, 64)) == 1
+    monkeypatch.setattr(collection, "code_version", lambda: "other")
+    assert collected(image_size=(32, 64)) == 2
+
+
+def test_the_state_of_another_training_is_refused(data: list[Path], tmp_path: Path) -> None:
+    train(tmp_path / "out", data, replace(SETTINGS, steps=2), config=CONFIG, until=0.5)
+    train(tmp_path / "out", data, replace(SETTINGS, steps=2, threads=1), config=CONFIG, until=0.5)
+    for changed in ({"seed": 1}, {"learning_rate": 1e-4}, {"batch": 8}):
+        with pytest.raises(InputError, match="other settings"):
+            train(tmp_path / "out", data, replace(SETTINGS, steps=2, **changed), config=CONFIG)
+
+
+def test_a_damaged_state_is_one_line_that_says_what_to_do(data: list[Path], tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=2)
+    train(tmp_path / "out", data, settings, config=CONFIG, until=0.5)
+    path = tmp_path / "out" / "training.pt"
+    whole, rng = path.read_bytes(), random.Random(0)
+    assert not list(path.parent.glob(".*"))
+    model = checkpoint.load(tmp_path / "out" / "tiny.safetensors")
+    for k in range(60):
+        path.write_bytes(damaged(whole, rng) if k else b"[]")
+        with suppress(InputError):
+            _begin(path.parent, model, settings, None)
+    torch.save({"config": 3}, path)
+    with pytest.raises(InputError, match="delete it"):
+        _begin(path.parent, model, settings, None)
 
 
 def test_eventful_steps_are_drawn_more_often(data: list[Path]) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -256,6 +257,40 @@ def test_bad_checkpoints_are_reported(model: AlpamayoModel, tmp_path: Path, chan
     save_file({("vision.pool.weight" if n == "pool" else n): t for n, t in tensors.items()}, path, meta)
     with pytest.raises(InputError, match=says):
         checkpoint.load(path)
+
+
+WRONG_SIZES = [10**7, 10**400, -1, 0, 1.5, "4", None, [4], True, float("nan")]
+SIZES = ("frames", "patch_blocks", "vision_blocks", "expert_layers", "expert_width", "vision_width", "sample_steps")
+
+
+@pytest.mark.parametrize("name", [*SIZES, "action_group", "image_size"])
+@pytest.mark.parametrize("value", WRONG_SIZES, ids=lambda value: str(value)[:9])
+def test_a_size_of_a_wrong_type_or_range_is_refused_at_once(
+    model: AlpamayoModel, tmp_path: Path, name: str, value: Any
+) -> None:
+    if name in ("patch_blocks", "vision_blocks") and value == 0:
+        return  # these may be left out
+    config = json.loads(model.config.to_json()) | {name: [value, value] if name == "image_size" else value}
+    path = tmp_path / "model.safetensors"
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {"format": "alpamayo-driver", "version": "1", "config": json.dumps(config)}
+    save_file(tensors, path, metadata)
+    with pytest.raises(InputError) as caught:
+        checkpoint.load(path)
+    assert "model.safetensors" in str(caught.value) or name in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_damaged_note_or_configuration_is_one_line(model: AlpamayoModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for text in ("[", "3", "[1]", '{"backbone": {}}', '{"backbone": 3}', "[" * 100_000, '{"image_size": 3}'):
+        metadata = {"format": "alpamayo-driver", "version": "1", "config": text, "training": text}
+        save_file({"x": torch.zeros(1)}, path, metadata)
+        with pytest.raises(InputError):
+            checkpoint.load(path)
+        if text[:2] != '{"':
+            with pytest.raises(InputError):
+                checkpoint.training_note(path)
 
 
 def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:

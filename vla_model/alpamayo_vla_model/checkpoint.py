@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, is_machine_fault, one_line
+from alpamayo_sim.io.files import check_regular, replacing
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.model import AlpamayoModel
 
 FORMAT = "alpamayo-driver"
 VERSION = 1
 SHIPPED = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
+MAX_FILE_BYTES = 8 << 30
 MOST_LISTED_TENSORS = 5  # in an error message
 
 
@@ -34,12 +36,10 @@ def save(model: AlpamayoModel, path: Path, training: Mapping[str, Any] | None = 
         "config": model.config.to_json(),
         "training": json.dumps(dict(training or {}), sort_keys=True),
     }
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata)
-        partial.chmod(0o644)
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_bytes(serialized(tensors, metadata))
     except OSError as error:
         raise InputError(f"{path}: cannot write the checkpoint ({error.strerror or error})") from error
 
@@ -54,7 +54,7 @@ def load(path: Path) -> AlpamayoModel:
     path = Path(path)
     with _open(path) as file:
         config = _config(path, file.metadata() or {})
-        model = AlpamayoModel(config, device="meta")
+        model = _model(path, config)
         _check(path, file, {name: tensor.shape for name, tensor in model.state_dict().items()})
         state = {name: file.get_tensor(name).float() for name in model.state_dict()}
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
@@ -67,14 +67,21 @@ def load(path: Path) -> AlpamayoModel:
 def training_note(path: Path) -> dict[str, Any]:
     """Return the note on the training that ``save`` stored."""
     with _open(Path(path)) as file:
-        return dict(json.loads((file.metadata() or {}).get("training", "{}")))
+        text = (file.metadata() or {}).get("training", "{}")
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its note on the training is damaged ({one_line(str(error))})") from error
 
 
 def _open(path: Path) -> Any:
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: there is no such checkpoint")
     try:
+        check_regular(path, MAX_FILE_BYTES)
         return safe_open(path, "pt")
+    except InputError:
+        raise
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: cannot be read as safetensors ({error})") from error
 
@@ -85,6 +92,16 @@ def _config(path: Path, metadata: Mapping[str, str]) -> AlpamayoConfig:
     if metadata.get("version") != str(VERSION):
         raise InputError(f"{path}: is of version {metadata.get('version')}, this program reads version {VERSION}")
     return AlpamayoConfig.from_json(metadata.get("config", ""), str(path))
+
+
+def _model(path: Path, config: AlpamayoConfig) -> AlpamayoModel:
+    """Return a model without weights; sizes that are each allowed may still not fit each other."""
+    try:
+        return AlpamayoModel(config, device="meta")
+    except Exception as error:
+        if is_machine_fault(error):
+            raise
+        raise InputError(f"{path}: no model has this configuration ({one_line(str(error))})") from error
 
 
 def _check(path: Path, file: Any, expected: Mapping[str, torch.Size]) -> None:

@@ -2,20 +2,33 @@
 
 import dataclasses
 import json
+import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from alpamayo_sim.datatypes.decision import PLAN_DT
+from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import HISTORY_STEPS, ROUTE_POINTS, ROUTE_SPACING, CameraFrames, Observation
 from alpamayo_sim.datatypes.rig import Rig, default_rig
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, one_line, unknown_name
 from alpamayo_vla_model.nemotron import NemotronConfig
 from alpamayo_vla_model.reasoning_text import VOCABULARY
 
 if TYPE_CHECKING:
     from alpamayo_vla_model.model import AlpamayoModel
+
+RANGES = {
+    "image_size": (8, 2048),
+    "frames": (1, 64),
+    "vision_width": (32, 4096),
+    "patch_blocks": (0, 64),
+    "vision_blocks": (0, 64),
+    "expert_width": (32, 4096),
+    "expert_layers": (1, 64),
+    "action_group": (1, PLAN_STEPS),
+    "sample_steps": (1, 1000),
+}
 
 
 @dataclass(frozen=True)
@@ -47,15 +60,33 @@ class AlpamayoConfig:
     sample_steps: int = 6
 
     def __post_init__(self) -> None:
+        self._check_sizes()
         if self.backbone.vocab_size < len(VOCABULARY):
             raise InputError(
                 f"config: the backbone has {self.backbone.vocab_size} words, the vocabulary {len(VOCABULARY)}"
             )
         for name in ("vision_width", "expert_width"):
-            if getattr(self, name) < 32 or getattr(self, name) % 32:
+            if getattr(self, name) % 32:
                 raise InputError(f"config: {name} is {getattr(self, name)}, must be a multiple of 32")
-        if self.action_group < 1 or 64 % self.action_group:
-            raise InputError(f"config: action_group is {self.action_group}, must divide 64")
+        if PLAN_STEPS % self.action_group:
+            raise InputError(f"config: action_group is {self.action_group}, must divide {PLAN_STEPS}")
+
+    def _check_sizes(self) -> None:
+        """Check every field against its range, before anything is made of that size."""
+        if not isinstance(self.backbone, NemotronConfig):
+            raise InputError(f"config: backbone is a {type(self.backbone).__name__}, must be a NemotronConfig")
+        if not isinstance(self.image_size, tuple) or len(self.image_size) != 2:
+            raise InputError("config: image_size must be height and width")
+        sizes = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name in RANGES and f.name != "image_size"
+        }
+        sizes |= {"image_size[0]": self.image_size[0], "image_size[1]": self.image_size[1]}
+        for name, value in sizes.items():
+            low, high = RANGES[name.partition("[")[0]]
+            if type(value) is not int or not low <= value <= high:
+                raise InputError(f"config: {name} is {reprlib.repr(value)}, must be an integer in [{low}, {high}]")
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -120,8 +151,8 @@ class AlpamayoConfig:
             backbone = NemotronConfig.from_dict(values.pop("backbone"), where)
             height, width = values.pop("image_size")
             return cls(backbone=backbone, image_size=(height, width), **values)
-        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{where}: is no driver's configuration ({error})") from error
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InputError(f"{where}: is no driver's configuration ({one_line(str(error))})") from error
 
 
 _BACKBONE = NemotronConfig.preset("tiny").with_(
