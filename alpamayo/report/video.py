@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from alpamayo.episode import Episode
 from alpamayo.report.frames import Frame
 from alpamayo.report.typeface import typeface
+from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 PANEL_WIDTH_PX = 480
@@ -51,13 +52,21 @@ class VideoWriter:
                 output_params=["-crf", "23", "-preset", "veryfast", "-threads", "1", "-bitexact", "-f", "mp4"],
             )
             self._encoder.send(None)
-        self._encoder.send(np.ascontiguousarray(frame))
+        try:
+            self._encoder.send(np.ascontiguousarray(frame))
+        except OSError as error:  # its message is the encoder's command and output
+            raise self._failed() from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._encoder is not None:
             self._encoder.close()
+            if kind is None and b"moov" not in self.path.read_bytes():  # the index, which is written last
+                raise self._failed()
+
+    def _failed(self) -> InputError:
+        return InputError(f"cannot write the video {self.path.name}: the encoder ended; is the disk full?")
 
 
 def encoded_image(picture: UInt8[Array, "h w 3"], quality: int = 70) -> str:

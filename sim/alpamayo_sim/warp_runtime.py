@@ -2,8 +2,12 @@
 
 import ctypes
 import os
+import stat
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import warp as wp
 
@@ -27,12 +31,45 @@ def check_device(device: str) -> str:
 def _start() -> None:
     wp.config.log_level = wp.LOG_WARNING
     wp.config.use_precompiled_headers = False  # its temporary folder is left to the interpreter's exit
+    _choose_kernel_cache()
     try:
         ctypes.CDLL("libcuda.so.1")
         wp.init()
     except OSError:
         with _no_stderr():  # Warp warns that there is no driver, whatever its log level
             wp.init()
+
+
+def _choose_kernel_cache() -> None:
+    """Keep compiled kernels in a private folder where the usual one cannot be written.
+
+    Raises:
+        InputError: no folder can be written.
+    """
+    named = os.environ.get("WARP_CACHE_PATH")
+    usual = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "warp"  # noqa: PTH111
+    if usual.is_absolute() and _writable(usual):
+        return
+    if named:
+        raise InputError(f"kernels cannot be kept in {named}; WARP_CACHE_PATH must be a folder that you can write")
+    private = Path(tempfile.gettempdir()) / f"alpamayo-kernels-{os.getuid()}"
+    try:
+        private.mkdir(mode=0o700, exist_ok=True)
+        found = private.lstat()
+    except OSError as error:
+        raise InputError(f"cannot keep kernels in {private}: {error.strerror}; set WARP_CACHE_PATH") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise InputError(f"{private} is not a folder of yours alone; set WARP_CACHE_PATH to one that you can write")
+    print(f"alpamayo: {usual} cannot be written; kernels are kept in {private} (see WARP_CACHE_PATH)", file=sys.stderr)  # noqa: T201
+    os.environ["WARP_CACHE_PATH"] = str(private)  # of worker processes, too
+
+
+def _writable(folder: Path) -> bool:
+    """Return whether a folder and what is in it can be written, or the folder be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    inner = [path for path in folder.glob("*") if path.is_dir()] if folder.name == "warp" else []
+    return all(os.access(path, os.W_OK | os.X_OK) for path in (folder, *inner))
 
 
 @contextmanager
