@@ -159,8 +159,8 @@ def _track(name: str, item: Any, where: str, flat: bool) -> RawTrack:
     heading = numbers(get(state, "heading", where), (n,), f"{where}: heading")
     velocity = numbers(get(state, "velocity", where), (n, None), f"{where}: velocity")[:, :2]
     details = item.get("metadata") if isinstance(item.get("metadata"), dict) else {}
-    kinds = [_word(holder.get("type"), f"{where}: type") for holder in (item, details)]
-    category = _category(*kinds, where)
+    kind, detailed = (_word(holder.get("type"), f"{where}: type") for holder in (item, details))
+    category = _category(kind, detailed, where)
     size = _size(state, category, valid, where)
     for array, what in ((position, "position"), (heading, "heading"), (velocity, "velocity")):
         if not np.isfinite(array[valid]).all():
@@ -325,5 +325,10 @@ def _signals(states: Any, steps: int, where: str) -> list[RawSignal]:
 def signal_state(value: Any, where: str) -> SignalState:
     """Return the state of a traffic light from a word of Waymo, ScenarioNet, MetaDrive or nuPlan."""
     return meaning_of(
-        _word(value, where).upper(), SIGNAL_STATES, SignalState.UNKNOWN, "state of a traffic light", where, UNKNOWN_STATES
+        _word(value, where).upper(),
+        SIGNAL_STATES,
+        SignalState.UNKNOWN,
+        "state of a traffic light",
+        where,
+        UNKNOWN_STATES,
     )
