@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8, UInt32
+from jaxtyping import Float, Float32, Float64, Int32, UInt8, UInt32
 
 from alpamayo_sim.datatypes.scene import Lane, LaneKind, LineKind, RoadMap, Scene
 from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings
@@ -255,7 +255,7 @@ def lane_sides(lane: Lane) -> tuple[Float64[Array, "n 2"], Float64[Array, "n 2"]
     return offset(lane.centreline, half), offset(lane.centreline, -half)
 
 
-def offset(line: Float32[Array, "n d"], by: Float64[Array, " n"] | float) -> Float64[Array, "n 2"]:
+def offset(line: Float[Array, "n d"], by: Float64[Array, " n"] | float) -> Float64[Array, "n 2"]:
     """Return the line (m) shifted to the left by ``by`` (m)."""
     heading = polyline_headings(line)
     mean = np.angle(np.exp(1j * heading) + np.exp(1j * np.concatenate([heading[:1], heading[:-1]])))
@@ -290,7 +290,7 @@ def _lane_markings(lane: Lane) -> list[Shape]:
     return shapes
 
 
-def _marking(line: Float32[Array, "n d"], kind: LineKind) -> list[Shape]:
+def _marking(line: Float[Array, "n d"], kind: LineKind) -> list[Shape]:
     colour = YELLOW if kind in (LineKind.BROKEN_YELLOW, LineKind.SOLID_YELLOW, LineKind.DOUBLE_YELLOW) else WHITE
     if kind in (LineKind.DOUBLE_WHITE, LineKind.DOUBLE_YELLOW):
         sides = (0.13, -0.13)
@@ -300,7 +300,7 @@ def _marking(line: Float32[Array, "n d"], kind: LineKind) -> list[Shape]:
     return _strips(line, 0.0, LINE_WIDTH, colour, Semantic.LANE_MARKING)
 
 
-def _dashes(line: Float32[Array, "n d"]) -> list[Float64[Array, "_ d"]]:
+def _dashes(line: Float[Array, "n d"]) -> list[Float64[Array, "_ d"]]:
     """Return the painted parts of a broken line."""
     knots = arc_length(line)
     dashes = []
@@ -313,7 +313,7 @@ def _dashes(line: Float32[Array, "n d"]) -> list[Float64[Array, "_ d"]]:
 
 
 def _strips(
-    line: Float32[Array, "n d"], by: float, width: float, colour: tuple[int, int, int], semantic: Semantic
+    line: Float[Array, "n d"], by: float, width: float, colour: tuple[int, int, int], semantic: Semantic
 ) -> list[Shape]:
     """Return a line as polygons of ``width``, cut every 40 points."""
     keep = np.concatenate([[True], np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1) > 1e-3])
