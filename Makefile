@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 LIBRARIES := libGL.so.1 libEGL.so.1 libgthread-2.0.so.0 libusb-1.0.so.0 libgomp.so.1
 PACKAGES := libgl1 libegl1 libglib2.0-0 libusb-1.0-0 libgomp1
 
-.PHONY: drive test check bench-sim bench-model bench-validator notebooks clean
+.PHONY: drive test check bench-sim bench-model bench-validator bench-guard notebooks clean
 
 drive: .venv/installed
 	$(BIN)/alpamayo drive cut-in --driver tiny --seed 3 --out runs/first
@@ -37,6 +37,9 @@ bench-model: .venv/installed
 
 bench-validator: .venv/installed
 	for script in validator validation; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$script.py || exit; done
+
+bench-guard: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
 notebooks: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[dev,notebooks]'

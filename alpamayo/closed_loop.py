@@ -164,6 +164,8 @@ class _Recorder:
             "agent_valid": agents.valid,
             "signals": truth.signals,
         }
+        if agents.elevation is not None and truth.ego_elevation is not None:
+            now |= {"agent_elevation": agents.elevation, "ego_elevation": np.float32(truth.ego_elevation)}
         for name, value in now.items():
             self.states.setdefault(name, []).append(np.array(value))
 

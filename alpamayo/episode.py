@@ -36,6 +36,7 @@ class Episode:
     camera at each decision. Both are None for a driver without cameras. ``guard_config`` holds the
     guard's thresholds by name, mostly one value each; None for a drive without a guard. ``driver_choice`` and
     ``driver_arguments`` (JSON) make the driver again; both are empty for a driver that was given as an object.
+    ``ego_elevation`` and ``agent_elevation`` are the z (m) of the ground under the boxes; None if levels are unknown.
     """
 
     scenario: Scenario
@@ -69,6 +70,8 @@ class Episode:
     rig: Rig | None = None
     guard_config: dict[str, tuple[float, ...]] | None = None
     observation_age: Float32[Array, " t"] | None = None
+    ego_elevation: Float32[Array, " t1"] | None = None
+    agent_elevation: Float32[Array, "t1 agents"] | None = None
     timings: dict[str, Float32[Array, " t"]] = field(default_factory=dict)
     driver_choice: str = ""
     driver_arguments: str = ""
@@ -107,6 +110,7 @@ class Episode:
             velocity=self.agent_velocity[step],
             size=self.agent_size,
             valid=self.agent_valid[step],
+            elevation=None if self.agent_elevation is None else self.agent_elevation[step],
         )
 
     def truth(self, step: int) -> GroundTruth:
@@ -119,6 +123,7 @@ class Episode:
             ego_size=self.ego_size,
             agents=self.agents(step),
             signals=self.signals[step],
+            ego_elevation=None if self.ego_elevation is None else float(self.ego_elevation[step]),
         )
 
 

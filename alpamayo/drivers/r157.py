@@ -22,6 +22,7 @@ from alpamayo_sim.drivers.idm import to_plan
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.map.index import index_of
 
 Array = np.ndarray
 DEFAULT_SPEED_MPS = 13.9  # where no limit is known
@@ -30,7 +31,8 @@ SENSOR_RANGE_M = 100.0
 RANGE_MARGIN_M = 15.0  # for half the length of an agent and curved routes
 STANDSTILL_GAP_M = 4.0  # to a leader; within it the ego stops from low speeds
 CREEP_SPEED_MPS = 2.0  # below this speed
-LANE_HALF_WIDTH_M = 1.75
+DEFAULT_LANE_WIDTH_M = 3.5  # where the route follows no lane
+ROUTE_LANE_DISTANCE_M = 1.0  # from the route to the lane that it follows
 RECENTRING_M = 30.0  # distance within which the ego returns to the route
 CONTACT_TOLERANCE_M = 1.0  # overlap along the lane from which an agent no longer counts as ahead
 CLOSING_MPS = 1e-3  # least lateral speed of a cut-in
@@ -72,6 +74,7 @@ class LaneKeeper:
 
     def __init__(self) -> None:
         self._frame: RouteFrame | None = None
+        self._lane_width: Float64[Array, " n"] = np.zeros(0)  # m, at the knots of the frame
         self._since: float | None = None
         self._braking = 0.0
         self._s: float | None = None
@@ -86,6 +89,7 @@ class LaneKeeper:
             raise InputError(f"scene {scene.id!r} has no route, which the {self.name} driver follows")
         self._frame, self._since, self._braking = RouteFrame.of_route(scene.route), None, 0.0
         self._s = None
+        self._lane_width = _lane_width(scene, self._frame)
 
     def act(self, observation: Observation) -> Decision:
         """Make one plan: along the lane, at the deceleration that the model asks for.
@@ -151,7 +155,8 @@ class LaneKeeper:
         side = np.where(left, d.min(axis=1) - ego_d, ego_d - d.max(axis=1)) - half
         ahead = centre_s > ego_s
         gap = np.where(ahead, s.min(axis=1) - ego_s - 0.5 * float(truth.ego_size[0]), np.inf)
-        inside = LANE_HALF_WIDTH_M - np.where(left, d.min(axis=1), -d.max(axis=1))
+        lane_half = 0.5 * np.interp(centre_s, self._frame.s, self._lane_width)
+        inside = lane_half - np.where(left, d.min(axis=1), -d.max(axis=1))
         closing = np.where(left, -across, across)
         walks = (agents.category[rows] == Category.PEDESTRIAN) | (agents.category[rows] == Category.ANIMAL)
         return LaneAgents(gap, side, along, closing, inside, walks, left)
@@ -179,10 +184,10 @@ class LaneKeeper:
 class CompetentHuman(LaneKeeper):
     """The careful and competent human driver of Annex 4, Appendix 3.
 
-    A risk begins when an agent ahead overlaps the ego's path, or moves towards it and is at most 0.375 m outside the
-    lane. After 0.4 s of perception the ego coasts at 0.4 m/s². After 0.75 s of reaction it brakes at 0.774 g, built
-    up in 0.6 s, if time to collision or headway is below 2 s. It brakes at 0.85 g if the time to collision is below
-    1.5 s and the agent overlaps the path.
+    A risk begins when an agent ahead is slower and overlaps the ego's path, or moves towards it and is at most 0.375 m
+    outside the lane. It lasts until the agent is not slower and the headway is 2 s. After 0.4 s of perception the ego
+    coasts at 0.4 m/s². After 0.75 s of reaction it brakes at 0.774 g, built up in 0.6 s, while time to collision or
+    headway is below 2 s. It brakes at 0.85 g if the time to collision is below 1.5 s and the agent overlaps the path.
     """
 
     name = "r157-human"
@@ -202,8 +207,9 @@ class CompetentHuman(LaneKeeper):
         closing = speed - others.speed
         ttc = np.where(closing > 0.0, np.maximum(others.gap, 0.0) / np.maximum(closing, 1e-6), np.inf)
         thw = np.maximum(others.gap, 0.0) / max(speed, 1e-6)
-        critical = (ttc < self.critical_s) | ((thw < self.critical_s) & (closing > 0.0))
-        risky = near & coming & (closing > 0.0)
+        critical = (ttc < self.critical_s) | (thw < self.critical_s)
+        lasts = (closing > 0.0) | (thw < self.critical_s) & (self._since is not None)
+        risky = near & coming & lasts
         emergency = (ttc < self.emergency_s) & (others.side <= 0.0)
         asked = np.where(critical, self.braking_mps2, self.coasting_mps2)
         return risky, np.where(emergency, self.emergency_braking_mps2, asked)
@@ -226,24 +232,19 @@ class CompetentHuman(LaneKeeper):
 class RegulationModel(LaneKeeper):
     """The regulation's own performance model: brakes at 6 m/s² from 0.35 s after an agent is 0.3 m inside the lane.
 
-    The regulation demands avoidance only if the time to collision is then more than v_rel / (2 * 6) + 0.35 s. The
-    model brakes in any case.
+    Slower agents within 46 m count. The regulation demands avoidance only if the time to collision is then more than
+    v_rel / (2 * 6) + 0.35 s. The model brakes in any case.
     """
 
     name = "r157-regulation"
     reaction_s, deceleration_mps2, range_m = 0.35, 6.0, 46.0
     cut_in_m = 0.3
-    final_gap_m, least_gap_m = 2.0, 0.1
-    least_deceleration_mps2 = 0.5  # agents that need less are no risk
 
     def judge(self, others: LaneAgents, speed: float) -> tuple[Bool[Array, " n"], Float64[Array, " n"]]:
         """Ask for full deceleration for slower agents that are inside the lane and in range."""
         risky = (others.gap < self.range_m) & (others.gap > -CONTACT_TOLERANCE_M)
         risky &= (others.inside > self.cut_in_m) & (others.speed < speed)
-        closing = np.maximum(speed - others.speed, 0.0)
-        distance = np.maximum(others.gap - self.final_gap_m, self.least_gap_m)
-        needed = closing**2 / (2.0 * distance)
-        return risky & (needed > self.least_deceleration_mps2), np.full(len(risky), self.deceleration_mps2)
+        return risky, np.full(len(risky), self.deceleration_mps2)
 
     def brake(self, others: LaneAgents, risky: Array, wanted: Array, speed: float, time: float) -> float:
         """Brake fully once the reaction time is over."""
@@ -313,6 +314,14 @@ class RssDriver(LaneKeeper):
         closing = np.maximum(speed - np.maximum(others.speed, 0.0), 0.0)
         needed = closing**2 / (2.0 * np.maximum(others.gap - self.final_gap_m, self.least_gap_m))
         return float(np.clip(np.maximum(wanted, needed), 0.0, rss.EGO.brake_max)[risky].max(initial=0.0))
+
+
+def _lane_width(scene: Scene, frame: RouteFrame) -> Float64[Array, " n"]:
+    """Return the width (m) of the lane that a route follows, at each knot of its frame."""
+    index = index_of(scene.road_map)
+    match = index.nearest_lane(frame.xy, frame.heading, ROUTE_LANE_DISTANCE_M)
+    width = index.lane_width(match)
+    return np.where(np.isfinite(width), width, DEFAULT_LANE_WIDTH_M)
 
 
 def following_distance(speed: float) -> float:

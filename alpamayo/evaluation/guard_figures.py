@@ -7,6 +7,7 @@ import numpy as np
 from alpamayo.episode import Episode
 from alpamayo.validator.judge import episode_motions, judge
 from alpamayo.validator.motions import MotionBatch, mirrored_history, plans_in_world
+from alpamayo.validator.recorded_states import decision_rows
 from alpamayo.validator.rules import RULES
 from alpamayo.validator.verdict import Verdict
 
@@ -49,14 +50,15 @@ def progress_lost(episode: Episode) -> float:
 
 def _would_fail(episode: Episode, whole: MotionBatch, step: int) -> bool:
     """Return whether the driver's choice would have failed among the recorded motions of the others."""
-    last = min(step + PLAN_STATES, len(episode.ego_pose))
-    if last - step < MIN_PLAN_STATES:
+    row = int(decision_rows(episode)[step])
+    last = min(row + PLAN_STATES, len(whole.times))
+    if last - row < MIN_PLAN_STATES:
         return True
     plan = episode.plans[step, episode.chosen[step]][None].astype(np.float64)
-    pose, speed = plans_in_world(plan, whole.pose[0, step], float(whole.speed[0, step]))
-    count = last - step
+    pose, speed = plans_in_world(plan, whole.pose[0, row], float(whole.speed[0, row]))
+    count = last - row
     traffic = whole.traffic
-    cut = {name: getattr(traffic, name)[:, step:last] for name in ("pose", "velocity", "valid")}
+    cut = {name: getattr(traffic, name)[:, row:last] for name in ("pose", "velocity", "valid")}
     others = type(traffic)(ids=traffic.ids, category=traffic.category, size=traffic.size, **cut)
     motions = MotionBatch(
         scene=whole.scene,

@@ -138,16 +138,63 @@ def tit(times: Float[Array, "... t"], dt: float, *, threshold: float = 2.0) -> N
 
 
 def et(enter: Number, leave: Number) -> Number:
-    """Compute the encroachment time (s): the duration of a road user in the conflict area."""
-    return _minus(leave, enter)
+    """Compute the encroachment time (s): the duration of a road user in the conflict area.
+
+    Raises:
+        InputError: a road user that is never in the area (both times are infinite), or leaves it before it enters.
+    """
+    duration = _duration("et", enter, leave)
+    if np.any(np.asarray(duration) < 0.0):
+        raise InputError("et: a road user leaves the area before it enters")
+    return duration
 
 
 def pet(leave_first: Number, enter_second: Number) -> Number:
     """Compute the post-encroachment time (s): from the first leaving the conflict area to the second entering it.
 
     Negative where both are in it together (Allen, Shin and Cooper, 1978).
+
+    Raises:
+        InputError: neither road user is ever in the area (both times are infinite).
     """
-    return _minus(enter_second, leave_first)
+    return _duration("pet", leave_first, enter_second)
+
+
+def ttz(distance: Number, v_ego: Number) -> Number:
+    """Compute the time to a zebra crossing (s): distance (m) over speed; infinite at rest (Varhelyi, 1998)."""
+    return _ratio(np.maximum(distance, 0.0), np.asarray(v_ego, np.float64), np.asarray(v_ego) > 0.0)
+
+
+def conflict_index(delta_energy: Number, post_encroachment: Number, *, alpha: float = 1.0, beta: float = 1.0) -> Number:
+    """Compute the conflict index (CI): alpha * change of kinetic energy (J) / exp(beta * PET).
+
+    ``alpha`` (the part of the energy that reaches the occupants) and ``beta`` (1/s) are calibrated; there are no common
+    values. Source: Alhajyaseen, "The integration of conflict probability and severity", 2015.
+    """
+    return alpha * np.abs(np.asarray(delta_energy, np.float64)) / np.exp(beta * np.asarray(post_encroachment))
+
+
+def soi(
+    pose_ego: Float[Array, "t 3"], space_ego: Array, poses: Float[Array, "a t 3"], spaces: Float[Array, "a 2"]
+) -> float:
+    """Compute the space occupancy index (SOI): how often a personal space is entered, over all others and times.
+
+    A personal space is a box about a road user: its length and width (m) with the distances that it keeps. Source:
+    Tsukaguchi and Mori, 1987; Ogawa, "An analysis on traffic conflict points", 2007.
+    """
+    own, others = np.asarray(pose_ego, np.float64), np.asarray(poses, np.float64)
+    inside = box_separation(own[None], np.asarray(space_ego), others, np.asarray(spaces)[:, None]) < 0.0
+    return float(inside.sum())
+
+
+def longitudinal_jerk(acceleration: Float[Array, "... t"], dt: float) -> Number:
+    """Compute LongJ (m/s³): the greatest change of the longitudinal acceleration (m/s²) per time (s)."""
+    return np.abs(np.gradient(np.asarray(acceleration, np.float64), dt, axis=-1)).max(axis=-1)
+
+
+def lateral_jerk(acceleration: Float[Array, "... t"], dt: float) -> Number:
+    """Compute LatJ (m/s³): the greatest change of the lateral acceleration (m/s²) per time (s)."""
+    return longitudinal_jerk(acceleration, dt)
 
 
 def occupation(
@@ -342,6 +389,14 @@ def _swerves(pose: Array, speed: Array, dt: float, lateral: float) -> Float64[Ar
         [pose[:, :1] + c * ahead - s * left, pose[:, 1:2] + s * ahead + c * left, pose[:, 2:] + turned], axis=-1
     )
     return np.where((steps[None] <= steps[:, None])[..., None], pose[None], arc)
+
+
+def _duration(what: str, start: Number, end: Number) -> Number:
+    """Compute end - start (s), of which one may be infinite."""
+    both = np.isinf(np.asarray(start)) & (np.asarray(start) == np.asarray(end))
+    if np.any(both):
+        raise InputError(f"{what}: both times are infinite: without a conflict there is no such time")
+    return _minus(end, start)
 
 
 def _minus(a: Number, b: Number) -> Array:

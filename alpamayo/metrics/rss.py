@@ -4,6 +4,7 @@ Source: Shalev-Shwartz, Shammah and Shashua, "On a formal model of safe and scal
 the paper leaves a choice, Intel's ad-rss-lib 5 decides. All decelerations are positive numbers.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +33,7 @@ class Parameters:
         lateral_brake_min: least lateral deceleration (m/s²).
         fluctuation: lateral sway (m).
         longitudinal_minimum: distance that is kept in any case (m).
+        speed_max: the speed (m/s) up to which a road user accelerates during its response time.
     """
 
     response_time: float = 1.0
@@ -43,6 +45,7 @@ class Parameters:
     lateral_brake_min: float = 0.8
     fluctuation: float = 0.1
     longitudinal_minimum: float = 0.0
+    speed_max: float = math.inf
 
     def __post_init__(self) -> None:
         positive = (
@@ -50,6 +53,7 @@ class Parameters:
             "brake_min",
             "brake_max",
             "brake_min_correct",
+            "speed_max",
             "lateral_accel_max",
             "lateral_brake_min",
         )
@@ -60,6 +64,11 @@ class Parameters:
             raise InputError("RSS: response time, fluctuation and minimum distance must not be negative")
 
 
+FACING_SPEED_MPS = 1.0
+"""From this speed towards the ego a road user is opposite traffic; slower ones are so in part.
+
+Without that part the safe distance would jump where a road user that crosses turns over the right angle.
+"""
 EGO = Parameters()
 OTHER = replace(EGO, response_time=2.0)
 
@@ -70,7 +79,12 @@ def stopping_distance(
     """Compute the stopping distance (m): accelerate for the response time, at most to ``speed_max`` (m/s), then brake.
 
     A speed above ``speed_max`` is kept during the response time.
+
+    Raises:
+        InputError: a negative speed, response time or acceleration, or a brake that is not positive.
     """
+    _check_positive(brake=brake)
+    _check_not_negative(v=v, response_time=response_time, accel_max=accel_max, speed_max=speed_max)
     v = np.asarray(v, np.float64)
     top = np.maximum(np.minimum(v + np.asarray(response_time) * accel_max, np.maximum(speed_max, v)), 0.0)
     rising = np.where(np.asarray(accel_max) > 0.0, (top - v) / np.maximum(accel_max, 1e-12), 0.0)
@@ -86,13 +100,22 @@ def longitudinal_distance(
     accel_max: Number,
     brake_min: Number,
     brake_max: Number,
+    speed_max: Number = np.inf,
 ) -> Number:
     """Compute the safe gap (m) of a rear vehicle behind a front one in the same direction (definition 1).
 
-    The rear accelerates at ``accel_max`` for its response time and then brakes at ``brake_min`` at least; the front
-    brakes at ``brake_max`` from now on. Speeds (m/s) are not negative; the gap is never less than 0.
+    The rear accelerates at ``accel_max`` for its response time, at most to ``speed_max`` (m/s; ad-rss-lib's
+    ``max_speed_on_acceleration``), and then brakes at ``brake_min`` at least; the front brakes at ``brake_max`` from
+    now on. The gap is never less than 0.
+
+    Raises:
+        InputError: a negative speed, response time or acceleration, or a brake that is not positive.
     """
-    rear = stopping_distance(v_rear, response_time=response_time, accel_max=accel_max, brake=brake_min)
+    _check_positive(brake_max=brake_max)
+    _check_not_negative(v_front=v_front)
+    rear = stopping_distance(
+        v_rear, response_time=response_time, accel_max=accel_max, brake=brake_min, speed_max=speed_max
+    )
     front = np.asarray(v_front, np.float64) ** 2 / (2.0 * np.asarray(brake_max))
     return np.maximum(rear - front, 0.0)
 
@@ -106,14 +129,21 @@ def opposite_distance(
     accel_max: Number,
     brake_min: Number,
     brake_min_correct: Number,
+    speed_max: Number = np.inf,
 ) -> Number:
     """Compute the safe gap (m) of two vehicles in opposite directions; vehicle 1 is in its correct lane (definition 2).
 
-    Each accelerates for its response time; then 1 brakes at ``brake_min_correct``, 2 at ``brake_min``. Only the
-    magnitudes of the speeds (m/s) count.
+    Each accelerates for its response time, at most to ``speed_max`` (m/s); then 1 brakes at ``brake_min_correct``, 2 at
+    ``brake_min``. Only the magnitudes of the speeds (m/s) count.
+
+    Raises:
+        InputError: a negative response time or acceleration, or a brake that is not positive.
     """
-    first = stopping_distance(np.abs(v_1), response_time=response_time_1, accel_max=accel_max, brake=brake_min_correct)
-    second = stopping_distance(np.abs(v_2), response_time=response_time_2, accel_max=accel_max, brake=brake_min)
+    sides = (v_1, response_time_1, brake_min_correct), (v_2, response_time_2, brake_min)
+    first, second = (
+        stopping_distance(np.abs(v), response_time=rho, accel_max=accel_max, brake=brake, speed_max=speed_max)
+        for v, rho, brake in sides
+    )
     return first + second
 
 
@@ -132,11 +162,28 @@ def lateral_distance(
     Lateral speeds (m/s) are positive to the right. Both accelerate towards each other for the response time and then
     brake at ``brake_min``. ``fluctuation`` (m) is the sway of either. ``response_time_right`` is the response time of
     the right vehicle, where it differs.
+
+    Raises:
+        InputError: a negative response time, acceleration or sway, or a brake that is not positive.
     """
+    _check_positive(brake_min=brake_min)
+    _check_not_negative(response_time=response_time, accel_max=accel_max, fluctuation=fluctuation)
     other = response_time if response_time_right is None else response_time_right
     left = _towards(np.asarray(v_left, np.float64), response_time, accel_max, brake_min)
     right = _towards(-np.asarray(v_right, np.float64), other, accel_max, brake_min)
     return np.maximum(left + right + fluctuation, 0.0)
+
+
+def _check_not_negative(**numbers: Number) -> None:
+    for name, number in numbers.items():
+        if np.any(np.asarray(number) < 0.0):
+            raise InputError(f"RSS: {name} is {np.min(number)}, must not be negative")
+
+
+def _check_positive(**numbers: Number) -> None:
+    for name, number in numbers.items():
+        if np.any(np.asarray(number) <= 0.0):
+            raise InputError(f"RSS: {name} is {np.min(number)}, must be positive")
 
 
 def _towards(v: Array, response_time: Number, accel_max: Number, brake_min: Number) -> Number:
@@ -274,7 +321,7 @@ def assess(
 
     ``gap`` and ``side_gap`` (m) are between the boxes, at most 0 where they overlap in that direction. Speeds (m/s)
     along the road are positive in the ego's direction, lateral speeds to the right. A negative ``v_other`` is opposite
-    traffic; the ego is then in its correct lane.
+    traffic, as far as ``facing_part`` says; the ego is then in its correct lane.
     """
     rear = np.where(ego_behind, v_ego, v_other)
     front = np.where(ego_behind, v_other, v_ego)
@@ -286,6 +333,7 @@ def assess(
         accel_max=np.where(ego_behind, ego.accel_max, other.accel_max),
         brake_min=np.where(ego_behind, ego.brake_min, other.brake_min),
         brake_max=np.where(ego_behind, other.brake_max, ego.brake_max),
+        speed_max=np.where(ego_behind, ego.speed_max, other.speed_max),
     )
     opposite = opposite_distance(
         v_ego,
@@ -296,7 +344,7 @@ def assess(
         brake_min=other.brake_min,
         brake_min_correct=ego.brake_min_correct,
     )
-    facing = (v_other < 0.0) & ego_behind
+    facing = facing_part(v_other) * ego_behind
     least = max(ego.longitudinal_minimum, other.longitudinal_minimum)
     left, right = np.where(ego_left, side_ego, side_other), np.where(ego_left, side_other, side_ego)
     side = lateral_distance(
@@ -308,7 +356,12 @@ def assess(
         brake_min=min(ego.lateral_brake_min, other.lateral_brake_min),
         fluctuation=0.5 * (ego.fluctuation + other.fluctuation),
     )
-    return RssMargins(gap - np.where(facing, opposite, same) - least, side_gap - side)
+    return RssMargins(gap - (same + facing * (opposite - same)) - least, side_gap - side)
+
+
+def facing_part(v_other: Number) -> Number:
+    """Return the part, 0 to 1, to which a road user counts as opposite traffic by its speed (m/s) along the road."""
+    return np.clip(-np.asarray(v_other, np.float64) / FACING_SPEED_MPS, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,16 +387,16 @@ def proper_response(
     margins: RssMargins,
     *,
     ego_left: Bool[Array, "... t"],
-    facing: Bool[Array, "... t"] | None = None,
+    facing: Float[Array, "... t"] | Bool[Array, "... t"] | None = None,
     ego_behind: Bool[Array, "... t"] | None = None,
     ego: Parameters = EGO,
 ) -> Response:
     """Compute the proper response (definition 10): brake in the direction that became unsafe last.
 
-    If the longitudinal gap was lost last, the longitudinal acceleration is at most -``brake_min``
-    (-``brake_min_correct`` against opposite traffic in the ego's lane), unless the ego is in front. If the lateral gap
-    was lost last, the acceleration towards the other is at most -``lateral_brake_min``. If both were lost at once, both
-    bounds hold; so at the first time, where both may be lost already.
+    If the longitudinal gap was lost last, the longitudinal acceleration is at most -``brake_min``, unless the ego is in
+    front. Against opposite traffic in the ego's lane it is at most -``brake_min_correct``; ``facing`` may be a part in
+    between. If the lateral gap was lost last, the acceleration towards the other is at most -``lateral_brake_min``. If
+    both were lost at once, both bounds hold; so at the first time, where both may be lost already.
     """
     dangerous = margins.dangerous
     shape = dangerous.shape
@@ -351,7 +404,8 @@ def proper_response(
     along, across = dangerous & (lost_along >= lost_across), dangerous & (lost_across >= lost_along)
     if ego_behind is not None:
         along = along & ego_behind
-    brake = np.full(shape, ego.brake_min) if facing is None else np.where(facing, ego.brake_min_correct, ego.brake_min)
+    softer = ego.brake_min_correct - ego.brake_min
+    brake = np.full(shape, ego.brake_min) + (0.0 if facing is None else facing * softer)
     return Response(
         longitudinal_max=np.where(along, -brake, ego.accel_max),
         longitudinal_min=np.full(shape, -ego.brake_max),

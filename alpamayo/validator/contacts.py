@@ -19,8 +19,8 @@ CLEARANCE_LIMIT_M = 5.0
 STOPPED_MPS = 0.05
 """At most this fast, a road user counts as stopped (NAVSIM)."""
 REAR_AXLE = 0.28  # of the length, behind the centre; NAVSIM's vehicle: (4.049 - 1.127) / 2 / 5.176
-CONTACT_SUBSTEPS = 10
-"""The moment of a contact is searched in this many parts of the time step."""
+CONTACT_SUBSTEPS, SHORT_CONTACT_SUBSTEPS = 10, 200
+"""The moment of a contact is searched in this many parts of the time step; the second if it lasts less than one."""
 BUMPER_TOLERANCE_M = 0.02
 """A bumper this near to the first point of contact has made the contact."""
 
@@ -41,7 +41,7 @@ class Contacts:
 
     Attributes:
         k: index of the motion.
-        t: step at which the boxes overlap first.
+        t: step at which the boxes overlap first; an overlap between two steps counts for the later one.
         a: index of the agent.
         kind: a ``ContactKind``.
         overlapping: pairs that overlap from the start; they have no contact in the list.
@@ -87,7 +87,10 @@ def box_clearances(
 
 
 def first_overlaps(ego: Float64[Array, "k t 4"], size: Float64[Array, "2"], agents: AgentBoxes) -> Int32[Array, "k a"]:
-    """Find the step at which each motion's box overlaps each agent first; -1 where it never does."""
+    """Find the step at which each motion's box overlaps each agent first; -1 where it never does.
+
+    Both move straight from one step to the next: boxes that pass through each other in between overlap too.
+    """
     from alpamayo.validator.kernels.boxes import first_contacts
 
     first = np.full((len(ego), len(agents.boxes)), -1, np.int32)
@@ -140,19 +143,35 @@ def bearing(ego: Float64[Array, "n 3"], xy: Float64[Array, "n 2"], length: float
 
 
 def _poses_at_contact(motions: MotionBatch, k: Array, t: Array, a: Array) -> tuple[Array, Array]:
-    """Interpolate the poses of ego and agent to the first of ``CONTACT_SUBSTEPS`` at which they touch."""
+    """Interpolate the poses of ego and agent to the first part of the step at which they touch."""
     before = np.maximum(t - 1, 0)
     pose = motions.traffic.pose
     known = motions.traffic.valid[a, before]
     ego_from, ego_to = motions.pose[k, before], motions.pose[k, t]
     other_to = pose[a, t]
     other_from = np.where(known[:, None], pose[a, before], other_to)
-    fraction = np.linspace(0.0, 1.0, CONTACT_SUBSTEPS + 1)[1:, None, None]
-    ego, other = _interpolate(ego_from, ego_to, fraction), _interpolate(other_from, other_to, fraction)
-    touching = box_separation(ego, motions.size, other, motions.traffic.size[a]) < 0.0
-    touching[-1] = True
-    at, row = np.argmax(touching, axis=0), np.arange(len(k))
-    return ego[at, row], other[at, row]
+    sizes = motions.size, motions.traffic.size[a]
+    ego_path, other_path = (ego_from, ego_to), (other_from, other_to)
+    part, touches = _first_touch(ego_path, other_path, sizes, CONTACT_SUBSTEPS)
+    short = np.flatnonzero(~touches)
+    if len(short):
+        paths = [(start[short], end[short]) for start, end in (ego_path, other_path)]
+        part[short], _ = _first_touch(paths[0], paths[1], (sizes[0], sizes[1][short]), SHORT_CONTACT_SUBSTEPS)
+    return _interpolate(ego_from, ego_to, part[:, None]), _interpolate(other_from, other_to, part[:, None])
+
+
+def _first_touch(
+    ego: tuple[Array, Array], other: tuple[Array, Array], sizes: tuple[Array, Array], substeps: int
+) -> tuple[Float64[Array, " n"], Bool[Array, " n"]]:
+    """Return the first of some equal parts of a step at which boxes touch, else its end, and whether they touch.
+
+    ``ego`` and ``other`` are poses at the start and at the end of the step.
+    """
+    fraction = np.linspace(0.0, 1.0, substeps + 1)[1:]
+    poses = [_interpolate(start, end, fraction[:, None, None]) for start, end in (ego, other)]
+    touching = box_separation(poses[0], sizes[0], poses[1], sizes[1]) < 0.0
+    touches = touching.any(axis=0)
+    return np.where(touches, fraction[np.argmax(touching, axis=0)], 1.0), touches
 
 
 def _interpolate(start: Array, end: Array, fraction: Array) -> Array:

@@ -12,8 +12,17 @@ from jaxtyping import Float64
 
 from alpamayo.episode import Episode
 from alpamayo.validator import scores
+from alpamayo.validator.along_route import route_places
 from alpamayo.validator.contacts import Contacts, contacts, on_rear_bumper
+from alpamayo.validator.levels import on_the_level
 from alpamayo.validator.motions import MotionBatch, ResultCache, episode_of, mirrored_history
+from alpamayo.validator.recorded_states import (
+    between_records,
+    is_judged_step,
+    resampled,
+    resampled_poses,
+    resampled_traffic,
+)
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.rules.lanes import has_lanes, outside_lanes
 from alpamayo.validator.rules.signals import red_crossings
@@ -22,7 +31,6 @@ from alpamayo_sim.datatypes.decision import PLAN_DT
 from alpamayo_sim.datatypes.scene import Category, is_static
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import arc_length, project
-from alpamayo_sim.map.index import route_index
 from alpamayo_sim.prediction.trajectories import recorded
 
 Array = np.ndarray
@@ -117,15 +125,21 @@ def epdms_filtered(record: Record) -> Score:
 
 def recorded_motions(motions: MotionBatch) -> MotionBatch:
     """Return the recorded ego at the episode's times, among the other agents as they were recorded."""
-    scene, states = motions.scene, len(motions.times)
-    pose, ego = _recorded_poses(episode_of(motions))[None], scene.ego
-    speed = np.hypot(*ego.velocity[:states].astype(np.float64).T)[None]
+    scene, episode = motions.scene, episode_of(motions)
+    states, ego = len(episode.ego_pose), scene.ego
+    pose = np.column_stack([ego.position[:states, :2], ego.heading[:states]]).astype(np.float64)[None]
+    velocity, elevation = (x[None, :states].astype(np.float64) for x in (ego.velocity, ego.position[:, 2]))
+    speed, traffic = np.hypot(velocity[..., 0], velocity[..., 1]), recorded(scene, 0, states)
+    if not is_judged_step(episode.dt):
+        at = between_records(states, episode.dt, "the episode")
+        pose, speed, traffic = resampled_poses(pose, velocity, at), resampled(speed, at), resampled_traffic(traffic, at)
+        elevation = resampled(elevation, at)
     return replace(
         motions,
         pose=pose,
         speed=speed,
         size=ego.size[:2].astype(np.float64),
-        traffic=recorded(scene, 0, states),
+        traffic=on_the_level(traffic, elevation, float(ego.size[2])),
         history=mirrored_history(pose, speed[:, 0], motions.dt),
         cache=ResultCache(),
     )
@@ -134,35 +148,35 @@ def recorded_motions(motions: MotionBatch) -> MotionBatch:
 def alpasim_scene_score(record: Record) -> Score:
     """Compute AlpaSim's score: 0 after a front or side contact or off the road, else by progress on the recorded path.
 
-    A contact counts whoever is at fault, except one of the ego's rear bumper. Events after the ego is more than 4 m
-    from the recorded line do not count: there AlpaSim's clip ends.
+    A contact counts whoever is at fault, except one of the ego's rear bumper. AlpaSim's clip ends at the first contact
+    of any kind, and where the ego is more than 4 m from the recorded line: later events do not count.
     """
     name, motions, episode = "alpasim_scene_score", record.motions, record.episode
     why = _why_no_recorded_ego(episode)
     if why:
         return _no_score(name, why)
-    ego, track, human = motions.pose[0, :, :2], episode.scenario.scene.ego, _recorded_poses(episode)
+    ego, track = motions.pose[0, :, :2], episode.scenario.scene.ego
     line = track.position[track.valid, :2].astype(np.float64)
     along, offset = project(line, ego)
-    far = np.abs(offset) > CLIP_END_OFFSET_M
-    last = int(np.argmax(far)) if far.any() else len(ego) - 1
+    far, found = np.abs(offset) > CLIP_END_OFFSET_M, motions.cached(contacts)
+    last = min([int(np.argmax(far)) if far.any() else len(ego) - 1, *found.t.tolist()])
     end = motions.times[last]
-    found = motions.cached(contacts)
     hit = ~on_rear_bumper(motions, found) & (found.t <= last)
     area, length = record.results["drivable_area"], float(arc_length(line)[-1])
     off = float(area.violated[0] and not area.violation_time[0] > end) if area.valid[0] else np.nan
     parts = {
         "collision_at_fault": float(hit.any()),
         "offroad": off,
-        "progress": float(along[last]) / length if length > 0.0 else np.nan,
-        "dist_to_gt_location": float(np.linalg.norm(ego - human[:, :2], axis=1)[: last + 1].max()),
+        "progress": float(along[last]) / length if length > 0.0 else 1.0,
+        "gt_distance": length,
     }
     value = scores.alpasim_scene_score(**parts | {"offroad": off == 1.0})  # type: ignore[arg-type]
     notes = [
         f"front or side contact with {_agent(motions, a)} at {motions.times[t]:.1f} s" for t, a in _pairs(found, hit)
     ]
     notes += [f"leaves the road at {area.violation_time[0]:.1f} s"] if off == 1.0 else []
-    notes += [f"the clip ends at {end:.1f} s, over {CLIP_END_OFFSET_M:g} m from the recorded line"] if far.any() else []
+    if far[last]:
+        notes.append(f"the clip ends at {end:.1f} s, over {CLIP_END_OFFSET_M:g} m from the recorded line")
     return _score(name, float(value), parts, notes)
 
 
@@ -176,7 +190,7 @@ def bench2drive(record: Record) -> Score:
     scenario, route = episode.scenario, episode.scenario.scene.route
     if route is None:
         return _no_score(name, "the scene has no route")
-    along = route_index(route).match_lanes(motions.pose[0, :, :2]).s
+    along = motions.cached(route_places).s[0]
     to_goal = scenario.goal.distance - along[0]
     if not to_goal > 0.0:
         return _no_score(name, "the goal is not ahead of the ego's start")
@@ -243,11 +257,6 @@ def _why_no_recorded_ego(episode: Episode) -> str:
     return "" if complete else "the recorded ego is not present at all times of the episode"
 
 
-def _recorded_poses(episode: Episode) -> Float64[Array, "t 3"]:
-    ego, states = episode.scenario.scene.ego, len(episode.ego_pose)
-    return np.column_stack([ego.position[:states, :2], ego.heading[:states]]).astype(np.float64)
-
-
 def _approaches(crosses: Array, times: Float64[Array, " t"]) -> list[tuple[float, str]]:
     """Return the times of crossings; crossings within ``SAME_APPROACH_S`` (lines of neighbouring lanes) are one."""
     out: list[tuple[float, str]] = []
@@ -281,8 +290,8 @@ EPISODE_SCORES: Mapping[str, EpisodeScore] = {
         f"{scores.EPDMS.text}, 1 where the recorded ego has 0", scores.EPDMS.parts, epdms_filtered
     ),
     "alpasim_scene_score": EpisodeScore(
-        "0 if collision_at_fault or offroad; 1 if dist_to_gt_location < 5 m; else min(progress / 0.8, 1)",
-        ("collision_at_fault", "offroad", "progress", "dist_to_gt_location"),
+        "0 if collision_at_fault or offroad; 1 if gt_distance < 5 m; else min(progress / 0.8, 1)",
+        ("collision_at_fault", "offroad", "progress", "gt_distance"),
         alpasim_scene_score,
     ),
     "bench2drive": EpisodeScore(

@@ -21,6 +21,7 @@ from jaxtyping import Float64
 
 from alpamayo.metrics import stl
 from alpamayo.metrics.comfort import MIN_SAMPLES, comfort
+from alpamayo.validator.along_route import route_places
 from alpamayo.validator.contacts import clearance
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.packed import agent_boxes, ego_boxes
@@ -33,7 +34,6 @@ from alpamayo.validator.rules.lanes import lane_matches
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_sim.io.files import read_regular
-from alpamayo_sim.map.index import route_index
 
 Array = np.ndarray
 Series = Float64[Array, "k t"] | None
@@ -88,11 +88,7 @@ def _lane_offset(motions: MotionBatch) -> Series:
 
 
 def _route(motions: MotionBatch, name: str) -> Series:
-    if motions.scene.route is None:
-        return None
-    poses = motions.pose.reshape(-1, 3)
-    match = route_index(motions.scene.route).match_lanes(poses[:, :2], poses[:, 2])
-    return np.asarray(getattr(match, name)).reshape(motions.speed.shape)
+    return None if motions.scene.route is None else np.asarray(getattr(motions.cached(route_places), name))
 
 
 def _progress(motions: MotionBatch) -> Series:

@@ -10,8 +10,18 @@ from jaxtyping import Float, Float64
 
 from alpamayo.episode import Episode
 from alpamayo.validator import scores
+from alpamayo.validator.along_route import first_places, places_along, rise_along
 from alpamayo.validator.episode_scores import with_episode_scores
+from alpamayo.validator.levels import on_the_level
 from alpamayo.validator.motions import MotionBatch, checked_plans, mirrored_history, plans_in_world, track_history
+from alpamayo.validator.recorded_states import (
+    between_records,
+    check_times,
+    is_judged_step,
+    resampled,
+    resampled_poses,
+    resampled_traffic,
+)
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.rules import PLAN_RULES, RULES
 from alpamayo.validator.verdict import Verdict
@@ -20,16 +30,16 @@ from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
-from alpamayo_sim.map.frenet import FrenetFrame
 from alpamayo_sim.map.index import MapIndex, index_of
 from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
 
 Array = np.ndarray
 PLAN_HORIZON_S = 4.0
 """NAVSIM's."""
+FURTHEST_FROM_ORIGIN_M = 1e5
+"""Positions are float32: 1e5 m from the origin they have steps of 8 mm."""
 MIN_PLAN_POSES = 5
 """The shortest horizon, 0.4 s, has this many poses."""
-TIME_STEP_TOLERANCE_S = 1e-6
 
 CORE_RULES: Mapping[str, Rule] = MappingProxyType({name: RULES[name] for name in scores.PDMS.parts})
 """The rules of the PDM score."""
@@ -101,22 +111,28 @@ def plans_motions(
         raise InputError(f"horizon is {horizon} s, must be in [0.4, {PLAN_STEPS * PLAN_DT}]")
     if reference is not None and not math.isfinite(reference):
         raise InputError(f"reference is {reference} m, must be finite")
-    step, pose, speed, size = _ego(scene, t, truth)
+    step, pose, speed, size, elevation = _ego(scene, t, truth)
     if forecast is None:
         forecast = recorded(scene, step, PLAN_STEPS + 1) if truth is None else constant_velocity(truth)
+    if not forecast.pose.shape[1]:
+        raise InputError("forecast: has no poses, needs 65 or more, the first of them now")
     world, speeds = plans_in_world(plans, pose, speed)
+    traffic = forecast.extended(steps, PLAN_DT)
+    if elevation is not None:
+        traffic = on_the_level(traffic, _elevations(scene, world[:, :steps], elevation), float(size[2]))
     return MotionBatch(
         scene=scene,
         map_index=map_index or index_of(scene.road_map),
         times=PLAN_DT * np.arange(steps),
         pose=world[:, :steps],
         speed=speeds[:, :steps],
-        size=size,
-        traffic=forecast.extended(steps, PLAN_DT),
+        size=size[:2],
+        traffic=traffic,
         history=_history(scene, step, pose, world, speeds, truth, history),
         start_step=step,
         reference=reference,
         signals=_signals(scene, step, steps),
+        elevation=elevation,
     )
 
 
@@ -153,22 +169,38 @@ def judge(motions: MotionBatch, rules: Mapping[str, Rule] = RULES) -> Verdict:
 
 
 def episode_motions(episode: Episode, map_index: MapIndex | None = None) -> MotionBatch:
-    """Return an episode as the rules take it: one motion, and the other agents as they moved."""
+    """Return an episode as the rules take it: one motion, and the other agents as they moved, every 0.1 s.
+
+    A record with another time step is resampled (``recorded_states``).
+
+    Raises:
+        InputError: the episode has no steps, or its time step is more than 0.5 s.
+    """
     if len(episode.ego_pose) < 2:
         raise InputError("the episode has no steps, nothing can be judged")
-    scene = episode.scenario.scene
+    scene, traffic, signals = episode.scenario.scene, episode_traffic(episode), episode.signals
     pose, speed = episode.ego_pose.astype(np.float64)[None], episode.ego_speed.astype(np.float64)[None]
+    elevation = None if episode.ego_elevation is None else episode.ego_elevation.astype(np.float64)[None]
+    _check_near_origin(pose[0])
+    if not is_judged_step(episode.dt):
+        at = between_records(len(episode.ego_pose), episode.dt, "the episode")
+        velocity = speed[..., None] * np.stack([np.cos(pose[..., 2]), np.sin(pose[..., 2])], axis=-1)
+        pose, speed, traffic = resampled_poses(pose, velocity, at), resampled(speed, at), resampled_traffic(traffic, at)
+        signals, elevation = signals[at.before], None if elevation is None else resampled(elevation, at)
+    if elevation is not None:
+        traffic = on_the_level(traffic, elevation, float(episode.ego_size[2]))
     return MotionBatch(
         scene=scene,
         map_index=map_index or index_of(scene.road_map),
-        times=episode.dt * np.arange(len(episode.ego_pose)),
+        times=PLAN_DT * np.arange(pose.shape[1]),
         pose=pose,
         speed=speed,
         size=episode.ego_size[:2].astype(np.float64),
-        traffic=episode_traffic(episode),
-        history=mirrored_history(pose, speed[:, 0], episode.dt),
+        traffic=traffic,
+        history=mirrored_history(pose, speed[:, 0], PLAN_DT),
         reference=episode_reference(episode),
-        signals=episode.signals,
+        signals=signals,
+        elevation=None if elevation is None else float(elevation[0, 0]),
         compare=False,
         episode=episode,
     )
@@ -183,6 +215,8 @@ def episode_traffic(episode: Episode) -> AgentTrajectories:
         velocity=episode.agent_velocity.astype(np.float64).transpose(1, 0, 2),
         size=episode.agent_size[:, :2].astype(np.float64),
         valid=episode.agent_valid.T,
+        elevation=None if episode.agent_elevation is None else episode.agent_elevation.astype(np.float64).T,
+        height=episode.agent_size[:, 2].astype(np.float64),
     )
 
 
@@ -192,36 +226,54 @@ def episode_reference(episode: Episode) -> float | None:
     scene = scenario.scene
     if scene.route is None:
         return None
-    route = FrenetFrame.of(scene.route.path)
+    ego = scene.ego
     if scenario.certificate is not None:
-        driven = scenario.certificate.trajectory[:, :2].astype(np.float64)
-    elif not scenario.family and scene.ego.valid.sum() > 1:
-        driven = scene.ego.position[scene.ego.valid, :2].astype(np.float64)
+        driven = scenario.certificate.trajectory[:, :3].astype(np.float64)
+    elif not scenario.family and ego.valid.sum() > 1:
+        driven = np.column_stack([ego.position[ego.valid, :2], ego.heading[ego.valid]]).astype(np.float64)
     else:
-        start = route.project_near(episode.ego_pose[:1, :2].astype(np.float64))[0]
+        start = first_places(scene.route, episode.ego_pose[:1].astype(np.float64))
         return max(0.0, scenario.goal.distance - float(start[0]))
-    first, last = route.project_near(driven[[0, -1]])[0]
-    return float(last - first)
+    s = places_along(scene.route, driven[None]).s[0]
+    return float(s[-1] - s[0])
 
 
 def _ego(
     scene: Scene, t: float, truth: GroundTruth | None
-) -> tuple[int, Float64[Array, "3"], float, Float64[Array, "2"]]:
-    """Return step, pose, speed and size of the ego at the time of the plans."""
+) -> tuple[int, Float64[Array, "3"], float, Float64[Array, "3"], float | None]:
+    """Return step, pose, speed, size and elevation of the ego at the time of the plans."""
     if truth is not None:
-        size, pose = np.asarray(truth.ego_size, np.float64)[:2], np.asarray(truth.ego_pose, np.float64)
+        size, pose = np.asarray(truth.ego_size, np.float64), np.asarray(truth.ego_pose, np.float64)
         if not np.isfinite([*size, *pose, truth.ego_speed]).all():
             raise InputError(f"truth: the ego's pose {pose}, speed {truth.ego_speed} and size {size} must be finite")
-        return truth.step, pose, float(truth.ego_speed), size
-    if abs(scene.dt - PLAN_DT) > TIME_STEP_TOLERANCE_S:
-        raise InputError(
-            f"scene {scene.id!r} has steps of {scene.dt} s, plans {PLAN_DT} s: pass the truth and a forecast"
-        )
-    step, ego = round(t / scene.dt) if math.isfinite(t) else -1, scene.ego
+        if not (size > 0.0).all() or truth.ego_speed < 0.0:
+            raise InputError(f"truth: the ego's size {size} must be positive, its speed {truth.ego_speed} not negative")
+        _check_near_origin(pose[None])
+        return truth.step, pose, float(truth.ego_speed), size, truth.ego_elevation
+    step, ego = check_times(scene, t), scene.ego
     if not 0 <= step < scene.steps or not ego.valid[step]:
         raise InputError(f"scene {scene.id!r} has no ego at {t} s; it has {scene.steps} steps of {scene.dt} s")
     pose = np.array([ego.position[step, 0], ego.position[step, 1], ego.heading[step]], np.float64)
-    return step, pose, float(np.hypot(*ego.velocity[step])), ego.size[:2].astype(np.float64)
+    speed, elevation = float(np.hypot(*ego.velocity[step])), float(ego.position[step, 2])
+    return step, pose, speed, ego.size.astype(np.float64), elevation
+
+
+def _check_near_origin(pose: Float64[Array, "t 3"]) -> None:
+    furthest = float(np.abs(pose[:, :2]).max())
+    if furthest > FURTHEST_FROM_ORIGIN_M:
+        raise InputError(
+            f"the ego is {furthest:.0f} m from the scene's origin, where float32 is coarser than 1 cm; "
+            f"move Scene.origin to within {FURTHEST_FROM_ORIGIN_M:.0f} m of it"
+        )
+
+
+def _elevations(scene: Scene, world: Float64[Array, "k t 3"], here: float) -> Float64[Array, "m n"]:
+    """Return the z (m) of the ground under plans: it rises and falls with the route."""
+    route = scene.route
+    if route is None or not np.ptp(route.path[:, 2]) > 0.0:
+        return np.full((1, 1), here)
+    start = first_places(route, world[:1, 0], here)
+    return here + rise_along(route, places_along(route, world, np.repeat(start, len(world))).s)
 
 
 def _signals(scene: Scene, step: int, steps: int) -> Array | None:
@@ -238,7 +290,10 @@ def _history(
     """Return the poses before the plans: those given, the recorded ones, or one that continues the plan backwards."""
     count = len(world)
     if history is not None:
-        past = np.asarray(history, np.float64)[:-1]
+        past = np.asarray(history, np.float64)
+        if past.ndim != 2 or past.shape[1] < 3 or not np.isfinite(past).all():
+            raise InputError(f"history has shape {past.shape}, must be finite [h, 4]: x, y, heading, speed")
+        past = past[:-1]
         poses = np.column_stack([from_frame(past[:, :2], pose), past[:, 2] + pose[2]])
         return np.broadcast_to(poses, (count, *poses.shape))
     if truth is None and step > 0:

@@ -57,6 +57,7 @@ class MotionBatch:
         start_step: the scene's step at the first time.
         reference: progress (m) of a good driver; None: ``rules.progress.free_progress``.
         signals: state of each of the scene's signals at each time.
+        elevation: the z (m) of the ground under the ego at the first time; None where levels are unknown.
         compare: the K motions are alternatives: the best of them is a reference for progress too.
         episode: the record that the motion comes from; None for plans.
         cache: results of functions of this batch that several rules need.
@@ -73,6 +74,7 @@ class MotionBatch:
     start_step: int = 0
     reference: float | None = None
     signals: Int8[Array, "t signals"] | None = None
+    elevation: float | None = None
     compare: bool = True
     episode: Episode | None = None
     cache: ResultCache = field(default_factory=ResultCache, repr=False)
@@ -95,6 +97,13 @@ class MotionBatch:
         """Return the larger of the reported speed (m/s) and the speed at which the box moved, for given steps."""
         step = self.pose[k, t, :2] - self.pose[k, np.maximum(t - 1, 0), :2]
         return np.maximum(np.abs(self.speed[k, t]), np.hypot(step[:, 0], step[:, 1]) / self.dt)
+
+
+def driven_speed(motions: MotionBatch) -> Float64[Array, "k t"]:
+    """Return the speed (m/s) at which the boxes moved since the step before; at the first time that of the next one."""
+    step = np.diff(motions.pose[..., :2], axis=1)
+    speed = np.hypot(step[..., 0], step[..., 1]) / motions.dt
+    return np.concatenate([speed[:, :1], speed], axis=1)
 
 
 def episode_of(motions: MotionBatch) -> Episode:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from alpamayo.validator.along_route import places_along
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
 from alpamayo_sim.datatypes.rig import Camera, Rig
 from alpamayo_sim.datatypes.scene import Category, Route
 from alpamayo_sim.geometry import from_frame, to_frame
-from alpamayo_sim.map.index import route_index
 from alpamayo_sim.prediction.visibility import occluding_rows, outline_points, unobstructed
 
 Array = np.ndarray
@@ -114,8 +114,7 @@ def meta_actions(
         shift = np.concatenate([np.zeros((len(plans), 1)), plans[..., 1]], axis=1)
     else:
         xy = np.concatenate([poses[:, None, :2], from_frame(plans[..., :2], poses[:, None])], axis=1)
-        headings = (heading + poses[:, 2:]).ravel()
-        shift = route_index(route).match_lanes(xy.reshape(-1, 2), headings).offset.reshape(heading.shape)
+        shift = places_along(route, np.concatenate([xy, (heading + poses[:, 2:])[..., None]], axis=-1)).offset
     change = shift - shift[:, :1]
     furthest = np.take_along_axis(change, np.argmax(np.abs(change), axis=1)[:, None], axis=1)[:, 0]
     acceleration = (plans[:, ACCELERATION_STEPS - 1, 3] - speeds) / (PLAN_STEP_S * ACCELERATION_STEPS)

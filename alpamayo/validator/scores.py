@@ -21,6 +21,8 @@ from alpamayo_sim.errors import InputError, unknown_name
 Array = np.ndarray
 Parts = Mapping[str, Float[Array, "..."] | float]
 
+SHORT_RECORDING_M = 5.0
+"""AlpaSim gives full marks for a recorded ego that drove less than this."""
 PART_NAMES = {alias: rule.name for rule in RULES.values() for alias in (rule.name, *rule.aliases)}
 """Names of score parts -> the rule."""
 
@@ -79,7 +81,7 @@ EPDMS = GatedMean(
     },
 )
 NUPLAN = GatedMean(
-    gates=("at_fault_collision", "drivable_area_nuplan", "making_progress", "driving_direction"),
+    gates=("at_fault_collision", "drivable_area_nuplan", "making_progress", "driving_direction_nuplan"),
     weights={"progress": 5.0, "time_to_collision": 5.0, "speed_limit": 4.0, "comfort": 2.0},
 )
 ALPAMAYO = GatedMean(
@@ -178,11 +180,13 @@ def two_stage(
 def nuplan_cls(parts: Parts) -> Float[Array, "..."]:
     """Compute nuPlan's closed-loop score: NC * DAC * MP * DDC * (5 progress + 5 TTC + 4 speed + 2 comfort) / 16.
 
-    DAC is nuPlan's, with a tolerance of 0.3 m (``drivable_area_nuplan``); without that part it is the strict one.
+    DAC and DDC are nuPlan's (``drivable_area_nuplan``, ``driving_direction_nuplan``); without these parts they are
+    NAVSIM's.
     """
     values = named(parts)
-    if "drivable_area" in values:
-        values.setdefault("drivable_area_nuplan", values["drivable_area"])
+    for name in ("drivable_area", "driving_direction"):
+        if name in values:
+            values.setdefault(f"{name}_nuplan", values[name])
     return NUPLAN.value(values)
 
 
@@ -196,15 +200,27 @@ def alpasim_scene_score(
     collision_at_fault: bool | Array,
     offroad: bool | Array,
     progress: float | Array,
-    dist_to_gt_location: float | Array,
+    gt_distance: float | Array,
 ) -> Float[Array, "..."]:
     """Compute AlpaSim's score of a scene: 0 after an at-fault collision or off the road, else by progress.
 
-    It is 1 where the ego was always less than 5 m from the recorded ego, else min(progress / 0.8, 1).
+    It is 1 where the recorded ego drove less than 5 m, else min(progress / 0.8, 1).
+
+    Args:
+        collision_at_fault: whether there was a front or side contact.
+        offroad: whether the ego left the road.
+        progress: the part of the recorded path that was driven.
+        gt_distance: the length (m) of the recorded path.
+
+    Raises:
+        InputError: progress or distance is NaN, or the distance is negative.
     """
+    part, distance = np.asarray(progress, np.float64), np.asarray(gt_distance, np.float64)
+    if np.isnan(part).any() or not (distance >= 0.0).all():
+        raise InputError(f"AlpaSim's score: progress {progress} must be a number, the distance {gt_distance} m >= 0")
     bad = np.asarray(collision_at_fault, bool) | np.asarray(offroad, bool)
-    far = np.minimum(np.clip(np.asarray(progress, np.float64), 0.0, 1.0) / 0.8, 1.0)
-    return np.where(bad, 0.0, np.where(np.asarray(dist_to_gt_location) < 5.0, 1.0, far))
+    far = np.minimum(np.clip(part, 0.0, 1.0) / 0.8, 1.0)
+    return np.where(bad, 0.0, np.where(distance < SHORT_RECORDING_M, 1.0, far))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,17 +17,39 @@ def ego_and_agents(motions):
     return motions.pose[:, None], traffic.pose[:, :steps], traffic.size[:, None], traffic.valid[:, :steps]
 
 
-def first_contacts(motions):
-    """Find the step of the first overlap [k, a], -1 without an overlap."""
+def between(poses, part):
+    """Return boxes part of the way from the step before: straight motion, and the mean of both directions."""
+    mixed = poses[..., :-1, :2] + part * np.diff(poses[..., :2], axis=-2)
+    ends = [np.stack([np.cos(h), np.sin(h)], axis=-1) for h in (poses[..., :-1, 2], poses[..., 1:, 2])]
+    direction = ends[0] + part * (ends[1] - ends[0])
+    opposed = np.hypot(direction[..., 0], direction[..., 1]) < 0.5
+    direction = np.where(opposed[..., None], ends[int(part >= 0.5)], direction)
+    mixed = np.where(
+        opposed[..., None], poses[..., int(part >= 0.5) : poses.shape[-2] - 1 + int(part >= 0.5), :2], mixed
+    )
+    return np.concatenate([mixed, np.arctan2(direction[..., 1], direction[..., 0])[..., None]], axis=-1)
+
+
+def least_gaps(motions, parts):
+    """Compute the least gap [k, a, t] since the step before, at parts of the step; infinite where a box is absent."""
     ego, others, sizes, valid = ego_and_agents(motions)
-    touching = (box_separation(ego, motions.size, others, sizes) < 0.0) & valid
-    return np.where(touching.any(axis=2), touching.argmax(axis=2), -1)
+    gap = np.where(valid, box_separation(ego, motions.size, others, sizes), np.inf)
+    both = valid[:, 1:] & valid[:, :-1]
+    for part in parts:
+        inner = box_separation(between(ego, part), motions.size, between(others, part), sizes)
+        gap[..., 1:] = np.where(both, np.minimum(gap[..., 1:], inner), gap[..., 1:])
+    return gap
 
 
 def clearance(motions, ignored):
+    """Compute the least distance [k, t] since the step before, also at its quarters."""
     ego, others, sizes, valid = ego_and_agents(motions)
-    distance = box_distance(ego, motions.size, others, sizes)
-    distance = np.where(valid & ~ignored[..., None], distance, CLEARANCE_LIMIT_M)
+    distance = np.where(valid, box_distance(ego, motions.size, others, sizes), CLEARANCE_LIMIT_M)
+    both = valid[:, 1:] & valid[:, :-1]
+    for part in (0.25, 0.5, 0.75):
+        inner = box_distance(between(ego, part), motions.size, between(others, part), sizes)
+        distance[..., 1:] = np.where(both, np.minimum(distance[..., 1:], inner), distance[..., 1:])
+    distance = np.where(~ignored[..., None], distance, CLEARANCE_LIMIT_M)
     return np.minimum(distance.min(axis=1, initial=CLEARANCE_LIMIT_M), CLEARANCE_LIMIT_M)
 
 
@@ -87,7 +109,7 @@ def gaps_and_response(motions):
     still = lateral_travel(rss.EGO) + rss.EGO.fluctuation
     lateral = np.where(stopped, side_gap - still, each.lateral)
     each = rss.RssMargins(np.where(valid, each.longitudinal, np.inf), np.where(valid, lateral, np.inf))
-    facing = (v_along < 0.0) & ego_behind
+    facing = rss.facing_part(v_along) * ego_behind
     asked = rss.proper_response(each, ego_left=ego_left, facing=facing, ego_behind=ego_behind).longitudinal_max
     margins = np.minimum(each.margin.min(axis=1, initial=RSS_MARGIN_LIMIT_M), RSS_MARGIN_LIMIT_M)
     return margins, asked.min(axis=1, initial=rss.EGO.accel_max)

@@ -8,6 +8,7 @@ import pytest
 from alpamayo.guard.pdm import pdm_score
 from alpamayo.validator import AgentTrajectories, MotionBatch
 from alpamayo.validator import contacts as touching
+from alpamayo.validator.along_route import route_frame
 from alpamayo.validator.judge import CORE_RULES, judge
 from alpamayo.validator.motions import ResultCache
 from alpamayo.validator.packed import agent_boxes, ego_boxes
@@ -77,12 +78,42 @@ def sweep(motions, acceleration):
     return time_to_collision._sweep(motions, acceleration, future, candidates)
 
 
+def hold_contacts(motions):
+    """Compare first contacts with a dense search: what overlaps for a fiftieth of a step or more is found."""
+    first = touching.first_overlaps(motions.cached(ego_boxes), motions.size, motions.cached(agent_boxes))
+    sampled, dense = (reference.least_gaps(motions, parts) for parts in ((), np.linspace(0.0, 1.0, 51)[1:-1]))
+    steps = np.arange(dense.shape[2])
+    is_before, is_first = steps < np.where(first < 0, len(steps), first)[..., None], steps == first[..., None]
+    assert not (sampled < 0.0)[is_before].any()
+    others, moved = motions.traffic.pose[:, : len(steps), :2], np.zeros(dense.shape)
+    moved[..., 1:] = np.linalg.norm(np.diff(motions.pose[:, None, :, :2] - others, axis=2), axis=-1)
+    assert not (dense < -0.02 * moved - 1e-9)[is_before].any()
+    assert (dense < 0.02 * moved + 0.3)[is_first].all()
+    return first
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_first_contacts(seed):
-    motions = crowd(seed)
-    ours = touching.first_overlaps(motions.cached(ego_boxes), motions.size, motions.cached(agent_boxes))
-    assert np.array_equal(ours, reference.first_contacts(motions))
-    assert (ours > 0).any()
+    assert (hold_contacts(crowd(seed)) > 0).any()
+
+
+def test_a_contact_between_two_steps_is_found():
+    """Two cars at 15 m/s whose corners clip within a step, and which are apart at both of its ends."""
+    motions = crowd(0, motions=1, count=1, steps=5)
+    t = 0.1 * np.arange(5)
+    ego, other = np.zeros((1, 5, 3)), np.zeros((1, 5, 3))
+    ego[0, :, 0] = 15.0 * (t - 0.15)
+    other[0] = np.column_stack([np.full(5, 2.7), 15.0 * (t - 0.15) + 2.7, np.full(5, np.pi / 2)])
+    velocity = np.tile([0.0, 15.0], (1, 5, 1))
+    traffic = replace(
+        motions.traffic, pose=other, velocity=velocity, size=np.array([[4.8, 2.0]]), valid=np.ones((1, 5), bool)
+    )
+    motions = replace(motions, pose=ego, speed=np.full((1, 5), 15.0), traffic=traffic, cache=ResultCache())
+    gaps, inner = (reference.least_gaps(motions, parts)[0, 0] for parts in ((), np.linspace(0.0, 1.0, 101)[1:-1]))
+    assert (gaps > 0.0).all()
+    assert inner.min() < -0.1
+    assert hold_contacts(motions)[0, 0] == int(np.argmin(inner))
+    assert touching.clearance(motions, np.zeros((1, 1), bool)).min() < 0.0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -136,9 +167,7 @@ def test_rss_margins(seed):
 
 def hold(motions, rng):
     """Compare all loops over pairs with the reference."""
-    there = motions.cached(agent_boxes)
-    first = touching.first_overlaps(motions.cached(ego_boxes), motions.size, there)
-    assert np.array_equal(first, reference.first_contacts(motions))
+    first = hold_contacts(motions)
     ignored = rng.random(first.shape) < 0.2
     assert np.abs(touching.clearance(motions, ignored) - reference.clearance(motions, ignored)).max() < 1e-9
     margins, asked = responsibility.gaps_and_response(motions)
@@ -298,11 +327,13 @@ def test_progress_ends_behind_agents_on_the_route(seed):
     on_route = path[rng.integers(0, len(path), 40)] + rng.normal(0, [[1.5], [30.0], [1e4], [1e9]] * 10, (40, 2))
     traffic.pose[:, last, :2], traffic.pose[:, 0, :2] = on_route, on_route - rng.uniform(0, 20, (40, 1))
     on_route, start = route_index(motions.scene.route), rng.uniform(0, 60)
+    frame = route_frame(motions.scene.route)
     at_end, now = (on_route.match_lanes(traffic.pose[:, t, :2]) for t in (last, 0))
     there = traffic.valid[:, last] & traffic.valid[:, 0] & (now.s > start)
     there &= at_end.distance < 0.5 * (motions.size[1] + traffic.size[:, 1])
     gap = at_end.s - start - 0.5 * (motions.size[0] + traffic.size[:, 0]) - progress.STANDSTILL_GAP_M
-    assert progress._progress_behind_agents(motions, on_route, start) == gap[there].min(initial=np.inf)
+    found = progress._progress_behind_agents(motions, frame, start, np.inf)
+    assert found == pytest.approx(gap[there].min(initial=np.inf), abs=1e-6)
     assert there.any()
 
 

@@ -77,20 +77,31 @@ def test_a_rule_that_raises_for_the_recorded_ego_filters_nothing():
     assert any("not judged in lane_keeping: ZeroDivisionError" in note for note in found.notes)
 
 
-@pytest.mark.parametrize(("speed", "value"), [(10.0, 1.0), (9.0, 1.0), (8.0, 24 / 99 / 0.8), (2.0, 6 / 99 / 0.8)])
-def test_alpasims_score_uses_progress_on_the_recorded_path(speed, value):
-    """3 m behind after 3 s is near enough; from 5 m on progress along the recorded 99 m counts."""
+@pytest.mark.parametrize("speed", [10.0, 9.0, 2.0])
+def test_alpasims_score_uses_progress_on_the_recorded_path(speed):
+    """The recorded ego drove 99 m, so progress counts, however near the ego is to the recorded one."""
     found = score(log_of(scene_on_route(ego=testing.moving("ego", 0.0, 0.0, 10.0)), speed=speed), "alpasim_scene_score")
-    assert found.value[0] == pytest.approx(value, abs=1e-6)
-    assert found.parts["dist_to_gt_location"][0] == pytest.approx(3.0 * (10.0 - speed), abs=1e-5)
+    assert found.value[0] == pytest.approx(3.0 * speed / 99 / 0.8, abs=1e-6)
+    assert found.parts["gt_distance"][0] == pytest.approx(99.0, abs=1e-4)
     assert found.missing == ((),)
+
+
+@pytest.mark.parametrize(("recorded", "value"), [(6.0, 0.25), (4.9, 1.0)])
+def test_alpasims_full_marks_are_for_a_short_recording(recorded, value):
+    """1.2 m driven of 6 recorded metres; of a recording under 5 m full marks."""
+    speed = recorded / 9.9
+    scene = scene_on_route(ego=testing.moving("ego", 0.0, 0.0, speed))
+    found = score(log_of(scene, speed=0.4), "alpasim_scene_score")
+    assert found.parts["progress"][0] == pytest.approx(1.2 / recorded, abs=1e-5)
+    assert found.value[0] == pytest.approx(value, abs=1e-5)
 
 
 def test_alpasims_fault_is_any_contact_except_of_the_rear():
     behind = testing.moving("behind", -10.0, 0.0, 20.0)
     oncoming = testing.moving("oncoming", 20.0, 0.0, 10.0, np.pi)
     rear = score(log_of(scene_on_route(behind, ego=testing.moving("ego", 0.0, 0.0, 10.0))), "alpasim_scene_score")
-    assert (rear.value[0], rear.parts["collision_at_fault"][0]) == (1.0, 0.0)
+    assert rear.parts["collision_at_fault"][0] == 0.0
+    assert rear.value[0] == pytest.approx(6.0 / 99 / 0.8, abs=1e-6)  # the clip ends at the contact, at 0.6 s
     verdict = score_episode(log_of(scene_on_route(oncoming, ego=testing.standing("ego", 0.0, 0.0)), speed=0.0))
     struck = verdict.scores["alpasim_scene_score"]
     assert verdict.rules["at_fault_collision"].value[0] == 1.0  # ours: it stood
@@ -103,7 +114,7 @@ def test_alpasims_score_off_the_road_and_without_a_known_road():
     assert off.value[0] == 0.0
     assert off.parts["offroad"][0] == 1.0
     bare = score(log_of(scene_on_route(road_map=testing.two_way_road(0, area=False))), "alpasim_scene_score")
-    assert bare.value[0] == 1.0
+    assert bare.value[0] == pytest.approx(30 / 99 / 0.8)
     assert bare.missing == (("offroad",),)
 
 

@@ -236,3 +236,74 @@ def test_lines_without_extent_are_ignored():
         result = rule(replace(dotted, signals=(signal,)), testing.plan(10.0), "red_light")
         assert result.valid[0] == known, lanes
         assert result.violated[0] == known  # at the start of the lane, since its line is none
+
+
+UNKNOWN = int(SignalState.UNKNOWN)
+
+
+def test_a_light_of_unknown_state_is_not_applicable():
+    scene = with_line(testing.scene(), 20.0, [UNKNOWN] * 100)
+    for plan in (testing.plan(10.0), testing.plan(10.0, -3.5)):
+        result = rule(scene, plan, "red_light")
+        assert not result.valid[0]
+        assert np.isnan(result.value[0])
+    verdict = score_plans(scene, testing.plan(10.0)[None], 0.0, truth=testing.ground_truth_at(scene))
+    assert "red_light" in verdict.scores["epdms"].missing[0]
+
+
+def test_unknown_where_the_line_is_crossed_is_not_kept():
+    """Known before and after: only the motion that crosses while the state is unknown cannot be judged."""
+    scene = with_line(testing.scene(), 20.0, [GREEN] * 10 + [UNKNOWN] * 20 + [RED] * 70)
+    plans = np.stack([testing.plan(10.0), testing.plan(10.0, -3.5)])
+    result = score_plans(scene, plans, 0.0, truth=testing.ground_truth_at(scene)).rules["red_light"]
+    assert result.valid.tolist() == [False, True]
+    assert result.value[1] == 1.0
+    assert not result.violated.any()
+
+
+def at_the_line(states=None):
+    """Return a scene with an ego that stands 0.6 m before a line."""
+    scene = with_line(testing.scene(ego=testing.moving("ego", 17.0, 0.0, 0.0)), 20.0, states)
+    return replace(scene, tracks=(testing.standing("ego", 17.0, 0.0),))
+
+
+def test_waiting_at_a_red_light_is_progress():
+    scene = at_the_line([RED] * 100)
+    plans = np.stack([testing.plan(0.0), testing.plan(0.0, 2.0)])
+    verdict = score_plans(scene, plans, 0.0, truth=testing.ground_truth_at(scene))
+    assert verdict.rules["red_light"].value.tolist() == [1.0, 0.0]
+    assert verdict.rules["progress"].value.tolist() == [1.0, 1.0]
+    assert verdict.scores["pdms"].value[0] == 1.0
+    assert verdict.scores["nuplan_cls"].value[0] == 1.0
+    green = at_the_line([GREEN] * 100)
+    started = score_plans(green, plans, 0.0, truth=testing.ground_truth_at(green)).rules["progress"]
+    assert started.value.tolist() == [0.0, 1.0]
+
+
+def test_the_reference_starts_when_the_light_turns_green():
+    scene = at_the_line([RED] * 10 + [GREEN] * 90)
+    result = rule(scene, testing.plan(0.0), "progress")
+    possible = float(result.reasons[0].split()[5])
+    assert 0.5 * 2.0 * 3.0**2 <= possible <= 12.2  # 2 m/s² for 3 s, and what it has crept up to the line before
+
+
+def test_the_reference_stops_at_a_stop_sign_and_starts_again():
+    scene = with_line(testing.scene(), 20.0)
+    free = float(rule(testing.scene(), testing.plan(10.0), "progress").reasons[0].split()[5])
+    stops = float(rule(scene, testing.plan(10.0), "progress").reasons[0].split()[5])
+    assert stops < free - 10.0
+    assert stops > 17.0
+
+
+def test_nuplans_driving_direction():
+    """Backwards in one's own lane is 0; the right direction in a lane that the route does not name is 1."""
+    back = np.zeros((64, 4), np.float32)
+    back[:, 0], back[:, 3] = -1.3 * np.arange(1, 65), 13.0
+    scene = testing.scene(ego=testing.moving("ego", 50.0, 0.0, 0.0))
+    assert rule(scene, back, "driving_direction_nuplan").value[0] == 0.0
+    road = testing.one_way_road(2)
+    other = testing.scene(road_map=road, ego=testing.moving("ego", 0.0, 3.5, 13.0))
+    assert rule(other, testing.plan(13.0), "driving_direction_nuplan").value[0] == 1.0
+    wrong = testing.scene(ego=testing.moving("ego", 0.0, 3.5, 13.0))
+    assert rule(wrong, testing.plan(13.0), "driving_direction_nuplan").value[0] == 0.0
+    assert rule(testing.scene(), testing.plan(10.0), "driving_direction_nuplan").value[0] == 1.0

@@ -104,3 +104,54 @@ def test_r157_drivers_are_registered_and_unguarded_by_default():
     for name in R157_DRIVERS:
         assert make_driver(name).name == name
         assert not guarded_by_default(name)
+
+
+def cut_in_of_esmini(name, seconds=12.0):
+    """Return the least gap (m) behind a car at 15 m/s that cuts in 30 m ahead and then brakes at 5.2 m/s²."""
+    steps = round(seconds / 0.1) + 1
+    t = 0.1 * np.arange(steps)
+    y = 3.5 * np.clip(1.0 - t / 3.0, 0.0, 1.0)
+    v = np.maximum(15.0 - 5.2 * np.maximum(t - 3.0, 0.0), 0.0)
+    x = 34.8 + np.concatenate([[0.0], np.cumsum(0.05 * (v[1:] + v[:-1]))])
+    lead = testing.moving("lead", 34.8, 3.5, 15.0, steps=steps)
+    lead = replace(
+        lead,
+        position=np.column_stack([x, y, 0.0 * t]).astype(np.float32),
+        velocity=np.column_stack([v, np.gradient(y, 0.1)]).astype(np.float32),
+    )
+    scene = testing.scene(lead, ego=testing.moving("ego", 0.0, 0.0, 20.0, steps=steps))
+    driver, speed, at, least = make_driver(name), 20.0, 0.0, np.inf
+    driver.reset(scene, np.random.default_rng(0))
+    for step in range(steps - 1):
+        now = testing.ground_truth_at(scene, step)
+        now = replace(now, ego_pose=np.array([at, 0, 0], np.float32), ego_speed=speed)
+        blank = {"history": np.zeros((16, 4), np.float32), "route": np.zeros((32, 2), np.float32)}
+        seen = Observation(
+            step * 0.1, **blank, speed=speed, acceleration=0.0, curvature=0.0, speed_limit=20.0, truth=now
+        )
+        after = float(driver.act(seen).plans[0, 0, 3])
+        at, speed = at + 0.05 * (speed + after), after
+        if y[step + 1] < 2.0:
+            least = min(least, x[step + 1] - at - 4.8)
+    return least
+
+
+@pytest.mark.parametrize("name", ["r157-human", "r157-regulation"])
+def test_the_cut_in_of_esmini_is_avoided(name):
+    assert cut_in_of_esmini(name) > 0.0
+
+
+@pytest.mark.parametrize("width", [3.5, 4.5])
+def test_lanes_have_their_own_width(width):
+    """An agent whose side is 0.3 m inside the lane of the ego, whatever the width of the lane."""
+    road = testing.two_way_road(1, centre=0.5 * width)
+    lanes = tuple(replace(lane, width=np.full(len(lane.width), width, np.float32)) for lane in road.lanes)
+    scene = testing.scene(
+        testing.moving("a", 20.0, 0.5 * width - 0.3 + 1.0, 8.0),
+        road_map=replace(road, lanes=lanes),
+        route=testing.scene().route,
+    )
+    driver = make_driver("r157-regulation")
+    driver.reset(replace(scene, road_map=replace(road, lanes=lanes)), np.random.default_rng(0))
+    found = driver.others(testing.ground_truth_at(scene), (0.0, 0.0))
+    assert found.inside[0] == pytest.approx(0.3, abs=0.02)

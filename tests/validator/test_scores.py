@@ -108,15 +108,18 @@ def test_bad_parts_are_errors():
 
 
 def test_alpasim_scene_score():
-    def score(collision, offroad, progress, away):
+    def score(collision, offroad, progress, recorded):
         kwargs = {"collision_at_fault": collision, "offroad": offroad}
-        return float(scores.alpasim_scene_score(**kwargs, progress=progress, dist_to_gt_location=away))
+        return float(scores.alpasim_scene_score(**kwargs, progress=progress, gt_distance=recorded))
 
     assert score(True, False, 1.0, 0.0) == 0.0
     assert score(False, True, 1.0, 0.0) == 0.0
     assert score(False, False, 0.1, 4.9) == 1.0
     assert score(False, False, 0.4, 9.0) == 0.5
     assert score(False, False, 0.9, 9.0) == 1.0
+    assert score(False, False, 0.2, 6.0) == pytest.approx(0.25)
+    with pytest.raises(InputError, match="progress nan"):
+        score(False, False, np.nan, 9.0)
 
 
 def test_kilometres_per_incident_are_defined_without_incidents():

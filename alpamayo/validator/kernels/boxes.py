@@ -9,6 +9,11 @@ wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 FAR = wp.constant(wp.float64(1.0e300))
 ZERO = wp.constant(wp.float64(0.0))
 STEPS_PER_BLOCK = wp.constant(BLOCK_STEPS)
+HALF = wp.constant(wp.float64(0.5))
+ONE = wp.constant(wp.float64(1.0))
+QUARTER = wp.constant(wp.float64(0.25))  # of a step; distances are searched at these parts of it
+LEAST_ADVANCE = wp.constant(wp.float64(0.004))  # of a step; contacts that last less may be missed
+TURN_BOUND = wp.constant(wp.float64(1.6))  # arc over chord of a turn within a step, at most
 NO_BITS = wp.constant(wp.uint64(0))
 ONE_BIT = wp.constant(wp.uint64(1))
 
@@ -70,6 +75,75 @@ def position(pose: wp.vec4d) -> wp.vec2d:
     return wp.vec2d(pose[0], pose[1])
 
 
+@wp.func
+def between(start: wp.vec4d, end: wp.vec4d, part: wp.float64) -> wp.vec4d:
+    """Interpolate a box that moves straight and turns evenly from one step to the next."""
+    mixed = start + part * (end - start)
+    length = wp.sqrt(mixed[2] * mixed[2] + mixed[3] * mixed[3])
+    if length < HALF:
+        mixed = wp.where(part < HALF, start, end)
+        length = ONE
+    return wp.vec4d(mixed[0], mixed[1], mixed[2] / length, mixed[3] / length)
+
+
+@wp.func
+def approach(
+    a: wp.vec4d, a_next: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, b_next: wp.vec4d, half_b: wp.vec2d
+) -> wp.float64:
+    """Bound by how much the gap of two boxes can shrink from one step to the next."""
+    step_a = a_next - a
+    step_b = b_next - b
+    moved = wp.length(wp.vec2d(step_a[0] - step_b[0], step_a[1] - step_b[1]))
+    turn_a = wp.length(wp.vec2d(step_a[2], step_a[3])) * wp.length(half_a)
+    turn_b = wp.length(wp.vec2d(step_b[2], step_b[3])) * wp.length(half_b)
+    return moved + TURN_BOUND * (turn_a + turn_b)
+
+
+@wp.func
+def touches_between(
+    a: wp.vec4d, a_next: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, b_next: wp.vec4d, half_b: wp.vec2d, gap: wp.float64
+) -> wp.bool:
+    """Return whether two boxes that are apart at both ends of a step overlap within it; ``gap`` is that at its end.
+
+    Conservative advancement: the boxes cannot meet before the bound of their approach has used up their gap.
+    """
+    bound = approach(a, a_next, half_a, b, b_next, half_b)
+    part = wp.float64(0.0)
+    touches = wp.bool(False)
+    if gap < bound:
+        while part < ONE:
+            here = box_separation(between(a, a_next, part), half_a, between(b, b_next, part), half_b)
+            if here < ZERO:
+                touches = wp.bool(True)
+                part = ONE
+            elif here > (ONE - part) * bound:
+                part = ONE
+            else:
+                part += wp.max(here / bound, LEAST_ADVANCE)
+    return touches
+
+
+@wp.func
+def least_between(
+    a: wp.vec4d, a_next: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, b_next: wp.vec4d, half_b: wp.vec2d, least: wp.float64
+) -> wp.float64:
+    """Return the least distance of two boxes at the quarters of a step, or ``least`` if that is less."""
+    bound = approach(a, a_next, half_a, b, b_next, half_b)
+    reach = wp.length(half_a) + wp.length(half_b) + wp.max(least, ZERO)
+    found = wp.float64(least)
+    if wp.length(position(a_next) - position(b_next)) - bound < reach:
+        ends = box_separation(a, half_a, b, half_b) + box_separation(a_next, half_a, b_next, half_b)
+        if HALF * (ends - bound) < found:
+            for quarter in range(1, 4):
+                part = QUARTER * wp.float64(quarter)
+                one = between(a, a_next, part)
+                other = between(b, b_next, part)
+                gap = box_separation(one, half_a, other, half_b)
+                if gap < found:
+                    found = wp.min(found, box_distance(one, half_a, other, half_b, gap))
+    return found
+
+
 @wp.func_native("""
     const int count = bounds.shape[2], n = count - first < 64 ? count - first : 64;
     const double *low_x = wp::address(bounds, block, 0, first), *low_y = low_x + count;
@@ -115,11 +189,13 @@ def bounds_of_blocks(
     valid: wp.array2d[wp.uint8],
     bounds: wp.array3d[wp.float64],
 ):
-    """Compute axis-aligned bounds of each agent's boxes in each block of steps; empty where it is absent."""
+    """Compute axis-aligned bounds of each agent's boxes in each block of steps and the step before; empty if absent."""
     block, a = wp.tid()
     low = wp.vec2d(FAR, FAR)
     high = wp.vec2d(-FAR, -FAR)
-    for t in range(block * STEPS_PER_BLOCK, wp.min((block + 1) * STEPS_PER_BLOCK, wp.int32(boxes.shape[1]))):
+    for t in range(
+        wp.max(block * STEPS_PER_BLOCK - 1, 0), wp.min((block + 1) * STEPS_PER_BLOCK, wp.int32(boxes.shape[1]))
+    ):
         if valid[a, t] != wp.uint8(0):
             c = wp.abs(boxes[a, t][2])
             s = wp.abs(boxes[a, t][3])
@@ -141,9 +217,10 @@ def first_contacts(
     bounds: wp.array3d[wp.float64],
     first: wp.array2d[wp.int32],
 ):
-    """Write the first step at which the boxes of motion k and agent a overlap; leave the entry (-1) if they never do.
+    """Write the first step until which the boxes of motion k and agent a overlap; leave the entry (-1) without one.
 
-    ``bounds`` [blocks, 4, a] are axis-aligned bounds of each agent's boxes over a block of steps.
+    An overlap between two steps counts for the later one. ``bounds`` [blocks, 4, a] are axis-aligned bounds of each
+    agent's boxes over a block of steps and the step before it.
     """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
@@ -151,19 +228,31 @@ def first_contacts(
     for block in range(bounds.shape[0]):
         begin = block * STEPS_PER_BLOCK
         end = wp.min(begin + STEPS_PER_BLOCK, steps)
-        region = centre_bounds(ego[k], begin, end)
+        before = wp.max(begin - 1, 0)
+        region = centre_bounds(ego[k], before, end)
         for word in range((agents.shape[0] + 63) // 64):
             near = near_mask(region, radius, bounds, block, 64 * word)
             while near != NO_BITS:
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - ONE_BIT)
                 reach = radius + wp.length(halves[a])
+                was = position(agents[a, before]) - position(ego[k, before])
                 for t in range(begin, end):
+                    offset = position(agents[a, t]) - position(ego[k, t])
                     if first[k, a] < 0 and valid[a, t] != wp.uint8(0):
-                        offset = position(agents[a, t]) - position(ego[k, t])
-                        near_now = wp.length_sq(offset) < reach * reach
-                        if near_now and box_separation(ego[k, t], half, agents[a, t], halves[a]) < ZERO:
-                            first[k, a] = t
+                        moved = wp.length(offset - was)
+                        within = reach + moved
+                        if wp.length_sq(offset) < within * within:
+                            last = wp.max(t - 1, 0)
+                            gap = box_separation(ego[k, t], half, agents[a, t], halves[a])
+                            touches = gap < ZERO
+                            if not touches and last < t and valid[a, last] != wp.uint8(0):
+                                touches = touches_between(
+                                    ego[k, last], ego[k, t], half, agents[a, last], agents[a, t], halves[a], gap
+                                )
+                            if touches:
+                                first[k, a] = t
+                    was = offset
 
 
 @wp.kernel
@@ -178,14 +267,18 @@ def clearances(
     limit: wp.float64,
     margins: wp.array2d[wp.float64],
 ):
-    """Compute the signed distance to the nearest agent that is not ignored, at most ``limit``."""
+    """Compute the signed distance to the nearest agent that is not ignored, at most ``limit``.
+
+    The distance of a step is the least since the step before, whose quarters count too: boxes that pass each other in
+    between are nearest there.
+    """
     k = wp.tid()
     steps = wp.int32(ego.shape[1])
     radius = wp.length(half)
     for block in range(bounds.shape[0]):
         begin = block * STEPS_PER_BLOCK
         end = wp.min(begin + STEPS_PER_BLOCK, steps)
-        region = centre_bounds(ego[k], begin, end)
+        region = centre_bounds(ego[k], wp.max(begin - 1, 0), end)
         for t in range(begin, end):
             margins[k, t] = limit
         for word in range((agents.shape[0] + 63) // 64):
@@ -203,3 +296,8 @@ def clearances(
                             if gap < margins[k, t]:
                                 distance = box_distance(ego[k, t], half, agents[a, t], halves[a], gap)
                                 margins[k, t] = wp.min(margins[k, t], distance)
+                        last = wp.max(t - 1, 0)
+                        if last < t and valid[a, last] != wp.uint8(0):
+                            margins[k, t] = least_between(
+                                ego[k, last], ego[k, t], half, agents[a, last], agents[a, t], halves[a], margins[k, t]
+                            )

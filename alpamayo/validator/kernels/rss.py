@@ -28,6 +28,7 @@ class RssConstants:
     response: wp.float64
     response_facing: wp.float64
     unrestricted: wp.float64
+    facing_inverse: wp.float64
     stopped: wp.float64
     margin_limit: wp.float64
 
@@ -63,9 +64,12 @@ class RssConstants:
             const double gap = fabs(ahead) - half[0] - half_length[a] * turn_c - half_width[a] * turn_s;
             const double side_gap = fabs(left) - half[1] - half_length[a] * turn_s - half_width[a] * turn_c;
 
-            const bool facing = v_ahead < 0.0, is_ahead = ahead > 0.0;
-            const double facing_safe = stop_facing + stopping(-v_ahead, r.rho_other, r.accel_facing, r.brake_other);
-            const double behind_safe = facing ? facing_safe : stop - v_ahead * v_ahead * r.hardest_other;
+            const bool is_ahead = ahead > 0.0;
+            const double nearing = positive(-v_ahead), part = nearing * r.facing_inverse;
+            const double facing = part < 1.0 ? part : 1.0;
+            const double facing_safe = stop_facing + stopping(nearing, r.rho_other, r.accel_facing, r.brake_other);
+            const double leaving = positive(v_ahead), same_safe = positive(stop - leaving * leaving * r.hardest_other);
+            const double behind_safe = same_safe + facing * (facing_safe - same_safe);
             const double other_stop = stopping(positive(v_ahead), r.rho_other, r.accel_other, r.brake_other);
             const double safe = positive(is_ahead ? behind_safe : other_stop - stop_hardest) + r.least;
 
@@ -80,7 +84,8 @@ class RssConstants:
             const double margin = along > across ? along : across;
             brakes[a] = margin > 0.0 ? (along > 0.0 ? 1.0 : 0.0) : brakes[a];
             const bool must_brake = (margin <= 0.0) & is_ahead & (brakes[a] > 0.0);
-            const double allowed = must_brake ? (facing ? r.response_facing : r.response) : r.unrestricted;
+            const double response = r.response + facing * (r.response_facing - r.response);
+            const double allowed = must_brake ? response : r.unrestricted;
             least[i] = margin < least[i] ? margin : least[i];
             most[i] = allowed < most[i] ? allowed : most[i];
         }

@@ -7,7 +7,7 @@ from alpamayo.validator.contacts import CLEARANCE_LIMIT_M, ContactKind, Contacts
 from alpamayo.validator.lane_occupancy import lane_occupancy
 from alpamayo.validator.motions import MotionBatch
 from alpamayo.validator.rule import Rule
-from alpamayo.validator.verdict import Reasons, RuleResult
+from alpamayo.validator.verdict import VIOLATION_MARGIN, Reasons, RuleResult
 from alpamayo_sim.datatypes.scene import Category, is_static
 
 Array = np.ndarray
@@ -32,6 +32,8 @@ def at_fault_collision(motions: MotionBatch) -> RuleResult:
     """
     found, fault = motions.cached(contacts), motions.cached(at_fault)
     margins = clearance(motions, ignored_agents(motions))
+    where = found.k[fault], found.t[fault]
+    margins[where] = np.minimum(margins[where], -VIOLATION_MARGIN)
     return RuleResult(
         value=motions.cached(collision_value),
         margin=margins.min(axis=1),

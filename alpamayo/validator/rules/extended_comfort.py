@@ -6,8 +6,10 @@ from scipy.signal import savgol_filter
 
 from alpamayo.metrics.comfort import MIN_SAMPLES, comfort
 from alpamayo.validator.motions import MotionBatch, episode_of
+from alpamayo.validator.recorded_states import TIME_STEP_TOLERANCE_S, decision_rows
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import RuleResult, not_applicable
+from alpamayo_sim.datatypes.decision import PLAN_DT
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
 
@@ -18,9 +20,8 @@ MAX_INTERVAL_S = 0.55
 """Two plans that start further apart than this are not compared (NAVSIM)."""
 YAW_FILTER_WINDOW, YAW_FILTER_ORDER = 5, 2
 """Filter of the yaw acceleration; in ``comfort`` the order is 3."""
-PLAN_STRIDE = 5
-"""Steps between compared plans: NAVSIM's 2 Hz."""
-TIME_STEP_S, TIME_STEP_TOLERANCE_S = 0.1, 1e-6
+PLAN_INTERVAL_S = 0.5
+"""Between compared plans: NAVSIM's 2 Hz."""
 
 
 def extended_comfort(
@@ -57,17 +58,18 @@ def extended_comfort_rule(motions: MotionBatch) -> RuleResult:
     """Compute the share of pairs of executed plans, half a second apart, that agree (NAVSIM: 0 or 1 for each pair)."""
     episode = episode_of(motions)
     plans, times = episode.executed, motions.times
-    poses, dt = episode.ego_pose[: episode.steps], episode.dt
-    if len(plans) <= PLAN_STRIDE or abs(dt - TIME_STEP_S) > TIME_STEP_TOLERANCE_S:
+    poses, rows = episode.ego_pose[: episode.steps], decision_rows(episode)
+    stride = round(PLAN_INTERVAL_S / episode.dt)
+    if len(plans) <= stride or abs(stride * episode.dt - PLAN_INTERVAL_S) > TIME_STEP_TOLERANCE_S:
         return not_applicable(1, "fewer than two plans half a second apart")
     world = [
         np.column_stack([from_frame(plan[:, :2], pose), plan[:, 2] + pose[2]])
         for plan, pose in zip(plans.astype(np.float64), poses.astype(np.float64), strict=True)
     ]
     margins = np.full(len(times), np.nan)
-    for t in range(PLAN_STRIDE, len(plans), PLAN_STRIDE):
-        worst = max(extended_comfort(world[t - PLAN_STRIDE], world[t], PLAN_STRIDE * dt, dt).values())
-        margins[t] = 1.0 - worst
+    for t in range(stride, len(plans), stride):
+        worst = max(extended_comfort(world[t - stride], world[t], PLAN_INTERVAL_S, PLAN_DT).values())
+        margins[rows[t]] = 1.0 - worst
     known = margins[~np.isnan(margins)]
     broken = margins < 0.0
     when = float(times[np.argmax(broken)]) if broken.any() else np.nan

@@ -1,16 +1,17 @@
 """Rules of the lane: driving direction, lane keeping, speed limit."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from alpamayo.validator.along_route import route_places
 from alpamayo.validator.motions import MotionBatch, by_rows, differences
 from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.datatypes.scene import Lane, LaneKind
-from alpamayo_sim.map.index import route_index
 from alpamayo_sim.map.lane_tree import LaneMatch
 
 Array = np.ndarray
@@ -45,27 +46,93 @@ def driving_direction(motions: MotionBatch) -> RuleResult:
     count = motions.count
     if not has_lanes(motions):
         return not_applicable(count, "the map has no lanes")
-    steps, on_lanes = round(OFF_ROUTE_WINDOW_S / motions.dt), _on_lanes(motions)
+    on_lanes = _on_lanes(motions)
 
     def driven_off(rows: slice) -> Float64[Array, "n t"]:
-        """Compute the metres driven off the lanes in the second before each time."""
         step = differences(motions.pose[rows])
-        off = np.where(on_lanes(rows), 0.0, np.hypot(step[..., 0], step[..., 1]))
-        total = np.cumsum(off, axis=1)
+        return np.where(on_lanes(rows), 0.0, np.hypot(step[..., 0], step[..., 1]))
+
+    return _metres_in_a_second(motions, driven_off, "off the lanes of the route")
+
+
+def driving_direction_nuplan(motions: MotionBatch) -> RuleResult:
+    """Judge the distance driven against the direction of the lane in any second: under 2 m 1, under 6 m 0.5, else 0.
+
+    Driving backwards counts, and so does the wrong lane; a lane that the route does not name does not. Off all lanes
+    nothing counts. The margin is 2 m less that distance (m).
+    """
+    if not has_lanes(motions):
+        return not_applicable(motions.count, "the map has no lanes")
+    fit, steps = motions.cached(lane_fit), motions.pose.shape[1]
+
+    def driven_against(rows: slice) -> Float64[Array, "n t"]:
+        ego, first = motions.cached(ego_boxes)[rows], rows.start * steps
+        step = differences(ego)
+        ahead = step[..., 0] * ego[..., 2] + step[..., 1] * ego[..., 3]
+        own = (fit.inside & (fit.cosine > 0.0))[first : first + ahead.size].reshape(ahead.shape)
+        out = np.zeros(ahead.shape)
+        k, t = np.nonzero(~own | (ahead < 0.0))
+        if len(k):
+            direction = _lane_directions(motions, k + rows.start, t)
+            along = step[k, t, 0] * np.cos(direction) + step[k, t, 1] * np.sin(direction)
+            out[k, t] = np.where(np.isnan(along), 0.0, np.maximum(-along, 0.0))
+        return out
+
+    return _metres_in_a_second(motions, driven_against, "against the direction of the lane")
+
+
+@dataclass(frozen=True, eq=False)
+class LaneFit:
+    """Whether each pose, flat, is inside its matched lane, and the cosine of the angle to the lane's direction."""
+
+    inside: Bool[Array, " n"]
+    cosine: Float64[Array, " n"]
+
+
+def lane_fit(motions: MotionBatch) -> LaneFit:
+    """Return how poses fit their lanes of ``lane_matches``."""
+    match = motions.cached(lane_matches)
+    inside = (match.index >= 0) & (match.distance <= 0.5 * motions.map_index.lane_width(match))
+    return LaneFit(inside, np.cos(match.heading - motions.pose[..., 2].reshape(-1)))
+
+
+def _lane_directions(motions: MotionBatch, k: Array, t: Array) -> Float64[Array, " n"]:
+    """Return the direction (rad) of the lane that contains some poses, NaN without one.
+
+    Of several lanes one in the direction of the heading counts, as in an intersection.
+    """
+    match, fit, row = motions.cached(lane_matches), motions.cached(lane_fit), k * motions.pose.shape[1] + t
+    own = fit.inside[row] & (fit.cosine[row] > 0.0)
+    direction = np.where(own, match.heading[row], np.nan)
+    if not own.all():
+        xy = np.ascontiguousarray(motions.pose[k[~own], t[~own], :2])
+        nearest = motions.map_index.match_lanes(xy)
+        inside = (nearest.index >= 0) & (nearest.distance <= 0.5 * motions.map_index.lane_width(nearest))
+        direction[~own] = np.where(inside, nearest.heading, np.nan)
+    return direction
+
+
+def _metres_in_a_second(
+    motions: MotionBatch, metres: Callable[[slice], Float64[Array, "n t"]], what: str
+) -> RuleResult:
+    """Judge the metres of a kind that are driven in any second; ``metres`` gives those of each step, for some rows."""
+    count, steps = motions.count, round(OFF_ROUTE_WINDOW_S / motions.dt)
+
+    def in_window(rows: slice) -> Float64[Array, "n t"]:
+        total = np.cumsum(metres(rows), axis=1)
         window = total.copy()
         window[:, steps:] -= total[:, :-steps]
         return window
 
-    margins = by_rows(driven_off, motions.pose.shape[:2])
+    margins = by_rows(in_window, motions.pose.shape[:2])
     worst, when = margins.max(axis=1), first_time(margins >= MINOR_OFF_ROUTE_M, motions.times)
     np.subtract(MINOR_OFF_ROUTE_M, margins, out=margins)
     value = np.where(worst < MINOR_OFF_ROUTE_M, 1.0, np.where(worst < MAJOR_OFF_ROUTE_M, 0.5, 0.0))
 
     def describe(k: int) -> str:
         if worst[k] >= MINOR_OFF_ROUTE_M:
-            first = f"first over {MINOR_OFF_ROUTE_M:.0f} m at {when[k]:.1f} s"
-            return f"{worst[k]:.1f} m in a second off the lanes of the route, {first}"
-        return f"at most {worst[k]:.1f} m in a second off the lanes of the route"
+            return f"{worst[k]:.1f} m in a second {what}, first over {MINOR_OFF_ROUTE_M:.0f} m at {when[k]:.1f} s"
+        return f"at most {worst[k]:.1f} m in a second {what}"
 
     margin = MINOR_OFF_ROUTE_M - worst
     return RuleResult(value, margin, np.ones(count, bool), when, Reasons(count, describe), margins)
@@ -121,12 +188,7 @@ def _centre_offset(motions: MotionBatch) -> Float64[Array, "k t"]:
     shape, route = motions.pose.shape[:2], motions.scene.route
     if route is None:
         return np.abs(motions.cached(lane_matches).offset).reshape(shape)
-    on_route, ego = route_index(route), motions.cached(ego_boxes)
-
-    def part(rows: slice) -> Float64[Array, "n t"]:
-        return np.abs(on_route.match_boxes(ego[rows].reshape(-1, 4)).offset).reshape(-1, shape[1])
-
-    return by_rows(part, shape)
+    return np.abs(motions.cached(route_places).offset)
 
 
 def speed_limit(motions: MotionBatch) -> RuleResult:
@@ -177,18 +239,15 @@ def _on_lanes(motions: MotionBatch) -> Callable[[slice], Bool[Array, "n t"]]:
     Allowed are the lanes of the route in their direction, and all lanes of intersections.
     """
     match, lanes, route = motions.cached(lane_matches), motions.scene.road_map.lanes, route_lanes(motions)
-    steps = motions.pose.shape[1]
+    steps, fit = motions.pose.shape[1], motions.cached(lane_fit)
     in_intersection = np.array([lane.in_intersection for lane in lanes])
     on_route = np.array([not route or lane.id in route for lane in lanes])
 
     def part(rows: slice) -> Bool[Array, "n t"]:
-        pose = motions.pose[rows].reshape(-1, 3)
-        first = rows.start * steps
-        here = LaneMatch(*(getattr(match, name)[first : first + len(pose)] for name in match.__dataclass_fields__))
-        inside = here.distance <= 0.5 * motions.map_index.lane_width(here)
-        same_direction = np.cos(here.heading - pose[:, 2]) > 0.0
-        allowed = in_intersection[here.index] | (on_route[here.index] & same_direction)
-        return (inside & allowed & (here.index >= 0)).reshape(-1, steps)
+        some = slice(rows.start * steps, rows.stop * steps)
+        index = match.index[some]
+        allowed = in_intersection[index] | (on_route[index] & (fit.cosine[some] > 0.0))
+        return (fit.inside[some] & allowed).reshape(-1, steps)
 
     return part
 
@@ -236,6 +295,13 @@ RULES = (
         source="NAVSIM DDC",
         evaluate=driving_direction,
         aliases=("ddc", "driving_direction_compliance"),
+    ),
+    Rule(
+        name="driving_direction_nuplan",
+        unit="m",
+        summary="The ego drives less than 2 m in any second against the direction of its lane.",
+        source="nuPlan",
+        evaluate=driving_direction_nuplan,
     ),
     Rule(
         name="speed_limit",

@@ -4,6 +4,7 @@ import numpy as np
 
 from alpamayo.validator.motions import MotionBatch, episode_of
 from alpamayo.validator.reasoning import Consistency, check_consistency, meta_actions
+from alpamayo.validator.recorded_states import decision_rows
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import RuleResult, not_applicable
 
@@ -19,7 +20,7 @@ def reasoning_rule(motions: MotionBatch) -> RuleResult:
     steps = [t for t, reasoning in enumerate(episode.reasoning) if reasoning is not None]
     if not steps:
         return not_applicable(1, "the driver gave no reasoning")
-    margins = np.full(len(episode.ego_pose), np.nan)
+    margins, rows = np.full(len(motions.times), np.nan), decision_rows(episode)
     consistent = np.zeros(len(steps), bool)
     first = ""
     chosen, route = episode.plans[steps, episode.chosen[steps]], episode.scenario.scene.route
@@ -28,7 +29,7 @@ def reasoning_rule(motions: MotionBatch) -> RuleResult:
         reasoning = episode.reasoning[t]
         assert reasoning is not None
         found = check_consistency(reasoning, actions[i], episode.truth(t), episode.rig)
-        margins[t] = found.margin
+        margins[rows[t]] = np.fmin(margins[rows[t]], found.margin)
         consistent[i] = found.consistent
         if not consistent[i] and not first:
             first = f"{_complaint(found)} at {t * episode.dt:.1f} s: {reasoning.sentence}"

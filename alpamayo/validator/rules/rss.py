@@ -90,7 +90,7 @@ def _kernel_constants(ego: rss.Parameters, other: rss.Parameters) -> object:
     constants.side_own = own + 0.5 * (ego.fluctuation + other.fluctuation)
     constants.still = lateral_travel(ego) + ego.fluctuation
     constants.response, constants.response_facing = -ego.brake_min, -ego.brake_min_correct
-    constants.unrestricted = ego.accel_max
+    constants.unrestricted, constants.facing_inverse = ego.accel_max, 1.0 / rss.FACING_SPEED_MPS
     constants.stopped, constants.margin_limit = STOPPED_MPS, RSS_MARGIN_LIMIT_M
     return constants
 
@@ -121,7 +121,7 @@ def agent_gaps_and_response(motions: MotionBatch, k: int) -> tuple[Float64[Array
     beside_stopped = side_gap - lateral_travel(rss.EGO) - rss.EGO.fluctuation
     lateral = np.where(stopped, beside_stopped, margins.lateral)
     margins = rss.RssMargins(*(np.where(agents.valid, margin, np.inf) for margin in (margins.longitudinal, lateral)))
-    facing = (along < 0.0) & ego_behind
+    facing = rss.facing_part(along) * ego_behind
     response = rss.proper_response(margins, ego_left=ego_left, facing=facing, ego_behind=ego_behind)
     return margins.margin, response.longitudinal_max
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from alpamayo.validator.motions import MotionBatch, episode_of
+from alpamayo.validator.recorded_states import decision_rows
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import RuleResult, first_time, not_applicable
 
@@ -21,13 +22,15 @@ def sensor_staleness(motions: MotionBatch) -> RuleResult:
     if ages is None or not len(ages):
         return not_applicable(1, "the record has no age of the driver's observations")
     margins = np.full(len(motions.times), np.nan)
-    margins[: len(ages)] = MAX_FRAME_AGE_S - ages.astype(np.float64)
+    unused, episode = MAX_FRAME_AGE_S - ages.astype(np.float64), episode_of(motions)
+    np.fmin.at(margins, decision_rows(episode), unused)
     stale = margins < -AGE_TOLERANCE_S
-    value = np.array([1.0 - stale.sum() / len(ages)])
+    late = int((unused < -AGE_TOLERANCE_S).sum())
+    value = np.array([1.0 - late / len(ages)])
     when = first_time(stale[None], motions.times)
     text = f"the oldest frame was {float(ages.max()):.1f} s old"
     if stale.any():
-        text += f"; {int(stale.sum())} of {len(ages)} decisions used frames older than {MAX_FRAME_AGE_S} s"
+        text += f"; {late} of {len(ages)} decisions used frames older than {MAX_FRAME_AGE_S} s"
     return RuleResult(value, np.array([np.nanmin(margins)]), np.ones(1, bool), when, (text,), margins[None])
 
 

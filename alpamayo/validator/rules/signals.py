@@ -1,32 +1,32 @@
 """Red lights and stop signs: which lines the front bumper crosses, and when."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int8, Int64
 
-from alpamayo.validator.motions import MotionBatch, blocks
+from alpamayo.validator.along_route import rise_along, route_frame, route_places
+from alpamayo.validator.motions import MotionBatch, blocks, driven_speed
 from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import VIOLATION_MARGIN, Reasons, RuleResult, first_time, not_applicable
-from alpamayo_sim.datatypes.scene import SignalState, StopLine
+from alpamayo_sim.constants import LEVEL_GAP_M
+from alpamayo_sim.datatypes.scene import Scene, SignalState
+from alpamayo_sim.map import stop_lines
+from alpamayo_sim.map.stop_lines import LINE_END_TOLERANCE_M, MIN_DIRECTION_COSINE, MIN_LINE_LENGTH_M, DirectedLine
 
 Array = np.ndarray
 Line = tuple[Array, Array]
 """Both ends of a stop line, and the unit direction of travel across it."""
 LINE_DISTANCE_LIMIT_M = 50.0
 """Distances to red lines are computed up to this."""
-LINE_END_TOLERANCE_M = 1.0
-"""The front may pass this far outside the ends of a line and still cross it."""
 STOPPED_AT_LINE_MPS = 0.5
 OUTSIDE_ZONE_SPEED_MPS = 50.0
 """Speed that counts for a motion that crosses a line and was never within the stop zone."""
 STOP_ZONE_M = 4.0
 """The ego has to stop within this distance before the line."""
-MIN_LINE_LENGTH_M = 0.01
-"""A shorter line or lane is a point, which cannot be crossed."""
-MIN_DIRECTION_COSINE = 0.5
-"""Only an ego within 60 degrees of the direction of travel crosses a line."""
+MAX_SHARED_SCENES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,30 +42,40 @@ def red_light(motions: MotionBatch) -> RuleResult:
     """Judge whether the front crosses the stop line of a lane whose signal is red: 0, else 1.
 
     Without a stop line, the start of the signal's lane is the line. The margin (m) is the least distance before a red
-    line; after the crossing it is the distance of the front behind it, negative.
+    line; after the crossing it is the distance of the front behind it, negative. The rule does not apply where no state
+    is known, and to a motion that crosses a line while its state is unknown and breaks no other one.
     """
     count = motions.count
     if not motions.scene.signals or motions.signals is None:
         return not_applicable(count, "there are no signals")
-    lines = motions.cached(_red_lines)
+    lines = motions.cached(_signal_lines_and_states)
     if not lines:
         return not_applicable(count, "no signal has a stop line or a lane on the map")
+    if all((state == SignalState.UNKNOWN).all() for _, state in lines):
+        return not_applicable(count, "no signal has a known state")
     margins = np.full(motions.pose.shape[:2], LINE_DISTANCE_LIMIT_M)
-    for line, red in lines:
+    unknown = np.zeros(count, bool)  # crosses a line whose state is unknown
+    for line, state in lines:
         rows = _near(motions, line, LINE_DISTANCE_LIMIT_M)
-        margins[rows] = np.minimum(margins[rows], _red_margins(approach(motions, line, rows), red))
+        near = approach(motions, line, rows)
+        margins[rows] = np.minimum(margins[rows], _red_margins(near, state == SignalState.RED))
+        unknown[rows] |= (near.crosses & (state == SignalState.UNKNOWN)).any(axis=1)
     margin = margins.min(axis=1)
     when = first_time(margins < 0.0, motions.times)
+    valid = ~unknown | (margin < 0.0)
 
     def describe(k: int) -> str:
+        if not valid[k]:
+            return "crosses a stop line whose signal has an unknown state"
         if margin[k] < 0.0:
             return f"crosses the stop line on red at {when[k]:.1f} s"
         if margin[k] < LINE_DISTANCE_LIMIT_M:
             return f"at least {margin[k]:.1f} m before a red stop line"
         return f"no red stop line within {LINE_DISTANCE_LIMIT_M:.0f} m"
 
-    value = (margin >= 0.0).astype(np.float64)
-    return RuleResult(value, margin, np.ones(count, bool), when, Reasons(count, describe), margins)
+    value = np.where(valid, (margin >= 0.0).astype(np.float64), np.nan)
+    margin = np.where(valid, margin, np.nan)
+    return RuleResult(value, margin, valid, when, Reasons(count, describe), margins)
 
 
 def stop_line(motions: MotionBatch) -> RuleResult:
@@ -74,15 +84,16 @@ def stop_line(motions: MotionBatch) -> RuleResult:
     The margin (m/s) is 0.5 m/s less the least speed within those 4 m, of the worst line that is crossed.
     """
     count = motions.count
-    lines = motions.cached(_stop_lines)
+    lines = motions.cached(sign_lines)
     if not lines:
         return not_applicable(count, "there are no stop lines without signals")
+    speed = np.maximum(np.abs(motions.speed), driven_speed(motions))
     margins = np.full(motions.pose.shape[:2], STOPPED_AT_LINE_MPS)
     for line in lines:
         rows = _near(motions, line, STOP_ZONE_M)
         near = approach(motions, line, rows)
         in_zone = near.within & (near.before >= 0.0) & (near.before < STOP_ZONE_M)
-        least = np.minimum.accumulate(np.where(in_zone, np.abs(motions.speed[rows]), np.inf), axis=1)
+        least = np.minimum.accumulate(np.where(in_zone, speed[rows], np.inf), axis=1)
         broken = STOPPED_AT_LINE_MPS - np.minimum(least, OUTSIDE_ZONE_SPEED_MPS)
         margins[rows] = np.where(near.crosses, np.minimum(margins[rows], broken), margins[rows])
     margin = margins.min(axis=1)
@@ -100,31 +111,69 @@ def stop_line(motions: MotionBatch) -> RuleResult:
 def red_crossings(motions: MotionBatch) -> Bool[Array, "k t"]:
     """Return whether the front bumper crosses a red line, at each time."""
     out = np.zeros(motions.pose.shape[:2], bool)
-    for line, red in motions.cached(_red_lines):
+    for line, red in motions.cached(red_lines):
         rows = _near(motions, line, LINE_DISTANCE_LIMIT_M)
         out[rows] |= approach(motions, line, rows).crosses & red
     return out
 
 
-def _red_lines(motions: MotionBatch) -> list[tuple[Line, Bool[Array, " t"]]]:
+def red_lines(motions: MotionBatch) -> list[tuple[Line, Bool[Array, " t"]]]:
     """Return the lines of all signals, and when each is red."""
+    return [(line, state == SignalState.RED) for line, state in motions.cached(_signal_lines_and_states)]
+
+
+def crossings(motions: MotionBatch, line: Line) -> list[float]:
+    """Return the arc lengths (m) at which the route crosses a line in its direction."""
+    assert motions.scene.route is not None
+    frame, ((start, end), direction) = route_frame(motions.scene.route), line
+    along = end - start
+    before = (frame.xy - start) @ direction
+    k = np.flatnonzero((before[:-1] < 0.0) & (before[1:] >= 0.0))
+    part = before[k] / (before[k] - before[k + 1])
+    length = max(float(np.linalg.norm(along)), MIN_LINE_LENGTH_M)
+    position = (frame.xy[k] + part[:, None] * (frame.xy[k + 1] - frame.xy[k]) - start) @ along / length
+    aligned = np.cos(frame.heading[k] - np.arctan2(direction[1], direction[0])) > MIN_DIRECTION_COSINE
+    within = (position > -LINE_END_TOLERANCE_M) & (position < length + LINE_END_TOLERANCE_M) & aligned
+    return [float(s) for s in (frame.s[k] + part * (frame.s[k + 1] - frame.s[k]))[within]]
+
+
+def _signal_lines_and_states(motions: MotionBatch) -> list[tuple[Line, Int8[Array, " t"]]]:
+    """Return the lines of all signals on the ego's level, and the state of each over time."""
     if motions.signals is None:
         return []
-    return [
-        (line, motions.signals[:, i] == SignalState.RED)
-        for i, signal in enumerate(motions.scene.signals)
-        for line in _signal_lines(motions, signal.lane_ids)
-    ]
+    lines = _lines_of_signals(motions.scene)
+    return [(line, motions.signals[:, i]) for i, found in enumerate(lines) for line in _on_the_level(motions, found)]
 
 
-def _stop_lines(motions: MotionBatch) -> list[Line]:
-    """Return the stop lines of lanes without signals."""
-    signalled = {lane for signal in motions.scene.signals for lane in signal.lane_ids}
-    return [
-        _directed(motions, line)
-        for line in motions.scene.road_map.stop_lines
-        if line.lane_ids and not signalled.intersection(line.lane_ids) and _has_extent(line)
-    ]
+def sign_lines(motions: MotionBatch) -> list[Line]:
+    """Return the stop lines of lanes without signals on the ego's level."""
+    return _on_the_level(motions, _lines_of_signs(motions.scene))
+
+
+@lru_cache(maxsize=MAX_SHARED_SCENES)
+def _lines_of_signals(scene: Scene) -> list[list[DirectedLine]]:
+    return stop_lines.signal_lines(scene)
+
+
+@lru_cache(maxsize=MAX_SHARED_SCENES)
+def _lines_of_signs(scene: Scene) -> list[DirectedLine]:
+    return stop_lines.sign_lines(scene)
+
+
+def _on_the_level(motions: MotionBatch, lines: list[DirectedLine]) -> list[Line]:
+    low, high = motions.cached(_elevation_range)
+    return [(line.ends, line.direction) for line in lines if low - LEVEL_GAP_M < line.elevation < high + LEVEL_GAP_M]
+
+
+def _elevation_range(motions: MotionBatch) -> tuple[float, float]:
+    """Return the least and the greatest z (m) of the ground under the motions, which rises with the route."""
+    route, here = motions.scene.route, motions.elevation
+    if here is None:
+        return -np.inf, np.inf
+    if route is None:
+        return here, here
+    z = here + rise_along(route, motions.cached(route_places).s)
+    return float(z.min()), float(z.max())
 
 
 def approach(motions: MotionBatch, line: Line, rows: Int64[Array, " k"]) -> Approach:
@@ -173,52 +222,6 @@ def _red_margins(near: Approach, red: Bool[Array, " t"]) -> Float64[Array, "k t"
     ahead = np.where(near.within & red & (near.before > 0.0), near.before, LINE_DISTANCE_LIMIT_M)
     broken = np.logical_or.accumulate(near.crosses & red, axis=1)
     return np.where(broken, np.minimum(near.before, -VIOLATION_MARGIN), ahead)
-
-
-def _signal_lines(motions: MotionBatch, lane_ids: tuple[str, ...]) -> list[Line]:
-    """Return the stop lines of lanes, or without any the starts of these lanes."""
-    road_map, wanted = motions.scene.road_map, set(lane_ids)
-    lines = [line for line in road_map.stop_lines if wanted.intersection(line.lane_ids) and _has_extent(line)]
-    if lines:
-        return [_directed(motions, line) for line in lines]
-    out = []
-    for name in lane_ids:
-        if name in road_map.lane_by_id:
-            lane = road_map.lane_by_id[name]
-            start, direction = _lane_start(lane.centreline)
-            if not direction.any():
-                continue
-            across = 0.5 * float(lane.width[0]) * np.array([-direction[1], direction[0]])
-            out.append((np.stack([start + across, start - across]), direction))
-    return out
-
-
-def _directed(motions: MotionBatch, line: StopLine) -> Line:
-    """Return the ends of a stop line and the direction of its lanes across it."""
-    by_id = motions.scene.road_map.lane_by_id
-    ends = line.line[[0, -1], :2].astype(np.float64)
-    along = ends[1] - ends[0]
-    direction = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-6)
-    middle = ends.mean(axis=0)
-    for name in line.lane_ids:
-        if name in by_id:
-            points = by_id[name].centreline[:, :2].astype(np.float64)
-            near = int(np.clip(np.argmin(np.linalg.norm(points - middle, axis=1)), 0, len(points) - 2))
-            return ends, direction if (points[near + 1] - points[near]) @ direction > 0.0 else -direction
-    return ends, direction
-
-
-def _lane_start(centreline: Array) -> tuple[Array, Array]:
-    """Return the first point of a lane and its direction there; the direction is zero where the lane is a point."""
-    points = centreline[:, :2].astype(np.float64)
-    away = points - points[0]
-    length = np.linalg.norm(away, axis=1)
-    first = int(np.argmax(length > MIN_LINE_LENGTH_M))
-    return points[0], away[first] / max(float(length[first]), MIN_LINE_LENGTH_M)
-
-
-def _has_extent(line: StopLine) -> bool:
-    return float(np.linalg.norm(line.line[-1, :2] - line.line[0, :2])) > MIN_LINE_LENGTH_M
 
 
 RULES = (

@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Int64
+from jaxtyping import Bool, Float64, Int8, Int32, Int64
 
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.scene import Category, is_static
-from alpamayo_sim.geometry import wrap_angle
+from alpamayo_sim.geometry import arc_length, wrap_angle
 from alpamayo_sim.map.frenet import FrenetFrame
 from alpamayo_sim.map.index import MapIndex
 from alpamayo_sim.map.segment_grid import warp_view
@@ -28,6 +28,7 @@ LATERAL_ACCELERATION_S = 0.8  # a measured lateral acceleration lasts this long
 LANE_MARGIN_M = 0.5  # outside its lane an agent still follows it
 AMBIGUOUS_ANGLE_RAD = np.deg2rad(10.0)  # from this angle to its lane an agent may also go straight on
 STRAIGHT_ON_S = 1.5  # for this long
+PATH_SPACING_M = 1e6  # between two paths in one list of arc lengths; longer than any path
 TIMES = PLAN_DT * np.arange(PLAN_STEPS + 11)  # s; of a plan, and the second that time to collision needs after it
 IS_WALKER = np.array([category in (Category.PEDESTRIAN, Category.ANIMAL) for category in Category])
 
@@ -85,6 +86,8 @@ class LaneFollowingPredictor:
             size=agents.size[rows[order], :2].astype(np.float64),
             until=np.concatenate([until[straight], np.full(len(walkers) + len(lanes.rows), np.inf)]),
             motion=self._motion(pose[order], velocity[order], predicted_speed, braking[order], lanes, lateral),
+            elevation=None if agents.elevation is None else agents.elevation[rows[order]].astype(np.float64),
+            height=agents.size[rows[order], 2].astype(np.float64),
         )
         return self.predict_at(TIMES)
 
@@ -99,7 +102,19 @@ class LaneFollowingPredictor:
         inputs = [*last.motion, _lateral_bounds(), times, poses, velocity]
         wp.launch(predict_poses, dim=count, inputs=inputs, device="cpu")
         valid = times < last.until[:, None] + 0.5 * PLAN_DT
-        return AgentTrajectories(last.ids, last.category, poses, velocity, last.size, valid)
+        elevation = self._elevation(last, poses)
+        return AgentTrajectories(last.ids, last.category, poses, velocity, last.size, valid, elevation, last.height)
+
+    def _elevation(self, last: "_Prediction", poses: Float64[Array, "n t 3"]) -> Float64[Array, "n t"] | None:
+        """Return the z (m) of the ground under the agents: it rises and falls with the path of an agent, if any."""
+        if last.elevation is None:
+            return None
+        motion, path, _ = last.motion
+        step = np.diff(poses[..., :2], axis=1)
+        driven = np.cumsum(np.hypot(step[..., 0], step[..., 1]), axis=1)
+        s = motion[:, 7:8] + np.concatenate([np.zeros((len(poses), 1)), driven], axis=1)
+        z = self._paths.elevation_at(np.maximum(path, 0), s)
+        return np.asarray(last.elevation[:, None] + np.where((path >= 0)[:, None], z - z[:, :1], 0.0))
 
     def prepare(self, xy: Float64[Array, "n 2"], reach: float) -> None:
         """Compute the paths of all lanes within ``reach`` (m) of points now, in both directions."""
@@ -186,7 +201,10 @@ class LaneFollowingPredictor:
         chain = self._graph.chain(lane, against, (own, end), lambda i: self._line(i, against)[1], turn_of)
         parts = [points, *(self._line(i, against)[0][1:] for i in chain)]
         frame = FrenetFrame.extended(np.concatenate(parts), end)
-        return LanePath(own, frame.s, np.column_stack([frame.xy, frame.heading]))
+        lines = [self.index.road_map.lanes[i].centreline[:: -1 if against else 1] for i in (lane, *chain)]
+        ground = np.concatenate([lines[0], *(line[1:] for line in lines[1:])]).astype(np.float64)
+        elevation = np.interp(frame.s, arc_length(ground), ground[:, 2])
+        return LanePath(own, frame.s, np.column_stack([frame.xy, frame.heading]), elevation)
 
     def _line(self, lane: int, against: bool) -> tuple[Float64[Array, "n 2"], float]:
         """Return the points of a lane, in reverse order if asked, and its length (m)."""
@@ -199,13 +217,18 @@ class LaneFollowingPredictor:
 
 @dataclass(frozen=True, eq=False)
 class _Prediction:
-    """The last prediction: each row is valid ``until`` a time (s); ``motion`` are inputs of the kernel."""
+    """The last prediction: each row is valid ``until`` a time (s); ``motion`` are inputs of the kernel.
+
+    ``elevation`` is the present z (m) of the ground under the agents.
+    """
 
     ids: tuple[str, ...]
     category: Int8[Array, " n"]
     size: Float64[Array, "n 2"]
     until: Float64[Array, " n"]
     motion: list[Any]
+    elevation: Float64[Array, " n"] | None
+    height: Float64[Array, " n"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,11 +258,15 @@ class _LaneFollowers:
 
 @dataclass(frozen=True, eq=False)
 class LanePath:
-    """A path along a lane of ``lane_length`` (m) and beyond: x, y, continuous heading at arc lengths ``s``."""
+    """A path along a lane of ``lane_length`` (m) and beyond: x, y, continuous heading at arc lengths ``s``.
+
+    ``elevation`` is the z (m) of the ground there.
+    """
 
     lane_length: float
     s: Float64[Array, " n"]
     points: Float64[Array, "n 3"]
+    elevation: Float64[Array, " n"]
 
 
 class PathTable:
@@ -253,7 +280,8 @@ class PathTable:
     def __init__(self) -> None:
         self._rows: dict[tuple[int, bool], int] = {}
         self._first, self.lane_length = np.zeros(1, np.int32), np.zeros(0)
-        self._s, self._points = np.zeros(0), np.zeros((0, 3))
+        self._s, self._points, self._elevation = np.zeros(0), np.zeros((0, 3)), np.zeros(0)
+        self._is_flat = True
         self.struct = self._make_struct()
 
     def row(self, key: tuple[int, bool], make: Callable[[int, bool], LanePath]) -> int:
@@ -264,8 +292,21 @@ class PathTable:
             begin, end = self._first[row], self._first[row] + len(path.s)
             self._reserve(row + 1, end)
             self._s[begin:end], self._points[begin:end] = path.s, path.points
+            self._elevation[begin:end] = path.elevation
+            self._is_flat = self._is_flat and not np.ptp(path.elevation) > 0.0
             self._first[row + 1], self.lane_length[row] = end, path.lane_length
         return self._rows[key]
+
+    def elevation_at(self, rows: Int32[Array, " n"], s: Float64[Array, "n t"]) -> Float64[Array, "n t"]:
+        """Return the z (m) of the ground at arc lengths (m) of paths; all paths are looked up in one list."""
+        if self._is_flat:
+            return np.zeros(s.shape)
+        count = len(self._rows)
+        apart = PATH_SPACING_M * np.repeat(np.arange(count), np.diff(self._first[: count + 1]))
+        end = self._first[count]
+        last = self._s[self._first[rows + 1] - 1][:, None]
+        at = np.clip(s, 0.0, last) + PATH_SPACING_M * rows[:, None]
+        return np.asarray(np.interp(at, self._s[:end] + apart, self._elevation[:end]))
 
     def _reserve(self, rows: int, points: int) -> None:
         """Make room for numbers of paths and points, twice as many as needed if there is not enough."""
@@ -275,6 +316,7 @@ class PathTable:
             more = max(2 * points - len(self._s), 0)
             self._s = np.concatenate([self._s, np.zeros(more)])
             self._points = np.concatenate([self._points, np.zeros((more, 3))])
+            self._elevation = np.concatenate([self._elevation, np.zeros(more)])
             self.struct = self._make_struct()
 
     def _make_struct(self) -> Any:

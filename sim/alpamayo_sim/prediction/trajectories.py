@@ -20,7 +20,8 @@ class AgentTrajectories:
     """The agents over time in world coordinates, recorded or predicted; `size` is length and width (m).
 
     Times are those of the motions that they belong to, and may extend beyond them. A prediction for plans has at
-    least 65 poses, the first of them now. Agents are absent where `valid` is False.
+    least 65 poses, the first of them now. Agents are absent where `valid` is False. `elevation` is the z (m) of the
+    ground under them and `height` (m) that of their boxes; both are None where levels are unknown.
     """
 
     ids: tuple[str, ...]
@@ -29,16 +30,22 @@ class AgentTrajectories:
     velocity: Float64[Array, "a t 2"]
     size: Float64[Array, "a 2"]
     valid: Bool[Array, "a t"]
+    elevation: Float64[Array, "a t"] | None = None
+    height: Float64[Array, " a"] | None = None
 
     def __post_init__(self) -> None:
         count, steps = len(self.ids), self.pose.shape[1]
         shapes = {"pose": (count, steps, 3), "velocity": (count, steps, 2), "valid": (count, steps)}
         shapes |= {"size": (count, 2), "category": (count,)}
+        if self.elevation is not None:
+            shapes |= {"elevation": (count, steps), "height": (count,)}
         for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise InputError(f"agent trajectories: {name} has shape {getattr(self, name).shape}, must be {shape}")
+            if np.shape(getattr(self, name)) != shape:
+                raise InputError(f"agent trajectories: {name} has {np.shape(getattr(self, name))}, needs {shape}")
         if not all(np.isfinite(getattr(self, name)).all() for name in ("pose", "velocity", "size")):
             raise InputError("agent trajectories: poses, velocities and sizes must be finite, also where not valid")
+        if (self.size < 0.0).any():
+            raise InputError("agent trajectories: sizes must not be negative")
 
     @cached_property
     def boxes(self) -> Float64[Array, "a t 4"]:
@@ -50,6 +57,8 @@ class AgentTrajectories:
         rows = np.arange(len(self.ids))[rows]
         ids = tuple(self.ids[i] for i in rows)
         arrays = {name: getattr(self, name)[rows] for name in ("category", "pose", "velocity", "size", "valid")}
+        if self.elevation is not None and self.height is not None:
+            arrays |= {"elevation": self.elevation[rows], "height": self.height[rows]}
         return AgentTrajectories(ids=ids, **arrays)
 
     def extended(self, steps: int, dt: float) -> "AgentTrajectories":
@@ -65,7 +74,13 @@ class AgentTrajectories:
             pose=np.concatenate([self.pose, pose], axis=1),
             velocity=np.concatenate([self.velocity, np.repeat(self.velocity[:, -1:], missing, axis=1)], axis=1),
             valid=np.concatenate([self.valid, np.repeat(self.valid[:, -1:], missing, axis=1)], axis=1),
+            elevation=None if self.elevation is None else _continued(self.elevation, missing),
         )
+
+
+def _continued(values: Float64[Array, "a t"], missing: int) -> Float64[Array, "a t2"]:
+    """Repeat the last column."""
+    return np.concatenate([values, np.repeat(values[:, -1:], missing, axis=1)], axis=1)
 
 
 def constant_velocity(truth: GroundTruth, steps: int = PLAN_STEPS + 1, dt: float = PLAN_DT) -> AgentTrajectories:
@@ -83,6 +98,10 @@ def constant_velocity(truth: GroundTruth, steps: int = PLAN_STEPS + 1, dt: float
         velocity=velocity,
         size=agents.size[here, :2].astype(np.float64),
         valid=np.ones(pose.shape[:2], bool),
+        elevation=None
+        if agents.elevation is None
+        else np.repeat(agents.elevation[here].astype(np.float64)[:, None], steps, axis=1),
+        height=agents.size[here, 2].astype(np.float64),
     )
 
 
@@ -96,6 +115,7 @@ def recorded(scene: Scene, step: int, steps: int) -> AgentTrajectories:
     pose += [np.tile([*prop.position[:2], prop.heading], (steps, 1)) for prop in scene.props]
     velocity = [track.velocity[at] for track in others] + [np.zeros((steps, 2))] * len(scene.props)
     valid = [track.valid[at] & inside for track in others] + [np.ones(steps, bool)] * len(scene.props)
+    elevation = [track.position[at, 2] for track in others] + [np.full(steps, prop.position[2]) for prop in scene.props]
     things: tuple[Track | Prop, ...] = (*others, *scene.props)
     return AgentTrajectories(
         ids=tuple(thing.id for thing in things),
@@ -104,4 +124,6 @@ def recorded(scene: Scene, step: int, steps: int) -> AgentTrajectories:
         velocity=np.array(velocity, np.float64).reshape(-1, steps, 2),
         size=np.array([thing.size[:2] for thing in things], np.float64).reshape(-1, 2),
         valid=np.array(valid, bool).reshape(-1, steps),
+        elevation=np.array(elevation, np.float64).reshape(-1, steps),
+        height=np.array([thing.size[2] for thing in things], np.float64),
     )
