@@ -17,12 +17,23 @@ class GuardConfig:
     Attributes:
         imminent_contact_s: a contact or road departure sooner than this is never left to a later decision.
         braking_delay_s: the time for which a plan is driven before the guard would have to brake.
-        comfortable_deceleration_mps2: the deceleration of the braking that must remain possible after a plan.
+        comfortable_deceleration_mps2: the deceleration of the braking that must remain possible after a candidate.
+        late_decelerations_mps2: decelerations, one of which must remain possible after the driver's choice.
+        late_front_clearance_m: the gap that such a stop keeps.
+        late_yield_mps2: the deceleration that must remain possible for an agent that crosses closer than predicted.
+        line_reach_m: the distance from a plan within which lights and stop lines concern it.
+        remote_checks: a contact later than ``late_evasion_s`` counts if as many checks in a row have found it.
+        late_evasion_s: a contact later than this may be left to a later evasion while it is new.
+        late_evasion_clearance_m: the lateral gap that such an evasion must have.
+        stand_at_once_mps: an ego that is at most this fast stands at once instead of planning a stop further ahead.
         braking_levels_mps2: the decelerations of the guard's braking plans, gentle ones first.
+        greatest_lateral_part: the part of the friction limit that a bend may take from braking.
         friction_tolerance_mps2: the acceleration beyond the friction limit that a noisy plan may ask for.
+        speed_jump_mps: the speed by which a plan may begin off the present one; the car then reaches it later.
         feasibility_horizon_s: the first part of a plan, which must respect the friction limit.
         feasibility_window_s: the time over which accelerations of a plan are averaged.
         off_road_tolerance_m: the distance a corner may be outside the drivable area (nuPlan's value).
+        off_road_return_m: the distance by which an ego that is further outside may get still further while it returns.
         front_clearance_m: the gap kept in front of the ego where possible, so that it can drive on afterwards.
         least_front_clearance_m: the gap kept in front of a planned stop if ``front_clearance_m`` is impossible.
         path_samples: the number of poses on a path that are tested for being blocked.
@@ -54,14 +65,25 @@ class GuardConfig:
         evasion_curvature_per_m: the greatest curvature of an evasion.
     """
 
-    imminent_contact_s: float = 1.5
+    imminent_contact_s: float = 0.8
     braking_delay_s: float = 0.3
     comfortable_deceleration_mps2: float = 4.0
+    late_decelerations_mps2: tuple[float, ...] = (3.0, 4.0, 4.5)
+    late_front_clearance_m: float = 1.2
+    late_yield_mps2: float = 2.5
+    line_reach_m: float = 12.0
+    remote_checks: int = 3
+    late_evasion_s: float = 2.5
+    late_evasion_clearance_m: float = 0.5
+    stand_at_once_mps: float = 1.5
     braking_levels_mps2: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
+    greatest_lateral_part: float = 0.8
     friction_tolerance_mps2: float = 1.0
+    speed_jump_mps: float = 4.0
     feasibility_horizon_s: float = 2.0
     feasibility_window_s: float = 0.3
     off_road_tolerance_m: float = 0.3
+    off_road_return_m: float = 0.05
     front_clearance_m: float = 2.0
     least_front_clearance_m: float = 0.3
     path_samples: int = 48

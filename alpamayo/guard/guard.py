@@ -13,9 +13,11 @@ from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.minimal_risk import StopPlanner
 from alpamayo.guard.outcomes import TIMES, corner_margins
 from alpamayo.guard.route import RoutePath
+from alpamayo.validator.along_route import rise_along
+from alpamayo.validator.levels import on_the_level
 from alpamayo.validator.verdict import Verdict
 from alpamayo_sim.constants import GRAVITY_MPS2
-from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.decision import PLAN_DT, Decision
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
@@ -96,11 +98,16 @@ class Guard:
         self._predictor = LaneFollowingPredictor(self.map_index)
         friction_limit = scene.environment.friction * GRAVITY_MPS2
         self._deceleration_limit = min(self.config.braking_levels_mps2[-1], friction_limit)
-        self._stops = StopPlanner(self._deceleration_limit, self.config.jerk_limit_mps3)
+        self._stops = StopPlanner(self._deceleration_limit, self.config.jerk_limit_mps3, self.config.stand_at_once_mps)
         self._last_ego_speed: tuple[int, float] = (-2, 0.0)
         self._last_speeds = _LastSpeeds(-2, {}, np.zeros(0), np.zeros(0))
         self._last_choice: tuple[int, Choice] | None = None
+        self._outside_at_start = np.inf  # m; never grows in a drive
+        self._risks: list[str] | None = None  # agents that the last choices of the driver would have met
+        self._route_step = -1
+        self._route_place: float | None = None  # m, arc length of the ego on the route
         self._route: RoutePath | None = None
+        self._lines = _line_points(scene)
         if scene.route is not None:
             area, size = self.map_index.drivable_area, scene.ego.size[:2].astype(np.float64)
             self._route = RoutePath.of(scene.route, area, size, self.config)
@@ -116,6 +123,7 @@ class Guard:
             raise InputError(f"the guard of scene {self.scene.id!r} was given the truth of {truth.scene.id!r}")
         assessment = self._assessment(decision, truth)
         outcomes = assessment.candidates()
+        self._risks = [*(self._risks or ()), outcomes.risk][-self.config.remote_checks :]
         while isinstance(choice := choose(outcomes, self.config), Request):
             outcomes = assessment.add(outcomes, choice)
         self._last_choice = truth.step, choice
@@ -127,49 +135,72 @@ class Guard:
     def off_road_tolerance(self, truth: GroundTruth) -> float:
         """Return the distance (m) outside the drivable area from which a corner counts as off the road.
 
-        It is that of the config, plus the distance by which the ego or its route is outside already.
+        It is that of the config, plus the distance by which the ego was outside at the start of the drive, or by which
+        its route is outside. What the ego has won back since the start it may not lose again, so a slow drift ends at
+        the limit. An ego that is beyond the limit may not get further away.
         """
         area = self.map_index.drivable_area
         if not area.is_defined:
             return np.inf
         size = truth.ego_size[:2].astype(np.float64)
-        margin = min(0.0, float(corner_margins(area, truth.ego_pose[None].astype(np.float64), size)[0]))
+        outside = max(0.0, -float(corner_margins(area, truth.ego_pose[None].astype(np.float64), size)[0]))
+        self._outside_at_start = min(self._outside_at_start, outside)
+        allowed = self._outside_at_start
         if self._route is not None:
-            margin = min(margin, self._route.least_margin(truth, self.config.route_lookahead_m))
-        return self.config.off_road_tolerance_m - margin
+            here = self._place_on_route(self._route, truth)
+            allowed = max(allowed, -self._route.least_margin(here, self.config.route_lookahead_m))
+        return max(self.config.off_road_tolerance_m + allowed, outside + self.config.off_road_return_m)
+
+    def _place_on_route(self, route: RoutePath, truth: GroundTruth) -> float:
+        """Return the arc length (m) of the ego on the route, searched from that of the last check on."""
+        if self._route_step != truth.step or self._route_place is None:
+            self._route_step, self._route_place = truth.step, route.place_of(truth, self._route_place)
+        return self._route_place
 
     def _assessment(self, decision: Decision, truth: GroundTruth) -> Assessment:
         """Update the state, predict the agents, and collect all inputs of the check."""
         step, speed = self._last_ego_speed
         acceleration = (truth.ego_speed - speed) / self.scene.dt if truth.step == step + 1 else 0.0
         self._last_ego_speed = truth.step, truth.ego_speed
+        off_road_tolerance = self.off_road_tolerance(truth)
         return Assessment(
             self.config,
             decision,
             truth,
-            prediction=self._predict(truth),
-            predictor=self._predictor,
+            prediction=self._on_the_level(truth, self._predict(truth)),
+            predict_at=lambda times: self._on_the_level(truth, self._predictor.predict_at(times)),
             map_index=self.map_index,
-            off_road_tolerance=self.off_road_tolerance(truth),
-            route=self._route,
+            off_road_tolerance=off_road_tolerance,
+            path_along_route=self._path_along_route(truth),
             stops=self._stops,
             deceleration_limit=self._deceleration_limit,
             acceleration=acceleration,
             previous=self._previous_plan(truth),
+            risks=self._risks,
+            line_points=self._lines,
             is_evading=self._last_choice is not None and self._last_choice[1].is_evasive,
         )
+
+    def _path_along_route(self, truth: GroundTruth) -> Float64[Array, "65 3"] | None:
+        if self._route is None:
+            return None
+        return self._route.path_from(truth, self._place_on_route(self._route, truth), self.config)
 
     def _previous_plan(self, truth: GroundTruth) -> Choice | None:
         """Return the rest of the last choice if it was made one step before and the ego is near it."""
         if self._last_choice is None or truth.step != self._last_choice[0] + 1:
             return None
         last = self._last_choice[1]
-        gap = np.linalg.norm(last.pose[1, :2] - truth.ego_pose[:2]) + abs(last.speed[1] - truth.ego_speed)
+        passed = round(self.scene.dt / PLAN_DT)
+        if passed < 1:
+            return None
+        gap = np.linalg.norm(last.pose[passed, :2] - truth.ego_pose[:2]) + abs(last.speed[passed] - truth.ego_speed)
         if gap > self.config.held_plan_tolerance_m:
             return None
-        pose = np.concatenate([last.pose[1:], last.pose[-1:]])
-        pose[-1, :2] += last.pose[-1, :2] - last.pose[-2, :2]
-        speed = np.concatenate([last.speed[1:], last.speed[-1:]])
+        beyond = np.zeros((passed, 3))
+        beyond[:, :2] = np.arange(1, passed + 1)[:, None] * (last.pose[-1, :2] - last.pose[-2, :2])
+        pose = np.concatenate([last.pose[passed:], last.pose[-1] + beyond])
+        speed = np.concatenate([last.speed[passed:], np.repeat(last.speed[-1:], passed)])
         return replace(last, index=FALLBACK, pose=pose, speed=speed)
 
     def _predict(self, truth: GroundTruth) -> AgentTrajectories:
@@ -183,6 +214,16 @@ class Guard:
         is_next_step = self._last_choice is not None and self._last_choice[0] + 1 == truth.step
         since = self.scene.dt if is_next_step else None
         return self._predictor.predict(_select(agents, is_near), deceleration[is_near], since=since)
+
+    def _on_the_level(self, truth: GroundTruth, prediction: AgentTrajectories) -> AgentTrajectories:
+        """Return the agents that may share a height with the ego, which rises and falls with its route."""
+        if truth.ego_elevation is None:
+            return prediction
+        elevation = np.full((1, len(TIMES)), truth.ego_elevation)
+        if self._route is not None and self._route_place is not None:
+            s = self._route_place + np.array([[0.0], [truth.ego_speed]]) * TIMES
+            elevation = elevation + rise_along(self._route.route, s)
+        return on_the_level(prediction, elevation, float(truth.ego_size[2]))
 
     def _update_decelerations(self, truth: GroundTruth) -> Float64[Array, " n"]:
         """Measure the decelerations (m/s²) of the agents since the last check, smoothed by half."""
@@ -221,10 +262,18 @@ class Guard:
             self._predictor.prepare(points, self.config.prepared_lanes_m)
 
 
+def _line_points(scene: Scene) -> Float64[Array, "n 2"]:
+    """Return a point (m) of each stop line, and the start of each lane that has a signal."""
+    lanes = scene.road_map.lane_by_id
+    points = [line.line[0, :2] for line in scene.road_map.stop_lines]
+    points += [lanes[name].centreline[0, :2] for signal in scene.signals for name in signal.lane_ids if name in lanes]
+    return np.array(points, np.float64).reshape(-1, 2)
+
+
 def _select(agents: Agents, rows: Bool[Array, " n"]) -> Agents:
     """Select some of the agents."""
     ids = tuple(name for name, kept in zip(agents.ids, rows, strict=True) if kept)
-    fields = ("category", "pose", "velocity", "size", "valid")
+    fields = ["category", "pose", "velocity", "size", "valid"] + ["elevation"] * (agents.elevation is not None)
     return Agents(ids=ids, **{name: np.asarray(getattr(agents, name))[rows] for name in fields})
 
 

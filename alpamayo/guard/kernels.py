@@ -11,6 +11,7 @@ from alpamayo.validator.kernels.boxes import (
     lowest_bit,
     near_mask,
     position,
+    touches_between,
 )
 from alpamayo.validator.kernels.layout import BLOCK_STEPS
 from alpamayo.validator.kernels.time_to_collision import COS_BEHIND, cosine_to
@@ -58,6 +59,8 @@ def first_avoidable_contacts(
 ):
     """Find the first step and the agent of each motion's first contact that is not from behind.
 
+    A contact between two steps counts for the later one.
+
     Pairs of boxes that overlap at the first step are ignored. Pairs that overlap at the first step only because of
     the margins are tested without margins. A pair is ignored after a first overlap from behind.
 
@@ -96,7 +99,7 @@ def first_avoidable_contacts(
     while found < 0 and block < bounds.shape[0]:
         begin = block * STEPS_PER_BLOCK
         end = wp.min(begin + STEPS_PER_BLOCK, steps)
-        around = centre_bounds(ego[k], begin, end)
+        around = centre_bounds(ego[k], wp.max(begin - 1, 0), end)
         first = wp.int32(end)
         for word in range((others.shape[0] + 63) // 64):
             near = near_mask(around, radius, bounds, block, 64 * word)
@@ -106,19 +109,31 @@ def first_avoidable_contacts(
                 reach = radius + wp.length(halves[a])
                 t = wp.int32(begin)
                 while t < end and state[k, a] != SETTLED:
+                    last = wp.max(t - 1, 0)
                     away = position(others[a, t]) - position(ego[k, t])
-                    if valid[a, t] != wp.uint8(0) and wp.length_sq(away) < reach * reach:
-                        gap = wp.float64(0.0)
-                        if state[k, a] == WITHIN_MARGINS:
-                            gap = box_separation(ego[k, t], half, others[a, t], halves[a])
-                        else:
-                            half_a = halves[a] + wider
+                    was = position(others[a, last]) - position(ego[k, last])
+                    within = reach + wp.length(away - was)
+                    if valid[a, t] != wp.uint8(0) and wp.length_sq(away) < within * within:
+                        box = wp.vec4d(ego[k, t])
+                        box_last = wp.vec4d(ego[k, last])
+                        half_ego = wp.vec2d(half)
+                        half_a = wp.vec2d(halves[a])
+                        if state[k, a] != WITHIN_MARGINS:
+                            box = moved_ahead(box, ahead)
+                            box_last = moved_ahead(box_last, ahead)
+                            half_ego = long_half
+                            half_a = half_a + wider
                             along = ego[k, t][2] * others[a, t][2] + ego[k, t][3] * others[a, t][3]
                             if wp.abs(along) < COS_CROSSING and has_moved(others, a, t):
                                 time = wp.min(wp.float64(t) * dt, until)
                                 half_a[0] = half_a[0] + HALF * margins[k][3] * time * time
-                            gap = box_separation(moved_ahead(ego[k, t], ahead), long_half, others[a, t], half_a)
-                        if gap < ZERO:
+                        gap = box_separation(box, half_ego, others[a, t], half_a)
+                        touches = gap < ZERO
+                        if not touches and last < t and valid[a, last] != wp.uint8(0):
+                            touches = touches_between(
+                                box_last, box, half_ego, others[a, last], others[a, t], half_a, gap
+                            )
+                        if touches:
                             state[k, a] = SETTLED
                             if t < first and cosine_to(ego[k, t], rear, others[a, t]) >= COS_BEHIND:
                                 first = wp.int32(t)

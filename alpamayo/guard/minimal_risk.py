@@ -1,7 +1,7 @@
 """Minimal-risk manoeuvres: planned stops on a path (a quadratic programme over the jerk), braking and evasions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from scipy import sparse
 from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.outcomes import arc_lengths, braked
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
+from alpamayo_sim.geometry import wrap_angle
 
 Array = np.ndarray
 STEPS = PLAN_STEPS // 2
@@ -20,7 +21,11 @@ STEP_TIMES = STEP_S * np.arange(1, STEPS + 1)
 SPEED_WEIGHT, JERK_WEIGHT, ACCELERATION_WEIGHT = 0.02, 0.02, 1.0  # of v², jerk² and a² in the cost
 BOUND_TOLERANCE = 0.05  # m, m/s and m/s²; the error of the solver that is accepted
 STANDING_MPS = 0.05  # below this speed the ego stays where it is
+STANDING_DECELERATION_MPS2 = 4.0  # of an ego that stands at once
 AT_REST_MPS = 0.02
+CATCH_UP_S = 0.5  # in which a limited plan makes up for its lag
+CURVATURE_STEPS = 5  # of a path that a curvature is computed over
+LEAST_CURVE_M = 1.0  # shorter parts of a path count as this long
 SOLVER_SETTINGS = {
     "verbose": False,
     "eps_abs": 1e-3,
@@ -49,13 +54,16 @@ class StopPlanner:
     and, with a small weight, v² over 6.4 s, subject to the exact dynamics of piecewise constant jerk, bounded jerk
     and deceleration, no reversing, standstill at the end, and a limit of the distance at each time.
 
+    A slow ego stands at once: a car that creeps hardly follows a path, and has nothing to gain from it.
+
     Args:
         deceleration_limit: the greatest deceleration (m/s²).
         jerk_limit: the greatest jerk (m/s³).
+        stand_at_once_mps: the speed up to which the ego stands at once.
     """
 
-    def __init__(self, deceleration_limit: float, jerk_limit: float) -> None:
-        self._deceleration, self._jerk = deceleration_limit, jerk_limit
+    def __init__(self, deceleration_limit: float, jerk_limit: float, stand_at_once_mps: float) -> None:
+        self._deceleration, self._jerk, self._stand_at_once = deceleration_limit, jerk_limit, stand_at_once_mps
         self._solver.update(q=np.zeros(STEPS))  # set it up now, not at the first emergency
 
     def plan(self, speed: float, acceleration: float, limit: Float64[Array, "65"]) -> Stop | None:
@@ -69,8 +77,8 @@ class StopPlanner:
         Returns:
             The stop; None if there is none within the bounds.
         """
-        if speed < STANDING_MPS:
-            return Stop(np.zeros(PLAN_STEPS + 1), np.zeros(PLAN_STEPS + 1), 0.0)
+        if speed < self._stand_at_once:
+            return self._standing(speed, limit)
         a = float(np.clip(acceleration, -self._deceleration, self._deceleration))
         if np.any(_shortest(speed, a, self._deceleration, self._jerk) > limit[2::2] + 1e-6):
             return None
@@ -87,6 +95,16 @@ class StopPlanner:
         # accepted by its result, whether or not the solver reports convergence
         ends = np.all(stop.distance <= limit + BOUND_TOLERANCE) and stop.speed[-1] <= BOUND_TOLERANCE
         return stop if ends and stop.greatest_deceleration <= self._deceleration + BOUND_TOLERANCE else None
+
+    def _standing(self, speed: float, limit: Float64[Array, "65"]) -> Stop | None:
+        """Stop as soon as possible; None if even that is too far."""
+        deceleration = min(STANDING_DECELERATION_MPS2, self._deceleration) if speed >= STANDING_MPS else np.inf
+        t = np.minimum(PLAN_DT * np.arange(PLAN_STEPS + 1), speed / deceleration)
+        braking = 0.0 if np.isinf(deceleration) else deceleration
+        stop = Stop(speed * t - 0.5 * braking * t**2, speed - braking * t, braking)
+        if speed < STANDING_MPS:
+            stop = replace(stop, speed=np.zeros(PLAN_STEPS + 1))
+        return stop if np.all(stop.distance <= limit + BOUND_TOLERANCE) else None
 
     def _bounds(self, acceleration: float, free: tuple[Array, Array, Array], limit: Array) -> tuple[Array, Array]:
         """Return the bounds of what the jerk adds to distance, speed and acceleration, and of the jerk."""
@@ -173,18 +191,55 @@ class EvasivePlans(BrakingPlans):
 
 
 def braking_plans(
-    paths: Float64[Array, "p 65 3"], speed: float, deceleration_limit: float, config: GuardConfig
+    paths: Float64[Array, "p 65 3"],
+    speed: float,
+    deceleration_limit: float,
+    config: GuardConfig,
+    greatest_acceleration: float = math.inf,
 ) -> BrakingPlans:
-    """Make plans that brake along each path from ``speed`` (m/s), gentle ones first."""
+    """Make plans that brake along each path from ``speed`` (m/s), gentle ones first.
+
+    In a bend the ``greatest_acceleration`` (m/s²) that friction allows leaves less for braking.
+    """
     levels = sorted({min(level, deceleration_limit) for level in config.braking_levels_mps2})
     pose = np.tile(paths, (len(levels), 1, 1))
-    deceleration = np.repeat(levels, len(paths))
+    lateral = np.minimum(greatest_curvatures(paths) * speed**2, config.greatest_lateral_part * deceleration_limit)
+    left = np.sqrt(greatest_acceleration**2 - lateral**2)
+    deceleration = np.minimum(np.repeat(levels, len(paths)), np.tile(left, len(levels)))
     speeds = np.full(pose.shape[:2], speed)
     return BrakingPlans(*braked(pose, speeds, deceleration, 0.0), deceleration)
 
 
+def greatest_curvatures(paths: Float64[Array, "p 65 3"]) -> Float64[Array, " p"]:
+    """Compute the greatest curvature (1/m) of each path over a few steps."""
+    turned = np.abs(wrap_angle(paths[:, CURVATURE_STEPS:, 2] - paths[:, :-CURVATURE_STEPS, 2]))
+    driven = arc_lengths(paths)
+    length = driven[:, CURVATURE_STEPS:] - driven[:, :-CURVATURE_STEPS]
+    return np.asarray((turned / np.maximum(length, LEAST_CURVE_M)).max(axis=1))
+
+
+def limited_profile(
+    distance: Float64[Array, "65"], speed: float, limits: tuple[float, float]
+) -> tuple[Float64[Array, "65"], Float64[Array, "65"]]:
+    """Follow the distances (m) of a plan from ``speed`` (m/s) within a greatest acceleration and deceleration (m/s²).
+
+    Returns:
+        The distances (m) and speeds (m/s) at the 65 times of a plan.
+    """
+    mean = np.diff(distance) / PLAN_DT
+    wanted = 0.5 * (mean + np.concatenate([mean[1:], mean[-1:]]))  # at the end of each step
+    v, s, driven, speeds = speed, 0.0, [0.0], [speed]
+    for there, aim in zip(distance[:-1].tolist(), wanted.tolist(), strict=True):
+        target = aim + (there - s) / CATCH_UP_S
+        slower = min(max(target, v - limits[1] * PLAN_DT, 0.0), v + limits[0] * PLAN_DT)
+        s, v = s + 0.5 * PLAN_DT * (v + slower), slower
+        driven.append(s)
+        speeds.append(v)
+    return np.minimum(driven, distance[-1]), np.where(np.array(driven) > distance[-1], 0.0, speeds)
+
+
 def evasive_plans(
-    path: Float64[Array, "65 3"], speed: float, deceleration_limit: float, config: GuardConfig
+    path: Float64[Array, "65 3"], speed: float, deceleration_limit: float, config: GuardConfig, delay: int = 0
 ) -> EvasivePlans:
     """Make plans that leave a path to either side, brake at the same time, and stay at their offset.
 
@@ -196,6 +251,7 @@ def evasive_plans(
         speed: the present speed (m/s).
         deceleration_limit: the acceleration (m/s²) that friction allows.
         config: the thresholds.
+        delay: the number of steps after which the evasion begins.
     """
     lateral = min(config.evasion_lateral_acceleration_mps2, 0.5 * deceleration_limit)
     longitudinal = math.sqrt(deceleration_limit**2 - lateral**2)
@@ -205,9 +261,11 @@ def evasive_plans(
     deceleration = np.minimum(deceleration, longitudinal)
     curvature = min(config.evasion_curvature_per_m, lateral / max(speed, 0.1) ** 2)
     length = np.sqrt(10.0 / math.sqrt(3.0) * np.abs(end) / curvature)[:, None]
-    u = np.clip(arc_lengths(path[None]) / length, 0.0, 1.0)
+    driven = arc_lengths(path[None])
+    u = np.clip((driven - driven[:, delay : delay + 1]) / length, 0.0, 1.0)
     offset = end[:, None] * u**3 * (10.0 - 15.0 * u + 6.0 * u**2)
     slope = end[:, None] * 30.0 * u**2 * (1.0 - u) ** 2 / length
     c, s = np.cos(path[:, 2]), np.sin(path[:, 2])
     pose = np.stack([path[:, 0] - offset * s, path[:, 1] + offset * c, path[:, 2] + np.arctan(slope)], axis=-1)
-    return EvasivePlans(*braked(pose, np.full(offset.shape, speed), deceleration, 0.0), deceleration, end)
+    speeds = np.full(offset.shape, speed)
+    return EvasivePlans(*braked(pose, speeds, deceleration, delay * PLAN_DT), deceleration, end)

@@ -14,7 +14,7 @@ from alpamayo.validator.motions import plans_in_world
 from alpamayo.validator.packed import pack_boxes
 from alpamayo_sim import testing
 from alpamayo_sim.datatypes.decision import Decision
-from alpamayo_sim.datatypes.scene import Category, Lane, RoadMap, Route
+from alpamayo_sim.datatypes.scene import Category, Lane, RoadMap, Route, SignalState
 from alpamayo_sim.errors import InputError
 
 PERSON = {"category": Category.PEDESTRIAN, "size": (0.5, 0.5, 1.7)}
@@ -68,13 +68,19 @@ def test_a_walker_may_stop_in_the_lane():
 
 
 def test_the_ego_yields_to_an_agent_that_crosses_closely():
-    """The agent is predicted to pass just before the ego; if it is slightly slower, it does not."""
-    through = testing.scene(testing.moving("a", 24.0, -7.0, 6.0, np.pi / 2))
-    result = check(through, testing.plan(10.0))
+    """The agent is predicted to pass just before the ego; if it is slightly slower, it does not.
+
+    At 20 m/s the ego has to yield now. At 10 m/s gentle braking a moment later will do.
+    """
+    fast = testing.moving("ego", 0.0, 0.0, 20.0)
+    through = testing.scene(testing.moving("a", 40.0, -7.0, 6.0, np.pi / 2), ego=fast)
+    result = check(through, testing.plan(20.0))
     assert result.intervened
     assert "may be crossed by 'a'" in result.reason
-    long_gone = testing.scene(testing.moving("a", 24.0, 4.0, 6.0, np.pi / 2))
-    assert not check(long_gone, testing.plan(10.0)).intervened
+    long_gone = testing.scene(testing.moving("a", 40.0, 4.0, 6.0, np.pi / 2), ego=fast)
+    assert not check(long_gone, testing.plan(20.0)).intervened
+    in_time = testing.scene(testing.moving("a", 24.0, -7.0, 6.0, np.pi / 2))
+    assert not check(in_time, testing.plan(10.0)).intervened
 
 
 def test_a_standing_ego_may_start():
@@ -296,3 +302,73 @@ def test_lost_progress_is_the_extra_distance_of_the_drivers_choices():
         plans=plans, chosen=np.array([0, 0, 1]), executed=executed, intervened=np.array([False, True, True])
     )
     assert progress_lost(record) == pytest.approx(0.1 * ((10.0 - 4.0) + (6.0 - 2.0)), abs=1e-5)
+
+
+def test_a_slow_drift_off_the_road_ends_at_the_limit():
+    """At each step the plan ends within 0.3 m of where the ego is, but the limit is that of the start."""
+    scene = testing.scene()
+    guard, outside, limits = Guard(scene), [], []
+    for step, y in enumerate(np.linspace(0.0, -2.2, 45)):
+        now = replace(testing.ground_truth_at(scene, step), ego_pose=np.array([step, y, 0.0], np.float32))
+        limits.append(guard.off_road_tolerance(now))
+        outside.append(1.0 - 1.75 - y)
+    inside = np.array(outside) < 0.25
+    assert np.allclose(np.array(limits)[inside], 0.3)
+    assert (np.array(limits) <= np.maximum(0.3, np.array(outside) + 0.05) + 1e-6).all()
+    start = testing.scene(ego=testing.standing("ego", 0.0, -2.0))
+    first, back = testing.ground_truth_at(start), np.array([5.0, 0.0, 0.0], np.float32)
+    guard = Guard(start)
+    assert guard.off_road_tolerance(first) == pytest.approx(0.3 + 1.25, abs=1e-3)
+    assert guard.off_road_tolerance(replace(first, ego_pose=back)) == pytest.approx(0.3)
+    assert guard.off_road_tolerance(first) == pytest.approx(1.25 + 0.05, abs=1e-3)
+
+
+def test_a_creeping_ego_stands_at_once():
+    """At 0.22 m/s a stop over 6.4 s gains nothing, and the car does not follow its path."""
+    scene = testing.scene(testing.standing("parked", 4.9, 1.2), ego=testing.moving("ego", 0.0, 0.0, 0.22))
+    result = check(scene, testing.plan(0.22, 1.0))
+    assert result.index == FALLBACK
+    assert result.plan[5:, 3].max() == 0.0
+    assert result.plan[:, 0].max() < 0.03
+
+
+def light_at(x):
+    road = testing.one_way_road(2)
+    before, after = (
+        testing.straight_lane(name, (a, 0.0), (b, 0.0), spacing=5.0, speed_limit=14.0)
+        for name, a, b in (("before", -100.0, x), ("after", x, 500.0))
+    )
+    lanes = (before, after, *road.lanes[1:])
+    return RoadMap(lanes=lanes, drivable_areas=road.drivable_areas)
+
+
+@pytest.mark.parametrize("chosen", ["leaves the road", "runs the light"])
+def test_no_candidate_that_runs_a_red_light_while_another_stops(chosen):
+    """Candidate 1 stops before the line at 22 m, candidate 2 runs it and has the better PDM score."""
+    scene = testing.scene(
+        road_map=light_at(22.0),
+        signals=[testing.signal("light", ("after",), SignalState.RED)],
+        route=Route(testing.polyline((0, 0), (400, 0)), ("before", "after")),
+    )
+    off, stops, runs = testing.plan(10.0, lateral=-5.0), testing.plan(10.0, -2.7), testing.plan(10.0)
+    plans = [off, stops, runs] if chosen == "leaves the road" else [runs, stops]
+    result = check(scene, *plans)
+    assert result.index == 1, result.reason
+
+
+def test_a_plan_whose_positions_brake_and_whose_speeds_do_not_is_not_driven():
+    scene = testing.scene(testing.standing("wall", 24.0, 0.0))
+    plan = testing.plan(10.0, -4.0)
+    plan[:, 3] = 10.0
+    result = check(scene, plan)
+    assert result.intervened
+    assert np.abs(np.diff(result.plan[:, 3])).max() < 1.0
+    moved = np.diff(result.plan[:, 0], prepend=0.0) / 0.1
+    speeds = 0.5 * (result.plan[:, 3] + np.concatenate([[10.0], result.plan[:-1, 3]]))
+    assert np.abs(moved - speeds).max() < 0.2
+
+
+def test_a_plan_that_begins_a_little_faster_passes():
+    """The car reaches the speed later; nothing is ahead."""
+    scene = testing.scene(ego=testing.moving("ego", 0.0, 0.0, 12.0))
+    assert not check(scene, testing.plan(15.0)).intervened
