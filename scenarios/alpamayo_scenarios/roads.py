@@ -72,7 +72,7 @@ class Road:
 
     def route(self, lane: int, start: float) -> Route:
         """Return the route along forward lane ``lane`` from ``start`` (m) to the end of the road."""
-        bounds = _section_bounds(self.alignment.length)
+        bounds = section_bounds(self.alignment.length)
         ids = tuple(lane_id("forward", lane, k) for k in range(len(bounds) - 1) if bounds[k + 1] > start)
         path = self.alignment.line(start, self.alignment.length, self.section.lane(lane))
         return Route(path, ids, (Instruction(0.0, "Follow the road"),))
@@ -114,7 +114,8 @@ def _road(alignment: Alignment, section: CrossSection, speed_limit: float) -> Ro
     return Road(alignment, section, road_map)
 
 
-def _section_bounds(length: float) -> Array:
+def section_bounds(length: float) -> Array:
+    """Return the arc lengths (m) at which the lanes of a road are cut."""
     return np.linspace(0.0, length, int(np.ceil(length / MAX_LANE_LENGTH_M)) + 1)
 
 
@@ -122,7 +123,7 @@ def _lanes(
     alignment: Alignment, section: CrossSection, forward: bool, index: int, count: int, speed_limit: float
 ) -> list[Lane]:
     """Return the parts of one lane, in driving direction."""
-    name, bounds = ("forward" if forward else "backward"), _section_bounds(alignment.length)
+    name, bounds = ("forward" if forward else "backward"), section_bounds(alignment.length)
     if not forward:
         bounds = bounds[::-1]
     parts = len(bounds) - 1

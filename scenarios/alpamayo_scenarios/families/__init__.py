@@ -56,6 +56,15 @@ MODULES = (
     "jaywalker",
     "low_friction_braking",
     "fog_queue",
+    "lane_drop",
+    "slow_merge",
+    "ramp_entry",
+    "highway_cut_in",
+    "swerving_lead",
+    "offset_lead",
+    "narrow_meeting",
+    "turning_lead",
+    "roundabout_entry",
 )
 """One module per family; it holds the family under its own name in capitals."""
 
