@@ -13,7 +13,7 @@ from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.geometry import arc_length
 
 Array = np.ndarray
-Path = Float32[Array, "n 3"]
+Path = Float32[Array, "_ 3"]
 Point = tuple[float, float]
 
 

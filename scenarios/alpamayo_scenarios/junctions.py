@@ -27,7 +27,7 @@ from alpamayo_sim.geometry import arc_length
 
 Array = np.ndarray
 Rng = np.random.Generator
-Path = Float32[Array, "n 3"]
+Path = Float32[Array, "_ 3"]
 
 WEST_ARM_M = 110.0  # the least length of the ego's arm
 ARM_M = 110.0  # the side arms

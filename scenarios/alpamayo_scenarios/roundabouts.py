@@ -22,7 +22,7 @@ from alpamayo_sim.datatypes.scene import Category, Environment, Instruction, Lan
 from alpamayo_sim.geometry import arc_length
 
 Array = np.ndarray
-Path = Float32[Array, "n 3"]
+Path = Float32[Array, "_ 3"]
 
 ARMS = ("west", "south", "east", "north")
 ARM_LENGTH_M = 110.0  # from the middle of the roundabout to the end of an arm

@@ -62,7 +62,6 @@ MODULES = (
     "highway_cut_in",
     "swerving_lead",
     "offset_lead",
-    "narrow_meeting",
     "turning_lead",
     "roundabout_entry",
 )
