@@ -31,7 +31,7 @@ SHIFTS = {"next": 1, "prev": -1}
 FUNCTIONS = ("abs", "min", "max")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 MAX_CHARACTERS = 10_000
-MAX_DEPTH = 50
+MAX_DEPTH = 30
 """Of nested brackets and operators."""
 SAMPLE_TOLERANCE = 1e-6
 """Time bounds may be this part of a step off a sample."""
