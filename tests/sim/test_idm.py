@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpamayo_sim.drivers.idm import IdmConfig
-from alpamayo_sim.engine.kernels.car_following import IDM_HARDEST, IdmParameters, idm
+from alpamayo_sim.engine.kernels.car_following import IDM_MAX_BRAKING_MPS2, IdmParameters, idm
 from alpamayo_sim.prediction import idm as host
 from alpamayo_sim.warp_runtime import wp
 
@@ -36,7 +36,7 @@ def test_the_host_and_warp_formulas_are_equal(seed):
     motions = rng.uniform((0.0, 0.0, -5.0, -3.0), (35.0, 35.0, 150.0, 35.0), (COUNT, 4)).astype(np.float32)
     out = np.zeros(COUNT, np.float32)
     wp.launch(accelerations, dim=COUNT, inputs=[rows, motions, out], device="cpu")
-    hardest = float(IDM_HARDEST)
+    hardest = float(IDM_MAX_BRAKING_MPS2)
     for row, (speed, desired, gap, leader), found in zip(rows.astype(float), motions.astype(float), out, strict=True):
         acceleration, deceleration, headway, standstill = row
         floor = -deceleration / acceleration
