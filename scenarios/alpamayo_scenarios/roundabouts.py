@@ -111,6 +111,7 @@ def roundabout(radius: float, limit: float) -> RoadMap:
 def _kerbs(areas: Sequence[Path]) -> tuple[Path, ...]:
     """Return the edges of the ground with the road at their left, without the ends of the arms."""
     ground = shapely.union_all([shapely.Polygon(area[:, :2]) for area in areas])
+    assert isinstance(ground, shapely.Polygon)
     whole = shapely.segmentize(shapely.geometry.polygon.orient(ground), 2.0)
     outside = shapely.get_coordinates(whole.exterior)
     at_end = np.abs(outside[:-1]).max(axis=1) > ARM_LENGTH_M - 0.1
