@@ -95,7 +95,7 @@ class FrenetFrame:
         """Arc length (m) at the end of the path."""
         return float(self.s[-1])
 
-    def position(self, s: Float[Array, "..."], d: Float[Array, "..."] | float = 0.0) -> Float64[Array, "... 2"]:
+    def position(self, s: Float[Array, "..."] | float, d: Float[Array, "..."] | float = 0.0) -> Float64[Array, "... 2"]:
         """Return positions (m) at arc lengths and offsets (m)."""
         x, y = np.interp(s, self.s, self.xy[:, 0]), np.interp(s, self.s, self.xy[:, 1])
         heading = np.interp(s, self.s, self.heading)
@@ -242,9 +242,9 @@ class RouteFrame(FrenetFrame):
         normal = np.stack([-np.sin(heading), np.cos(heading)], axis=-1)
         return xy + normal * np.asarray(d)[..., None], heading
 
-    def position(self, s: Float[Array, "..."], d: Float[Array, "..."] | float = 0.0) -> Float64[Array, "... 2"]:
+    def position(self, s: Float[Array, "..."] | float, d: Float[Array, "..."] | float = 0.0) -> Float64[Array, "... 2"]:
         """Return positions (m) at arc lengths and offsets (m)."""
-        return self.to_world(s, np.asarray(d))[0]
+        return self.to_world(np.asarray(s, np.float64), np.asarray(d))[0]
 
     def heading_at(self, s: Float[Array, "..."] | float) -> Float64[Array, "..."]:
         """Return headings (rad, continuous) at arc lengths (m)."""
