@@ -36,10 +36,13 @@ class MergingRoad(Road):
 
     def route(self, lane: int, start: float) -> Route:
         """Return the route along a lane from ``start`` (m); that of the ending lane merges."""
-        if lane != self.ending:
-            return super().route(lane, start)
-        ids = tuple(name for name in self._merging_ids() if self._end(name) > start)
-        return Route(self.merging_path(start), ids, (Instruction(0.0, "Merge left"),))
+        if lane == self.ending:
+            ids = tuple(name for name in self._merging_ids() if self._end(name) > start)
+            return Route(self.merging_path(start), ids, (Instruction(0.0, "Merge left"),))
+        parts = part_bounds(self.alignment.length, self.taper)
+        ids = tuple(lane_id("forward", lane, k) for k in range(len(parts) - 1) if parts[k + 1] > start)
+        path = self.alignment.line(start, self.alignment.length, self.section.lane(lane))
+        return Route(path, ids, (Instruction(0.0, "Follow the road"),))
 
     def merging_path(self, start: float) -> Float32[Array, "n 3"]:
         """Return the path along the ending lane from ``start`` (m), over the taper and on in the next lane."""

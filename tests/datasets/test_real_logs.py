@@ -23,6 +23,9 @@ FILES = {
 }
 
 
+AXLE_TO_CENTRE_M = 1.35  # of the Renault Zoe of nuScenes
+
+
 @pytest.fixture(scope="module", params=FILES)
 def path(request: pytest.FixtureRequest, realdata: Path) -> Path:
     found = realdata / request.param
@@ -37,13 +40,15 @@ def scene(path: Path) -> Scene:
 
 
 def recorded_ego(path: Path) -> np.ndarray:
-    """x, y of the ego, read without the reader under test."""
+    """x, y of the middle of the ego, read without the reader under test; nuScenes records its rear axle."""
     if path.suffix == ".json":
         record = json.loads(path.read_text())
         ego = record["objects"][record["metadata"]["sdc_track_index"]]
         return np.array([[p["x"], p["y"]] for p in ego["position"]])
     record = read_pickle(path)
-    return record["tracks"][record["metadata"]["sdc_id"]]["state"]["position"][:, :2].astype(float)
+    state = record["tracks"][record["metadata"]["sdc_id"]]["state"]
+    ahead = np.stack([np.cos(state["heading"]), np.sin(state["heading"])], axis=-1).astype(float)
+    return state["position"][:, :2].astype(float) + AXLE_TO_CENTRE_M * ("nuscenes" in path.name) * ahead
 
 
 def test_the_ego_keeps_its_places(path: Path, scene: Scene) -> None:

@@ -376,7 +376,8 @@ def test_part_of_the_batch_is_reset_stepped_and_replaced() -> None:
         batch.assign([3], [crowd])
 
 
-def test_replaced_scenarios_do_not_pile_up() -> None:
+def test_replaced_scenarios_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alpamayo_sim.engine.packing.store.SPARE_BYTES", 1 << 20)
     batch = WorldBatch([testing.scenario()])
     for k in range(60):
         batch.assign(

@@ -59,7 +59,7 @@ def test_a_recording_as_an_environment(recorded: Scenario) -> None:
     for _ in range(20):
         assert observation in env.observation_space
         observation, *_ = env.step(np.zeros(2, np.float32))
-    assert (observation[76 + 441 :].reshape(200, 7)[:, 2:4] != 0.0).any(axis=1).all()  # 200 pieces of map are near
+    assert (observation[92 + 441 :].reshape(200, 7)[:, 2:4] != 0.0).any(axis=1).all()  # 200 pieces of map are near
 
 
 def test_no_agent_reacts_to_an_ego_that_follows_its_recording(recorded: Scenario) -> None:

@@ -225,7 +225,7 @@ def test_a_trajectory_is_driven() -> None:
     assert info["speed"] == 0.0
 
 
-def test_misuse_is_told() -> None:
+def test_misuse_is_told(no_shape_checks: None) -> None:
     env = single()
     with pytest.raises(ResetNeeded):
         env.step(np.zeros(2))

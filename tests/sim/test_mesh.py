@@ -132,7 +132,7 @@ def test_a_wrong_file_is_named(tmp_path, name, content, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_wrong_arrays_are_named(tmp_path):
+def test_a_missing_file_and_wrong_arrays_are_named(tmp_path, no_shape_checks):
     with pytest.raises(InputError, match="no such file"):
         load_mesh(tmp_path / "none.ply")
     points, grey = np.zeros((3, 3), np.float32), np.ones((1, 3), np.float32)

@@ -267,14 +267,15 @@ def test_evaluation_seeds_are_refused(tmp_path: Path) -> None:
 
 
 def test_existing_files_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+    made, stored = [], {}
 
     def fake_job(job: collection.Job) -> Path:
         made.append(job.seed)
-        job.path.write_text("")
+        stored[job.path] = job.inputs()
         return job.path
 
     monkeypatch.setattr(collection, "run_job", fake_job)
+    monkeypatch.setattr(collection, "stored_inputs", stored.get)
     seen: list[tuple[str, int, int]] = []
     paths = collect(tmp_path, 3, seed=5, workers=1)
     collect(tmp_path, 5, seed=5, workers=1, progress=lambda *now: seen.append(now))

@@ -102,7 +102,8 @@ def test_the_formula_is_the_public_one():
 def test_staleness():
     def judged_ages(ages):
         times = 0.1 * np.arange(5)
-        return sensor_staleness(SimpleNamespace(times=times, episode=SimpleNamespace(observation_age=ages)))
+        episode = SimpleNamespace(observation_age=ages, steps=4, dt=0.1)
+        return sensor_staleness(SimpleNamespace(times=times, episode=episode))
 
     silent = judged_ages(None)
     assert not silent.valid[0]

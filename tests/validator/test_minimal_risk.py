@@ -13,13 +13,14 @@ LIMIT = 8.0
 CONFIG = GuardConfig()
 JERK = CONFIG.jerk_limit_mps3
 FREE = np.full(65, np.inf)
+NEVER_AT_ONCE_MPS = 0.0  # every stop is planned
 
 
 @settings(max_examples=60, deadline=None)
 @example(22.0, 0.0, 60.0)
 @given(st.floats(0.3, 25.0), st.floats(-3.0, 2.0), st.floats(1.0, 90.0))
 def test_a_stop_keeps_its_bounds(speed, acceleration, room):
-    stop = StopPlanner(LIMIT, JERK).plan(speed, acceleration, np.full(65, room))
+    stop = StopPlanner(LIMIT, JERK, NEVER_AT_ONCE_MPS).plan(speed, acceleration, np.full(65, room))
     onset = (acceleration + LIMIT) / JERK
     least = speed * onset + 0.5 * acceleration * onset**2 - JERK * onset**3 / 6
     speed_after_onset = max(speed + acceleration * onset - 0.5 * JERK * onset**2, 0.0)
@@ -38,7 +39,7 @@ def test_a_stop_keeps_its_bounds(speed, acceleration, room):
 
 
 def test_stops_are_as_gentle_as_the_distance_allows():
-    planner = StopPlanner(LIMIT, JERK)
+    planner = StopPlanner(LIMIT, JERK, NEVER_AT_ONCE_MPS)
     hardest = [
         planner.plan(10.0, 0.0, np.full(65, room)).greatest_deceleration for room in (40.0, 25.0, 18.0, 14.0, 11.5)
     ]
@@ -49,7 +50,7 @@ def test_stops_are_as_gentle_as_the_distance_allows():
 
 
 def test_no_stop_is_planned_if_none_is_feasible():
-    planner = StopPlanner(LIMIT, JERK)
+    planner = StopPlanner(LIMIT, JERK, NEVER_AT_ONCE_MPS)
     assert planner.plan(10.0, 0.0, np.full(65, 6.0)) is None  # v² / 2g is 6.25 m
     assert planner.plan(60.0, 0.0, FREE) is None  # no rest within 6.4 s
     late = FREE.copy()
@@ -58,13 +59,13 @@ def test_no_stop_is_planned_if_none_is_feasible():
 
 
 def test_a_standing_ego_stays_standing():
-    stop = StopPlanner(LIMIT, JERK).plan(0.0, 0.0, FREE)
+    stop = StopPlanner(LIMIT, JERK, NEVER_AT_ONCE_MPS).plan(0.0, 0.0, FREE)
     assert stop.distance.max() == stop.speed.max() == 0.0
 
 
 def test_equal_drives_give_equal_stops():
     def drive():
-        planner = StopPlanner(LIMIT, JERK)
+        planner = StopPlanner(LIMIT, JERK, NEVER_AT_ONCE_MPS)
         return [planner.plan(10.0 - 0.1 * i, 0.0, np.full(65, 20.0 - i)).distance for i in range(8)]
 
     assert np.array_equal(drive(), drive())
