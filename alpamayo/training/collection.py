@@ -208,6 +208,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     if trained is not None:
         trained.reset(scenario.scene, rng)
     pilot = _Pilot(scenario.scene, rng, trained)
+    disturbance = Disturbance(rng, 0.0 if trained is not None else 1.0 - CONFIG.unpushed_share)
     columns = _Columns()
     for step in range(scenario.steps):
         observation = source.observe()
@@ -222,43 +223,23 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
             columns.add(_visible_reasoning(decision, visible_ids(images, truth)), row)
             plan = pilot.plan(replace(observation, truth=None), decision, truth)
             controls = world.track(plan[None])
-        world.step(pilot.push(controls, truth.ego_speed))
+        world.step(disturbance.apply(controls, truth.ego_speed))
         if world.egos.arrived[0, 0] or world.egos.collided[0, 0]:
             break
     return _shard(columns, rig)
 
 
-class _Pilot:
-    """The selection of the plan that is driven, and the disturbance of the controls.
+class Disturbance:
+    """Constant errors of the controls for short spans, and stops."""
 
-    A trained driver drives under the guard and alternates with the expert. The expert also takes
-    over where the trained driver is at standstill, so that the data show how to continue from there.
-    """
-
-    def __init__(self, scene: Scene, rng: np.random.Generator, trained: Driver | None) -> None:
+    def __init__(self, rng: np.random.Generator, share: float = 1.0 - CONFIG.unpushed_share) -> None:
         self._rng = rng
-        self._trained = trained
-        self._guard = Guard(scene) if trained is not None else None
-        self._standstill = 0
-        self._pushed = trained is None and rng.random() > CONFIG.unpushed_share
+        self._active = rng.random() < share
         self._push, self._push_left = np.zeros(2), 0
-        self._expert_left = 0 if trained is not None else 1 << 30
 
-    def plan(self, observation: Observation, expert: Decision, truth: GroundTruth) -> Array:
-        """Select the plan to drive: the expert's or the trained driver's."""
-        if self._expert_left > 0:
-            self._expert_left -= 1
-            return expert.plans[expert.chosen]
-        assert self._trained is not None
-        assert self._guard is not None
-        self._standstill = self._standstill + 1 if observation.speed < CONFIG.standstill_mps else 0
-        if self._standstill > CONFIG.standstill_decisions or self._rng.random() < CONFIG.expert_probability:
-            self._expert_left, self._standstill = int(self._rng.integers(*CONFIG.expert_stretch)), 0
-        return self._guard.check(self._trained.act(observation), truth).plan
-
-    def push(self, controls: Array, speed: float) -> Array:
-        """Add a constant error to the controls for short spans."""
-        if not self._pushed:
+    def apply(self, controls: Array, speed: float) -> Array:
+        """Return the controls with the error of this step."""
+        if not self._active:
             return controls
         if self._push_left == 0 and self._rng.random() < CONFIG.halt_probability:
             self._push_left, self._push = (
@@ -276,6 +257,33 @@ class _Pilot:
             return controls
         self._push_left -= 1
         return (controls + self._push).astype(np.float32)
+
+
+class _Pilot:
+    """The selection of the plan that is driven.
+
+    A trained driver drives under the guard and alternates with the expert. The expert also takes
+    over where the trained driver is at standstill, so that the data show how to continue from there.
+    """
+
+    def __init__(self, scene: Scene, rng: np.random.Generator, trained: Driver | None) -> None:
+        self._rng = rng
+        self._trained = trained
+        self._guard = Guard(scene) if trained is not None else None
+        self._standstill = 0
+        self._expert_left = 0 if trained is not None else 1 << 30
+
+    def plan(self, observation: Observation, expert: Decision, truth: GroundTruth) -> Array:
+        """Select the plan to drive: the expert's or the trained driver's."""
+        if self._expert_left > 0:
+            self._expert_left -= 1
+            return expert.plans[expert.chosen]
+        assert self._trained is not None
+        assert self._guard is not None
+        self._standstill = self._standstill + 1 if observation.speed < CONFIG.standstill_mps else 0
+        if self._standstill > CONFIG.standstill_decisions or self._rng.random() < CONFIG.expert_probability:
+            self._expert_left, self._standstill = int(self._rng.integers(*CONFIG.expert_stretch)), 0
+        return self._guard.check(self._trained.act(observation), truth).plan
 
 
 def smoothed(records: Sequence[Reasoning], window: int = 2) -> list[Reasoning]:

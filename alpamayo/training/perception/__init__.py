@@ -1,0 +1,1 @@
+"""Training of the driver's perception from the renderer's exact labels."""

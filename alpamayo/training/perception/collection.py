@@ -1,0 +1,143 @@
+"""Collection of samples for perception: disturbed drives of the expert and of IDM through the families."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from alpamayo.closed_loop import ObservationSource
+from alpamayo.parallel import Progress, in_order
+from alpamayo.training.collection import Disturbance, varied_rig
+from alpamayo.training.perception.labels import RoadLabeller, label_objects
+from alpamayo.training.perception.shards import SAMPLE_STEPS, PerceptionShard
+from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.datatypes.driver import Driver, Needs
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.drivers import Expert, IdmLaneFollower
+from alpamayo_sim.engine import WorldBatch
+from alpamayo_sim.geometry import from_frame, to_frame, wrap_angle
+from alpamayo_vla_model.inputs import state_of
+from alpamayo_vla_model.vision import RigTensors
+
+Array = np.ndarray
+
+PILOTS: dict[str, Callable[[], Driver]] = {"expert": Expert, "idm": IdmLaneFollower}
+"""Each scenario is driven once by each; IDM comes into states that the expert avoids."""
+COMPRESSION = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scenario to drive, once by each pilot, and to write to ``folder``."""
+
+    family: str
+    seed: int
+    folder: Path
+    image_size: tuple[int, int]
+
+    def path(self, pilot: str) -> Path:
+        """Return the file of one drive."""
+        return self.folder / f"{pilot}-{self.seed:05d}.npz"
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of all drives."""
+        return [self.path(pilot) for pilot in PILOTS]
+
+
+def collect_perception(
+    folder: Path,
+    families: Sequence[str],
+    scenarios: int,
+    *,
+    seed: int,
+    image_size: tuple[int, int],
+    workers: int | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> list[Path]:
+    """Drive ``scenarios``, spread evenly over ``families``, and write one file for each drive.
+
+    Existing files are kept, so an interrupted collection continues where it stopped.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [Job(families[i % len(families)], seed + i, folder, image_size) for i in range(scenarios)]
+    missing = [job for job in jobs if not all(path.is_file() for path in job.paths)]
+    with closing(in_order(run_job, missing, workers=workers, what="collect", progress=progress)) as results:
+        for _, result in results:
+            if isinstance(result, Exception):
+                raise result
+    return [path for job in jobs for path in job.paths]
+
+
+def run_job(job: Job) -> None:
+    """Drive one scenario and write its files."""
+    scenario = make_scenario(job.family, job.seed)
+    road = RoadLabeller(scenario.scene)
+    for number, (pilot, create) in enumerate(PILOTS.items()):
+        rng = np.random.default_rng([job.seed, number, 2])
+        rig = varied_rig(job.image_size, rng)
+        record(scenario, create(), rig, road, rng).save(job.path(pilot))
+
+
+def record(
+    scenario: Scenario, driver: Driver, rig: Rig, road: RoadLabeller, rng: np.random.Generator
+) -> PerceptionShard:
+    """Drive a scenario until its end or a collision, and record a sample each half second."""
+    world = WorldBatch([scenario])
+    source = ObservationSource(world, Needs(rig=rig, frames=1, truth=True), scenario.seed)
+    driver.reset(scenario.scene, rng)
+    road.reset()
+    disturbance = Disturbance(rng)
+    rows: dict[str, list[Array]] = {}
+    streams: list[bytes] = []
+    plan, pose = np.zeros((1, 4), np.float32), np.zeros(3)
+    for step in range(scenario.steps):
+        truth = world[0].ground_truth()
+        if step % SAMPLE_STEPS == 0:
+            observation = source.observe()
+            assert source.images is not None
+            images, labels, along = source.images, label_objects(source.images, truth), road.label(truth)
+            streams.append(zlib.compress(np.ascontiguousarray(images.rgb).tobytes(), COMPRESSION))
+            row = {
+                "route": observation.route,
+                "state": np.array(state_of(observation), np.float32),
+                "motion": observation.history[-1 - SAMPLE_STEPS, :3],
+                "objects": labels.objects,
+                "owner": labels.owner,
+                "ground": along.ground,
+                "control": along.control,
+            }
+            for name, value in row.items():
+                rows.setdefault(name, []).append(value)
+            decision = driver.act(observation)
+            plan, pose = decision.plans[decision.chosen], truth.ego_pose.astype(np.float64)
+        controls = world.track(later_plan(plan, pose, truth.ego_pose.astype(np.float64), step % SAMPLE_STEPS)[None])
+        world.step(disturbance.apply(controls, truth.ego_speed))
+        if world.egos.arrived[0, 0] or world.egos.collided[0, 0]:
+            break
+    tensors = RigTensors.of(rig)
+    height, width = rig.image_size
+    return PerceptionShard(
+        images=np.frombuffer(b"".join(streams), np.uint8),
+        offsets=np.cumsum([0, *(len(stream) for stream in streams)]).astype(np.int64),
+        image_shape=np.array((len(rig.cameras), height, width, 3), np.int64),
+        lens=tensors.lens[0].numpy(),
+        position=tensors.position[0].numpy(),
+        rotation=tensors.rotation[0].numpy(),
+        **{name: np.stack(values) for name, values in rows.items()},
+    )
+
+
+def later_plan(plan: Float32[Array, "n 4"], then: Array, now: Array, steps: int) -> Float32[Array, "n 4"]:
+    """Return a plan made at pose ``then``, ``steps`` ago, as a plan from pose ``now``; its last row is repeated."""
+    if steps == 0:
+        return plan
+    rest = np.concatenate([plan[steps:], np.repeat(plan[-1:], steps, axis=0)])
+    xy = to_frame(from_frame(rest[:, :2].astype(np.float64), then), now)
+    heading = wrap_angle(rest[:, 2] + then[2] - now[2])
+    return np.column_stack([xy, heading, rest[:, 3]]).astype(np.float32)

@@ -1,0 +1,223 @@
+"""The memory of tracks: what was seen is followed, also while it is hidden.
+
+Positions are in the odometry frame, which is fixed to the ground and begins at the ego's first pose. Each track has a
+constant-velocity Kalman filter; its existence is a log-odds that detections raise and their absence lowers.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.optimize import linear_sum_assignment
+
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.geometry import from_frame, to_frame, wrap_angle
+from alpamayo_vla_model.perception.detections import GROUPS, Detections
+from alpamayo_vla_model.perception.objects import MOVABLE, SIGNALS, ObjectClass
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """Thresholds of the memory.
+
+    Attributes:
+        gate: largest distance of a detection from a track, in standard deviations.
+        gate_m: what is added to a standard deviation for the gate.
+        position_inflation: factor of the detections' variances, because their errors last from step to step.
+        velocity_inflation: the same of measured velocities.
+        vehicle_acceleration_mps2: standard deviation of the acceleration of vehicles.
+        walker_acceleration_mps2: the same of all others that move.
+        birth: log-odds of a new track at an existence of one half.
+        confirmed: log-odds from which a track counts.
+        dead: log-odds at which a track is forgotten.
+        most: largest log-odds.
+        missed: log-odds that a step without detection takes from a track in sight.
+        hidden: the same for a track that no camera can see.
+        sight_m: distance beyond which a track that is not seen counts as hidden.
+        class_memory: share of the class chances that a step keeps.
+        size_memory: share of the size that a step keeps.
+    """
+
+    gate: float = 3.0
+    gate_m: float = 0.8
+    position_inflation: float = 4.0
+    velocity_inflation: float = 6.0
+    vehicle_acceleration_mps2: float = 3.0
+    walker_acceleration_mps2: float = 1.5
+    birth: float = -0.4
+    confirmed: float = 0.8
+    dead: float = -2.0
+    most: float = 5.0
+    missed: float = 0.7
+    hidden: float = 0.08
+    sight_m: float = 60.0
+    class_memory: float = 0.85
+    size_memory: float = 0.8
+
+
+@dataclass(eq=False)
+class Track:
+    """One followed thing: ``state`` is x, y, vx, vy in the odometry frame, ``covariance`` that of it."""
+
+    number: int
+    chance: Float64[Array, " classes"]
+    state: Float64[Array, "4"]
+    covariance: Float64[Array, "4 4"]
+    heading: float
+    size: Float64[Array, "3"]
+    log_odds: float
+    age: int = 0
+    unseen: int = 0
+
+    @property
+    def kind(self) -> ObjectClass:
+        """The likeliest class."""
+        return ObjectClass(int(np.argmax(self.chance)))
+
+    @property
+    def speed(self) -> float:
+        """Speed (m/s)."""
+        return math.hypot(self.state[2], self.state[3])
+
+
+@dataclass(eq=False)
+class TrackMemory:
+    """All tracks of an episode."""
+
+    rig: Rig
+    config: TrackConfig = field(default_factory=TrackConfig)
+    tracks: list[Track] = field(default_factory=list)
+    _next: int = 0
+
+    def update(self, found: Detections, pose: Float64[Array, "3"], dt: float) -> None:
+        """Take in the detections of one step; ``pose`` is the ego's in the odometry frame."""
+        for track in self.tracks:
+            self._predict(track, dt)
+        position = from_frame(found.position, pose)
+        pairs = self._assign(found, position)
+        for row, track in pairs.items():
+            self._correct(track, found, row, position[row], pose)
+        seen = set(map(id, pairs.values()))
+        for track in self.tracks:
+            if id(track) not in seen:
+                self._miss(track, pose)
+        self.tracks = [track for track in self.tracks if track.log_odds > self.config.dead]
+        for row in range(len(found)):
+            if row not in pairs:
+                self._begin(found, row, position[row], pose)
+
+    def confirmed(self) -> list[Track]:
+        """Return the tracks that count."""
+        return [track for track in self.tracks if track.log_odds > self.config.confirmed]
+
+    def _predict(self, track: Track, dt: float) -> None:
+        move = np.eye(4)
+        move[0, 2] = move[1, 3] = dt
+        track.state = move @ track.state
+        track.covariance = move @ track.covariance @ move.T + _process_noise(track.kind, dt, self.config)
+        track.age += 1
+
+    def _assign(self, found: Detections, position: Array) -> dict[int, Track]:
+        if not len(found) or not self.tracks:
+            return {}
+        config = self.config
+        group = GROUPS[found.kind]
+        cost = np.full((len(found), len(self.tracks)), 1e6)
+        for column, track in enumerate(self.tracks):
+            offset = position - track.state[:2]
+            spread = math.sqrt(max(np.trace(track.covariance[:2, :2]) / 2.0, 0.0))
+            std = np.hypot(found.position_std[:, 0], spread) + config.gate_m
+            distance = np.hypot(offset[:, 0], offset[:, 1]) / std
+            fits = (distance < config.gate) & (group == GROUPS[track.kind])
+            cost[fits, column] = distance[fits]
+        rows, columns = linear_sum_assignment(cost)
+        return {int(r): self.tracks[c] for r, c in zip(rows, columns, strict=True) if cost[r, c] < config.gate}
+
+    def _correct(self, track: Track, found: Detections, row: int, position: Array, pose: Array) -> None:
+        config = self.config
+        noise = _position_covariance(found, row, pose) * config.position_inflation
+        observe, value = np.eye(4)[:2], position
+        if track.kind in MOVABLE:
+            velocity = from_frame(found.velocity[row], np.array([0.0, 0.0, pose[2]]))
+            observe, value = np.eye(4), np.concatenate([position, velocity])
+            spread = found.velocity_std[row] ** 2 * config.velocity_inflation
+            noise = np.block([[noise, np.zeros((2, 2))], [np.zeros((2, 2)), spread * np.eye(2)]])
+        gain = track.covariance @ observe.T @ np.linalg.inv(observe @ track.covariance @ observe.T + noise)
+        track.state = track.state + gain @ (value - observe @ track.state)
+        track.covariance = (np.eye(4) - gain @ observe) @ track.covariance
+        if track.kind not in MOVABLE:
+            track.state[2:] = 0.0
+        chance = np.clip(found.existence[row], 0.05, 0.98)
+        track.log_odds = min(track.log_odds + math.log(chance / (1.0 - chance)) + 0.6, config.most)
+        track.chance = config.class_memory * track.chance + (1.0 - config.class_memory) * found.chance[row]
+        track.size = config.size_memory * track.size + (1.0 - config.size_memory) * found.size[row]
+        turn = float(wrap_angle(np.float64(found.heading[row] + pose[2] - track.heading)))
+        track.heading += 0.3 * turn if abs(turn) < 2.0 else turn * (track.age < 5)
+        if track.speed > 2.0 and track.kind in MOVABLE:
+            track.heading = math.atan2(track.state[3], track.state[2])
+        track.unseen = 0
+
+    def _miss(self, track: Track, pose: Array) -> None:
+        track.log_odds -= self.config.missed if self._in_sight(track, pose) else self.config.hidden
+        track.unseen += 1
+
+    def _in_sight(self, track: Track, pose: Array) -> bool:
+        """Return whether some camera should see a track: it is in its image, and no nearer track is before it."""
+        place = to_frame(track.state[:2], pose)
+        distance, azimuth = math.hypot(*place), math.atan2(place[1], place[0])
+        if distance > self.config.sight_m:
+            return False
+        point = np.array([[place[0], place[1], 0.5 * track.size[2]]])
+        if not any(bool(camera.project(point)[1][0]) for camera in self.rig.cameras):
+            return False
+        for other in self.tracks:
+            at = to_frame(other.state[:2], pose)
+            nearer = math.hypot(*at)
+            if other is track or other.log_odds < self.config.confirmed or nearer > distance - 1.0:
+                continue
+            half = math.atan2(0.5 * max(other.size[1], 0.6 * other.size[0]), max(nearer, 1.0))
+            if abs(float(wrap_angle(np.float64(math.atan2(at[1], at[0]) - azimuth)))) < half:
+                return False
+        return True
+
+    def _begin(self, found: Detections, row: int, position: Array, pose: Array) -> None:
+        chance = np.clip(found.existence[row], 0.05, 0.98)
+        covariance = np.zeros((4, 4))
+        covariance[:2, :2] = _position_covariance(found, row, pose) * self.config.position_inflation
+        covariance[2:, 2:] = np.eye(2) * max(found.velocity_std[row], 1.0) ** 2
+        movable = ObjectClass(int(found.kind[row])) in MOVABLE
+        velocity = from_frame(found.velocity[row], np.array([0.0, 0.0, pose[2]])) if movable else np.zeros(2)
+        track = Track(
+            number=self._next,
+            chance=found.chance[row].copy(),
+            state=np.concatenate([position, velocity]),
+            covariance=covariance,
+            heading=float(found.heading[row] + pose[2]),
+            size=found.size[row].copy(),
+            log_odds=self.config.birth + math.log(chance / (1.0 - chance)),
+        )
+        self._next += 1
+        self.tracks.append(track)
+
+
+def _process_noise(kind: ObjectClass, dt: float, config: TrackConfig) -> Array:
+    if kind not in MOVABLE:
+        return np.diag([1e-4, 1e-4, 0.0, 0.0])
+    vehicles = (ObjectClass.VEHICLE, ObjectClass.TRUCK, ObjectClass.BUS, ObjectClass.MOTORCYCLE)
+    std = config.vehicle_acceleration_mps2 if kind in vehicles else config.walker_acceleration_mps2
+    gain = np.array([[0.5 * dt * dt, 0.0], [0.0, 0.5 * dt * dt], [dt, 0.0], [0.0, dt]])
+    return std**2 * gain @ gain.T
+
+
+def _position_covariance(found: Detections, row: int, pose: Array) -> Array:
+    angle = found.azimuth[row] + pose[2]
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return np.asarray(turn @ np.diag(found.position_std[row] ** 2) @ turn.T)
+
+
+def is_signal(track: Track) -> bool:
+    """Return whether a track is a traffic light."""
+    return track.kind in SIGNALS
