@@ -12,11 +12,13 @@ from jaxtyping import Float64
 from scipy.optimize import linear_sum_assignment
 
 from alpamayo_sim.datatypes.rig import Rig
-from alpamayo_sim.geometry import from_frame, to_frame, wrap_angle
+from alpamayo_sim.geometry import from_frame, to_frame
 from alpamayo_vla_model.perception.detections import GROUPS, Detections
 from alpamayo_vla_model.perception.objects import MOVABLE, SIGNALS, ObjectClass
 
 Array = np.ndarray
+
+FULL_TURN_RAD = 2.0 * math.pi
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class TrackMemory:
         track.log_odds = min(track.log_odds + math.log(chance / (1.0 - chance)) + 0.6, config.most)
         track.chance = config.class_memory * track.chance + (1.0 - config.class_memory) * found.chance[row]
         track.size = config.size_memory * track.size + (1.0 - config.size_memory) * found.size[row]
-        turn = float(wrap_angle(np.float64(found.heading[row] + pose[2] - track.heading)))
+        turn = math.remainder(float(found.heading[row] + pose[2]) - track.heading, FULL_TURN_RAD)
         track.heading += 0.3 * turn if abs(turn) < 2.0 else turn * (track.age < 5)
         if track.speed > 2.0 and track.kind in MOVABLE:
             track.heading = math.atan2(track.state[3], track.state[2])
@@ -179,7 +181,7 @@ class TrackMemory:
             if other is track or other.log_odds < self.config.confirmed or nearer > distance - 1.0:
                 continue
             half = math.atan2(0.5 * max(other.size[1], 0.6 * other.size[0]), max(nearer, 1.0))
-            if abs(float(wrap_angle(np.float64(math.atan2(at[1], at[0]) - azimuth)))) < half:
+            if abs(math.remainder(math.atan2(at[1], at[0]) - azimuth, FULL_TURN_RAD)) < half:
                 return False
         return True
 
