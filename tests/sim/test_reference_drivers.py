@@ -14,12 +14,12 @@ from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.reasoning import ComponentKind, Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Goal, Scenario, Script
 from alpamayo_sim.datatypes.scene import Category, Environment, Route, Signal, SignalState
-from alpamayo_sim.drivers.expert.paths import quintic
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.index import MapIndex
 from alpamayo_sim.map.stop_lines import must_stop, route_stops
+from alpamayo_sim.planning.paths import quintic
 from alpamayo_sim.prediction.lane_changes import LaneChangePredictor
 from alpamayo_sim.prediction.visibility import visible
 

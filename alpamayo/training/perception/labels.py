@@ -8,10 +8,11 @@ from jaxtyping import Float32, Int8, UInt8
 
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Scene, SignalState
-from alpamayo_sim.drivers.expert.surroundings import Surroundings, surroundings
 from alpamayo_sim.geometry import to_frame, wrap_angle
-from alpamayo_sim.map.frenet import RouteFrame, signal_stops
+from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.index import index_of
+from alpamayo_sim.map.stop_lines import route_stops
+from alpamayo_sim.planning.surroundings import Surroundings, surroundings
 from alpamayo_sim.sensors import CameraImages
 from alpamayo_vla_model.perception.objects import (
     CELL,
@@ -130,7 +131,7 @@ class RoadLabeller:
         assert scene.route is not None
         self._frame = RouteFrame.of_route(scene.route)
         self._table: Surroundings = surroundings(self._frame, index_of(scene.road_map))
-        self._stops = signal_stops(scene, self._frame)
+        self._stops = [stop for stop in route_stops(scene, self._frame) if stop.signal is not None]
         self._s: float | None = None
 
     def reset(self) -> None:
@@ -160,5 +161,6 @@ class RoadLabeller:
         if not ahead:
             return np.array([Control.NONE, CONTROL_RANGE_M], np.float32)
         stop = min(ahead, key=lambda item: item.s)
+        assert stop.signal is not None
         state = _CONTROL.get(SignalState(truth.signals[stop.signal]), Control.UNLIT)
         return np.array([state, stop.s - s], np.float32)

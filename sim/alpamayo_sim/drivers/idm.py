@@ -14,12 +14,12 @@ from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
 from alpamayo_sim.datatypes.reasoning import Component, Lateral, Longitudinal, Reasoning
 from alpamayo_sim.datatypes.scene import Scene
-from alpamayo_sim.drivers.causes import object_component, stop_component
-from alpamayo_sim.drivers.stops import StopMemory
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import box_corners, heights_overlap, to_frame, wrap_angle
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.stop_lines import route_stops
+from alpamayo_sim.planning.causes import object_component, stop_component
+from alpamayo_sim.planning.stops import StopMemory
 from alpamayo_sim.prediction.idm import IdmParameters, Numbers, idm_acceleration
 
 Array = np.ndarray

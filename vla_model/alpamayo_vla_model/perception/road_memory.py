@@ -9,6 +9,7 @@ from alpamayo_sim.datatypes.observation import ROUTE_SPACING
 from alpamayo_sim.datatypes.scene import Lane, RoadMap, Route
 from alpamayo_sim.geometry import from_frame
 from alpamayo_sim.map.frenet import RouteFrame
+from alpamayo_sim.planning.surroundings import COLUMN_SPACING_M, HALF_WIDTH_M, Surroundings
 from alpamayo_vla_model.perception.objects import OFFSETS_M, STATION_SPACING_M, STATIONS, Control, Ground
 
 Array = np.ndarray
@@ -21,6 +22,8 @@ LANES_ASIDE = 2
 MIN_LANE_ROWS = 4
 NEAR_M, NEAR_GAIN, FAR_GAIN = 40.0, 0.25, 0.1  # share that a step's answer gets in the memory
 CONTROL_GAIN, LINE_GAIN = 0.4, 0.3
+AHEAD_M = 160.0  # of the surroundings that the planner gets
+CERTAIN_HALF_WIDTH_M = 1.5  # of the route that always counts as road
 GRID_SPACING_M = 2.0  # least growth of the route that makes a new frame
 
 
@@ -113,6 +116,25 @@ class RoadMemory:
         rows = np.arange(first, min(int((end + BEHIND_M) / ROW_SPACING_M) + 1, MAX_ROWS))
         return rows, rows * ROW_SPACING_M - BEHIND_M
 
+    def surroundings(self) -> Surroundings:
+        """Return the borders and lanes around the ego, as the planner takes them."""
+        rows, s = self.rows_between(self.s - BEHIND_M, self.s + AHEAD_M)
+        d = COLUMN_SPACING_M * np.arange(round(2.0 * HALF_WIDTH_M / COLUMN_SPACING_M) + 1) - HALF_WIDTH_M
+        chance = _interpolated(self.ground[rows], d)
+        middle = len(d) // 2
+        free = chance[..., Ground.OFF_ROAD] < 0.5
+        free[:, np.abs(d) <= CERTAIN_HALF_WIDTH_M] = True
+        left = np.cumprod(free[:, middle:], axis=1).sum(axis=1)
+        right = np.cumprod(free[:, middle::-1], axis=1).sum(axis=1)
+        lanes = np.round(d / LANE_WIDTH_M) * LANE_WIDTH_M
+        return Surroundings(
+            first=float(s[0]),
+            left=d[np.minimum(middle + left - 1, len(d) - 1)],
+            right=d[np.maximum(middle - right + 1, 0)],
+            opposite=chance[..., Ground.OPPOSITE_DIRECTION] > 0.5,
+            centre=np.where(chance[..., Ground.SAME_DIRECTION] > 0.5, lanes, np.nan),
+        )
+
     def road_map(self) -> RoadMap:
         """Return the believed lanes along the route, in the odometry frame."""
         rows, s = self.rows_between(self.s - BEHIND_M, self.s + 130.0)
@@ -132,6 +154,16 @@ class RoadMemory:
         points = points[::-1] if reverse else points
         centreline = np.column_stack([points, np.zeros(len(points))]).astype(np.float32)
         return Lane(name, centreline, np.full(len(points), LANE_WIDTH_M, np.float32))
+
+
+def _interpolated(ground: Float64[Array, "rows offsets grounds"], d: Float64[Array, " columns"]) -> Array:
+    """Return the probabilities at offsets ``d`` (m); beyond the table there is no road."""
+    place = np.clip((d - OFFSETS_M[0]) / (OFFSETS_M[1] - OFFSETS_M[0]), 0.0, len(OFFSETS_M) - 1.001)
+    low = place.astype(np.int64)
+    part = (place - low)[None, :, None]
+    chance = (1.0 - part) * ground[:, low] + part * ground[:, low + 1]
+    chance[:, (d < OFFSETS_M[0]) | (d > OFFSETS_M[-1])] = np.eye(len(Ground))[Ground.OFF_ROAD]
+    return np.asarray(chance)
 
 
 def _unknown_ground() -> Float64[Array, "rows offsets grounds"]:

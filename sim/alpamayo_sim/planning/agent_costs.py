@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from alpamayo_sim.datatypes.scene import Category
-from alpamayo_sim.drivers.expert.candidates import DURATIONS, PREDICTION_SAMPLES, TIMES, Candidates, PlanningContext
-from alpamayo_sim.drivers.expert.config import CostConfig
 from alpamayo_sim.geometry import box_separation
+from alpamayo_sim.planning.candidates import DURATIONS, PREDICTION_SAMPLES, TIMES, Candidates, PlanningContext
+from alpamayo_sim.planning.config import CostConfig
 
 Array = np.ndarray
 Pairs = tuple[Int64[Array, " m"], Int64[Array, " m"], Int64[Array, " m"]]

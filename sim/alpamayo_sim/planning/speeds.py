@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo_sim.datatypes.decision import PLAN_DT
-from alpamayo_sim.drivers.expert.config import ExpertConfig
-from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
-from alpamayo_sim.drivers.expert.rules import SpeedCap
+from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_sim.planning.paths import Paths, interpolate_rows
+from alpamayo_sim.planning.rules import SpeedCap
 from alpamayo_sim.prediction.idm import idm_acceleration
 from alpamayo_sim.prediction.lane_changes import STEP_S, STEPS
 
@@ -20,7 +20,7 @@ Profiles = tuple[Float64[Array, "m 97"], Float64[Array, "m 97"], Float64[Array, 
 
 
 def ramps(
-    speed: float, acceleration: float, desired: float, friction_limit: float, stops: list[float], config: ExpertConfig
+    speed: float, acceleration: float, desired: float, friction_limit: float, stops: list[float], config: PlannerConfig
 ) -> Profiles:
     """Make ramps: each reaches its acceleration with bounded jerk and holds it until its final speed.
 
@@ -91,7 +91,7 @@ def following(
     cap: SpeedCap,
     leads: Leads,
     friction_limit: float,
-    config: ExpertConfig,
+    config: PlannerConfig,
 ) -> Profiles:
     """Follow the leaders on each path by the Intelligent Driver Model; one profile for each path.
 

@@ -1,4 +1,4 @@
-"""The thresholds of the expert, and the weights of its costs."""
+"""The thresholds of the planner, and the weights of its costs."""
 
 from dataclasses import dataclass
 
@@ -134,8 +134,8 @@ class ReasoningConfig:
 
 
 @dataclass(frozen=True)
-class ExpertConfig:
-    """The thresholds of the expert.
+class PlannerConfig:
+    """The thresholds of the planner.
 
     Attributes:
         costs: the weights and thresholds of the costs of candidates.

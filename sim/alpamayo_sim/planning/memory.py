@@ -1,4 +1,4 @@
-"""Memory of agents from one step of the expert to the next."""
+"""Memory of agents from one step of the planner to the next."""
 
 from dataclasses import dataclass, field
 
@@ -13,12 +13,11 @@ ALWAYS_S = -1e3  # the time at which agents began to stand that stood when first
 
 @dataclass(eq=False)
 class AgentMemory:
-    """Speeds, accelerations, times of standing, and which agents have been seen, all by id."""
+    """Speeds, accelerations and times of standing, all by id."""
 
     speed: dict[str, float] = field(default_factory=dict)
     acceleration: dict[str, float] = field(default_factory=dict)
     standing_since: dict[str, float] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
 
     def update(self, agents: Agents, time: float, dt: float) -> None:
         """Measure accelerations (smoothed over a few steps), and since when each agent stands."""

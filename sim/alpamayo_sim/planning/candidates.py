@@ -1,4 +1,4 @@
-"""Candidates of the expert at sampled times, and the context that they are scored in."""
+"""Candidates of the planner at sampled times, and the context that they are scored in."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
-from alpamayo_sim.drivers.expert.config import ExpertConfig
-from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
-from alpamayo_sim.drivers.expert.paths import Paths, interpolate_rows
-from alpamayo_sim.drivers.expert.rules import SpeedCap
-from alpamayo_sim.drivers.expert.surroundings import Surroundings
+from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_sim.planning.frenet_agents import FrenetAgents
+from alpamayo_sim.planning.paths import Paths, interpolate_rows
+from alpamayo_sim.planning.rules import SpeedCap
+from alpamayo_sim.planning.surroundings import Surroundings
 from alpamayo_sim.prediction.lane_changes import AgentPredictions
 
 Array = np.ndarray
@@ -103,7 +103,7 @@ class PlanningContext:
         previous: positions (m) of the previous plan at ``TIMES`` in world coordinates; None at the first step.
     """
 
-    config: ExpertConfig
+    config: PlannerConfig
     view: FrenetAgents
     pose: Float64[Array, "3"]
     surroundings: Surroundings

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo_sim.drivers.expert.agent_costs import agent_costs
-from alpamayo_sim.drivers.expert.candidates import DURATIONS, IN_PLAN, PLAN_END_S, TIMES, Candidates, PlanningContext
+from alpamayo_sim.planning.agent_costs import agent_costs
+from alpamayo_sim.planning.candidates import DURATIONS, IN_PLAN, PLAN_END_S, TIMES, Candidates, PlanningContext
 
 Array = np.ndarray
 

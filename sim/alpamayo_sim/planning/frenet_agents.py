@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float64
 
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import SignalState
-from alpamayo_sim.drivers.expert.config import ExpertConfig
-from alpamayo_sim.drivers.expert.memory import AgentMemory
 from alpamayo_sim.geometry import box_corners
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.stop_lines import RouteStop
+from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_sim.planning.memory import AgentMemory
 from alpamayo_sim.prediction.lane_changes import MOTOR_VEHICLES, STEP_S, STEPS, AgentPredictions
 
 Array = np.ndarray
@@ -63,7 +63,7 @@ def to_frenet(
     memory: AgentMemory,
     stops: tuple[RouteStop, ...],
     time: float,
-    config: ExpertConfig,
+    config: PlannerConfig,
 ) -> FrenetAgents:
     """Express predictions in the route's frame; `ego` is the ego's s and d (m)."""
     known = truth.agents.elevation

@@ -1,4 +1,4 @@
-"""The reasoning of the expert: agents, props or signals that ruled out the plan it would drive without them."""
+"""The reasoning of a decision: agents, props or signals that ruled out the plan it would drive without them."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from jaxtyping import Bool, Float64, Int64
 from alpamayo_sim.datatypes.decision import PLAN_STEPS
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
-from alpamayo_sim.drivers.causes import STATIC_MPS, object_component, stop_component
-from alpamayo_sim.drivers.expert.candidates import Candidates, PlanningContext
-from alpamayo_sim.drivers.expert.config import ReasoningConfig
-from alpamayo_sim.drivers.expert.paths import Target
-from alpamayo_sim.drivers.expert.rules import Caution
-from alpamayo_sim.drivers.expert.scoring import Costs
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.stop_lines import RouteStop
+from alpamayo_sim.planning.candidates import Candidates, PlanningContext
+from alpamayo_sim.planning.causes import STATIC_MPS, object_component, stop_component
+from alpamayo_sim.planning.config import ReasoningConfig
+from alpamayo_sim.planning.paths import Target
+from alpamayo_sim.planning.rules import Caution
+from alpamayo_sim.planning.scoring import Costs
 from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray

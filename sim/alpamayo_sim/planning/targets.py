@@ -4,15 +4,15 @@ import math
 
 import numpy as np
 
-from alpamayo_sim.drivers.expert.config import ExpertConfig
-from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
-from alpamayo_sim.drivers.expert.paths import Target
-from alpamayo_sim.drivers.expert.surroundings import Surroundings
+from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_sim.planning.frenet_agents import FrenetAgents
+from alpamayo_sim.planning.paths import Target
+from alpamayo_sim.planning.surroundings import Surroundings
 
 Array = np.ndarray
 
 
-def make_targets(view: FrenetAgents, table: Surroundings, config: ExpertConfig) -> list[Target]:
+def make_targets(view: FrenetAgents, table: Surroundings, config: PlannerConfig) -> list[Target]:
     """Make lateral targets with the lengths of the paths to them."""
     v, s, d = max(view.ego_speed, 3.0), view.ego_s, view.ego_d
     targets = [Target(0.0, max(v * t, least)) for t, least in config.route_lane_paths]
@@ -27,7 +27,7 @@ def make_targets(view: FrenetAgents, table: Surroundings, config: ExpertConfig) 
     return targets + _paths_around(view, table, v, config)
 
 
-def waiting_position(view: FrenetAgents, config: ExpertConfig) -> float:
+def waiting_position(view: FrenetAgents, config: PlannerConfig) -> float:
     """Return the arc length (m) at which to wait before an obstacle, with room to swing out; infinite without one."""
     ahead = view.blockers & (view.front > view.ego_s + 0.5 * view.ego_size[0])
     if not ahead.any():
@@ -35,7 +35,7 @@ def waiting_position(view: FrenetAgents, config: ExpertConfig) -> float:
     return float(view.rear[ahead].min() - config.obstacle_gap_m - 0.5 * view.ego_size[0])
 
 
-def _paths_around(view: FrenetAgents, table: Surroundings, v: float, config: ExpertConfig) -> list[Target]:
+def _paths_around(view: FrenetAgents, table: Surroundings, v: float, config: PlannerConfig) -> list[Target]:
     """Make paths around the next obstacles in the route's corridor, and back behind them."""
     if not view.blockers.any():
         return []
@@ -53,7 +53,7 @@ def _paths_around(view: FrenetAgents, table: Surroundings, v: float, config: Exp
     return found
 
 
-def _hull(view: FrenetAgents, config: ExpertConfig) -> tuple[float, float, float, float]:
+def _hull(view: FrenetAgents, config: PlannerConfig) -> tuple[float, float, float, float]:
     """Return first and last s, right and left d (m) of the next obstacles and of all agents that belong to them."""
     order = np.flatnonzero(view.blockers)[np.argsort(view.rear[view.blockers])]
     begin, end = float(view.rear[order[0]]), float(view.front[order[0]])

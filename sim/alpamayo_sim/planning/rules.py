@@ -9,12 +9,12 @@ from jaxtyping import Float64
 from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Environment
-from alpamayo_sim.drivers.expert.config import ExpertConfig
-from alpamayo_sim.drivers.expert.frenet_agents import FrenetAgents
-from alpamayo_sim.drivers.expert.memory import AgentMemory
-from alpamayo_sim.drivers.stops import StopMemory
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.stop_lines import RouteStop
+from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_sim.planning.frenet_agents import FrenetAgents
+from alpamayo_sim.planning.memory import AgentMemory
+from alpamayo_sim.planning.stops import StopMemory
 
 Array = np.ndarray
 
@@ -55,7 +55,7 @@ class SpeedCap:
         return float(self.at(s + np.arange(0.0, max(distance, 1.0) + 1.0)).min())
 
 
-def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory, config: ExpertConfig) -> list[Caution]:
+def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory, config: PlannerConfig) -> list[Caution]:
     """Find where to slow down: parked cars that may hide a child, walkers, and cars that may pull out."""
     agents, found = view.agents, []
     half = 0.5 * view.ego_size[1]
@@ -80,7 +80,7 @@ def find_cautions(truth: GroundTruth, view: FrenetAgents, memory: AgentMemory, c
     return found + _held_up_neighbours(view, config)
 
 
-def _held_up_neighbours(view: FrenetAgents, config: ExpertConfig) -> list[Caution]:
+def _held_up_neighbours(view: FrenetAgents, config: PlannerConfig) -> list[Caution]:
     """Find cars of the next lane that are held up and may pull out."""
     if not len(view.s):
         return []
@@ -102,7 +102,7 @@ def speed_cap(
     desired: float,
     environment: Environment,
     cautions: list[Caution],
-    config: ExpertConfig,
+    config: PlannerConfig,
 ) -> SpeedCap:
     """Compute the allowed speed along the route, low enough to brake towards lower ones ahead."""
     at = s - CAP_BEHIND_M + np.arange(CAP_LENGTH_M)
