@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float64, Int64
 
 from alpamayo_vla_model.perception.network import Cells, cell_rays
-from alpamayo_vla_model.perception.objects import SIGNALS, ObjectClass
+from alpamayo_vla_model.perception.objects import CLASS_WEIGHTS, SIGNALS, ObjectClass
 from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
@@ -15,7 +15,7 @@ Array = np.ndarray
 MIN_EXISTENCE = 0.25  # of a cell that takes part
 MAX_CELLS = 400
 STD_OF_MEAN_ERROR = 2.0**0.5  # of a Laplace distribution
-RADIAL_GATE_M, RADIAL_GATE_DOUBTS = 1.0, 1.5  # cells nearer along the ray than this, plus so many doubts, are joined
+RADIAL_GATE_M, RADIAL_GATE_SHARE, RADIAL_GATE_DOUBTS = 1.0, 0.1, 1.5  # cells as near as this along the ray are joined
 LATERAL_GATE_M, LATERAL_GATE_DOUBTS = 0.5, 1.5
 MIN_RADIAL_STD_M, MIN_LATERAL_STD_M, MIN_VELOCITY_STD_MPS = 0.15, 0.05, 0.3
 GROUPS = np.zeros(len(ObjectClass), np.int64)
@@ -62,7 +62,8 @@ class Detections:
 
 def detections(cells: Cells, rig: RigTensors) -> Detections:
     """Join the cells of one sample that show something; all cameras see one world."""
-    chance = torch.softmax(cells.kind[0], dim=-1).flatten(0, 2).double().numpy()
+    odds = cells.kind[0] - torch.log(torch.tensor(CLASS_WEIGHTS))  # of classes as frequent as they are
+    chance = torch.softmax(odds, dim=-1).flatten(0, 2).double().numpy()
     existence = 1.0 - chance[:, ObjectClass.NOTHING]
     chosen = np.flatnonzero(existence > MIN_EXISTENCE)
     chosen = chosen[np.argsort(-existence[chosen], kind="stable")][:MAX_CELLS]
@@ -117,7 +118,9 @@ def _joined(cells: Detections) -> Detections:
         along = np.abs(c * offset[:, 0] + s * offset[:, 1])
         across = np.abs(c * offset[:, 1] - s * offset[:, 0])
         reach = 0.25 * cells.size[seed, 0]
-        radial = RADIAL_GATE_M + reach + RADIAL_GATE_DOUBTS * cells.position_std[seed, 0]
+        distance = float(np.hypot(*cells.position[seed]))
+        radial = RADIAL_GATE_M + RADIAL_GATE_SHARE * distance + reach
+        radial += RADIAL_GATE_DOUBTS * cells.position_std[seed, 0]
         lateral = LATERAL_GATE_M + reach + LATERAL_GATE_DOUBTS * cells.position_std[seed, 1]
         near = free & (group == group[seed]) & ((along / radial) ** 2 + (across / lateral) ** 2 < 1.0)
         free &= ~near

@@ -8,21 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from alpamayo_vla_model.perception.network import Cells, Road, cell_rays
-from alpamayo_vla_model.perception.objects import MOVABLE, SIGNALS, Control, ObjectClass
+from alpamayo_vla_model.perception.objects import CLASS_WEIGHTS, MOVABLE, SIGNALS, Control, ObjectClass
 from alpamayo_vla_model.vision import RigTensors
 
-CLASS_WEIGHTS = {
-    ObjectClass.NOTHING: 0.25,
-    ObjectClass.PEDESTRIAN: 3.0,
-    ObjectClass.ANIMAL: 3.0,
-    ObjectClass.CYCLIST: 2.0,
-    ObjectClass.MOTORCYCLE: 2.0,
-    ObjectClass.DEBRIS: 3.0,
-    ObjectClass.CONE: 1.5,
-    ObjectClass.RED_LIGHT: 3.0,
-    ObjectClass.YELLOW_LIGHT: 4.0,
-    ObjectClass.GREEN_LIGHT: 3.0,
-}
 FOCUS = 1.5  # exponent of the focal loss, Lin et al. 2017
 MAX_BEARING_CELLS = 8.0
 MIN_DISTANCE_M = 1.0
@@ -89,7 +77,7 @@ def perception_losses(
 
 
 def _cell_losses(cells: Cells, wanted: CellTargets) -> dict[str, Tensor]:
-    weights = torch.tensor([CLASS_WEIGHTS.get(kind, 1.0) for kind in ObjectClass], device=cells.kind.device)
+    weights = torch.tensor(CLASS_WEIGHTS, device=cells.kind.device)
     log_share = functional.log_softmax(cells.kind, dim=-1)
     right = torch.gather(log_share, -1, wanted.kind[..., None])[..., 0]
     there = (wanted.weight > 0).float()

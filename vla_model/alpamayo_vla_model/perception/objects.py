@@ -57,3 +57,18 @@ STATION_SPACING_M = 8.0  # between the rows of the road's table, along the route
 STATIONS = 16
 OFFSETS_M = np.arange(-8.0, 8.5, 1.0)  # its columns, to the left of the route
 CELL = 8  # pixels a side of an image cell that is classified
+
+_WEIGHTS = {
+    ObjectClass.NOTHING: 0.25,
+    ObjectClass.PEDESTRIAN: 3.0,
+    ObjectClass.ANIMAL: 3.0,
+    ObjectClass.CYCLIST: 2.0,
+    ObjectClass.MOTORCYCLE: 2.0,
+    ObjectClass.DEBRIS: 3.0,
+    ObjectClass.CONE: 1.5,
+    ObjectClass.RED_LIGHT: 3.0,
+    ObjectClass.YELLOW_LIGHT: 4.0,
+    ObjectClass.GREEN_LIGHT: 3.0,
+}
+CLASS_WEIGHTS = tuple(_WEIGHTS.get(kind, 1.0) for kind in ObjectClass)
+"""How much a cell of each class counts in training; the network's odds are too high by these factors."""
