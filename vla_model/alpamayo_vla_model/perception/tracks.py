@@ -19,6 +19,7 @@ from alpamayo_vla_model.perception.objects import MOVABLE, SIGNALS, ObjectClass
 Array = np.ndarray
 
 FULL_TURN_RAD = 2.0 * math.pi
+DETECTED_LOG_ODDS = 0.6  # that a detection says more than its own existence: something was expected there
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,13 @@ class TrackConfig:
         walker_acceleration_mps2: the same of all others that move.
         birth: log-odds of a new track at an existence of one half.
         confirmed: log-odds from which a track counts.
+        confirming_steps: number of detections before a track counts.
         dead: log-odds at which a track is forgotten.
         most: largest log-odds.
         missed: log-odds that a step without detection takes from a track in sight.
         hidden: the same for a track that no camera can see.
+        gain: largest log-odds that one detection adds.
+        same_m: tracks of one group nearer to each other than this, plus a quarter of their length, are one.
         sight_m: distance beyond which a track that is not seen counts as hidden.
         class_memory: share of the class chances that a step keeps.
         size_memory: share of the size that a step keeps.
@@ -51,10 +55,13 @@ class TrackConfig:
     walker_acceleration_mps2: float = 1.5
     birth: float = -0.4
     confirmed: float = 0.8
+    confirming_steps: int = 3
     dead: float = -2.0
     most: float = 5.0
     missed: float = 0.7
-    hidden: float = 0.08
+    hidden: float = 0.15
+    gain: float = 1.2
+    same_m: float = 0.7
     sight_m: float = 60.0
     class_memory: float = 0.85
     size_memory: float = 0.8
@@ -72,6 +79,7 @@ class Track:
     size: Float64[Array, "3"]
     log_odds: float
     age: int = 0
+    hits: int = 1
     unseen: int = 0
 
     @property
@@ -110,10 +118,28 @@ class TrackMemory:
         for row in range(len(found)):
             if row not in pairs:
                 self._begin(found, row, position[row], pose)
+        self.tracks = self._without_doubles()
 
     def confirmed(self) -> list[Track]:
         """Return the tracks that count."""
-        return [track for track in self.tracks if track.log_odds > self.config.confirmed]
+        return [track for track in self.tracks if self._counts(track)]
+
+    def _counts(self, track: Track) -> bool:
+        return track.log_odds > self.config.confirmed and track.hits >= self.config.confirming_steps
+
+    def _without_doubles(self) -> list[Track]:
+        """Return the tracks without those that are at the place of a surer one of the same group."""
+        kept: list[Track] = []
+        for track in sorted(self.tracks, key=lambda each: (-each.hits, each.number)):
+            apart = [math.hypot(*(track.state[:2] - other.state[:2])) for other in kept]
+            reach = [self.config.same_m + 0.25 * max(track.size[0], other.size[0]) for other in kept]
+            group = GROUPS[track.kind]
+            doubles = (
+                GROUPS[other.kind] == group and gap < near for other, gap, near in zip(kept, apart, reach, strict=True)
+            )
+            if not any(doubles):
+                kept.append(track)
+        return sorted(kept, key=lambda each: each.number)
 
     def _predict(self, track: Track, dt: float) -> None:
         move = np.eye(4)
@@ -153,7 +179,9 @@ class TrackMemory:
         if track.kind not in MOVABLE:
             track.state[2:] = 0.0
         chance = np.clip(found.existence[row], 0.05, 0.98)
-        track.log_odds = min(track.log_odds + math.log(chance / (1.0 - chance)) + 0.6, config.most)
+        raised = min(math.log(chance / (1.0 - chance)) + DETECTED_LOG_ODDS, config.gain)
+        track.log_odds = min(track.log_odds + raised, config.most)
+        track.hits += 1
         track.chance = config.class_memory * track.chance + (1.0 - config.class_memory) * found.chance[row]
         track.size = config.size_memory * track.size + (1.0 - config.size_memory) * found.size[row]
         turn = math.remainder(float(found.heading[row] + pose[2]) - track.heading, FULL_TURN_RAD)
@@ -178,7 +206,7 @@ class TrackMemory:
         for other in self.tracks:
             at = to_frame(other.state[:2], pose)
             nearer = math.hypot(*at)
-            if other is track or other.log_odds < self.config.confirmed or nearer > distance - 1.0:
+            if other is track or not self._counts(other) or nearer > distance - 1.0:
                 continue
             half = math.atan2(0.5 * max(other.size[1], 0.6 * other.size[0]), max(nearer, 1.0))
             if abs(math.remainder(math.atan2(at[1], at[0]) - azimuth, FULL_TURN_RAD)) < half:
@@ -199,7 +227,7 @@ class TrackMemory:
             covariance=covariance,
             heading=float(found.heading[row] + pose[2]),
             size=found.size[row].copy(),
-            log_odds=self.config.birth + math.log(chance / (1.0 - chance)),
+            log_odds=self.config.birth + min(math.log(chance / (1.0 - chance)), self.config.gain),
         )
         self._next += 1
         self.tracks.append(track)
