@@ -74,7 +74,8 @@ def label_objects(images: CameraImages, truth: GroundTruth) -> ObjectLabels:
     rows = [
         (int(count), int(number)) for number, count in zip(found, counts, strict=True) if count >= MIN_OBJECT_PIXELS
     ]
-    table, numbers = [], []
+    table: list[list[float]] = []
+    numbers: list[int] = []
     for count, number in sorted(rows, key=lambda row: (-row[0], row[1])):
         row = _object(number, truth)
         if row is not None and len(table) < MAX_OBJECTS:

@@ -112,7 +112,7 @@ def disturbed(
 def _blur(sample: Float[Tensor, "2 cameras height width 3"]) -> None:
     flat = sample.flatten(0, 1).permute(0, 3, 1, 2)
     smooth = functional.avg_pool2d(functional.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    sample.copy_(smooth.permute(0, 2, 3, 1).unflatten(0, sample.shape[:2]))
+    sample.copy_(torch.unflatten(smooth.permute(0, 2, 3, 1), 0, sample.shape[:2]))
 
 
 def _cover(sample: Float[Tensor, "2 cameras height width 3"], rng: np.random.Generator) -> None:

@@ -1,5 +1,6 @@
 """From image cells to detections: cells that show the same thing are joined."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,14 +140,14 @@ def _averages(cells: Detections, members: list[Array]) -> Detections:
         direction = mean(np.stack([np.cos(cells.heading), np.sin(cells.heading)], axis=-1), rows)
         return float(np.arctan2(direction[1], direction[0]))
 
-    def stacked(values: list[Array], *shape: int) -> Array:
+    def stacked(values: Sequence[Array | float], *shape: int) -> Array:
         return np.array(values, np.float64).reshape(len(members), *shape)
 
     return Detections(
         chance=stacked([mean(cells.chance, rows) for rows in members], len(ObjectClass)),
         existence=stacked([cells.existence[rows].max() for rows in members]),
         position=stacked([mean(cells.position, rows) for rows in members], 2),
-        heading=stacked([np.float64(turned(rows)) for rows in members]),
+        heading=stacked([turned(rows) for rows in members]),
         size=stacked([mean(cells.size, rows) for rows in members], 3),
         velocity=stacked([mean(cells.velocity, rows) for rows in members], 2),
         position_std=stacked([mean(cells.position_std, rows) for rows in members], 2),

@@ -47,14 +47,15 @@ def cell_targets(targets: PerceptionTargets, rig: RigTensors) -> CellTargets:
     b, _, rows, columns = owner.shape
     there = owner >= 0
     flat = owner.clamp(min=0).flatten(1)
-    own = torch.gather(targets.objects, 1, flat[..., None].expand(-1, -1, 10)).unflatten(1, owner.shape[1:])
+    own = torch.gather(targets.objects, 1, flat[..., None].expand(-1, -1, 10))
+    own = torch.unflatten(own, 1, owner.shape[1:])
     kind, x, y, heading, length, width, height, vx, vy, _ = own.unbind(-1)
     azimuth, span = cell_rays(rig, rows, columns)
     east, north = x - rig.position[..., 0, None, None], y - rig.position[..., 1, None, None]
     bearing = torch.remainder(torch.atan2(north, east) - azimuth + torch.pi, FULL_TURN) - torch.pi
     c, s = torch.cos(azimuth), torch.sin(azimuth)
     count = torch.zeros(b, targets.objects.shape[1], device=x.device).scatter_add(1, flat, there.flatten(1).float())
-    shared = torch.gather(count, 1, flat).unflatten(1, owner.shape[1:]).clamp(min=1.0)
+    shared = torch.unflatten(torch.gather(count, 1, flat), 1, owner.shape[1:]).clamp(min=1.0)
     turned = heading - azimuth
     return CellTargets(
         kind=torch.where(there, kind.long(), 0),

@@ -95,9 +95,9 @@ class PerceptionNetwork(nn.Module):
         x = functional.silu(self.stem[0](x))
         x = functional.silu(self.norms[0](self.stem[1](x)))
         cells = x + functional.silu(self.norms[1](self.stem[2](x)))
-        tokens = functional.silu(self.norms[2](self.down(cells))).permute(0, 2, 3, 1).unflatten(0, (b, cameras))
+        tokens = torch.unflatten(functional.silu(self.norms[2](self.down(cells))).permute(0, 2, 3, 1), 0, (b, cameras))
         tokens = tokens + self.ray(ray_features(rig, height, width))
-        return Features(cells.unflatten(0, (b, cameras)), tokens.flatten(1, 3))
+        return Features(torch.unflatten(cells, 0, (b, cameras)), tokens.flatten(1, 3))
 
     def forward(
         self,
@@ -127,7 +127,7 @@ class PerceptionNetwork(nn.Module):
         spread = self.spread(tokens).view(b * cameras, rows // 2, columns // 2, 4 * width).permute(0, 3, 1, 2)
         x = now.cells.flatten(0, 1) + functional.pixel_shuffle(spread, 2)
         x = x + functional.silu(self.norm_mix(self.mix(x)))
-        out = self.cell_head(functional.silu(x)).permute(0, 2, 3, 1).unflatten(0, (b, cameras)).float()
+        out = torch.unflatten(self.cell_head(functional.silu(x)).permute(0, 2, 3, 1), 0, (b, cameras)).float()
         parts = dict(zip(PARTS, torch.split(out, list(PARTS.values()), dim=-1), strict=True))
         for name in ("bearing", "log_distance"):
             parts[name] = parts[name][..., 0]
@@ -156,6 +156,7 @@ def cell_rays(rig: RigTensors, rows: int, columns: int) -> tuple[Tensor, Tensor]
 
 def _begin_without_objects(head: nn.Conv2d) -> None:
     """Let the initial answer be that nearly all cells are empty."""
+    assert head.bias is not None
     nn.init.normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     with torch.no_grad():
