@@ -120,9 +120,9 @@ def _joined(cells: Detections) -> Detections:
         across = np.abs(c * offset[:, 1] - s * offset[:, 0])
         reach = 0.25 * cells.size[seed, 0]
         distance = float(np.hypot(*cells.position[seed]))
-        radial = RADIAL_GATE_M + RADIAL_GATE_SHARE * distance + reach
-        radial += RADIAL_GATE_DOUBTS * cells.position_std[seed, 0]
-        lateral = LATERAL_GATE_M + reach + LATERAL_GATE_DOUBTS * cells.position_std[seed, 1]
+        std = np.hypot(cells.position_std, cells.position_std[seed])
+        radial = RADIAL_GATE_M + RADIAL_GATE_SHARE * distance + reach + RADIAL_GATE_DOUBTS * std[:, 0]
+        lateral = LATERAL_GATE_M + reach + LATERAL_GATE_DOUBTS * std[:, 1]
         near = free & (group == group[seed]) & ((along / radial) ** 2 + (across / lateral) ** 2 < 1.0)
         free &= ~near
         members.append(np.flatnonzero(near))
@@ -130,7 +130,7 @@ def _joined(cells: Detections) -> Detections:
 
 
 def _averages(cells: Detections, members: list[Array]) -> Detections:
-    precision = cells.existence / np.square(cells.position_std[:, 0])
+    precision = cells.existence / np.square(cells.position_std).sum(axis=1)
 
     def mean(values: Array, rows: Array) -> Array:
         weight = precision[rows] / precision[rows].sum()
