@@ -1,13 +1,18 @@
 """Perception: labels of image cells and back, detections that are joined, tracks, and the memory of the road."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.rig import Rig, default_rig
 from alpamayo_sim.geometry import to_frame
+from alpamayo_vla_model.belief import moved
+from alpamayo_vla_model.belief_driver import BeliefDriver
+from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.perception.detections import Detections, detections
 from alpamayo_vla_model.perception.losses import PerceptionTargets, cell_targets, perception_losses
 from alpamayo_vla_model.perception.network import CLASSES, Cells, PerceptionNetwork
@@ -172,3 +177,26 @@ def test_the_road_is_remembered_in_one_frame() -> None:
     assert set(lanes) == {"route", "opposite_direction1"}
     middle = lanes["opposite_direction1"].centreline[:, :2].astype(np.float64)
     assert np.hypot(middle[:, 0], middle[:, 1] - radius)[2:-2] == pytest.approx(radius - 3.5, abs=0.15)
+
+
+def test_odometry_adds_up() -> None:
+    """Poses that are known by the step before alone give back the drive."""
+    drive = [np.array([1.2 * k, 0.02 * k * k, 0.03 * k]) for k in range(20)]
+    pose = drive[0]
+    for before, now in itertools.pairwise(drive):
+        back = np.array([*to_frame(before[:2], now), before[2] - now[2]])
+        pose = moved(pose, back)
+        np.testing.assert_allclose(pose, now, atol=1e-9)
+
+
+def test_the_belief_driver_takes_nothing_from_the_scene() -> None:
+    observation = AlpamayoConfig.preset("tiny").fake_observation()
+    decisions = []
+    for scenario in (testing.scenario(), testing.scenario(testing.moving("near", x=12.0))):
+        torch.manual_seed(0)
+        driver = BeliefDriver(PerceptionNetwork())
+        driver.reset(scenario.scene, np.random.default_rng(0))
+        decisions.append([driver.act(observation) for _ in range(2)][-1])
+    assert np.array_equal(decisions[0].plans, decisions[1].plans)
+    assert decisions[0].reasoning == decisions[1].reasoning
+    assert set(decisions[0].timings) == {"look", "plan"}

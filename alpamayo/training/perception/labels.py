@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int8, UInt8
 
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Category, Scene, SignalState
-from alpamayo_sim.geometry import to_frame, wrap_angle
+from alpamayo_sim.geometry import to_frame
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.index import index_of
 from alpamayo_sim.map.stop_lines import route_stops
@@ -104,7 +104,7 @@ def _object(number: int, truth: GroundTruth) -> list[float] | None:
         return None
     ego = truth.ego_pose.astype(np.float64)
     x, y = to_frame(agents.pose[number : number + 1, :2].astype(np.float64), ego)[0]
-    heading = float(wrap_angle(np.float64(agents.pose[number, 2]) - ego[2]))
+    heading = math.remainder(float(agents.pose[number, 2]) - float(ego[2]), 2.0 * math.pi)
     c, s = math.cos(ego[2]), math.sin(ego[2])
     vx, vy = (float(v) for v in agents.velocity[number])
     length, width, height = (float(v) for v in agents.size[number])
