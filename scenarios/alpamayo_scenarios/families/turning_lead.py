@@ -14,7 +14,7 @@ from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category
 
-DURATION_S = 18.0
+DURATION_S = 20.0
 INTO_TURN_M = 5.5  # from the stop line to the centre of the car where it waits
 TURNING_SPEED_MPS = 5.0
 CAR_M = 4.5
@@ -44,7 +44,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
     across = site.across("south", True, 0.8)
     add_on_path(site.stage, "pedestrian", Category.PEDESTRIAN, ADULT, across, 1.2)
     site.clear(across)
-    return site.scenario(30.0)
+    return site.scenario(20.0)
 
 
 TURNING_LEAD = Family(
