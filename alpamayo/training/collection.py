@@ -208,7 +208,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
     if trained is not None:
         trained.reset(scenario.scene, rng)
     pilot = _Pilot(scenario.scene, rng, trained)
-    disturbance = Disturbance(rng, 0.0 if trained is not None else 1.0 - CONFIG.unpushed_share)
+    disturbance = Disturbance(rng) if trained is None else None
     columns = _Columns()
     for step in range(scenario.steps):
         observation = source.observe()
@@ -223,7 +223,7 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
             columns.add(_visible_reasoning(decision, visible_ids(images, truth)), row)
             plan = pilot.plan(replace(observation, truth=None), decision, truth)
             controls = world.track(plan[None])
-        world.step(disturbance.apply(controls, truth.ego_speed))
+        world.step(disturbance.apply(controls, truth.ego_speed) if disturbance else controls)
         if world.egos.arrived[0, 0] or world.egos.collided[0, 0]:
             break
     return _shard(columns, rig)
@@ -232,9 +232,9 @@ def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driv
 class Disturbance:
     """Constant errors of the controls for short spans, and stops."""
 
-    def __init__(self, rng: np.random.Generator, share: float = 1.0 - CONFIG.unpushed_share) -> None:
+    def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._active = rng.random() < share
+        self._active = rng.random() > CONFIG.unpushed_share
         self._push, self._push_left = np.zeros(2), 0
 
     def apply(self, controls: Array, speed: float) -> Array:
