@@ -1,7 +1,6 @@
 """The training loop: seeded, interruptible, limited by steps and by wall time."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +16,18 @@ from torch import Tensor
 from alpamayo.parallel import Progress
 from alpamayo.provenance import file_digest
 from alpamayo.training.samples import Samples, load_samples
-from alpamayo_sim.errors import InputError, is_machine_fault, one_line
-from alpamayo_sim.io.files import check_regular, replacing
+from alpamayo.training.state import (
+    PARTS,
+    average,
+    damaged,
+    optimiser_of,
+    read_state,
+    resume,
+    save_state,
+    set_learning_rate,
+    weights_of,
+)
+from alpamayo_sim.errors import InputError
 from alpamayo_vla_model import checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.inputs import Inputs
@@ -30,16 +39,7 @@ Array = np.ndarray
 HIDDEN_HISTORY_SHARE, HIDDEN_STATE_SHARE = 0.3, 0.5  # shares of samples; hiding keeps the model from copying motion
 SAVE_EVERY_S = 60.0
 STATE_FILE = "training.pt"
-STATE_PARTS = {
-    "config": str,
-    "inputs": str,
-    "model": dict,
-    "ema": dict,
-    "optimiser": dict,
-    "step": int,
-    "elapsed": float,
-}
-MAX_STATE_BYTES = 16 << 30
+STATE_PARTS = PARTS | {"config": str, "elapsed": float}
 
 
 @dataclass(frozen=True)
@@ -130,69 +130,18 @@ def train(
 
 
 def _begin(folder: Path, model: AlpamayoModel, settings: TrainingSettings, start: Path | None) -> _State:
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), fused=True)
-    state = _State(model, {k: v.detach().clone() for k, v in model.state_dict().items()}, optimiser)
+    optimiser = optimiser_of(model, settings.learning_rate, settings.weight_decay)
+    state = _State(model, weights_of(model), optimiser)
     path = folder / STATE_FILE
     if path.exists():
-        _resume(state, _stored_state(path), settings, start, path)
+        stored = read_state(path, STATE_PARTS)
+        if stored["config"] != model.config.to_json():
+            raise InputError(f"{path}: is the state of a model with another shape; train into another folder")
+        state.step = resume(path, stored, _inputs(settings, start), model, optimiser, state.ema)
+        state.elapsed = stored["elapsed"]
+        if state.elapsed < 0.0:
+            raise damaged(path, ValueError("negative step or time"))
     return state
-
-
-def _stored_state(path: Path) -> dict[str, Any]:
-    """Read the state of an interrupted training, which is data only.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        check_regular(path, MAX_STATE_BYTES)
-        stored = torch.load(path, weights_only=True)
-        kinds = {
-            "config": str,
-            "inputs": str,
-            "model": dict,
-            "ema": dict,
-            "optimiser": dict,
-            "step": int,
-            "elapsed": float,
-        }
-        if not isinstance(stored, dict) or not all(isinstance(stored.get(name), kind) for name, kind in kinds.items()):
-            raise ValueError("its parts are not those of a training")
-    except Exception as error:  # a damaged file can raise nearly anything
-        if is_machine_fault(error):
-            raise
-        raise _damaged(path, error) from error
-    return stored
-
-
-def _resume(state: _State, stored: dict[str, Any], settings: TrainingSettings, start: Path | None, path: Path) -> None:
-    """Take over a stored state.
-
-    Raises:
-        InputError: it belongs to another model or to other settings, or its parts do not fit the model.
-    """
-    if stored["config"] != state.model.config.to_json():
-        raise InputError(f"{path}: is the state of a model with another shape; train into another folder")
-    if stored["inputs"] != _inputs(settings, start):
-        raise InputError(
-            f"{path}: is the state of a training with other settings: {stored['inputs'][:300]}; train into another "
-            "folder, or delete the file to start again"
-        )
-    try:
-        state.model.load_state_dict(stored["model"])
-        state.optimiser.load_state_dict(stored["optimiser"])
-        for name, value in state.ema.items():
-            value.copy_(stored["ema"][name])
-    except Exception as error:
-        if is_machine_fault(error):
-            raise
-        raise _damaged(path, error) from error
-    if not (stored["step"] >= 0 and stored["elapsed"] >= 0.0):
-        raise _damaged(path, ValueError("negative step or time"))
-    state.step, state.elapsed = stored["step"], stored["elapsed"]
 
 
 def _inputs(settings: TrainingSettings, start: Path | None) -> str:
@@ -201,23 +150,23 @@ def _inputs(settings: TrainingSettings, start: Path | None) -> str:
     return json.dumps(values | {"start": None if start is None else file_digest(start)}, sort_keys=True)
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: damaged ({one_line(str(error))[:200]}); delete it to train from the start")
-
-
 def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: float) -> Iterator[dict[str, float]]:
     """Train step by step; yield the losses of each step."""
     with _Replicas(state.model, settings) as replicas:
         while state.used(settings) < until:
             start = time.monotonic()
-            rate = _rate(state, settings)
-            for group in state.optimiser.param_groups:
-                group["lr"] = rate
+            rate = set_learning_rate(
+                state.optimiser,
+                settings.learning_rate,
+                state.step,
+                warm_up=settings.warm_up,
+                used=min(state.used(settings), 1.0),
+            )
             losses = replicas.gradients(samples, state.step)
             norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
             if bool(torch.isfinite(norm)):
                 state.optimiser.step()
-            _average(state, settings.ema)
+            average(state.ema, state.model, settings.ema, state.step)
             state.step += 1
             state.elapsed += time.monotonic() - start
             yield losses | {"norm": float(norm), "rate": rate}
@@ -290,12 +239,6 @@ def _replica(model: AlpamayoModel) -> AlpamayoModel:
     return twin
 
 
-def _rate(state: _State, settings: TrainingSettings) -> float:
-    used = min(state.used(settings), 1.0)
-    warm = min((state.step + 1) / settings.warm_up, 1.0)
-    return settings.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * used)))
-
-
 def _hide_motion(inputs: Inputs, generator: torch.Generator) -> Inputs:
     """Hide the history of some samples, and acceleration and curvature of some; the speed always stays."""
     b = len(inputs)
@@ -304,13 +247,6 @@ def _hide_motion(inputs: Inputs, generator: torch.Generator) -> Inputs:
     hidden = torch.rand(b, generator=generator) < HIDDEN_STATE_SHARE
     state[hidden, 1:3] = 0.0
     return replace(inputs, history=history, state=state)
-
-
-@torch.no_grad()
-def _average(state: _State, decay: float) -> None:
-    decay = min(decay, (1.0 + state.step) / (10.0 + state.step))
-    for name, value in state.model.state_dict().items():
-        state.ema[name].lerp_(value, 1.0 - decay)
 
 
 def _save(folder: Path, state: _State, inputs: str) -> None:
@@ -323,12 +259,7 @@ def _save(folder: Path, state: _State, inputs: str) -> None:
         "step": state.step,
         "elapsed": state.elapsed,
     }
-    path = folder / STATE_FILE
-    try:
-        with replacing(path) as partial:
-            torch.save(stored, partial)
-    except (OSError, RuntimeError) as error:  # PyTorch raises RuntimeError where it cannot write
-        raise InputError(f"cannot write {path}: {one_line(str(error))[:200]}") from error
+    save_state(folder / STATE_FILE, stored)
 
 
 def _export(folder: Path, state: _State, settings: TrainingSettings, samples: Samples, start: Path | None) -> Path:

@@ -193,7 +193,6 @@ def test_the_belief_driver_takes_nothing_from_the_scene() -> None:
     observation = AlpamayoConfig.preset("tiny").fake_observation()
     decisions = []
     for scenario in (testing.scenario(), testing.scenario(testing.moving("near", x=12.0))):
-        torch.manual_seed(0)
         driver = BeliefDriver(PerceptionNetwork())
         driver.reset(scenario.scene, np.random.default_rng(0))
         decisions.append([driver.act(observation) for _ in range(2)][-1])

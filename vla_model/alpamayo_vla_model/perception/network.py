@@ -63,29 +63,38 @@ class Features:
 
 
 class PerceptionNetwork(nn.Module):
-    """See the module's description; ``width`` are the channels of cells, ``deep`` those of tokens."""
+    """See the module's description; ``width`` are the channels of cells, ``deep`` those of tokens.
 
-    def __init__(self, width: int = 64, deep: int = 128, blocks: int = 1) -> None:
+    ``seed`` is that of the initial weights.
+    """
+
+    def __init__(self, width: int = 64, deep: int = 128, blocks: int = 1, seed: int = 0) -> None:
         super().__init__()
         self.width, self.deep = width, deep
-        self.stem = nn.ModuleList(
-            [nn.Conv2d(3, width // 2, 4, 4), nn.Conv2d(width // 2, width, 3, 2, 1), nn.Conv2d(width, width, 3, 1, 1)]
-        )
-        self.down = nn.Conv2d(width, deep, 3, 2, 1)
-        self.norms = nn.ModuleList([nn.GroupNorm(4, width), nn.GroupNorm(4, width), nn.GroupNorm(4, deep)])
-        self.ray = nn.Sequential(nn.Linear(RAY_FEATURES, deep), nn.SiLU(), nn.Linear(deep, deep))
-        self.motion = nn.Sequential(nn.Linear(6, deep), nn.SiLU(), nn.Linear(deep, deep))
-        self.blocks = nn.ModuleList([Block(deep, deep // 32, context=deep, expansion=2) for _ in range(blocks)])
-        self.spread = nn.Linear(deep, 4 * width)
-        self.mix = nn.Conv2d(width, width, 3, 1, 1)
-        self.norm_mix = nn.GroupNorm(4, width)
-        self.cell_head = nn.Conv2d(width, sum(PARTS.values()), 1)
-        self.station = nn.Sequential(nn.Linear(7, deep), nn.SiLU(), nn.Linear(deep, deep))
-        self.control_query = nn.Parameter(torch.zeros(1, 1, deep))
-        self.road_block = Block(deep, deep // 32, context=deep, expansion=2)
-        self.ground_head = nn.Linear(deep, len(OFFSETS_M) * len(Ground))
-        self.control_head = nn.Linear(deep, len(Control) + 1)
-        _begin_without_objects(self.cell_head)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.stem = nn.ModuleList(
+                [
+                    nn.Conv2d(3, width // 2, 4, 4),
+                    nn.Conv2d(width // 2, width, 3, 2, 1),
+                    nn.Conv2d(width, width, 3, 1, 1),
+                ]
+            )
+            self.down = nn.Conv2d(width, deep, 3, 2, 1)
+            self.norms = nn.ModuleList([nn.GroupNorm(4, width), nn.GroupNorm(4, width), nn.GroupNorm(4, deep)])
+            self.ray = nn.Sequential(nn.Linear(RAY_FEATURES, deep), nn.SiLU(), nn.Linear(deep, deep))
+            self.motion = nn.Sequential(nn.Linear(6, deep), nn.SiLU(), nn.Linear(deep, deep))
+            self.blocks = nn.ModuleList([Block(deep, deep // 32, context=deep, expansion=2) for _ in range(blocks)])
+            self.spread = nn.Linear(deep, 4 * width)
+            self.mix = nn.Conv2d(width, width, 3, 1, 1)
+            self.norm_mix = nn.GroupNorm(4, width)
+            self.cell_head = nn.Conv2d(width, sum(PARTS.values()), 1)
+            self.station = nn.Sequential(nn.Linear(7, deep), nn.SiLU(), nn.Linear(deep, deep))
+            self.control_query = nn.Parameter(torch.zeros(1, 1, deep))
+            self.road_block = Block(deep, deep // 32, context=deep, expansion=2)
+            self.ground_head = nn.Linear(deep, len(OFFSETS_M) * len(Ground))
+            self.control_head = nn.Linear(deep, len(Control) + 1)
+            _begin_without_objects(self.cell_head)
 
     def features(self, images: UInt8[Tensor, "b cameras height width 3"], rig: RigTensors) -> Features:
         """Return the features of one frame, which serve again as those of the earlier frame later."""
