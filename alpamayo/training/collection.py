@@ -19,7 +19,8 @@ from alpamayo.closed_loop import ObservationSource
 from alpamayo.guard.guard import Guard
 from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version, file_digest
-from alpamayo.training.shards import FRAMES, LABEL_EVERY, Shard, compress, stored_inputs
+from alpamayo.training.array_files import stored_inputs
+from alpamayo.training.shards import FRAMES, LABEL_EVERY, VERSION, Shard, compress
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Driver, Needs
@@ -151,7 +152,7 @@ def collect(
         Job(names[i % len(names)], seed + i, folder / f"{name}-{seed + i:05d}.npz", image_size, checkpoint)
         for i in range(episodes)
     ]
-    missing = [job for job in jobs if stored_inputs(job.path) != job.inputs()]
+    missing = [job for job in jobs if stored_inputs(job.path, VERSION) != job.inputs()]
     report = progress or (lambda what, done, total: None)
     existing = len(jobs) - len(missing)
     report("collect", existing, len(jobs))

@@ -9,13 +9,13 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float16, Float32, Int8, Int16, Int64, UInt8
 
-from alpamayo_sim.errors import InputError, is_machine_fault, one_line
-from alpamayo_sim.io.files import check_regular, read_regular, replacing
+from alpamayo.training.array_files import MAX_FILE_BYTES, read_arrays, reading, write_arrays
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.files import read_regular, replacing
 
 Array = np.ndarray
 
 VERSION = 2
-MAX_FILE_BYTES = 1 << 30
 FRAMES = 4  # camera frames of an observation
 LABEL_EVERY = 2  # steps of 0.1 s between labels
 
@@ -71,10 +71,9 @@ class Shard:
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "images"}
         digest = hashlib.sha256(self.images.tobytes()).hexdigest()
         try:
-            with replacing(path.with_suffix(".images")) as images, replacing(path) as arrays:
+            with replacing(path.with_suffix(".images")) as images:
                 images.write_bytes(self.images.tobytes())
-                with arrays.open("wb") as file:
-                    np.savez(file, version=VERSION, inputs=inputs, images_sha256=digest, **rest)
+                write_arrays(path, VERSION, inputs, rest | {"images_sha256": digest})
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -85,37 +84,14 @@ class Shard:
         Raises:
             InputError: it is damaged or has another version.
         """
-        try:
-            check_regular(path, MAX_FILE_BYTES)
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                if int(file["version"]) != VERSION:
-                    raise InputError(f"{path}: has version {int(file['version'])}, this release reads {VERSION}")
-                rest = {f.name: file[f.name] for f in fields(cls) if f.name != "images"}
-                digest = str(file["images_sha256"])
+        names = [f.name for f in fields(cls) if f.name != "images"]
+        with reading(path):
+            rest = read_arrays(path, VERSION, [*names, "images_sha256"])
+            digest = str(rest.pop("images_sha256"))
             images = read_regular(path.with_suffix(".images"), MAX_FILE_BYTES)
             if hashlib.sha256(images).hexdigest() != digest:
                 raise InputError(f"{path}: its images are incomplete or damaged; delete the file to make it again")
             return cls(images=np.frombuffer(images, np.uint8), **rest)
-        except InputError:
-            raise
-        except Exception as error:  # a damaged archive can raise nearly anything
-            if is_machine_fault(error):
-                raise
-            raise InputError(
-                f"{path}: cannot be read as training data ({one_line(str(error))}); delete it to make it again"
-            ) from error
-
-
-def stored_inputs(path: Path) -> str | None:
-    """Return what a file was made from; None if there is none or it is damaged."""
-    try:
-        check_regular(path, MAX_FILE_BYTES)
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return str(file["inputs"]) if int(file["version"]) == VERSION else None
-    except Exception as error:
-        if is_machine_fault(error):
-            raise
-        return None
 
 
 def compress(image: UInt8[Array, "cameras 3 height width"]) -> bytes:

@@ -35,6 +35,9 @@ def test_each_scenario_is_driven_by_each_pilot_and_kept(shards: list[Path]) -> N
     again = collect_perception(shards[0].parent, ["cut-in"], 1, seed=3, image_size=SIZE, workers=1)
     assert again == shards
     assert [path.stat().st_mtime_ns for path in shards] == before
+    collect_perception(shards[0].parent, ["cut-in"], 1, seed=3, image_size=(48, 64), workers=1)
+    assert PerceptionShard.load(shards[0]).image_shape.tolist()[1:] == [48, 64, 3]
+    collect_perception(shards[0].parent, ["cut-in"], 1, seed=3, image_size=SIZE, workers=1)
 
 
 def test_labels_agree_with_the_world() -> None:

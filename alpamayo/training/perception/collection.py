@@ -1,5 +1,6 @@
 """Collection of samples for perception: disturbed drives of the expert and of IDM through the families."""
 
+import json
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,9 +12,11 @@ from jaxtyping import Float32
 
 from alpamayo.closed_loop import ObservationSource
 from alpamayo.parallel import Progress, in_order
+from alpamayo.provenance import code_version
+from alpamayo.training.array_files import stored_inputs
 from alpamayo.training.collection import Disturbance, varied_rig
 from alpamayo.training.perception.labels import RoadLabeller, label_objects
-from alpamayo.training.perception.shards import SAMPLE_STEPS, PerceptionShard
+from alpamayo.training.perception.shards import SAMPLE_STEPS, VERSION, PerceptionShard
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.driver import Driver, Needs
 from alpamayo_sim.datatypes.rig import Rig
@@ -49,6 +52,10 @@ class Job:
         """The files of all drives."""
         return [self.path(pilot) for pilot in PILOTS]
 
+    def inputs(self) -> str:
+        """Return what decides the content of the files, as JSON."""
+        return json.dumps([self.family, self.seed, list(self.image_size), code_version()])
+
 
 def collect_perception(
     folder: Path,
@@ -62,11 +69,12 @@ def collect_perception(
 ) -> list[Path]:
     """Drive ``scenarios``, spread evenly over ``families``, and write one file for each drive.
 
-    Existing files are kept, so an interrupted collection continues where it stopped.
+    Files that an earlier call has made from the same inputs by the same code are kept, so an interrupted collection
+    continues where it stopped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [Job(families[i % len(families)], seed + i, folder, image_size) for i in range(scenarios)]
-    missing = [job for job in jobs if not all(path.is_file() for path in job.paths)]
+    missing = [job for job in jobs if any(stored_inputs(path, VERSION) != job.inputs() for path in job.paths)]
     with closing(in_order(run_job, missing, workers=workers, what="collect", progress=progress)) as results:
         for _, result in results:
             if isinstance(result, Exception):
@@ -81,7 +89,7 @@ def run_job(job: Job) -> None:
     for number, (pilot, create) in enumerate(PILOTS.items()):
         rng = np.random.default_rng([job.seed, number, 2])
         rig = varied_rig(job.image_size, rng)
-        record(scenario, create(), rig, road, rng).save(job.path(pilot))
+        record(scenario, create(), rig, road, rng).save(job.path(pilot), job.inputs())
 
 
 def record(

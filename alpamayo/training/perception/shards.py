@@ -1,6 +1,5 @@
 """Training data of perception on disk: one compact file an episode, one sample each half second."""
 
-import zipfile
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float32, Int8, Int64, UInt8
 
-from alpamayo_sim.errors import InputError
+from alpamayo.training.array_files import read_arrays, reading, write_arrays
 
 Array = np.ndarray
 
@@ -51,12 +50,13 @@ class PerceptionShard:
         stream = self.images[self.offsets[sample] : self.offsets[sample + 1]]
         return np.frombuffer(zlib.decompress(stream.tobytes()), np.uint8).reshape(self.image_shape)
 
-    def save(self, path: Path) -> None:
-        """Write the file; it appears whole or not at all."""
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez(file, version=VERSION, **{f.name: getattr(self, f.name) for f in fields(self)})
-        partial.replace(path)
+    def save(self, path: Path, inputs: str = "") -> None:
+        """Write the file; ``inputs`` says what it was made from.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        write_arrays(path, VERSION, inputs, {f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -65,10 +65,5 @@ class PerceptionShard:
         Raises:
             InputError: it is damaged or has another version.
         """
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                if int(file["version"]) != VERSION:
-                    raise InputError(f"{path}: has version {int(file['version'])}, this release reads {VERSION}")
-                return cls(**{f.name: file[f.name] for f in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read ({error}); delete it to make it again") from error
+        with reading(path):
+            return cls(**read_arrays(path, VERSION, [f.name for f in fields(cls)]))

@@ -1,0 +1,63 @@
+"""Files of named arrays with a version and what they were made from: whole or not at all, checked when read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alpamayo_sim.errors import InputError, is_machine_fault, one_line
+from alpamayo_sim.io.files import check_regular, replacing
+
+MAX_FILE_BYTES = 1 << 30
+
+
+def write_arrays(path: Path, version: int, inputs: str, arrays: Mapping[str, Any]) -> None:
+    """Write a file; ``inputs`` says what it was made from.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, version=version, inputs=inputs, **arrays)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_arrays(path: Path, version: int, names: Sequence[str]) -> dict[str, Any]:
+    """Read the named arrays of a file.
+
+    Raises:
+        InputError: it has another version.
+    """
+    check_regular(path, MAX_FILE_BYTES)
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        if int(file["version"]) != version:
+            raise InputError(f"{path}: has version {int(file['version'])}, this release reads {version}")
+        return {name: file[name] for name in names}
+
+
+def stored_inputs(path: Path, version: int) -> str | None:
+    """Return what a file was made from; None if there is none or it is damaged."""
+    try:
+        with reading(path):
+            return str(read_arrays(path, version, ["inputs"])["inputs"])
+    except InputError:
+        return None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged archive raises, which can be nearly anything, into an error that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if is_machine_fault(error):
+            raise
+        raise InputError(
+            f"{path}: cannot be read as training data ({one_line(str(error))}); delete it to make it again"
+        ) from error
