@@ -1,12 +1,14 @@
 """Actors whose path crosses the ego's path, timed to meet a steady ego."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import shapely
 from jaxtyping import Float32
 
 from alpamayo_scenarios.alignment import flat
+from alpamayo_scenarios.scenery import draw_car
 from alpamayo_scenarios.stage import Size, Stage
 from alpamayo_sim.datatypes.scenario import Manoeuvre, Script, Trigger, TriggerKind
 from alpamayo_sim.datatypes.scene import Category
@@ -15,6 +17,8 @@ from alpamayo_sim.geometry import arc_length
 Array = np.ndarray
 Path = Float32[Array, "_ 3"]
 Point = tuple[float, float]
+
+STREAM_START_M = 3.0  # the least distance of a stream's car from the beginning of its path
 
 
 def travel_time(distance: float, speed: float, acceleration: float) -> float:
@@ -80,6 +84,17 @@ def add_on_path(
     ahead = path[1, :2] - path[0, :2]
     stage.add_track(name, category, (x, y, math.atan2(float(ahead[1]), float(ahead[0]))), speed, size)
     stage.scripts.append(Script(name, path, speed, yields, manoeuvres))
+
+
+def add_stream(
+    stage: Stage, rng: np.random.Generator, path: Path, distance: float, times: Sequence[float], speed: float
+) -> None:
+    """Add ``stream-*`` cars at ``speed`` (m/s) that have driven ``distance`` (m) of ``path`` at ``times`` (s)."""
+    for k, time in enumerate(times):
+        start = distance - speed * time
+        if start > STREAM_START_M:
+            car, begin = draw_car(rng), shortened(path, start)
+            add_on_path(stage, f"stream-{k}", Category.VEHICLE, car, begin, speed)
 
 
 def shortened(path: Path, start: float) -> Path:

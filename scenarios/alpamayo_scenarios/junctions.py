@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from alpamayo_scenarios.conflicts import add_on_path, line_between, meeting, shortened
+from alpamayo_scenarios.conflicts import add_on_path, add_stream, line_between, meeting, shortened
 from alpamayo_scenarios.intersections import ARMS, CROSSWALK_SPAN_M, Intersection, Phase, four_arms
 from alpamayo_scenarios.roads import CrossSection
 from alpamayo_scenarios.scenery import add_roadside, draw_car, draw_environment
@@ -33,7 +33,6 @@ WEST_ARM_M = 110.0  # the least length of the ego's arm
 ARM_M = 110.0  # the side arms
 EAST_ARM_M = 150.0
 APPROACH_M = 8.0  # the least distance of the ego from its stop line at the start
-STREAM_START_M = 3.0  # the least distance of a stream's car from the end of its arm
 TURNS = {
     "through": "Go straight on at the junction",
     "left": "Turn left at the junction",
@@ -95,10 +94,7 @@ class JunctionSite:
         """Add ``stream-*`` cars that go straight on from an arm and cross the ego's path at ``times`` (s)."""
         path = self.path(arm, "through", None)
         way, _ = meeting(path, self.route.path)
-        for k, time in enumerate(times):
-            if way - speed * time > STREAM_START_M:
-                begin = shortened(path, way - speed * time)
-                add_on_path(self.stage, f"stream-{k}", Category.VEHICLE, draw_car(self.rng), begin, speed)
+        add_stream(self.stage, self.rng, path, way, times, speed)
 
     def clear(self, path: Path, width: float = 2.5) -> None:
         """Keep houses and trees away from the ends of a path beside the road."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32
 
-from alpamayo_scenarios.alignment import Alignment, bend, flat
+from alpamayo_scenarios.alignment import POINT_SPACING_M, Alignment, bend, flat
 from alpamayo_scenarios.conflicts import add_on_path, shortened
 from alpamayo_scenarios.roads import CrossSection, Road, lane_id, painted_lines, section_bounds, swept_lane
 from alpamayo_scenarios.sites import START_M, RoadSite
@@ -20,7 +20,6 @@ from alpamayo_sim.datatypes.scene import Category, Instruction, Lane, LineKind, 
 Array = np.ndarray
 
 MERGE_ID = "merge-0"
-POINT_SPACING_M = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +27,11 @@ class MergingRoad(Road):
     """A one-way road whose outermost lane ends over the ``taper`` (m along the alignment, from and to)."""
 
     taper: tuple[float, float]
+
+    @property
+    def bounds(self) -> Array:
+        """The arc lengths (m) at which lanes are cut: the ends of the taper among them."""
+        return part_bounds(self.alignment.length, self.taper)
 
     @property
     def ending(self) -> int:
@@ -39,20 +43,16 @@ class MergingRoad(Road):
         if lane == self.ending:
             ids = tuple(name for name in self._merging_ids() if self._end(name) > start)
             return Route(self.merging_path(start), ids, (Instruction(0.0, "Merge left"),))
-        parts = part_bounds(self.alignment.length, self.taper)
-        ids = tuple(lane_id("forward", lane, k) for k in range(len(parts) - 1) if parts[k + 1] > start)
-        path = self.alignment.line(start, self.alignment.length, self.section.lane(lane))
-        return Route(path, ids, (Instruction(0.0, "Follow the road"),))
+        return super().route(lane, start)
 
     def merging_path(self, start: float) -> Float32[Array, "n 3"]:
         """Return the path along the ending lane from ``start`` (m), over the taper and on in the next lane."""
         lanes = [self.road_map.lane_by_id[name].centreline for name in self._merging_ids()]
         whole = np.concatenate([lanes[0], *(lane[1:] for lane in lanes[1:])])
-        along = float(self.alignment.s[0])
-        return shortened(whole, start - along) if start > along else whole
+        return shortened(whole, start) if start > 0.0 else whole
 
     def _merging_ids(self) -> list[str]:
-        parts = part_bounds(self.alignment.length, self.taper)
+        parts = self.bounds
         first = [lane_id("forward", self.ending, k) for k in range(len(parts) - 1) if parts[k + 1] <= self.taper[0]]
         after = [lane_id("forward", self.ending - 1, k) for k in range(len(parts) - 1) if parts[k] >= self.taper[1]]
         return [*first, MERGE_ID, *after]
@@ -60,7 +60,7 @@ class MergingRoad(Road):
     def _end(self, name: str) -> float:
         if name == MERGE_ID:
             return self.taper[1]
-        return float(part_bounds(self.alignment.length, self.taper)[int(name.rsplit("-", 1)[1]) + 1])
+        return float(self.bounds[int(name.rsplit("-", 1)[1]) + 1])
 
 
 def merging_road(

@@ -70,9 +70,14 @@ class Road:
     section: CrossSection
     road_map: RoadMap
 
+    @property
+    def bounds(self) -> Array:
+        """The arc lengths (m) at which lanes are cut."""
+        return section_bounds(self.alignment.length)
+
     def route(self, lane: int, start: float) -> Route:
         """Return the route along forward lane ``lane`` from ``start`` (m) to the end of the road."""
-        bounds = section_bounds(self.alignment.length)
+        bounds = self.bounds
         ids = tuple(lane_id("forward", lane, k) for k in range(len(bounds) - 1) if bounds[k + 1] > start)
         path = self.alignment.line(start, self.alignment.length, self.section.lane(lane))
         return Route(path, ids, (Instruction(0.0, "Follow the road"),))

@@ -13,9 +13,9 @@ import shapely
 from jaxtyping import Float32
 
 from alpamayo_scenarios.alignment import Alignment, flat, straight
-from alpamayo_scenarios.conflicts import add_on_path, shortened
+from alpamayo_scenarios.conflicts import add_stream, shortened
 from alpamayo_scenarios.junctions import lane_path
-from alpamayo_scenarios.scenery import add_roadside, draw_car, draw_environment
+from alpamayo_scenarios.scenery import add_roadside, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category, Environment, Instruction, Lane, LineKind, RoadLine, RoadMap, Route
@@ -35,7 +35,6 @@ FLARE_RAD = math.radians(44.0)  # of the ground that joins an arm and the ring
 POINT_SPACING_M = 1.0
 EXITS = {"right": 1, "through": 2, "left": 3}
 TEXTS = {"right": "Take the first exit", "through": "Take the second exit", "left": "Take the third exit"}
-STREAM_START_M = 3.0  # from the beginning of an arm to the first place of a car
 
 
 @dataclass(eq=False)
@@ -58,10 +57,7 @@ class RoundaboutSite:
         join = self.road_map.lane_by_id[f"{ARMS[0]}-entry"].centreline[-1, :2]
         along = arc_length(path)
         way = float(along[int(np.argmin(np.hypot(*(path[:, :2] - join).T)))])
-        for k, time in enumerate(times):
-            if way - speed * time > STREAM_START_M:
-                begin = shortened(path, way - speed * time)
-                add_on_path(self.stage, f"stream-{k}", Category.VEHICLE, draw_car(self.rng), begin, speed)
+        add_stream(self.stage, self.rng, path, way, times, speed)
 
     def scenario(self, beyond: float, environment: Environment | None = None) -> Scenario:
         """Add the roadside and return the scenario; the goal is ``beyond`` (m) after the place where the ego joins."""

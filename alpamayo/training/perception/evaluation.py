@@ -1,6 +1,6 @@
 """What perception finds and misses: recall, false alarms and errors by class and distance."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from alpamayo.parallel import Progress
 from alpamayo.training.perception.samples import PerceptionSamples
 from alpamayo_vla_model.perception.detections import GROUPS, Detections, detections
 from alpamayo_vla_model.perception.network import PerceptionNetwork
-from alpamayo_vla_model.perception.objects import MOVABLE, SIGNALS, Control, ObjectClass
+from alpamayo_vla_model.perception.objects import MOVABLE, ObjectClass
 from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
@@ -21,7 +21,6 @@ BANDS_M = ((0.0, 15.0), (15.0, 30.0), (30.0, 60.0), (60.0, 120.0))
 MATCH_M, MATCH_SHARE = 1.5, 0.15  # a detection matches within the larger of this and this share of the distance
 MIN_EXISTENCE = 0.5
 MIN_PIXELS = 6  # of an object that should be found
-MOVING_MPS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,18 +108,15 @@ def table(found: Found) -> list[dict[str, object]]:
                     "to_m": high,
                     "number": len(rows),
                     "recall": round(float(rows[:, 2].mean()), 3),
-                    "class_right": _median(hit[:, 3], np.mean),
-                    "along_m": _median(np.abs(hit[:, 4])),
-                    "across_m": _median(np.abs(hit[:, 5])),
-                    "velocity_mps": _median(hit[:, 6]) if kind in MOVABLE else None,
+                    "class_right": _rounded(np.mean, hit[:, 3]),
+                    "along_m": _rounded(np.median, np.abs(hit[:, 4])),
+                    "across_m": _rounded(np.median, np.abs(hit[:, 5])),
+                    "velocity_mps": _rounded(np.median, hit[:, 6]) if kind in MOVABLE else None,
                     "false_alarms_per_image": round(float(found.false_alarms[kind]) / found.samples, 4),
                 }
             )
     return out
 
 
-def _median(values: Array, how: object = np.median) -> float | None:
-    return round(float(how(values)), 3) if len(values) else None  # type: ignore[operator]
-
-
-__all__ = ["BANDS_M", "SIGNALS", "Control", "Found", "find", "table"]
+def _rounded(value: Callable[[Array], float], values: Array) -> float | None:
+    return round(float(value(values)), 3) if len(values) else None

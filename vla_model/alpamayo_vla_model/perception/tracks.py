@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.geometry import from_frame, to_frame
 from alpamayo_vla_model.perception.detections import GROUPS, Detections
-from alpamayo_vla_model.perception.objects import MOVABLE, SIGNALS, ObjectClass
+from alpamayo_vla_model.perception.objects import MOVABLE, ObjectClass
 
 Array = np.ndarray
 
@@ -246,8 +246,3 @@ def _position_covariance(found: Detections, row: int, pose: Array) -> Array:
     angle = found.azimuth[row] + pose[2]
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return np.asarray(turn @ np.diag(found.position_std[row] ** 2) @ turn.T)
-
-
-def is_signal(track: Track) -> bool:
-    """Return whether a track is a traffic light."""
-    return track.kind in SIGNALS
