@@ -9,7 +9,7 @@ from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import SignalState
 from alpamayo_sim.geometry import rotate
 from alpamayo_sim.sensors import CameraImages, Semantic
-from alpamayo_vla_model.patch_labels import PatchClass
+from alpamayo_vla_model.perception.objects import ObjectClass
 from alpamayo_vla_model.vision import PATCH
 
 Array = np.ndarray
@@ -18,14 +18,14 @@ MIN_PATCH_PIXELS = 2  # pixels of objects in a patch that is not empty
 MIN_OBJECT_PIXELS = 3  # pixels of a visible object in all cameras
 MAX_DISTANCE_M = 500.0  # larger distances are labelled with this one
 _CLASS = np.zeros(len(Semantic), np.int8)
-for _kind in PatchClass:
+for _kind in ObjectClass:
     if _kind.name in Semantic.__members__:
         _CLASS[Semantic[_kind.name]] = _kind
-_CLASS[Semantic.TRAFFIC_LIGHT] = PatchClass.GREEN_LIGHT  # until its state is known
+_CLASS[Semantic.TRAFFIC_LIGHT] = ObjectClass.GREEN_LIGHT  # until its state is known
 _ROAD = np.isin(
     np.arange(len(Semantic)), [Semantic.ROAD, Semantic.LANE_MARKING, Semantic.CROSSWALK, Semantic.STOP_LINE]
 )
-_LIGHT = {SignalState.RED: PatchClass.RED_LIGHT, SignalState.YELLOW: PatchClass.YELLOW_LIGHT}
+_LIGHT = {SignalState.RED: ObjectClass.RED_LIGHT, SignalState.YELLOW: ObjectClass.YELLOW_LIGHT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def _patches(image: Array) -> Array:
 def _with_signals(kind: Array, owner: Int32[Array, "..."], truth: GroundTruth) -> Array:
     """Replace the class of traffic lights by that of their state."""
     for i, state in enumerate(truth.signals):
-        kind = np.where(owner == -2 - i, int(_LIGHT.get(SignalState(state), PatchClass.GREEN_LIGHT)), kind)
+        kind = np.where(owner == -2 - i, int(_LIGHT.get(SignalState(state), ObjectClass.GREEN_LIGHT)), kind)
     return kind
 
 

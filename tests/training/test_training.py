@@ -31,7 +31,7 @@ from alpamayo_vla_model import action_space, checkpoint
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.driver import TinyDriver
 from alpamayo_vla_model.inputs import Inputs, state_of
-from alpamayo_vla_model.patch_labels import PatchClass
+from alpamayo_vla_model.patch_labels import PATCH_CLASSES
 from alpamayo_vla_model.reasoning_text import MAX_TOKENS, encode
 
 CONFIG = AlpamayoConfig.preset("test")
@@ -65,7 +65,7 @@ def fake_shard(rows: int = 6, seed: int = 0) -> Shard:
         plan=plans,
         actions=actions,
         reasoning=np.stack([np.pad(np.array(row, np.int16), (0, MAX_TOKENS - len(row))) for row in tokens]),
-        patch_kind=rng.integers(0, len(PatchClass), patch).astype(np.int8),
+        patch_kind=rng.integers(0, PATCH_CLASSES, patch).astype(np.int8),
         patch_distance=rng.uniform(1, 50, patch).astype(np.float16),
         patch_velocity=rng.normal(0, 3, (*patch, 2)).astype(np.float16),
         patch_road=rng.integers(0, 256, patch, np.uint8),

@@ -23,7 +23,7 @@ from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.driver import TinyDriver, density_weights, load_driver
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.model import AlpamayoModel, Targets
-from alpamayo_vla_model.patch_labels import PatchClass, PatchLabels
+from alpamayo_vla_model.patch_labels import PATCH_CLASSES, PatchLabels
 from alpamayo_vla_model.reasoning_text import encode
 from alpamayo_vla_model.vision import RigTensors, ray_features
 
@@ -55,7 +55,7 @@ def batch(size: int = 2) -> tuple[Inputs, Targets]:
     actions = torch.stack([torch.stack([torch.sin(t + i), 0.01 * torch.cos(t)], dim=-1) for i in range(size)])
     shape = (size, 4, 2, 4)
     patches = PatchLabels(
-        torch.randint(0, len(PatchClass), shape, generator=generator),
+        torch.randint(0, PATCH_CLASSES, shape, generator=generator),
         50.0 * torch.rand(shape, generator=generator),
         torch.randn((*shape, 2), generator=generator),
         torch.rand(shape, generator=generator),

@@ -3,7 +3,6 @@
 The labels teach the vision encoder to see before it has to drive. The driver does not need them.
 """
 
-import enum
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,24 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alpamayo_vla_model.perception.objects import ObjectClass
 
-class PatchClass(enum.IntEnum):
-    """The nearest thing that matters in a patch."""
-
-    NOTHING = 0
-    VEHICLE = 1
-    TRUCK = 2
-    BUS = 3
-    MOTORCYCLE = 4
-    CYCLIST = 5
-    PEDESTRIAN = 6
-    ANIMAL = 7
-    CONE = 8
-    BARRIER = 9
-    DEBRIS = 10
-    RED_LIGHT = 11
-    YELLOW_LIGHT = 12
-    GREEN_LIGHT = 13
+PATCH_CLASSES = len(ObjectClass) - 1  # unlit lights count as green ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +39,7 @@ class PatchHead(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.linear = nn.Linear(width, len(PatchClass) + 4)
+        self.linear = nn.Linear(width, PATCH_CLASSES + 4)
 
     def forward(
         self, patches: Float[Tensor, "b cameras rows columns width"]
@@ -68,11 +52,11 @@ class PatchHead(nn.Module):
 def patch_loss(scores: Float[Tensor, "b cameras rows columns values"], labels: PatchLabels) -> Float[Tensor, ""]:
     """Return the cross-entropy of the class (objects weigh ten times as much as none), and the regression losses."""
     scores = scores.float()
-    classes, log_distance, velocity, road = torch.split(scores, [len(PatchClass), 1, 2, 1], dim=-1)
-    weight = torch.ones(len(PatchClass), device=scores.device)
-    weight[PatchClass.NOTHING] = 0.1
+    classes, log_distance, velocity, road = torch.split(scores, [PATCH_CLASSES, 1, 2, 1], dim=-1)
+    weight = torch.ones(PATCH_CLASSES, device=scores.device)
+    weight[ObjectClass.NOTHING] = 0.1
     kind = functional.cross_entropy(classes.flatten(0, -2), labels.kind.flatten(), weight=weight)
-    there = (labels.kind != PatchClass.NOTHING).float()
+    there = (labels.kind != ObjectClass.NOTHING).float()
     number = there.sum().clamp(min=1.0)
     wanted = torch.log(labels.distance.clamp(min=1.0))
     distance = ((log_distance[..., 0] - wanted).abs() * there).sum() / number
