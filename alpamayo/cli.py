@@ -145,17 +145,15 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Drive in a recorded scene in closed loop, while the other road users repeat their recorded motions."""
-    from alpamayo.drivers.registry import check_name
+    from alpamayo.drivers.registry import check_name, get_entry
     from alpamayo_datasets import open_log
     from alpamayo_sim.datatypes.scenario import scenario_of_log
 
     check_name(driver)
     arguments = _arguments(driver_args)
     scenario = scenario_of_log(open_log(log), reactive=reactive)
-    if driver == "tiny" and checkpoint is None:
-        typer.echo(
-            "the shipped tiny has seen generated roads only, never a recorded one; compare with --driver idm", err=True
-        )
+    if checkpoint is None and (note := get_entry(driver).recordings_note):
+        typer.echo(note, err=True)
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"

@@ -47,6 +47,7 @@ class DriverEntry:
         guarded: whether the guard supervises it by default, on the command line and in Python. Drivers are measured as
             they are, unless their entry says otherwise.
         weights: ``module:attribute`` of the path of the shipped weights; None for a driver without weights.
+        recordings_note: what to know before its shipped weights drive a recording.
         replays_recording: whether it repeats the recorded drive, so that it needs a log.
         r157_reference: whether it is one of the models that decide if a collision was preventable.
         package: the distribution that provides it.
@@ -58,6 +59,7 @@ class DriverEntry:
     needs: str
     guarded: bool = False
     weights: str | None = None
+    recordings_note: str = ""
     replays_recording: bool = False
     r157_reference: bool = False
     package: str = "alpamayo"
@@ -81,6 +83,8 @@ BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
                 CAMERAS,
                 guarded=True,
                 weights="alpamayo_vla_model.checkpoint:SHIPPED",
+                recordings_note="the shipped tiny has seen generated roads only, never a recorded one; "
+                "compare with --driver idm",
             ),
             DriverEntry("expert", "planner that gives its reasons", "alpamayo_sim.drivers:Expert", GROUND_TRUTH),
             DriverEntry("idm", "Intelligent Driver Model", "alpamayo_sim.drivers:IdmLaneFollower", GROUND_TRUTH),

@@ -1,6 +1,7 @@
 # mypy: ignore-errors
 """Places along a path: each pose is searched from the place of the pose before it."""
 
+from alpamayo_sim.map import frenet
 from alpamayo_sim.warp_runtime import wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
@@ -11,8 +12,8 @@ FAR = wp.constant(wp.float64(1.0e300))
 # The window of the next place, for each metre that the pose has moved and in any case.
 AHEAD_PER_M, BACK_PER_M = wp.constant(wp.float64(3.0)), wp.constant(wp.float64(1.0))
 SLACK_M = wp.constant(wp.float64(1.0))
-LOST_M = wp.constant(wp.float64(15.0))  # from the path around the last place; then the whole path is searched again
-OPPOSITE_COST_M = wp.constant(wp.float64(5.0))  # a place in the opposite direction counts as twice this further away
+LOST_M = wp.constant(wp.float64(frenet.LOST_M))
+OPPOSITE_COST_M = wp.constant(wp.float64(frenet.OPPOSITE_COST_M))
 
 
 @wp.func

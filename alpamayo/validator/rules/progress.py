@@ -13,7 +13,6 @@ from alpamayo.validator.rule import Rule
 from alpamayo.validator.rules.collision import collision_value
 from alpamayo.validator.rules.drivable_area import drivable_area_value
 from alpamayo.validator.rules.signals import (
-    STOP_ZONE_M,
     STOPPED_AT_LINE_MPS,
     crossings,
     red_light,
@@ -24,6 +23,7 @@ from alpamayo.validator.rules.signals import (
 from alpamayo.validator.verdict import Reasons, RuleResult, not_applicable
 from alpamayo_sim.geometry import project
 from alpamayo_sim.map.frenet import FrenetFrame
+from alpamayo_sim.map.stop_lines import STOP_ZONE_M
 
 Array = np.ndarray
 MIN_POSSIBLE_PROGRESS_M = 5.0

@@ -14,7 +14,13 @@ from alpamayo.validator.verdict import VIOLATION_MARGIN, Reasons, RuleResult, fi
 from alpamayo_sim.constants import LEVEL_GAP_M
 from alpamayo_sim.datatypes.scene import Scene, SignalState
 from alpamayo_sim.map import stop_lines
-from alpamayo_sim.map.stop_lines import LINE_END_TOLERANCE_M, MIN_DIRECTION_COSINE, MIN_LINE_LENGTH_M, DirectedLine
+from alpamayo_sim.map.stop_lines import (
+    LINE_END_TOLERANCE_M,
+    MIN_DIRECTION_COSINE,
+    MIN_LINE_LENGTH_M,
+    STOP_ZONE_M,
+    DirectedLine,
+)
 
 Array = np.ndarray
 Line = tuple[Array, Array]
@@ -24,8 +30,6 @@ LINE_DISTANCE_LIMIT_M = 50.0
 STOPPED_AT_LINE_MPS = 0.5
 OUTSIDE_ZONE_SPEED_MPS = 50.0
 """Speed that counts for a motion that crosses a line and was never within the stop zone."""
-STOP_ZONE_M = 4.0
-"""The ego has to stop within this distance before the line."""
 MAX_SHARED_SCENES = 8
 
 

@@ -15,6 +15,7 @@ from alpamayo_sim.map.frenet import RouteFrame
 Array = np.ndarray
 
 STOP_GAP_M = 1.0  # between the ego's front and a stop line
+STOP_ZONE_M = 4.0  # before the line of a sign, in which the ego has to stop
 COMFORTABLE_BRAKING_MPS2 = 3.5
 MIN_LINE_LENGTH_M = 0.01  # a shorter line or lane is a point, which cannot be crossed
 LINE_END_TOLERANCE_M = 1.0  # a front crosses a line also this far outside of its ends

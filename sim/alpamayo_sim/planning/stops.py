@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 
 from alpamayo_sim.datatypes.observation import GroundTruth
-from alpamayo_sim.map.stop_lines import STOP_GAP_M, RouteStop, must_stop
+from alpamayo_sim.map.stop_lines import STOP_GAP_M, STOP_ZONE_M, RouteStop, must_stop
 
 STOPPED_MPS = 0.4  # a stop at a sign is slower than this; the validator asks for 0.5 m/s
-STOP_ZONE_M = 4.0  # before the line of a sign, in which the ego has to stop
 
 
 @dataclass(frozen=True, eq=False)
