@@ -23,6 +23,7 @@ from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import to_frame
 from alpamayo_sim.map.index import index_of, route_index
+from alpamayo_sim.map.stop_lines import sign_lines, signal_lines
 from alpamayo_sim.prediction.lane_following import LaneFollowingPredictor
 from alpamayo_sim.prediction.trajectories import AgentTrajectories
 from alpamayo_sim.warp_runtime import wp
@@ -263,11 +264,9 @@ class Guard:
 
 
 def _line_points(scene: Scene) -> Float64[Array, "n 2"]:
-    """Return a point (m) of each stop line, and the start of each lane that has a signal."""
-    lanes = scene.road_map.lane_by_id
-    points = [line.line[0, :2] for line in scene.road_map.stop_lines]
-    points += [lanes[name].centreline[0, :2] for signal in scene.signals for name in signal.lane_ids if name in lanes]
-    return np.array(points, np.float64).reshape(-1, 2)
+    """Return the middle (m) of each line at which a light or a sign may ask for a stop."""
+    lines = [*(line for found in signal_lines(scene) for line in found), *sign_lines(scene)]
+    return np.array([line.ends.mean(axis=0) for line in lines], np.float64).reshape(-1, 2)
 
 
 def _select(agents: Agents, rows: Bool[Array, " n"]) -> Agents:
