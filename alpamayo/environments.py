@@ -237,8 +237,8 @@ def _as_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def _log_scenario(path: str) -> Scenario:
     found = Path(path)
-    stamp = (found.stat().st_mtime_ns, found.stat().st_size) if found.exists() else (0, 0)
-    return _log_cache()(path, stamp)
+    status = found.stat() if found.exists() else None
+    return _log_cache()(path, (status.st_mtime_ns, status.st_size) if status else (0, 0))
 
 
 @cache

@@ -17,7 +17,7 @@ from alpamayo_sim.map.stop_lines import RouteStop
 from alpamayo_sim.planning.planner import PlanningWorld
 from alpamayo_sim.planning.stops import StopMemory
 from alpamayo_sim.prediction.lane_changes import LaneChangePredictor
-from alpamayo_vla_model.perception.objects import CATEGORY_OF_CLASS, Control
+from alpamayo_vla_model.perception.objects import CATEGORY_OF_CLASS, SIGNAL_OF_CONTROL
 from alpamayo_vla_model.perception.perception import Answer
 from alpamayo_vla_model.perception.road_memory import RoadMemory
 from alpamayo_vla_model.perception.tracks import TrackMemory
@@ -28,11 +28,6 @@ DEFAULT_SIZE_M = (4.6, 1.9, 1.6)
 MAP_EVERY_STEPS = 5
 MOVING_MPS = 0.4  # slower tracks stand
 RANGE_M = 130.0
-STATES = {
-    Control.RED: SignalState.RED,
-    Control.YELLOW: SignalState.YELLOW,
-    Control.GREEN: SignalState.GREEN,
-}
 
 
 class Belief:
@@ -70,7 +65,7 @@ class Belief:
             ego_speed=float(observation.speed),
             ego_size=size,
             agents=agents,
-            signals=np.array([STATES.get(self.road.state, SignalState.UNKNOWN)], np.int8),
+            signals=np.array([SIGNAL_OF_CONTROL.get(self.road.state, SignalState.UNKNOWN)], np.int8),
         )
         rows = np.flatnonzero(np.linalg.norm(agents.pose[:, :2] - self.pose[:2], axis=1) < RANGE_M)
         return PlanningWorld(state, rows, self.road.frame, self.road.surroundings(), self._stops, self._predictor)

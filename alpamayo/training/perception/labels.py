@@ -15,8 +15,10 @@ from alpamayo_sim.map.stop_lines import route_stops
 from alpamayo_sim.planning.surroundings import Surroundings, surroundings
 from alpamayo_sim.sensors import CameraImages
 from alpamayo_vla_model.perception.objects import (
+    CATEGORY_OF_CLASS,
     CELL,
     OFFSETS_M,
+    SIGNAL_OF_CONTROL,
     STATION_SPACING_M,
     STATIONS,
     Control,
@@ -30,13 +32,13 @@ MAX_OBJECTS = 48
 MIN_CELL_PIXELS = 2  # of an object in a cell that it owns
 MIN_OBJECT_PIXELS = 3  # of an object in all images
 FIRST_SIGNAL = -2  # instance of signal 0 in the images; -3 is signal 1
-_CLASS = {Category[kind.name]: kind for kind in ObjectClass if kind.name in Category.__members__}
+_CLASS = {category: kind for kind, category in CATEGORY_OF_CLASS.items()}
 _LIGHT = {
     SignalState.RED: ObjectClass.RED_LIGHT,
     SignalState.YELLOW: ObjectClass.YELLOW_LIGHT,
     SignalState.GREEN: ObjectClass.GREEN_LIGHT,
 }
-_CONTROL = {SignalState.RED: Control.RED, SignalState.YELLOW: Control.YELLOW, SignalState.GREEN: Control.GREEN}
+_CONTROL = {signal: control for control, signal in SIGNAL_OF_CONTROL.items()}
 CONTROL_RANGE_M = 120.0
 
 

@@ -4,7 +4,7 @@ import enum
 
 import numpy as np
 
-from alpamayo_sim.datatypes.scene import Category
+from alpamayo_sim.datatypes.scene import Category, SignalState
 
 Array = np.ndarray
 
@@ -52,6 +52,12 @@ class Control(enum.IntEnum):
     GREEN = 3
     UNLIT = 4
 
+
+SIGNAL_OF_CONTROL = {
+    Control.RED: SignalState.RED,
+    Control.YELLOW: SignalState.YELLOW,
+    Control.GREEN: SignalState.GREEN,
+}
 
 STATION_SPACING_M = 8.0  # between the rows of the road's table, along the route from the ego on
 STATIONS = 16
