@@ -118,6 +118,7 @@ class ReasoningConfig:
         decisive_cost: the cost that a cause must add to the plan that the ego would drive without it.
         second_cause_fraction: the fraction of the first cause's cost that a second cause must add.
         cause_count: the greatest number of causes.
+        acceptable_excess_cost: the cost above that of the best candidate up to which another manoeuvre may be chosen.
         slowing_mps: the loss of speed within 3 s from which the ego slows down.
         in_lane_m: the distance from a lane's centre within which the ego drives in that lane.
         lane_change_m: the distance from which the ego changes or leaves its lane.
@@ -127,6 +128,7 @@ class ReasoningConfig:
     decisive_cost: float = 4.0
     second_cause_fraction: float = 0.25
     cause_count: int = 2
+    acceptable_excess_cost: float = 4.0
     slowing_mps: float = 0.8
     in_lane_m: float = 0.35
     lane_change_m: float = 1.15

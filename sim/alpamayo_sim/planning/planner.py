@@ -1,26 +1,26 @@
 """The planner: samples paths and speeds along the route, scores all of them, and chooses the best."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 
 from alpamayo_sim.constants import GRAVITY_MPS2
-from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
+from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import GroundTruth, Observation
-from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import to_frame, wrap_angle
+from alpamayo_sim.geometry import wrap_angle
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.planning.candidates import SAMPLES, Candidates, PlanningContext
 from alpamayo_sim.planning.config import PlannerConfig
 from alpamayo_sim.planning.frenet_agents import FrenetAgents, to_frenet
 from alpamayo_sim.planning.memory import AgentMemory
 from alpamayo_sim.planning.paths import ARC_LENGTHS_M, Paths, Target, interpolate_rows, make_paths
-from alpamayo_sim.planning.reasons import explain
+from alpamayo_sim.planning.proposals import Proposals
+from alpamayo_sim.planning.reasons import Explainer
 from alpamayo_sim.planning.rules import find_cautions, speed_cap, stop_position
-from alpamayo_sim.planning.scoring import Costs, score
+from alpamayo_sim.planning.scoring import score
 from alpamayo_sim.planning.speeds import Leads, following, ramps
 from alpamayo_sim.planning.stops import StopMemory
 from alpamayo_sim.planning.surroundings import Surroundings
@@ -75,14 +75,51 @@ class SamplingPlanner:
 
     def plan(self, observation: Observation, world: PlanningWorld) -> Decision:
         """Make the best plans and say why; the ego must have been located in this world."""
-        state, frame, config, time = world.state, world.frame, self.config, observation.time
-        s, start = self._start(frame, state, observation.curvature)
-        self._memory.update(state.agents, time, state.scene.dt)
+        proposals = self.propose(observation, world)
+        return self.commit(proposals, proposals.best)
+
+    def propose(self, observation: Observation, world: PlanningWorld) -> Proposals:
+        """Score all candidates; ``commit`` drives one of them. The ego must have been located in this world.
+
+        Raises:
+            InputError: the ego was not located.
+        """
+        state, (s, start) = world.state, self._start(world.frame, world.state, observation.curvature)
+        self._memory.update(state.agents, observation.time, state.scene.dt)
         world.stops.update(state, s)
-        agents = self._predict(world)
-        view = to_frenet(state, agents, frame, (s, start[0]), self._memory, world.stops.stops, time, config)
-        waits = bool(view.blockers.any()) and view.ego_speed < config.waiting_speed_mps
+        view = self._view(observation, world, (s, start[0]))
+        waits = bool(view.blockers.any()) and view.ego_speed < self.config.waiting_speed_mps
         self._waited = self._waited + state.scene.dt if waits else 0.0
+        return self._proposals(observation, world, view, start)
+
+    def propose_without(
+        self, observation: Observation, world: PlanningWorld, removed: Int64[Array, " m"], stops: bool = True
+    ) -> Proposals:
+        """Score the candidates of a world that lacks some agents, or all stop lines; nothing is remembered of it.
+
+        Args:
+            observation: that of the last ``propose``.
+            world: that of the last ``propose``.
+            removed: the rows of the agents that are not there.
+            stops: whether the stop lines are there.
+        """
+        rest = replace(world, rows=np.setdiff1d(world.rows, removed), stops=world.stops if stops else StopMemory(()))
+        s, start = self._start(world.frame, world.state, observation.curvature)
+        return self._proposals(observation, rest, self._view(observation, rest, (s, start[0])), start)
+
+    def commit(self, proposals: Proposals, chosen: int) -> Decision:
+        """Offer a candidate as the chosen plan, the best others beside it; later plans stay close to it."""
+        costs, config = proposals.costs, self.config
+        best = _distinct(proposals.candidates, costs.total, chosen, config)
+        self._keep(proposals, chosen)
+        plans = np.stack([proposals.plan(int(k)) for k in best]).astype(np.float32)
+        weights = np.exp(-np.clip(costs.total[best] - costs.total[chosen], 0.0, 60.0) / 4.0)
+        return Decision(plans, (weights / weights.sum()).astype(np.float32), 0, Explainer(proposals).explain(chosen))
+
+    def _proposals(
+        self, observation: Observation, world: PlanningWorld, view: FrenetAgents, start: tuple[float, float, float]
+    ) -> Proposals:
+        state, frame, config, s = world.state, world.frame, self.config, view.ego_s
         cautions = find_cautions(state, view, self._memory, config)
         desired = observation.speed_limit or config.default_speed_mps
         stop_at, stop_line = stop_position(state, world.stops, s)
@@ -102,15 +139,14 @@ class SamplingPlanner:
             wait_at=waiting_position(view, config),
             previous=self._shifted(),
         )
-        targets = make_targets(view, world.surroundings, config)
-        paths = make_paths(frame, s, start, targets, self._last)
+        paths = make_paths(frame, s, start, make_targets(view, world.surroundings, config), self._last)
         candidates = _candidates(paths, context, observation.acceleration)
         costs = score(candidates, context)
-        best = _distinct(candidates, costs.total, config)
-        self._keep(paths, candidates, int(best[0]), s)
-        target = paths.targets[int(candidates.path[best[0]])]
-        reasoning = explain(state, frame, candidates, costs, context, int(best[0]), target, cautions, stop_line)
-        return _decision(paths, candidates, costs, best, context.pose, reasoning)
+        return Proposals(state, frame, context, tuple(cautions), stop_line, paths, candidates, costs)
+
+    def _view(self, observation: Observation, world: PlanningWorld, ego: tuple[float, float]) -> FrenetAgents:
+        agents, time = self._predict(world), observation.time
+        return to_frenet(world.state, agents, world.frame, ego, self._memory, world.stops.stops, time, self.config)
 
     def _start(
         self, frame: RouteFrame, state: GroundTruth, curvature: float
@@ -136,10 +172,11 @@ class SamplingPlanner:
             return None
         return self._last_plan[np.minimum(SAMPLES + 1, len(self._last_plan) - 1)]
 
-    def _keep(self, paths: Paths, candidates: Candidates, chosen: int, s: float) -> None:
+    def _keep(self, proposals: Proposals, chosen: int) -> None:
         """Remember the choice, so that the next one stays close to it."""
+        paths, candidates = proposals.paths, proposals.candidates
         path = int(candidates.path[chosen])
-        ahead = s + ARC_LENGTHS_M
+        ahead = proposals.context.s + ARC_LENGTHS_M
         self._last = (ahead, np.interp(ahead, paths.s[path], paths.d[path]), paths.targets[path])
         at = paths.at(np.full(candidates.distance.shape[1], path), candidates.distance[chosen])
         self._last_plan = np.stack([interpolate_rows(paths.xy[..., k], at) for k in (0, 1)], axis=-1)
@@ -193,32 +230,14 @@ def _in_corridor(paths: Paths, view: FrenetAgents) -> Bool[Array, "p n 49"]:
     return soon
 
 
-def _distinct(candidates: Candidates, total: Array, config: PlannerConfig) -> Array:
-    """Return the best candidates that differ from each other, best first."""
+def _distinct(candidates: Candidates, total: Array, chosen: int, config: PlannerConfig) -> Array:
+    """Return the chosen candidate, and the best ones that differ from it and from each other, best first."""
     order = np.argsort(total, kind="stable")[:60]
     early = candidates.pose[:, :24, :2]
-    kept = [order[0]]
-    for k in order[1:]:
+    kept = [chosen]
+    for k in order[order != chosen]:
         if len(kept) == config.plan_count:
             break
         if np.all(np.linalg.norm(early[kept] - early[k], axis=-1).max(axis=1) > config.plan_distance_m):
             kept.append(k)
     return np.array(kept)
-
-
-def _decision(
-    paths: Paths, candidates: Candidates, costs: Costs, best: Array, pose: Array, reasoning: Reasoning
-) -> Decision:
-    """Offer the best candidates as plans, weighted by their costs."""
-    plans = np.stack([_plan(paths, candidates, int(k), pose) for k in best]).astype(np.float32)
-    weights = np.exp(-np.clip(costs.total[best] - costs.total[best[0]], 0.0, 60.0) / 4.0)
-    return Decision(plans, (weights / weights.sum()).astype(np.float32), 0, reasoning)
-
-
-def _plan(paths: Paths, candidates: Candidates, k: int, pose: Array) -> Float64[Array, "64 4"]:
-    """Convert candidate ``k`` to a plan in the ego frame."""
-    steps = slice(1, PLAN_STEPS + 1)
-    at = paths.at(np.full(PLAN_STEPS, candidates.path[k]), candidates.distance[k, steps])
-    x, y, heading = (interpolate_rows(v, at) for v in (paths.xy[..., 0], paths.xy[..., 1], paths.heading))
-    xy = to_frame(np.stack([x, y], axis=-1), pose)
-    return np.column_stack([xy, wrap_angle(heading - pose[2]), candidates.speed[k, steps]])

@@ -1,22 +1,18 @@
 """The reasoning of a decision: agents, props or signals that ruled out the plan it would drive without them."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
 from alpamayo_sim.datatypes.decision import PLAN_STEPS
-from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
 from alpamayo_sim.map.frenet import RouteFrame
-from alpamayo_sim.map.stop_lines import RouteStop
-from alpamayo_sim.planning.candidates import Candidates, PlanningContext
+from alpamayo_sim.planning.candidates import PlanningContext
 from alpamayo_sim.planning.causes import STATIC_MPS, object_component, stop_component
 from alpamayo_sim.planning.config import ReasoningConfig
 from alpamayo_sim.planning.paths import Target
-from alpamayo_sim.planning.rules import Caution
-from alpamayo_sim.planning.scoring import Costs
+from alpamayo_sim.planning.proposals import Proposals
 from alpamayo_sim.prediction.visibility import visible
 
 Array = np.ndarray
@@ -26,75 +22,108 @@ PLAN = slice(PLAN_STEPS + 1)  # steps of a speed profile
 CROSSING = (Motion.ONCOMING, Motion.CROSSING_FROM_LEFT, Motion.CROSSING_FROM_RIGHT)
 
 
-def explain(
-    truth: GroundTruth,
-    frame: RouteFrame,
-    candidates: Candidates,
-    costs: Costs,
-    context: PlanningContext,
-    chosen: int,
-    target: Target,
-    cautions: Sequence[Caution],
-    stop_line: RouteStop | None,
-) -> Reasoning:
-    """Give the decision and its causes, all of them in line of sight.
-
-    Args:
-        truth: the present state of the world.
-        frame: the route.
-        candidates: the candidates.
-        costs: their costs.
-        context: the situation.
-        chosen: the chosen candidate.
-        target: the target of its path.
-        cautions: the places where the allowed speed is low.
-        stop_line: the line to stop at, if any.
-    """
-    preferred = int(np.argmin(costs.own))
-    lateral = _lateral(frame, context, target)
-    rows = _decisive(truth, costs, context, chosen)
-    components = tuple(object_component(truth, int(k)) for k in rows)
-    if stop_line is not None and costs.signal[preferred] > 0.0:
-        before = tuple(c for c, k in zip(components, rows, strict=True) if _is_before_stop_line(context, int(k)))
-        causes = (*before, stop_component(truth, stop_line.signal))[: context.config.reasoning.cause_count]
-        return Reasoning(Longitudinal.STOP_STATIC, lateral, causes)
-    speed = candidates.speed[chosen]
-    if components:
-        return Reasoning(_longitudinal(components, speed, lateral, context), lateral, components)
-    slow = _caution(truth, context, speed, cautions)
-    if slow is not None:
-        return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (slow,))
-    bend = context.cap.ahead(context.s, 30.0) < context.desired - 1.5
-    if bend and speed[IN_3_S] < context.desired - 1.0:
-        return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (Component(ComponentKind.LANE),))
-    return Reasoning(Longitudinal.SET_SPEED_TRACKING, lateral)
+Manoeuvre = tuple[Longitudinal, Lateral]
+"""The two decisions that a candidate stands for."""
 
 
-def _decisive(truth: GroundTruth, costs: Costs, context: PlanningContext, chosen: int) -> Int64[Array, " m"]:
-    """Return the rows (in ``Agents``) of the agents that made a better candidate worse than the chosen one.
+class Explainer:
+    """Explains candidates of one step; what their explanations share is computed once."""
 
-    First come the agents that raise the cost of the candidate that is best without agents. These may be standing
-    agents that the ego could pass, so moving agents follow that raise the cost of the best candidate among standing
-    agents.
-    """
-    config = context.config.reasoning
-    standing = context.agents.standing
-    if not standing.size:
-        return np.zeros(0, np.int64)
-    empty = costs.own + costs.signal
-    passing = empty + costs.agents[:, standing].sum(axis=1)
-    found: list[int] = []
-    for preferred, among in ((int(np.argmin(empty)), standing | True), (int(np.argmin(passing)), ~standing)):
-        if preferred != chosen:
-            found += _ranked(costs.agents[preferred] - costs.agents[chosen], among, config)
-    rows, kinds = [], set()
-    for k in dict.fromkeys(int(context.agents.rows[i]) for i in found):
-        kind = (int(truth.agents.category[k]), float(np.hypot(*truth.agents.velocity[k])) > STATIC_MPS)
-        # One agent of each kind is enough, for instance one of a row of cones.
-        if kind not in kinds and visible(truth, np.array([k]))[0]:
-            rows.append(k)
-            kinds.add(kind)
-    return np.array(rows[: config.cause_count], np.int64)
+    def __init__(self, proposals: Proposals) -> None:
+        self._proposals = proposals
+        costs, standing = proposals.costs, proposals.context.agents.standing
+        empty = costs.own + costs.signal
+        passing = empty + costs.agents[:, standing].sum(axis=1)
+        self._without_signal = int(np.argmin(costs.own))
+        self._preferred = ((int(np.argmin(empty)), standing | True), (int(np.argmin(passing)), ~standing))
+        self._visible: dict[int, bool] = {}
+        self._components: dict[int, Component] = {}
+        self._laterals: dict[int, Lateral] = {}
+
+    def manoeuvres(self) -> dict[Manoeuvre, int]:
+        """Return the best candidate of each manoeuvre that is about as good as the best of all, best first."""
+        total = self._proposals.costs.total
+        highest = float(total.min()) + self._proposals.context.config.reasoning.acceptable_excess_cost
+        found: dict[Manoeuvre, int] = {}
+        order = np.argsort(total, kind="stable")
+        for k in order[total[order] <= highest]:
+            reasoning = self.explain(int(k))
+            found.setdefault((reasoning.longitudinal, reasoning.lateral), int(k))
+        return found
+
+    def explain(self, chosen: int) -> Reasoning:
+        """Give the decision that candidate ``chosen`` stands for, and its causes, all of them in line of sight."""
+        proposals = self._proposals
+        costs, context, stop_line = proposals.costs, proposals.context, proposals.stop_line
+        lateral = self._lateral(chosen)
+        rows = self._decisive(chosen)
+        components = tuple(self._component(k) for k in rows)
+        if stop_line is not None and costs.signal[self._without_signal] > 0.0:
+            before = tuple(c for c, k in zip(components, rows, strict=True) if _is_before_stop_line(context, k))
+            stop = stop_component(proposals.state, stop_line.signal)
+            causes = (*before, stop)[: context.config.reasoning.cause_count]
+            return Reasoning(Longitudinal.STOP_STATIC, lateral, causes)
+        speed = proposals.candidates.speed[chosen]
+        if components:
+            return Reasoning(_longitudinal(components, speed, lateral, context), lateral, components)
+        slow = self._caution(speed)
+        if slow is not None:
+            return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (slow,))
+        bend = context.cap.ahead(context.s, 30.0) < context.desired - 1.5
+        if bend and speed[IN_3_S] < context.desired - 1.0:
+            return Reasoning(Longitudinal.SPEED_ADAPTATION, lateral, (Component(ComponentKind.LANE),))
+        return Reasoning(Longitudinal.SET_SPEED_TRACKING, lateral)
+
+    def _decisive(self, chosen: int) -> list[int]:
+        """Return the rows (in ``Agents``) of the agents that made a better candidate worse than the chosen one.
+
+        First come the agents that raise the cost of the candidate that is best without agents. These may be standing
+        agents that the ego could pass, so moving agents follow that raise the cost of the best candidate among
+        standing agents.
+        """
+        context, costs, agents = self._proposals.context, self._proposals.costs.agents, self._proposals.state.agents
+        config = context.config.reasoning
+        found: list[int] = []
+        for preferred, among in self._preferred:
+            if preferred != chosen and len(among):
+                found += _ranked(costs[preferred] - costs[chosen], among, config)
+        rows, kinds = [], set()
+        for k in dict.fromkeys(int(context.agents.rows[i]) for i in found):
+            kind = (int(agents.category[k]), float(np.hypot(*agents.velocity[k])) > STATIC_MPS)
+            # One agent of each kind is enough, for instance one of a row of cones.
+            if kind not in kinds and self._is_visible(k):
+                rows.append(k)
+                kinds.add(kind)
+        return rows[: config.cause_count]
+
+    def _caution(self, speed: Float64[Array, "97"]) -> Component | None:
+        """Return the visible agent of the caution that limits the speed now; None without one."""
+        context = self._proposals.context
+        cautions = self._proposals.cautions
+        near = [c for c in cautions if c.start < context.s + 45.0 and c.speed < context.desired - 0.5]
+        if not near or speed[IN_3_S] > context.desired - 0.5:
+            return None
+        first = min(near, key=lambda c: c.speed + 0.05 * max(c.start - context.s, 0.0))
+        if speed[IN_3_S] > first.speed + 2.5:
+            return None
+        return self._component(first.row) if self._is_visible(first.row) else None
+
+    def _is_visible(self, row: int) -> bool:
+        if row not in self._visible:
+            self._visible[row] = bool(visible(self._proposals.state, np.array([row], np.int64))[0])
+        return self._visible[row]
+
+    def _component(self, row: int) -> Component:
+        if row not in self._components:
+            self._components[row] = object_component(self._proposals.state, row)
+        return self._components[row]
+
+    def _lateral(self, chosen: int) -> Lateral:
+        path = int(self._proposals.candidates.path[chosen])
+        if path not in self._laterals:
+            proposals = self._proposals
+            self._laterals[path] = _lateral(proposals.frame, proposals.context, proposals.target(chosen))
+        return self._laterals[path]
 
 
 def _is_before_stop_line(context: PlanningContext, row: int) -> bool:
@@ -155,17 +184,3 @@ def _lateral(frame: RouteFrame, context: PlanningContext, target: Target) -> Lat
         ahead = frame.at(context.s + np.array([0.0, 30.0]))[1]
         return Lateral.TURN if abs(float(ahead[1] - ahead[0])) > config.turn_rad else Lateral.LANE_KEEPING
     return Lateral.IN_LANE_NUDGE if abs(home - start) < config.lane_change_m else Lateral.OUT_OF_LANE_NUDGE
-
-
-def _caution(
-    truth: GroundTruth, context: PlanningContext, speed: Float64[Array, "97"], cautions: Sequence[Caution]
-) -> Component | None:
-    """Return the visible agent of the caution that limits the speed now; None without one."""
-    near = [c for c in cautions if c.start < context.s + 45.0 and c.speed < context.desired - 0.5]
-    if not near or speed[IN_3_S] > context.desired - 0.5:
-        return None
-    first = min(near, key=lambda c: c.speed + 0.05 * max(c.start - context.s, 0.0))
-    if speed[IN_3_S] > first.speed + 2.5:
-        return None
-    rows = np.array([first.row], np.int64)
-    return object_component(truth, first.row) if visible(truth, rows)[0] else None
