@@ -1,5 +1,6 @@
 """Parts that trainings share: optimiser, learning rate, averaged weights, and the state from which they resume."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,14 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def weights_digest(model: nn.Module) -> str:
+    """Return a digest of the names and values of a model's weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def average(ema: dict[str, Tensor], model: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights towards the model's; the first steps count more."""
     decay = min(decay, (1.0 + step) / (10.0 + step))

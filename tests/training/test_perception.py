@@ -12,32 +12,69 @@ from alpamayo.training.perception.evaluation import find, table
 from alpamayo.training.perception.labels import RoadLabeller, label_objects
 from alpamayo.training.perception.loop import PerceptionSettings, train_perception
 from alpamayo.training.perception.samples import PerceptionSamples, disturbed
+from alpamayo.training.perception.scattered import scatter
 from alpamayo.training.perception.shards import PerceptionShard
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import boxes_overlap
 from alpamayo_sim.sensors import CameraRenderer
 from alpamayo_vla_model.perception.network import PerceptionNetwork
-from alpamayo_vla_model.perception.objects import CELL, Control, Ground, ObjectClass
+from alpamayo_vla_model.perception.objects import CATEGORY_OF_CLASS, CELL, SIGNALS, Control, Ground, ObjectClass
 
 SIZE = (32, 64)
 
 
+def collected(folder: Path, image_size: tuple[int, int] = SIZE) -> list[Path]:
+    """One scenario, driven by each pilot, and one scattered scene."""
+    return collect_perception(folder, ["cut-in"], driven=1, scattered=1, seed=3, image_size=image_size, workers=1)
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return collect_perception(tmp_path_factory.mktemp("data"), ["cut-in"], 1, seed=3, image_size=SIZE, workers=1)
+    return collected(tmp_path_factory.mktemp("data"))
 
 
 def test_each_scenario_is_driven_by_each_pilot_and_kept(shards: list[Path]) -> None:
-    assert [path.stem for path in shards] == [f"{pilot}-00003" for pilot in PILOTS]
+    assert [path.stem for path in shards] == [*(f"{pilot}-00003" for pilot in PILOTS), "scattered-00004"]
     before = [path.stat().st_mtime_ns for path in shards]
-    again = collect_perception(shards[0].parent, ["cut-in"], 1, seed=3, image_size=SIZE, workers=1)
-    assert again == shards
+    assert collected(shards[0].parent) == shards
     assert [path.stat().st_mtime_ns for path in shards] == before
-    collect_perception(shards[0].parent, ["cut-in"], 1, seed=3, image_size=(48, 64), workers=1)
-    assert PerceptionShard.load(shards[0]).image_shape.tolist()[1:] == [48, 64, 3]
-    collect_perception(shards[0].parent, ["cut-in"], 1, seed=3, image_size=SIZE, workers=1)
+
+
+def test_files_of_other_inputs_are_made_again(shards: list[Path], tmp_path: Path) -> None:
+    copies = [tmp_path / path.name for path in shards]
+    for path, copy in zip(shards, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+    assert collected(tmp_path, (48, 64)) == copies
+    assert all(PerceptionShard.load(copy).image_shape.tolist()[1:] == [48, 64, 3] for copy in copies)
+
+
+def test_scattered_things_are_of_all_classes_apart_and_in_steady_motion() -> None:
+    scenario, rig = make_scenario("red-light-runner", 3), default_rig(160, 96)
+    shard = scatter(scenario, rig, np.random.default_rng(2), samples=12)
+    kinds = shard.objects[:, :, 0]
+    assert set(np.unique(kinds).astype(int)) >= {int(kind) for kind in CATEGORY_OF_CLASS}
+    assert set(np.unique(kinds).astype(int)) & {int(kind) for kind in SIGNALS}
+    for objects in shard.objects:
+        solid = objects[(objects[:, 0] > 0) & (objects[:, 4] > 0)].astype(np.float64)
+        pose, size = solid[:, 1:4], solid[:, 4:6]
+        overlap = boxes_overlap(pose[:, None], size[:, None], pose[None], size[None])
+        assert overlap.sum() == len(solid)  # each only with itself
+        moving = np.hypot(*solid[:, 7:9].T) > 0.1
+        along = np.cos(solid[:, 3]) * solid[:, 7] + np.sin(solid[:, 3]) * solid[:, 8]
+        np.testing.assert_allclose(along[moving], np.hypot(*solid[moving, 7:9].T), rtol=1e-3)
+    speed, way = shard.state[:, 0], np.hypot(*shard.motion[:, :2].T)
+    np.testing.assert_allclose(way, 0.5 * speed, rtol=1e-2, atol=1e-3)
+
+
+def test_the_same_seed_scatters_the_same_bytes() -> None:
+    scenario = make_scenario("debris", 5)
+    made = [scatter(scenario, default_rig(64, 32), np.random.default_rng(1), samples=2) for _ in range(2)]
+    assert made[0].images.tobytes() == made[1].images.tobytes()
+    assert made[0].objects.tobytes() == made[1].objects.tobytes()
+    assert np.array_equal(made[0].pairs, [[0, 1], [2, 3]])
 
 
 def test_labels_agree_with_the_world() -> None:
@@ -70,7 +107,7 @@ def test_the_same_seed_records_the_same_bytes() -> None:
     made = []
     for _ in range(2):
         scenario, rng = make_scenario("debris", 5), np.random.default_rng(1)
-        shard = record(scenario, PILOTS["idm"](), varied_rig(SIZE, rng), RoadLabeller(scenario.scene), rng)
+        shard = record(scenario, PILOTS["idm"](), varied_rig(SIZE, rng), rng)
         made.append((shard.images.tobytes(), shard.objects.tobytes(), shard.owner.tobytes(), shard.ground.tobytes()))
     assert made[0] == made[1]
 
@@ -94,6 +131,16 @@ def test_a_training_that_was_interrupted_ends_in_the_same_bytes(
         assert torch.equal(value, resumed.state_dict()[name]), name
     with pytest.raises(InputError, match="other settings"):
         train_perception(tmp_path / "parts", samples, PerceptionSettings(steps=5, batch=2))
+    with pytest.raises(InputError, match="other settings"):
+        train_perception(tmp_path / "parts", samples, settings, start=PerceptionNetwork(seed=1))
+
+
+def test_a_training_may_start_from_another_one(shards: list[Path], tmp_path: Path) -> None:
+    samples, first = PerceptionSamples.load(shards), PerceptionNetwork(seed=4)
+    begun = {name: value.clone() for name, value in first.state_dict().items()}
+    trained = train_perception(tmp_path, samples, PerceptionSettings(steps=1, batch=2), start=first)
+    apart = [float((value - begun[name]).abs().max()) for name, value in trained.state_dict().items()]
+    assert 0.0 < max(apart) < 0.01
 
 
 def test_a_damaged_shard_is_named(shards: list[Path], tmp_path: Path) -> None:

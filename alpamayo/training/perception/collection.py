@@ -1,7 +1,6 @@
-"""Collection of samples for perception: disturbed drives of the expert and of IDM through the families."""
+"""Collection of samples for perception: disturbed drives of the expert and of IDM, and scattered things."""
 
 import json
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from alpamayo.provenance import code_version
 from alpamayo.training.array_files import stored_inputs
 from alpamayo.training.collection import Disturbance, varied_rig
 from alpamayo.training.perception.labels import RoadLabeller, label_objects
-from alpamayo.training.perception.shards import SAMPLE_STEPS, VERSION, PerceptionShard
+from alpamayo.training.perception.scattered import scatter
+from alpamayo.training.perception.shards import SAMPLE_STEPS, VERSION, PerceptionShard, compressed
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.driver import Driver, Needs
 from alpamayo_sim.datatypes.rig import Rig
@@ -25,81 +25,81 @@ from alpamayo_sim.drivers import Expert, IdmLaneFollower
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.geometry import from_frame, to_frame, wrap_angle
 from alpamayo_vla_model.inputs import state_of
-from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
 
 PILOTS: dict[str, Callable[[], Driver]] = {"expert": Expert, "idm": IdmLaneFollower}
 """Each scenario is driven once by each; IDM comes into states that the expert avoids."""
-COMPRESSION = 1
+SCATTERED = "scattered"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One scenario to drive, once by each pilot, and to write to ``folder``."""
+    """One file to make in ``folder``: a drive of a scenario by a pilot, or scattered samples of its road."""
 
+    what: str
     family: str
     seed: int
     folder: Path
     image_size: tuple[int, int]
 
-    def path(self, pilot: str) -> Path:
-        """Return the file of one drive."""
-        return self.folder / f"{pilot}-{self.seed:05d}.npz"
-
     @property
-    def paths(self) -> list[Path]:
-        """The files of all drives."""
-        return [self.path(pilot) for pilot in PILOTS]
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / f"{self.what}-{self.seed:05d}.npz"
 
     def inputs(self) -> str:
-        """Return what decides the content of the files, as JSON."""
-        return json.dumps([self.family, self.seed, list(self.image_size), code_version()])
+        """Return what decides the content of the file, as JSON."""
+        return json.dumps([self.what, self.family, self.seed, list(self.image_size), code_version()])
 
 
 def collect_perception(
     folder: Path,
     families: Sequence[str],
-    scenarios: int,
     *,
+    driven: int,
+    scattered: int,
     seed: int,
     image_size: tuple[int, int],
     workers: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> list[Path]:
-    """Drive ``scenarios``, spread evenly over ``families``, and write one file for each drive.
+    """Make the samples of scenarios that are spread evenly over ``families``; return the files.
 
-    Files that an earlier call has made from the same inputs by the same code are kept, so an interrupted collection
-    continues where it stopped.
+    The scenarios from ``seed`` on are driven, ``driven`` of them, once by each pilot; those after them, ``scattered``
+    in number, give their roads for scattered things. Files that an earlier call has made from the same inputs by the
+    same code are kept, so an interrupted collection continues where it stopped.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [Job(families[i % len(families)], seed + i, folder, image_size) for i in range(scenarios)]
-    missing = [job for job in jobs if any(stored_inputs(path, VERSION) != job.inputs() for path in job.paths)]
+
+    def job(what: str, number: int) -> Job:
+        return Job(what, families[number % len(families)], seed + number, folder, image_size)
+
+    jobs = [job(pilot, i) for i in range(driven) for pilot in PILOTS]
+    jobs += [job(SCATTERED, driven + i) for i in range(scattered)]
+    missing = [job for job in jobs if stored_inputs(job.path, VERSION) != job.inputs()]
     with closing(in_order(run_job, missing, workers=workers, what="collect", progress=progress)) as results:
         for _, result in results:
             if isinstance(result, Exception):
                 raise result
-    return [path for job in jobs for path in job.paths]
+    return [job.path for job in jobs]
 
 
 def run_job(job: Job) -> None:
-    """Drive one scenario and write its files."""
+    """Make one file."""
     scenario = make_scenario(job.family, job.seed)
-    road = RoadLabeller(scenario.scene)
-    for number, (pilot, create) in enumerate(PILOTS.items()):
-        rng = np.random.default_rng([job.seed, number, 2])
-        rig = varied_rig(job.image_size, rng)
-        record(scenario, create(), rig, road, rng).save(job.path(pilot), job.inputs())
+    rng = np.random.default_rng([job.seed, [*PILOTS, SCATTERED].index(job.what), 2])
+    rig = varied_rig(job.image_size, rng)
+    shard = scatter(scenario, rig, rng) if job.what == SCATTERED else record(scenario, PILOTS[job.what](), rig, rng)
+    shard.save(job.path, job.inputs())
 
 
-def record(
-    scenario: Scenario, driver: Driver, rig: Rig, road: RoadLabeller, rng: np.random.Generator
-) -> PerceptionShard:
+def record(scenario: Scenario, driver: Driver, rig: Rig, rng: np.random.Generator) -> PerceptionShard:
     """Drive a scenario until its end or a collision, and record a sample each half second."""
     world = WorldBatch([scenario])
     source = ObservationSource(world, Needs(rig=rig, frames=1, truth=True), scenario.seed)
     driver.reset(scenario.scene, rng)
-    road.reset()
+    road = RoadLabeller(scenario.scene)
     disturbance = Disturbance(rng)
     rows: dict[str, list[Array]] = {}
     streams: list[bytes] = []
@@ -110,7 +110,7 @@ def record(
             observation = source.observe()
             assert source.images is not None
             images, labels, along = source.images, label_objects(source.images, truth), road.label(truth)
-            streams.append(zlib.compress(np.ascontiguousarray(images.rgb).tobytes(), COMPRESSION))
+            streams.append(compressed(images.rgb))
             row = {
                 "route": observation.route,
                 "state": np.array(state_of(observation), np.float32),
@@ -128,17 +128,8 @@ def record(
         world.step(disturbance.apply(controls, truth.ego_speed))
         if world.egos.arrived[0, 0] or world.egos.collided[0, 0]:
             break
-    tensors = RigTensors.of(rig)
-    height, width = rig.image_size
-    return PerceptionShard(
-        images=np.frombuffer(b"".join(streams), np.uint8),
-        offsets=np.cumsum([0, *(len(stream) for stream in streams)]).astype(np.int64),
-        image_shape=np.array((len(rig.cameras), height, width, 3), np.int64),
-        lens=tensors.lens[0].numpy(),
-        position=tensors.position[0].numpy(),
-        rotation=tensors.rotation[0].numpy(),
-        **{name: np.stack(values) for name, values in rows.items()},
-    )
+    frames = np.arange(len(streams))
+    return PerceptionShard.of(streams, rows, rig, np.stack([np.maximum(frames - 1, 0), frames], axis=-1))
 
 
 def later_plan(plan: Float32[Array, "n 4"], then: Array, now: Array, steps: int) -> Float32[Array, "n 4"]:

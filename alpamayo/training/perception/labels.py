@@ -137,13 +137,10 @@ class RoadLabeller:
         self._stops = [stop for stop in route_stops(scene, self._frame) if stop.signal is not None]
         self._s: float | None = None
 
-    def reset(self) -> None:
-        """Begin another drive of the same scene."""
-        self._s = None
-
-    def label(self, truth: GroundTruth) -> RoadLabels:
-        """Return the labels at the ego's place."""
-        s = float(self._frame.project(truth.ego_pose[None, :2].astype(np.float64), self._s)[0][0])
+    def label(self, truth: GroundTruth, near: float | None = None) -> RoadLabels:
+        """Return the labels at the ego's place, which is near arc length ``near`` (m), or near the last one."""
+        known = self._s if near is None else near
+        s = float(self._frame.project(truth.ego_pose[None, :2].astype(np.float64), known)[0][0])
         self._s = s
         return RoadLabels(self._ground(s), self._control(s, truth))
 

@@ -11,7 +11,16 @@ import torch
 
 from alpamayo.parallel import Progress
 from alpamayo.training.perception.samples import PerceptionSamples, disturbed
-from alpamayo.training.state import average, optimiser_of, read_state, resume, save_state, set_learning_rate, weights_of
+from alpamayo.training.state import (
+    average,
+    optimiser_of,
+    read_state,
+    resume,
+    save_state,
+    set_learning_rate,
+    weights_digest,
+    weights_of,
+)
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.perception.losses import perception_losses
 from alpamayo_vla_model.perception.network import PerceptionNetwork
@@ -43,6 +52,7 @@ def train_perception(
     samples: PerceptionSamples,
     settings: PerceptionSettings,
     *,
+    start: PerceptionNetwork | None = None,
     progress: Progress = lambda what, done, total: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> PerceptionNetwork:
@@ -50,15 +60,24 @@ def train_perception(
 
     The state in ``folder`` is written every ``SAVE_EVERY_STEPS`` steps; a training that finds one resumes from it.
 
+    Args:
+        folder: folder of the state and of ``perception.jsonl``, the losses.
+        samples: what to learn from.
+        settings: limits, batch and optimiser.
+        start: a network to begin from, instead of random weights; it is trained in place.
+        progress: called with ("perception", steps done, steps).
+        log: called with a line of text every ``NOTE_EVERY_STEPS`` steps.
+
     Raises:
         InputError: there are no samples, or the state on disk is damaged or belongs to other settings.
     """
     if not len(samples):
         raise InputError(f"{folder}: there are no samples for perception")
     folder.mkdir(parents=True, exist_ok=True)
-    network = PerceptionNetwork(seed=settings.seed)
+    network = start or PerceptionNetwork(seed=settings.seed)
+    network.train()
     optimiser = optimiser_of(network, settings.learning_rate, settings.weight_decay)
-    ema, inputs = weights_of(network), json.dumps(asdict(settings), sort_keys=True)
+    ema, inputs = weights_of(network), _inputs(settings, start)
     path, first = folder / STATE_FILE, 0
     if path.exists():
         first = resume(path, read_state(path), inputs, network, optimiser, ema)
@@ -77,6 +96,12 @@ def train_perception(
             save_state(path, parts | {"inputs": inputs, "step": step + 1})
     network.load_state_dict(ema)
     return network.eval()
+
+
+def _inputs(settings: PerceptionSettings, start: PerceptionNetwork | None) -> str:
+    """Return what decides the result of a training on the same samples, as JSON."""
+    first = None if start is None else weights_digest(start)
+    return json.dumps(asdict(settings) | {"start": first}, sort_keys=True)
 
 
 def _step(

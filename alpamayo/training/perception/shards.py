@@ -1,6 +1,7 @@
-"""Training data of perception on disk: one compact file an episode, one sample each half second."""
+"""Training data of perception on disk: one compact file a drive or a scattered scene."""
 
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -9,24 +10,34 @@ import numpy as np
 from jaxtyping import Float32, Int8, Int64, UInt8
 
 from alpamayo.training.array_files import read_arrays, reading, write_arrays
+from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
 
-VERSION = 1
+VERSION = 2
+COMPRESSION = 1
 SAMPLE_STEPS = 5  # of 0.1 s, between two samples
+
+
+def compressed(images: UInt8[Array, "cameras height width 3"]) -> bytes:
+    """Return the stream of one frame."""
+    return zlib.compress(np.ascontiguousarray(images).tobytes(), COMPRESSION)
 
 
 @dataclass(frozen=True, eq=False)
 class PerceptionShard:
-    """The samples of one episode. A sample sees its own images and those half a second before.
+    """The samples of one file. A sample sees its own images and those half a second before.
 
-    ``images`` holds the zlib streams of the images of all samples (each uint8 [cameras, height, width, 3]),
-    ``offsets`` the start of each stream and the end of the last one. The other tables are as in ``ObjectLabels``,
-    ``RoadLabels``, ``Observation`` and ``RigTensors``. ``motion`` is x, y, heading of the ego half a second before.
+    ``images`` holds the zlib streams of all frames (each uint8 [cameras, height, width, 3]), ``offsets`` the start of
+    each stream and the end of the last one; ``pairs`` are the earlier and the present frame of each sample. The other
+    tables are as in ``ObjectLabels``, ``RoadLabels``, ``Observation`` and ``RigTensors``. ``motion`` is x, y, heading
+    of the ego half a second before.
     """
 
     images: UInt8[Array, " bytes"]
-    offsets: Int64[Array, " samples_and_end"]
+    offsets: Int64[Array, " frames_and_end"]
+    pairs: Int64[Array, "samples 2"]
     image_shape: Int64[Array, "4"]
     route: Float32[Array, "samples 32 2"]
     state: Float32[Array, "samples 4"]
@@ -42,12 +53,34 @@ class PerceptionShard:
     def __len__(self) -> int:
         return len(self.state)
 
-    def pair(self, sample: int) -> UInt8[Array, "2 cameras height width 3"]:
-        """Return the images half a second before (the same ones at the start) and those of a sample."""
-        return np.stack([self._image(max(sample - 1, 0)), self._image(sample)])
+    @classmethod
+    def of(
+        cls,
+        streams: Sequence[bytes],
+        rows: Mapping[str, Sequence[Array]],
+        rig: Rig,
+        pairs: Int64[Array, "samples 2"],
+    ) -> Self:
+        """Return a shard of compressed frames and of the rows of its tables."""
+        tensors = RigTensors.of(rig)
+        height, width = rig.image_size
+        return cls(
+            images=np.frombuffer(b"".join(streams), np.uint8),
+            offsets=np.cumsum([0, *(len(stream) for stream in streams)]).astype(np.int64),
+            pairs=pairs,
+            image_shape=np.array((len(rig.cameras), height, width, 3), np.int64),
+            lens=tensors.lens[0].numpy(),
+            position=tensors.position[0].numpy(),
+            rotation=tensors.rotation[0].numpy(),
+            **{name: np.stack(values) for name, values in rows.items()},
+        )
 
-    def _image(self, sample: int) -> UInt8[Array, "cameras height width 3"]:
-        stream = self.images[self.offsets[sample] : self.offsets[sample + 1]]
+    def pair(self, sample: int) -> UInt8[Array, "2 cameras height width 3"]:
+        """Return the images half a second before (the same ones at the start of a drive) and those of a sample."""
+        return np.stack([self._image(frame) for frame in self.pairs[sample]])
+
+    def _image(self, frame: int) -> UInt8[Array, "cameras height width 3"]:
+        stream = self.images[self.offsets[frame] : self.offsets[frame + 1]]
         return np.frombuffer(zlib.decompress(stream.tobytes()), np.uint8).reshape(self.image_shape)
 
     def save(self, path: Path, inputs: str = "") -> None:
