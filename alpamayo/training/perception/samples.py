@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
-from torch.nn import functional
 
 from alpamayo.training.perception.shards import PerceptionShard
 from alpamayo_vla_model.perception.losses import PerceptionTargets
@@ -17,6 +16,7 @@ from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
 
+UNDISTURBED_SHARE, GREYED_SHARE, BLURRED_SHARE, NOISY_SHARE, COVERED_SHARE = 0.2, 0.5, 0.25, 0.4, 0.3  # of samples
 RARE_WEIGHT = 3.0  # weight of samples that show a rare class; others have 1
 RARE = (
     ObjectClass.MOTORCYCLE,
@@ -91,34 +91,41 @@ def disturbed(
     images: UInt8[Tensor, "b 2 cameras height width 3"], rng: np.random.Generator
 ) -> UInt8[Tensor, "b 2 cameras height width 3"]:
     """Change colour, light, sharpness and noise of whole samples, and cover parts of some images."""
-    out = images.float() / 255.0
-    for sample in out:
-        if rng.random() < 0.2:
-            continue
-        gain = torch.from_numpy(rng.uniform(0.6, 1.45) * rng.uniform(0.8, 1.2, 3).astype(np.float32))
-        sample.mul_(gain).clamp_(0.0, 1.0).pow_(float(rng.uniform(0.7, 1.5)))
-        grey = sample.mean(dim=-1, keepdim=True)
-        sample.lerp_(grey.expand_as(sample), float(rng.uniform(0.0, 0.8) ** 2))
-        if rng.random() < 0.3:
-            _blur(sample)
-        if rng.random() < 0.5:
-            noise = rng.standard_normal(sample.shape, np.float32) * rng.uniform(0.0, 0.06)
-            sample.add_(torch.from_numpy(noise))
-        if rng.random() < 0.3:
-            _cover(sample, rng)
-    return out.clamp_(0.0, 1.0).mul_(255.0).to(torch.uint8)
+    return torch.from_numpy(np.stack([_disturbed(sample, rng) for sample in images.numpy()]))
 
 
-def _blur(sample: Float[Tensor, "2 cameras height width 3"]) -> None:
-    flat = sample.flatten(0, 1).permute(0, 3, 1, 2)
-    smooth = functional.avg_pool2d(functional.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    sample.copy_(torch.unflatten(smooth.permute(0, 2, 3, 1), 0, sample.shape[:2]))
+def _disturbed(sample: UInt8[Array, "2 cameras height width 3"], rng: np.random.Generator) -> Array:
+    if rng.random() < UNDISTURBED_SHARE:
+        return sample
+    out = sample
+    if rng.random() < GREYED_SHARE:
+        grey = rng.uniform(0.0, 0.7) ** 1.5
+        mixed = out.astype(np.float32) @ ((1.0 - grey) * np.eye(3) + grey / 3.0).astype(np.float32)
+        out = mixed.astype(np.uint8)
+    tone = np.linspace(0.0, 1.0, 256)[:, None] * rng.uniform(0.6, 1.45) * rng.uniform(0.8, 1.2, 3)
+    table = (255.0 * np.clip(tone, 0.0, 1.0) ** rng.uniform(0.7, 1.5)).astype(np.uint8)
+    out = np.stack([table[:, k][out[..., k]] for k in range(3)], axis=-1)
+    if rng.random() < BLURRED_SHARE:
+        out = _blurred(out)
+    if rng.random() < NOISY_SHARE:
+        noise = rng.standard_normal(out.shape, np.float32) * np.float32(255.0 * rng.uniform(0.0, 0.06))
+        out = np.clip(out + noise, 0.0, 255.0).astype(np.uint8)
+    return _covered(out, rng) if rng.random() < COVERED_SHARE else out
 
 
-def _cover(sample: Float[Tensor, "2 cameras height width 3"], rng: np.random.Generator) -> None:
-    camera = int(rng.integers(sample.shape[1]))
-    height, width = (int(n) for n in sample.shape[2:4])
+def _blurred(sample: UInt8[Array, "2 cameras height width 3"]) -> UInt8[Array, "2 cameras height width 3"]:
+    """Return images whose pixels are means with their neighbours, a quarter each, along both axes."""
+    wide = sample.astype(np.uint16)
+    for axis in (2, 3):
+        before, after = np.roll(wide, 1, axis), np.roll(wide, -1, axis)
+        wide = (before + 2 * wide + after) // 4
+    return wide.astype(np.uint8)
+
+
+def _covered(sample: UInt8[Array, "2 cameras height width 3"], rng: np.random.Generator) -> Array:
+    out, camera = sample.copy(), int(rng.integers(sample.shape[1]))
+    height, width = sample.shape[2:4]
     top, left = int(rng.integers(height - 8)), int(rng.integers(width - 8))
-    sample[:, camera, top : top + int(rng.integers(4, 20)), left : left + int(rng.integers(4, 28))] = float(
-        rng.random()
-    )
+    rows, columns = int(rng.integers(4, 20)), int(rng.integers(4, 28))
+    out[:, camera, top : top + rows, left : left + columns] = rng.integers(256)
+    return out
