@@ -24,6 +24,11 @@ def realdata() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _first_calls_of_a_test() -> None:
+    shape_checks.next_test()
+
+
 @pytest.fixture
 def no_shape_checks() -> Iterator[None]:
     """Let wrong arrays reach the code, whose own error is under test."""

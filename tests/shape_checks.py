@@ -1,9 +1,12 @@
 """Turn the shapes in annotations into checks while the tests run.
 
 Only annotations that contain an array shape are checked: wrong values of other types must reach the code, whose own
-errors are under test. Device code is left out, since NVIDIA Warp and Triton compile its source.
+errors are under test. Device code is left out, since NVIDIA Warp and Triton compile its source. In each test the first
+calls of each function are checked, so that a whole drive does not take three times as long.
 """
 
+import dataclasses
+import functools
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,13 +26,20 @@ WINGS = (
     "kernels/alpamayo_kernels",
 )
 DEVICE_CODE = ("@wp.", "import triton")
+CHECKED_CALLS = 20  # of each function, in each test
 CONFIG = BeartypeConf(violation_type=TypeError, is_pep484_tower=True)  # an int is a float, as for type checkers
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def install() -> None:
     """Check shapes in all host modules that are imported from now on."""
+    jaxtyping.jaxtyped = _decorator  # the name that the import hook decorates functions and classes with
     jaxtyping.install_import_hook(host_modules(), "shape_checks.check_arrays")
+
+
+def next_test() -> None:
+    """Check the first calls of each function once more."""
+    _tests.begun += 1
 
 
 def host_modules() -> list[str]:
@@ -48,8 +58,6 @@ def host_modules() -> list[str]:
 def check_arrays(function: Function) -> Function:
     """Decorate a function so that its arguments and results with array shapes are checked."""
     hints = function.__annotations__
-    if not any(has_shape(hint) for hint in hints.values()):
-        return function
     function.__annotations__ = {name: hint if has_shape(hint) else Any for name, hint in hints.items()}
     return beartype(conf=CONFIG)(function)
 
@@ -59,6 +67,48 @@ def has_shape(hint: Any) -> bool:
     if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
         return True
     return any(has_shape(part) for part in typing.get_args(hint))
+
+
+@dataclasses.dataclass
+class _Tests:
+    begun: int = 0
+
+
+_tests = _Tests()
+_jaxtyped = jaxtyping.jaxtyped
+
+
+def _decorator(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Return the decorator of a function, or of a class, of which only dataclasses have a constructor to check."""
+
+    def decorate(thing: Any) -> Any:
+        if not isinstance(thing, type):
+            return _first_calls(thing, typechecker)
+        if dataclasses.is_dataclass(thing):
+            thing.__init__ = _first_calls(thing.__init__, typechecker)  # type: ignore[misc]
+        return thing
+
+    return decorate
+
+
+def _first_calls(function: Function, typechecker: Callable[..., Any]) -> Function:
+    """Return a function whose first calls in each test are checked; itself if it has no shapes."""
+    if not any(has_shape(hint) for hint in function.__annotations__.values()):
+        return function
+    checked = _jaxtyped(function, typechecker=typechecker)
+    test, left = -1, 0
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal test, left
+        if test != _tests.begun:
+            test, left = _tests.begun, CHECKED_CALLS
+        if left == 0:
+            return function(*args, **kwargs)
+        left -= 1
+        return checked(*args, **kwargs)
+
+    return typing.cast(Function, call)
 
 
 @contextmanager

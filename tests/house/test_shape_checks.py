@@ -43,6 +43,18 @@ def test_a_wrong_result_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         frenet.central_headings(np.zeros((4, 2)))
 
 
+def test_the_first_calls_of_each_test_are_checked() -> None:
+    from alpamayo_sim.map.frenet import central_headings
+
+    right, wrong = np.zeros((4, 2)), np.zeros((4, 2), np.float32)
+    for _ in range(shape_checks.CHECKED_CALLS):
+        central_headings(right)
+    central_headings(wrong)
+    shape_checks.next_test()
+    with pytest.raises(TypeError, match="Type-check error"):
+        central_headings(wrong)
+
+
 def test_the_checks_can_be_switched_off(no_shape_checks: None) -> None:
     from alpamayo_sim.map.frenet import central_headings
 
