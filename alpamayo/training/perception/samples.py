@@ -118,7 +118,7 @@ def _blurred(sample: UInt8[Array, "2 cameras height width 3"]) -> UInt8[Array, "
     wide = sample.astype(np.uint16)
     for axis in (2, 3):
         before, after = np.roll(wide, 1, axis), np.roll(wide, -1, axis)
-        wide = (before + 2 * wide + after) // 4
+        wide = (before + wide + wide + after) // np.uint16(4)
     return wide.astype(np.uint8)
 
 
