@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import sys
+import sysconfig
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -63,12 +64,17 @@ def _module_digest(name: str, module: ModuleType) -> str:
         return ""
     depth = name.count(".") + (1 if hasattr(module, "__path__") else 0)
     root = Path(str(module.__file__)).resolve().parents[depth]
-    alone = {"site-packages", "dist-packages"} & set(root.parts)  # the packages beside it are not the user's
     digest = hashlib.sha256()
-    for path in _sources(root, name.partition(".")[0], follow=not alone):
+    for path in _sources(root, name.partition(".")[0], follow=not _is_library(root)):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _is_library(folder: Path) -> bool:
+    """Return whether a folder holds installed packages or the standard library: what is beside is not the user's."""
+    installed = {"site-packages", "dist-packages"} & set(folder.parts)
+    return bool(installed) or folder == Path(sysconfig.get_path("stdlib")).resolve()
 
 
 def _sources(root: Path, name: str, *, follow: bool) -> list[Path]:

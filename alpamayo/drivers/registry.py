@@ -156,9 +156,15 @@ def check_name(name: str, *, recorded: bool = True) -> None:
     """Fail at once for an unknown driver, before anything large is loaded.
 
     Raises:
-        InputError: unknown name; a driver that replays a recording where there is none (``recorded`` is False).
+        InputError: unknown name, module or class; a driver that replays a recording where there is none (``recorded``
+            is False).
     """
-    if get_entry(name).replays_recording and not recorded:
+    entry = get_entry(name)
+    if not entry.built_in:
+        from alpamayo.drivers.own import load_own
+
+        load_own(name, entry.factory)
+    if entry.replays_recording and not recorded:
         raise InputError(f"driver {name!r} repeats a recording, and a generated scenario has none; use it with replay")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import alpamayo
+from alpamayo import provenance
 from alpamayo.drivers.own import parse_arguments
 from alpamayo.drivers.registry import BUILT_IN, code_of, guarded_by_default, make_driver
 from alpamayo_sim.errors import DriverError, InputError
@@ -156,3 +157,14 @@ def test_arguments_are_read(texts: list[str], expected: dict[str, object]) -> No
 def test_other_arguments_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="--driver-args"):
         parse_arguments([text])
+
+
+def test_what_is_beside_an_installed_module_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of the standard library, or of a package, does not have its neighbours read: they are thousands."""
+
+    def follow(path: Path) -> set[str]:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(provenance, "_loaded", {})
+    monkeypatch.setattr(provenance, "_imported", follow)
+    assert len({provenance.module_digest(name) for name in ("json", "numpy.linalg")}) == 2
