@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,6 +154,38 @@ def test_one_false_alarm_is_no_track() -> None:
     memory.update(seen(), np.zeros(3), 0.1)
     memory.update(seen(), np.zeros(3), 0.1)
     assert not memory.confirmed()
+
+
+def test_something_far_does_not_keep_a_false_track_before_it_alive() -> None:
+    """The doubt of a far distance is large, and reaches the place of a nearer track in the same direction."""
+    memory = TrackMemory(RIG)
+    for _ in range(6):
+        memory.update(seen((ObjectClass.VEHICLE, 14.0, 0.0), (ObjectClass.VEHICLE, 60.0, 0.0)), np.zeros(3), 0.1)
+    far = replace(seen((ObjectClass.VEHICLE, 60.0, 0.0)), position_std=np.array([[20.0, 0.5]]))
+    for _ in range(12):
+        memory.update(far, np.zeros(3), 0.1)
+    assert [round(float(track.state[0])) for track in memory.confirmed()] == [60]
+
+
+def test_solid_things_are_not_in_each_other_nor_in_the_ego() -> None:
+    memory, size = TrackMemory(RIG), np.array([[4.6, 1.9, 1.5]])
+    for _ in range(6):
+        pair = seen((ObjectClass.VEHICLE, 20.0, 0.0), (ObjectClass.CYCLIST, 21.5, 0.3), (ObjectClass.VEHICLE, 1.5, 0.5))
+        memory.update(replace(pair, size=np.repeat(size, 3, axis=0)), np.zeros(3), 0.1)
+    (track,) = memory.confirmed()
+    assert track.kind == ObjectClass.VEHICLE
+    assert track.state[0] == pytest.approx(20.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("empty", "left"), [("tele", {ObjectClass.CONE}), ("wide", {row[0] for row in OBJECTS})])
+def test_the_finest_camera_that_sees_a_place_decides(empty: str, left: set[ObjectClass]) -> None:
+    """What the wide cameras show at a place in the tele image counts only if the tele camera shows it too."""
+    rig, cells = RigTensors.of(RIG), perfect(labels(), RigTensors.of(RIG))
+    kind = cells.kind.clone()
+    (camera,) = (k for k, each in enumerate(RIG.cameras) if f"front_{empty}" in each.name)
+    kind[:, camera] = torch.nn.functional.one_hot(torch.tensor(0), CLASSES) * 20.0
+    found = detections(replace(cells, kind=kind), rig)
+    assert {ObjectClass(int(k)) for k in found.kind} == left
 
 
 def test_the_road_is_remembered_in_one_frame() -> None:

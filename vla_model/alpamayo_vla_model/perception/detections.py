@@ -1,24 +1,26 @@
 """From image cells to detections: cells that show the same thing are joined."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
 from alpamayo_vla_model.perception.network import Cells, cell_rays
-from alpamayo_vla_model.perception.objects import CLASS_WEIGHTS, SIGNALS, ObjectClass
+from alpamayo_vla_model.perception.objects import CELL, CLASS_WEIGHTS, SIGNALS, ObjectClass
 from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
 
-MIN_EXISTENCE = 0.25  # of a cell that takes part
+MIN_EXISTENCE = 0.4  # of a cell that takes part
 MAX_CELLS = 400
 STD_OF_MEAN_ERROR = 2.0**0.5  # of a Laplace distribution
 RADIAL_GATE_M, RADIAL_GATE_SHARE, RADIAL_GATE_DOUBTS = 1.0, 0.1, 1.5  # cells as near as this along the ray are joined
 LATERAL_GATE_M, LATERAL_GATE_DOUBTS = 0.5, 1.5
 MIN_RADIAL_STD_M, MIN_LATERAL_STD_M, MIN_VELOCITY_STD_MPS = 0.15, 0.05, 0.3
+AGREED_M, AGREED_SHARE, AGREED_CELLS = 1.5, 0.25, 2.5  # how near a camera must show a thing that another one saw
+MIN_DEPTH_M = 0.5  # of a point in an image
 GROUPS = np.zeros(len(ObjectClass), np.int64)
 GROUPS[[ObjectClass.VEHICLE, ObjectClass.TRUCK, ObjectClass.BUS]] = 1
 GROUPS[[ObjectClass.MOTORCYCLE, ObjectClass.CYCLIST, ObjectClass.PEDESTRIAN, ObjectClass.ANIMAL]] = 2
@@ -55,6 +57,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.existence)
 
+    def rows(self, kept: Array) -> "Detections":
+        """Return the detections of an index or a mask."""
+        return Detections(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+
     @property
     def kind(self) -> Int64[Array, " n"]:
         """The likeliest class of each."""
@@ -62,13 +68,15 @@ class Detections:
 
 
 def detections(cells: Cells, rig: RigTensors) -> Detections:
-    """Join the cells of one sample that show something; all cameras see one world."""
+    """Join the cells of one sample that show something, where the finest camera that sees the place agrees."""
     odds = cells.kind[0] - torch.log(torch.tensor(CLASS_WEIGHTS))  # of classes as frequent as they are
     chance = torch.softmax(odds, dim=-1).flatten(0, 2).double().numpy()
     existence = 1.0 - chance[:, ObjectClass.NOTHING]
     chosen = np.flatnonzero(existence > MIN_EXISTENCE)
     chosen = chosen[np.argsort(-existence[chosen], kind="stable")][:MAX_CELLS]
-    return _joined(_placed(cells, rig, chosen, chance, existence))
+    placed = _placed(cells, rig, chosen, chance, existence)
+    joined = _joined(placed)
+    return joined.rows(_agreed(joined, placed, chosen, cells, rig))
 
 
 def _placed(cells: Cells, rig: RigTensors, chosen: Array, chance: Array, existence: Array) -> Detections:
@@ -127,6 +135,44 @@ def _joined(cells: Detections) -> Detections:
         free &= ~near
         members.append(np.flatnonzero(near))
     return _averages(cells, members)
+
+
+def _agreed(joined: Detections, placed: Detections, chosen: Array, cells: Cells, rig: RigTensors) -> Array:
+    """Return which detections the finest camera that has their place in its image shows there too.
+
+    A coarse camera may take something far for something near; a finer one tells them apart.
+    """
+    rows, columns = cells.bearing.shape[2:]
+    camera, rest = np.divmod(chosen, rows * columns)
+    row, column = np.divmod(rest, columns)
+    centre = np.column_stack([joined.position, 0.5 * joined.size[:, 2]])
+    reach = AGREED_M + AGREED_SHARE * np.hypot(*joined.position.T) + 0.5 * joined.size[:, 0]
+    near = np.linalg.norm(joined.position[:, None] - placed.position[None], axis=-1) < reach[:, None]
+    focal = rig.lens[0, :, 0].numpy()
+    agreed, decided = np.ones(len(joined), bool), np.zeros(len(joined), bool)
+    for fineness in sorted(set(focal), reverse=True):
+        inside, shown = np.zeros(len(joined), bool), np.zeros(len(joined), bool)
+        for k in np.flatnonzero(focal == fineness):
+            at, within = _cell_of(centre, rig, int(k), rows, columns)
+            apart = np.maximum(np.abs(at[:, :1] - row), np.abs(at[:, 1:] - column))
+            inside |= within
+            shown |= (near & (camera == k) & (apart <= AGREED_CELLS)).any(axis=1)
+        agreed &= decided | ~inside | shown
+        decided |= inside
+    return np.asarray(agreed)
+
+
+def _cell_of(points: Array, rig: RigTensors, camera: int, rows: int, columns: int) -> tuple[Array, Array]:
+    """Return row and column of the cell that shows each point (ego frame, m), and whether it is well in the image."""
+    rotation, position = (part[0, camera].double().numpy() for part in (rig.rotation, rig.position))
+    focal_x, focal_y, centre_x, centre_y = rig.lens[0, camera].double().numpy()
+    x, y, z = ((points - position) @ rotation).T
+    before = z > MIN_DEPTH_M
+    depth = np.where(before, z, 1.0)
+    row = (focal_y * y / depth + centre_y) / CELL - 0.5
+    column = (focal_x * x / depth + centre_x) / CELL - 0.5
+    inside = before & (row > 0.0) & (row < rows - 1.0) & (column > 0.0) & (column < columns - 1.0)
+    return np.stack([row, column], axis=-1), inside
 
 
 def _averages(cells: Detections, members: list[Array]) -> Detections:

@@ -12,13 +12,14 @@ from jaxtyping import Float64
 from scipy.optimize import linear_sum_assignment
 
 from alpamayo_sim.datatypes.rig import Rig
-from alpamayo_sim.geometry import from_frame, to_frame
+from alpamayo_sim.geometry import boxes_overlap, from_frame, to_frame
 from alpamayo_vla_model.perception.detections import GROUPS, Detections
 from alpamayo_vla_model.perception.objects import MOVABLE, ObjectClass
 
 Array = np.ndarray
 
 FULL_TURN_RAD = 2.0 * math.pi
+FAR = 1e6  # cost of a pair that does not fit
 DETECTED_LOG_ODDS = 0.6  # that a detection says more than its own existence: something was expected there
 
 
@@ -29,6 +30,8 @@ class TrackConfig:
     Attributes:
         gate: largest distance of a detection from a track, in standard deviations.
         gate_m: what is added to a standard deviation for the gate.
+        reach_m: largest distance of a detection from its track, to which ``reach_share`` of its own distance adds.
+        reach_share: see ``reach_m``.
         position_inflation: factor of the detections' variances, because their errors last from step to step.
         velocity_inflation: the same of measured velocities.
         vehicle_acceleration_mps2: standard deviation of the acceleration of vehicles.
@@ -41,7 +44,7 @@ class TrackConfig:
         missed: log-odds that a step without detection takes from a track in sight.
         hidden: the same for a track that no camera can see.
         gain: largest log-odds that one detection adds.
-        same_m: tracks of one group nearer to each other than this, plus a quarter of their length, are one.
+        solid_share: share of the length and width of a thing in which nothing else can be.
         sight_m: distance beyond which a track that is not seen counts as hidden.
         class_memory: share of the class chances that a step keeps.
         size_memory: share of the size that a step keeps.
@@ -49,6 +52,8 @@ class TrackConfig:
 
     gate: float = 3.0
     gate_m: float = 0.8
+    reach_m: float = 3.0
+    reach_share: float = 0.15
     position_inflation: float = 4.0
     velocity_inflation: float = 6.0
     vehicle_acceleration_mps2: float = 3.0
@@ -61,7 +66,7 @@ class TrackConfig:
     missed: float = 0.7
     hidden: float = 0.15
     gain: float = 1.2
-    same_m: float = 0.7
+    solid_share: float = 0.8
     sight_m: float = 60.0
     class_memory: float = 0.85
     size_memory: float = 0.8
@@ -99,6 +104,7 @@ class TrackMemory:
 
     rig: Rig
     config: TrackConfig = field(default_factory=TrackConfig)
+    ego_size: Float64[Array, "2"] = field(default_factory=lambda: np.array([4.9, 1.95]))
     tracks: list[Track] = field(default_factory=list)
     _next: int = 0
 
@@ -107,7 +113,7 @@ class TrackMemory:
         for track in self.tracks:
             self._predict(track, dt)
         position = from_frame(found.position, pose)
-        pairs = self._assign(found, position)
+        pairs = self._assign(found, position, pose)
         for row, track in pairs.items():
             self._correct(track, found, row, position[row], pose)
         seen = set(map(id, pairs.values()))
@@ -118,7 +124,7 @@ class TrackMemory:
         for row in range(len(found)):
             if row not in pairs:
                 self._begin(found, row, position[row], pose)
-        self.tracks = self._without_doubles()
+        self.tracks = self._without_doubles(pose)
 
     def confirmed(self) -> list[Track]:
         """Return the tracks that count."""
@@ -127,19 +133,16 @@ class TrackMemory:
     def _counts(self, track: Track) -> bool:
         return track.log_odds > self.config.confirmed and track.hits >= self.config.confirming_steps
 
-    def _without_doubles(self) -> list[Track]:
-        """Return the tracks without those that are at the place of a surer one of the same group."""
-        kept: list[Track] = []
-        for track in sorted(self.tracks, key=lambda each: (-each.hits, each.number)):
-            apart = [math.hypot(*(track.state[:2] - other.state[:2])) for other in kept]
-            reach = [self.config.same_m + 0.25 * max(track.size[0], other.size[0]) for other in kept]
-            group = GROUPS[track.kind]
-            doubles = (
-                GROUPS[other.kind] == group and gap < near for other, gap, near in zip(kept, apart, reach, strict=True)
-            )
-            if not any(doubles):
-                kept.append(track)
-        return sorted(kept, key=lambda each: each.number)
+    def _without_doubles(self, pose: Float64[Array, "3"]) -> list[Track]:
+        """Return the tracks without those that overlap a surer one or the ego itself: solid things do not."""
+        order = sorted(self.tracks, key=lambda each: (-each.hits, each.number))
+        boxes = np.array([[*track.state[:2], track.heading] for track in order]).reshape(-1, 3)
+        sizes = self.config.solid_share * np.array([track.size[:2] for track in order]).reshape(-1, 2)
+        overlap = boxes_overlap(boxes[:, None], sizes[:, None], boxes[None], sizes[None])
+        kept = ~boxes_overlap(pose, self.config.solid_share * self.ego_size, boxes, sizes)
+        for row in range(len(order)):
+            kept[row] &= not np.any(overlap[row, :row] & kept[:row])
+        return sorted((track for track, keep in zip(order, kept, strict=True) if keep), key=lambda each: each.number)
 
     def _predict(self, track: Track, dt: float) -> None:
         move = np.eye(4)
@@ -148,21 +151,24 @@ class TrackMemory:
         track.covariance = move @ track.covariance @ move.T + _process_noise(track.kind, dt, self.config)
         track.age += 1
 
-    def _assign(self, found: Detections, position: Array) -> dict[int, Track]:
+    def _assign(self, found: Detections, position: Array, pose: Array) -> dict[int, Track]:
+        """Return the tracks of the detections, by their rows: near along and across the line of sight."""
         if not len(found) or not self.tracks:
             return {}
         config = self.config
-        group = GROUPS[found.kind]
-        cost = np.full((len(found), len(self.tracks)), 1e6)
-        for column, track in enumerate(self.tracks):
-            offset = position - track.state[:2]
-            spread = math.sqrt(max(np.trace(track.covariance[:2, :2]) / 2.0, 0.0))
-            std = np.hypot(found.position_std[:, 0], spread) + config.gate_m
-            distance = np.hypot(offset[:, 0], offset[:, 1]) / std
-            fits = (distance < config.gate) & (group == GROUPS[track.kind])
-            cost[fits, column] = distance[fits]
-        rows, columns = linear_sum_assignment(cost)
-        return {int(r): self.tracks[c] for r, c in zip(rows, columns, strict=True) if cost[r, c] < config.gate}
+        state = np.array([track.state[:2] for track in self.tracks])
+        spread = np.sqrt([max(np.trace(track.covariance[:2, :2]) / 2.0, 0.0) for track in self.tracks])
+        offset = state[None] - position[:, None]
+        angle = found.azimuth + pose[2]
+        c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
+        along, across = c * offset[..., 0] + s * offset[..., 1], c * offset[..., 1] - s * offset[..., 0]
+        std = np.hypot(found.position_std[:, None, :], spread[None, :, None]) + config.gate_m
+        distance = np.hypot(along / std[..., 0], across / std[..., 1])
+        reach = config.reach_m + config.reach_share * np.hypot(*(position - pose[:2]).T)
+        same = GROUPS[found.kind][:, None] == GROUPS[[track.kind for track in self.tracks]][None]
+        fits = (distance < config.gate) & (np.hypot(along, across) < reach[:, None]) & same
+        rows, columns = linear_sum_assignment(np.where(fits, distance, FAR))
+        return {int(r): self.tracks[c] for r, c in zip(rows, columns, strict=True) if fits[r, c]}
 
     def _correct(self, track: Track, found: Detections, row: int, position: Array, pose: Array) -> None:
         config = self.config
