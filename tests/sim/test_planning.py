@@ -1,5 +1,7 @@
 """The sampling planner as a choice of others: candidates, their manoeuvres, and worlds without some agents."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,11 @@ from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.reasoning import Lateral
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import WorldBatch
+from alpamayo_sim.geometry import from_frame
 from alpamayo_sim.map.frenet import RouteFrame
 from alpamayo_sim.map.index import index_of
 from alpamayo_sim.map.stop_lines import route_stops
+from alpamayo_sim.planning.candidates import SAMPLES
 from alpamayo_sim.planning.config import PlannerConfig
 from alpamayo_sim.planning.planner import PlanningWorld, SamplingPlanner
 from alpamayo_sim.planning.proposals import Proposals
@@ -83,3 +87,13 @@ def test_a_world_without_the_obstacles_is_planned_and_forgotten() -> None:
     assert np.abs(without.plan(without.best) - proposals.plan(proposals.best))[:, :2].max() > 1.0
     again = planner.propose_without(observation, world, np.zeros(0, np.int64))
     assert np.array_equal(again.costs.total, proposals.costs.total)
+
+
+def test_a_plan_each_half_second_is_compared_with_itself_half_a_second_later() -> None:
+    planner, observation, world = first_step(BLOCKED)
+    proposals = planner.propose(observation, world)
+    planner.commit(proposals, proposals.best)
+    later = planner.propose(replace(observation, time=observation.time + 0.5), world)
+    assert later.context.previous is not None
+    first = proposals.plan(proposals.best)[int(SAMPLES[0]) + 5 - 1, :2]  # row 0 is step 1
+    np.testing.assert_allclose(later.context.previous[0], from_frame(first, proposals.context.pose), atol=1e-6)

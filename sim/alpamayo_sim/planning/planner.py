@@ -64,6 +64,8 @@ class SamplingPlanner:
         self._memory = AgentMemory()
         self._last: tuple[Array, Array, Target] | None = None
         self._last_plan: Array | None = None
+        self._last_time: float | None = None
+        self._steps = 1  # since the last plan
         self._waited = 0.0
         self._d = 0.0
         self.s: float | None = None
@@ -85,11 +87,12 @@ class SamplingPlanner:
             InputError: the ego was not located.
         """
         state, (s, start) = world.state, self._start(world.frame, world.state, observation.curvature)
-        self._memory.update(state.agents, observation.time, state.scene.dt)
+        elapsed = self._elapsed(observation.time, state.scene.dt)
+        self._memory.update(state.agents, observation.time, elapsed)
         world.stops.update(state, s)
         view = self._view(observation, world, (s, start[0]))
         waits = bool(view.blockers.any()) and view.ego_speed < self.config.waiting_speed_mps
-        self._waited = self._waited + state.scene.dt if waits else 0.0
+        self._waited = self._waited + elapsed if waits else 0.0
         return self._proposals(observation, world, view, start)
 
     def propose_without(
@@ -148,6 +151,13 @@ class SamplingPlanner:
         agents, time = self._predict(world), observation.time
         return to_frenet(world.state, agents, world.frame, ego, self._memory, world.stops.stops, time, self.config)
 
+    def _elapsed(self, time: float, dt: float) -> float:
+        """Return the time (s) since the last step, a whole number of steps."""
+        if self._last_time is not None:
+            self._steps = max(round((time - self._last_time) / dt), 1)
+        self._last_time = time
+        return self._steps * dt
+
     def _start(
         self, frame: RouteFrame, state: GroundTruth, curvature: float
     ) -> tuple[float, tuple[float, float, float]]:
@@ -170,7 +180,7 @@ class SamplingPlanner:
         """Return the last plan at the samples of this step, in world coordinates."""
         if self._last_plan is None:
             return None
-        return self._last_plan[np.minimum(SAMPLES + 1, len(self._last_plan) - 1)]
+        return self._last_plan[np.minimum(SAMPLES + self._steps, len(self._last_plan) - 1)]
 
     def _keep(self, proposals: Proposals, chosen: int) -> None:
         """Remember the choice, so that the next one stays close to it."""
