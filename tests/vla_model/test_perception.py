@@ -231,4 +231,4 @@ def test_the_belief_driver_takes_nothing_from_the_scene() -> None:
         decisions.append([driver.act(observation) for _ in range(2)][-1])
     assert np.array_equal(decisions[0].plans, decisions[1].plans)
     assert decisions[0].reasoning == decisions[1].reasoning
-    assert set(decisions[0].timings) == {"look", "plan"}
+    assert set(decisions[0].timings) == {"look", "plan", "choose"}

@@ -13,7 +13,7 @@ from alpamayo_vla_model.nemotron.errors import NemotronInputError
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
 from alpamayo_vla_model.nemotron.inference.drafting import Drafter, MTPDrafter, PreviousAnswerDrafter
 from alpamayo_vla_model.nemotron.inference.engine import Engine, Request, Result
-from alpamayo_vla_model.nemotron.inference.grammar import Grammar, Vocabulary
+from alpamayo_vla_model.nemotron.inference.grammar import Constraint, Grammar, Vocabulary
 from alpamayo_vla_model.reasoning_text import GRAMMAR, MAX_TOKENS, PAD, REASON, SPECIAL, TOKEN, VOCABULARY
 
 
@@ -58,6 +58,7 @@ def decode_reasoning(
     seed: int = 0,
     jump_ahead: bool = True,
     earlier: Sequence[Sequence[int]] = (),
+    constraint: Constraint | None = None,
 ) -> tuple[DecodedReasoning, Float[Tensor, "1 tokens hidden"]]:
     """Read a prompt and decode one record; return it, and the hidden states of prompt and record.
 
@@ -71,11 +72,13 @@ def decode_reasoning(
         seed: Of the random numbers at a positive temperature.
         jump_ahead: Read forced tokens in one call.
         earlier: Earlier records; the model checks in one call how far they are still correct.
+        constraint: On the tokens; ``reasoning_grammar`` when None.
 
     Raises:
         InputError: The prompt leads to logits that are not finite.
     """
-    request = Request([TOKEN[REASON]], MAX_TOKENS, temperature, seed=seed, constraint=reasoning_grammar(), eos=())
+    constraint = reasoning_grammar() if constraint is None else constraint
+    request = Request([TOKEN[REASON]], MAX_TOKENS, temperature, seed=seed, constraint=constraint, eos=())
     engine = Engine(backbone, drafter=_drafter(backbone, earlier), jump_ahead=jump_ahead, keep_hidden=True)
     result = _run(engine, request, prompt)
     stats = result.stats

@@ -1,16 +1,39 @@
 """History, route, state and navigation text as embeddings in front of the reasoning."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from alpamayo_sim.datatypes.observation import HISTORY_STEPS, ROUTE_POINTS
-from alpamayo_vla_model.inputs import Inputs
 
 HISTORY_GROUP = 4  # poses a token
 ROUTE_GROUP = 4  # points a token
+
+
+class EgoInputs(Protocol):
+    """A batch with what is known of the ego itself; as in ``Inputs``."""
+
+    @property
+    def history(self) -> Float[Tensor, "b 16 4"]:
+        """The last poses and speeds."""
+
+    @property
+    def route(self) -> Float[Tensor, "b 32 2"]:
+        """The points of the route."""
+
+    @property
+    def state(self) -> Float[Tensor, "b 4"]:
+        """Speed, acceleration, curvature and speed limit."""
+
+    @property
+    def navigation(self) -> Int64[Tensor, "b words"]:
+        """The words of the navigation."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
 
 
 class EgoTokens(nn.Module):
@@ -18,12 +41,12 @@ class EgoTokens(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.history = _mlp(HISTORY_GROUP * 5, hidden)
-        self.state = _mlp(9, hidden)
-        self.route = _mlp(ROUTE_GROUP * 6, hidden)
+        self.history = mlp(HISTORY_GROUP * 5, hidden)
+        self.state = mlp(9, hidden)
+        self.route = mlp(ROUTE_GROUP * 6, hidden)
         self.place = nn.Parameter(torch.zeros(HISTORY_STEPS // HISTORY_GROUP + 1 + ROUTE_POINTS // ROUTE_GROUP, hidden))
 
-    def forward(self, inputs: Inputs, embed: Callable[[Tensor], Tensor]) -> Float[Tensor, "b tokens hidden"]:
+    def forward(self, inputs: EgoInputs, embed: Callable[[Tensor], Tensor]) -> Float[Tensor, "b tokens hidden"]:
         """Embed a batch; ``embed`` gives the embeddings of words."""
         history = self.history(_history_features(inputs.history).reshape(len(inputs), -1, HISTORY_GROUP * 5))
         state = self.state(_state_features(inputs.state))[:, None]
@@ -32,7 +55,8 @@ class EgoTokens(nn.Module):
         return torch.cat([numbers, embed(inputs.navigation).to(numbers.dtype)], dim=1)
 
 
-def _mlp(features: int, hidden: int) -> nn.Sequential:
+def mlp(features: int, hidden: int) -> nn.Sequential:
+    """Return the network that makes a token of some features."""
     return nn.Sequential(nn.Linear(features, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
 
 

@@ -79,7 +79,7 @@ def label_objects(images: CameraImages, truth: GroundTruth) -> ObjectLabels:
     table: list[list[float]] = []
     numbers: list[int] = []
     for count, number in sorted(rows, key=lambda row: (-row[0], row[1])):
-        row = _object(number, truth)
+        row = object_row(number, truth)
         if row is not None and len(table) < MAX_OBJECTS:
             table.append([*row, float(count)])
             numbers.append(number)
@@ -88,7 +88,7 @@ def label_objects(images: CameraImages, truth: GroundTruth) -> ObjectLabels:
     return ObjectLabels(objects, _owners(instance, numbers))
 
 
-def _object(number: int, truth: GroundTruth) -> list[float] | None:
+def object_row(number: int, truth: GroundTruth) -> list[float] | None:
     """Return class, x, y, heading, size and velocity of an instance; None for scenery and empty pixels."""
     if number <= FIRST_SIGNAL:
         signal = FIRST_SIGNAL - number
