@@ -36,6 +36,7 @@ class TrackConfig:
         velocity_inflation: the same of measured velocities.
         vehicle_acceleration_mps2: standard deviation of the acceleration of vehicles.
         walker_acceleration_mps2: the same of all others that move.
+        birth_velocity_mps: least standard deviation of a new track's velocity.
         birth: log-odds of a new track at an existence of one half.
         confirmed: log-odds from which a track counts.
         confirming_steps: number of detections before a track counts.
@@ -54,16 +55,17 @@ class TrackConfig:
     gate_m: float = 0.8
     reach_m: float = 3.0
     reach_share: float = 0.15
-    position_inflation: float = 4.0
-    velocity_inflation: float = 6.0
+    position_inflation: float = 2.0
+    velocity_inflation: float = 60.0
     vehicle_acceleration_mps2: float = 3.0
     walker_acceleration_mps2: float = 1.5
+    birth_velocity_mps: float = 5.0
     birth: float = -0.4
     confirmed: float = 0.8
     confirming_steps: int = 3
     dead: float = -2.0
-    most: float = 5.0
-    missed: float = 0.7
+    most: float = 3.5
+    missed: float = 1.0
     hidden: float = 0.15
     gain: float = 1.2
     solid_share: float = 0.8
@@ -116,14 +118,13 @@ class TrackMemory:
         pairs = self._assign(found, position, pose)
         for row, track in pairs.items():
             self._correct(track, found, row, position[row], pose)
-        seen = set(map(id, pairs.values()))
-        for track in self.tracks:
-            if id(track) not in seen:
-                self._miss(track, pose)
-        self.tracks = [track for track in self.tracks if track.log_odds > self.config.dead]
+        unseen = [track for track in self.tracks if track not in pairs.values()]
         for row in range(len(found)):
             if row not in pairs:
                 self._begin(found, row, position[row], pose)
+        for track in unseen:
+            self._miss(track, pose)
+        self.tracks = [track for track in self.tracks if track.log_odds > self.config.dead]
         self.tracks = self._without_doubles(pose)
 
     def confirmed(self) -> list[Track]:
@@ -201,7 +202,7 @@ class TrackMemory:
         track.unseen += 1
 
     def _in_sight(self, track: Track, pose: Array) -> bool:
-        """Return whether some camera should see a track: it is in its image, and no nearer track is before it."""
+        """Return whether some camera should see a track: it is in an image, and nothing that is likely is before it."""
         place = to_frame(track.state[:2], pose)
         distance, azimuth = math.hypot(*place), math.atan2(place[1], place[0])
         if distance > self.config.sight_m:
@@ -212,7 +213,7 @@ class TrackMemory:
         for other in self.tracks:
             at = to_frame(other.state[:2], pose)
             nearer = math.hypot(*at)
-            if other is track or not self._counts(other) or nearer > distance - 1.0:
+            if other is track or other.log_odds < 0.0 or nearer > distance - 1.0:
                 continue
             half = math.atan2(0.5 * max(other.size[1], 0.6 * other.size[0]), max(nearer, 1.0))
             if abs(math.remainder(math.atan2(at[1], at[0]) - azimuth, FULL_TURN_RAD)) < half:
@@ -223,7 +224,7 @@ class TrackMemory:
         chance = np.clip(found.existence[row], 0.05, 0.98)
         covariance = np.zeros((4, 4))
         covariance[:2, :2] = _position_covariance(found, row, pose) * self.config.position_inflation
-        covariance[2:, 2:] = np.eye(2) * max(found.velocity_std[row], 1.0) ** 2
+        covariance[2:, 2:] = np.eye(2) * max(found.velocity_std[row], self.config.birth_velocity_mps) ** 2
         movable = ObjectClass(int(found.kind[row])) in MOVABLE
         velocity = from_frame(found.velocity[row], np.array([0.0, 0.0, pose[2]])) if movable else np.zeros(2)
         track = Track(
