@@ -256,6 +256,32 @@ def train(
         evaluation_console.show_evaluation(report["closed_loop"])
 
 
+@app.command("train-belief")
+def train_belief_driver(
+    out: Annotated[Path, typer.Option("--out", help="Folder for data, states, losses and weights.")] = Path(
+        "runs/belief"
+    ),
+    driven: Annotated[int, typer.Option(min=0, help="Scenarios driven for perception, by two pilots each.")] = 383,
+    scattered: Annotated[int, typer.Option(min=0, help="Scenes with scattered things for perception.")] = 400,
+    perception_steps: Annotated[int, typer.Option(min=1, help="Steps of perception's training.")] = 12000,
+    believed: Annotated[int, typer.Option(min=1, help="Scenarios driven for the reasoner, without cameras.")] = 300,
+    reasoner_steps: Annotated[int, typer.Option(min=1, help="Steps of the reasoner's training.")] = 4000,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Make data, train perception and the reasoner, and join them. An interrupted run resumes when repeated."""
+    from alpamayo.training.belief import BeliefPlan, train_belief
+
+    plan = BeliefPlan(driven, scattered, perception_steps, believed, reasoner_steps, seed)
+    with _progress() as progress:
+        path = train_belief(out, plan, workers=workers, progress=progress)
+    if as_json:
+        _print_json({"checkpoint": str(path)})
+        return
+    print(f"checkpoint: {path}\nnext: alpamayo evaluate --driver belief --checkpoint {path}")  # noqa: T201
+
+
 @app.command()
 def evaluate(
     driver: Annotated[str, typer.Option("--driver", help="Drivers, separated by commas.")] = "tiny",

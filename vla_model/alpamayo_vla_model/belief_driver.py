@@ -1,6 +1,8 @@
 """A driver that sees, remembers, plans in what it believes and, with a reasoner, lets its words decide."""
 
+import hashlib
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.rig import Rig, default_rig
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_vla_model.belief_model import SHIPPED, load_belief
 from alpamayo_vla_model.belief_planner import BeliefPlanner
 from alpamayo_vla_model.perception.network import PerceptionNetwork
 from alpamayo_vla_model.perception.perception import Perception
@@ -73,3 +76,16 @@ class BeliefDriver:
         clock.append(time.perf_counter())
         timings = dict(zip(("look", "plan", "choose"), np.diff(clock).tolist(), strict=True))
         return Decision(decision.plans, decision.weights, decision.chosen, decision.reasoning, timings)
+
+
+def load_driver(checkpoint: Path | None = None) -> BeliefDriver:
+    """Return the driver with the weights of ``checkpoint``, or those that ship with the package.
+
+    Raises:
+        InputError: there is no such file, or this version does not read it.
+    """
+    weights = SHIPPED if checkpoint is None else checkpoint
+    model = load_belief(weights)
+    driver = BeliefDriver(model.perception, reasoner=model.reasoner)
+    driver.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return driver

@@ -15,6 +15,7 @@ from alpamayo_sim.errors import InputError, is_machine_fault, one_line
 from alpamayo_sim.io.files import check_regular, replacing
 
 MAX_FILE_BYTES = 8 << 30
+HEADER_LENGTH_BYTES, HEADER_ALIGNMENT_BYTES = 8, 8  # of the safetensors format
 MOST_LISTED_TENSORS = 5  # in an error message
 
 
@@ -67,7 +68,7 @@ class WeightsFormat(Generic[Config, Network]):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as partial:
-                partial.write_bytes(serialized(tensors, metadata))
+                partial.write_bytes(_ordered(serialized(tensors, metadata)))
         except OSError as error:
             raise InputError(f"{path}: cannot write the checkpoint ({error.strerror or error})") from error
 
@@ -138,6 +139,17 @@ def opened(path: Path) -> Any:
         raise
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def _ordered(data: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order: the library writes them in another order each time."""
+    length = int.from_bytes(data[:HEADER_LENGTH_BYTES], "little")
+    end = HEADER_LENGTH_BYTES + length
+    header = json.loads(data[HEADER_LENGTH_BYTES:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % HEADER_ALIGNMENT_BYTES)
+    return len(text).to_bytes(HEADER_LENGTH_BYTES, "little") + text + data[end:]
 
 
 def _check(path: Path, file: Any, expected: Mapping[str, torch.Size]) -> None:

@@ -5,21 +5,64 @@ own time and to those of the earlier time, which is how motion is seen: features
 result is spread over cells of 8 x 8 pixels. Each cell says what it shows and where that thing is.
 """
 
+import json
 import math
-from dataclasses import dataclass
+import reprlib
+from dataclasses import asdict, dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alpamayo_sim.errors import InputError, one_line
 from alpamayo_vla_model.perception.objects import CELL, OFFSETS_M, STATIONS, Control, Ground, ObjectClass
 from alpamayo_vla_model.vision import PATCH, RAY_FEATURES, Block, RigTensors, ray_features
 
 CLASSES = len(ObjectClass)
+RANGES = {"width": (16, 1024, 16), "deep": (32, 4096, 32), "blocks": (0, 64, 1)}  # of the shape, and its multiples
 ROUTE_STRIDE = 2  # route points a station
 PARTS = {"kind": CLASSES, "bearing": 1, "log_distance": 1, "heading": 2, "log_size": 3, "velocity": 2, "log_doubt": 3}
 """The numbers of a cell: see ``Cells``."""
+
+
+@dataclass(frozen=True)
+class PerceptionConfig:
+    """The shape of the network.
+
+    Attributes:
+        width: channels of a cell.
+        deep: channels of a token.
+        blocks: transformer blocks that compare the two frames.
+    """
+
+    width: int = 64
+    deep: int = 128
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        for name, (low, high, multiple) in RANGES.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high or value % multiple:
+                wanted = f"a multiple of {multiple} in [{low}, {high}]"
+                raise InputError(f"perception: {name} is {reprlib.repr(value)}, must be {wanted}")
+
+    def to_json(self) -> str:
+        """Return the record as JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "config") -> Self:
+        """Read the text of ``to_json``.
+
+        Raises:
+            InputError: it is no such record.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{where}: is no configuration of perception ({one_line(str(error))})") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +106,19 @@ class Features:
 
 
 class PerceptionNetwork(nn.Module):
-    """See the module's description; ``width`` are the channels of cells, ``deep`` those of tokens.
+    """See the module's description.
 
-    ``seed`` is that of the initial weights.
+    Args:
+        config: The shape.
+        seed: Of the initial weights.
+        device: Where the parameters live; ``meta`` allocates nothing.
     """
 
-    def __init__(self, width: int = 64, deep: int = 128, blocks: int = 1, seed: int = 0) -> None:
+    def __init__(self, config: PerceptionConfig | None = None, *, seed: int = 0, device: str = "cpu") -> None:
         super().__init__()
-        self.width, self.deep = width, deep
-        with torch.random.fork_rng(devices=[]):
+        self.config = config or PerceptionConfig()
+        width, deep, blocks = self.config.width, self.config.deep, self.config.blocks
+        with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(seed)
             self.stem = nn.ModuleList(
                 [
