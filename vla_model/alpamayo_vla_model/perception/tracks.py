@@ -55,8 +55,8 @@ class TrackConfig:
     gate_m: float = 0.8
     reach_m: float = 3.0
     reach_share: float = 0.15
-    position_inflation: float = 2.0
-    velocity_inflation: float = 60.0
+    position_inflation: float = 1.0
+    velocity_inflation: float = 20.0
     vehicle_acceleration_mps2: float = 3.0
     walker_acceleration_mps2: float = 1.5
     birth_velocity_mps: float = 5.0
@@ -176,7 +176,7 @@ class TrackMemory:
         noise = _position_covariance(found, row, pose) * config.position_inflation
         observe, value = np.eye(4)[:2], position
         if track.kind in MOVABLE:
-            velocity = from_frame(found.velocity[row], np.array([0.0, 0.0, pose[2]]))
+            velocity = _velocity(found, row, pose)
             observe, value = np.eye(4), np.concatenate([position, velocity])
             spread = found.velocity_std[row] ** 2 * config.velocity_inflation
             noise = np.block([[noise, np.zeros((2, 2))], [np.zeros((2, 2)), spread * np.eye(2)]])
@@ -226,7 +226,7 @@ class TrackMemory:
         covariance[:2, :2] = _position_covariance(found, row, pose) * self.config.position_inflation
         covariance[2:, 2:] = np.eye(2) * max(found.velocity_std[row], self.config.birth_velocity_mps) ** 2
         movable = ObjectClass(int(found.kind[row])) in MOVABLE
-        velocity = from_frame(found.velocity[row], np.array([0.0, 0.0, pose[2]])) if movable else np.zeros(2)
+        velocity = _velocity(found, row, pose) if movable else np.zeros(2)
         track = Track(
             number=self._next,
             chance=found.chance[row].copy(),
@@ -238,6 +238,16 @@ class TrackMemory:
         )
         self._next += 1
         self.tracks.append(track)
+
+
+def _velocity(found: Detections, row: int, pose: Array) -> Array:
+    """Return the measured velocity in the odometry frame; vehicles move where they point, so never backwards."""
+    velocity = from_frame(found.velocity[row], np.array([0.0, 0.0, pose[2]]))
+    if GROUPS[found.kind[row]] != GROUPS[ObjectClass.VEHICLE]:
+        return velocity
+    heading = found.heading[row] + pose[2]
+    forward = np.array([math.cos(heading), math.sin(heading)])
+    return velocity - min(float(velocity @ forward), 0.0) * forward
 
 
 def _process_noise(kind: ObjectClass, dt: float, config: TrackConfig) -> Array:
