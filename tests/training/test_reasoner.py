@@ -16,6 +16,7 @@ from alpamayo.training.reasoner.loop import ReasonerSettings, train_reasoner
 from alpamayo.training.reasoner.samples import ReasonerSamples
 from alpamayo.training.reasoner.shards import ReasonerShard
 from alpamayo.training.reasoner.sight import SightConfig, SimulatedSight
+from alpamayo.training.reasoner.stage import WEIGHTS_FILE, StageConfig, make_reasoner
 from alpamayo_sim import testing
 from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.datatypes.scenario import Scenario
@@ -23,9 +24,11 @@ from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.belief_planner import BeliefPlanner, Situation
+from alpamayo_vla_model.reasoner.checkpoint import load_reasoner
 from alpamayo_vla_model.reasoner.inputs import BeliefInputs, relevant_agents
 from alpamayo_vla_model.reasoner.language import POINTERS, SituationGrammar, Utterance
 from alpamayo_vla_model.reasoner.model import BACKBONE, Reasoner, ReasonerConfig
+from alpamayo_vla_model.weights_file import training_note
 
 SMALL = ReasonerConfig(BACKBONE.with_(hidden_size=32, num_attention_heads=2, num_key_value_heads=1, pattern="M*E"))
 EXACT = SightConfig(
@@ -212,3 +215,16 @@ def test_bad_files_are_named(path: Path, shard: ReasonerShard, tmp_path: Path) -
         ReasonerSamples.load([wrong])
     with pytest.raises(InputError, match="no episodes"):
         ReasonerSamples.load([])
+
+
+def test_the_stage_makes_weights_with_their_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(BLOCKED, goal=replace(BLOCKED.goal, duration=0.6))
+    monkeypatch.setattr(collection, "make_scenario", lambda family, seed: short)
+    settings, stage = ReasonerSettings(steps=2, batch=2), StageConfig(2, 1, 1)
+    scores = make_reasoner(tmp_path, stage, settings, families=["any"], config=SMALL, workers=1)
+    assert set(scores) == {"unseen seeds", "unseen families"}
+    note = training_note(tmp_path / WEIGHTS_FILE)
+    assert note["unseen seeds"]["samples"] == scores["unseen seeds"].samples
+    assert load_reasoner(tmp_path / WEIGHTS_FILE).config == SMALL
+    with pytest.raises(InputError, match="training has 9000 seeds"):
+        make_reasoner(tmp_path, StageConfig(9001), settings)

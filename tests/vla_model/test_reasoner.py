@@ -33,10 +33,10 @@ from alpamayo_vla_model.reasoner.language import (
     WORDS,
     SituationGrammar,
     Utterance,
-    spoken_of,
+    to_reasoning,
 )
 from alpamayo_vla_model.reasoner.model import BACKBONE, Reasoner, ReasonerConfig
-from alpamayo_vla_model.reasoner.speaker import Speaker, follow
+from alpamayo_vla_model.reasoner.speaker import Speaker, drive_uttered
 
 RIG = default_rig(160, 96)
 SMALL = ReasonerConfig(BACKBONE.with_(hidden_size=32, num_attention_heads=2, num_key_value_heads=1, pattern="M*E"))
@@ -145,7 +145,7 @@ def test_causes_are_described_as_they_are_believed() -> None:
     slots = [situation.tracks[k].kind for k in relevant_agents(situation)]
     assert slots == [ObjectClass.PEDESTRIAN, ObjectClass.VEHICLE]
     said = Utterance(Longitudinal.YIELD, Lateral.LANE_KEEPING, ("<track-0>", SIGNAL_WORD, LANE_WORD))
-    walker, signal, lane = spoken_of(said, situation).components
+    walker, signal, lane = to_reasoning(said, situation).components
     passed = STEP_M * (STEPS - 1)
     assert (walker.category, walker.motion) == (Category.PEDESTRIAN, Motion.STATIC)
     assert walker.position == pytest.approx((WALKER[1] - passed, WALKER[2]), abs=0.05)
@@ -153,7 +153,7 @@ def test_causes_are_described_as_they_are_believed() -> None:
     assert signal.position == pytest.approx((light[1] - passed, light[2]), abs=0.05)
     assert lane.kind == ComponentKind.LANE
     with pytest.raises(InputError, match="<track-2> is said, but there are 2 tracks"):
-        spoken_of(replace(said, causes=("<track-2>",)), situation)
+        to_reasoning(replace(said, causes=("<track-2>",)), situation)
 
 
 @pytest.mark.parametrize("things", [(), (VAN, WALKER)])
@@ -164,9 +164,9 @@ def test_words_and_plan_agree(things: tuple[tuple[ObjectClass, float, float], ..
     limit = situation.proposals.context.config.reasoning.acceptable_excess_cost
     for seed in range(2):
         utterance = Speaker(Reasoner(SMALL, seed=seed)).utter(situation)
-        decision = follow(utterance, planner, situation)
+        decision = drive_uttered(utterance, planner, situation)
         chosen = situation.manoeuvres[utterance.manoeuvre]
-        assert decision.reasoning == spoken_of(utterance, situation)
+        assert decision.reasoning == to_reasoning(utterance, situation)
         assert (words.explain(chosen).longitudinal, words.explain(chosen).lateral) == utterance.manoeuvre
         assert costs[chosen] <= costs.min() + limit
         np.testing.assert_allclose(decision.plans[decision.chosen], situation.proposals.plan(chosen), atol=1e-4)
@@ -177,12 +177,12 @@ def test_exchanged_words_change_the_plan() -> None:
     planner, situation = next(found for found in choices if len(found[1].manoeuvres) > 1)
     plans = []
     for manoeuvre in situation.manoeuvres:
-        decision = follow(Utterance(*manoeuvre), planner, situation)
+        decision = drive_uttered(Utterance(*manoeuvre), planner, situation)
         plans.append(decision.plans[decision.chosen, :, :2])
     assert np.abs(plans[0] - plans[1]).max() > 0.3
     np.testing.assert_allclose(plans[0], situation.proposals.plan(situation.proposals.best)[:, :2], atol=1e-4)
     with pytest.raises(InputError, match="PULL_OVER cannot be driven here, expected one of: "):
-        follow(Utterance(Longitudinal.YIELD, Lateral.PULL_OVER), planner, situation)
+        drive_uttered(Utterance(Longitudinal.YIELD, Lateral.PULL_OVER), planner, situation)
 
 
 def test_every_part_of_the_belief_can_be_learnt_from() -> None:

@@ -96,14 +96,14 @@ def record(scenario: Scenario, rng: np.random.Generator, sight: SightConfig | No
     world = WorldBatch([scenario])
     source = ObservationSource(world, Needs(truth=True), scenario.seed)
     planner = BeliefPlanner(default_rig(IMAGE_SIZE[1], IMAGE_SIZE[0]))
-    eyes, disturbance = SimulatedSight(scenario.scene, rng, sight), Disturbance(rng)
+    simulated, disturbance = SimulatedSight(scenario.scene, rng, sight), Disturbance(rng)
     rows: dict[str, list[Array]] = {}
     plan, pose = np.zeros((1, 4), np.float32), np.zeros(3)
     for step in range(scenario.steps):
         observation = source.observe()
         assert observation.truth is not None
         now = observation.truth.ego_pose.astype(np.float64)
-        planner.see(observation, eyes.look(observation.truth))
+        planner.see(observation, simulated.look(observation.truth))
         if step % SAMPLE_STEPS == 0:
             situation = planner.propose(observation)
             for row in _rows(situation, label(planner, situation)):

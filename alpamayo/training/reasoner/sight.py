@@ -116,7 +116,7 @@ class SimulatedSight:
         """Return what perception would say of one step."""
         numbers, table = self._in_sight(truth)
         kept, table = self._spoilt(truth, numbers, table)
-        ghosts = self._haunt(truth)
+        ghosts = self._ghost_rows(truth)
         rows = np.concatenate([table, np.array(ghosts, np.float64).reshape(-1, 9)])
         low, high = self.config.existence
         existence = self._rng.uniform(low, high, len(rows)) * np.where(np.arange(len(rows)) < len(kept), 1.0, 0.5)
@@ -181,7 +181,7 @@ class SimulatedSight:
             )
         return self._things
 
-    def _haunt(self, truth: GroundTruth) -> list[list[float]]:
+    def _ghost_rows(self, truth: GroundTruth) -> list[list[float]]:
         """Return the rows of the ghosts of this step; they move with the ego or towards it."""
         config, rng = self.config, self._rng
         if rng.random() < config.ghost_probability:

@@ -184,7 +184,7 @@ class SituationGrammar:
         return other
 
 
-def spoken_of(utterance: Utterance, situation: Situation) -> Reasoning:
+def to_reasoning(utterance: Utterance, situation: Situation) -> Reasoning:
     """Return an utterance as a record: what it points to is described as it is believed, and nothing else is.
 
     Raises:

@@ -7,7 +7,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.belief_planner import BeliefPlanner, Situation
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import can_compile, compile_for_cpu
 from alpamayo_vla_model.reasoner.inputs import BeliefInputs
-from alpamayo_vla_model.reasoner.language import SituationGrammar, Utterance, spoken_of
+from alpamayo_vla_model.reasoner.language import SituationGrammar, Utterance, to_reasoning
 from alpamayo_vla_model.reasoner.model import Reasoner
 
 
@@ -26,7 +26,7 @@ class Speaker:
 
     def decide(self, planner: BeliefPlanner, situation: Situation) -> Decision:
         """Utter a decision and drive it."""
-        return follow(self.utter(situation), planner, situation)
+        return drive_uttered(self.utter(situation), planner, situation)
 
     def utter(self, situation: Situation) -> Utterance:
         """Say what is to be done and why, among what the planner can drive well."""
@@ -38,7 +38,7 @@ class Speaker:
         return utterance
 
 
-def follow(utterance: Utterance, planner: BeliefPlanner, situation: Situation) -> Decision:
+def drive_uttered(utterance: Utterance, planner: BeliefPlanner, situation: Situation) -> Decision:
     """Drive the best candidate of the uttered manoeuvre, with the utterance as its reasoning.
 
     Raises:
@@ -49,5 +49,5 @@ def follow(utterance: Utterance, planner: BeliefPlanner, situation: Situation) -
         known = ", ".join(f"{a.name} and {b.name}" for a, b in situation.manoeuvres)
         wanted = " and ".join(decision.name for decision in utterance.manoeuvre)
         raise InputError(f"reasoner: {wanted} cannot be driven here, expected one of: {known}")
-    reasoning = spoken_of(utterance, situation)
+    reasoning = to_reasoning(utterance, situation)
     return replace(planner.commit(situation, chosen), reasoning=reasoning)
