@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from alpamayo.drivers.ablation import JOINT
 from alpamayo.drivers.registry import BUILT_IN
 from alpamayo_datasets.readers import described_formats
 from alpamayo_sim.errors import InputError, is_machine_fault, one_line
@@ -290,6 +291,13 @@ def evaluate(
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
+    ablate: Annotated[
+        str | None,
+        typer.Option(
+            help="Drive also without these inputs or parts, separated by commas: cameras, tele, frames, route, "
+            "history, navigation; words for belief. Each is a driver of its own, as in --driver belief-without-tele."
+        ),
+    ] = None,
     stop_when: Annotated[
         str | None,
         typer.Option(help="Stop a driver when a claim is shown or refuted: 'at-fault < 5%', 'arrived > 90%'."),
@@ -309,7 +317,8 @@ def evaluate(
     """Drive the scenarios of the evaluation suite, which training never uses, and compare drivers (95 % intervals)."""
     from alpamayo.drivers.registry import check_name
 
-    names = list(dict.fromkeys(name.strip() for name in driver.split(",") if name.strip()))
+    names = _listed(driver)
+    names += [f"{name}{JOINT}{what}" for name in names for what in _listed(ablate or "")]
     for name in names:
         check_name(name, recorded=False)
     if not names or (importance and (len(names) > 1 or stop_when)):
@@ -467,6 +476,11 @@ def _family_json(family: Any) -> dict[str, Any]:
             for p in family.parameters
         ],
     }
+
+
+def _listed(text: str) -> list[str]:
+    """Return the different words of a list separated by commas."""
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def _arguments(texts: list[str] | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
+from alpamayo.drivers.ablation import JOINT, without
 from alpamayo.provenance import PACKAGES, module_digest
 from alpamayo_sim.errors import InputError, unknown_name
 
@@ -118,8 +119,12 @@ def make_driver(name: str, checkpoint: Path | None = None, arguments: Mapping[st
 
     Raises:
         InputError: unknown name (similar names are offered), module or class; a bad checkpoint, or one for a driver
-            without weights; arguments for a driver that takes none; a class that raises (its line is named).
+            without weights; an input that the driver does not have; arguments for a driver that takes none; a class
+            that raises (its line is named).
     """
+    base, joint, what = name.partition(JOINT)
+    if joint:
+        return without(make_driver(base, checkpoint, arguments), what)
     entry = get_entry(name)
     if checkpoint is not None and entry.weights is None:
         raise InputError(f"driver {name!r} has no checkpoint; drivers with weights: {', '.join(_with_weights())}")
@@ -135,11 +140,14 @@ def make_driver(name: str, checkpoint: Path | None = None, arguments: Mapping[st
 
 
 def get_entry(name: str) -> DriverEntry:
-    """Return the entry of a name; make one for ``module:Class``.
+    """Return the entry of a name; make one for ``module:Class``, and for ``NAME-without-PART`` (``drivers.ablation``).
 
     Raises:
         InputError: unknown name (similar names are offered), or a plug-in that cannot be loaded.
     """
+    base, joint, what = name.partition(JOINT)
+    if joint:
+        return replace(get_entry(base), name=name, title=f"{base} without {what}", guarded=False)
     if name in BUILT_IN:
         return BUILT_IN[name]
     if ":" in name:

@@ -11,6 +11,7 @@ from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.rig import Rig, default_rig
 from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.errors import unknown_name
 from alpamayo_sim.planning.config import PlannerConfig
 from alpamayo_vla_model.belief_model import SHIPPED, load_belief
 from alpamayo_vla_model.belief_planner import BeliefPlanner
@@ -37,6 +38,7 @@ class BeliefDriver:
     """
 
     name = "belief"
+    parts = ("words",)  # that it can drive without
     weights_digest = ""
 
     def __init__(
@@ -51,6 +53,18 @@ class BeliefDriver:
         self.needs = Needs(rig=self.rig, frames=1)
         self.reasoner = reasoner
         self._config = config
+
+    def without(self, part: str) -> "BeliefDriver":
+        """Return the driver without its words: the planner chooses, and its reasons are the planner's own.
+
+        Raises:
+            InputError: it has no such part.
+        """
+        if part not in self.parts:
+            raise unknown_name("part", part, self.parts)
+        other = BeliefDriver(self.network, self.rig, self._config)
+        other.weights_digest = self.weights_digest
+        return other
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Forget the episode before; nothing is taken from the scene."""
