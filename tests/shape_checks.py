@@ -78,8 +78,13 @@ _tests = _Tests()
 _jaxtyped = jaxtyping.jaxtyped
 
 
-def _decorator(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Return the decorator of a function, or of a class, of which only dataclasses have a constructor to check."""
+def _decorator(*context: str, typechecker: Any = None) -> Any:
+    """Return the decorator of a function, or of a class, of which only dataclasses have a constructor to check.
+
+    ``jaxtyped("context")``, within which several checks share their sizes, stays what it is.
+    """
+    if context:
+        return _jaxtyped(*context)
 
     def decorate(thing: Any) -> Any:
         if not isinstance(thing, type):
