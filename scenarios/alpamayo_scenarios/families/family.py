@@ -10,7 +10,7 @@ import numpy as np
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, one_line, unknown_name
 
 Rng = np.random.Generator
 Values = Mapping[str, float]
@@ -41,21 +41,27 @@ class Parameter:
     def draw(self, rng: Rng) -> float:
         """Draw a value from the range."""
         share, position = rng.random(2)
-        if share < self.typical_share:
-            return self.typical
+        return self.typical if share < self.typical_share else self.value(position)
+
+    def value(self, position: float) -> float:
+        """Return the value at a position in [0, 1) of the range."""
         if self.integer:
-            return float(self.low + np.floor(position * (self.high - self.low + 1.0)))
+            return float(min(self.low + np.floor(position * (self.high - self.low + 1.0)), self.high))
         return float(self.low + position * (self.high - self.low))
 
-    def check(self, value: float, family: str) -> float:
-        """Return the value as a float.
+    def contains(self, value: float) -> bool:
+        """Return whether a value is in the range."""
+        return self.low <= value <= self.high
+
+    def check(self, value: float, family: str, extrapolate: bool = False) -> float:
+        """Return the value as a float; with ``extrapolate`` any finite one, else one in the range.
 
         Raises:
             InputError: It is out of range, or not a whole number where it must be one.
         """
         number = float(value)
         whole = not self.integer or number == round(number)
-        if not (self.low <= number <= self.high and whole):
+        if not ((self.contains(number) or (extrapolate and np.isfinite(number))) and whole):
             kind = "a whole number " if self.integer else ""
             unit = "" if self.unit == "1" else f" {self.unit}"
             raise InputError(
@@ -103,18 +109,19 @@ class Family:
     make: Callable[[Values, Rng], Scenario]
     held_out: bool = False
 
-    def build(self, parameters: Values, seed: int) -> Scenario:
+    def build(self, parameters: Values, seed: int, *, extrapolate: bool = False) -> Scenario:
         """Make the scenario at a point; missing parameters, and everything else, are drawn from ``seed``.
 
         The same parameters and seed give identical bytes: ``build(scenario.parameters, scenario.seed)`` makes a
-        scenario again.
+        scenario again. With ``extrapolate`` a given parameter may be out of its range; ``extrapolated`` names those.
 
         Raises:
-            InputError: A parameter is unknown or out of range, or the seed is negative.
+            InputError: A parameter is unknown or out of range, the seed is negative, or there is no scenario at a
+                point out of range.
         """
         generator = self._generator(seed)
-        values = self._draw(self._check(parameters), generator)
-        scenario = self.make(values, np.random.default_rng([self.number, seed, 1]))
+        values = self._draw(self.checked(parameters, extrapolate), generator)
+        scenario = self._made(values, np.random.default_rng([self.number, seed, 1]))
         name = f"{self.name}-{seed}"
         provenance = dataclasses.replace(scenario.scene.provenance, id=name)
         scene = dataclasses.replace(scenario.scene, id=name, provenance=provenance)
@@ -138,6 +145,23 @@ class Family:
         )
         scripts = tuple(script for script in scenario.scripts if not self.is_critical(script.track_id))
         return dataclasses.replace(scenario, scene=scene, scripts=scripts)
+
+    def extrapolated(self, parameters: Values) -> tuple[str, ...]:
+        """Return the names of the parameters that are out of their ranges."""
+        known = {parameter.name: parameter for parameter in self.parameters}
+        return tuple(name for name, value in parameters.items() if not known[name].contains(value))
+
+    def checked(self, parameters: Values, extrapolate: bool = False) -> dict[str, float]:
+        """Return parameters as floats.
+
+        Raises:
+            InputError: One is unknown, or out of range without ``extrapolate``.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in parameters:
+            if name not in known:
+                raise unknown_name(f"parameter of family {self.name!r}:", name, known)
+        return {name: known[name].check(value, self.name, extrapolate) for name, value in parameters.items()}
 
     def is_critical(self, name: str) -> bool:
         """Return whether a track or prop of that name is a critical actor."""
@@ -164,12 +188,17 @@ class Family:
             raise InputError(f"family {self.name!r}: seed is {seed}, must not be negative")
         return np.random.default_rng([self.number, seed])
 
-    def _check(self, parameters: Values) -> dict[str, float]:
-        known = {parameter.name: parameter for parameter in self.parameters}
-        for name in parameters:
-            if name not in known:
-                raise unknown_name(f"parameter of family {self.name!r}:", name, known)
-        return {name: known[name].check(value, self.name) for name, value in parameters.items()}
+    def _made(self, values: Values, rng: Rng) -> Scenario:
+        """Make the scenario; out of the ranges its geometry may be contradictory."""
+        if not (outside := self.extrapolated(values)):
+            return self.make(values, rng)
+        try:
+            return self.make(values, rng)
+        except (AssertionError, ArithmeticError, ValueError, IndexError) as error:
+            where = ", ".join(f"{name}={values[name]:g}" for name in outside)
+            raise InputError(
+                f"family {self.name!r}: there is no scenario at {where} ({one_line(str(error))})"
+            ) from error
 
     def _draw(self, given: Values, rng: Rng) -> dict[str, float]:
         """Draw the parameters that are not given until the point is accepted, at most ``MAX_DRAWS`` times."""

@@ -15,7 +15,17 @@ from alpamayo_scenarios.suites.suite import Suite, SuiteEntry, entry_values, rea
 from alpamayo_sim.errors import InputError, unknown_name
 from alpamayo_sim.io.files import replacing
 
-__all__ = ["FIRST_EVALUATION_SEED", "Suite", "SuiteEntry", "freeze", "get_suite", "read_suite", "suite_names"]
+__all__ = [
+    "FIRST_EVALUATION_SEED",
+    "Suite",
+    "SuiteEntry",
+    "freeze",
+    "get_suite",
+    "open_suite",
+    "read_suite",
+    "save_suite",
+    "suite_names",
+]
 
 FOLDER = Path(__file__).parent
 FIRST_EVALUATION_SEED = 10_000
@@ -38,6 +48,16 @@ def get_suite(name: str) -> Suite:
     return read_suite(FOLDER / f"{name}.json")
 
 
+def open_suite(name: str) -> Suite:
+    """Return the suite of a name, or of a file.
+
+    Raises:
+        InputError: There is no such suite or file, or the file is not a suite.
+    """
+    path = Path(name)
+    return read_suite(path) if path.suffix == ".json" or path.is_file() else get_suite(name)
+
+
 def freeze(name: str, version: int, points: Iterable[tuple[str, int]], folder: Path | str = FOLDER) -> Path:
     """Write a new suite of (family, seed) points, with the parameters that each seed draws now.
 
@@ -50,11 +70,19 @@ def freeze(name: str, version: int, points: Iterable[tuple[str, int]], folder: P
     Raises:
         InputError: There is a suite of that name already, no such family, or the folder cannot be written.
     """
-    path = Path(folder) / f"{name}.json"
+    return save_suite(Suite(name, version, tuple(SuiteEntry.drawn(family, seed) for family, seed in points)), folder)
+
+
+def save_suite(suite: Suite, folder: Path | str = FOLDER) -> Path:
+    """Write a new suite; return its file.
+
+    Raises:
+        InputError: There is a suite of that name already, or the folder cannot be written.
+    """
+    path = Path(folder) / f"{suite.name}.json"
     if path.exists():
         raise InputError(f"{path} exists, and a suite never changes: choose another name")
-    suite = Suite(name, version, tuple(SuiteEntry.drawn(family, seed) for family, seed in points))
-    head = json.dumps({"name": name, "version": version, "digest": suite.digest}, indent=1)[:-2]
+    head = json.dumps({"name": suite.name, "version": suite.version, "digest": suite.digest}, indent=1)[:-2]
     rows = ",\n  ".join(json.dumps(entry_values(entry)) for entry in suite.entries)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

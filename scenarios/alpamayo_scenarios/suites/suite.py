@@ -19,16 +19,21 @@ from alpamayo_sim.errors import InputError
 MAX_FILE_BYTES = 16 << 20
 MAX_SCENARIOS = 100_000
 ROUNDING_DECIMALS = 3  # of the numbers in a digest of scenes
+EXTRAPOLATED = "extrapolated"  # the mark of a point out of its family's ranges
 KEYS = ("name", "version", "digest", "scenarios")
 
 
 @dataclass(frozen=True)
 class SuiteEntry:
-    """One scenario of a suite: a point of a family, and the seed of everything that is not a parameter."""
+    """One scenario of a suite: a point of a family, and the seed of everything that is not a parameter.
+
+    ``extrapolated`` marks a point out of the family's ranges.
+    """
 
     family: str
     parameters: Mapping[str, float]
     seed: int
+    extrapolated: bool = False
 
     @classmethod
     def drawn(cls, family: str, seed: int) -> "SuiteEntry":
@@ -45,7 +50,7 @@ class SuiteEntry:
         Raises:
             InputError: There is no such family, or a parameter is unknown or out of range.
         """
-        return get_family(self.family).build(self.parameters, self.seed)
+        return get_family(self.family).build(self.parameters, self.seed, extrapolate=self.extrapolated)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ class Suite:
 
 def entry_values(entry: SuiteEntry) -> list[Any]:
     """Return an entry as the JSON values of a file."""
-    return [entry.family, dict(entry.parameters), entry.seed]
+    values: list[Any] = [entry.family, dict(entry.parameters), entry.seed]
+    return [*values, EXTRAPOLATED] if entry.extrapolated else values
 
 
 def read_suite(path: Path) -> Suite:
@@ -138,15 +144,16 @@ def _add_rounded(total: Any, value: Any) -> None:
 
 
 def _entry(item: Any, where: str) -> SuiteEntry:
-    if not (isinstance(item, list) and len(item) == 3 and isinstance(item[0], str) and isinstance(item[1], dict)):
-        raise InputError(f"{where}: must be [family, parameters, seed]")
-    family, parameters, seed = item
+    whole = isinstance(item, list) and len(item) in (3, 4) and isinstance(item[0], str) and isinstance(item[1], dict)
+    if not whole or item[3:] not in ([], [EXTRAPOLATED]):
+        raise InputError(f'{where}: must be [family, parameters, seed], or that with "{EXTRAPOLATED}"')
+    family, parameters, seed = item[:3]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"{where}: seed is {seed!r}, must be a whole number of at least 0")
     for name, value in parameters.items():
         if not isinstance(value, float | int) or isinstance(value, bool) or not math.isfinite(value):
             raise InputError(f"{where}: {name} is {value!r}, must be a finite number")
-    return SuiteEntry(family, {name: float(value) for name, value in parameters.items()}, seed)
+    return SuiteEntry(family, {name: float(value) for name, value in parameters.items()}, seed, len(item) == 4)
 
 
 def _read_json(path: Path) -> Any:
