@@ -227,7 +227,7 @@ def episode_reference(episode: Episode) -> float | None:
     if scene.route is None:
         return None
     ego = scene.ego
-    if scenario.certificate is not None:
+    if scenario.certificate is not None and len(scenario.certificate.trajectory):
         driven = scenario.certificate.trajectory[:, :3].astype(np.float64)
     elif not scenario.family and ego.valid.sum() > 1:
         driven = np.column_stack([ego.position[ego.valid, :2], ego.heading[ego.valid]]).astype(np.float64)

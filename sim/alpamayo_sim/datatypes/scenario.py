@@ -181,16 +181,36 @@ class Ego:
     distance: float
 
 
+class Solvability(enum.StrEnum):
+    """What is known about whether an ego can complete a scenario without any contact."""
+
+    SOLVED = "solved"  # the stored trajectory does
+    UNAVOIDABLE = "unavoidable"  # no motion within the friction limit avoids a contact
+    UNKNOWN = "unknown"  # the effort that was spent shows neither
+
+
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """An ego trajectory (x, y, heading, speed; 10 Hz, world) that solves the scenario, with its margins.
+    """A proof that a scenario can be solved, or that it cannot, or the statement that neither was found.
 
-    ``avoided_by`` names the reference drivers that solve the scenario without a collision.
+    Attributes:
+        trajectory: the ego's states (x, y, heading, speed; 10 Hz, world) that solve the scenario, from its start;
+            empty if none was found.
+        margins: the signed margins of that trajectory by name; positive is within the limit.
+        avoided_by: the reference drivers that drive the scenario without any contact.
+        solvability: what the certificate says.
+        solver: the driver whose trajectory it is.
+        difficulty: from 0 (easy) to 1; None if the scenario is not solved.
+        effort: how many episodes and steps were driven to find it.
     """
 
     trajectory: Float32[Array, "steps 4"]
     margins: dict[str, float]
     avoided_by: tuple[str, ...] = ()
+    solvability: Solvability = Solvability.SOLVED
+    solver: str = ""
+    difficulty: float | None = None
+    effort: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

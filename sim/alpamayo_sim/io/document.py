@@ -83,6 +83,16 @@ def load_document(kind: type[T], path: Path, version: int) -> T:
         raise InputError(f"{where}: not a valid {kind.__name__}: {error!r}") from error
 
 
+def kind_of(path: Path) -> str | None:
+    """Return the name of the noun that a document's JSON file holds; None for other JSON.
+
+    Raises:
+        InputError: The file cannot be read or is not JSON.
+    """
+    kind = _read_json(path).get("kind")
+    return kind if isinstance(kind, str) else None
+
+
 def digest(value: Any) -> str:
     """Return the SHA-256 (hex) of a dataclass; it is equal for two values exactly if their documents are equal."""
     arrays: dict[str, np.ndarray] = {}
