@@ -64,6 +64,7 @@ MODULES = (
     "offset_lead",
     "turning_lead",
     "roundabout_entry",
+    "straight_crossing",
 )
 """One module per family; it holds the family under its own name in capitals."""
 
