@@ -38,14 +38,17 @@ LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 def levels(episode: Episode) -> dict[str, str]:
     """Return the level of an episode on each axis."""
-    scene = episode.scenario.scene
-    speed = 3.6 * float(episode.ego_speed[0])
+    return conditions(episode.scenario.scene, float(episode.ego_speed[0]))
+
+
+def conditions(scene: Scene, speed: float) -> dict[str, str]:
+    """Return the level of a scene on each axis, with the initial speed (m/s) of the ego."""
     return {
         "light": light(scene.environment.sun_elevation),
         "weather": weather(scene.environment),
         "friction": LEVELS["friction"][int(np.digitize(-scene.environment.friction, [-0.7, -0.4], right=True))],
         "road": road(scene),
-        "speed": LEVELS["speed"][int(np.digitize(speed, [30.0, 50.0, 80.0], right=True))],
+        "speed": LEVELS["speed"][int(np.digitize(3.6 * speed, [30.0, 50.0, 80.0], right=True))],
     }
 
 

@@ -17,10 +17,11 @@ from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
 from alpamayo.runs import DriverChoice, drive_run, finished, run_inputs, say_taken, write_run
 from alpamayo.validator import score_episode
-from alpamayo_scenarios.suites import Suite, SuiteEntry, get_suite
+from alpamayo_scenarios.suites import Suite, SuiteEntry, open_suite
 from alpamayo_sim.errors import DriverError, InputError, one_line
 
 SUITE = "long-tail-6"
+DEFAULT_EPISODES = 60
 CONFIDENCE = 0.95
 TAKEN = "taken"  # in the row of a run of an earlier call
 AFTER_STOP = "driven after the stop rule was decided"
@@ -58,9 +59,10 @@ class Task:
 
 def evaluate(
     drivers: Sequence[str],
-    episodes: int,
+    episodes: int | None,
     out: Path,
     *,
+    suite: str = SUITE,
     guard: bool | None = None,
     checkpoint: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -68,17 +70,18 @@ def evaluate(
     stop_when: str | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Drive ``episodes`` scenarios with each driver; runs in ``out`` with the same inputs are not driven again.
+    """Drive the first ``episodes`` scenarios of a suite with each driver; finished runs in ``out`` are not repeated.
 
-    They are the first of the suite ``long-tail-6``: six families in turn, with seeds that training never uses.
+    ``long-tail-6`` has six families in turn, with seeds that training never uses.
     A driver that raises is excluded from that scenario and listed with the reason; the rates "if excluded runs had
     failed" stand beside the others. A fault of the machine, such as a full disk, ends the evaluation. ``out`` is what
     ``alpamayo validate`` takes: a record for each run, and ``suite.json``, which lists the runs that should exist.
 
     Args:
         drivers: names.
-        episodes: scenarios, at most 600.
+        episodes: scenarios, at most as many as the suite has; None is 60 of long-tail-6, and all of another suite.
         out: the folder.
+        suite: the name of a suite, or the file of one.
         guard: on or off; None is each driver's default.
         checkpoint: weights in place of the shipped ones.
         arguments: arguments of the constructors of the user's own drivers.
@@ -91,14 +94,15 @@ def evaluate(
         rows, tests between drivers, the outcome of the claim, and the excluded runs.
 
     Raises:
-        InputError: unknown driver, bad checkpoint or claim, more than 600 episodes, a folder that cannot be written.
+        InputError: unknown driver or suite, bad checkpoint or claim, too many episodes, a folder that is not writable.
     """
     rule = None if stop_when is None else parse(stop_when)
     choices = choices_of(drivers, guard, checkpoint, arguments)
-    suite = get_suite(SUITE).first(episodes)
-    tasks = {choice.name: [task_of(choice, entry, out) for entry in suite.entries] for choice in choices}
+    whole = open_suite(suite)
+    part = whole.first(episodes or (DEFAULT_EPISODES if suite == SUITE else len(whole)))
+    tasks = {choice.name: [task_of(choice, entry, out) for entry in part.entries] for choice in choices}
     with claimed(out):
-        return _evaluated(tasks, rule, suite, out, workers, progress)
+        return _evaluated(tasks, rule, part, out, workers, progress)
 
 
 def choices_of(
