@@ -1,0 +1,186 @@
+"""Search: an optimiser looks for failures of a driver; the failures are made minimal, kept apart, and certified.
+
+Each drive is kept in a file of the results folder, by the parameters. The search is deterministic, so a run that is
+repeated takes the drives of an earlier one and goes on where that ended.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo.certification.certify import certify, motion_of, surroundings
+from alpamayo.certification.checker import clearance
+from alpamayo.certification.suite import certificate_row
+from alpamayo.folders import claimed
+from alpamayo.json_values import read_sealed, rounded, sealed, write_json
+from alpamayo.parallel import Progress
+from alpamayo.provenance import code_version
+from alpamayo.runs import DriverChoice, drive_run, has_collision
+from alpamayo.search.optimisers import OPTIMISERS
+from alpamayo.validator import score_episode
+from alpamayo_scenarios.families import Family
+from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED, SuiteEntry
+from alpamayo_sim.datatypes.scenario import Solvability
+from alpamayo_sim.errors import InputError, unknown_name
+
+Array = np.ndarray
+Point = Float64[Array, " d"]
+
+LEAST_DISTANCE = 0.25  # of two failures that count as distinct, in parts of a parameter's range
+MOST_FAILURES = 5
+FAILED_BONUS_M = 5.0  # by which a failure is better than any clearance
+
+
+@dataclass
+class _Drives:
+    """The drives of a search, taken from the folder where they were made before."""
+
+    family: Family
+    choice: DriverChoice
+    path: Path
+    budget: int
+    progress: Progress
+    seed: int
+    key: dict[str, Any]
+    known: dict[str, list[Any]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        earlier = read_sealed(self.path)
+        if earlier is not None and earlier.get("key") == rounded(self.key):
+            self.known = dict(earlier["drives"])
+
+    @property
+    def left(self) -> int:
+        return self.budget - len(self.used)
+
+    def result(self, parameters: dict[str, float]) -> tuple[bool, float]:
+        """Return whether the driver fails at a point, and its smallest clearance (m)."""
+        name = repr(sorted(parameters.items()))
+        if name not in self.known:
+            self.known[name] = list(self._driven(parameters))
+            write_json(sealed({"key": rounded(self.key), "drives": self.known}), self.path)
+        self.used.add(name)
+        self.progress("search", min(len(self.used), self.budget), self.budget)
+        failed, gap = self.known[name]
+        return bool(failed), float(gap)
+
+    def _driven(self, parameters: dict[str, float]) -> tuple[bool, float]:
+        scenario = SuiteEntry(self.family.name, parameters, self.seed).make()
+        episode = drive_run(self.choice, self.choice.make(), scenario, self.seed)
+        gap = round(clearance(motion_of(episode).astype(np.float64), surroundings(episode)), 4)
+        if not has_collision(episode):
+            return False, gap
+        return bool(score_episode(episode).rules["at_fault_collision"].violated[0]), gap
+
+
+def search_failures(
+    family: Family,
+    choice: DriverChoice,
+    budget: int,
+    out: Path,
+    *,
+    seed: int = 0,
+    method: str = "cma-es",
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Search for at-fault collisions of a driver in one family.
+
+    Args:
+        family: the family.
+        choice: the driver.
+        budget: the number of drives of the driver, including those that make failures minimal.
+        out: the folder of the results; an earlier search there with the same inputs is continued.
+        seed: the seed of the optimiser.
+        method: cma-es or cross-entropy.
+        progress: called for each drive.
+
+    Returns:
+        JSON values: the distinct, minimal failures that are certified solvable, those that are not, and the effort.
+
+    Raises:
+        InputError: an unknown method, a budget below 1, or a folder that cannot be written.
+    """
+    if method not in OPTIMISERS:
+        raise unknown_name("search method", method, OPTIMISERS)
+    if budget < 1:
+        raise InputError(f"the budget is {budget} drives, must be at least 1")
+    key = {"family": family.name, **choice.inputs(), "code_version": code_version(), "seed": seed, "method": method}
+    with claimed(out):
+        drives = _Drives(family, choice, out / "drives.json", budget, progress, FIRST_EVALUATION_SEED + seed, key)
+        failures = _search(drives, method, np.random.default_rng([family.number, seed, 3]))
+        rows = [_row(family, drives.seed, each, gap) for each, gap in failures]
+        solvable = Solvability.SOLVED.value
+        result = {
+            "family": family.name,
+            "driver": choice.name,
+            "method": method,
+            "drives": len(drives.used),
+            "seed": drives.seed,
+            "failures": [row for row in rows if row["certificate"]["solvability"] == solvable],
+            "not_certified": [row for row in rows if row["certificate"]["solvability"] != solvable],
+        }
+        write_json(result := rounded(result), out / "search.json")
+    return result
+
+
+def _search(drives: _Drives, method: str, rng: np.random.Generator) -> list[tuple[dict[str, float], float]]:
+    """Return distinct minimal failures with their clearances (m)."""
+    family = drives.family
+    optimiser = OPTIMISERS[method](len(family.parameters), lambda point: family.accepts(values_at(family, point)), rng)
+    failures: list[tuple[dict[str, float], float]] = []
+    while drives.left > 0 and len(failures) < MOST_FAILURES:
+        points = optimiser.ask()
+        values = []
+        for point in points:
+            if drives.left <= 0:
+                return failures
+            parameters = values_at(family, point)
+            failed, gap = drives.result(parameters)
+            near = failed and any(distance(family, parameters, other) < LEAST_DISTANCE for other, _ in failures)
+            values.append(gap + FAILED_BONUS_M * near - FAILED_BONUS_M * (failed and not near))
+            if failed and not near:
+                failures.append(_minimal(drives, parameters, gap, [other for other, _ in failures]))
+        optimiser.tell(points, values)
+    return failures
+
+
+def _minimal(
+    drives: _Drives, parameters: dict[str, float], gap: float, others: Sequence[dict[str, float]]
+) -> tuple[dict[str, float], float]:
+    """Set one parameter after the other to its default where the failure stays one, and stays apart from others."""
+    family = drives.family
+    for name, usual in family.defaults().items():
+        changed = {**parameters, name: usual}
+        apart = all(distance(family, changed, other) >= LEAST_DISTANCE for other in others)
+        if changed == parameters or not family.accepts(changed) or not apart or drives.left <= 0:
+            continue
+        failed, closer = drives.result(changed)
+        if failed:
+            parameters, gap = changed, closer
+    return parameters, gap
+
+
+def values_at(family: Family, point: Point) -> dict[str, float]:
+    """Return the parameters at a point of the unit hypercube."""
+    return {p.name: p.value(float(u)) for p, u in zip(family.parameters, point, strict=True)}
+
+
+def distance(family: Family, one: dict[str, float], other: dict[str, float]) -> float:
+    """Return the largest difference of two points, in parts of the parameters' ranges."""
+    return max(abs(one[p.name] - other[p.name]) / (p.high - p.low) for p in family.parameters)
+
+
+def _row(family: Family, seed: int, parameters: dict[str, float], gap: float) -> dict[str, Any]:
+    usual = family.defaults()
+    certificate = certify(SuiteEntry(family.name, parameters, seed).make())
+    return {
+        "parameters": parameters,
+        "essential": [name for name, value in parameters.items() if value != usual[name]],
+        "clearance_m": gap,
+        "certificate": certificate_row(certificate),
+    }
