@@ -4,10 +4,7 @@ Large packages are imported only by the commands that need them, so that ``alpam
 """
 
 import io
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +12,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from alpamayo import scenario_commands
+from alpamayo.cli_options import (
+    Checkpoint,
+    DriverArgs,
+    DriverName,
+    Guarded,
+    Json,
+    Out,
+    Seed,
+    Workers,
+    print_json,
+    progress_bar,
+)
 from alpamayo.drivers.ablation import JOINT
 from alpamayo.drivers.registry import BUILT_IN
 from alpamayo_datasets.readers import described_formats
@@ -29,42 +39,11 @@ app = typer.Typer(
     rich_markup_mode=None,  # as markup, a "[default: ...]" in a help text would be lost
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-scenarios_app = typer.Typer(help="The long-tail families.", no_args_is_help=True)
-app.add_typer(scenarios_app, name="scenarios")
+app.add_typer(scenario_commands.app, name="scenarios")
 drivers_app = typer.Typer(help="The drivers: built-in ones and those of installed packages.", no_args_is_help=True)
 app.add_typer(drivers_app, name="drivers")
 model_app = typer.Typer(help="The Nemotron backbone and its checkpoints.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results. [default: a name under runs/]")]
-DriverName = Annotated[
-    str,
-    typer.Option(
-        "--driver",
-        help=f"{', '.join(name for name, entry in BUILT_IN.items() if not entry.replays_recording)}; a driver of an "
-        "installed package (see `alpamayo drivers list`); or your own as module:Class, in this folder or installed.",
-    ),
-]
-DriverArgs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--driver-args",
-        metavar="KEY=VALUE|JSON",
-        help="Arguments of the constructor of your own driver: speed=8.5, or a JSON object; may be repeated.",
-    ),
-]
-Checkpoint = Annotated[Path | None, typer.Option(help="Weights in place of the shipped ones.  [default: shipped]")]
-Guarded = Annotated[
-    bool | None,
-    typer.Option(
-        "--guard/--no-guard",
-        help="Let the guard choose among the plans and brake when none is safe. "
-        "[default: as `alpamayo drivers list` says; off for your own]",
-    ),
-]
-Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes. [default: one per core, at most 8]")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the scenario and of all random draws.")]
 
 
 def main() -> None:
@@ -115,7 +94,7 @@ def drive(
 
     out = out or Path("runs") / f"{family}-{driver.replace(':', '.')}-{seed}"
     scenarios = (make_scenario(family, s) for s in range(seed, seed + episodes))
-    with _progress() as progress:
+    with progress_bar() as progress:
         rows = run_scenarios(
             scenarios,
             episodes,
@@ -158,7 +137,7 @@ def replay(
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"
-    with _progress() as progress:
+    with progress_bar() as progress:
         rows = run_scenarios(
             [scenario],
             1,
@@ -173,26 +152,6 @@ def replay(
     _show_runs(rows, as_json)
 
 
-@scenarios_app.command("list")
-def list_scenarios(as_json: Json = False) -> None:
-    """List the families with their parameters, ranges and sources."""
-    from alpamayo.report.console import bold, plain_console
-    from alpamayo_scenarios.families import family_names, get_family
-
-    families = [get_family(name) for name in family_names()]
-    if as_json:
-        _print_json([_family_json(family) for family in families])
-        return
-    console = plain_console()
-    for family in families:
-        console.print(bold(family.name), "", family.summary)
-        table = Table("parameter", "low", "high", "unit", "source", box=None, padding=(0, 3, 0, 2), header_style="dim")
-        for p in family.parameters:
-            table.add_row(p.name, f"{p.low:g}", f"{p.high:g}", p.unit, p.source)
-        console.print(table)
-        console.print()
-
-
 @drivers_app.command("list")
 def list_drivers(as_json: Json = False) -> None:
     """List the drivers, and the plug-ins that cannot be loaded."""
@@ -202,7 +161,7 @@ def list_drivers(as_json: Json = False) -> None:
     plugins, broken = plugin_entries()
     entries = [*BUILT_IN.values(), *plugins.values()]
     if as_json:
-        _print_json({"drivers": [asdict(entry) for entry in entries], "broken": broken})
+        print_json({"drivers": [asdict(entry) for entry in entries], "broken": broken})
         return
     table = Table("driver", "", "needs", "guard", "package", box=None, padding=(0, 3, 0, 0), header_style="dim")
     for entry in entries:
@@ -231,7 +190,7 @@ def train(
     from alpamayo.report import console as evaluation_console
     from alpamayo.training import train_tiny
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         result = train_tiny(
             out, episodes=episodes, minutes=minutes, seed=seed, start=start, workers=workers, progress=progress
         )
@@ -247,7 +206,7 @@ def train(
             )
             report["closed_loop"] = evaluation
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
     console = evaluation_console.plain_console()
     console.print(f"checkpoint: {result.checkpoint}", soft_wrap=True)
@@ -275,10 +234,10 @@ def train_belief_driver(
     from alpamayo.training.belief import BeliefPlan, train_belief
 
     plan = BeliefPlan(driven, scattered, perception_steps, believed, reasoner_steps, seed)
-    with _progress() as progress:
+    with progress_bar() as progress:
         path = train_belief(out, plan, workers=workers, progress=progress)
     if as_json:
-        _print_json({"checkpoint": str(path)})
+        print_json({"checkpoint": str(path)})
         return
     print(f"checkpoint: {path}\nnext: alpamayo evaluate --driver belief --checkpoint {path}")  # noqa: T201
 
@@ -286,7 +245,11 @@ def train_belief_driver(
 @app.command()
 def evaluate(
     driver: Annotated[str, typer.Option("--driver", help="Drivers, separated by commas.")] = "tiny",
-    episodes: Annotated[int, typer.Option(min=1, help="Scenarios, spread evenly over the families.")] = 60,
+    episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Scenarios, from the first on. [default: 60 of long-tail-6, all of others]"),
+    ] = None,
+    suite: Annotated[str, typer.Option(help="The name of a suite, or the file of one.")] = "long-tail-6",
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
@@ -314,7 +277,7 @@ def evaluate(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Drive the scenarios of the evaluation suite, which training never uses, and compare drivers (95 % intervals)."""
+    """Drive the scenarios of a suite, which training never uses, and compare drivers (95 % intervals)."""
     from alpamayo.drivers.registry import check_name
 
     names = _listed(driver)
@@ -334,17 +297,19 @@ def evaluate(
         "arguments": arguments,
         "workers": workers,
     }
-    with _progress() as progress:
+    with progress_bar() as progress:
         if importance:
             folder = out or Path("runs") / f"importance-{importance}"
             result = failure_probability(
-                names[0], importance, episodes, folder, seed=seed, progress=progress, **options
+                names[0], importance, episodes or 60, folder, seed=seed, progress=progress, **options
             )
         else:
             folder = out or Path("runs") / "evaluation"
-            result = run_evaluation(names, episodes, folder, stop_when=stop_when, progress=progress, **options)
+            result = run_evaluation(
+                names, episodes, folder, suite=suite, stop_when=stop_when, progress=progress, **options
+            )
     if as_json:
-        _print_json(result)
+        print_json(result)
     elif importance:
         console.show_importance(result)
     else:
@@ -389,7 +354,7 @@ def validate(
 
     formulas = given_formulas(rule or [], rules or [])
     folder = report or Path("runs") / f"validation-{path.resolve().name}"
-    with _progress() as progress:
+    with progress_bar() as progress:
         document, page = run_validation(
             path,
             folder,
@@ -428,54 +393,12 @@ def info(
     except NemotronInputError as error:
         raise InputError(str(error)) from error
     if as_json:
-        _print_json(values)
+        print_json(values)
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in values.items():
         table.add_row(bold(name.replace("_", " ")), format_value(name, value))
     plain_console().print(table)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar on stderr; yield a function that takes (name, done, total)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True, markup=False))
-    tasks: dict[str, Any] = {}
-
-    def update(what: str, done: int, total: int) -> None:
-        bar.start()  # at the first update, so that an error before it is one line
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-        bar.update(tasks[what], completed=done, total=total)
-
-    try:
-        yield update
-    except KeyboardInterrupt:
-        bar.console.print("interrupted; what was finished is kept")
-        raise
-    finally:
-        if tasks:
-            bar.stop()
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))  # noqa: T201
-
-
-def _family_json(family: Any) -> dict[str, Any]:
-    return {
-        "name": family.name,
-        "title": family.title,
-        "summary": family.summary,
-        "parameters": [
-            {"name": p.name, "unit": p.unit, "low": p.low, "high": p.high, "source": p.source}
-            for p in family.parameters
-        ],
-    }
 
 
 def _listed(text: str) -> list[str]:
@@ -495,7 +418,7 @@ def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
     from alpamayo.report.console import bold, plain_console
 
     if as_json:
-        _print_json(rows[0] if len(rows) == 1 else {"episodes": rows})
+        print_json(rows[0] if len(rows) == 1 else {"episodes": rows})
         return
     console = plain_console()
     cells = [_run_cells(row) for row in rows]

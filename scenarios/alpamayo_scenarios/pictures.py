@@ -1,21 +1,19 @@
-"""Draw a contact sheet: one bird's-eye and one front camera picture of each family, shortly before the event.
+"""Pictures of scenarios: bird's eye and front camera, shortly before the event; a contact sheet of families."""
 
-Run ``python scenarios/contact_sheet.py --out sheet.png`` from the root of the repository; names of families as
-arguments draw those alone.
-"""
-
-import argparse
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from alpamayo_scenarios import FAMILIES, Family, get_family
+from alpamayo_scenarios.families import Family
 from alpamayo_sim.datatypes.rig import Rig, pinhole
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import WorldBatch
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.files import replacing
 from alpamayo_sim.sensors import BirdsEye, CameraRenderer
 
 Array = np.ndarray
@@ -33,22 +31,47 @@ MIDWAY = 0.4  # share of the way to the goal at which to look where a steady ego
 INK, PAPER = (40, 44, 52), (255, 255, 255)
 
 
-def main() -> None:
-    """Draw the families that were named, or all of them."""
-    parser = argparse.ArgumentParser(description="Draw one bird's-eye and one front camera picture of each family.")
-    parser.add_argument("families", nargs="*", help="names of families; all when none is given")
-    parser.add_argument("--out", type=Path, default=Path("contact_sheet.png"), help="the picture to write")
-    parser.add_argument("--columns", type=int, default=3, help="families in a row")
-    given = parser.parse_args()
-    chosen = [get_family(name) for name in given.families] or list(FAMILIES)
-    sheet = tiled([picture(family) for family in chosen], given.columns)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(given.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+def contact_sheet(
+    families: Sequence[Family], columns: int, progress: Callable[[int], None] = lambda done: None
+) -> Image:
+    """Return the pictures of families at their defaults as a grid; ``progress`` is called with the number drawn."""
+    pictures = []
+    for family in families:
+        pictures.append(picture(family.build(family.defaults(), SEED), caption(family)))
+        progress(len(pictures))
+    return tiled(pictures, columns)
 
 
-def picture(family: Family) -> Image:
-    """Return the pictures of one family at its defaults side by side, with a caption."""
-    scenario = in_daylight(family.build(family.defaults(), SEED))
+def caption(family: Family) -> str:
+    """Return the caption of a family."""
+    return f"{family.name}  ({family.group}{', held out' if family.held_out else ''})"
+
+
+def write_picture(image: Image, path: Path) -> None:
+    """Write a picture; the ending of the name says the format.
+
+    Raises:
+        InputError: The file cannot be written, or no format has that ending.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if not known:
+            raise InputError(f"cannot write {path}: the picture cannot be encoded")
+        with replacing(path) as partial:
+            partial.write_bytes(data.tobytes())
+    except cv2.error as error:
+        raise InputError(f"cannot write {path}: the name must end in .png or .jpg") from error
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def picture(scenario: Scenario, title: str) -> Image:
+    """Return a bird's-eye and a front camera picture of a scenario side by side, with a title.
+
+    They show the scenario by day, shortly before an ego that does not react would touch something.
+    """
+    scenario = in_daylight(scenario)
     batch = WorldBatch([scenario])
     for _ in range(steps_to_look_at(scenario)):
         batch.step(np.zeros((1, 2), np.float32))
@@ -59,8 +82,7 @@ def picture(family: Family) -> Image:
     row = np.full((BIRDS_EYE_SIZE[1] + CAPTION_HEIGHT, BIRDS_EYE_SIZE[0] + CAMERA_SIZE[0] + 8, 3), PAPER, np.uint8)
     row[CAPTION_HEIGHT:, : BIRDS_EYE_SIZE[0]] = above
     row[CAPTION_HEIGHT : CAPTION_HEIGHT + CAMERA_SIZE[1], BIRDS_EYE_SIZE[0] + 4 : -4] = seen
-    caption = f"{family.name}  ({family.group}{', held out' if family.held_out else ''})"
-    cv2.putText(row, caption, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+    cv2.putText(row, title, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
     return row
 
 
@@ -92,7 +114,3 @@ def tiled(pictures: list[Image], columns: int) -> Image:
     return np.concatenate(
         [np.concatenate(filled[k : k + columns], axis=1) for k in range(0, len(filled), columns)], axis=0
     )
-
-
-if __name__ == "__main__":
-    main()

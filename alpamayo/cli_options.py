@@ -1,0 +1,72 @@
+"""What several commands share: their options, the progress bar on stderr, and JSON on stdout."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alpamayo.drivers.registry import BUILT_IN
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results. [default: a name under runs/]")]
+DriverName = Annotated[
+    str,
+    typer.Option(
+        "--driver",
+        help=f"{', '.join(name for name, entry in BUILT_IN.items() if not entry.replays_recording)}; a driver of an "
+        "installed package (see `alpamayo drivers list`); or your own as module:Class, in this folder or installed.",
+    ),
+]
+DriverArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--driver-args",
+        metavar="KEY=VALUE|JSON",
+        help="Arguments of the constructor of your own driver: speed=8.5, or a JSON object; may be repeated.",
+    ),
+]
+Checkpoint = Annotated[Path | None, typer.Option(help="Weights in place of the shipped ones.  [default: shipped]")]
+Guarded = Annotated[
+    bool | None,
+    typer.Option(
+        "--guard/--no-guard",
+        help="Let the guard choose among the plans and brake when none is safe. "
+        "[default: as `alpamayo drivers list` says; off for your own]",
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes. [default: one per core, at most 8]")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the scenario and of all random draws.")]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar on stderr; yield a function that takes (name, done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True, markup=False))
+    tasks: dict[str, Any] = {}
+
+    def update(what: str, done: int, total: int) -> None:
+        bar.start()  # at the first update, so that an error before it is one line
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
+
+    try:
+        yield update
+    except KeyboardInterrupt:
+        bar.console.print("interrupted; what was finished is kept")
+        raise
+    finally:
+        if tasks:
+            bar.stop()
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))  # noqa: T201

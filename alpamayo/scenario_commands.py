@@ -1,0 +1,365 @@
+"""The commands of ``alpamayo scenarios``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from alpamayo.cli_options import (
+    Checkpoint,
+    DriverArgs,
+    DriverName,
+    Guarded,
+    Json,
+    Seed,
+    Workers,
+    print_json,
+    progress_bar,
+)
+from alpamayo_sim.errors import InputError
+
+if TYPE_CHECKING:
+    from alpamayo_scenarios.families import Family
+    from alpamayo_scenarios.suites import Suite
+    from alpamayo_sim.datatypes.scenario import Scenario
+
+app = typer.Typer(help="The long-tail families: list, draw, sample and certify them.", no_args_is_help=True)
+
+FamilyName = Annotated[str, typer.Argument(metavar="FAMILY", help="A family; see `alpamayo scenarios list`.")]
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE|FILE", help="The name of a suite, or the file of one.")]
+Given = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Fix a parameter; may be repeated.")
+]
+Extrapolate = Annotated[
+    bool, typer.Option("--extrapolate", help="Allow values of --set out of their ranges; they are marked.")
+]
+
+
+@app.command("list")
+def list_scenarios(as_json: Json = False) -> None:
+    """List the families with their parameters, ranges and sources."""
+    from alpamayo.report.console import bold, plain_console
+    from alpamayo_scenarios.families import FAMILIES
+
+    if as_json:
+        print_json([_family_json(family) for family in FAMILIES])
+        return
+    console = plain_console()
+    for family in FAMILIES:
+        console.print(bold(family.name), "", family.summary)
+        console.print(_parameter_table(family))
+        console.print()
+
+
+@app.command()
+def show(
+    family: FamilyName,
+    seed: Seed = 0,
+    given: Given = None,
+    extrapolate: Extrapolate = False,
+    out: Annotated[Path | None, typer.Option("--out", help="The picture. [default: runs/FAMILY-SEED.png]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Describe a family, and draw one scenario: bird's eye and front camera, shortly before the event."""
+    from alpamayo.report.console import bold, plain_console
+    from alpamayo_scenarios.families import get_family
+    from alpamayo_scenarios.pictures import caption, picture, write_picture
+
+    kind = get_family(family)
+    scenario = kind.build(_values(given), seed, extrapolate=extrapolate)
+    path = out or Path("runs") / f"{family}-{seed}.png"
+    write_picture(picture(scenario, caption(kind)), path)
+    outside = list(kind.extrapolated(scenario.parameters))
+    if as_json:
+        drawn = {"parameters": dict(scenario.parameters), "seed": seed, "extrapolated": outside, "picture": str(path)}
+        print_json(_family_json(kind) | {"scenario": drawn})
+        return
+    console = plain_console()
+    console.print(bold(kind.name), "", kind.summary)
+    console.print(_parameter_table(kind, scenario.parameters))
+    if outside:
+        console.print(f"out of range: {', '.join(outside)}")
+    console.print(f"picture: {path}", soft_wrap=True)
+
+
+@app.command()
+def sample(
+    family: FamilyName,
+    count: Annotated[
+        int | None,
+        typer.Option("-n", help="Number of scenarios; a grid has at most as many. [default: 100; covering: as needed]"),
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. [default: runs/FAMILY-METHOD-SEED]")] = None,
+    method: Annotated[str, typer.Option(help="random, grid, lhs, sobol or covering.")] = "random",
+    strength: Annotated[int, typer.Option(min=1, max=4, help="t of a covering array.")] = 2,
+    bins: Annotated[int, typer.Option(min=2, max=10, help="Parts of a range in a covering array.")] = 3,
+    given: Given = None,
+    extrapolate: Extrapolate = False,
+    as_json: Json = False,
+) -> None:
+    """Sample a family's parameters and write the valid scenarios, with their list as a suite (sample.json)."""
+    from alpamayo.report.console import plain_console
+    from alpamayo_scenarios.families import get_family
+    from alpamayo_scenarios.sampling import sample as drawn
+    from alpamayo_scenarios.sampling import write_sample
+
+    kind, values = get_family(family), _values(given)
+    wanted = 100 if count is None and method != "covering" else count
+    found = drawn(
+        kind, wanted, seed, method=method, given=values, extrapolate=extrapolate, strength=strength, bins=bins
+    )
+    folder = out or Path("runs") / f"{family}-{method}-{seed}"
+    with progress_bar() as progress:
+        path = write_sample(found, folder, lambda done, total: progress("sample", done, total))
+    row: dict[str, Any] = {
+        "family": family,
+        "method": method,
+        "seed": seed,
+        "scenarios": len(found.entries),
+        "rejected": found.rejected,
+        "extrapolated": list(kind.extrapolated(kind.checked(values, extrapolate))),
+        "suite": str(path),
+    }
+    if found.covered:
+        row |= {"combinations": found.covered.of, "not_reached": len(found.covered.not_reached)}
+    if as_json:
+        print_json(row)
+        return
+    console = plain_console()
+    console.print(f"{len(found.entries)} scenarios of {family}; {found.rejected} points did not satisfy its conditions")
+    if found.covered:
+        missed = len(found.covered.not_reached)
+        console.print(f"{strength}-way combinations: {found.covered.of}, without a valid point: {missed}")
+    console.print(f"suite: {path}", soft_wrap=True)
+
+
+@app.command("contact-sheet")
+def contact_sheet(
+    families: Annotated[list[str] | None, typer.Argument(help="Families. [default: all]")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The picture.")] = Path("runs/contact_sheet.png"),
+    columns: Annotated[int, typer.Option(min=1, help="Families in a row.")] = 3,
+) -> None:
+    """Draw one bird's-eye and one front camera picture of each family at its defaults."""
+    from alpamayo_scenarios.families import FAMILIES, get_family
+    from alpamayo_scenarios.pictures import contact_sheet as drawn
+    from alpamayo_scenarios.pictures import write_picture
+
+    chosen = [get_family(name) for name in families or []] or list(FAMILIES)
+    with progress_bar() as progress:
+        sheet = drawn(chosen, columns, lambda done: progress("draw", done, len(chosen)))
+    write_picture(sheet, out)
+    typer.echo(f"picture: {out}")
+
+
+@app.command("suite")
+def show_suite(name: SuiteName, as_json: Json = False) -> None:
+    """Show a suite: its families, and what its certificates say."""
+    from alpamayo.report.console import plain_console
+    from alpamayo_scenarios.suites import open_suite
+
+    suite = open_suite(name)
+    row = _suite_json(suite)
+    if as_json:
+        print_json(row)
+        return
+    console = plain_console()
+    counts = row["certificates"] or {"without a certificate": len(suite)}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items())
+    console.print(f"{suite.name} ({suite.digest[:12]}): {len(suite)} scenarios, {said}")
+    table = Table("scenario", "held out", "certificate", "by", "difficulty", box=None, padding=(0, 3, 0, 0))
+    for each in row["scenarios"]:
+        known = each["certificate"] or {"solvability": "none", "solver": "", "difficulty": None}
+        difficulty = "" if known["difficulty"] is None else f"{known['difficulty']:.2f}"
+        held_out = "yes" if each["family"] in row["held_out"] else ""
+        table.add_row(f"{each['family']}-{each['seed']}", held_out, known["solvability"], known["solver"], difficulty)
+    console.print(table)
+
+
+@app.command("certify")
+def certify_scenarios(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|SUITE", help="A scenario, the file of a suite, or the name of a suite.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the certificates. [default: runs/certificates-NAME]")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Replay and check stored certificates, and look for no new ones.")
+    ] = False,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Certify scenarios: a checked trajectory that solves each, or a proof that a contact is unavoidable, or neither.
+
+    An interrupted run continues when it is repeated.
+    """
+    from alpamayo.certification.suite import certify_scenario, certify_suite, check_suite
+    from alpamayo.report.console import plain_console
+    from alpamayo_scenarios.suites import open_suite
+    from alpamayo_scenarios.suites.certificates import FOLDER, load_certificates, save_certificates
+
+    if (scenario := _scenario_file(source)) is not None:
+        row = certify_scenario(scenario, check)
+    else:
+        suite = open_suite(source)
+        with progress_bar() as progress:
+            if check:
+                row = check_suite(suite, load_certificates(suite, out or FOLDER), workers=workers, progress=progress)
+            else:
+                folder = out or Path("runs") / f"certificates-{suite.name}"
+                found = certify_suite(suite, folder / "scenarios", workers=workers, progress=progress)
+                row = {"suite": suite.name, "digest": suite.digest, **found.counts()}
+                row |= {"certificates": str(save_certificates(found, folder))}
+    if as_json:
+        print_json(row)
+        return
+    for name, value in row.items():
+        plain_console().print(f"{name}: {value}", soft_wrap=True)
+
+
+@app.command("coverage")
+def show_coverage(name: SuiteName, as_json: Json = False) -> None:
+    """Say which 2-way combinations of family, road, weather, speed band and actor a suite holds and misses."""
+    from alpamayo.evaluation.suite_coverage import suite_coverage
+    from alpamayo.report.console import plain_console
+    from alpamayo_scenarios.suites import open_suite
+
+    suite = open_suite(name)
+    with progress_bar() as progress:
+        found = suite_coverage(suite, lambda done, total: progress("coverage", done, total))
+    if as_json:
+        print_json(found)
+        return
+    console = plain_console()
+    console.print(f"{suite.name} ({suite.digest[:12]}): {len(suite)} scenarios")
+    table = Table("axes", "pairs held", "of", box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for pair in (*found["pairs"], {"axes": ["all"]} | found["two_way"]):
+        table.add_row(" x ".join(pair["axes"]), str(pair["covered"]), str(pair["of"]))
+    console.print(table)
+    short = [pair for pair in found["missing"] if not pair[0].startswith("family")]
+    for one, other in short:
+        console.print(f"missing: {one} with {other}", soft_wrap=True)
+    rest = len(found["missing"]) - len(short)
+    console.print(f"missing pairs with a family: {rest}; --json lists them", soft_wrap=True)
+
+
+@app.command()
+def search(
+    family: FamilyName,
+    driver: DriverName = "idm",
+    budget: Annotated[int, typer.Option(min=1, help="Drives of the driver.")] = 200,
+    method: Annotated[str, typer.Option(help="cma-es or cross-entropy.")] = "cma-es",
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder. [default: runs/search-FAMILY-DRIVER]")] = None,
+    guard: Guarded = None,
+    checkpoint: Checkpoint = None,
+    driver_args: DriverArgs = None,
+    as_json: Json = False,
+) -> None:
+    """Search for parameters at which a driver collides at fault although the scenario can be solved.
+
+    A search that was interrupted goes on when it is repeated.
+    """
+    from alpamayo.drivers.own import parse_arguments
+    from alpamayo.report.console import bold, plain_console
+    from alpamayo.runs import DriverChoice
+    from alpamayo.search import search_failures
+    from alpamayo_scenarios.families import get_family
+
+    kind = get_family(family)
+    choice = DriverChoice.of(driver, guard, checkpoint, parse_arguments(driver_args or []))
+    choice.make()
+    folder = out or Path("runs") / f"search-{family}-{driver.replace(':', '.')}"
+    with progress_bar() as progress:
+        found = search_failures(kind, choice, budget, folder, seed=seed, method=method, progress=progress)
+    if as_json:
+        print_json(found)
+        return
+    console = plain_console()
+    console.print(f"{found['drives']} drives: {len(found['failures'])} distinct failures that can be solved")
+    for row in found["failures"]:
+        console.print(bold("failure"), f"solved by {row['certificate']['solver']}")
+        console.print(_parameter_table(kind, row["parameters"]))
+        console.print(f"not at their defaults: {', '.join(row['essential']) or 'none'}", soft_wrap=True)
+    if found["not_certified"]:
+        console.print(f"{len(found['not_certified'])} more failures, for which no solution was found")
+
+
+def _scenario_file(source: str) -> "Scenario | None":
+    """Return the scenario of a file; None where the source is a suite."""
+    from alpamayo_sim.io.document import kind_of
+    from alpamayo_sim.io.scene_file import load_scenario
+
+    path = Path(source)
+    whole = path if path.suffix == ".json" else path.with_name(f"{path.name}.json")
+    if not whole.is_file() or kind_of(whole) is None:
+        return None
+    return load_scenario(whole.with_suffix(""))
+
+
+def _suite_json(suite: "Suite") -> dict[str, Any]:
+    from alpamayo.certification.suite import certificate_row
+    from alpamayo_scenarios.families import get_family
+    from alpamayo_scenarios.suites.certificates import has_certificates, load_certificates
+
+    found = load_certificates(suite) if has_certificates(suite) else None
+    certificates = found.certificates if found else (None,) * len(suite)
+    return {
+        "suite": suite.name,
+        "digest": suite.digest,
+        "count": len(suite),
+        "certificates": found.counts() if found else None,
+        "held_out": sorted({entry.family for entry in suite.entries if get_family(entry.family).held_out}),
+        "scenarios": [
+            {
+                "family": entry.family,
+                "seed": entry.seed,
+                "parameters": dict(entry.parameters),
+                "certificate": None if certificate is None else certificate_row(certificate),
+            }
+            for entry, certificate in zip(suite.entries, certificates, strict=True)
+        ],
+    }
+
+
+def _values(texts: list[str] | None) -> dict[str, float]:
+    """Read NAME=VALUE options.
+
+    Raises:
+        InputError: A text is not of that form, or its value is not a number.
+    """
+    found: dict[str, float] = {}
+    for text in texts or []:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--set {text!r}: must be NAME=VALUE with a number, such as gap=12.5") from None
+    return found
+
+
+def _parameter_table(family: "Family", values: Mapping[str, float] | None = None) -> Table:
+    """Return the parameters of a family as a table, with the values of one scenario if given."""
+    heads = ("parameter", *(("value",) if values else ()), "low", "high", "unit", "source")
+    table = Table(*heads, box=None, padding=(0, 3, 0, 2), header_style="dim")
+    for p in family.parameters:
+        value = (f"{values[p.name]:.4g}",) if values else ()
+        table.add_row(p.name, *value, f"{p.low:g}", f"{p.high:g}", p.unit, p.source)
+    return table
+
+
+def _family_json(family: "Family") -> dict[str, Any]:
+    return {
+        "name": family.name,
+        "title": family.title,
+        "summary": family.summary,
+        "group": family.group.value,
+        "held_out": family.held_out,
+        "parameters": [
+            {"name": p.name, "unit": p.unit, "low": p.low, "high": p.high, "default": p.default, "source": p.source}
+            for p in family.parameters
+        ],
+    }
