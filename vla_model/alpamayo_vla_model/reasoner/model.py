@@ -1,9 +1,10 @@
 """The reasoner's network: a belief as tokens, the Nemotron backbone, and the loss of its words."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -24,7 +25,7 @@ from alpamayo_vla_model.reasoner.inputs import (
     TRACK_COLUMNS,
     BeliefInputs,
 )
-from alpamayo_vla_model.reasoner.language import TOKEN, WORDS, SituationGrammar, Utterance
+from alpamayo_vla_model.reasoner.language import FIRST_POINTER, TOKEN, WORDS, SituationGrammar, Utterance
 from alpamayo_vla_model.reasoning_text import PAD, REASON
 from alpamayo_vla_model.tokens import EgoTokens, mlp
 
@@ -78,7 +79,8 @@ class ReasonerConfig:
 class Reasoner(nn.Module):
     """Reads a belief and utters the decision and its causes.
 
-    A track's token carries the vector of its slot, and to point to a track is to say the word of that slot.
+    To point to a track is to say the word of its slot, which is scored by that track: by the product of its key and
+    the hidden state.
 
     Args:
         config: The shape.
@@ -94,6 +96,7 @@ class Reasoner(nn.Module):
             torch.manual_seed(seed)
             self.ego = EgoTokens(hidden)
             self.track = mlp(TRACK_FEATURES, hidden)
+            self.key = mlp(TRACK_FEATURES, hidden)
             self.road = mlp(STATION_GROUP * ROAD_COLUMNS, hidden)
             self.signal = mlp(SIGNAL_COLUMNS, hidden)
             self.slot = nn.Parameter(torch.randn(MAX_TRACKS, hidden))
@@ -118,7 +121,8 @@ class Reasoner(nn.Module):
         prompt = self.prompt(inputs)
         embedded = torch.cat([prompt, self.backbone.embed(words)], dim=1)
         hidden = self.backbone(embeddings=embedded, return_hidden=True)
-        return self.backbone.logits(hidden[:, prompt.shape[1] - 1 : -1])
+        hidden = hidden[:, prompt.shape[1] - 1 : -1]
+        return pointed(self.backbone.logits(hidden), hidden, self.key(_track_features(inputs)))
 
     def losses(
         self, inputs: BeliefInputs, words: Int64[Tensor, "b words"], allowed: Bool[Tensor, "b words vocabulary"]
@@ -159,9 +163,41 @@ class Reasoner(nn.Module):
         """
         with torch.inference_mode():
             prompt = self.prompt(inputs)
-            language = self.backbone if backbone is None else backbone
-            decoded, _ = decode_reasoning(language, prompt, earlier=earlier, constraint=grammar)
+            keys = self.key(_track_features(inputs))[0]
+            language = PointingModel(self.backbone if backbone is None else backbone, keys)
+            decoded, _ = decode_reasoning(cast(LanguageModel, language), prompt, earlier=earlier, constraint=grammar)
         return Utterance.parse(decoded.tokens)
+
+
+class PointingModel:
+    """A language model of one belief: it scores the words ``<track-k>`` by the tracks, all else as it is.
+
+    Args:
+        language: The language model.
+        keys: Of the tracks.
+    """
+
+    def __init__(self, language: LanguageModel, keys: Float[Tensor, "16 hidden"]) -> None:
+        self._language, self._keys = language, keys
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._language, name)
+
+    def __call__(self, *values: Any, **more: Any) -> Tensor:
+        """Return what the language model returns."""
+        return self._language(*values, **more)
+
+    def logits(self, hidden: Float[Tensor, "*n hidden"]) -> Float[Tensor, "*n vocabulary"]:
+        """Return the scores of all words."""
+        return pointed(self._language.logits(hidden), hidden, self._keys)
+
+
+def pointed(
+    logits: Float[Tensor, "*n vocabulary"], hidden: Float[Tensor, "*n hidden"], keys: Float[Tensor, "*b 16 hidden"]
+) -> Float[Tensor, "*n vocabulary"]:
+    """Return the scores of words, those of ``<track-k>`` being the products of hidden states and keys."""
+    scores = hidden @ keys.transpose(-1, -2) / math.sqrt(hidden.shape[-1])
+    return torch.cat([logits[..., :FIRST_POINTER], scores, logits[..., FIRST_POINTER + MAX_TRACKS :]], dim=-1)
 
 
 def _track_features(inputs: BeliefInputs) -> Float[Tensor, "b 16 features"]:
