@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alpamayo.certification import certify, checker, verify
+from alpamayo.certification import REFERENCES, certify, checker, verify
 from alpamayo.certification import suite as certified_suites
 from alpamayo.certification.checker import MotionLimits, Surroundings, is_solved, margins
 from alpamayo.certification.reachability import survives
-from alpamayo_scenarios import get_family
+from alpamayo_scenarios import get_family, get_suite
+from alpamayo_scenarios.families.taxonomy import Group
 from alpamayo_scenarios.roads import CrossSection, straight_road
 from alpamayo_scenarios.stage import Stage
 from alpamayo_scenarios.suites import Suite, SuiteEntry
@@ -159,6 +160,31 @@ def test_an_unsolved_scenario_is_unknown_with_its_effort() -> None:
     assert found.difficulty is None
     assert len(found.trajectory) == 0
     assert found.effort == {"episodes": 1, "steps": 30}
+
+
+def test_the_mini_suite_is_certified_and_marks_what_is_held_out() -> None:
+    suite = get_suite("longtail-mini")
+    found = load_certificates(suite)
+    assert found.counts() == {"solved": 24, "unavoidable": 0, "unknown": 0}
+    families = {entry.family for entry in suite.entries}
+    assert set(found.held_out) == {name for name in families if get_family(name).held_out}
+    assert {get_family(name).group for name in families} == set(Group)
+    for each in found.certificates:
+        assert is_solved(each.margins)
+        assert each.difficulty is not None
+        assert 0.0 <= each.difficulty <= 1.0
+        assert len(each.trajectory) > 20
+        assert set(each.avoided_by) <= set(REFERENCES)
+
+
+@pytest.mark.parametrize("row", [4, 8, 12, 19])
+def test_a_stored_certificate_holds_when_it_is_replayed(row: int) -> None:
+    suite = get_suite("longtail-mini")
+    scenario, found = suite.entries[row].make(), load_certificates(suite).certificates[row]
+    again = verify(scenario, found)
+    assert is_solved(again)
+    for name, value in found.margins.items():
+        assert again[name] == pytest.approx(value, abs=1e-2), name
 
 
 def test_a_suite_is_certified_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,10 @@ from alpamayo_scenarios.suites import freeze, read_suite
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import digest
 
-LIST_DIGESTS = {"long-tail-6": "24fad16f766f888593ac62e3f4961efc2993eda941484d94613598ae0451dd66"}
+LIST_DIGESTS = {
+    "long-tail-6": "24fad16f766f888593ac62e3f4961efc2993eda941484d94613598ae0451dd66",
+    "longtail-mini": "9d9699e745ab017df07d8003b4ff395680aeaf9e43655fe4ad9fd589705ac03c",
+}
 SCENES_DIGESTS = {
     ("long-tail-6", "cut-in"): "30ed505a7860658ea5d0961154fe8b52d03ae57d12aec1e9c65641bb5ef5462e",
     ("long-tail-6", "occluded-child"): "7ed334f38074bd24af65aaa3eb51fea492250d4138ce48b31a25c6c0733a62ef",
@@ -21,6 +24,28 @@ SCENES_DIGESTS = {
     ("long-tail-6", "construction-bypass"): "24b18b8e5d4f857479d5f3ee43488ebc68968cca45bc9627f8a8f4b55971abc2",
     ("long-tail-6", "red-light-runner"): "0ceb6b59af88aa4cff2c172e9389c4047f7784d474604ed52d5d0d04ea484508",
     ("long-tail-6", "wrong-way"): "c55a1fb8fe90525d20143129478f2f128830e0b286911e8e6ffaf7192062c522",
+    ("longtail-mini", "stopped-lead"): "d37e74466ed2160cc47948268d38c114972d8e35f18026d89e35dd54296121cb",
+    ("longtail-mini", "cut-out-stopped-car"): "6d6232368e0f297302f1e6b58bb21e199b12fe3bb373a1b3184f23a7c68d811b",
+    ("longtail-mini", "debris"): "b2ba4578af48855a71857f332d801d9cdf7aa5f6ccb9212aec66a3775b3d042e",
+    ("longtail-mini", "tailgater"): "8c553e7560a60a498da6e00b1adc8d3688231650be702bcd8fefba2cd5768de8",
+    ("longtail-mini", "cut-in"): "6a23919a651db9620f5466b0dac7adc819665aac4b28015b796efc9391c6e3d4",
+    ("longtail-mini", "lane-drop"): "a215142372b0d18b49695109effdb6fe2ecb4fb1e05af5267365280815ce6d4d",
+    ("longtail-mini", "slow-merge"): "9ec52504db2e249e82f3aa791f43c12b422420839e64b76c9896c2bf0f5e2ce7",
+    ("longtail-mini", "motorcycle-filtering"): "8e308f52d800c6321ccabbb1ce351c269947b7b67d2797cc5540d6a85fd9d9a9",
+    ("longtail-mini", "construction-bypass"): "4fcb5f110605090ae4bdc0efb95f4d481531c1243e8a45fe9396b2f8aa836ab9",
+    ("longtail-mini", "double-parked-two-way"): "65fe73d92e0524363ee8dddca655d972e967ed2e49bd292c7b239789acab4eb6",
+    ("longtail-mini", "animal"): "bc827dddea525091f0385e8d76b95b1ed64aa2cf1ea2f1e19480d5ede795106f",
+    ("longtail-mini", "slow-bicycle-two-way"): "059a5d163d89f5ae58a8885d3fd980c12aa455017ce677a4737794101c60f775",
+    ("longtail-mini", "red-light-runner"): "09ddfe6aeebcc13b84a2a128b871e8d831054d120dfe6b446a02fc9c708aaddb",
+    ("longtail-mini", "unprotected-left"): "d1656c6ce4f6dfe71a7e7af7be7a4ed278eb6f044edd352df61a3338b7b4c0ae",
+    ("longtail-mini", "roundabout-entry"): "85158aa90810e8c69102a4e4567dc8a6e9bfd16079b1ce215dd575054e375b8c",
+    ("longtail-mini", "dark-signals"): "27117d1971ff705c3087c1fef777e4bacf1cac85bff3e67ae77da57807b261d9",
+    ("longtail-mini", "occluded-child"): "f4fe865e11e49e26645b4befacd093e7b9acddd2d790f66ced45d49d62212398",
+    ("longtail-mini", "adult-crossing"): "a9f4bd17141b72831e894bc1d76f4612d372d913e272619494c9b7d1106013e9",
+    ("longtail-mini", "turn-into-pedestrian"): "1ddd0b30377a318a470c9af5da6629b1541e35b6921fa30e2f98ec2b144ad61d",
+    ("longtail-mini", "jaywalker"): "e86b638c5ca35a6600eda00b6065cc8ca3ef276ad260f79c4cede97e2e016c7e",
+    ("longtail-mini", "low-friction-braking"): "078648b9521f18abd28b99690605aa5946085c6ea727421310c186e04d209921",
+    ("longtail-mini", "fog-queue"): "143000e0e0cba6b76dc2edc2ce42a0f645769c1d536fa94333e9f2b0ecc6ccf1",
 }
 
 

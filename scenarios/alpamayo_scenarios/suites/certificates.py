@@ -9,7 +9,7 @@ from alpamayo_sim.datatypes.scenario import Certificate, Solvability
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import load_document, save_document
 
-FOLDER = Path(__file__).parent / "certificates"
+FOLDER = Path(__file__).parent / "certified"
 CERTIFICATES_VERSION = 1
 
 
