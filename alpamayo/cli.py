@@ -14,6 +14,9 @@ from rich.table import Table
 
 from alpamayo import scenario_commands
 from alpamayo.cli_options import (
+    MAX_EPISODES,
+    MAX_MINUTES,
+    MAX_SEED,
     Checkpoint,
     DriverArgs,
     DriverName,
@@ -76,7 +79,9 @@ def drive(
     family: Annotated[str, typer.Argument(help="A family; see `alpamayo scenarios list`.")] = "cut-in",
     driver: DriverName = "tiny",
     seed: Seed = 0,
-    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes; their seeds count up from --seed.")] = 1,
+    episodes: Annotated[
+        int, typer.Option(min=1, max=MAX_EPISODES, help="Number of episodes; their seeds count up from --seed.")
+    ] = 1,
     out: Out = None,
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
@@ -175,11 +180,11 @@ def list_drivers(as_json: Json = False) -> None:
 @app.command()
 def train(
     out: Annotated[Path, typer.Option("--out", help="Folder for data, checkpoints and the log.")] = Path("runs/train"),
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes of training data.")] = 240,
-    minutes: Annotated[float, typer.Option(min=0.0, help="Wall time of the training itself.")] = 25.0,
+    episodes: Annotated[int, typer.Option(min=1, max=MAX_EPISODES, help="Episodes of training data.")] = 240,
+    minutes: Annotated[float, typer.Option(min=0.0, max=MAX_MINUTES, help="Wall time of the training itself.")] = 25.0,
     seed: Seed = 0,
     evaluation_episodes: Annotated[
-        int, typer.Option(min=0, help="Closed-loop episodes to evaluate on afterwards; 0 for none.")
+        int, typer.Option(min=0, max=MAX_EPISODES, help="Closed-loop episodes to evaluate on afterwards; 0 for none.")
     ] = 60,
     start: Annotated[Path | None, typer.Option(help="Weights to start from, in place of random ones.")] = None,
     workers: Workers = None,
@@ -247,7 +252,9 @@ def evaluate(
     driver: Annotated[str, typer.Option("--driver", help="Drivers, separated by commas.")] = "tiny",
     episodes: Annotated[
         int | None,
-        typer.Option(min=1, help="Scenarios, from the first on. [default: 60 of long-tail-6, all of others]"),
+        typer.Option(
+            min=1, max=MAX_EPISODES, help="Scenarios, from the first on. [default: 60 of long-tail-6, all of others]"
+        ),
     ] = None,
     suite: Annotated[str, typer.Option(help="The name of a suite, or the file of one.")] = "long-tail-6",
     out: Out = None,
@@ -273,7 +280,7 @@ def evaluate(
             "episodes where a pilot came close to a collision.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws of --importance.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the draws of --importance.")] = 0,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:

@@ -37,8 +37,11 @@ Guarded = Annotated[
         "[default: as `alpamayo drivers list` says; off for your own]",
     ),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Number of processes. [default: one per core, at most 8]")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the scenario and of all random draws.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Number of processes. [default: one per core, at most 8]")
+]
+MAX_SEED, MAX_EPISODES, MAX_MINUTES = (1 << 63) - 1, 100_000, 1e6
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the scenario and of all random draws.")]
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.sensors import CameraImages, CameraRenderer, FrameBuffer
+from alpamayo_sim.settings import SEEDS, instance_of, whole_number
 
 Array = np.ndarray
 
@@ -48,9 +49,11 @@ def drive(
         on_step: Called with (steps done, maximum number of steps) after each step.
 
     Raises:
-        InputError: The scene has no route.
+        InputError: The scene has no route, or an argument is of a wrong type.
         DriverError: The driver raises or gives no valid decision.
     """
+    instance_of(scenario, Scenario, "the scenario")
+    seed = whole_number(seed, "the seed of a drive", SEEDS)
     own.checked_driver(str(getattr(driver, "name", type(driver).__name__)), driver)
     guarded = guarded_by_default(driver) if guard is None else guard
     world = WorldBatch([scenario])

@@ -37,7 +37,7 @@ def register_environments() -> None:
 
 
 def long_tail(
-    families: Sequence[str] | None = None, *, pool: int | None = None, pool_seed: int = 0, **settings: Any
+    families: Sequence[str] | str | None = None, *, pool: int | None = None, pool_seed: int = 0, **settings: Any
 ) -> DrivingEnv:
     """Make one world; its family is drawn uniformly from the named ones (default: all).
 
@@ -145,9 +145,9 @@ class NumberedFamilies:
         return make_scenario(self.families[place], self.seed + turn)
 
 
-def _family_and_seed(choice: Any) -> tuple[str, int, dict[str, float]]:
-    """Return the family, the seed and the parameters that a choice names."""
-    from alpamayo_sim.errors import InputError
+def _family_and_seed(choice: Any) -> tuple[Any, Any, Any]:
+    """Return the family, the seed and the parameters that a choice names; the family checks them."""
+    from alpamayo_sim.errors import InputError, shown
 
     parts: Any = choice
     if isinstance(choice, str):
@@ -155,14 +155,12 @@ def _family_and_seed(choice: Any) -> tuple[str, int, dict[str, float]]:
         parts = {"family": family, "seed": int(seed)} if seed.isdecimal() else {}
     elif isinstance(choice, (tuple, list)) and len(choice) == 2:
         parts = {"family": choice[0], "seed": choice[1]}
-    known = {"family", "seed", "parameters"}
-    fits = isinstance(parts, Mapping) and {"family", "seed"} <= set(parts) <= known
-    if not fits or not isinstance(parts["family"], str) or not isinstance(parts["seed"], (int, np.integer)):
+    if not (isinstance(parts, Mapping) and {"family", "seed"} <= set(parts) <= {"family", "seed", "parameters"}):
         raise InputError(
-            f"options['scenario'] is {choice!r}, must be a Scenario, a family and a seed such as ('cut-in', 3), "
+            f"options['scenario'] is {shown(choice)}, must be a Scenario, a family and a seed such as ('cut-in', 3), "
             "a mapping of family, seed and parameters, or an id such as 'cut-in-3'"
         )
-    return parts["family"], int(parts["seed"]), dict(parts.get("parameters") or {})
+    return parts["family"], parts["seed"], parts.get("parameters", {})
 
 
 class LogSource:
@@ -181,14 +179,14 @@ class LogSource:
         Raises:
             InputError: There is no such log.
         """
-        from alpamayo_sim.errors import unknown_name
+        from alpamayo_sim.errors import check_known
 
-        if str(choice) in self.logs:
-            return _log_scenario(str(choice))
+        name = str(choice) if isinstance(choice, Path) else choice
+        if isinstance(name, str) and name in self.logs:
+            return _log_scenario(name)
         by_id = {_log_scenario(path).scene.id: path for path in self.logs}
-        if str(choice) not in by_id:
-            raise unknown_name("log", str(choice), (*self.logs, *by_id))
-        return _log_scenario(by_id[str(choice)])
+        check_known("log", name, (*self.logs, *by_id))
+        return _log_scenario(by_id[name])
 
 
 def family_source(families: Sequence[str] | None, pool: int | None = None, pool_seed: int = 0) -> Source:
@@ -201,18 +199,19 @@ def family_source(families: Sequence[str] | None, pool: int | None = None, pool_
     """
     from alpamayo_scenarios.families import get_family, training_family_names
     from alpamayo_sim.errors import InputError
+    from alpamayo_sim.settings import SEEDS, names_of, whole_number
 
-    names = training_family_names() if families is None else _as_names(families)
+    names = training_family_names() if families is None else names_of(families, "families")
     if not names:
         raise InputError("families is empty; name at least one family, or leave it out for all of them")
     for name in names:
         get_family(name)
-    source = FamilySource(names)
+    source, first = FamilySource(names), whole_number(pool_seed, "pool_seed", SEEDS)
     if pool is None:
         return source
     from alpamayo_sim.environments.scenario_pool import ScenarioPool
 
-    return ScenarioPool(NumberedFamilies(names, pool_seed), pool, source.named)
+    return ScenarioPool(NumberedFamilies(names, first), pool, source.named)
 
 
 def log_source(logs: Sequence[str]) -> Source:
@@ -222,17 +221,15 @@ def log_source(logs: Sequence[str]) -> Source:
         InputError: There is no log, or a log cannot be read or has no route.
     """
     from alpamayo_sim.errors import InputError
+    from alpamayo_sim.settings import instance_of, path_of
 
-    paths = _as_names(logs)
+    given = (logs,) if isinstance(logs, (str, Path)) else instance_of(logs, Sequence, "logs")
+    paths = tuple(str(path_of(path, "a log")) for path in given)
     if not paths:
         raise InputError("logs is empty; give the paths of recorded scenes, such as logs=['scene.pkl']")
     for path in paths:
         _log_scenario(path)
     return LogSource(paths)
-
-
-def _as_names(names: Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(str(name) for name in names)
 
 
 def _log_scenario(path: str) -> Scenario:

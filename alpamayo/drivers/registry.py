@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from alpamayo.drivers.ablation import JOINT, without
 from alpamayo.provenance import PACKAGES, module_digest
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known
+from alpamayo_sim.settings import instance_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -145,6 +146,7 @@ def get_entry(name: str) -> DriverEntry:
     Raises:
         InputError: unknown name (similar names are offered), or a plug-in that cannot be loaded.
     """
+    instance_of(name, str, "the name of a driver")
     base, joint, what = name.partition(JOINT)
     if joint:
         return replace(get_entry(base), name=name, title=f"{base} without {what}", guarded=False)
@@ -155,8 +157,7 @@ def get_entry(name: str) -> DriverEntry:
     plugins, broken = plugin_entries()
     if name in broken:
         raise InputError(f"driver {name!r}: its plug-in cannot be loaded: {broken[name]}")
-    if name not in plugins:
-        raise unknown_name("driver", name, (*BUILT_IN, *plugins))
+    check_known("driver", name, (*BUILT_IN, *plugins))
     return plugins[name]
 
 

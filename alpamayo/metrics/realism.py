@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Bool, Float
 
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known
 
 Array = np.ndarray
 PSEUDOCOUNT = 0.1
@@ -64,8 +64,7 @@ def likelihood(
     Raises:
         InputError: an unknown feature, shapes that differ, or values that are not finite where they count.
     """
-    if name not in FEATURES:
-        raise unknown_name("feature", name, FEATURES)
+    check_known("feature", name, FEATURES)
     feature = FEATURES[name]
     simulated, known = np.asarray(rollouts, np.float64), np.asarray(recorded, np.float64)
     counts = np.ones(known.shape, bool) if valid is None else np.asarray(valid, bool)
@@ -87,8 +86,7 @@ def realism(likelihoods: Mapping[str, float]) -> float:
         InputError: an unknown or a missing feature.
     """
     for name in likelihoods:
-        if name not in FEATURES:
-            raise unknown_name("feature", name, FEATURES)
+        check_known("feature", name, FEATURES)
     missing = sorted(set(FEATURES) - set(likelihoods))
     if missing:
         raise InputError(f"realism: the likelihoods of {', '.join(missing)} are missing")

@@ -32,7 +32,7 @@ from alpamayo.validator.rules.drivable_area import corner_margins
 from alpamayo.validator.rules.kinematics import motion_quantities
 from alpamayo.validator.rules.lanes import lane_matches
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known
 from alpamayo_sim.io.files import read_regular
 
 Array = np.ndarray
@@ -149,8 +149,7 @@ def formula_rule(name: str, formula: str) -> Rule:
         raise InputError(f"rule {name[:80]!r}: a name is a letter, then at most 63 letters, digits, - and _")
     parsed = stl.parse(formula)
     for signal in sorted(parsed.signals):
-        if signal not in SIGNALS:
-            raise unknown_name(f"signal in rule {name!r}:", signal, SIGNALS)
+        check_known(f"signal in rule {name!r}:", signal, SIGNALS)
     return Rule(name, UNIT, summary=formula, source="user", evaluate=lambda motions: _evaluate(motions, parsed))
 
 

@@ -32,6 +32,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
 from alpamayo_sim.map.index import MapIndex, index_of
 from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
+from alpamayo_sim.settings import instance_of
 
 Array = np.ndarray
 PLAN_HORIZON_S = 4.0
@@ -157,7 +158,7 @@ def score_episode(
     Raises:
         InputError: the episode has no steps, or a rated step is not in the episode.
     """
-    motions = episode_motions(episode, map_index)
+    motions = episode_motions(instance_of(episode, Episode, "the episode"), map_index)
     verdict = judge(motions, rules)
     return replace(verdict, scores=with_episode_scores(verdict, motions, rules, rated))
 

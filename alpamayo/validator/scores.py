@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64
 
 from alpamayo.validator.rules import RULES
 from alpamayo.validator.verdict import RuleResult, Score, Scores
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known, unknown_name
 
 Array = np.ndarray
 Parts = Mapping[str, Float[Array, "..."] | float]
@@ -35,9 +35,8 @@ class GatedMean:
     weights: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.parts if name not in RULES]
-        if unknown:
-            raise unknown_name("rule in a score", unknown[0], RULES)
+        for name in self.parts:
+            check_known("rule in a score", name, RULES)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -332,8 +331,7 @@ def bench2drive_success(route_completion: float, infractions: Mapping[str, int],
 
 def _infractions(infractions: Mapping[str, int]) -> Mapping[str, int]:
     for name, count in infractions.items():
-        if name not in BENCH2DRIVE_FACTORS:
-            raise unknown_name("infraction", name, BENCH2DRIVE_FACTORS)
+        check_known("infraction", name, BENCH2DRIVE_FACTORS)
         if not count >= 0:
             raise InputError(f"infraction {name!r}: {count}, must not be negative")
     return infractions

@@ -12,6 +12,7 @@ from alpamayo_datasets.continuity import irregularities
 from alpamayo_datasets.readers import READERS, Reader, described_formats
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.files import check_regular
+from alpamayo_sim.settings import path_of
 
 if TYPE_CHECKING:
     from alpamayo_sim.datatypes.scene import Scene
@@ -31,7 +32,7 @@ def open_log(path: Path | str) -> Scene:
         InputError: The log is missing, damaged, hostile, too large, or of no known format; or it holds no such scene,
             or many and none is named.
     """
-    path, scene_id = _split(Path(path))
+    path, scene_id = _split(path_of(path, "the path of a log"))
     reader = _reader_of(path)
     try:
         with np.errstate(all="ignore"):  # values that overflow are refused by name where the Scene is assembled
@@ -49,7 +50,7 @@ def scene_ids(path: Path | str) -> list[str]:
     Raises:
         InputError: The log is missing, damaged, or of no known format.
     """
-    path, _ = _split(Path(path))
+    path, _ = _split(path_of(path, "the path of a log"))
     return _reader_of(path).scene_ids(path)
 
 

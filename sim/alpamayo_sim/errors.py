@@ -2,13 +2,18 @@
 
 import difflib
 import errno
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Collection, Iterable
+from typing import Any
 
 MACHINE_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 )
 OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "cannot allocate memory")  # of PyTorch and of Warp
 MAX_MESSAGE_CHARACTERS = 600
+MAX_NAMES = 24  # that a message lists
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120  # characters
 
 
 class InputError(ValueError):
@@ -38,9 +43,28 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= MAX_MESSAGE_CHARACTERS else shown[: MAX_MESSAGE_CHARACTERS - 3] + "..."
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
-    """Return the error for an unknown name; it offers similar names, else all known names."""
+def shown(value: Any) -> str:
+    """Return a value as short text for a message, whatever it is."""
+    try:
+        return one_line(_SHORT.repr(value))
+    except Exception:  # a number of more digits than Python writes, or an object that cannot describe itself
+        return f"a {type(value).__name__}"
+
+
+def check_known(what: str, name: Any, known: Collection[str]) -> None:
+    """Check that a name is a known one.
+
+    Raises:
+        InputError: It is not; the message offers similar names.
+    """
+    if not isinstance(name, str) or name not in known:
+        raise unknown_name(what, name, known)
+
+
+def unknown_name(what: str, name: Any, known: Iterable[str]) -> InputError:
+    """Return the error for an unknown name; it offers similar names, else all known names, or the first of many."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
-    return InputError(f"unknown {what} {name!r}; {hint}")
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if isinstance(name, str) else []
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names[:MAX_NAMES])}{more}"
+    return InputError(f"unknown {what} {shown(name)}; {hint}")

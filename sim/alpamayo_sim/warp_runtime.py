@@ -11,7 +11,7 @@ from pathlib import Path
 
 import warp as wp
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, shown
 
 __all__ = ["check_device", "wp"]
 
@@ -23,8 +23,8 @@ def check_device(device: str) -> str:
         InputError: it is not one of the devices of this machine.
     """
     known = [str(each) for each in wp.get_devices()]
-    if device not in known:
-        raise InputError(f"device {device!r} is not on this machine; it has {', '.join(known)}")
+    if not isinstance(device, str) or device not in known:
+        raise InputError(f"device {shown(device)} is not on this machine; it has {', '.join(known)}")
     return device
 
 

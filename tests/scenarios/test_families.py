@@ -1,12 +1,15 @@
 import hashlib
 import itertools
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import shapely
 
-from alpamayo_scenarios import FAMILIES, Family, family_names, get_family, make_scenario
+from alpamayo_scenarios import FAMILIES, Family, family_names, get_family, get_suite, make_scenario
+from alpamayo_scenarios.suites import freeze
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Category, SignalState
 from alpamayo_sim.errors import InputError
@@ -229,3 +232,27 @@ def test_similar_names_are_offered() -> None:
         make_scenario("zzz", 0)
     with pytest.raises(InputError, match="seed is -1"):
         make_scenario("debris", -1)
+
+
+JUNK = ("x", "3", {}, None, [], math.nan, math.inf, 10**400, True, 1 << 63, b"x", object(), np.array([1, 2]))
+
+
+@pytest.mark.parametrize("value", JUNK, ids=lambda value: type(value).__name__)
+def test_parameters_seeds_and_names_of_wrong_types_are_refused(value: object) -> None:
+    cut_in: Any = get_family("cut-in")
+    for wrong in (
+        *(lambda name=p.name: cut_in.build({name: value}, 0) for p in cut_in.parameters),
+        lambda: cut_in.draw(value),
+        lambda: cut_in.twin({}, value),
+        lambda: cut_in.sample(value),
+        lambda: make_scenario("cut-in", value),  # type: ignore[arg-type]
+        lambda: make_scenario(value, 0),  # type: ignore[arg-type]
+        lambda: get_suite(value),  # type: ignore[arg-type]
+        lambda: get_suite("long-tail-6").first(value),  # type: ignore[arg-type]
+        lambda: freeze("a", 1, [("cut-in", value)], "absent"),  # type: ignore[list-item]
+        lambda: freeze("a", 1, [(value, 1)], "absent"),  # type: ignore[list-item]
+        lambda: freeze("a", 1, [value], "absent"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError) as caught:
+            wrong()
+        assert "\n" not in str(caught.value)

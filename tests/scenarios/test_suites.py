@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alpamayo_scenarios import Suite, families, get_suite, make_scenario, suite_names
-from alpamayo_scenarios.suites import freeze, read_suite
+from alpamayo_scenarios.suites import cached_suite, freeze, read_suite
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import digest
 
@@ -101,7 +101,7 @@ def test_a_new_family_changes_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [digest(scenario) for scenario in get_suite("long-tail-6").first(6)]
     monkeypatch.setattr(families, "FAMILIES", (new, *families.FAMILIES))
     assert make_scenario("cut-in-again", 0).family == "cut-in-again"
-    get_suite.cache_clear()
+    cached_suite.cache_clear()
     suite = get_suite("long-tail-6")
     assert suite.digest == LIST_DIGESTS["long-tail-6"]
     assert [digest(scenario) for scenario in suite.first(6)] == before

@@ -241,7 +241,7 @@ def test_a_document_from_before_there_were_dynamics_is_read(tmp_path: Any) -> No
         ({"model": "magic"}, "model is 'magic'"),
         ({"substeps": 0}, "substeps is 0"),
         ({"substeps": 2.5}, "substeps is 2.5"),
-        ({"steering_lag": -1.0}, "steering_lag is -1.0 s"),
+        ({"steering_lag": -1.0}, r"steering_lag is -1.0, must be a number in \[0, 10\]"),
         ({"acceleration_lag": float("nan")}, "acceleration_lag is nan"),
         ({"jerk_limit": 0.0}, "jerk_limit is 0.0"),
         ({"rear_axle": 9.0}, "rear_axle is 9.0 m"),

@@ -243,7 +243,7 @@ def test_misuse_is_told(no_shape_checks: None) -> None:
         ({"colour": 3}, "no setting 'colour'"),
         ({"reward": {"fun": 1.0}}, "no setting 'fun'"),
         ({"render_mode": "human"}, "rgb_array"),
-        ({"max_episode_steps": 0}, "at least 1"),
+        ({"max_episode_steps": 0}, r"must be a whole number in \[1, "),
     ):
         with pytest.raises(InputError, match=said):
             DrivingEnv(source, **settings)  # type: ignore[arg-type]

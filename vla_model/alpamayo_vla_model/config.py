@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +10,7 @@ import numpy as np
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import HISTORY_STEPS, ROUTE_POINTS, ROUTE_SPACING, CameraFrames, Observation
 from alpamayo_sim.datatypes.rig import Rig, default_rig
-from alpamayo_sim.errors import InputError, one_line, unknown_name
+from alpamayo_sim.errors import InputError, check_known, one_line, shown
 from alpamayo_vla_model.nemotron import NemotronConfig
 from alpamayo_vla_model.reasoning_text import VOCABULARY
 
@@ -86,7 +85,7 @@ class AlpamayoConfig:
         for name, value in sizes.items():
             low, high = RANGES[name.partition("[")[0]]
             if type(value) is not int or not low <= value <= high:
-                raise InputError(f"config: {name} is {reprlib.repr(value)}, must be an integer in [{low}, {high}]")
+                raise InputError(f"config: {name} is {shown(value)}, must be an integer in [{low}, {high}]")
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -95,8 +94,7 @@ class AlpamayoConfig:
         Raises:
             InputError: there is no such preset.
         """
-        if name not in PRESETS:
-            raise unknown_name("preset", name, PRESETS)
+        check_known("preset", name, PRESETS)
         return cls(**PRESETS[name])
 
     @property

@@ -5,7 +5,6 @@ their left, as in Waymo's own map.
 """
 
 import json
-import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from alpamayo_datasets.lanes import RawLane, unknown_sides, without_repeats
 from alpamayo_datasets.sizes import usual_size
 from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, shown
 from alpamayo_sim.io.files import read_regular
 from alpamayo_sim.io.limits import name_of
 
@@ -84,7 +83,7 @@ def read(path: Path) -> Scene:
     metadata = get_record(record, "metadata", where)
     sdc = get(metadata, "sdc_track_index", f"{where}: metadata")
     if not isinstance(sdc, int) or not 0 <= sdc < len(tracks):
-        raise InputError(f"{where}: metadata: sdc_track_index is {reprlib.repr(sdc)}, must be in [0, {len(tracks)})")
+        raise InputError(f"{where}: metadata: sdc_track_index is {shown(sdc)}, must be in [0, {len(tracks)})")
     name = name_of(record.get("scenario_id") or record.get("name") or path.stem, f"{where}: scenario_id")
     provenance = Provenance("Waymo Open Motion Dataset", LICENCE, name)
     raw_map = _map(get_list(record, "roads", where), where)
@@ -129,7 +128,7 @@ def _track(item: Any, number: int, where: str) -> RawTrack:
 
 def _number(value: Any, where: str) -> float:
     if not isinstance(value, (int, float)) or not abs(value) < MAX_SIZE_M:
-        raise InputError(f"{where}: is {reprlib.repr(value)}, must be a number below {MAX_SIZE_M:g}")
+        raise InputError(f"{where}: is {shown(value)}, must be a number below {MAX_SIZE_M:g}")
     return float(value)
 
 

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from alpamayo_scenarios.families.family import Family, Parameter
 from alpamayo_sim.datatypes.scenario import Scenario
-from alpamayo_sim.errors import unknown_name
+from alpamayo_sim.errors import check_known
 
 __all__ = ["FAMILIES", "Family", "Parameter", "family_names", "get_family", "make_scenario", "training_family_names"]
 
@@ -92,16 +92,14 @@ def get_family(name: str) -> Family:
     Raises:
         InputError: There is no such family; the message offers similar names.
     """
-    for family in FAMILIES:
-        if family.name == name:
-            return family
-    raise unknown_name("family", name, family_names())
+    check_known("family", name, family_names())
+    return next(family for family in FAMILIES if family.name == name)
 
 
 def make_scenario(family: str, seed: int) -> Scenario:
     """Make a scenario of a family; the seed determines all of it.
 
     Raises:
-        InputError: There is no such family, or the seed is negative.
+        InputError: There is no such family, or the seed is not in [0, 2^63).
     """
     return get_family(family).build({}, seed)

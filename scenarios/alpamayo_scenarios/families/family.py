@@ -4,13 +4,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
-from alpamayo_sim.errors import InputError, one_line, unknown_name
+from alpamayo_sim.errors import InputError, check_known, one_line
+from alpamayo_sim.settings import FINITE, SEEDS, instance_of, named_values, real_number, whole_number
 
 Rng = np.random.Generator
 Values = Mapping[str, float]
@@ -53,20 +55,16 @@ class Parameter:
         """Return whether a value is in the range."""
         return self.low <= value <= self.high
 
-    def check(self, value: float, family: str, extrapolate: bool = False) -> float:
+    def check(self, value: Any, family: str, extrapolate: bool = False) -> float:
         """Return the value as a float; with ``extrapolate`` any finite one, else one in the range.
 
         Raises:
-            InputError: It is out of range, or not a whole number where it must be one.
+            InputError: It is no number, is out of range, or not a whole number where it must be one.
         """
-        number = float(value)
-        whole = not self.integer or number == round(number)
-        if not ((self.contains(number) or (extrapolate and np.isfinite(number))) and whole):
-            kind = "a whole number " if self.integer else ""
-            unit = "" if self.unit == "1" else f" {self.unit}"
-            raise InputError(
-                f"family {family!r}: {self.name} is {value}{unit}, must be {kind}in [{self.low:g}, {self.high:g}]{unit}"
-            )
+        what, bounds = f"family {family!r}: {self.name}", FINITE if extrapolate else (self.low, self.high)
+        number = real_number(value, what, bounds, "" if self.unit == "1" else f" {self.unit}")
+        if self.integer and not number.is_integer():
+            whole_number(value, what, bounds)
         return number
 
 
@@ -116,9 +114,10 @@ class Family:
         scenario again. With ``extrapolate`` a given parameter may be out of its range; ``extrapolated`` names those.
 
         Raises:
-            InputError: A parameter is unknown or out of range, the seed is negative, or there is no scenario at a
-                point out of range.
+            InputError: A parameter is unknown, no number or out of range, the seed is not in [0, 2^63), or there is no
+                scenario at a point out of range.
         """
+        seed = self._checked_seed(seed)
         generator = self._generator(seed)
         values = self._draw(self.checked(parameters, extrapolate), generator)
         scenario = self._made(values, np.random.default_rng([self.number, seed, 1]))
@@ -158,10 +157,10 @@ class Family:
             InputError: One is unknown, or out of range without ``extrapolate``.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
-        for name in parameters:
-            if name not in known:
-                raise unknown_name(f"parameter of family {self.name!r}:", name, known)
-        return {name: known[name].check(value, self.name, extrapolate) for name, value in parameters.items()}
+        given = named_values(parameters, f"family {self.name!r}: parameters")
+        for name in given:
+            check_known(f"parameter of family {self.name!r}:", name, known)
+        return {name: known[name].check(value, self.name, extrapolate) for name, value in given.items()}
 
     def is_critical(self, name: str) -> bool:
         """Return whether a track or prop of that name is a critical actor."""
@@ -175,17 +174,19 @@ class Family:
         """Return the parameters of ``build({}, seed)`` without building the scenario.
 
         Raises:
-            InputError: The seed is negative.
+            InputError: The seed is not in [0, 2^63).
         """
-        return self._draw({}, self._generator(seed))
+        return self._draw({}, self._generator(self._checked_seed(seed)))
 
     def sample(self, rng: Rng) -> Scenario:
         """Make a scenario with a seed from ``rng``."""
+        instance_of(rng, np.random.Generator, f"family {self.name!r}: the generator")
         return self.build({}, int(rng.integers(2**31)))
 
+    def _checked_seed(self, seed: Any) -> int:
+        return whole_number(seed, f"family {self.name!r}: seed", SEEDS)
+
     def _generator(self, seed: int) -> Rng:
-        if seed < 0:
-            raise InputError(f"family {self.name!r}: seed is {seed}, must not be negative")
         return np.random.default_rng([self.number, seed])
 
     def _made(self, values: Values, rng: Rng) -> Scenario:

@@ -7,13 +7,16 @@ Seeds below 10,000 are for training. Those of suites begin there, so no driver i
 """
 
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from alpamayo_scenarios.suites.suite import Suite, SuiteEntry, entry_values, read_suite
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known, shown
 from alpamayo_sim.io.files import replacing
+from alpamayo_sim.settings import instance_of, path_of, whole_number
 
 __all__ = [
     "FIRST_EVALUATION_SEED",
@@ -27,6 +30,7 @@ __all__ = [
     "suite_names",
 ]
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 FOLDER = Path(__file__).parent
 FIRST_EVALUATION_SEED = 10_000
 
@@ -36,16 +40,14 @@ def suite_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 
 
-@lru_cache(maxsize=8)
 def get_suite(name: str) -> Suite:
     """Return the suite of a name.
 
     Raises:
         InputError: There is no such suite; the message offers similar names.
     """
-    if name not in suite_names():
-        raise unknown_name("suite", name, suite_names())
-    return read_suite(FOLDER / f"{name}.json")
+    check_known("suite", name, suite_names())
+    return cached_suite(FOLDER / f"{name}.json")
 
 
 def open_suite(name: str) -> Suite:
@@ -54,7 +56,7 @@ def open_suite(name: str) -> Suite:
     Raises:
         InputError: There is no such suite or file, or the file is not a suite.
     """
-    path = Path(name)
+    path = path_of(name, "the suite")
     return read_suite(path) if path.suffix == ".json" or path.is_file() else get_suite(name)
 
 
@@ -68,9 +70,12 @@ def freeze(name: str, version: int, points: Iterable[tuple[str, int]], folder: P
         The file that it wrote.
 
     Raises:
-        InputError: There is a suite of that name already, no such family, or the folder cannot be written.
+        InputError: There is a suite of that name already, no such family, a value is of a wrong type, or the folder
+            cannot be written.
     """
-    return save_suite(Suite(name, version, tuple(SuiteEntry.drawn(family, seed) for family, seed in points)), folder)
+    return save_suite(
+        Suite(_checked_name(name), whole_number(version, "the version of a suite"), _drawn(points)), folder
+    )
 
 
 def save_suite(suite: Suite, folder: Path | str = FOLDER) -> Path:
@@ -79,7 +84,7 @@ def save_suite(suite: Suite, folder: Path | str = FOLDER) -> Path:
     Raises:
         InputError: There is a suite of that name already, or the folder cannot be written.
     """
-    path = Path(folder) / f"{suite.name}.json"
+    path = path_of(folder, "the folder of a suite") / f"{_checked_name(suite.name)}.json"
     if path.exists():
         raise InputError(f"{path} exists, and a suite never changes: choose another name")
     head = json.dumps({"name": suite.name, "version": suite.version, "digest": suite.digest}, indent=1)[:-2]
@@ -91,3 +96,23 @@ def save_suite(suite: Suite, folder: Path | str = FOLDER) -> Path:
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InputError(f"the name of a suite is {shown(name)}, must be letters, digits, -, _ and .")
+    return name
+
+
+def _drawn(points: Any) -> tuple[SuiteEntry, ...]:
+    entries = []
+    for point in instance_of(points, Iterable, "the list of a suite"):
+        if not isinstance(point, (tuple, list)) or len(point) != 2:
+            raise InputError(f"a point of a suite is {shown(point)}, must be a family and a seed")
+        entries.append(SuiteEntry.drawn(*point))
+    return tuple(entries)
+
+
+@lru_cache(maxsize=8)
+def cached_suite(path: Path) -> Suite:
+    return read_suite(path)

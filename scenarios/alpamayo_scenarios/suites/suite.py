@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,9 @@ import numpy as np
 
 from alpamayo_scenarios.families import get_family
 from alpamayo_sim.datatypes.scenario import Scenario
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, one_line
+from alpamayo_sim.io.files import read_regular
+from alpamayo_sim.settings import FINITE, SEEDS, path_of, real_number, whole_number
 
 MAX_FILE_BYTES = 16 << 20
 MAX_SCENARIOS = 100_000
@@ -40,9 +41,9 @@ class SuiteEntry:
         """Return the entry of ``make_scenario(family, seed)``, with the parameters that the seed draws.
 
         Raises:
-            InputError: There is no such family, or the seed is negative.
+            InputError: There is no such family, or the seed is not in [0, 2^63).
         """
-        return cls(family, get_family(family).draw(seed), seed)
+        return cls(family, get_family(family).draw(seed), int(seed))
 
     def make(self) -> Scenario:
         """Make the scenario.
@@ -74,7 +75,7 @@ class Suite:
         Raises:
             InputError: The suite has fewer entries, or ``count`` is not positive.
         """
-        if not 0 < count <= len(self):
+        if not 0 < whole_number(count, f"suite {self.name!r}: the number of scenarios") <= len(self):
             raise InputError(f"suite {self.name!r} has {len(self)} scenarios, asked for {count}")
         return self if count == len(self) else Suite(f"{self.name}[:{count}]", self.version, self.entries[:count])
 
@@ -101,13 +102,14 @@ def entry_values(entry: SuiteEntry) -> list[Any]:
     return [*values, EXTRAPOLATED] if entry.extrapolated else values
 
 
-def read_suite(path: Path) -> Suite:
+def read_suite(path: Path | str) -> Suite:
     """Read the suite of a file.
 
     Raises:
         InputError: The file cannot be read or is larger than 16 MiB, is not a suite, or its list is not the one
             that its digest was made of.
     """
+    path = path_of(path, "the path of a suite")
     record = _read_json(path)
     if not isinstance(record, dict) or set(record) != set(KEYS):
         raise InputError(f"{path}: not a suite, which has {', '.join(KEYS)} and nothing else")
@@ -148,19 +150,15 @@ def _entry(item: Any, where: str) -> SuiteEntry:
     if not whole or item[3:] not in ([], [EXTRAPOLATED]):
         raise InputError(f'{where}: must be [family, parameters, seed], or that with "{EXTRAPOLATED}"')
     family, parameters, seed = item[:3]
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"{where}: seed is {seed!r}, must be a whole number of at least 0")
-    for name, value in parameters.items():
-        if not isinstance(value, float | int) or isinstance(value, bool) or not math.isfinite(value):
-            raise InputError(f"{where}: {name} is {value!r}, must be a finite number")
-    return SuiteEntry(family, {name: float(value) for name, value in parameters.items()}, seed, len(item) == 4)
+    values = {name: real_number(value, f"{where}: {one_line(name)}", FINITE) for name, value in parameters.items()}
+    return SuiteEntry(family, values, whole_number(seed, f"{where}: seed", SEEDS), len(item) == 4)
 
 
 def _read_json(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, the limit for a suite")
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path, MAX_FILE_BYTES))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

@@ -1,14 +1,14 @@
 """Response of an ego to its controls: the bicycle model, its actuators, and substeps."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.settings import Bounds, check_fields, plain_values
 
 MODELS = ("kinematic", "dynamic")
-MOST_SUBSTEPS = 100
+BOUNDS: dict[str, Bounds] = {"substeps": (1, 100), "acceleration_lag": (0.0, 10.0), "steering_lag": (0.0, 10.0)}
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,16 @@ class Dynamics:
     tyre_stiffness: float = 20.89
 
     def __post_init__(self) -> None:
+        check_fields(self, "dynamics", BOUNDS)
         if self.model not in MODELS:
             raise InputError(f"dynamics: model is {self.model!r}, must be 'kinematic' or 'dynamic'")
-        if not (isinstance(self.substeps, int) and 1 <= self.substeps <= MOST_SUBSTEPS):
-            raise InputError(f"dynamics: substeps is {self.substeps!r}, must be a whole number in [1, {MOST_SUBSTEPS}]")
-        for name in ("acceleration_lag", "steering_lag"):
-            if not 0.0 <= getattr(self, name) <= 10.0:
-                raise InputError(f"dynamics: {name} is {getattr(self, name)} s, must be in [0, 10]")
         for name in ("jerk_limit", "steering_rate", "wheelbase", "gyration", "tyre_stiffness"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < 1e6:
                 raise InputError(f"dynamics: {name} is {value}, must be positive")
         if not 0.0 < self.rear_axle < self.wheelbase:
             raise InputError(f"dynamics: rear_axle is {self.rear_axle} m, must be within the wheelbase")
-        if len(self.blend_speeds) != 2 or not 1.0 <= self.blend_speeds[0] < self.blend_speeds[1]:
+        if not 1.0 <= self.blend_speeds[0] < self.blend_speeds[1]:
             raise InputError(f"dynamics: blend_speeds is {self.blend_speeds}, must be two rising speeds from 1 m/s on")
 
 
@@ -68,11 +64,4 @@ def dynamics_of(values: "Dynamics | Mapping[str, Any]") -> Dynamics:
     """
     if isinstance(values, Dynamics):
         return values
-    known = [field.name for field in dataclasses.fields(Dynamics)]
-    for name in values:
-        if name not in known:
-            raise InputError(f"dynamics has no setting {name!r}; it has {', '.join(known)}")
-    plain = dict(values)
-    if "blend_speeds" in plain:
-        plain["blend_speeds"] = tuple(plain["blend_speeds"])
-    return Dynamics(**plain)
+    return Dynamics(**plain_values(values, Dynamics, "dynamics"))

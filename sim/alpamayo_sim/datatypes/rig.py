@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
 from alpamayo_sim.datatypes.lenses import PINHOLE, FTheta, Lens, LensModel
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, shown
+from alpamayo_sim.settings import Bounds, check_fields
 
 Array = np.ndarray
+SIDE_PIXELS: Bounds = (1, 8192)  # of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,9 @@ class Camera:
     lens: Lens | None = None
 
     def __post_init__(self) -> None:
-        if not (0 < self.width <= 8192 and 0 < self.height <= 8192 and min(self.focal) > 0):
-            raise InputError(f"camera {self.name!r}: image must be 1 to 8192 pixels a side and focal positive")
+        check_fields(self, f"camera {shown(self.name)}", {"width": SIDE_PIXELS, "height": SIDE_PIXELS})
+        if min(self.focal) <= 0.0:
+            raise InputError(f"camera {self.name!r}: focal is {self.focal} pixels, must be positive")
 
     @property
     def optics(self) -> LensModel:
@@ -80,6 +83,7 @@ class Imaging:
     late: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self, "imaging")
         if not (0.0 <= self.readout <= 0.1 and abs(self.exposure) <= 16.0 and 0.0 <= self.noise <= 1.0):
             raise InputError("imaging: readout must be 0 to 0.1 s, exposure -16 to 16 stops, noise 0 to 1")
         if not (0.0 <= self.dirt <= 1.0 and min(self.dropped, self.late) >= 0.0 and self.dropped + self.late <= 1.0):

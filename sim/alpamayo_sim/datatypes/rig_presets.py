@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from alpamayo_sim.datatypes.rig import Camera, Rig, default_rig, ftheta, pinhole
-from alpamayo_sim.errors import unknown_name
+from alpamayo_sim.errors import check_known
 
 Array = np.ndarray
 
@@ -97,8 +97,7 @@ def rig_by_name(name: str, width: int, height: int) -> Rig:
     Raises:
         InputError: no preset of that name.
     """
-    if name not in RIGS:
-        raise unknown_name("rig", name, RIGS)
+    check_known("rig", name, RIGS)
     return RIGS[name](width, height)
 
 

@@ -10,8 +10,9 @@ from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.dynamics import Dynamics
 from alpamayo_sim.datatypes.scene import Category, Route, Scene, Track
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, shown
 from alpamayo_sim.geometry import arc_length, follow
+from alpamayo_sim.settings import check_fields, instance_of, names_of
 
 Array = np.ndarray
 
@@ -47,6 +48,9 @@ class Trigger:
     point: tuple[float, float] = (0.0, 0.0)
     size: tuple[float, float] = (0.0, 0.0)
 
+    def __post_init__(self) -> None:
+        check_fields(self, "trigger")
+
 
 @dataclass(frozen=True, eq=False)
 class Manoeuvre:
@@ -66,6 +70,7 @@ class Manoeuvre:
     path: Float32[Array, "n 3"] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "manoeuvre")
         if self.acceleration <= 0 or self.duration <= 0:
             raise InputError("manoeuvre: acceleration and duration must be positive")
         if self.path is not None and (self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2):
@@ -87,6 +92,7 @@ class Script:
     manoeuvres: tuple[Manoeuvre, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self, f"script of {shown(self.track_id)}")
         if self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2:
             raise InputError(f"script of {self.track_id!r}: path has shape {self.path.shape}, must be [n >= 2, 3]")
         if not self.speed >= 0:
@@ -122,6 +128,7 @@ class TrafficVehicle:
     right_bias: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self, f"traffic vehicle {shown(self.track_id)}", {"seed": (0, (1 << 31) - 1)})
         for name in ("acceleration", "deceleration", "headway", "gap", "safe_deceleration"):
             if not 0.0 < getattr(self, name) < 1e3:
                 raise InputError(
@@ -131,8 +138,6 @@ class TrafficVehicle:
             raise InputError(
                 f"traffic vehicle {self.track_id!r}: wanted_speed is {self.wanted_speed} m/s, must be positive"
             )
-        if not 0 <= self.seed < 1 << 31:
-            raise InputError(f"traffic vehicle {self.track_id!r}: seed is {self.seed}, must be in [0, 2^31)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +162,7 @@ class Walker:
     acceleration: float = 2.0
 
     def __post_init__(self) -> None:
+        check_fields(self, f"walker {shown(self.track_id)}")
         if self.path.ndim != 2 or self.path.shape[1] != 3 or len(self.path) < 2:
             raise InputError(f"walker {self.track_id!r}: path has shape {self.path.shape}, must be [n >= 2, 3]")
         for name in ("speed", "width", "run_speed", "acceleration"):
@@ -171,6 +177,9 @@ class Goal:
     distance: float
     duration: float
 
+    def __post_init__(self) -> None:
+        check_fields(self, "goal")
+
 
 @dataclass(frozen=True, eq=False)
 class Ego:
@@ -179,6 +188,9 @@ class Ego:
     track_id: str
     route: Route
     distance: float
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"ego {shown(self.track_id)}")
 
 
 class Solvability(enum.StrEnum):
@@ -237,6 +249,7 @@ class Scenario:
     reactive: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "scenario")
         known = {track.id for track in self.scene.tracks} - {self.scene.ego_id}
         where, free = f"scenario {self.scene.id!r}", set(known)
         for kind, acting in (
@@ -271,6 +284,7 @@ def scenario_of_log(scene: Scene, reactive: bool = False) -> Scenario:
     Raises:
         InputError: The scene has no route, or only one step.
     """
+    instance_of(scene, Scene, "the scene")
     if scene.route is None:
         raise InputError(f"scene {scene.id!r} has no route; a scenario needs a route to its goal")
     if scene.steps < 2:
@@ -290,13 +304,13 @@ def with_egos(scenario: Scenario, track_ids: Sequence[str] | None = None) -> Sce
     Raises:
         InputError: A track is unknown, is already an ego, has a script, or hardly moves and so has no route.
     """
-    scene = scenario.scene
+    scene = instance_of(scenario, Scenario, "the scenario").scene
     if track_ids is None:
         taken = {scene.ego_id} | {script.track_id for script in scenario.scripts}
         free = [track for track in scene.tracks if track.id not in taken]
         track_ids = [track.id for track in free if _drives(track)]
     by_id = {track.id: track for track in scene.tracks}
-    for name in track_ids:
+    for name in names_of(track_ids, "the tracks to drive"):
         if name not in by_id:
             raise InputError(f"scene {scene.id!r} has no track {name!r}")
     return dataclasses.replace(scenario, egos=tuple(_as_ego(by_id[name]) for name in track_ids))

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, shown
 
 Array = np.ndarray
+REAL_KINDS = "biuf"  # of numpy: bool, integers, floats
 
 
 def per_ego(values: Array, egos: tuple[int, ...], last: tuple[int, ...], name: str) -> Float32[Array, "..."]:
@@ -22,7 +23,8 @@ def per_ego(values: Array, egos: tuple[int, ...], last: tuple[int, ...], name: s
     Raises:
         InputError: The shape is wrong, or a value is not finite.
     """
-    array = np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is refused below
+        array = real_array(values, name).astype(np.float32, copy=False)
     alone = egos[1] == 1
     if alone and array.shape == (egos[0], *last):
         array = array[:, None]
@@ -31,6 +33,21 @@ def per_ego(values: Array, egos: tuple[int, ...], last: tuple[int, ...], name: s
     if not np.isfinite(array).all():
         w, e = (int(k) for k in np.argwhere(~np.isfinite(array))[0, :2])
         raise InputError(f"{name} of world {w}{'' if alone else f', ego {e}'} is not finite")
+    return array
+
+
+def real_array(values: Any, name: str) -> Array:
+    """Return an array of real numbers of any type.
+
+    Raises:
+        InputError: The values are no numbers, or no array can be made of them.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):  # rows of different lengths
+        array = np.empty(0, object)
+    if array.dtype.kind not in REAL_KINDS:
+        raise InputError(f"{name} is {shown(values)}, must be an array of numbers")
     return array
 
 

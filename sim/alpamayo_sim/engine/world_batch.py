@@ -31,6 +31,7 @@ from alpamayo_sim.engine.packing.pack import Packed
 from alpamayo_sim.engine.packing.store import Store
 from alpamayo_sim.engine.world_view import WorldView
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.settings import instance_of
 from alpamayo_sim.warp_runtime import check_device, wp
 
 Array = np.ndarray
@@ -88,6 +89,8 @@ class WorldBatch:
     """
 
     def __init__(self, scenarios: Sequence[Scenario], *, device: str = "cpu", debug: bool = False) -> None:
+        for scenario in instance_of(scenarios, Sequence, "WorldBatch: scenarios"):
+            instance_of(scenario, Scenario, "WorldBatch: a scenario")
         if not scenarios:
             raise InputError("WorldBatch: needs at least one scenario")
         self.device = check_device(device)

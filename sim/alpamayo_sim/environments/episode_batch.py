@@ -17,13 +17,15 @@ from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.engine import Egos, WorldBatch, WorldState
 from alpamayo_sim.environments.observations import ObservationBuilder, ObservationConfig, Observations
 from alpamayo_sim.environments.rewards import Reward, identity_of, infos_of, named_terms, no_terms, terms_of
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, shown
+from alpamayo_sim.settings import SEEDS, instance_of, named_values, plain_values, whole_number
 
 Array = np.ndarray
 ADAPTED_BYTES = 128 << 20  # kept at most
 Source = Callable[[np.random.Generator], Scenario]
 
 SCENARIO_OPTION = "scenario"  # of a reset
+RENDER_MODES = ["rgb_array"]
 RENDER_SIZE = (480, 640)  # height, width
 FRAMES_PER_SECOND = 10
 ACTIONS = {
@@ -69,8 +71,6 @@ class Settings(ObservationConfig):
         super().__post_init__()
         if self.action not in ACTIONS:
             raise InputError(f"action is {self.action!r}, must be one of {', '.join(map(repr, ACTIONS))}")
-        if self.max_episode_steps is not None and self.max_episode_steps < 1:
-            raise InputError(f"max_episode_steps is {self.max_episode_steps}, must be at least 1")
 
     def adapted(self, scenario: Scenario) -> Scenario:
         """Return a scenario with the configured dynamics and reactions; equal arguments give the same object."""
@@ -106,29 +106,17 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     Raises:
         InputError: A name or a value is wrong.
     """
-    reward = values.get("reward", Reward())
-    for name in ("observation", "image_size"):  # lists, as JSON has them
-        if isinstance(values.get(name), list):
-            values = {**values, name: tuple(values[name])}
-    _check_names(values, Settings, "environment")
-    if not isinstance(reward, Reward):
-        _check_names(reward, Reward, "reward")
-        reward = Reward(**reward)
-    if values.get("dynamics") is not None:
-        values = {**values, "dynamics": dynamics_of(values["dynamics"])}
-    return Settings(**{**values, "reward": reward})
+    given = plain_values(values, Settings, "environment")
+    if not isinstance(given.get("reward", Reward()), Reward):
+        given["reward"] = Reward(**plain_values(given["reward"], Reward, "reward"))
+    if given.get("dynamics") is not None:
+        given["dynamics"] = dynamics_of(given["dynamics"])
+    return Settings(**given)
 
 
 @byte_cache(ADAPTED_BYTES)
 def _adapted(scenario: Scenario, dynamics: Dynamics, reactive: bool) -> Scenario:
     return dataclasses.replace(scenario, dynamics=dynamics, reactive=reactive)
-
-
-def _check_names(values: Mapping[str, Any], kind: type, what: str) -> None:
-    known = [field.name for field in dataclasses.fields(kind)]
-    for name in values:
-        if name not in known:
-            raise InputError(f"{what} has no setting {name!r}; it has {', '.join(known)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,10 +247,7 @@ def checked_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> 
     Raises:
         InputError: An option is unknown.
     """
-    for name in options or {}:
-        if name not in known:
-            raise InputError(f"reset has no option {name!r}; it has {', '.join(map(repr, known))}")
-    return options or {}
+    return {} if options is None else named_values(options, "reset", known, "option")
 
 
 def chosen_scenario(choice: Any, generator: np.random.Generator, source: Source) -> Scenario:
@@ -272,7 +257,7 @@ def chosen_scenario(choice: Any, generator: np.random.Generator, source: Source)
         InputError: There is no scenario of that name, or the source knows no names.
     """
     if choice is None:
-        return source(generator)
+        return instance_of(source(generator), Scenario, "what the source makes")
     if isinstance(choice, Scenario):
         return choice
     named = getattr(source, "named", None)
@@ -280,3 +265,22 @@ def chosen_scenario(choice: Any, generator: np.random.Generator, source: Source)
         raise InputError(f"options['scenario'] is a {type(choice).__name__}, must be a Scenario for this source")
     scenario: Scenario = named(choice)
     return scenario
+
+
+def check_render_mode(mode: Any) -> None:
+    """Check the mode in which an environment is drawn.
+
+    Raises:
+        InputError: It is unknown.
+    """
+    if mode is not None and not (isinstance(mode, str) and mode in RENDER_MODES):
+        raise InputError(f"render_mode is {shown(mode)}, must be None or 'rgb_array'")
+
+
+def seed_of(seed: Any) -> int | None:
+    """Return the seed of a reset.
+
+    Raises:
+        InputError: It is neither None nor a whole number in [0, 2^63).
+    """
+    return None if seed is None else whole_number(seed, "the seed of a reset", SEEDS)

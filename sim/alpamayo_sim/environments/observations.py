@@ -10,18 +10,27 @@ from gymnasium import spaces
 from jaxtyping import Float32, UInt8
 
 from alpamayo_sim.datatypes.lidar import Lidar, spinning_32, spinning_64
-from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_sim.datatypes.rig import SIDE_PIXELS, Rig
 from alpamayo_sim.datatypes.rig_presets import rig_by_name
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.engine.kernels.vector_observation import PIECES, vector_size
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known
+from alpamayo_sim.settings import SEEDS, Bounds, check_fields
 
 if TYPE_CHECKING:
     from alpamayo_sim.sensors import WorldCameras, WorldLidar
 
 Array = np.ndarray
 Observations = Array | dict[str, Array]
+MAX_AGENTS = 20_000  # as many as a recording may have
 OBSERVATIONS = ("vector", "camera", "lidar")
+BOUNDS: dict[str, Bounds] = {  # of the settings of an environment
+    "agents": (0, MAX_AGENTS),
+    "pieces": (0, PIECES),
+    "image_size": SIDE_PIXELS,
+    "sensor_seed": SEEDS,
+    "max_episode_steps": (1, (1 << 31) - 1),
+}
 LIDARS: dict[str, Callable[[], Lidar]] = {"spinning_32": spinning_32, "spinning_64": spinning_64}
 
 
@@ -38,15 +47,13 @@ class ObservationConfig:
     sensor_seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, "environment", BOUNDS)
         for name in self.names:
             if name not in OBSERVATIONS:
                 raise InputError(f"observation is {name!r}, must be of {', '.join(map(repr, OBSERVATIONS))}")
         if not self.names or len(set(self.names)) < len(self.names):
             raise InputError(f"observation is {self.observation!r}, must name each kind once")
-        if self.agents < 0 or not 0 <= self.pieces <= PIECES:
-            raise InputError(f"agents and pieces are {self.agents} and {self.pieces}, pieces must be 0 to {PIECES}")
-        if self.lidar not in LIDARS:
-            raise unknown_name("lidar", self.lidar, tuple(LIDARS))
+        check_known("lidar", self.lidar, LIDARS)
         self.make_rig()
 
     @property

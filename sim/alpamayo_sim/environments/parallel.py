@@ -4,7 +4,7 @@ Needs the optional ``pettingzoo`` (``pip install 'alpamayo[multiagent]'``).
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,23 @@ from gymnasium.utils import seeding
 
 from alpamayo_sim.datatypes.scenario import Scenario, with_egos
 from alpamayo_sim.engine import WorldBatch, WorldState
+from alpamayo_sim.engine.inputs import real_array
 from alpamayo_sim.environments.episode_batch import (
     FRAMES_PER_SECOND,
+    RENDER_MODES,
     SCENARIO_OPTION,
     EpisodeBatch,
     Source,
+    check_render_mode,
     checked_options,
     chosen_scenario,
+    seed_of,
     settings_of,
 )
+from alpamayo_sim.environments.observations import MAX_AGENTS
 from alpamayo_sim.environments.rewards import identity_of, infos_of, named_terms, no_terms, terms_of
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.settings import instance_of, names_of, whole_number
 
 try:
     from pettingzoo import ParallelEnv
@@ -57,7 +63,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
 
     metadata: dict[str, Any] = {  # noqa: RUF012
         "name": "alpamayo_driving_v0",
-        "render_modes": ["rgb_array"],
+        "render_modes": RENDER_MODES,
         "render_fps": FRAMES_PER_SECOND,
     }
 
@@ -70,14 +76,13 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         render_mode: str | None = None,
         **settings: Any,
     ) -> None:
-        if max_agents < 1:
-            raise InputError(f"max_agents is {max_agents}, must be at least 1")
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
+        max_agents = whole_number(max_agents, "max_agents", (1, MAX_AGENTS))
+        check_render_mode(render_mode)
         self.settings = settings_of(settings)
         if self.settings.action == "trajectory" or self.settings.observation != "vector":
             raise InputError("several agents act by 'control' or 'normalized' and observe by 'vector'")
-        self.source, self.controlled, self.render_mode = source, controlled, render_mode
+        self.source, self.render_mode = source, render_mode
+        self.controlled = None if controlled is None else names_of(controlled, "controlled")
         self.possible_agents = [f"car_{k}" for k in range(max_agents)]
         self.agents: list[str] = []
         space = self.settings.space
@@ -108,7 +113,7 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
         known = (SCENARIO_OPTION, "options")  # the second one is that of PettingZoo's own tests, without a meaning
         chosen = checked_options(options, known).get(SCENARIO_OPTION)
         if seed is not None:
-            self.np_random, _ = seeding.np_random(seed)
+            self.np_random, _ = seeding.np_random(seed_of(seed))
         self._choice = chosen
         self._episodes.begin([0], [self.np_random])
         self._terms = no_terms(self._batch.egos.present.shape)
@@ -183,13 +188,14 @@ class DrivingParallelEnv(ParallelEnv[str, Array, Array]):  # type: ignore[misc]
 
     def _controls(self, actions: dict[str, Array]) -> Array:
         """Return the controls of all egos; egos whose episode has ended brake."""
+        instance_of(actions, Mapping, "actions")
         missing = [agent for agent in self.agents if agent not in actions]
         if missing:
             raise InputError(f"actions has none for {missing[0]!r}; it needs one for each of {len(self.agents)} agents")
         controls = np.zeros((*self._batch.egos.present.shape, 2), np.float32)
         controls[..., 0] = BRAKING
         for agent in self.agents:
-            action = np.asarray(actions[agent], np.float32)
+            action = real_array(actions[agent], f"the action of {agent!r}")
             if action.shape != (2,) or not np.isfinite(action).all():
                 raise InputError(f"the action of {agent!r} is {action}, must be two finite numbers")
             controls[0, self._row(agent)] = self.settings.controls(action)

@@ -8,8 +8,10 @@ from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import Egos
+from alpamayo_sim.settings import Bounds, check_fields
 
 Array = np.ndarray
+WEIGHTS: Bounds = (-1e6, 1e6)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Reward:
     off_road: float = -5.0
     acceleration: float = -0.001
     lateral: float = -0.001
+
+    def __post_init__(self) -> None:
+        check_fields(self, "reward", {field.name: WEIGHTS for field in fields(self)})
 
 
 def terms_of(egos: Egos, before: Float32[Array, "worlds egos"], weights: Reward) -> dict[str, Array]:

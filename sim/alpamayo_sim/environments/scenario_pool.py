@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alpamayo_sim.datatypes.scenario import Scenario
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.settings import whole_number
 
 MAX_POOL = 100_000
 
@@ -31,8 +31,7 @@ class ScenarioPool:
     def __init__(
         self, make: Callable[[int], Scenario], size: int, named: Callable[[Any], Scenario], background: bool = True
     ) -> None:
-        if not 1 <= size <= MAX_POOL:
-            raise InputError(f"pool is {size}, must be 1 to {MAX_POOL}")
+        size = whole_number(size, "pool", (1, MAX_POOL))
         self.make, self.size, self.named, self.background = make, size, named, background
         self._begin()
 

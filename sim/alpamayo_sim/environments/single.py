@@ -8,16 +8,19 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from alpamayo_sim.engine import WorldState
+from alpamayo_sim.engine.inputs import real_array
 from alpamayo_sim.environments.episode_batch import (
     FRAMES_PER_SECOND,
+    RENDER_MODES,
     SCENARIO_OPTION,
     EpisodeBatch,
     Source,
+    check_render_mode,
     checked_options,
+    seed_of,
     settings_of,
 )
 from alpamayo_sim.environments.observations import Observations, of_world
-from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 
@@ -39,11 +42,10 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
         InputError: A setting or value is unknown.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": FRAMES_PER_SECOND}  # noqa: RUF012
 
     def __init__(self, source: Source, *, render_mode: str | None = None, **settings: Any) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
+        check_render_mode(render_mode)
         self.episodes = EpisodeBatch(source, 1, settings_of(settings))
         self.render_mode = render_mode
         self.action_space = self.episodes.settings.action_space
@@ -60,7 +62,7 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
             InputError: An option is unknown, or there is no such scenario.
         """
         chosen = checked_options(options, (SCENARIO_OPTION,)).get(SCENARIO_OPTION)
-        super().reset(seed=seed, options=options)
+        super().reset(seed=seed_of(seed), options=options)
         self.episodes.begin([0], [self.np_random], [chosen])
         return self._observation(), self._info()
 
@@ -72,7 +74,7 @@ class DrivingEnv(gymnasium.Env[Observations, Array]):
             ResetNeeded: There was no reset yet.
         """
         self._check_begun("step")
-        outcome = self.episodes.advance(np.asarray(action)[None])
+        outcome = self.episodes.advance(real_array(action, "the action")[None])
         return (
             self._observation(),
             float(outcome.reward[0]),

@@ -12,20 +12,25 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float64
 
 from alpamayo_sim.engine import WorldState
+from alpamayo_sim.engine.inputs import real_array
 from alpamayo_sim.environments.episode_batch import (
     FRAMES_PER_SECOND,
+    RENDER_MODES,
     SCENARIO_OPTION,
     EpisodeBatch,
     Outcome,
     Source,
+    check_render_mode,
     checked_options,
+    seed_of,
     settings_of,
 )
 from alpamayo_sim.environments.observations import Observations, of_world
-from alpamayo_sim.environments.single import DrivingEnv
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.errors import InputError, shown
+from alpamayo_sim.settings import whole_number
 
 Array = np.ndarray
+MAX_ENVS = 1 << 20
 Step = tuple[Observations, Float64[Array, " envs"], Bool[Array, " envs"], Bool[Array, " envs"], dict[str, Any]]
 
 
@@ -56,17 +61,11 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         render_mode: str | None = None,
         **settings: Any,
     ) -> None:
-        if num_envs < 1:
-            raise InputError(f"num_envs is {num_envs}, must be at least 1")
-        if render_mode not in (None, *DrivingEnv.metadata["render_modes"]):
-            raise InputError(f"render_mode is {render_mode!r}, must be None or 'rgb_array'")
-        try:
-            self.autoreset_mode = AutoresetMode(autoreset_mode)
-        except ValueError:
-            modes = ", ".join(repr(mode.value) for mode in AutoresetMode)
-            raise InputError(f"autoreset_mode is {autoreset_mode!r}, must be one of {modes}") from None
+        num_envs = whole_number(num_envs, "num_envs", (1, MAX_ENVS))
+        check_render_mode(render_mode)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {
-            "render_modes": ["rgb_array"],
+            "render_modes": RENDER_MODES,
             "render_fps": FRAMES_PER_SECOND,
             "autoreset_mode": self.autoreset_mode,
         }
@@ -125,12 +124,13 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         """
         if self.episodes.batch is None:
             raise ResetNeeded("step() was called before the first reset()")
+        actions = real_array(actions, "actions")
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            return self._step_next(np.asarray(actions))
+            return self._step_next(actions)
         if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
             ended = np.flatnonzero(self._ended).tolist()
             raise ResetNeeded(f"sub-environments {ended} have ended; reset them with options['reset_mask']")
-        outcome = self.episodes.advance(np.asarray(actions))
+        outcome = self.episodes.advance(actions)
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             return self._result(outcome, self._start_ended(outcome))
         self._ended = outcome.terminated | outcome.truncated
@@ -219,11 +219,21 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
     def _seed_list(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed) + w for w in range(self.num_envs)]
+        if not isinstance(seed, (list, tuple, np.ndarray)):
+            first = seed_of(seed) or 0
+            return [first + w for w in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise InputError(f"seed has {len(seed)} numbers, must be one for each of {self.num_envs} sub-environments")
-        return list(seed)
+        return [seed_of(each) for each in seed]
+
+
+def _autoreset_mode(mode: Any) -> AutoresetMode:
+    modes = {value.value: value for value in AutoresetMode}
+    if isinstance(mode, AutoresetMode):
+        return mode
+    if not isinstance(mode, str) or mode not in modes:
+        raise InputError(f"autoreset_mode is {shown(mode)}, must be one of {', '.join(map(repr, modes))}")
+    return modes[mode]
 
 
 def _seeded(seeds: Sequence[int | None]) -> tuple[list[np.random.Generator], list[int]]:

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import math
-import reprlib
 import types
 import typing
 import zipfile
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import jaxtyped
 
-from alpamayo_sim.errors import InputError, is_machine_fault
+from alpamayo_sim.errors import InputError, is_machine_fault, shown
 from alpamayo_sim.io.files import read_regular, replacing
 
 MAX_JSON_BYTES = 32 << 20
@@ -250,4 +249,4 @@ def _scalar(value: Any, kind: Any) -> Any:
         if kind is str:
             value.encode()  # half a surrogate pair, which JSON can spell, is text that no file can hold
         return value
-    raise TypeError(f"expected {kind}, found {reprlib.repr(value)}")
+    raise TypeError(f"expected {kind}, found {shown(value)}")

@@ -21,7 +21,7 @@ from jaxtyping import Float32, Int32, UInt8
 from alpamayo_sim.datatypes.lidar import Lidar
 from alpamayo_sim.datatypes.scene import Environment
 from alpamayo_sim.engine import WorldBatch
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known
 from alpamayo_sim.sensors.culling import PartCuller
 from alpamayo_sim.sensors.ground_table import GroundTable
 from alpamayo_sim.sensors.kernels import lidar as kernel
@@ -96,8 +96,7 @@ class WorldLidar:
         backend: str = "warp",
         markings: bool = False,
     ) -> None:
-        if backend not in ("warp", "open3d"):
-            raise unknown_name("lidar backend", backend, ("warp", "open3d"))
+        check_known("lidar backend", backend, ("warp", "open3d"))
         if backend == "open3d" and batch.device != "cpu":
             raise InputError(f"lidar: the backend 'open3d' needs a batch on the CPU, this one is on {batch.device}")
         self.batch, self.lidar, self._mesh = batch, lidar, mesh
