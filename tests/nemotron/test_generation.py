@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
+from alpamayo_vla_model.nemotron.cache import NemotronCache
 from alpamayo_vla_model.nemotron.errors import NemotronInputError
 from alpamayo_vla_model.nemotron.inference.cuda_graph import FixedStep, GraphDecoder
 from alpamayo_vla_model.nemotron.inference.drafting import ModelDrafter, MTPDrafter, PreviousAnswerDrafter, PromptLookup
@@ -520,3 +521,34 @@ def test_a_grammar_without_an_end_token_goes_on_until_it_is_complete():
     result = generate(model, [Request([5], max_tokens=30, constraint=Grammar(words, "start: /[a-z]{2,7}/"), eos=())])[0]
     assert result.finish == "grammar"
     assert len("".join(ENDS[t] for t in result.tokens)) == 7
+
+
+@pytest.mark.parametrize("name", ["none", "lookup", "model", "mtp"])
+def test_requests_that_overlap_without_end_need_the_slots_of_the_longest(vocabulary, name):
+    """As in a service: there is always a running request when another one comes."""
+    model = make(0, num_nextn_predict_layers=1, mtp_pattern="*E")
+    found = {"none": None, "lookup": PromptLookup(depth=4), "model": ModelDrafter(make(1), depth=3)}
+    engine = Engine(model, drafter=MTPDrafter(model, depth=2) if name == "mtp" else found[name], max_batch=2)
+    asked = [Request([1 + k % 9, 2, 3], max_tokens=9 + k % 2, seed=k) for k in range(24)]
+    results, slots = {}, []
+    for request in asked:
+        engine.submit(request)
+        results.update(engine.step())
+        slots.append(engine._cache.tokens)
+    while engine.busy:
+        results.update(engine.step())
+    assert max(slots) <= 3 + 10 + 3  # prompt, text, and the guesses of the last round
+    for number, request in enumerate(asked):
+        assert results[number].tokens == generate(model, [request])[0].tokens
+
+
+def test_a_cache_without_holes_says_the_same():
+    model = make(2)
+    one, two = model.new_cache(1), model.new_cache(1)
+    model(torch.tensor([[1, 2, 3, 4, 5, 6, 7, 8]]), cache=one)
+    model(torch.tensor([[3, 4]]), cache=two)
+    both = NemotronCache.stack([one, two])
+    alone = both.select([1])
+    assert (both.length, alone.length, alone.valid) == (8, 2, None)
+    following = torch.tensor([[5]])
+    torch.testing.assert_close(model(following, cache=alone), model(following, cache=two))

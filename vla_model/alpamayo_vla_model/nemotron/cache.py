@@ -300,7 +300,7 @@ class NemotronCache:
         return NemotronCache(layers, self.batch * k, 0, valid, self.length)
 
     def select(self, rows: Rows) -> NemotronCache:
-        """Return a cache of the chosen sequences, in the order given."""
+        """Return a cache of the chosen sequences, in the order given, without the slots that none of them needs."""
         listed = [rows] if isinstance(rows, int) else [int(i) for i in rows]
         if not all(0 <= row < self.batch for row in listed):
             raise ValueError(f"there are no sequences {listed}, expected 0 to {self.batch - 1}")
@@ -314,12 +314,12 @@ class NemotronCache:
             else:
                 layers.append(None)
         valid = None if self.valid is None else self.valid[index.to(self.valid.device)]
-        return NemotronCache(layers, len(listed), self.length, valid, self.prefix_length)
+        return NemotronCache(layers, len(listed), self.length, valid, self.prefix_length)._compacted()
 
     @staticmethod
     def stack(caches: Sequence[NemotronCache]) -> NemotronCache:
-        """Return one cache of the sequences of several, however long each is."""
-        own = [cache._own() for cache in caches]
+        """Return one cache of the sequences of several; it has the slots that the longest of them needs."""
+        own = [cache._own()._compacted() for cache in caches]
         longest = max(cache.length for cache in own)
         layers: list[LayerState] = []
         for states in zip(*(cache.layers for cache in own), strict=True):
@@ -338,6 +338,25 @@ class NemotronCache:
                 layers.append(None)
         valid = _stacked_valid(own, longest)
         return NemotronCache(layers, sum(cache.batch for cache in own), longest, valid)
+
+    def _compacted(self) -> NemotronCache:
+        """Return this cache with each sequence's slots side by side; slots between them would add up in a service."""
+        if self.valid is None or self.prefix_length:
+            return self
+        counts = self.valid.sum(dim=1)
+        longest = int(counts.max()) if len(counts) else 0
+        if longest == self.length:
+            return self
+        kept = self.valid.logical_not().long().argsort(dim=1, stable=True)[:, :longest]
+        layers: list[LayerState] = []
+        for state in self.layers:
+            if isinstance(state, KeyValueState):
+                slots = kept.to(state.keys.device)[:, None, :, None]
+                layers.append(KeyValueState(*(m.take_along_dim(slots, dim=2) for m in (state.keys, state.values))))
+            else:
+                layers.append(state)
+        used = torch.arange(longest, device=counts.device) < counts[:, None]
+        return NemotronCache(layers, self.batch, longest, None if bool(used.all()) else used)
 
     def _extend(self, time: int, padding_mask: Tensor | None) -> None:
         if padding_mask is not None or self.valid is not None:
