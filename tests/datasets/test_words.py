@@ -3,20 +3,37 @@
 import json
 import logging
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
+from recordings.argoverse import write_av2_forecasting, write_av2_sensor
+from recordings.commonroad import write_commonroad
+from recordings.own_files import write_scenarionet, write_womd_json
+from recordings.waymo import write_womd_example, write_womd_scenario
 
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import make_driver
-from alpamayo_datasets import open_log
+from alpamayo_datasets import open_log, scene_ids
+from alpamayo_datasets.readers import nuscenes, womd_scenario
 from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scenario import scenario_of_log
 from alpamayo_sim.datatypes.scene import Category, SignalState
 
 STEPS = 11
+WRITERS = (
+    write_av2_forecasting,
+    write_av2_sensor,
+    write_commonroad,
+    write_scenarionet,
+    write_womd_example,
+    write_womd_json,
+    write_womd_scenario,
+)
 
 
 def scenarionet(path: Path, word: str, kind: str = "VEHICLE", dataset: str = "waymo", turn: float = 0.0) -> Path:
@@ -130,3 +147,46 @@ def test_the_log_is_driven_to_its_end(tmp_path: Path) -> None:
     episode = drive(scenario_of_log(open_log(path)), make_driver("log"), guard=False)
     assert episode.steps == STEPS - 1
     assert episode.arrived
+
+
+def test_types_of_commonroad_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_commonroad(tmp_path)
+    path.write_text(path.read_text().replace("<type>car</type>", "<type>hovercraft</type>", 1))
+    assert Category.UNKNOWN in [track.category for track in open_log(path).tracks]
+    assert any("dynamicObstacle 60" in line and "'hovercraft'" in line for line in caplog.messages)
+
+
+def test_types_of_argoverse_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_av2_forecasting(tmp_path)
+    (file,) = folder.glob("*.parquet")
+    table = pyarrow.parquet.read_table(file)
+    words = ["hovercraft" if word == "cyclist" else word for word in table["object_type"].to_pylist()]
+    at = table.column_names.index("object_type")
+    pyarrow.parquet.write_table(table.set_column(at, "object_type", pyarrow.array(words)), file)
+    assert open_log(folder).tracks[0].category == Category.UNKNOWN
+    assert any("'hovercraft'" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "word", "expected"),
+    [
+        (nuscenes.category_of, "vehicle.hovercraft", Category.VEHICLE),
+        (nuscenes.category_of, "ghost", Category.UNKNOWN),
+        (womd_scenario.category_of, 9, Category.UNKNOWN),
+        (womd_scenario.state_of, 99, SignalState.UNKNOWN),
+    ],
+)
+def test_words_and_numbers_of_other_formats_are_named(
+    meaning: Callable[[Any, str], int], word: Any, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert meaning(word, f"place of {word}") == expected
+    assert [line for line in caplog.messages if f"unknown word {word!r}" in line]
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_the_words_of_each_format_are_known(
+    write: Callable[[Path], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path)
+    open_log(f"{path}#{scene_ids(path)[0]}")
+    assert not [line for line in caplog.messages if "unknown word" in line]

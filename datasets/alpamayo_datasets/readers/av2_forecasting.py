@@ -12,6 +12,7 @@ from alpamayo_datasets.assemble import RawTrack, assemble
 from alpamayo_datasets.fields import MAX_STEPS
 from alpamayo_datasets.readers.av2_map import ground_heights, read_map
 from alpamayo_datasets.sizes import usual_size
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
 from alpamayo_sim.errors import InputError
 
@@ -40,6 +41,7 @@ CATEGORIES = {
     "pedestrian": Category.PEDESTRIAN,
     "construction": Category.CONE,
 }
+UNKNOWN_CATEGORIES = ("static", "background", "riderless_bicycle", "unknown")
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -82,6 +84,8 @@ def _track(name: str, kind: str, step: Array, numbers: Array, z: Array, steps: i
         raise InputError(f"{where}: track {name!r} has two rows for one timestep")
     values, valid = np.zeros((steps, 6)), np.zeros(steps, bool)
     values[step], valid[step] = np.column_stack([numbers, z]), True
-    category = CATEGORIES.get(kind, Category.UNKNOWN)
+    category = meaning_of(
+        kind, CATEGORIES, Category.UNKNOWN, "object_type", f"{where}: track {name!r}", UNKNOWN_CATEGORIES
+    )
     size = np.array(EGO_SIZE_M) if name == EGO else usual_size(category)
     return RawTrack(name, category, values[:, [0, 1, 5]], values[:, 2], values[:, 3:5], size, valid)

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from alpamayo_datasets.assemble import RawMap
 from alpamayo_datasets.fields import get, get_list, get_record, points
 from alpamayo_datasets.lanes import RawLane, lane_between
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import LaneKind, LineKind
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import wrap_angle
@@ -24,7 +25,7 @@ Array = np.ndarray
 MAX_FILE_BYTES = 64 << 20
 MAX_COORDINATE_M = 1e9
 SAME_WAY_RAD = np.pi / 2
-LANE_KINDS = {"BIKE": LaneKind.BICYCLE, "BUS": LaneKind.BUS}
+LANE_KINDS = {"VEHICLE": LaneKind.DRIVING, "BIKE": LaneKind.BICYCLE, "BUS": LaneKind.BUS}
 LINE_KINDS = {
     "DASHED_WHITE": LineKind.BROKEN_WHITE,
     "DOUBLE_DASH_WHITE": LineKind.BROKEN_WHITE,
@@ -119,7 +120,7 @@ def _lane(name: str, item: Any, segments: dict[str, Any], where: str) -> list[Ra
             centreline=line,
             left=left_side,
             right=right_side,
-            kind=LANE_KINDS.get(str(item.get("lane_type")), LaneKind.DRIVING),
+            kind=meaning_of(item.get("lane_type"), LANE_KINDS, LaneKind.DRIVING, "lane_type", where),
             successors=tuple(str(after) for after in get_list(item, "successors", where)),
             left_neighbours=_neighbour(item, "left", segments),
             right_neighbours=_neighbour(item, "right", segments),
@@ -133,7 +134,8 @@ def _lines(item: Any, where: str) -> list[tuple[Array, LineKind]]:
     """Return the painted boundaries of a lane."""
     found = []
     for side in ("left", "right"):
-        kind = LINE_KINDS.get(str(get(item, f"{side}_lane_mark_type", where)))
+        word = get(item, f"{side}_lane_mark_type", where)
+        kind = meaning_of(word, LINE_KINDS, None, f"{side}_lane_mark_type", where, ("NONE", "UNKNOWN"))
         line = xyz(item, f"{side}_lane_boundary", where)
         if kind is not None and len(line) > 1:
             found.append((line, kind))

@@ -14,6 +14,7 @@ from alpamayo_datasets.fields import MAX_STEPS, get, numbers
 from alpamayo_datasets.motion import Grid, rotation_of, time_grid, velocities, yaw_of
 from alpamayo_datasets.readers.av2_forecasting import EGO_SIZE_M, LICENCE, MAX_VALUES
 from alpamayo_datasets.readers.av2_map import load_json, read_map
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
 from alpamayo_sim.errors import InputError
 
@@ -56,6 +57,7 @@ CATEGORIES = {
     "MOBILE_PEDESTRIAN_CROSSING_SIGN": Category.BARRIER,
     "TRAFFIC_LIGHT_TRAILER": Category.BARRIER,
 }
+UNKNOWN_CATEGORIES = ("WHEELED_DEVICE", "UNKNOWN", "NONE")
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -157,6 +159,7 @@ def _track(
     values, valid = np.zeros((grid.count, 4)), np.zeros(grid.count, bool)
     values[step], valid[step] = city, True
     values[:, 2] -= 0.5 * size[2]
-    category = CATEGORIES.get(str(boxes["category"][own[0]]), Category.UNKNOWN)
+    word, here = str(boxes["category"][own[0]]), f"{where}: annotations.feather: track {name!r}"
+    category = meaning_of(word, CATEGORIES, Category.UNKNOWN, "category", here, UNKNOWN_CATEGORIES)
     velocity = velocities(values[:, :2], valid, grid.dt)
     return RawTrack(name, category, values[:, :3], values[:, 3], velocity, size, valid)

@@ -23,6 +23,7 @@ from alpamayo_datasets.readers.commonroad_elements import (
     time_step,
 )
 from alpamayo_datasets.sizes import usual_size
+from alpamayo_datasets.words import meaning_of
 from alpamayo_datasets.xml_files import read_xml
 from alpamayo_sim.datatypes.scene import Category, Environment, Provenance, Scene
 from alpamayo_sim.errors import InputError
@@ -50,8 +51,15 @@ CATEGORIES = {
     "pillar": Category.BARRIER,
     "median_strip": Category.BARRIER,
 }
-RAIN_MM_PER_H = {"light_rain": 2.5, "mid_rain": 5.0, "heavy_rain": 10.0, "rain": 5.0}
-VISIBILITY_M = {"fog": 150.0}
+WEATHER: dict[str, tuple[float, float | None]] = {  # rain (mm/h) and visibility (m)
+    "light_rain": (2.5, None),
+    "mid_rain": (5.0, None),
+    "heavy_rain": (10.0, None),
+    "rain": (5.0, None),
+    "hail": (0.0, None),
+    "snow": (0.0, None),
+    "fog": (0.0, 150.0),
+}
 FRICTION = {"wet": 0.6, "snow": 0.3, "ice": 0.15, "dirty": 0.7, "damaged": 0.8}
 NIGHT_SUN_RAD = -0.3
 
@@ -106,7 +114,7 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
         raw_map,
         maps.signals(root, network, start, steps, where),
         dt,
-        _environment(root),
+        _environment(root, where),
         maps.route(problem, ego.position[0], float(ego.heading[0]), network, here),
     )
 
@@ -166,7 +174,8 @@ def _obstacles(root: Element, network: maps.Network, where: str) -> list[Obstacl
             continue
         here = f"{where}: {item.tag} {item.get('id')}"
         static = item.tag in ("staticObstacle", "environmentObstacle") or item.findtext("role") == "static"
-        category = CATEGORIES.get((item.findtext("type") or "").strip(), Category.UNKNOWN)
+        word = (item.findtext("type") or "").strip()
+        category = meaning_of(word, CATEGORIES, Category.UNKNOWN, "type", here, ("unknown", ""))
         shape = item.find("shape")
         size, shift, turn = usual_size(category), np.zeros(2), 0.0
         if shape is not None and len(shape):
@@ -224,16 +233,18 @@ def _track(
     return RawTrack(name, category, place, heading, np.where(np.isnan(told), moved, told), size, valid)
 
 
-def _environment(root: Element) -> Environment:
+def _environment(root: Element, where: str) -> Environment:
     """Return the weather and light of a location's environment."""
     found = root.find("location/environment")
     if found is None:
         return Environment()
-    weather = (found.findtext("weather") or "").strip()
-    night = (found.findtext("timeOfDay") or "").strip() == "night"
+    weather, underground, time_of_day = (
+        (found.findtext(tag) or "").strip() for tag in ("weather", "underground", "timeOfDay")
+    )
+    rain, visibility = meaning_of(weather, WEATHER, (0.0, None), "weather", where, ("sunny", "clear", "cloudy", ""))
     return Environment(
-        friction=FRICTION.get((found.findtext("underground") or "").strip(), Environment.friction),
-        sun_elevation=NIGHT_SUN_RAD if night else Environment.sun_elevation,
-        rain=RAIN_MM_PER_H.get(weather, 0.0),
-        visibility=VISIBILITY_M.get(weather),
+        friction=meaning_of(underground, FRICTION, Environment.friction, "underground", where, ("clean", "")),
+        sun_elevation=NIGHT_SUN_RAD if time_of_day == "night" else Environment.sun_elevation,
+        rain=rain,
+        visibility=visibility,
     )

@@ -20,6 +20,7 @@ from alpamayo_datasets.motion import resampled, yaw_of
 from alpamayo_datasets.readers.av2_map import load_json
 from alpamayo_datasets.readers.nuscenes_map import read_map
 from alpamayo_datasets.readers.scenarionet import DETAILED_CATEGORIES
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
 from alpamayo_sim.errors import InputError, is_machine_fault
 
@@ -47,13 +48,26 @@ TABLES = (
     "sensor",
     "visibility",
 )
-PREFIXES = {
-    "vehicle": Category.VEHICLE,
-    "human": Category.PEDESTRIAN,
+CATEGORIES = {
+    **DETAILED_CATEGORIES,
+    **dict.fromkeys(("vehicle.car", "vehicle.emergency.ambulance", "vehicle.emergency.police"), Category.VEHICLE),
+    **dict.fromkeys(
+        (
+            "human.pedestrian.adult",
+            "human.pedestrian.child",
+            "human.pedestrian.construction_worker",
+            "human.pedestrian.personal_mobility",
+            "human.pedestrian.police_officer",
+            "human.pedestrian.stroller",
+            "human.pedestrian.wheelchair",
+        ),
+        Category.PEDESTRIAN,
+    ),
     "movable_object.barrier": Category.BARRIER,
     "movable_object.trafficcone": Category.CONE,
-    "movable_object": Category.DEBRIS,
+    "movable_object.pushable_pullable": Category.DEBRIS,
 }
+PREFIXES = {"vehicle": Category.VEHICLE, "human": Category.PEDESTRIAN, "movable_object": Category.DEBRIS}
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -244,7 +258,7 @@ def _track(name: str, seen: dict[int, Any], times: Array, at: Array, where: str)
     values = resampled(own, np.column_stack([table[:, :2], yaw_of(table[:, 3:7]), velocity]), at, angle=2)
     return RawTrack(
         id=name,
-        category=category_of(str(next(iter(seen.values()))["category_name"])),
+        category=category_of(str(next(iter(seen.values()))["category_name"]), where),
         position=np.pad(values[:, :2], ((0, 0), (0, 1))),
         heading=values[:, 2],
         velocity=values[:, 3:5],
@@ -263,11 +277,10 @@ def _covered(own: Float64[Array, " k"], at: Float64[Array, " n"]) -> Array:
     return np.asarray(inside & (span < MAX_KEYFRAME_GAP_S))
 
 
-def category_of(name: str) -> Category:
-    """Return the category of a nuScenes class, such as ``vehicle.bus.rigid``."""
-    if name in DETAILED_CATEGORIES:
-        return DETAILED_CATEGORIES[name]
-    return next((category for prefix, category in PREFIXES.items() if name.startswith(prefix)), Category.UNKNOWN)
+def category_of(name: str, where: str) -> Category:
+    """Return the category of a nuScenes class, such as ``vehicle.bus.rigid``; one without a meaning is named."""
+    alike = next((category for prefix, category in PREFIXES.items() if name.startswith(prefix)), Category.UNKNOWN)
+    return meaning_of(name, CATEGORIES, alike, "category_name", where, ("static_object.bicycle_rack",))
 
 
 def _line(error: object) -> str:

@@ -48,6 +48,8 @@ DETAILED_CATEGORIES = {
     "movable_object.debris": Category.DEBRIS,
 }
 LANE_KINDS = {
+    "LANE_SURFACE_STREET": LaneKind.DRIVING,
+    "LANE_FREEWAY": LaneKind.DRIVING,
     "LANE_BIKE_LANE": LaneKind.BICYCLE,
     "LANE_BUS_LANE": LaneKind.BUS,
     "LANE_PARKING": LaneKind.PARKING,
@@ -82,6 +84,7 @@ SIGNAL_STATES = {
     **dict.fromkeys(("LANE_STATE_GO", "LANE_STATE_ARROW_GO", "TRAFFIC_LIGHT_GREEN", "GREEN", "GO"), SignalState.GREEN),
     **dict.fromkeys(("TRAFFIC_LIGHT_OFF", "OFF"), SignalState.OFF),
 }
+UNKNOWN_LINES = ("ROAD_LINE_UNKNOWN",)
 UNKNOWN_STATES = ("LANE_STATE_UNKNOWN", "TRAFFIC_LIGHT_UNKNOWN", "UNKNOWN", "NONE", "")
 UNKNOWN_CATEGORIES = ("OTHER", "UNSET", "UNKNOWN", "NONE", "DEFAULT")
 AXLE_TO_CENTRE_M = 1.35  # rear axle to the middle of the Renault Zoe of nuScenes
@@ -235,7 +238,9 @@ def _map(features: dict[str, Any], where: str, flat: bool) -> RawMap:
         elif kind.startswith("ROAD_LINE") and name.startswith("boundary_"):
             raw.rings.append(_points(item, here))
         elif kind.startswith("ROAD_LINE"):
-            raw.lines.append((_points(item, here), LINE_KINDS.get(kind, LineKind.UNKNOWN)))
+            raw.lines.append(
+                (_points(item, here), meaning_of(kind, LINE_KINDS, LineKind.UNKNOWN, "type", here, UNKNOWN_LINES))
+            )
         elif kind == "CROSSWALK":
             raw.crosswalks.append(_points(item, here))
         elif kind == "STOP_SIGN":
@@ -283,7 +288,7 @@ def _lane(name: str, item: Any, kind: str, where: str, flat: bool) -> list[RawLa
             centreline=line[kept],
             left=left,
             right=right,
-            kind=LANE_KINDS.get(kind, LaneKind.DRIVING),
+            kind=meaning_of(kind, LANE_KINDS, LaneKind.DRIVING, "type", where, ("LANE_UNKNOWN",)),
             # nuScenes' maps have no speed limits; the converter writes 100 km/h on every lane
             speed_limit=None if flat else _speed_limit(item),
             successors=tuple(name_of(i, f"{where}: exit_lanes") for i in exits)

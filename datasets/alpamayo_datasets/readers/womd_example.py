@@ -10,9 +10,9 @@ import numpy as np
 from alpamayo_datasets.assemble import RawMap, RawSignal, RawTrack, assemble
 from alpamayo_datasets.lanes import RawLane, unknown_sides, without_repeats
 from alpamayo_datasets.protobuf_wire import floats, integers, parse, submessages, text
-from alpamayo_datasets.readers.womd_json import LANE_KINDS, LICENCE, LINE_KINDS, SIGNAL_STATES
-from alpamayo_datasets.readers.womd_scenario import CATEGORIES, box_track
-from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
+from alpamayo_datasets.readers.womd_json import LANE_KINDS, LICENCE, LINE_KINDS
+from alpamayo_datasets.readers.womd_scenario import box_track, category_of, state_of
+from alpamayo_sim.datatypes.scene import LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
@@ -128,7 +128,9 @@ def _tracks(features: _Features, where: str) -> tuple[list[RawTrack], str]:
     if len(sdc) != 1:
         raise InputError(f"{where}: state/is_sdc names {len(sdc)} valid agents, must be one")
     tracks = [
-        box_track(names[k], CATEGORIES.get(int(kinds[k]), Category.UNKNOWN), values[k], valid[k], f"{where}: agent {k}")
+        box_track(
+            names[k], category_of(int(kinds[k]), f"{where}: agent {k}"), values[k], valid[k], f"{where}: agent {k}"
+        )
         for k in rows
     ]
     return tracks, names[sdc[0]]
@@ -180,6 +182,6 @@ def _signals(features: _Features, steps: int, where: str) -> list[RawSignal]:
         codes = np.full(steps, SignalState.UNKNOWN, np.int8)
         rows, columns = np.nonzero(shown & (ids == lane))
         for row, step in zip(rows, columns, strict=True):
-            codes[step] = SIGNAL_STATES.get(int(states[row, step]), SignalState.UNKNOWN)
+            codes[step] = state_of(int(states[row, step]), f"{where}: traffic light of lane {lane:.0f}")
         found.append(RawSignal(f"{lane:.0f}", places[rows[0], columns[0]], codes, (f"{lane:.0f}",)))
     return found

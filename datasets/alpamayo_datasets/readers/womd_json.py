@@ -42,6 +42,7 @@ LINE_KINDS = {
 }
 UNKNOWN_CATEGORIES = ("other", "unset", "unknown", "None")
 UNKNOWN_STATES = (0, "unknown")
+UNKNOWN_LINES = (0, 5)
 # Numbers and words of Waymo's TrafficSignalLaneState; Nocturne has the words.
 SIGNAL_STATES: dict[int | str, SignalState] = {
     1: SignalState.RED,
@@ -155,12 +156,12 @@ def _map(roads: list[Any], where: str) -> RawMap:
             name = name_of(item.get("id", f"road-{k}"), f"{here}: id")
             name = f"{name}-{k}" if name in seen else name
             seen.add(name)
-            lane_kind = LANE_KINDS.get(number, LaneKind.DRIVING) if isinstance(number, int) else LaneKind.DRIVING
+            lane_kind = meaning_of(number, LANE_KINDS, LaneKind.DRIVING, "map_element_id of a lane", here)
             raw.lanes.append(RawLane(name, line, *unknown_sides(line), kind=lane_kind))
         elif kind == "road_edge":
             raw.edges.append(line)
         elif kind == "road_line":
-            paint = LINE_KINDS.get(number, LineKind.UNKNOWN) if isinstance(number, int) else LineKind.UNKNOWN
+            paint = meaning_of(number, LINE_KINDS, LineKind.UNKNOWN, "map_element_id of a line", here, UNKNOWN_LINES)
             raw.lines.append((line, paint))
         elif kind == "crosswalk":
             raw.crosswalks.append(line)

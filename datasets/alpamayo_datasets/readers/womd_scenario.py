@@ -22,7 +22,8 @@ from alpamayo_datasets.protobuf_wire import (
     text,
 )
 from alpamayo_datasets.readers.scenarionet import MPS_PER_MPH
-from alpamayo_datasets.readers.womd_json import LANE_KINDS, LICENCE, SIGNAL_STATES
+from alpamayo_datasets.readers.womd_json import LANE_KINDS, LICENCE, SIGNAL_STATES, UNKNOWN_STATES
+from alpamayo_datasets.words import meaning_of
 from alpamayo_sim.datatypes.scene import Category, LaneKind, LineKind, Provenance, Scene, SignalState
 from alpamayo_sim.errors import InputError
 
@@ -32,6 +33,7 @@ TIMESTAMPS, TRACKS, SCENARIO_ID, SDC_TRACK_INDEX, DYNAMIC_MAP_STATES, MAP_FEATUR
 STATE = ((2, "d"), (3, "d"), (4, "d"), (5, "f"), (6, "f"), (7, "f"), (8, "f"), (9, "f"), (10, "f"), (11, "v"))
 POINT = ((1, "d"), (2, "d"), (3, "d"))
 LANE, ROAD_LINE, ROAD_EDGE, STOP_SIGN, CROSSWALK = 3, 4, 5, 7, 8
+UNKNOWN_CATEGORIES = (0, 4)  # unset and other
 CATEGORIES = {1: Category.VEHICLE, 2: Category.PEDESTRIAN, 3: Category.CYCLIST}
 LINE_KINDS = {
     1: LineKind.BROKEN_WHITE,
@@ -116,7 +118,7 @@ def _tracks(records: list[bytes], steps: int, where: str) -> list[RawTrack]:
 def _track(track: Message, values: Float64[Array, "n 10"], where: str) -> RawTrack:
     """Return a track; the columns of ``values`` are those of ``STATE``."""
     name = str(integer(track, 1, f"{where}: id"))
-    category = CATEGORIES.get(integer(track, 2, f"{where}: object_type"), Category.UNKNOWN)
+    category = category_of(integer(track, 2, f"{where}: object_type"), where)
     return box_track(name, category, values[:, :9], values[:, 9] == 1.0, where)
 
 
@@ -142,6 +144,16 @@ def box_track(name: str, category: Category, values: Float64[Array, "n 9"], vali
     )
 
 
+def category_of(number: int, where: str) -> Category:
+    """Return the category of a Waymo object type; a number without a meaning is named."""
+    return meaning_of(number, CATEGORIES, Category.UNKNOWN, "object_type", where, UNKNOWN_CATEGORIES)
+
+
+def state_of(number: int, where: str) -> SignalState:
+    """Return what a light shows by Waymo's number of its state; a number without a meaning is named."""
+    return meaning_of(number, SIGNAL_STATES, SignalState.UNKNOWN, "state of a traffic light", where, UNKNOWN_STATES)
+
+
 def _map(features: list[bytes], where: str) -> RawMap:
     raw, lanes, borders = RawMap(), [], {}
     for k, record in enumerate(features):
@@ -163,7 +175,8 @@ def _map(features: list[bytes], where: str) -> RawMap:
                         raw.edges.append(line)
                     else:
                         number = integer(part, 1, f"{here}: type")
-                        raw.lines.append((line, LINE_KINDS.get(number, LineKind.UNKNOWN)))
+                        paint = meaning_of(number, LINE_KINDS, LineKind.UNKNOWN, "type of a road line", here, (0,))
+                        raw.lines.append((line, paint))
     for name, part, here in lanes:
         raw.lanes.extend(_lane(name, part, borders, here))
     return raw
@@ -181,7 +194,7 @@ def _lane(name: str, lane: Message, borders: dict[str, Array], where: str) -> li
             centreline=line[kept],
             left=_side(line, submessages(lane, 13, where), borders, where)[kept],
             right=_side(line, submessages(lane, 14, where), borders, where)[kept],
-            kind=LANE_KINDS.get(integer(lane, 2, f"{where}: type"), LaneKind.DRIVING),
+            kind=meaning_of(integer(lane, 2, f"{where}: type"), LANE_KINDS, LaneKind.DRIVING, "type of a lane", where),
             speed_limit=limit * MPS_PER_MPH if np.isfinite(limit) and limit > 0 else None,
             successors=tuple(str(i) for i in integers(lane, 10, f"{where}: exit_lanes")),
             left_neighbours=_neighbours(lane, 11, where),
@@ -236,7 +249,7 @@ def _signals(records: list[bytes], steps: int, where: str) -> list[RawSignal]:
             signal = parse(data, here)
             name = str(integer(signal, 1, f"{here}: lane"))
             shown = states.setdefault(name, np.full(steps, SignalState.UNKNOWN, np.int8))
-            shown[k] = SIGNAL_STATES.get(integer(signal, 2, f"{here}: state"), SignalState.UNKNOWN)
+            shown[k] = state_of(integer(signal, 2, f"{here}: state"), f"{where}: traffic light of lane {name}")
             if name not in places and len(place := _points(signal, 3, f"{here}: stop_point")):
                 places[name] = place[0]
     return [RawSignal(name, places[name], shown, (name,)) for name, shown in states.items() if name in places]
