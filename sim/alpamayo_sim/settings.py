@@ -54,7 +54,7 @@ def whole_number(value: Any, what: str, bounds: Bounds = ANY_NUMBER) -> int:
     return int(value)
 
 
-def instance_of(value: Any, kind: type[T], what: str) -> T:
+def instance_of(value: T, kind: type, what: str) -> T:
     """Return a value that must be of a type.
 
     Raises:
@@ -127,7 +127,7 @@ def check_fields(settings: Any, what: str, bounds: Mapping[str, Bounds] = types.
     Raises:
         InputError: A field is of another type, or out of its bounds.
     """
-    for name, kind, exact in _field_kinds(type(settings)):
+    for name, kind, exact in _field_kinds(settings.__class__):
         value = getattr(settings, name)
         if name not in bounds and type(value) in exact and (type(value) is not float or not math.isnan(value)):
             continue  # nearly always
@@ -178,7 +178,8 @@ def _is_real(value: Any, bounds: Bounds) -> bool:
 
 
 def _is_whole(value: Any, bounds: Bounds) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and bool(bounds[0] <= value <= bounds[1])
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return is_whole and bounds[0] <= int(value) <= bounds[1]
 
 
 CHECKS: Mapping[Any, Callable[[Any, Bounds], bool]] = {

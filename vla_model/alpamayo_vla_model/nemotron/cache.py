@@ -352,7 +352,8 @@ class NemotronCache:
         for state in self.layers:
             if isinstance(state, KeyValueState):
                 slots = kept.to(state.keys.device)[:, None, :, None]
-                layers.append(KeyValueState(*(m.take_along_dim(slots, dim=2) for m in (state.keys, state.values))))
+                keys, values = (m.take_along_dim(slots, dim=2) for m in (state.keys, state.values))
+                layers.append(KeyValueState(keys, values))
             else:
                 layers.append(state)
         used = torch.arange(longest, device=counts.device) < counts[:, None]
