@@ -47,6 +47,10 @@ def test_sizes_are_those_of_a_real_model(tmp_path):
     assert cache.nbytes == info.state_bytes + convolution // 2 + 2 * info.cache_bytes
 
 
+def test_the_default_context_is_within_the_limit_of_each_preset():
+    assert {name: model_info(name).context for name in ("tiny", "nano")} == {"tiny": 8192, "nano": 32768}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

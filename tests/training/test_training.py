@@ -1,7 +1,9 @@
 """Data, training and open-loop scores, on small synthetic episodes and on one short real drive."""
 
+import errno
 import hashlib
 import json
+import os
 import random
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +22,7 @@ from alpamayo.training.open_loop import evaluate_open_loop
 from alpamayo.training.patches import label_patches, visible_ids
 from alpamayo.training.samples import load_samples
 from alpamayo.training.shards import LABEL_EVERY, Shard, compress
+from alpamayo.training.state import save_state
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
 from alpamayo_sim.datatypes.rig import default_rig
@@ -343,3 +346,15 @@ def test_a_trained_driver_drives_under_the_guard() -> None:
     shard = record(short, default_rig(64, 32), np.random.default_rng(0), trained)
     assert shard.rows == 5
     assert np.isfinite(shard.plan).all()
+
+
+def test_a_full_disk_leaves_no_part_of_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(stored: object, path: Path) -> None:
+        path.write_bytes(b"a part")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("torch.save", full)
+    with pytest.raises(InputError, match=r"cannot write .*No space left") as caught:
+        save_state(tmp_path / "training.pt", {"step": 1})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
