@@ -238,7 +238,14 @@ def train_belief_driver(
     """Make data, train perception and the reasoner, and join them. An interrupted run resumes when repeated."""
     from alpamayo.training.belief import BeliefPlan, train_belief
 
-    plan = BeliefPlan(driven, scattered, perception_steps, believed, reasoner_steps, seed)
+    plan = BeliefPlan(
+        driven=driven,
+        scattered=scattered,
+        perception_steps=perception_steps,
+        believed=believed,
+        reasoner_steps=reasoner_steps,
+        seed=seed,
+    )
     with progress_bar() as progress:
         path = train_belief(out, plan, workers=workers, progress=progress)
     if as_json:

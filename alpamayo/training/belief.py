@@ -19,6 +19,7 @@ class BeliefPlan:
         scattered: scenes for scattered things.
         perception_steps: steps of perception's training.
         believed: scenarios that the belief planner drives for the reasoner, without cameras.
+        unseen_believed: more of them, with which the reasoner is evaluated; half as many are of unseen families.
         reasoner_steps: steps of the reasoner's training.
         seed: of the scenarios, the weights and the order of the samples.
         families: the families of the scenarios; all that may be trained on when empty.
@@ -28,13 +29,14 @@ class BeliefPlan:
     scattered: int = 400
     perception_steps: int = 12000
     believed: int = 300
+    unseen_believed: int = 24
     reasoner_steps: int = 4000
     seed: int = 0
     families: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         needed = self.driven + self.scattered
-        last = self.seed + max(needed, self.believed)
+        last = self.seed + needed
         if min(self.driven, self.scattered, self.believed, self.seed) < 0 or not needed or not self.believed:
             raise InputError("training: needs scenarios for perception and for the reasoner, and a seed of at least 0")
         if last > TRAINING_SEEDS:
@@ -73,12 +75,12 @@ def _trained(
     from alpamayo.training.perception.collection import collect_perception
     from alpamayo.training.perception.loop import PerceptionSettings, train_perception
     from alpamayo.training.perception.samples import PerceptionSamples
-    from alpamayo.training.reasoner.collection import collect_reasoner
-    from alpamayo.training.reasoner.loop import ReasonerSettings, train_reasoner
-    from alpamayo.training.reasoner.samples import ReasonerSamples
+    from alpamayo.training.reasoner.loop import ReasonerSettings
+    from alpamayo.training.reasoner.stage import WEIGHTS_FILE, StageConfig, make_reasoner
     from alpamayo_scenarios.families import training_family_names
     from alpamayo_vla_model.belief_driver import IMAGE_SIZE
     from alpamayo_vla_model.belief_model import BeliefModel, save_belief
+    from alpamayo_vla_model.reasoner.checkpoint import load_reasoner
 
     families, seed = list(plan.families) or list(training_family_names()), plan.seed
     images = collect_perception(
@@ -93,9 +95,10 @@ def _trained(
     )
     settings = PerceptionSettings(steps=plan.perception_steps, seed=seed)
     perception = train_perception(out, PerceptionSamples.load(images), settings, progress=progress)
-    beliefs = collect_reasoner(out / "beliefs", families, plan.believed, seed=seed, workers=workers, progress=progress)
+    stage = StageConfig(plan.believed, plan.unseen_believed, plan.unseen_believed // 2)
     words = ReasonerSettings(steps=plan.reasoner_steps, seed=seed)
-    reasoner = train_reasoner(out, ReasonerSamples.load(beliefs), words, progress=progress)
+    make_reasoner(out / "words", stage, words, families=families, workers=workers, progress=progress)
+    reasoner = load_reasoner(out / "words" / WEIGHTS_FILE)
     path = out / "belief.safetensors"
     save_belief(BeliefModel.of(perception, reasoner), path, asdict(plan) | {"families": families})
     return path

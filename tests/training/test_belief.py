@@ -14,7 +14,14 @@ from alpamayo_vla_model.perception.network import PerceptionConfig, PerceptionNe
 from alpamayo_vla_model.weights_file import training_note
 
 SMALL = BeliefPlan(
-    driven=0, scattered=1, perception_steps=1, believed=1, reasoner_steps=1, seed=5, families=("stopped-lead",)
+    driven=0,
+    scattered=1,
+    perception_steps=1,
+    believed=1,
+    unseen_believed=0,
+    reasoner_steps=1,
+    seed=5,
+    families=("stopped-lead",),
 )
 
 
