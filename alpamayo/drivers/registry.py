@@ -88,6 +88,15 @@ BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
                 recordings_note="the shipped tiny has seen generated roads only, never a recorded one; "
                 "compare with --driver idm",
             ),
+            DriverEntry(
+                "belief",
+                "tracks what its cameras show, and plans in what it believes",
+                "alpamayo_vla_model.belief_driver:load_driver",
+                CAMERAS,
+                weights="alpamayo_vla_model.belief_model:SHIPPED",
+                recordings_note="the shipped belief has seen generated roads only, never a recorded one; "
+                "compare with --driver idm",
+            ),
             DriverEntry("expert", "planner that gives its reasons", "alpamayo_sim.drivers:Expert", GROUND_TRUTH),
             DriverEntry("idm", "Intelligent Driver Model", "alpamayo_sim.drivers:IdmLaneFollower", GROUND_TRUTH),
             DriverEntry(

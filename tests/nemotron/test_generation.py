@@ -526,7 +526,7 @@ def test_a_grammar_without_an_end_token_goes_on_until_it_is_complete():
 @pytest.mark.parametrize("guesses", [False, True])
 def test_requests_that_overlap_without_end_need_the_slots_of_the_longest(guesses):
     """As in a service: there is always a running request when another one comes."""
-    model, drafter = make(0), ModelDrafter(make(0), depth=2) if guesses else None
+    model, drafter = make(0), ModelDrafter(make(1), depth=2) if guesses else None
     asked = [Request([1, 2, 3], max_tokens=5 + 3 * (k % 2), temperature=0.8, seed=k, eos=()) for k in range(10)]
     engine = Engine(model, drafter=drafter, max_batch=2)
     for request in asked:

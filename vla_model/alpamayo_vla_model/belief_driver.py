@@ -33,7 +33,7 @@ class BeliefDriver:
     Args:
         network: a trained perception.
         rig: the cameras; the default rig when None.
-        config: the thresholds of the planner.
+        config: the thresholds of the planner; those of ``belief_planner.CONFIG`` when None.
         reasoner: a trained reasoner.
     """
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.rig import Rig
-from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_sim.planning.config import CostConfig, PlannerConfig
 from alpamayo_sim.planning.planner import PlanningWorld, SamplingPlanner
 from alpamayo_sim.planning.proposals import Proposals
 from alpamayo_sim.planning.reasons import Explainer, Manoeuvre
@@ -20,6 +20,10 @@ from alpamayo_vla_model.perception.road_memory import RoadMemory
 from alpamayo_vla_model.perception.tracks import Track
 
 Array = np.ndarray
+
+
+CONFIG = PlannerConfig(costs=replace(CostConfig(), change_weight=2.0, jerk_weight=0.05))
+"""The planner's thresholds, but slower to change a plan: what is believed jitters, and the truth does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +57,12 @@ class BeliefPlanner:
 
     Args:
         rig: the cameras.
-        config: the thresholds of the planner.
+        config: the thresholds of the planner; ``CONFIG`` when None.
     """
 
     def __init__(self, rig: Rig, config: PlannerConfig | None = None) -> None:
         self.belief = Belief(rig)
-        self._planner = SamplingPlanner(config)
+        self._planner = SamplingPlanner(config or CONFIG)
 
     def see(self, observation: Observation, answer: Answer) -> None:
         """Take in what perception says of an observation."""

@@ -13,6 +13,7 @@ from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
 
+CORRECTED_SHARE = 0.6  # of the logarithm of the weights in training; all of it would miss most of the rare things
 MIN_EXISTENCE = 0.4  # of a cell that takes part
 MAX_CELLS = 400
 STD_OF_MEAN_ERROR = 2.0**0.5  # of a Laplace distribution
@@ -69,7 +70,7 @@ class Detections:
 
 def detections(cells: Cells, rig: RigTensors) -> Detections:
     """Join the cells of one sample that show something, where the finest camera that sees the place agrees."""
-    odds = cells.kind[0] - torch.log(torch.tensor(CLASS_WEIGHTS))  # of classes as frequent as they are
+    odds = cells.kind[0] - CORRECTED_SHARE * torch.log(torch.tensor(CLASS_WEIGHTS))
     chance = torch.softmax(odds, dim=-1).flatten(0, 2).double().numpy()
     existence = 1.0 - chance[:, ObjectClass.NOTHING]
     chosen = np.flatnonzero(existence > MIN_EXISTENCE)
