@@ -15,6 +15,7 @@ from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import load_document, save_document
 from alpamayo_sim.io.limits import check_counts, check_scenario, name_of
+from alpamayo_sim.settings import path_of
 
 Array = np.ndarray
 EPISODE_VERSION = 2
@@ -127,21 +128,22 @@ class Episode:
         )
 
 
-def save_episode(episode: Episode, folder: Path) -> None:
+def save_episode(episode: Episode, folder: str | Path) -> None:
     """Write ``episode.json`` and ``episode.npz`` into ``folder``.
 
     Raises:
         InputError: The files cannot be written.
     """
-    save_document(episode, folder / "episode", EPISODE_VERSION)
+    save_document(episode, path_of(folder, "the folder of an episode") / "episode", EPISODE_VERSION)
 
 
-def load_episode(folder: Path) -> Episode:
+def load_episode(folder: str | Path) -> Episode:
     """Read the episode in the folder of a run.
 
     Raises:
         InputError: The record is damaged or has another version.
     """
+    folder = path_of(folder, "the folder of an episode")
     episode = load_document(Episode, folder / "episode", EPISODE_VERSION)
     where = str(folder / "episode.json")
     check_scenario(episode.scenario, where)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from alpamayo.drivers.ablation import JOINT, without
 from alpamayo.provenance import PACKAGES, module_digest
 from alpamayo_sim.errors import InputError, check_known
-from alpamayo_sim.settings import instance_of
+from alpamayo_sim.settings import instance_of, path_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -119,7 +119,7 @@ BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
 R157_DRIVERS = tuple(entry.name for entry in BUILT_IN.values() if entry.r157_reference)
 
 
-def make_driver(name: str, checkpoint: Path | None = None, arguments: Mapping[str, Any] | None = None) -> Driver:
+def make_driver(name: str, checkpoint: str | Path | None = None, arguments: Mapping[str, Any] | None = None) -> Driver:
     """Make a driver by its name, or a user's own as ``module:Class``.
 
     Args:
@@ -132,21 +132,22 @@ def make_driver(name: str, checkpoint: Path | None = None, arguments: Mapping[st
             without weights; an input that the driver does not have; arguments for a driver that takes none; a class
             that raises (its line is named).
     """
+    entry = get_entry(name)
+    weights = None if checkpoint is None else path_of(checkpoint, f"driver {name!r}: the checkpoint")
     base, joint, what = name.partition(JOINT)
     if joint:
-        return without(make_driver(base, checkpoint, arguments), what)
-    entry = get_entry(name)
+        return without(make_driver(base, weights, arguments), what)
     if checkpoint is not None and entry.weights is None:
         raise InputError(f"driver {name!r} has no checkpoint; drivers with weights: {', '.join(_with_weights())}")
     if not entry.built_in:
         from alpamayo.drivers.own import make_own
 
-        given = {} if entry.weights is None else {"checkpoint": checkpoint}
+        given = {} if entry.weights is None else {"checkpoint": weights}
         return make_own(name, entry.factory, {**given, **(arguments or {})})
     if arguments:
         raise InputError(f"driver {name!r} takes no arguments; they are for drivers of your own")
     factory = _load(entry.factory)
-    return cast("Driver", factory() if entry.weights is None else factory(checkpoint))
+    return cast("Driver", factory() if entry.weights is None else factory(weights))
 
 
 def get_entry(name: str) -> DriverEntry:

@@ -19,6 +19,7 @@ from alpamayo.runs import DriverChoice, drive_run, finished, run_inputs, say_tak
 from alpamayo.validator import score_episode
 from alpamayo_scenarios.suites import Suite, SuiteEntry, open_suite
 from alpamayo_sim.errors import DriverError, InputError, one_line
+from alpamayo_sim.settings import path_of
 
 SUITE = "long-tail-6"
 DEFAULT_EPISODES = 60
@@ -60,7 +61,7 @@ class Task:
 def evaluate(
     drivers: Sequence[str],
     episodes: int | None,
-    out: Path,
+    out: str | Path,
     *,
     suite: str = SUITE,
     guard: bool | None = None,
@@ -96,6 +97,7 @@ def evaluate(
     Raises:
         InputError: unknown driver or suite, bad checkpoint or claim, too many episodes, a folder that is not writable.
     """
+    out = path_of(out, "the folder of an evaluation")
     rule = None if stop_when is None else parse(stop_when)
     choices = choices_of(drivers, guard, checkpoint, arguments)
     whole = open_suite(suite)

@@ -11,6 +11,7 @@ from alpamayo.report.video import VideoWriter, compose, encoded_image
 from alpamayo.validator import Verdict
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.files import replacing
+from alpamayo_sim.settings import path_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Report:
 
 
 def write_report(
-    episode: Episode, verdict: Verdict, folder: Path, on_frame: Callable[[int, int], None] | None = None
+    episode: Episode, verdict: Verdict, folder: str | Path, on_frame: Callable[[int, int], None] | None = None
 ) -> Report:
     """Render an episode into ``folder``/report.html and ``folder``/video.mp4.
 
@@ -31,6 +32,7 @@ def write_report(
     Raises:
         InputError: the folder cannot be written.
     """
+    folder = path_of(folder, "the folder of a report")
     report = Report(page=folder / "report.html", video=folder / "video.mp4")
     images: list[str] = []
     try:

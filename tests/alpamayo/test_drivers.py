@@ -122,3 +122,15 @@ def test_the_log_driver_needs_a_recording() -> None:
 def test_a_checkpoint_is_for_drivers_with_weights() -> None:
     with pytest.raises(InputError, match="tiny"):
         make_driver("idm", Path("weights.safetensors"))
+
+
+def test_paths_are_text_or_paths_and_nothing_else(tmp_path: Path) -> None:
+    for wrong in (None, 3, b"folder", np.zeros(3)):
+        with pytest.raises(InputError, match=r"the folder of an episode is .*, must be a path"):
+            alpamayo.load_episode(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"driver 'tiny': the checkpoint is 3, must be a path"):
+        make_driver("tiny", checkpoint=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no such checkpoint"):
+        make_driver("tiny", checkpoint=str(tmp_path / "absent.safetensors"))
+    with pytest.raises(InputError, match="the name of a driver"):
+        make_driver(None)  # type: ignore[arg-type]
