@@ -28,8 +28,7 @@ from alpamayo.cli_options import (
     print_json,
     progress_bar,
 )
-from alpamayo.drivers.ablation import JOINT
-from alpamayo.drivers.registry import BUILT_IN
+from alpamayo.drivers.registry import BUILT_IN, JOINT
 from alpamayo_datasets.readers import described_formats
 from alpamayo_sim.errors import InputError, is_machine_fault, one_line
 

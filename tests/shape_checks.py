@@ -113,6 +113,8 @@ def _first_calls(function: Function, typechecker: Callable[..., Any]) -> Functio
         left -= 1
         return checked(*args, **kwargs)
 
+    # In tracebacks the wrapper is part of the library, as its checks are: errors name the user's own line.
+    call.__code__ = call.__code__.replace(co_filename=jaxtyping.__file__)
     return typing.cast(Function, call)
 
 

@@ -17,7 +17,6 @@ from alpamayo_sim.datatypes.observation import ROUTE_POINTS, ROUTE_SPACING, Obse
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError, unknown_name
 
-JOINT = "-without-"  # between a driver and what is taken from it
 GREY = 128
 TELE = "tele"  # in the name of a camera
 
@@ -69,8 +68,8 @@ INPUTS: dict[str, Callable[[Observation], Observation]] = {
 class Ablated:
     """A driver without one of its inputs; everything else is the driver's own."""
 
-    def __init__(self, driver: Driver, what: str) -> None:
-        self.name = f"{driver.name}{JOINT}{what}"
+    def __init__(self, driver: Driver, what: str, name: str) -> None:
+        self.name = name
         self.needs = driver.needs
         self._driver, self._changed = driver, INPUTS[what]
 
@@ -88,8 +87,8 @@ class Ablated:
         return self._driver.act(self._changed(observation))
 
 
-def without(driver: Driver, what: str) -> Driver:
-    """Return a driver without an input, or without a part of its own.
+def without(driver: Driver, what: str, name: str) -> Driver:
+    """Return a driver of a name that is another one without an input, or without a part of its own.
 
     Raises:
         InputError: there is no such input or part, or the driver sees no cameras of which one could be taken.
@@ -97,7 +96,7 @@ def without(driver: Driver, what: str) -> Driver:
     parts: tuple[str, ...] = getattr(driver, "parts", ())
     if what in parts:
         ablated: Driver = driver.without(what)  # type: ignore[attr-defined]
-        ablated.name = f"{driver.name}{JOINT}{what}"
+        ablated.name = name
         return ablated
     if what not in INPUTS:
         raise unknown_name("input or part", what, (*INPUTS, *parts))
@@ -105,4 +104,4 @@ def without(driver: Driver, what: str) -> Driver:
         raise InputError(f"driver {driver.name!r} has no cameras; {what!r} cannot be taken from it")
     if what == "frames" and driver.needs.frames < 2:
         raise InputError(f"driver {driver.name!r} takes one frame a step; its earlier ones cannot be taken from it")
-    return Ablated(driver, what)
+    return Ablated(driver, what, name)

@@ -20,10 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from alpamayo.drivers.ablation import JOINT, without
 from alpamayo.provenance import PACKAGES, module_digest
 from alpamayo_sim.errors import InputError, check_known
-from alpamayo_sim.settings import instance_of, path_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from alpamayo_sim.datatypes.driver import Driver, Needs
 
 GROUP = "alpamayo.drivers"
+JOINT = "-without-"  # between a driver and what is taken from it
 OWN = ""  # the package of a user's own class
 GROUND_TRUTH, CAMERAS, OWN_STATE = "ground truth", "cameras", "own state"
 
@@ -132,11 +131,15 @@ def make_driver(name: str, checkpoint: str | Path | None = None, arguments: Mapp
             without weights; an input that the driver does not have; arguments for a driver that takes none; a class
             that raises (its line is named).
     """
+    from alpamayo_sim.settings import path_of
+
     entry = get_entry(name)
     weights = None if checkpoint is None else path_of(checkpoint, f"driver {name!r}: the checkpoint")
     base, joint, what = name.partition(JOINT)
     if joint:
-        return without(make_driver(base, weights, arguments), what)
+        from alpamayo.drivers.ablation import without
+
+        return without(make_driver(base, weights, arguments), what, name)
     if checkpoint is not None and entry.weights is None:
         raise InputError(f"driver {name!r} has no checkpoint; drivers with weights: {', '.join(_with_weights())}")
     if not entry.built_in:
@@ -156,6 +159,8 @@ def get_entry(name: str) -> DriverEntry:
     Raises:
         InputError: unknown name (similar names are offered), or a plug-in that cannot be loaded.
     """
+    from alpamayo_sim.settings import instance_of  # it loads numpy, which the list of drivers does not need
+
     instance_of(name, str, "the name of a driver")
     base, joint, what = name.partition(JOINT)
     if joint:

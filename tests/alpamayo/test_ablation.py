@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alpamayo.drivers.ablation import INPUTS, JOINT, without
+from alpamayo.drivers.ablation import INPUTS, without
 from alpamayo.drivers.registry import guarded_by_default, make_driver
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Needs
@@ -32,7 +32,7 @@ class Listener:
 def heard(what: str) -> tuple[Observation, Observation]:
     """What a driver without something is told, and the whole observation."""
     whole, listener = AlpamayoConfig.preset("tiny").fake_observation(), Listener()
-    without(listener, what).act(whole)
+    without(listener, what, "less").act(whole)
     return listener.heard, whole
 
 
@@ -61,8 +61,8 @@ def test_the_tele_camera_alone_is_grey_and_frames_are_the_newest() -> None:
 
 
 def test_an_ablated_driver_has_a_name_and_its_drivers_weights_and_no_guard() -> None:
-    driver = without(Listener(), "cameras")
-    assert driver.name == f"listener{JOINT}cameras"
+    driver = without(Listener(), "cameras", "less")
+    assert driver.name == "less"
     assert driver.weights_digest == "digest"
     assert driver.needs is Listener.needs
     assert make_driver("idm-without-history").name == "idm-without-history"

@@ -91,7 +91,7 @@ def test_a_driver_of_the_current_folder_is_made_with_arguments(here: Path) -> No
         ("WrongShape", "plans", "np.zeros((64, 4)"),
     ],
 )
-def test_wrong_answers_name_the_line(here: Path, name: str, words: str, line: str) -> None:
+def test_wrong_answers_name_the_line(no_shape_checks: None, here: Path, name: str, words: str, line: str) -> None:
     with pytest.raises(DriverError) as caught:
         drive(name)
     assert words in str(caught.value)

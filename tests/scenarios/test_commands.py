@@ -59,7 +59,7 @@ def test_sample_writes_a_suite_that_certify_and_suite_take(tmp_path: Path, monke
 
 def test_values_out_of_range_need_a_mark(tmp_path: Path) -> None:
     common = ("sample", "slower-lead", "-n", "1", "--set", "curvature=0.005", "--out", str(tmp_path / "s"))
-    assert "curvature is 0.005 1/m, must be in" in refused(*common)
+    assert "curvature is 0.005 1/m, must be a number in" in refused(*common)
     assert not (tmp_path / "s").exists()
     assert asked(*common, "--extrapolate")["extrapolated"] == ["curvature"]
     assert "NAME=VALUE" in refused("show", "slower-lead", "--set", "curvature")

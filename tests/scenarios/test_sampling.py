@@ -82,7 +82,7 @@ def test_given_parameters_are_kept_and_out_of_range_ones_marked() -> None:
     family = get_family("slower-lead")
     entries = sample(family, 5, 0, method="lhs", given={"curvature": 0.0}).entries
     assert all(entry.parameters["curvature"] == 0.0 and not entry.extrapolated for entry in entries)
-    with pytest.raises(InputError, match=r"curvature is 0\.05 1/m, must be in"):
+    with pytest.raises(InputError, match=r"curvature is 0\.05 1/m, must be a number in"):
         sample(family, 5, 0, given={"curvature": 0.05})
     outside = sample(family, 2, 0, given={"curvature": 0.005}, extrapolate=True).entries
     assert all(entry.extrapolated and family.extrapolated(entry.parameters) == ("curvature",) for entry in outside)
