@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
@@ -70,6 +71,29 @@ def in_order(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def all_in_order(
+    work: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int | None = None,
+    what: str = "",
+    progress: Progress = lambda what, done, total: None,
+) -> list[Result]:
+    """Return the results of all tasks; see ``in_order``. The first task that raises ends the work.
+
+    Raises:
+        Exception: what a task raised.
+        InputError: the system has killed a worker.
+    """
+    found: list[Result] = []
+    with closing(in_order(work, tasks, workers=workers, what=what, progress=progress)) as results:
+        for _, result in results:
+            if isinstance(result, Exception):
+                raise result
+            found.append(result)
+    return found
 
 
 def _stop(processes: Sequence[BaseProcess]) -> None:

@@ -1,7 +1,5 @@
 """Certification of a suite: one scenario after the other; an interrupted run continues where it was."""
 
-from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from alpamayo.certification.certify import certify, verify
 from alpamayo.certification.checker import is_solved
 from alpamayo.certification.reachability import is_unavoidable
 from alpamayo.folders import claimed
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress, all_in_order
 from alpamayo_scenarios.families import get_family
 from alpamayo_scenarios.suites import Suite, SuiteEntry
 from alpamayo_scenarios.suites.certificates import SuiteCertificates
@@ -51,19 +49,9 @@ def certify_suite(
     """
     tasks = [Task(entry, out / f"{k:04d}-{entry.family}-{entry.seed}") for k, entry in enumerate(suite.entries)]
     with claimed(out):
-        found = _certified(tasks, workers, progress)
+        found = all_in_order(run_task, tasks, workers=workers, what="certify", progress=progress)
     held_out = tuple(sorted({entry.family for entry in suite.entries if get_family(entry.family).held_out}))
     return SuiteCertificates(suite.name, suite.digest, held_out, tuple(found))
-
-
-def _certified(tasks: Sequence[Task], workers: int | None, progress: Progress) -> list[Certificate]:
-    found = []
-    with closing(in_order(run_task, tasks, workers=workers, what="certify", progress=progress)) as results:
-        for _, result in results:
-            if isinstance(result, Exception):
-                raise result
-            found.append(result)
-    return found
 
 
 def certify_scenario(scenario: Scenario, check: bool) -> dict[str, Any]:
@@ -88,13 +76,8 @@ def check_suite(
 ) -> dict[str, Any]:
     """Replay and check the certificates of a suite; return JSON values: counts, and the scenarios that fail."""
     tasks = list(zip(suite.entries, found.certificates, strict=True))
-    broken = []
-    with closing(in_order(_holds, tasks, workers=workers, what="check", progress=progress)) as results:
-        for (entry, _), result in results:
-            if isinstance(result, Exception):
-                raise result
-            if not result:
-                broken.append(f"{entry.family}-{entry.seed}")
+    right = all_in_order(_holds, tasks, workers=workers, what="check", progress=progress)
+    broken = [f"{entry.family}-{entry.seed}" for (entry, _), is_right in zip(tasks, right, strict=True) if not is_right]
     return {"suite": suite.name, "digest": suite.digest, **found.counts(), "broken": broken}
 
 

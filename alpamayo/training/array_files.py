@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -37,6 +38,34 @@ def read_arrays(path: Path, version: int, names: Sequence[str]) -> dict[str, Any
         if int(file["version"]) != version:
             raise InputError(f"{path}: has version {int(file['version'])}, this release reads {version}")
         return {name: file[name] for name in names}
+
+
+class ArrayFile:
+    """A dataclass of arrays that is a file; ``file_version`` is the version that is written and read."""
+
+    file_version: ClassVar[int]
+
+    def save(self, path: Path, inputs: str = "") -> None:
+        """Write the file; ``inputs`` says what it was made from.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        write_arrays(path, self.file_version, inputs, {name: getattr(self, name) for name in _columns(type(self))})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises:
+            InputError: it is damaged or has another version.
+        """
+        with reading(path):
+            return cls(**read_arrays(path, cls.file_version, _columns(cls)))
+
+
+def _columns(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 def stored_inputs(path: Path, version: int) -> str | None:

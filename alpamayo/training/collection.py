@@ -9,7 +9,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -17,9 +16,9 @@ import numpy as np
 
 from alpamayo.closed_loop import ObservationSource
 from alpamayo.guard.guard import Guard
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version, file_digest
-from alpamayo.training.array_files import stored_inputs
+from alpamayo.training.files import make_files
 from alpamayo.training.shards import FRAMES, LABEL_EVERY, VERSION, Shard, compress
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED
 from alpamayo_sim.datatypes.decision import Decision
@@ -143,28 +142,13 @@ def collect(
 
     if not 0 <= seed <= seed + episodes <= TRAINING_SEEDS:
         raise InputError(f"training takes seeds 0 to {TRAINING_SEEDS - 1}, asked for {seed} to {seed + episodes - 1}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot create the folder ({error.strerror})") from error
     names = training_family_names()
     jobs = [
         Job(names[i % len(names)], seed + i, folder / f"{name}-{seed + i:05d}.npz", image_size, checkpoint)
         for i in range(episodes)
     ]
-    missing = [job for job in jobs if stored_inputs(job.path, VERSION) != job.inputs()]
     report = progress or (lambda what, done, total: None)
-    existing = len(jobs) - len(missing)
-    report("collect", existing, len(jobs))
-
-    def count(what: str, done: int, _: int) -> None:
-        report(what, existing + done, len(jobs))
-
-    with closing(in_order(run_job, missing, workers=workers, what="collect", progress=count)) as results:
-        for _, result in results:
-            if isinstance(result, Exception):
-                raise result
-    return [job.path for job in jobs]
+    return make_files(folder, jobs, run_job, VERSION, workers=workers, progress=report)
 
 
 def run_job(job: Job) -> Path:

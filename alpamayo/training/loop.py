@@ -20,6 +20,7 @@ from alpamayo.training.state import (
     PARTS,
     average,
     damaged,
+    descend,
     optimiser_of,
     read_state,
     resume,
@@ -163,13 +164,11 @@ def _steps(state: _State, samples: Samples, settings: TrainingSettings, until: f
                 used=min(state.used(settings), 1.0),
             )
             losses = replicas.gradients(samples, state.step)
-            norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip)
-            if bool(torch.isfinite(norm)):
-                state.optimiser.step()
+            norm = descend(state.model, state.optimiser, settings.clip)
             average(state.ema, state.model, settings.ema, state.step)
             state.step += 1
             state.elapsed += time.monotonic() - start
-            yield losses | {"norm": float(norm), "rate": rate}
+            yield losses | {"norm": norm, "rate": rate}
 
 
 class _Replicas:

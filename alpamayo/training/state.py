@@ -43,7 +43,6 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-@torch.no_grad()
 def weights_digest(model: nn.Module) -> str:
     """Return a digest of the names and values of a model's weights."""
     digest = hashlib.sha256()
@@ -52,6 +51,15 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def descend(model: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> float:
+    """Take a step along the gradients, clipped to a norm; none where they are not finite. Return their norm."""
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    if bool(torch.isfinite(norm)):
+        optimiser.step()
+    return float(norm)
+
+
+@torch.no_grad()
 def average(ema: dict[str, Tensor], model: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights towards the model's; the first steps count more."""
     decay = min(decay, (1.0 + step) / (10.0 + step))

@@ -36,10 +36,15 @@ def test_all_stages_end_in_a_driver_and_are_kept(tmp_path: Path) -> None:
     driver = load_driver(path)
     assert driver.reasoner is not None
     assert len(driver.weights_digest) == 64
+    made = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.suffix in (".npz", ".pt", ".jsonl")}
     before = path.read_bytes()
     stages.clear()
-    assert train_belief(tmp_path, SMALL, image_size=(32, 64), workers=1).read_bytes() == before
-    assert not stages
+    again = train_belief(
+        tmp_path, SMALL, image_size=(32, 64), workers=1, progress=lambda what, done, total: stages.append(what)
+    )
+    assert again.read_bytes() == before
+    assert set(stages) == {"collect"}  # which says at once that all is there
+    assert made == {file: file.stat().st_mtime_ns for file in made}
 
 
 def test_weights_come_back_with_and_without_a_reasoner(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_training_that_was_interrupted_ends_in_the_same_bytes(
         if done == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("alpamayo.training.reasoner.loop.SAVE_EVERY_STEPS", 2)
+    monkeypatch.setattr("alpamayo.training.steps.SAVE_EVERY_STEPS", 2)
     with pytest.raises(KeyboardInterrupt):
         train_reasoner(tmp_path / "parts", samples, settings, config=SMALL, progress=interrupt)
     resumed = train_reasoner(tmp_path / "parts", samples, settings, config=SMALL)

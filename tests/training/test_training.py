@@ -278,7 +278,7 @@ def test_existing_files_are_not_made_again(tmp_path: Path, monkeypatch: pytest.M
         return job.path
 
     monkeypatch.setattr(collection, "run_job", fake_job)
-    monkeypatch.setattr(collection, "stored_inputs", lambda path, version: stored.get(path))
+    monkeypatch.setattr("alpamayo.training.files.stored_inputs", lambda path, version: stored.get(path))
     seen: list[tuple[str, int, int]] = []
     paths = collect(tmp_path, 3, seed=5, workers=1)
     collect(tmp_path, 5, seed=5, workers=1, progress=lambda *now: seen.append(now))

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from alpamayo.closed_loop import ObservationSource
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version
-from alpamayo.training.array_files import stored_inputs
 from alpamayo.training.collection import Disturbance, varied_rig
+from alpamayo.training.files import make_files
 from alpamayo.training.perception.labels import RoadLabeller, label_objects
 from alpamayo.training.perception.scattered import scatter
 from alpamayo.training.perception.shards import SAMPLE_STEPS, VERSION, PerceptionShard, compressed
@@ -70,19 +69,13 @@ def collect_perception(
     in number, give their roads for scattered things. Files that an earlier call has made from the same inputs by the
     same code are kept, so an interrupted collection continues where it stopped.
     """
-    folder.mkdir(parents=True, exist_ok=True)
 
     def job(what: str, number: int) -> Job:
         return Job(what, families[number % len(families)], seed + number, folder, image_size)
 
     jobs = [job(pilot, i) for i in range(driven) for pilot in PILOTS]
     jobs += [job(SCATTERED, driven + i) for i in range(scattered)]
-    missing = [job for job in jobs if stored_inputs(job.path, VERSION) != job.inputs()]
-    with closing(in_order(run_job, missing, workers=workers, what="collect", progress=progress)) as results:
-        for _, result in results:
-            if isinstance(result, Exception):
-                raise result
-    return [job.path for job in jobs]
+    return make_files(folder, jobs, run_job, VERSION, workers=workers, progress=progress)
 
 
 def run_job(job: Job) -> None:

@@ -2,14 +2,13 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from jaxtyping import Float32, Int8, Int64, UInt8
 
-from alpamayo.training.array_files import read_arrays, reading, write_arrays
+from alpamayo.training.array_files import ArrayFile
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_vla_model.vision import RigTensors
 
@@ -26,7 +25,7 @@ def compressed(images: UInt8[Array, "cameras height width 3"]) -> bytes:
 
 
 @dataclass(frozen=True, eq=False)
-class PerceptionShard:
+class PerceptionShard(ArrayFile):
     """The samples of one file. A sample sees its own images and those half a second before.
 
     ``images`` holds the zlib streams of all frames (each uint8 [cameras, height, width, 3]), ``offsets`` the start of
@@ -34,6 +33,8 @@ class PerceptionShard:
     tables are as in ``ObjectLabels``, ``RoadLabels``, ``Observation`` and ``RigTensors``. ``motion`` is x, y, heading
     of the ego half a second before.
     """
+
+    file_version = VERSION
 
     images: UInt8[Array, " bytes"]
     offsets: Int64[Array, " frames_and_end"]
@@ -82,21 +83,3 @@ class PerceptionShard:
     def _image(self, frame: int) -> UInt8[Array, "cameras height width 3"]:
         stream = self.images[self.offsets[frame] : self.offsets[frame + 1]]
         return np.frombuffer(zlib.decompress(stream.tobytes()), np.uint8).reshape(self.image_shape)
-
-    def save(self, path: Path, inputs: str = "") -> None:
-        """Write the file; ``inputs`` says what it was made from.
-
-        Raises:
-            InputError: it cannot be written.
-        """
-        write_arrays(path, VERSION, inputs, {f.name: getattr(self, f.name) for f in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a file.
-
-        Raises:
-            InputError: it is damaged or has another version.
-        """
-        with reading(path):
-            return cls(**read_arrays(path, VERSION, [f.name for f in fields(cls)]))

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 from jaxtyping import Int8
 
 from alpamayo.closed_loop import ObservationSource
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version
-from alpamayo.training.array_files import stored_inputs
 from alpamayo.training.collection import Disturbance
+from alpamayo.training.files import make_files
 from alpamayo.training.perception.collection import later_plan
 from alpamayo.training.perception.shards import SAMPLE_STEPS
 from alpamayo.training.reasoner.labels import Label, label
@@ -69,20 +68,11 @@ def collect_reasoner(
     """
     if not families:
         raise InputError(f"{folder}: there is no family to collect from")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot create the folder ({error.strerror})") from error
     jobs = [
         Job(families[i % len(families)], seed + i, folder / f"belief-{seed + i:05d}.npz", sight or SightConfig())
         for i in range(scenarios)
     ]
-    missing = [job for job in jobs if stored_inputs(job.path, VERSION) != job.inputs()]
-    with closing(in_order(run_job, missing, workers=workers, what="collect", progress=progress)) as results:
-        for _, result in results:
-            if isinstance(result, Exception):
-                raise result
-    return [job.path for job in jobs]
+    return make_files(folder, jobs, run_job, VERSION, workers=workers, progress=progress)
 
 
 def run_job(job: Job) -> None:

@@ -1,13 +1,11 @@
 """Training data of the reasoner on disk: one compact file an episode, one sample each half second."""
 
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int8, Int64
 
-from alpamayo.training.array_files import read_arrays, reading, write_arrays
+from alpamayo.training.array_files import ArrayFile
 
 Array = np.ndarray
 
@@ -15,13 +13,15 @@ VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class ReasonerShard:
+class ReasonerShard(ArrayFile):
     """The samples of one episode.
 
     The first tables are those of ``BeliefInputs``. ``words`` are the tokens of the right utterances, padded at the
     right, or of the two decisions alone where the causes are not known; ``manoeuvres`` are the pairs of decisions that
     may be uttered, ``groups`` is as in ``Label``.
     """
+
+    file_version = VERSION
 
     history: Float32[Array, "samples 16 4"]
     route: Float32[Array, "samples 32 2"]
@@ -37,21 +37,3 @@ class ReasonerShard:
 
     def __len__(self) -> int:
         return len(self.state)
-
-    def save(self, path: Path, inputs: str = "") -> None:
-        """Write the file; ``inputs`` says what it was made from.
-
-        Raises:
-            InputError: it cannot be written.
-        """
-        write_arrays(path, VERSION, inputs, {f.name: getattr(self, f.name) for f in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a file.
-
-        Raises:
-            InputError: it is damaged or has another version.
-        """
-        with reading(path):
-            return cls(**read_arrays(path, VERSION, [f.name for f in fields(cls)]))
