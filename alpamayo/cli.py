@@ -301,6 +301,7 @@ def evaluate(
         raise InputError("evaluate needs a driver; --importance is for one driver and goes without --stop-when")
     from alpamayo.evaluation import evaluate as run_evaluation
     from alpamayo.evaluation import failure_probability
+    from alpamayo.evaluation.suite_run import DEFAULT_EPISODES
     from alpamayo.report import console
 
     arguments = _arguments(driver_args)
@@ -314,7 +315,7 @@ def evaluate(
         if importance:
             folder = out or Path("runs") / f"importance-{importance}"
             result = failure_probability(
-                names[0], importance, episodes or 60, folder, seed=seed, progress=progress, **options
+                names[0], importance, episodes or DEFAULT_EPISODES, folder, seed=seed, progress=progress, **options
             )
         else:
             folder = out or Path("runs") / "evaluation"

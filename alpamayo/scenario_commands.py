@@ -302,8 +302,7 @@ def _scenario_file(source: str) -> "Scenario | None":
 
 def _suite_json(suite: "Suite") -> dict[str, Any]:
     from alpamayo.certification.suite import certificate_row
-    from alpamayo_scenarios.families import get_family
-    from alpamayo_scenarios.suites.certificates import has_certificates, load_certificates
+    from alpamayo_scenarios.suites.certificates import has_certificates, held_out_families, load_certificates
 
     found = load_certificates(suite) if has_certificates(suite) else None
     certificates = found.certificates if found else (None,) * len(suite)
@@ -312,7 +311,7 @@ def _suite_json(suite: "Suite") -> dict[str, Any]:
         "digest": suite.digest,
         "count": len(suite),
         "certificates": found.counts() if found else None,
-        "held_out": sorted({entry.family for entry in suite.entries if get_family(entry.family).held_out}),
+        "held_out": list(held_out_families(suite)),
         "scenarios": [
             {
                 "family": entry.family,

@@ -9,9 +9,8 @@ from alpamayo.certification.checker import is_solved
 from alpamayo.certification.reachability import is_unavoidable
 from alpamayo.folders import claimed
 from alpamayo.parallel import Progress, all_in_order
-from alpamayo_scenarios.families import get_family
 from alpamayo_scenarios.suites import Suite, SuiteEntry
-from alpamayo_scenarios.suites.certificates import SuiteCertificates
+from alpamayo_scenarios.suites.certificates import SuiteCertificates, held_out_families
 from alpamayo_sim.datatypes.scenario import Certificate, Scenario, Solvability
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import digest, load_document, save_document
@@ -50,8 +49,7 @@ def certify_suite(
     tasks = [Task(entry, out / f"{k:04d}-{entry.family}-{entry.seed}") for k, entry in enumerate(suite.entries)]
     with claimed(out):
         found = all_in_order(run_task, tasks, workers=workers, what="certify", progress=progress)
-    held_out = tuple(sorted({entry.family for entry in suite.entries if get_family(entry.family).held_out}))
-    return SuiteCertificates(suite.name, suite.digest, held_out, tuple(found))
+    return SuiteCertificates(suite.name, suite.digest, held_out_families(suite), tuple(found))
 
 
 def certify_scenario(scenario: Scenario, check: bool) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class DriverEntry:
         return self.package == "alpamayo"
 
 
+SEEN_GENERATED_ROADS = "the shipped {} has seen generated roads only, never a recorded one; compare with --driver idm"
 _r157 = partial(DriverEntry, needs=GROUND_TRUTH, r157_reference=True)
 
 BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
@@ -84,8 +85,7 @@ BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
                 CAMERAS,
                 guarded=True,
                 weights="alpamayo_vla_model.checkpoint:SHIPPED",
-                recordings_note="the shipped tiny has seen generated roads only, never a recorded one; "
-                "compare with --driver idm",
+                recordings_note=SEEN_GENERATED_ROADS.format("tiny"),
             ),
             DriverEntry(
                 "belief",
@@ -93,8 +93,7 @@ BUILT_IN: MappingProxyType[str, DriverEntry] = MappingProxyType(
                 "alpamayo_vla_model.belief_driver:load_driver",
                 CAMERAS,
                 weights="alpamayo_vla_model.belief_model:SHIPPED",
-                recordings_note="the shipped belief has seen generated roads only, never a recorded one; "
-                "compare with --driver idm",
+                recordings_note=SEEN_GENERATED_ROADS.format("belief"),
             ),
             DriverEntry("expert", "planner that gives its reasons", "alpamayo_sim.drivers:Expert", GROUND_TRUTH),
             DriverEntry("idm", "Intelligent Driver Model", "alpamayo_sim.drivers:IdmLaneFollower", GROUND_TRUTH),

@@ -7,7 +7,7 @@ comes from the scene: the cameras, the ego's own motion and the route of the obs
 import math
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth, Observation
 from alpamayo_sim.datatypes.rig import Rig
@@ -17,14 +17,13 @@ from alpamayo_sim.map.stop_lines import RouteStop
 from alpamayo_sim.planning.planner import PlanningWorld
 from alpamayo_sim.planning.stops import StopMemory
 from alpamayo_sim.prediction.lane_changes import LaneChangePredictor
-from alpamayo_vla_model.perception.objects import CATEGORY_OF_CLASS, SIGNAL_OF_CONTROL
+from alpamayo_vla_model.perception.objects import CATEGORY_OF_CLASS, DEFAULT_EGO_SIZE_M, SIGNAL_OF_CONTROL
 from alpamayo_vla_model.perception.perception import Answer
 from alpamayo_vla_model.perception.road_memory import RoadMemory
 from alpamayo_vla_model.perception.tracks import TrackMemory
 
 Array = np.ndarray
 
-DEFAULT_SIZE_M = (4.6, 1.9, 1.6)
 MAP_EVERY_STEPS = 5
 MOVING_MPS = 0.4  # slower tracks stand
 RANGE_M = 130.0
@@ -48,6 +47,7 @@ class Belief:
         if self._step:
             self.pose = moved(self.pose, observation.history[-2, :3].astype(np.float64))
         self.road.follow(observation.route, self.pose)
+        self.tracks.ego_size = ego_size(observation)[:2].astype(np.float64)
         self.tracks.update(answer.detections, self.pose, self._dt)
         self.road.look(answer.ground, answer.control, answer.line_distance)
 
@@ -57,13 +57,12 @@ class Belief:
             self._predictor = LaneChangePredictor(MapIndex(self.road.road_map()))
         self._stops.stops = (RouteStop(self.road.line_s, 0),) if self.road.controlled else ()
         agents = self._agents()
-        size = np.array(DEFAULT_SIZE_M, np.float32) if observation.size is None else observation.size
         state = GroundTruth(
             scene=self._scene,
             step=self._step,
             ego_pose=self.pose.astype(np.float32),
             ego_speed=float(observation.speed),
-            ego_size=size,
+            ego_size=ego_size(observation),
             agents=agents,
             signals=np.array([SIGNAL_OF_CONTROL.get(self.road.state, SignalState.UNKNOWN)], np.int8),
         )
@@ -86,6 +85,11 @@ class Belief:
         )
 
 
+def ego_size(observation: Observation) -> Float32[Array, "3"]:
+    """Return length, width and height (m) of the ego."""
+    return np.array(DEFAULT_EGO_SIZE_M, np.float32) if observation.size is None else observation.size
+
+
 def moved(pose: Float64[Array, "3"], before: Float64[Array, "3"]) -> Float64[Array, "3"]:
     """Return the present pose in the odometry frame.
 
@@ -103,7 +107,7 @@ def _empty_scene(dt: float) -> Scene:
     place = np.zeros((1, 3), np.float32)
     still = np.zeros((1, 2), np.float32)
     ego = Track(
-        "ego", Category.VEHICLE, place, place[:, 0], still, np.array(DEFAULT_SIZE_M, np.float32), np.ones(1, bool)
+        "ego", Category.VEHICLE, place, place[:, 0], still, np.array(DEFAULT_EGO_SIZE_M, np.float32), np.ones(1, bool)
     )
     signal = Signal("signal", place[0], np.zeros(1, np.int8))
     return Scene("belief", RoadMap(), (ego,), "ego", Provenance("belief", ""), signals=(signal,), dt=dt)

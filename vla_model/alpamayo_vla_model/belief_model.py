@@ -1,14 +1,13 @@
 """The trained parts of the belief driver in one file: perception, and the reasoner that speaks."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from torch import nn
 
-from alpamayo_sim.errors import InputError, one_line
+from alpamayo_vla_model.json_config import reading_config
 from alpamayo_vla_model.perception.network import PerceptionConfig, PerceptionNetwork
 from alpamayo_vla_model.reasoner.model import Reasoner, ReasonerConfig
 from alpamayo_vla_model.weights_file import WeightsFormat
@@ -33,11 +32,9 @@ class BeliefConfig:
         Raises:
             InputError: it is no such record.
         """
-        try:
+        with reading_config(where, "configuration of a belief driver"):
             values: dict[str, Any] = json.loads(text)
             perception, reasoner = (json.dumps(values[name]) for name in ("perception", "reasoner"))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"{where}: is no configuration of a belief driver ({one_line(str(error))})") from error
         return cls(
             PerceptionConfig.from_json(perception, where),
             None if reasoner == "null" else ReasonerConfig.from_json(reasoner, where),
@@ -75,17 +72,4 @@ FORMAT = WeightsFormat(
     create=lambda config, device: BeliefModel(config, device=device),
 )
 SHIPPED = Path(__file__).parent / "checkpoints" / "belief.safetensors"
-
-
-def save_belief(model: BeliefModel, path: Path, training: Mapping[str, Any] | None = None) -> None:
-    """Write both parts, their shapes and a note on the training; the file appears whole or not at all."""
-    FORMAT.save(model, model.config, path, training)
-
-
-def load_belief(path: Path) -> BeliefModel:
-    """Read both parts, ready to drive.
-
-    Raises:
-        InputError: as ``WeightsFormat.load``.
-    """
-    return FORMAT.load(path)
+save_belief, load_belief = FORMAT.save, FORMAT.load

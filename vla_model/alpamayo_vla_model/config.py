@@ -10,7 +10,8 @@ import numpy as np
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import HISTORY_STEPS, ROUTE_POINTS, ROUTE_SPACING, CameraFrames, Observation
 from alpamayo_sim.datatypes.rig import Rig, default_rig
-from alpamayo_sim.errors import InputError, check_known, one_line, shown
+from alpamayo_sim.errors import InputError, check_known, shown
+from alpamayo_vla_model.json_config import reading_config
 from alpamayo_vla_model.nemotron import NemotronConfig
 from alpamayo_vla_model.reasoning_text import VOCABULARY
 
@@ -144,13 +145,11 @@ class AlpamayoConfig:
         Raises:
             InputError: it is no such record.
         """
-        try:
+        with reading_config(where, "driver's configuration"):
             values: dict[str, Any] = json.loads(text)
             backbone = NemotronConfig.from_dict(values.pop("backbone"), where)
             height, width = values.pop("image_size")
             return cls(backbone=backbone, image_size=(height, width), **values)
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InputError(f"{where}: is no driver's configuration ({one_line(str(error))})") from error
 
 
 _BACKBONE = NemotronConfig.preset("tiny").with_(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -48,15 +48,15 @@ class WeightsFormat(Generic[Config, Network]):
     read_config: Callable[[str, str], Config]
     create: Callable[[Config, str], Network]
 
-    def save(self, network: Network, config: Config, path: Path, training: Mapping[str, Any] | None = None) -> None:
+    def save(self, network: Network, path: Path, training: Mapping[str, Any] | None = None) -> None:
         """Write weights, configuration and a note on the training; weights as float16, router biases as float32.
 
-        The file appears whole or not at all.
+        The configuration is the network's ``config``. The file appears whole or not at all.
 
         Raises:
             InputError: it cannot be written.
         """
-        path = Path(path)
+        path, config = Path(path), cast("Shape", network.config)
         state = network.state_dict()
         tensors = {name: value.detach().cpu().to(_stored_type(name)).contiguous() for name, value in state.items()}
         metadata = {

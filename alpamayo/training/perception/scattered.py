@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from alpamayo.training.perception.labels import RoadLabeller, label_objects
 from alpamayo.training.perception.shards import SAMPLE_STEPS, PerceptionShard, compressed
+from alpamayo_sim.datatypes.decision import PLAN_DT
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scenario import Scenario
@@ -36,7 +37,6 @@ ONCOMING_SHARE, CROSSING_SHARE = 0.6, 0.12  # of vehicles to the left of the rou
 BESIDE_SHARE = 0.15  # of things in any direction from the ego, not along the route
 STANDING_SHARE = 0.35
 SIGNALS = (int(SignalState.RED), int(SignalState.YELLOW), int(SignalState.GREEN))
-STEP_S = 0.1
 STANDING_MPS = 0.1
 
 
@@ -164,7 +164,7 @@ def _ego(frame: RouteFrame, rng: np.random.Generator) -> _Ego:
     curvature = float(np.clip(rng.normal(0.0, 0.01), -0.03, 0.03))
     xy, heading = frame.to_world(np.array(s), np.array(rng.normal(0.0, 0.8)))
     pose = np.array([*xy, float(heading) + rng.normal(0.0, 0.06)])
-    way, turn = speed * SAMPLE_STEPS * STEP_S, curvature * speed * SAMPLE_STEPS * STEP_S
+    way, turn = speed * SAMPLE_STEPS * PLAN_DT, curvature * speed * SAMPLE_STEPS * PLAN_DT
     back = np.array([[-way * math.cos(0.5 * turn), way * math.sin(0.5 * turn)]])
     earlier = np.array([*from_frame(back, pose)[0], pose[2] - turn])
     return _Ego(s, pose, earlier, speed, float(rng.uniform(-3.0, 2.0)), curvature)
@@ -172,7 +172,7 @@ def _ego(frame: RouteFrame, rng: np.random.Generator) -> _Ego:
 
 def _before(now: GroundTruth, ego: _Ego) -> GroundTruth:
     """Return the world half a second before: all things move steadily."""
-    way = SAMPLE_STEPS * STEP_S * now.agents.velocity
+    way = SAMPLE_STEPS * PLAN_DT * now.agents.velocity
     pose = now.agents.pose.copy()
     pose[:, :2] -= way
     return replace(

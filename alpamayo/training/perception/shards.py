@@ -10,13 +10,14 @@ from jaxtyping import Float32, Int8, Int64, UInt8
 
 from alpamayo.training.array_files import ArrayFile
 from alpamayo_sim.datatypes.rig import Rig
+from alpamayo_vla_model.perception.perception import EARLIER_STEPS
 from alpamayo_vla_model.vision import RigTensors
 
 Array = np.ndarray
 
 VERSION = 2
 COMPRESSION = 1
-SAMPLE_STEPS = 5  # of 0.1 s, between two samples
+SAMPLE_STEPS = EARLIER_STEPS  # of 0.1 s, between two samples: the frames that perception compares
 
 
 def compressed(images: UInt8[Array, "cameras height width 3"]) -> bytes:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from alpamayo_scenarios.families import get_family
 from alpamayo_scenarios.suites.suite import Suite
 from alpamayo_sim.datatypes.scenario import Certificate, Solvability
 from alpamayo_sim.errors import InputError
@@ -26,6 +27,11 @@ class SuiteCertificates:
         """Return how many scenarios are solved, unavoidable and unknown."""
         found = Counter(certificate.solvability for certificate in self.certificates)
         return {each.value: found[each] for each in Solvability}
+
+
+def held_out_families(suite: Suite) -> tuple[str, ...]:
+    """Return the families of a suite that no training may use, in alphabetical order."""
+    return tuple(sorted({entry.family for entry in suite.entries if get_family(entry.family).held_out}))
 
 
 def save_certificates(certificates: SuiteCertificates, folder: Path | str = FOLDER) -> Path:

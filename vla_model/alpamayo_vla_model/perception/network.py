@@ -16,7 +16,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alpamayo_sim.errors import InputError, one_line
+from alpamayo_sim.errors import InputError
+from alpamayo_vla_model.json_config import reading_config
 from alpamayo_vla_model.perception.objects import CELL, OFFSETS_M, STATIONS, Control, Ground, ObjectClass
 from alpamayo_vla_model.vision import PATCH, RAY_FEATURES, Block, RigTensors, ray_features
 
@@ -59,10 +60,8 @@ class PerceptionConfig:
         Raises:
             InputError: it is no such record.
         """
-        try:
+        with reading_config(where, "configuration of perception"):
             return cls(**json.loads(text))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"{where}: is no configuration of perception ({one_line(str(error))})") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,7 @@ SIGNAL_OF_CONTROL = {
     Control.GREEN: SignalState.GREEN,
 }
 
+DEFAULT_EGO_SIZE_M = (4.6, 1.9, 1.6)  # where the observation does not tell it
 STATION_SPACING_M = 8.0  # between the rows of the road's table, along the route from the ego on
 STATIONS = 16
 OFFSETS_M = np.arange(-8.0, 8.5, 1.0)  # its columns, to the left of the route

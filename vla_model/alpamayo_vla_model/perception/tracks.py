@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.geometry import boxes_overlap, from_frame, to_frame
 from alpamayo_vla_model.perception.detections import GROUPS, Detections
-from alpamayo_vla_model.perception.objects import MOVABLE, ObjectClass
+from alpamayo_vla_model.perception.objects import DEFAULT_EGO_SIZE_M, MOVABLE, ObjectClass
 
 Array = np.ndarray
 
@@ -106,7 +106,7 @@ class TrackMemory:
 
     rig: Rig
     config: TrackConfig = field(default_factory=TrackConfig)
-    ego_size: Float64[Array, "2"] = field(default_factory=lambda: np.array([4.9, 1.95]))
+    ego_size: Float64[Array, "2"] = field(default_factory=lambda: np.array(DEFAULT_EGO_SIZE_M[:2]))
     tracks: list[Track] = field(default_factory=list)
     _next: int = 0
 

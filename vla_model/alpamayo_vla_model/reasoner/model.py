@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alpamayo_sim.errors import InputError, one_line
+from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.decoding import decode_reasoning
+from alpamayo_vla_model.json_config import reading_config
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
 from alpamayo_vla_model.nemotron.training.losses import load_balancing_loss, record_routing
@@ -69,11 +70,9 @@ class ReasonerConfig:
         Raises:
             InputError: it is no such record.
         """
-        try:
+        with reading_config(where, "reasoner's configuration"):
             values: dict[str, Any] = json.loads(text)
             return cls(NemotronConfig.from_dict(values["backbone"], where))
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InputError(f"{where}: is no reasoner's configuration ({one_line(str(error))})") from error
 
 
 class Reasoner(nn.Module):
