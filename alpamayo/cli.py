@@ -271,7 +271,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Drive also without these inputs or parts, separated by commas: cameras, tele, frames, route, "
-            "history, navigation; words for belief. Each is a driver of its own, as in --driver belief-without-tele."
+            "history, navigation; words where belief has them. Each is a driver of its own, as in --driver "
+            "belief-without-tele."
         ),
     ] = None,
     stop_when: Annotated[

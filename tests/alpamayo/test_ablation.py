@@ -76,6 +76,7 @@ def test_an_ablated_driver_has_a_name_and_its_drivers_weights_and_no_guard() -> 
         ("idm-without-cameras", "has no cameras"),
         ("idm-without-historie", "did you mean history"),
         ("no-such-without-history", "no-such"),
+        ("belief-without-words", "unknown input or part 'words'"),  # the shipped weights have none
     ],
 )
 def test_what_cannot_be_taken_away_is_named(name: str, words: str) -> None:

@@ -11,13 +11,14 @@ import torch
 from alpamayo_sim import testing
 from alpamayo_sim.datatypes.rig import Rig, default_rig
 from alpamayo_sim.geometry import to_frame
-from alpamayo_vla_model.belief import moved
+from alpamayo_vla_model.belief import Belief, moved
 from alpamayo_vla_model.belief_driver import BeliefDriver
 from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.perception.detections import Detections, detections
 from alpamayo_vla_model.perception.losses import PerceptionTargets, cell_targets, perception_losses
 from alpamayo_vla_model.perception.network import CLASSES, Cells, PerceptionNetwork
 from alpamayo_vla_model.perception.objects import CELL, OFFSETS_M, STATIONS, Control, Ground, ObjectClass
+from alpamayo_vla_model.perception.perception import Perception
 from alpamayo_vla_model.perception.road_memory import RoadMemory
 from alpamayo_vla_model.perception.tracks import TrackMemory
 from alpamayo_vla_model.vision import RigTensors
@@ -232,3 +233,12 @@ def test_the_belief_driver_takes_nothing_from_the_scene() -> None:
     assert np.array_equal(decisions[0].plans, decisions[1].plans)
     assert decisions[0].reasoning == decisions[1].reasoning
     assert set(decisions[0].timings) == {"look", "plan", "choose"}
+
+
+def test_a_world_can_be_asked_for_at_any_step() -> None:
+    """The map of the belief is made anew now and then; the first time may be late."""
+    observation = AlpamayoConfig.preset("tiny").fake_observation()
+    perception, belief = Perception(PerceptionNetwork()), Belief(RIG)
+    for _ in range(3):
+        belief.update(observation, perception.look(observation))
+    assert len(belief.world(observation).state.agents.ids) == 0

@@ -38,6 +38,7 @@ class Belief:
         self.pose = np.zeros(3)
         self._dt = dt
         self._step = -1
+        self._map_step = -MAP_EVERY_STEPS - 1
         self._stops = StopMemory(())
         self._scene = _empty_scene(dt)
 
@@ -53,7 +54,8 @@ class Belief:
 
     def world(self, observation: Observation) -> PlanningWorld:
         """Return the believed world of the last update."""
-        if self._step % MAP_EVERY_STEPS == 0:
+        if self._step - self._map_step >= MAP_EVERY_STEPS:
+            self._map_step = self._step
             self._predictor = LaneChangePredictor(MapIndex(self.road.road_map()))
         self._stops.stops = (RouteStop(self.road.line_s, 0),) if self.road.controlled else ()
         agents = self._agents()

@@ -38,7 +38,6 @@ class BeliefDriver:
     """
 
     name = "belief"
-    parts = ("words",)  # that it can drive without
     weights_digest = ""
 
     def __init__(
@@ -53,6 +52,11 @@ class BeliefDriver:
         self.needs = Needs(rig=self.rig, frames=1)
         self.reasoner = reasoner
         self._config = config
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What it has and can drive without."""
+        return () if self.reasoner is None else ("words",)
 
     def without(self, part: str) -> "BeliefDriver":
         """Return the driver without its words: the planner chooses, and its reasons are the planner's own.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from alpamayo.training.perception.labels import RoadLabeller, object_row
+from alpamayo.training.perception.labels import FIRST_SIGNAL, RoadLabeller, object_row
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.drivers.expert import SCENERY
@@ -129,7 +129,7 @@ class SimulatedSight:
         rows = np.flatnonzero(agents.valid & near & ~np.isin(agents.category, SCENERY))
         rows = rows[visible(truth, rows)] if len(rows) else rows
         found = [(int(k), object_row(int(k), truth)) for k in rows]
-        found += [(len(agents.ids) + k, object_row(-2 - k, truth)) for k in range(len(truth.signals))]
+        found += [(len(agents.ids) + k, object_row(FIRST_SIGNAL - k, truth)) for k in range(len(truth.signals))]
         known = [(k, row) for k, row in found if row is not None and np.hypot(row[1], row[2]) < self.config.range_m]
         numbers = np.array([k for k, _ in known], np.int64)
         return numbers, np.array([row for _, row in known], np.float64).reshape(len(known), 9)
@@ -192,7 +192,7 @@ class SimulatedSight:
             row = [float(kind), *place, float(rng.uniform(-0.3, 0.3)), *SIZES_M[kind], speed, 0.0]
             self._ghosts.append(_Ghost(row, int(rng.integers(*config.ghost_steps))))
         for ghost in self._ghosts:
-            ghost.row[1] += 0.1 * (ghost.row[7] - truth.ego_speed)
+            ghost.row[1] += truth.scene.dt * (ghost.row[7] - truth.ego_speed)
             ghost.left -= 1
         self._ghosts = [ghost for ghost in self._ghosts if ghost.left > 0 and ghost.row[1] > 1.0]
         return [ghost.row for ghost in self._ghosts]
