@@ -30,8 +30,9 @@ CAREFUL = PlannerConfig(
     obstacle_gap_m=12.0,
 )
 HASTY = PlannerConfig(CostConfig(clearance_weight=2.0, opposite_lane_weight=0.3, route_offset_weight=0.15))
+GIVING_WAY = PlannerConfig(CostConfig(followers_brake=False))
 SOLVERS: Mapping[str, PlannerConfig] = MappingProxyType(
-    {"expert": PlannerConfig(), "expert-careful": CAREFUL, "expert-hasty": HASTY}
+    {"expert": PlannerConfig(), "expert-careful": CAREFUL, "expert-hasty": HASTY, "expert-giving-way": GIVING_WAY}
 )
 """The settings of the privileged planner that are tried in turn."""
 
@@ -66,7 +67,7 @@ class _Attempts:
 def certify(scenario: Scenario, limits: MotionLimits | None = None) -> Certificate:
     """Certify a scenario.
 
-    The reference models drive it first, then the privileged planner with up to three settings; the first motion that
+    The reference models drive it first, then the privileged planner with up to four settings; the first motion that
     the independent check accepts is the certificate. If there is none, reachability may show that a contact is
     unavoidable; else the scenario is unknown.
 

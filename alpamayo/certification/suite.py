@@ -15,7 +15,7 @@ from alpamayo_sim.datatypes.scenario import Certificate, Scenario, Solvability
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import digest, load_document, save_document
 
-METHOD_VERSION = 1  # of drivers, limits and check; a certificate of another version is not taken again
+METHOD_VERSION = 2  # of drivers, limits and check; a certificate of another version is not taken again
 
 
 @dataclass(frozen=True)

@@ -80,10 +80,14 @@ def add_on_path(
     manoeuvres: tuple[Manoeuvre, ...] = (),
 ) -> None:
     """Add a road user at the start of ``path`` that follows it at ``speed`` (m/s)."""
-    x, y = (float(value) for value in path[0, :2])
-    ahead = path[1, :2] - path[0, :2]
-    stage.add_track(name, category, (x, y, math.atan2(float(ahead[1]), float(ahead[0]))), speed, size)
+    stage.add_track(name, category, start_pose(path), speed, size)
     stage.scripts.append(Script(name, path, speed, yields, manoeuvres))
+
+
+def start_pose(path: Path) -> tuple[float, float, float]:
+    """Return x, y (m) and heading (rad) at the start of a path."""
+    ahead = path[1, :2] - path[0, :2]
+    return float(path[0, 0]), float(path[0, 1]), math.atan2(float(ahead[1]), float(ahead[0]))
 
 
 def add_stream(

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from alpamayo_scenarios.conflicts import add_on_path, add_stream, line_between, meeting, shortened
 from alpamayo_scenarios.intersections import ARMS, CROSSWALK_SPAN_M, Intersection, Phase, four_arms
-from alpamayo_scenarios.roads import CrossSection
+from alpamayo_scenarios.roads import CrossSection, lane_path
 from alpamayo_scenarios.scenery import add_roadside, draw_car, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
 from alpamayo_sim.datatypes.scenario import Scenario
@@ -157,12 +157,6 @@ def lane_ids(arm: str, turn: str, lane: int) -> tuple[str, str, str]:
     """Return the ids of the lanes from an arm through the junction."""
     target = ARMS[(ARMS.index(arm) + ARMS_FURTHER[turn]) % 4]
     return f"{arm}-in-{lane}", f"{arm}-{lane}-{turn}", f"{target}-out-{lane}"
-
-
-def lane_path(road_map: RoadMap, ids: Sequence[str]) -> Path:
-    """Return the centrelines of successive lanes as one path."""
-    pieces = [road_map.lane_by_id[name].centreline for name in ids]
-    return np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])
 
 
 def in_arm(arm: int, x: float, y: float) -> tuple[float, float]:

@@ -12,9 +12,9 @@ from jaxtyping import Float32
 
 from alpamayo_scenarios.alignment import POINT_SPACING_M, Alignment, bend, flat
 from alpamayo_scenarios.conflicts import add_on_path, shortened
-from alpamayo_scenarios.roads import CrossSection, Road, lane_id, painted_lines, section_bounds, swept_lane
-from alpamayo_scenarios.sites import START_M, RoadSite
-from alpamayo_scenarios.stage import Size, Stage
+from alpamayo_scenarios.roads import CrossSection, Road, cut_bounds, lane_id, lane_path, painted_lines, swept_lane
+from alpamayo_scenarios.sites import START_M, RoadSite, site_on
+from alpamayo_scenarios.stage import Size
 from alpamayo_sim.datatypes.scene import Category, Instruction, Lane, LineKind, RoadLine, RoadMap, Route
 
 Array = np.ndarray
@@ -31,7 +31,7 @@ class MergingRoad(Road):
     @property
     def bounds(self) -> Array:
         """The arc lengths (m) at which lanes are cut: the ends of the taper among them."""
-        return part_bounds(self.alignment.length, self.taper)
+        return cut_bounds(self.alignment.length, self.taper)
 
     @property
     def ending(self) -> int:
@@ -47,8 +47,7 @@ class MergingRoad(Road):
 
     def merging_path(self, start: float) -> Float32[Array, "n 3"]:
         """Return the path along the ending lane from ``start`` (m), over the taper and on in the next lane."""
-        lanes = [self.road_map.lane_by_id[name].centreline for name in self._merging_ids()]
-        whole = np.concatenate([lanes[0], *(lane[1:] for lane in lanes[1:])])
+        whole = lane_path(self.road_map, self._merging_ids())
         return shortened(whole, start) if start > 0.0 else whole
 
     def _merging_ids(self) -> list[str]:
@@ -69,7 +68,7 @@ def merging_road(
     """Make a one-way road of ``length`` (m) whose outermost lane ends over ``taper``; the limit is in m/s."""
     alignment = bend(length, curvature, taper[1] + 20.0)
     left = replace(section, forward=section.forward - 1)
-    bounds = part_bounds(length, taper)
+    bounds = cut_bounds(length, taper)
     lanes = [
         _part(alignment, section, bounds, index, k, speed_limit, taper)
         for index in range(section.forward)
@@ -90,13 +89,6 @@ def merging_road(
     )
     road_map = RoadMap(tuple(lanes), (np.concatenate([right, other]),), road_edges=(right, other), road_lines=lines)
     return MergingRoad(alignment, section, road_map, taper)
-
-
-def part_bounds(length: float, taper: tuple[float, float]) -> Array:
-    """Return the arc lengths (m) at which lanes are cut: the ends of the taper among them."""
-    before = section_bounds(taper[0])
-    after = taper[1] + section_bounds(length - taper[1])
-    return np.concatenate([before, after])
 
 
 def _part(
@@ -131,21 +123,36 @@ def _merge(
     alignment: Alignment, section: CrossSection, bounds: Array, limit: float, taper: tuple[float, float]
 ) -> Lane:
     """Return the lane over the taper, which moves over by its width."""
-    count = max(2, int(np.ceil((taper[1] - taper[0]) / POINT_SPACING_M)) + 1)
-    s = np.linspace(*taper, count)
-    part = np.linspace(0.0, 1.0, count)
     ending = section.forward - 1
-    d = section.lane(ending) + section.lane_width * part**2 * (3.0 - 2.0 * part)
-    half = 0.5 * section.lane_width
     after = int(np.flatnonzero(bounds == taper[1])[0])
+    following = (lane_id("forward", ending - 1, after),)
+    return connecting_lane(alignment, section, taper, (ending, ending - 1), MERGE_ID, limit, following)
+
+
+def connecting_lane(
+    alignment: Alignment,
+    section: CrossSection,
+    span: tuple[float, float],
+    lanes: tuple[int, int],
+    id: str,  # noqa: A002 - the field's name
+    limit: float,
+    successors: tuple[str, ...],
+) -> Lane:
+    """Return a lane that moves over from one forward lane to another between two arc lengths (m)."""
+    count = max(2, int(np.ceil((span[1] - span[0]) / POINT_SPACING_M)) + 1)
+    s = np.linspace(*span, count)
+    part = np.linspace(0.0, 1.0, count)
+    across = (lanes[0] - lanes[1]) * section.lane_width
+    d = section.lane(lanes[0]) + across * part**2 * (3.0 - 2.0 * part)
+    half = 0.5 * section.lane_width
     return Lane(
-        id=MERGE_ID,
+        id=id,
         centreline=flat(alignment.position(s, d)),
         width=np.full(count, section.lane_width, np.float32),
         left_boundary=flat(alignment.position(s, d + half)),
         right_boundary=flat(alignment.position(s, d - half)),
         speed_limit=limit,
-        successors=(lane_id("forward", ending - 1, after),),
+        successors=successors,
     )
 
 
@@ -164,9 +171,7 @@ def merge_site(
     """Put the ego in a lane of a merging road, ``to_taper`` (m) before a taper of a length ``taper`` (m)."""
     begin = START_M + to_taper
     road = merging_road(begin + taper + beyond, section, limit, (begin, begin + taper))
-    stage = Stage(road.alignment, duration)
-    stage.add_ego(START_M, section.lane(lane), speed)
-    return RoadSite(road, stage, rng, lane, speed, limit)
+    return site_on(road, rng, speed, limit, lane, duration)
 
 
 def add_merging(

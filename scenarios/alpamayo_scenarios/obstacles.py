@@ -3,6 +3,8 @@
 import numpy as np
 
 from alpamayo_scenarios.actors import ADULT
+from alpamayo_scenarios.alignment import POINT_SPACING_M, flat
+from alpamayo_scenarios.conflicts import Path, add_on_path, start_pose
 from alpamayo_scenarios.scenery import draw_car, draw_truck
 from alpamayo_scenarios.sites import RoadSite
 from alpamayo_scenarios.stage import Size
@@ -12,6 +14,7 @@ CONE: Size = (0.4, 0.4, 0.75)
 BARRIER: Size = (2.0, 0.5, 1.0)
 CONE_SPACING_M = 2.5  # m between cones
 HELPER_SPREAD_M = 1.2  # m
+SWING_M = 12.0  # over which an oncoming car moves to the middle of the road, and back to its lane
 
 
 def add_crash(site: RoadSite, place: float, d: float) -> float:
@@ -32,15 +35,38 @@ def add_crash(site: RoadSite, place: float, d: float) -> float:
     return ahead + 0.5 * second[0]
 
 
-def add_oncoming_platoon(site: RoadSite, place: float, clear_time: float, speed: float, count: int) -> None:
-    """Add oncoming cars, the last of which passes arc length ``place`` (m) at ``clear_time`` (s)."""
+def add_oncoming_platoon(
+    site: RoadSite,
+    place: float,
+    clear_time: float,
+    speed: float,
+    count: int,
+    narrow: tuple[float, float] | None = None,
+) -> None:
+    """Add oncoming cars, the last of which passes arc length ``place`` (m) at ``clear_time`` (s).
+
+    They drive in the middle of the road where it is ``narrow``: between two arc lengths (m).
+    """
     d = site.section.oncoming()
     s = place - 12.0 + speed * clear_time
     for k in range(count):
         size = draw_car(site.rng)
-        if s > size[0] and site.stage.fits(site.road.alignment.pose(s, d, forward=False), size):
-            site.actor(f"oncoming-{k}", s, d, speed, size, forward=False, yields=True)
+        path = None if narrow is None else _through(site, s, narrow)
+        pose = site.road.alignment.pose(s, d, forward=False) if path is None else start_pose(path)
+        if s > size[0] and site.stage.fits(pose, size):
+            if path is None:
+                site.actor(f"oncoming-{k}", s, d, speed, size, forward=False, yields=True)
+            else:
+                add_on_path(site.stage, f"oncoming-{k}", Category.VEHICLE, size, path, speed, yields=True)
         s -= size[0] + float(site.rng.uniform(1.0, 2.2)) * speed
+
+
+def _through(site: RoadSite, start: float, narrow: tuple[float, float]) -> Path:
+    """Return the path of an oncoming car from ``start`` (m) through the narrow part in the middle of the road."""
+    s = np.linspace(start, 0.0, max(int(np.ceil(start / POINT_SPACING_M)), 1) + 1)
+    apart = np.maximum(np.maximum(narrow[0] - s, s - narrow[1]), 0.0)
+    part = np.clip(apart / SWING_M, 0.0, 1.0)
+    return flat(site.road.alignment.position(s, site.section.oncoming() * part**2 * (3.0 - 2.0 * part)))
 
 
 def add_lane_closure(site: RoadSite, place: float, lane: int, taper: float, length: float) -> float:

@@ -5,10 +5,11 @@ d > 0, forward lanes at d < 0. On either side follow, from the inside to the out
 kerb.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from alpamayo_scenarios.alignment import Alignment, bend, straight
 from alpamayo_sim.datatypes.scene import Instruction, Lane, LaneKind, LineKind, RoadLine, RoadMap, Route
@@ -85,14 +86,14 @@ class Road:
 
 def straight_road(length: float, section: CrossSection, speed_limit: float) -> Road:
     """Make a straight road of ``length`` (m) to the east; ``speed_limit`` in m/s."""
-    return _road(straight(length), section, speed_limit)
+    return road_along(straight(length), section, speed_limit)
 
 
 def curved_road(
     length: float, section: CrossSection, speed_limit: float, curvature: float, lead_in: float = 30.0
 ) -> Road:
     """Make a road of ``length`` (m) with one bend of ``curvature`` (1/m, left positive) after ``lead_in`` (m)."""
-    return _road(bend(length, curvature, lead_in), section, speed_limit)
+    return road_along(bend(length, curvature, lead_in), section, speed_limit)
 
 
 def lane_id(direction: str, index: int, part: int) -> str:
@@ -100,13 +101,17 @@ def lane_id(direction: str, index: int, part: int) -> str:
     return f"{direction}-{index}-{part}"
 
 
-def _road(alignment: Alignment, section: CrossSection, speed_limit: float) -> Road:
+def road_along(
+    alignment: Alignment, section: CrossSection, speed_limit: float, bounds: Float64[Array, " k"] | None = None
+) -> Road:
+    """Make a road along an alignment; its lanes are cut at the arc lengths ``bounds`` (m), by default evenly."""
     length = alignment.length
+    bounds = section_bounds(length) if bounds is None else bounds
     lanes = tuple(
         lane
         for forward, count in ((True, section.forward), (False, section.backward))
         for index in range(count)
-        for lane in _lanes(alignment, section, forward, index, count, speed_limit)
+        for lane in _lanes(alignment, section, bounds, forward, index, count, speed_limit)
     )
     lanes += _parking_lanes(alignment, section)
     right, left = alignment.line(0, length, section.right_kerb), alignment.line(length, 0, section.left_kerb)
@@ -124,11 +129,30 @@ def section_bounds(length: float) -> Array:
     return np.linspace(0.0, length, int(np.ceil(length / MAX_LANE_LENGTH_M)) + 1)
 
 
+def cut_bounds(length: float, cuts: Sequence[float]) -> Float64[Array, " k"]:
+    """Return the arc lengths (m) at which the lanes of a road are cut: at ``cuts``, in rising order, and in between."""
+    starts, ends = (0.0, *cuts), (*cuts, length)
+    spans = [start + section_bounds(end - start) for start, end in zip(starts, ends, strict=True)]
+    return np.concatenate([*(span[:-1] for span in spans), spans[-1][-1:]])
+
+
+def lane_path(road_map: RoadMap, ids: Sequence[str]) -> Float32[Array, "n 3"]:
+    """Return the centrelines of successive lanes as one path."""
+    pieces = [road_map.lane_by_id[name].centreline for name in ids]
+    return np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])
+
+
 def _lanes(
-    alignment: Alignment, section: CrossSection, forward: bool, index: int, count: int, speed_limit: float
+    alignment: Alignment,
+    section: CrossSection,
+    bounds: Float64[Array, " k"],
+    forward: bool,
+    index: int,
+    count: int,
+    speed_limit: float,
 ) -> list[Lane]:
     """Return the parts of one lane, in driving direction."""
-    name, bounds = ("forward" if forward else "backward"), section_bounds(alignment.length)
+    name = "forward" if forward else "backward"
     if not forward:
         bounds = bounds[::-1]
     parts = len(bounds) - 1

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from alpamayo_scenarios.alignment import Alignment, flat, straight
 from alpamayo_scenarios.conflicts import add_stream, shortened
-from alpamayo_scenarios.junctions import lane_path
+from alpamayo_scenarios.roads import lane_path
 from alpamayo_scenarios.scenery import add_roadside, draw_environment
 from alpamayo_scenarios.stage import EGO_SIZE, Stage
 from alpamayo_sim.datatypes.scenario import Scenario

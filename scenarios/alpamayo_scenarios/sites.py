@@ -23,6 +23,9 @@ START_M = 60.0  # m along the road, the ego's initial position
 ROAD_BEYOND_M = 130.0  # m of road beyond the distance at the speed limit
 LEAD_IN_M = 40.0  # m before a bend
 FAR_KERB_M = 1.5  # m beyond the far kerb, the end of a crossing path
+FLOW_CARS = 9  # of a dense flow ahead of the car beside the ego; half as many at most are behind it
+FLOW_CAR_M = 4.5  # their usual length
+FLOW_START_M = 8.0  # from the beginning of the road to the last car
 
 
 @dataclass(eq=False)
@@ -153,6 +156,19 @@ class RoadSite:
         places = [START_M + gap for gap in gaps]
         add_traffic(self.stage, self.rng, self.d(lane), places, self.speed if speed is None else speed)
 
+    def dense_flow(self, name: str, lane: int, meets: float, speed: float, gap: float, shift: float = 0.0) -> None:
+        """Add ``NAME-*`` cars that follow the IDM in a forward lane at a ``gap`` (m); one of them is beside the ego.
+
+        It is ``shift`` (m) ahead of a steady ego that has driven ``meets`` (m).
+        """
+        first = START_M + (meets * (1.0 - speed / self.speed) + shift)
+        spacing = gap + FLOW_CAR_M
+        behind = int((first - FLOW_START_M) // spacing)
+        for k in range(-min(behind, FLOW_CARS // 2), FLOW_CARS):
+            self.actor(
+                f"{name}-{k + FLOW_CARS}", first + k * spacing, self.d(lane), speed, draw_car(self.rng), yields=True
+            )
+
     def oncoming(self, gaps: Sequence[float], speed: float | None = None) -> None:
         """Add traffic in all backward lanes, ``gaps`` (m) ahead of the ego."""
         for lane in range(self.section.backward):
@@ -192,6 +208,11 @@ def road_site(
     """Make a road with the ego on it; the road goes on for ``reach`` (m) ahead of the ego. Speeds in m/s."""
     length = START_M + (ROAD_BEYOND_M + limit * duration if reach is None else reach)
     road = curved_road(length, section, limit, curvature, LEAD_IN_M)
+    return site_on(road, rng, speed, limit, lane, duration)
+
+
+def site_on(road: Road, rng: Rng, speed: float, limit: float, lane: int, duration: float) -> RoadSite:
+    """Put the ego on a forward lane of a road, with its speed (m/s), for an episode of a duration (s)."""
     stage = Stage(road.alignment, duration)
-    stage.add_ego(START_M, section.lane(lane), speed)
+    stage.add_ego(START_M, road.section.lane(lane), speed)
     return RoadSite(road, stage, rng, lane, speed, limit)

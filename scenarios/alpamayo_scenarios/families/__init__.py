@@ -65,6 +65,10 @@ MODULES = (
     "turning_lead",
     "roundabout_entry",
     "straight_crossing",
+    "highway_exit",
+    "sequential_lane_change",
+    "narrow_meeting",
+    "emergency_vehicle",
 )
 """One module per family; it holds the family under its own name in capitals."""
 

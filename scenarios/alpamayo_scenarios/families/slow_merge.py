@@ -5,15 +5,11 @@ from alpamayo_scenarios.families.family import Family, Parameter, Rng, Values, p
 from alpamayo_scenarios.families.taxonomy import CocTrigger, Group, OddTag, OodCluster
 from alpamayo_scenarios.merges import merge_site
 from alpamayo_scenarios.roads import CrossSection
-from alpamayo_scenarios.scenery import draw_car
-from alpamayo_scenarios.sites import START_M
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
 from alpamayo_sim.datatypes.scenario import Scenario
 
 DURATION_S = 20.0
 MERGED_SHARE = 0.6  # of the taper after which the ego is well into the next lane
-CARS = 9
-CAR_M = 4.5
 EASY_BRAKING_MPS2 = 2.5
 
 
@@ -30,10 +26,7 @@ def _make(p: Values, rng: Rng) -> Scenario:
     site = merge_site(rng, speed, limit, section, lane=2, to_taper=p["to_taper"], taper=p["taper"], duration=DURATION_S)
     merged = p["to_taper"] + MERGED_SHARE * p["taper"]
     first = merged * (1.0 - flow / speed) + p["shift"]
-    spacing = p["flow_gap"] + CAR_M
-    behind = int((START_M + first - 8.0) // spacing)
-    for k in range(-min(behind, CARS // 2), CARS):
-        site.actor(f"flow-{k + CARS}", START_M + first + k * spacing, site.d(1), flow, draw_car(rng), yields=True)
+    site.dense_flow("flow", 1, merged, flow, p["flow_gap"], p["shift"])
     site.flow(0, [first - 20.0, first + 30.0], 1.3 * flow)
     return site.scenario(merged + 50.0)
 

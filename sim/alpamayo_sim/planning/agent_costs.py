@@ -172,8 +172,13 @@ def _uncertain_sizes(
 
 
 def _comes_from_behind(c: Candidates, context: PlanningContext, pairs: Pairs) -> Bool[Array, " m"]:
-    """Return whether an agent that starts behind the ego would run into an ego that keeps its lateral position."""
+    """Return whether an agent that starts behind the ego would run into an ego that keeps its lateral position.
+
+    Such an agent is expected to brake, unless the settings say otherwise.
+    """
     (k, t, a), agents = pairs, context.agents
+    if not context.config.costs.followers_brake:
+        return np.zeros(len(k), bool)
     behind = context.agent_s[:, 0] + 0.5 * agents.size[:, 0] < context.s - 0.5 * context.size[0] + 0.5
     aligned = np.abs(context.agent_d[:, 0] - context.d) < 0.5 * (context.size[1] + agents.size[:, 1])
     moved = np.abs(c.d[k, t] - context.d) > 1.0

@@ -64,6 +64,7 @@ class CostConfig:
         usable_friction_fraction: the fraction of the friction limit that costs nothing.
         curvature_limit_per_m: the greatest curvature that the ego can drive.
         short_headway_s: the headway below which a gap is too short.
+        followers_brake: whether agents behind the ego in its way are expected to brake for it.
     """
 
     collision_cost: float = 1000.0
@@ -108,6 +109,7 @@ class CostConfig:
     usable_friction_fraction: float = 0.95
     curvature_limit_per_m: float = 0.18
     short_headway_s: float = 0.8
+    followers_brake: bool = True
 
 
 @dataclass(frozen=True)
