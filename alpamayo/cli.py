@@ -7,12 +7,12 @@ import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from alpamayo import scenario_commands
+from alpamayo import dataset_commands, scenario_commands
 from alpamayo.cli_options import (
     MAX_EPISODES,
     MAX_MINUTES,
@@ -20,6 +20,7 @@ from alpamayo.cli_options import (
     Checkpoint,
     DriverArgs,
     DriverName,
+    Export,
     Guarded,
     Json,
     Out,
@@ -32,6 +33,10 @@ from alpamayo.drivers.registry import BUILT_IN, JOINT
 from alpamayo_datasets.readers import described_formats
 from alpamayo_sim.errors import InputError, is_machine_fault, one_line
 
+if TYPE_CHECKING:
+    from alpamayo.parallel import Progress
+    from alpamayo_datasets import Writer
+
 app = typer.Typer(
     name="alpamayo",
     help="The long tail of driving: simulate the rare scene, drive it, score what was decided.",
@@ -42,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(scenario_commands.app, name="scenarios")
+app.add_typer(dataset_commands.app, name="datasets")
 drivers_app = typer.Typer(help="The drivers: built-in ones and those of installed packages.", no_args_is_help=True)
 app.add_typer(drivers_app, name="drivers")
 model_app = typer.Typer(help="The Nemotron backbone and its checkpoints.", no_args_is_help=True)
@@ -85,6 +91,7 @@ def drive(
     guard: Guarded = None,
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
+    export: Export = None,
     as_json: Json = False,
 ) -> None:
     """Make a long-tail scenario, drive it in closed loop, and write a record, a video and a report."""
@@ -94,9 +101,11 @@ def drive(
     get_family(family)
     check_name(driver, recorded=False)
     arguments = _arguments(driver_args)
+    from alpamayo.export import export_folder
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{family}-{driver.replace(':', '.')}-{seed}"
+    exported = export_folder(export, out) if export else None
     scenarios = (make_scenario(family, s) for s in range(seed, seed + episodes))
     with progress_bar() as progress:
         rows = run_scenarios(
@@ -109,6 +118,8 @@ def drive(
             arguments=arguments,
             progress=progress,
         )
+        if exported:
+            _export(rows, *exported, progress)
     _show_runs(rows, as_json)
 
 
@@ -126,6 +137,7 @@ def replay(
     reactive: Annotated[
         bool, typer.Option("--reactive", help="Recorded vehicles brake where the recording has become impossible.")
     ] = False,
+    export: Export = None,
     as_json: Json = False,
 ) -> None:
     """Drive in a recorded scene in closed loop, while the other road users repeat their recorded motions."""
@@ -138,9 +150,11 @@ def replay(
     scenario = scenario_of_log(open_log(log), reactive=reactive)
     if checkpoint is None and (note := get_entry(driver).recordings_note):
         typer.echo(note, err=True)
+    from alpamayo.export import export_folder
     from alpamayo.runs import run_scenarios
 
     out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"
+    exported = export_folder(export, out) if export else None
     with progress_bar() as progress:
         rows = run_scenarios(
             [scenario],
@@ -153,6 +167,8 @@ def replay(
             progress=progress,
             seed=seed,
         )
+        if exported:
+            _export(rows, *exported, progress)
     _show_runs(rows, as_json)
 
 
@@ -427,6 +443,15 @@ def _arguments(texts: list[str] | None) -> dict[str, Any]:
     from alpamayo.drivers.own import parse_arguments
 
     return parse_arguments(texts)
+
+
+def _export(rows: list[dict[str, Any]], writer: "Writer", folder: Path, progress: "Progress") -> None:
+    """Write finished runs as one data set, and say where."""
+    from alpamayo.export import export_runs
+
+    export_runs([Path(row["episode"]).parent for row in rows], writer, folder, progress)
+    for row in rows:
+        row["export"] = str(folder)
 
 
 def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:

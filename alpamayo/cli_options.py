@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from alpamayo.drivers.registry import BUILT_IN
+from alpamayo_datasets.writers import WRITERS
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results. [default: a name under runs/]")]
@@ -35,6 +36,14 @@ Guarded = Annotated[
         "--guard/--no-guard",
         help="Let the guard choose among the plans and brake when none is safe. "
         "[default: as `alpamayo drivers list` says; off for your own]",
+    ),
+]
+Export = Annotated[
+    str | None,
+    typer.Option(
+        "--export",
+        metavar="FORMAT",
+        help=f"Write what happened as a data set, too: {', '.join(writer.name for writer in WRITERS)}.",
     ),
 ]
 Workers = Annotated[

@@ -1,4 +1,12 @@
+from .description import describe as describe
+from .log import Log as Log
+from .log import find_log as find_log
 from .log import open_log as open_log
 from .log import scene_ids as scene_ids
 from .readers import READERS as READERS
 from .readers import Reader as Reader
+from .recording import DrawnSensors as DrawnSensors
+from .recording import Recording as Recording
+from .writers import WRITERS as WRITERS
+from .writers import Writer as Writer
+from .writers import writer_named as writer_named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,16 +33,51 @@ def open_log(path: Path | str) -> Scene:
         InputError: The log is missing, damaged, hostile, too large, or of no known format; or it holds no such scene,
             or many and none is named.
     """
-    path, scene_id = _split(path_of(path, "the path of a log"))
-    reader = _reader_of(path)
-    try:
-        with np.errstate(all="ignore"):  # values that overflow are refused by name where the Scene is assembled
-            scene = reader.read(path, scene_id)
-    except (MemoryError, RecursionError) as error:
-        raise InputError(f"{path}: too large or too deep for {reader.title} ({type(error).__name__})") from error
+    log = find_log(path)
+    scene = log.read(log.scene_id)
     for line in irregularities(scene):
-        _log.warning("%s: %s", path, line)
+        _log.warning("%s: %s", log.path, line)
     return scene
+
+
+@dataclass(frozen=True)
+class Log:
+    """A recorded log that was found: its file or folder, its reader, and the scene that the path names, if any."""
+
+    path: Path
+    reader: Reader
+    scene_id: str | None
+
+    def scene_ids(self) -> list[str]:
+        """Return the scene that the path names, or else all scenes of the log.
+
+        Raises:
+            InputError: The log is damaged.
+        """
+        return self.reader.scene_ids(self.path) if self.scene_id is None else [self.scene_id]
+
+    def read(self, scene_id: str | None = None) -> Scene:
+        """Return a scene: the named one, or the only one.
+
+        Raises:
+            InputError: The log is damaged, hostile or too large; or there is no such scene, or many and none is named.
+        """
+        try:
+            with np.errstate(all="ignore"):  # values that overflow are refused by name where the Scene is assembled
+                return self.reader.read(self.path, scene_id)
+        except (MemoryError, RecursionError) as error:
+            title = self.reader.title
+            raise InputError(f"{self.path}: too large or too deep for {title} ({type(error).__name__})") from error
+
+
+def find_log(path: Path | str) -> Log:
+    """Return the log at ``PATH`` or ``PATH#ID``; no scene is read yet.
+
+    Raises:
+        InputError: The log is missing or of no known format.
+    """
+    file, scene_id = _split(path_of(path, "the path of a log"))
+    return Log(file, _reader_of(file), scene_id)
 
 
 def scene_ids(path: Path | str) -> list[str]:
@@ -50,8 +86,8 @@ def scene_ids(path: Path | str) -> list[str]:
     Raises:
         InputError: The log is missing, damaged, or of no known format.
     """
-    path, _ = _split(path_of(path, "the path of a log"))
-    return _reader_of(path).scene_ids(path)
+    log = find_log(path)
+    return log.reader.scene_ids(log.path)
 
 
 def _split(path: Path) -> tuple[Path, str | None]:

@@ -79,3 +79,15 @@ def resampled(
     if angle is not None:
         out[:, angle] = wrap_angle(out[:, angle])
     return out
+
+
+def covered(own: Float64[Array, " k"], at: Float64[Array, " n"], max_gap: float, near: float) -> Bool[Array, " n"]:
+    """Return at which times ``at`` a road user is there that was seen at the growing times ``own`` (s).
+
+    It is there where it was seen within ``near`` (s), and between two sightings that are less than ``max_gap`` apart.
+    """
+    after = np.searchsorted(own, at - near, side="left")
+    before = np.searchsorted(own, at + near, side="right") - 1
+    inside = (before >= 0) & (after < len(own))
+    span = own[np.minimum(after, len(own) - 1)] - own[np.maximum(before, 0)]
+    return np.asarray(inside & (span < max_gap))

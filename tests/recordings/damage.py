@@ -15,6 +15,7 @@ from recordings.argoverse import write_av2_forecasting, write_av2_sensor
 from recordings.commonroad import write_commonroad
 from recordings.nuplan import write_nuplan
 from recordings.nuscenes import write_nuscenes
+from recordings.physical_ai_av import write_physical_ai_av
 from recordings.waymo import write_womd_example, write_womd_scenario
 
 WITHIN = {"nuscenes": "#scene-0061", "nuplan": "/small.db#scene-001"}  # what of a folder is opened
@@ -26,6 +27,7 @@ SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "commonroad": write_commonroad,
     "nuscenes": write_nuscenes,
     "nuplan": write_nuplan,
+    "physical-ai-av": write_physical_ai_av,
 }
 
 

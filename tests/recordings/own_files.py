@@ -139,6 +139,7 @@ OWN_FILES = {
     "womd-json": Kind(write_womd_json, open_log),
     "scene": Kind(write_scene, lambda folder: open_log(folder / "scene")),
     "episode": Kind(write_episode, load_episode),
+    "episode-as-log": Kind(write_episode, open_log),
     "checkpoint": Kind(write_checkpoint, lambda path: (checkpoint.load(path), checkpoint.training_note(path))),
     "training-state": Kind(write_state, read_state),
     "summary": Kind(write_summary, read_sealed),

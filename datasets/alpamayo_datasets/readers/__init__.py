@@ -66,9 +66,11 @@ READERS = (
     Reader("av2-forecasting", "an Argoverse 2 forecasting scenario", "alpamayo_datasets.readers.av2_forecasting"),
     Reader("av2-sensor", "an Argoverse 2 sensor log", "alpamayo_datasets.readers.av2_sensor"),
     Reader("nuscenes", "a nuScenes folder", "alpamayo_datasets.readers.nuscenes"),
+    Reader("physical-ai-av", "a folder of Physical AI AV clips", "alpamayo_datasets.readers.physical_ai_av"),
     Reader("nuplan", "a nuPlan log", "alpamayo_datasets.readers.nuplan"),
     Reader("commonroad", "a CommonRoad XML scenario", "alpamayo_datasets.readers.commonroad"),
     Reader("scenarionet", "a ScenarioNet pickle", "alpamayo_datasets.readers.scenarionet"),
+    Reader("episode", "a finished run of this project", "alpamayo_datasets.readers.episode"),
     Reader("scene", "a scene saved by this project", "alpamayo_datasets.readers.saved_scene"),
     Reader("womd-json", "Waymo Open Motion as JSON", "alpamayo_datasets.readers.womd_json"),
 )

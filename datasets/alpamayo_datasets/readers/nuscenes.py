@@ -2,10 +2,12 @@
 
 Boxes are annotated at 2 Hz and interpolated to 10 Hz; the ego's poses are those of the lidar, about 20 Hz. The ego's
 pose is that of its rear axle, so its box is moved ahead of it. The maps are flat: all z are 0. There are no lights.
+Data sets that ``writers.nuscenes`` has written have the values of their scenes that nuScenes has no place for, too.
 """
 
+import dataclasses
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,20 @@ from jaxtyping import Float64
 
 from alpamayo_datasets.assemble import RawTrack, assemble
 from alpamayo_datasets.containers import choose_scene
-from alpamayo_datasets.fields import MAX_STEPS, get, get_list, numbers
-from alpamayo_datasets.motion import resampled, yaw_of
+from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers
+from alpamayo_datasets.motion import covered, resampled, yaw_of
 from alpamayo_datasets.readers.av2_map import load_json
 from alpamayo_datasets.readers.nuscenes_map import read_map
 from alpamayo_datasets.readers.scenarionet import DETAILED_CATEGORIES
 from alpamayo_datasets.words import meaning_of
-from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
+from alpamayo_sim.datatypes.scene import Category, Environment, Provenance, Scene
 from alpamayo_sim.errors import InputError, is_machine_fault
+from alpamayo_sim.io.limits import LIMITS, name_of
 
 Array = np.ndarray
 
 LICENCE = "CC BY-NC-SA 4.0 (nuScenes)"
+EXTENSION = "alpamayo"  # the key of a scene record with what nuScenes has no place for
 EGO = "ego"
 EGO_SIZE_M = (4.084, 1.73, 1.562)  # the recording Renault Zoe
 AXLE_TO_CENTRE_M = 1.35  # rear axle to the middle of the Zoe
@@ -66,6 +70,8 @@ CATEGORIES = {
     "movable_object.barrier": Category.BARRIER,
     "movable_object.trafficcone": Category.CONE,
     "movable_object.pushable_pullable": Category.DEBRIS,
+    "static.manmade": Category.BUILDING,
+    "static.vegetation": Category.VEGETATION,
 }
 PREFIXES = {"vehicle": Category.VEHICLE, "human": Category.PEDESTRIAN, "movable_object": Category.DEBRIS}
 
@@ -155,12 +161,43 @@ def _scene(tables: Any, version: Path, name: str, where: str) -> Scene:
     if count > MAX_STEPS:
         raise InputError(f"{where}: lasts {times[-1]:.0f} s, longer than any scene")
     at = TIME_STEP_S * np.arange(count)
+    extension = _extension(record, f"{where}: {EXTENSION}")
     ego = _ego(tables, version.parent, name, samples[0], start, at, where)
+    ego = dataclasses.replace(ego, size=extension.ego_size)
     tracks = _tracks(tables, samples, times, at, where)
     location = str(tables.get("log", record["log_token"])["location"])
     raw_map = read_map(version.parent, location, ego.position[:, :2], where)
-    provenance = Provenance(f"nuScenes {version.name}", LICENCE, name)
-    return assemble(where, name, provenance, [ego, *tracks], EGO, raw_map, [], TIME_STEP_S)
+    provenance = Provenance(extension.source or f"nuScenes {version.name}", extension.licence, name)
+    environment = extension.environment
+    scene = assemble(where, name, provenance, [ego, *tracks], EGO, raw_map, [], TIME_STEP_S, environment)
+    return dataclasses.replace(scene, origin=scene.origin - np.append(extension.place, 0.0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Extension:
+    """What ``writers.nuscenes`` adds to the record of a scene; ``place`` is what it has added to x and y (m)."""
+
+    source: str = ""
+    licence: str = LICENCE
+    ego_size: Float64[Array, "3"] = dataclasses.field(default_factory=lambda: np.array(EGO_SIZE_M))
+    place: Float64[Array, "2"] = dataclasses.field(default_factory=lambda: np.zeros(2))
+    environment: Environment | None = None
+
+
+def _extension(record: Mapping[str, Any], where: str) -> _Extension:
+    if EXTENSION not in record:
+        return _Extension()
+    given = get_record(record, EXTENSION, "")
+    size, place = (
+        numbers(get(given, key, where), (n,), f"{where}.{key}") for key, n in (("ego_size", 3), ("place", 2))
+    )
+    if not (np.all((size > 0.0) & (size < LIMITS.size_m)) and np.all(np.abs(place) < LIMITS.coordinate_m)):
+        raise InputError(f"{where}: ego_size must be positive, and place within {LIMITS.coordinate_m:g} m")
+    weather = get_record(given, "environment", where)
+    known = {field.name for field in dataclasses.fields(Environment)} & weather.keys()
+    values = {key: weather[key] if weather[key] is None else float(weather[key]) for key in sorted(known)}
+    source, licence = (name_of(get(given, key, where), f"{where}.{key}") for key in ("source", "licence"))
+    return _Extension(source, licence, size, place, Environment(**values))
 
 
 def _chain(tables: Any, table: str, token: str, where: str) -> Iterator[Any]:
@@ -203,19 +240,19 @@ def _ego(
     pose = resampled(times, values, at, angle=2)
     centre = pose[:, :2] + AXLE_TO_CENTRE_M * np.stack([np.cos(pose[:, 2]), np.sin(pose[:, 2])], axis=1)
     velocity = np.gradient(centre, at, axis=0) if len(at) > 1 else np.zeros((1, 2))
-    speed = _can_bus_speed(root, name, start, at, where)
-    if speed is not None:
+    along = _can_bus_velocity(root, name, start, at, where)
+    if along is not None:
         turning = np.gradient(np.unwrap(pose[:, 2]), at) if len(at) > 1 else np.zeros(1)
         c, s = np.cos(pose[:, 2]), np.sin(pose[:, 2])
-        side = AXLE_TO_CENTRE_M * turning
-        velocity = np.stack([c * speed - s * side, s * speed + c * side], axis=1)
+        ahead, left = along[:, 0], along[:, 1] + AXLE_TO_CENTRE_M * turning
+        velocity = np.stack([c * ahead - s * left, s * ahead + c * left], axis=1)
     position = np.pad(centre, ((0, 0), (0, 1)))
     valid = np.ones(len(at), bool)
     return RawTrack(EGO, Category.VEHICLE, position, pose[:, 2], velocity, np.array(EGO_SIZE_M), valid)
 
 
-def _can_bus_speed(root: Path, name: str, start: float, at: Array, where: str) -> Float64[Array, " n"] | None:
-    """Return the speed (m/s) that the CAN bus tells, None without the expansion or its messages of this scene."""
+def _can_bus_velocity(root: Path, name: str, start: float, at: Array, where: str) -> Float64[Array, "n 2"] | None:
+    """Return the rear axle's velocity (m/s, ego frame) on the CAN bus; None without messages of this scene."""
     if not (root / "can_bus" / f"{name}_pose.json").is_file():
         return None
     with warnings.catch_warnings():
@@ -223,13 +260,13 @@ def _can_bus_speed(root: Path, name: str, start: float, at: Array, where: str) -
         from nuscenes.can_bus.can_bus_api import NuScenesCanBus
 
         messages = NuScenesCanBus(dataroot=str(root)).get_messages(name, "pose", print_warnings=False)
-    rows = [[float(message["utime"]), float(get_list(message, "vel", where)[0])] for message in messages]
-    table = numbers(rows, (None, 2), f"{where}: can_bus pose")
+    rows = [[float(message["utime"]), *map(float, get_list(message, "vel", where)[:2])] for message in messages]
+    table = numbers(rows, (None, 3), f"{where}: can_bus pose")
     table = table[np.isfinite(table).all(axis=1)]
     times, first = np.unique((table[:, 0] - start) * 1e-6, return_index=True)
     if len(times) < 2 or times[0] > 0.5 or times[-1] < at[-1] - 0.5:
         return None
-    return np.interp(at, times, table[first, 1])
+    return resampled(times, table[first, 1:], at)
 
 
 def _tracks(tables: Any, samples: list[Any], times: Array, at: Array, where: str) -> list[RawTrack]:
@@ -239,7 +276,10 @@ def _tracks(tables: Any, samples: list[Any], times: Array, at: Array, where: str
         for token in sample["anns"]:
             box = tables.get("sample_annotation", token)
             boxes.setdefault(str(box["instance_token"]), {})[k] = box
-    return [_track(name, seen, times, at, f"{where}: instance {name!r}") for name, seen in boxes.items()]
+    return [
+        _track(str(tables.get("instance", token).get("name", token)), seen, times, at, f"{where}: instance {token!r}")
+        for token, seen in boxes.items()
+    ]
 
 
 def _track(name: str, seen: dict[int, Any], times: Array, at: Array, where: str) -> RawTrack:
@@ -252,9 +292,7 @@ def _track(name: str, seen: dict[int, Any], times: Array, at: Array, where: str)
     if not min(width, length, height) > 0:
         raise InputError(f"{where}: its size must be positive")
     own = times[keys]
-    velocity = np.zeros((len(own), 2))
-    if len(own) > 1:
-        velocity = np.gradient(table[:, :2], own, axis=0)
+    velocity = _velocities(seen, table[:, :2], own, where)
     values = resampled(own, np.column_stack([table[:, :2], yaw_of(table[:, 3:7]), velocity]), at, angle=2)
     return RawTrack(
         id=name,
@@ -263,18 +301,16 @@ def _track(name: str, seen: dict[int, Any], times: Array, at: Array, where: str)
         heading=values[:, 2],
         velocity=values[:, 3:5],
         size=np.array([length, width, height]),
-        valid=_covered(own, at),
+        valid=covered(own, at, MAX_KEYFRAME_GAP_S, TIME_STEP_S / 2),
     )
 
 
-def _covered(own: Float64[Array, " k"], at: Float64[Array, " n"]) -> Array:
-    """Return at which times there is a box close by before and after, or at the time itself."""
-    near = TIME_STEP_S / 2
-    after = np.searchsorted(own, at - near, side="left")
-    before = np.searchsorted(own, at + near, side="right") - 1
-    inside = (before >= 0) & (after < len(own))
-    span = own[np.minimum(after, len(own) - 1)] - own[np.maximum(before, 0)]
-    return np.asarray(inside & (span < MAX_KEYFRAME_GAP_S))
+def _velocities(seen: dict[int, Any], xy: Float64[Array, "k 2"], own: Float64[Array, " k"], where: str) -> Array:
+    """Return the velocities that the boxes have, else those of their places."""
+    boxes = [seen[k] for k in sorted(seen)]
+    if all("velocity" in box for box in boxes):
+        return numbers([box["velocity"] for box in boxes], (None, 2), f"{where}: velocity")
+    return np.gradient(xy, own, axis=0) if len(own) > 1 else np.zeros((len(own), 2))
 
 
 def category_of(name: str, where: str) -> Category:

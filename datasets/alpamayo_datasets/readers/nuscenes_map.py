@@ -84,8 +84,16 @@ def _lane(city: Any, layer: str, token: str, where: str) -> list[RawLane]:
     if layer == "lane":
         sides = sides_from_polygon(line, _ring(_polygon(city, layer, token)))
     after = city.connectivity.get(token, {}).get("outgoing", [])
+    limit = city.get(layer, token).get("speed_limit")  # of data sets that this project has written
     return [
-        RawLane(token, line, *sides, successors=tuple(str(name) for name in after), in_intersection=layer != "lane")
+        RawLane(
+            token,
+            line,
+            *sides,
+            speed_limit=None if limit is None else float(limit),
+            successors=tuple(str(name) for name in after),
+            in_intersection=layer != "lane",
+        )
     ]
 
 

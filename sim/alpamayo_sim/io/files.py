@@ -1,8 +1,11 @@
 """Files: read when they are regular and not too large, written whole or not at all."""
 
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alpamayo_sim.errors import InputError
@@ -89,6 +92,32 @@ class replacing:  # noqa: N801 - used as a verb: with replacing(path) as partial
         finally:
             os.close(folder)
         named.replace(self.path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Write a folder under a temporary name, then rename it to ``path``; a failure leaves nothing behind.
+
+    Raises:
+        InputError: There is a file or a folder with content at ``path``, or the folder cannot be written.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path}: exists already; name a new folder, or remove this one first")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror or error}") from error
+    try:
+        yield partial
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o777 & ~umask)
+        partial.rename(path)
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename or path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _nameless(folder: Path) -> int | None:

@@ -1,0 +1,159 @@
+"""NVIDIA's Physical AI AV clips, unzipped: egomotion and obstacles in parquet. The data set has no map.
+
+``labels/egomotion/CLIP.egomotion.parquet`` has the pose of the rear axle at about 100 Hz,
+``labels/obstacle.offline/CLIP.obstacle.offline.parquet`` boxes in the ego's frame at the time of each box, and
+``calibration/vehicle_dimensions`` the size of the car. All are brought to 10 Hz.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from alpamayo_datasets.arrow_tables import read_columns
+from alpamayo_datasets.assemble import RawMap, RawTrack, assemble
+from alpamayo_datasets.containers import choose_scene
+from alpamayo_datasets.fields import MAX_STEPS
+from alpamayo_datasets.motion import covered, resampled, rotation_of, velocities, yaw_of
+from alpamayo_datasets.sizes import usual_size
+from alpamayo_datasets.words import meaning_of
+from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.limits import LIMITS
+
+Array = np.ndarray
+
+LICENCE = "NVIDIA Autonomous Vehicle Dataset License (PhysicalAI-Autonomous-Vehicles)"
+EGO = "ego"
+EGOMOTION, OBSTACLES = ".egomotion.parquet", ".obstacle.offline.parquet"
+TIME_STEP_S = 0.1
+MAX_BOX_GAP_S = 0.35  # boxes of a track that are farther apart in time are not interpolated
+USUAL_AXLE_TO_CENTRE_M = 1.45  # where the dimensions of the car are not there
+POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+BOX = (
+    *("center_x", "center_y", "center_z", "orientation_w", "orientation_x", "orientation_y", "orientation_z"),
+    *("size_x", "size_y", "size_z"),
+)
+INDEX_NAMES = ("clip_id", "__index_level_0__")  # as pandas names an index that has a name, and one that has none
+CATEGORIES = {
+    "automobile": Category.VEHICLE,
+    "heavy_truck": Category.TRUCK,
+    "bus": Category.BUS,
+    "train_or_tram_car": Category.BUS,
+    "trolley_bus": Category.BUS,
+    "other_vehicle": Category.VEHICLE,
+    "trailer": Category.TRUCK,
+    "person": Category.PEDESTRIAN,
+    "stroller": Category.PEDESTRIAN,
+    "rider": Category.CYCLIST,
+    "animal": Category.ANIMAL,
+    "protruding_object": Category.DEBRIS,
+}
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Return whether this is a folder of unzipped clips."""
+    return path.is_dir() and any((path / "labels" / "egomotion").glob(f"*{EGOMOTION}"))
+
+
+def scene_ids(path: Path) -> list[str]:
+    """Return the ids of the clips that have egomotion."""
+    return sorted(file.name.removesuffix(EGOMOTION) for file in (path / "labels" / "egomotion").glob(f"*{EGOMOTION}"))
+
+
+def read(path: Path, scene_id: str | None = None) -> Scene:
+    """Return the Scene of that clip, or of the only one.
+
+    Raises:
+        InputError: A file is missing or damaged, or there is no such clip.
+    """
+    clip = choose_scene(scene_ids(path), scene_id, str(path))
+    times, poses = _egomotion(path / "labels" / "egomotion" / f"{clip}{EGOMOTION}")
+    count = int(np.floor((times[-1] - times[0]) / TIME_STEP_S + 1e-6)) + 1
+    if not 1 <= count <= MAX_STEPS:
+        raise InputError(f"{path}: clip {clip!r} lasts {times[-1] - times[0]:.0f} s, longer than any scene")
+    at = times[0] + TIME_STEP_S * np.arange(count)
+    size, axle = _dimensions(path, clip)
+    ego = _ego(resampled(times, poses, at, angle=3), size, axle)
+    others = _tracks(path / "labels" / "obstacle.offline" / f"{clip}{OBSTACLES}", times, poses, at)
+    provenance = Provenance("Physical AI AV", LICENCE, clip)
+    return assemble(f"{path}: clip {clip!r}", clip, provenance, [ego, *others], EGO, RawMap(), [], TIME_STEP_S)
+
+
+def _egomotion(file: Path) -> tuple[Float64[Array, " n"], Float64[Array, "n 4"]]:
+    """Return time stamps (s) and x, y, z (m), yaw (rad) of the rear axle."""
+    columns = read_columns(file, {"timestamp": "i", **dict.fromkeys(POSE, "f")})
+    times, first = np.unique(1e-6 * columns["timestamp"].astype(np.float64), return_index=True)
+    table = np.column_stack([columns[name][first] for name in POSE])
+    if len(times) < 2 or not np.isfinite(table).all() or not np.all(np.abs(table[:, :3]) < LIMITS.coordinate_m):
+        raise InputError(f"{file}: needs two poses at least, and values within {LIMITS.coordinate_m:g} m")
+    return times, np.column_stack([table[:, :3], yaw_of(table[:, 3:])])
+
+
+def _dimensions(root: Path, clip: str) -> tuple[Float64[Array, "3"], float]:
+    """Return length, width and height (m) of the car, and the distance from its rear axle to its centre."""
+    for file in sorted((root / "calibration" / "vehicle_dimensions").glob("*.parquet")):
+        for index in INDEX_NAMES:
+            try:
+                ids = read_columns(file, {index: "s"})[index]
+            except InputError:
+                continue
+            rows = np.flatnonzero(ids == clip)
+            if len(rows):
+                names = ("length", "width", "height", "rear_axle_to_bbox_center")
+                found = read_columns(file, dict.fromkeys(names, "f"))
+                return np.array([found[name][rows[0]] for name in names[:3]]), float(found[names[3]][rows[0]])
+    return usual_size(Category.VEHICLE), USUAL_AXLE_TO_CENTRE_M
+
+
+def _ego(pose: Float64[Array, "n 4"], size: Float64[Array, "3"], axle: float) -> RawTrack:
+    heading = pose[:, 3]
+    position = pose[:, :3] + axle * np.stack([np.cos(heading), np.sin(heading), 0.0 * heading], axis=1)
+    valid = np.ones(len(pose), bool)
+    return RawTrack(EGO, Category.VEHICLE, position, heading, velocities(position, valid, TIME_STEP_S), size, valid)
+
+
+def _tracks(
+    file: Path, times: Float64[Array, " n"], poses: Float64[Array, "n 4"], at: Float64[Array, " m"]
+) -> list[RawTrack]:
+    """Return the obstacles in the world, each box placed by the ego's pose at its own time; none without the file."""
+    if not file.is_file():
+        return []
+    kinds = {"timestamp_us": "i", "label_class": "s", **dict.fromkeys(BOX, "f")}
+    columns = read_columns(file, kinds)
+    ids = _ids(file)
+    stamp = 1e-6 * columns["timestamp_us"].astype(np.float64)
+    box = np.column_stack([columns[name] for name in BOX])
+    if not np.isfinite(box).all() or not np.all((box[:, 7:] > 0.0) & (box[:, 7:] < LIMITS.size_m)):
+        raise InputError(f"{file}: boxes must be finite, with sizes from 0 to {LIMITS.size_m:g} m")
+    ego = resampled(times, poses, stamp, angle=3)
+    c, s = np.cos(ego[:, 3]), np.sin(ego[:, 3])
+    x, y = ego[:, 0] + c * box[:, 0] - s * box[:, 1], ego[:, 1] + s * box[:, 0] + c * box[:, 1]
+    z = ego[:, 2] + box[:, 2] - 0.5 * box[:, 9]
+    forward = rotation_of(box[:, 3:7])[:, :, 0]
+    world = np.column_stack([x, y, z, np.arctan2(forward[:, 1], forward[:, 0]) + ego[:, 3]])
+    number = np.unique(ids, return_inverse=True)[1]
+    order = np.lexsort((stamp, number))
+    groups = np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else []
+    labels = columns["label_class"]
+    return [_track(str(ids[rows[0]]), rows, stamp, world, box, labels, at, file) for rows in groups]
+
+
+def _ids(file: Path) -> Array:
+    """Return the ids of the boxes' tracks, which are text or numbers."""
+    try:
+        return read_columns(file, {"track_id": "s"})["track_id"].astype(str)
+    except InputError:
+        return read_columns(file, {"track_id": "i"})["track_id"].astype(str)
+
+
+def _track(
+    name: str, rows: Array, stamp: Array, world: Array, box: Array, labels: Array, at: Array, file: Path
+) -> RawTrack:
+    own, first = np.unique(stamp[rows], return_index=True)
+    values = resampled(own, world[rows][first], at, angle=3)
+    valid = covered(own, at, MAX_BOX_GAP_S, 0.5 * TIME_STEP_S)
+    label = str(labels[rows[0]]).lower()
+    category = meaning_of(label, CATEGORIES, Category.UNKNOWN, "label_class", str(file))
+    size = np.median(box[rows, 7:], axis=0)
+    return RawTrack(name, category, values[:, :3], values[:, 3], velocities(values, valid, TIME_STEP_S), size, valid)
