@@ -14,6 +14,7 @@ from alpamayo_sim.errors import one_line
 
 EVALUATION_HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
 VALIDATION_HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
+OPEN_LOOP_HEADS = ("horizon", "ADE", "minADE", "minFDE", "corner", "missed")
 RATES = ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")
 
 
@@ -57,6 +58,28 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         if row["n"] and row["excluded"]:
             worst = bounds(row["at_fault_rate_if_excluded_failed"], 0, " ", "%", 100.0)
             console.print(f"{row['driver']}: at fault {worst} if the {row['excluded']} excluded had failed")
+
+
+def show_open_loop(result: Mapping[str, Any]) -> None:
+    """Print the errors of plans by driver and horizon, with intervals, and what could not be evaluated."""
+    console = plain_console()
+    for row in result["drivers"]:
+        table = Table(*OPEN_LOOP_HEADS, box=None, padding=(0, 3, 0, 0), header_style="dim")
+        for h, horizon in enumerate(result["horizons_s"]):
+            missed = row["missed"][h]
+            cells = [_with_bounds(row[name][h]) for name in ("ade_m", "min_ade_m", "min_fde_m", "corner_m")]
+            rate = "n/a" if missed["mean"] is None else f"{missed['mean']:.0%}"
+            table.add_row(f"{horizon:g} s", *cells, rate)
+        console.print(bold(row["driver"]), f"{row['scenes']} scenes; m, mean and 95 % interval over scenes")
+        console.print(table)
+    for failure in result["failed"]:
+        warn(console, "excluded", f"{failure['driver']} {failure['log']}: {failure['reason']}")
+
+
+def _with_bounds(value: Mapping[str, float | None]) -> str:
+    if value["mean"] is None:
+        return "n/a"
+    return f"{value['mean']:.2f}" + ("" if value["low"] is None else f" [{value['low']:.2f}, {value['high']:.2f}]")
 
 
 def show_importance(result: Mapping[str, Any]) -> None:
