@@ -135,7 +135,7 @@ def replay(
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
     reactive: Annotated[
-        bool, typer.Option("--reactive", help="Recorded vehicles brake where the recording has become impossible.")
+        bool, typer.Option("--reactive", help="Recorded road users react where the recording has become impossible.")
     ] = False,
     export: Export = None,
     as_json: Json = False,
@@ -169,6 +169,8 @@ def replay(
         )
         if exported:
             _export(rows, *exported, progress)
+    if rows[0]["collision"] and not reactive:
+        typer.echo("The other road users only repeat their recording; --reactive lets them react to the ego.", err=True)
     _show_runs(rows, as_json)
 
 

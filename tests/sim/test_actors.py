@@ -208,6 +208,67 @@ def test_a_reactive_vehicle_goes_on_once_the_road_is_free() -> None:
     assert batch[0].agents().pose[0, 0] < -25.0 + 118.0  # never ahead of its recording
 
 
+def appearing(category: Category, x: float, *, z: float = 0.0, speed: float = 0.0, reactive: bool = True) -> Scenario:
+    """The ego at 10 m/s, and a road user whose recording begins after 6 s, 60 m along the ego's."""
+    late = testing.moving("late", x, speed=speed, steps=120, category=category)
+    late = dataclasses.replace(late, position=late.position + np.float32([0, 0, z]), valid=np.arange(120) >= 60)
+    made = testing.scenario(late, ego=testing.moving("ego", steps=120))
+    return dataclasses.replace(scenario_of_log(made.scene, reactive=reactive), goal=made.goal)
+
+
+@pytest.mark.parametrize("category", [Category.VEHICLE, Category.CYCLIST, Category.PEDESTRIAN, Category.CONE])
+def test_what_stands_does_not_appear_inside_an_ego_that_is_not_where_it_was_recorded(category: Category) -> None:
+    batch, plain = (WorldBatch([appearing(category, 12.5, reactive=reactive)]) for reactive in (True, False))
+    for _ in range(80):
+        batch.step(np.array([[-4.0, 0.0]]))
+        plain.step(np.array([[-4.0, 0.0]]))
+    assert plain[0].first_contacts()
+    assert batch[0].first_contacts() == []
+    assert not batch.valid[0, 1]
+    for _ in range(39):
+        batch.step(np.array([[3.0, 0.0]]))
+    assert batch.valid[0, 1]  # the ego has left
+    assert batch.pose[0, 1, 0] == pytest.approx(12.5)
+
+
+def test_nothing_appears_too_near_before_a_moving_ego() -> None:
+    batch = WorldBatch([appearing(Category.VEHICLE, 57.0)])  # the ego at 8 m/s is 1 m behind it
+    for k in range(119):
+        batch.step(np.array([[-1.0 if k < 20 else 0.0, 0.0]]))
+    assert batch[0].first_contacts() == []
+    assert batch.valid[0, 1]
+
+
+def test_an_ego_near_its_recording_keeps_out_what_it_alone_overlaps() -> None:
+    made = (appearing(Category.VEHICLE, 55.0, reactive=reactive) for reactive in (True, False))
+    batch, plain = (WorldBatch([each]) for each in made)  # the recorded ego is 0.2 m past it
+    for k in range(90):
+        batch.step(np.array([[-0.8 if k == 0 else 0.0, 0.0]]))
+        plain.step(np.array([[-0.8 if k == 0 else 0.0, 0.0]]))
+    assert plain[0].first_contacts()
+    assert batch[0].first_contacts() == []
+    assert batch.valid[0, 1]
+
+
+def test_what_appears_on_a_bridge_appears_at_once() -> None:
+    batch = WorldBatch([appearing(Category.VEHICLE, 12.5, z=6.0)])
+    for _ in range(61):
+        batch.step(np.array([[-4.0, 0.0]]))
+    assert batch.valid[0, 1]
+
+
+def test_a_recorded_walker_stops_before_an_ego_that_stands_on_its_path() -> None:
+    walker = testing.moving("walker", 12.5, -8.0, 1.3, np.pi / 2, category=Category.PEDESTRIAN, steps=120)
+    made = testing.scenario(walker, ego=testing.moving("ego", steps=120))
+    batches = [WorldBatch([scenario_of_log(made.scene, reactive=reactive)]) for reactive in (True, False)]
+    for batch in batches:
+        for _ in range(110):
+            batch.step(np.array([[-4.0, 0.0]]))
+    assert batches[0][0].first_contacts() == []
+    assert batches[1][0].first_contacts()
+    assert batches[0].pose[0, 1, 1] < -1.0
+
+
 def test_walkers_and_reactive_recordings_are_plain_data(tmp_path: object) -> None:
     track, made = on_foot()
     stored = dataclasses.replace(testing.scenario(track), walkers=(made,), reactive=True)

@@ -230,8 +230,9 @@ class Scenario:
     """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.
 
     The scene's ego and the further ``egos`` are driven from outside; all of them have the same ``dynamics``.
-    ``reactive`` recorded vehicles and cyclists repeat their recording until an agent that deviates from its own
-    recording makes this impossible; then they follow their recorded path by the intelligent driver model.
+    ``reactive`` recorded road users repeat their recording until an agent that deviates from its own recording makes
+    this impossible; then they follow their recorded path by the intelligent driver model. One that would appear
+    inside such an agent, or too near to stop, stays absent until there is room.
     ``family`` is empty for a recorded log; ``parameters`` are in SI units.
     """
 

@@ -5,7 +5,7 @@ import enum
 
 from alpamayo_sim.engine.kernels.box_contacts import overlap
 from alpamayo_sim.engine.kernels.car_following import default_idm, idm, leader_on_path, red_on_path
-from alpamayo_sim.engine.kernels.layout import LogRow, Mode, ScenarioBuffers, ScenarioSlot
+from alpamayo_sim.engine.kernels.layout import Agent, LogRow, Mode, ScenarioBuffers, ScenarioSlot
 from alpamayo_sim.engine.kernels.levels import heights_overlap
 from alpamayo_sim.engine.kernels.paths import between
 from alpamayo_sim.engine.kernels.state import State
@@ -153,10 +153,47 @@ def plan_reactive(
 
 
 @wp.func
+def box_with_room(pose: wp.vec3, direction: wp.vec2, length: wp.float32, ahead: wp.float32, behind: wp.float32):
+    """Return the centre pose and the length of a box with room (m) before and behind it."""
+    shift = 0.5 * (ahead - behind)
+    centre = wp.vec3(pose[0] + shift * direction[0], pose[1] + shift * direction[1], pose[2])
+    return centre, length + ahead + behind
+
+
+@wp.func
+def stopping_distance(closing: wp.float32) -> wp.float32:
+    """Return the distance (m) over which a closing speed (m/s) is taken off."""
+    return wp.max(closing, 0.0) * wp.max(closing, 0.0) / (2.0 * APPEARING_BRAKING_MPS2)
+
+
+@wp.func
+def overlaps_off_log(
+    buffers: ScenarioBuffers,
+    state: State,
+    slot: ScenarioSlot,
+    w: wp.int32,
+    b: wp.int32,
+    row: LogRow,
+    me: Agent,
+    substep: wp.int32,
+) -> wp.bool:
+    """Return whether an ego, however near to its recorded place, will overlap a box that it does not overlap there."""
+    other = buffers.agents[slot.agent_row + b]
+    if other.mode != int(Mode.EGO):
+        return False
+    own = logged_at(buffers, state, slot, w, b, substep + 1)
+    pose = state.pose[w, b]
+    moved = slot.substep_dt * state.velocity[w, b]
+    soon = wp.vec3(pose[0] + moved[0], pose[1] + moved[1], pose[2])
+    meets = overlap(row.pose, me.length, me.width, soon, other.length, other.width)
+    return meets and not overlap(row.pose, me.length, me.width, own.pose, other.length, other.width)
+
+
+@wp.func
 def cannot_appear(
     buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32, substep: wp.int32
 ) -> wp.bool:
-    """Return whether an absent agent's next recorded place, and the way it needs to stop, is taken by another agent.
+    """Return whether another agent is where an absent agent would appear, or so near that one could not stop.
 
     Only agents count that are not where their own recording has them; those that repeat it were there already.
     """
@@ -164,18 +201,19 @@ def cannot_appear(
     if row.valid == 0:
         return False
     me = buffers.agents[slot.agent_row + a]
-    speed = wp.length(row.velocity)
-    way = speed * speed / (2.0 * APPEARING_BRAKING_MPS2)
-    needed = me.length + way + APPEARING_ROOM_M
-    ahead = 0.5 * way - 0.5 * APPEARING_ROOM_M
-    place = wp.vec3(row.pose[0] + ahead * row.direction[0], row.pose[1] + ahead * row.direction[1], row.pose[2])
+    way = stopping_distance(wp.length(row.velocity))
+    place, needed = box_with_room(row.pose, row.direction, me.length, way, APPEARING_ROOM_M)
     for b in range(slot.agents):
-        if b != a and state.valid[w, b] and deviates_from_log(buffers, state, slot, w, b):
-            other = buffers.agents[slot.agent_row + b]
-            length = other.length + 2.0 * state.speed[w, b] * slot.dt
-            taken = overlap(place, needed, me.width, state.pose[w, b], length, other.width)
-            level = heights_overlap(row.elevation, me.height, state.elevation[w, b], other.height)
-            if taken and level:
+        other = buffers.agents[slot.agent_row + b]
+        level = heights_overlap(row.elevation, me.height, state.elevation[w, b], other.height)
+        if b != a and state.valid[w, b] and level:
+            if deviates_from_log(buffers, state, slot, w, b):
+                soon = state.speed[w, b] * slot.dt
+                ahead = soon + stopping_distance(wp.dot(state.velocity[w, b] - row.velocity, state.direction[w, b]))
+                others, length = box_with_room(state.pose[w, b], state.direction[w, b], other.length, ahead, soon)
+                if overlap(place, needed, me.width, others, length, other.width):
+                    return True
+            elif overlaps_off_log(buffers, state, slot, w, b, row, me, substep):
                 return True
     return False
 

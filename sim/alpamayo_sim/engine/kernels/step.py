@@ -141,7 +141,7 @@ def plan_one_scripted(
         state.commanded_acceleration[w, a] = scripted_acceleration(buffers, state, slot, w, a)
     elif mode == int(Mode.WALKER):
         plan_walker(buffers, state, slot, w, a)
-    elif mode == int(Mode.REACTIVE):
+    elif mode == int(Mode.REACTIVE) and state.path_points[w, a] > 0:
         plan_reactive(buffers, state, slot, w, a, substep)
 
 

@@ -11,8 +11,8 @@ from jaxtyping import Float32, Int8
 
 from alpamayo_sim.byte_cache import byte_cache
 from alpamayo_sim.datatypes.dynamics import Dynamics
-from alpamayo_sim.datatypes.scenario import STANDING_EGO_M, Ego, Manoeuvre, Scenario, Script, TrafficVehicle, Walker
-from alpamayo_sim.datatypes.scene import Category, Prop, Route, Scene, SignalState, Track
+from alpamayo_sim.datatypes.scenario import Ego, Manoeuvre, Scenario, Script, TrafficVehicle, Walker
+from alpamayo_sim.datatypes.scene import Prop, Route, Scene, SignalState, Track
 from alpamayo_sim.engine.kernels import layout
 from alpamayo_sim.engine.kernels.layout import Mode
 from alpamayo_sim.engine.packing.lane_graph import UNLIMITED, controls_of, pack_lanes
@@ -28,6 +28,7 @@ PACKED_BYTES = 128 << 20  # kept at most
 ACTUATORS = ("acceleration_lag", "steering_lag", "jerk_limit", "steering_rate")
 AFTER_LOG = 60.0  # m of a reactive road user's path after the end of its recording
 PATH_SPACING = 0.5  # m
+STANDING_TRACK_M = 2.0  # a recorded road user that never gets further from where it began stands
 ON_LANE = 4.0  # m; largest distance of a traffic vehicle's start from a lane
 STOP_REACH = 3.0  # m; largest distance between a path and a signal that applies to it
 
@@ -78,7 +79,7 @@ def pack_scenario(scenario: Scenario) -> Packed:
             _add_walker(blocks, scene, track, walkers[track.id])
         elif track.id in scripts:
             _add_script(blocks, scene, track, scripts[track.id])
-        elif scenario.reactive and _drives_along(track):
+        elif scenario.reactive:
             _add_reactive(blocks, scene, track)
         else:
             blocks.agent(Mode.REPLAY, track, log_row=blocks.add("logs", _log_rows(track)))
@@ -238,24 +239,28 @@ def _add_walker(blocks: _Blocks, scene: Scene, track: Track, walker: Walker) -> 
     )
 
 
-def _drives_along(track: Track) -> bool:
-    """Return whether a recorded road user can react: it has wheels and has covered a distance."""
-    steps = np.diff(track.position[track.valid][:, :2], axis=0)
-    way = float(np.linalg.norm(steps, axis=1).sum())
-    return Category.VEHICLE <= track.category <= Category.CYCLIST and way > STANDING_EGO_M
-
-
-def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
-    """Add an agent that repeats its recording and can leave it; its path goes on straight after the recording."""
-    points = [track.position[track.valid][0]]
-    for point in track.position[track.valid]:
+def _recorded_path(track: Track) -> Float32[Array, "n 3"]:
+    """Return the path that a track covers, and goes on along after its recording; no points for one that stands."""
+    recorded = track.position[track.valid]
+    if not len(recorded) or np.linalg.norm(recorded[:, :2] - recorded[0, :2], axis=1).max() < STANDING_TRACK_M:
+        return np.zeros((0, 3), np.float32)
+    points = [recorded[0]]
+    for point in recorded:
         if np.linalg.norm(point[:2] - points[-1][:2]) > PATH_SPACING:
             points.append(point)
     way = points[-1] - points[max(len(points) - 3, 0)]
     points.append(points[-1] + (AFTER_LOG / max(float(np.linalg.norm(way[:2])), 1e-3) * way).astype(np.float32))
-    way_points = np.array(points, np.float32)
-    path = path_rows(way_points, f"scene {scene.id!r}: way of {track.id!r}")
+    return np.array(points, np.float32)
+
+
+def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
+    """Add an agent that repeats its recording while it can; one that stands has no path to leave it on."""
     rows = _log_rows(track)
+    points = _recorded_path(track)
+    if not len(points):
+        blocks.agent(Mode.REACTIVE, track, log_row=blocks.add("logs", rows))
+        return
+    path = path_rows(points, f"scene {scene.id!r}: path of {track.id!r}")
     s = np.zeros(len(rows))
     s[track.valid] = follow(path[:, :2], track.position[track.valid, :2])[0]
     rows["s"] = np.maximum.accumulate(s)
@@ -265,7 +270,7 @@ def _add_reactive(blocks: _Blocks, scene: Scene, track: Track) -> None:
         track,
         log_row=blocks.add("logs", rows),
         path_points=len(path),
-        path_row=blocks.path(way_points, path),
+        path_row=blocks.path(points, path),
         stops=len(stops),
         stop_row=blocks.add("stops", stops),
     )
@@ -294,7 +299,8 @@ def _lane_of(scene: Scene, track: Track, traffic_vehicle: TrafficVehicle, where:
             raise InputError(f"{where}: there is no lane {traffic_vehicle.lane_id!r}")
         return names.index(traffic_vehicle.lane_id)
     index = pack_map(scene.road_map).index
-    match = index.nearest_lane(track.position[:1, :2], track.heading[:1], max_distance=ON_LANE)
+    place = track.position[:1]
+    match = index.nearest_lane(place[:, :2], track.heading[:1], max_distance=ON_LANE, elevation=place[:, 2])
     if match.index[0] < 0:
         raise InputError(f"{where} starts {ON_LANE:g} m or more from any lane")
     return int(match.index[0])
