@@ -20,6 +20,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 MIN_SAMPLES = 5
 """Shorter motions have no comfort."""
+FILTER_REACH_STEPS = 13
+"""A position changes the quantities up to this far away: 2 by the differences, 4 and 7 by the filters."""
 EDGE_SAMPLES = 5
 """A second difference at an end is made of this many samples."""
 

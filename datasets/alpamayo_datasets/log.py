@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alpamayo_datasets.continuity import irregularities
 from alpamayo_datasets.readers import READERS, Reader, described_formats
+from alpamayo_sim.datatypes.continuity import irregularities
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.files import check_regular
 from alpamayo_sim.settings import path_of

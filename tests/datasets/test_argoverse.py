@@ -10,8 +10,8 @@ from recordings.argoverse import AV2_ORIGIN, write_av2_forecasting, write_av2_se
 from recordings.motion import STEPS, curve, placed, replay_errors
 
 from alpamayo_datasets import open_log
-from alpamayo_datasets.continuity import gaps
 from alpamayo_datasets.motion import time_grid
+from alpamayo_sim.datatypes.continuity import gaps
 from alpamayo_sim.datatypes.scene import Category, LineKind, Scene
 from alpamayo_sim.errors import InputError
 

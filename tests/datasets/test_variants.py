@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from alpamayo_datasets import open_log
-from alpamayo_datasets.continuity import gaps, irregularities
+from alpamayo_sim.datatypes.continuity import gaps, irregularities
 from alpamayo_sim.datatypes.scenario import scenario_of_log
 from alpamayo_sim.datatypes.scene import Category, SignalState
 from alpamayo_sim.errors import InputError

@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Float64
 
-from alpamayo.metrics.comfort import MIN_SAMPLES, comfort, least_margins
+from alpamayo.json_values import QUANTITY_DECIMALS
+from alpamayo.metrics.comfort import FILTER_REACH_STEPS, MIN_SAMPLES, comfort, least_margins
 from alpamayo.validator.motions import MotionBatch, by_rows
 from alpamayo.validator.packed import ego_boxes
+from alpamayo.validator.recorded_jumps import near_jumps, told
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import Reasons, RuleResult, first_time, not_applicable
 from alpamayo_sim.geometry import oriented
@@ -17,11 +19,14 @@ def comfort_rule(motions: MotionBatch) -> RuleResult:
     """Judge whether all six comfort bounds hold at all times: 1, else 0 (see ``alpamayo.metrics.comfort``).
 
     The history takes part in the filters but is not judged. The margin is the unused part of the tightest bound: 1 at
-    rest, 0 at the bound.
+    rest, 0 at the bound. Where an ego repeats a jump of its recording it is not judged.
     """
     past, (count, steps) = motions.history.shape[1], motions.pose.shape[:2]
     if past + steps < MIN_SAMPLES:
         return not_applicable(count, f"fewer than {MIN_SAMPLES} poses")
+    left_out = near_jumps(motions, FILTER_REACH_STEPS)
+    if left_out.all():
+        return not_applicable(count, told("nothing is judged", left_out))
     ego = motions.cached(ego_boxes)
 
     def part(rows: slice) -> Float64[Array, "n t"]:
@@ -30,16 +35,19 @@ def comfort_rule(motions: MotionBatch) -> RuleResult:
         return least_margins(boxes, heading, motions.dt)[:, past:]
 
     margins = by_rows(part, (count, steps))
-    margin = margins.min(axis=1)
+    margins[:, left_out] = np.nan
+    margin = np.nanmin(margins, axis=1)
     when = first_time(margins <= 0.0, motions.times)
 
     def describe(k: int) -> str:
         pose = np.concatenate([motions.history[k], motions.pose[k]])
         result = comfort(pose[:, :2], pose[:, 2], motions.dt)
-        name = min(result.margins, key=lambda name: float(result.margins[name][past:].min()))
-        peak = float(result.series[name][past + int(result.margins[name][past:].argmin())])
-        text = f"{name.replace('_', ' ')} {peak:.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"
-        return f"{text}, first exceeded at {when[k]:.1f} s" if margin[k] <= 0.0 else text
+        parts = {name: np.where(left_out, np.inf, values[past:]) for name, values in result.margins.items()}
+        name = min(parts, key=lambda name: round(float(parts[name].min()), QUANTITY_DECIMALS))  # at rest all are alike
+        peak = float(result.series[name][past + int(parts[name].argmin())])
+        text = f"{name.replace('_', ' ')} {peak:z.2f}, {100.0 * (1.0 - margin[k]):.0f} % of its bound"
+        text = f"{text}, first exceeded at {when[k]:.1f} s" if margin[k] <= 0.0 else text
+        return told(text, left_out)
 
     value = (margin > 0.0).astype(np.float64)
     return RuleResult(value, margin, np.ones(count, bool), when, Reasons(count, describe), margins)

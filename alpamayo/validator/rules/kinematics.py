@@ -7,6 +7,7 @@ from alpamayo.metrics.friction import friction_limit, windowed_slopes
 from alpamayo.metrics.one_motion import MAX_CURVATURE_PER_M, TOLERANCES, Disagreement, boxes_disagreement
 from alpamayo.validator.motions import MotionBatch, by_rows, differences
 from alpamayo.validator.packed import ego_boxes
+from alpamayo.validator.recorded_jumps import near_jumps, told
 from alpamayo.validator.rule import Rule
 from alpamayo.validator.verdict import VIOLATION_MARGIN, Reasons, RuleResult, first_time, not_applicable
 
@@ -28,6 +29,7 @@ def kinematics(motions: MotionBatch) -> RuleResult:
     ``one_motion.TOLERANCES``: speeds agree with the distance driven, and the car neither slips sideways nor turns on
     the spot. The margin (m/s²) is the unused part of the friction circle. Where the curvature is too large, it is minus
     the excess times the squared speed; where poses and speeds disagree, minus the excess (m/s) over the 0.3 s.
+    Where an ego repeats a jump of its recording it is not judged.
     """
     count = motions.count
     if motions.pose.shape[1] <= WINDOW_STEPS + 1:
@@ -46,17 +48,21 @@ def kinematics(motions: MotionBatch) -> RuleResult:
         excess = np.where(excess > 0.0, -np.maximum(excess / (WINDOW_STEPS * motions.dt), VIOLATION_MARGIN), np.inf)
         return np.minimum(least, excess)
 
+    left_out = near_jumps(motions, WINDOW_STEPS)
+    if left_out.all():
+        return not_applicable(count, told("nothing is judged", left_out))
     margins = by_rows(part, motions.pose.shape[:2])
-    margin = margins.min(axis=1)
+    margins[:, left_out] = np.nan
+    margin = np.nanmin(margins, axis=1)
     when = first_time(margins < 0.0, motions.times)
-    reasons = Reasons(count, lambda k: _reason(motions, margins, k, limit))
+    reasons = Reasons(count, lambda k: told(_reason(motions, margins, k, limit), left_out))
     value = (margin >= 0.0).astype(np.float64)
     return RuleResult(value, margin, np.ones(count, bool), when, reasons, margins)
 
 
 def _reason(motions: MotionBatch, margins: Array, k: int, limit: float) -> str:
     """Describe the worst time, and when a bound was exceeded first."""
-    worst = int(np.argmin(margins[k]))
+    worst = int(np.nanargmin(margins[k]))
     along, across, moved, curvature = (float(each[k, worst]) for each in motions.cached(motion_quantities))
     needed = np.hypot(along, across)
     if not margins[k, worst] < 0.0:

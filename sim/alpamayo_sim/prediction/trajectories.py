@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float64, Int8
 
+from alpamayo_sim.datatypes.continuity import OTHERS_JUMP_M, is_jump
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Prop, Scene, Track
@@ -106,7 +107,10 @@ def constant_velocity(truth: GroundTruth, steps: int = PLAN_STEPS + 1, dt: float
 
 
 def recorded(scene: Scene, step: int, steps: int) -> AgentTrajectories:
-    """Return the recorded trajectories of all agents but the ego from `step` on; invalid after the recording."""
+    """Return the recorded trajectories of all agents but the ego from `step` on.
+
+    They are absent after the recording, and at the steps at which they jump.
+    """
     others = [track for track in scene.tracks if track.id != scene.ego_id]
     rows = np.arange(step, step + steps)
     inside = rows < scene.steps
@@ -117,7 +121,7 @@ def recorded(scene: Scene, step: int, steps: int) -> AgentTrajectories:
     valid = [track.valid[at] & inside for track in others] + [np.ones(steps, bool)] * len(scene.props)
     elevation = [track.position[at, 2] for track in others] + [np.full(steps, prop.position[2]) for prop in scene.props]
     things: tuple[Track | Prop, ...] = (*others, *scene.props)
-    return AgentTrajectories(
+    agents = AgentTrajectories(
         ids=tuple(thing.id for thing in things),
         category=np.array([int(thing.category) for thing in things], np.int8),
         pose=np.array(pose, np.float64).reshape(-1, steps, 3),
@@ -127,3 +131,10 @@ def recorded(scene: Scene, step: int, steps: int) -> AgentTrajectories:
         elevation=np.array(elevation, np.float64).reshape(-1, steps),
         height=np.array([thing.size[2] for thing in things], np.float64),
     )
+    return without_jumps(agents)
+
+
+def without_jumps(agents: AgentTrajectories) -> AgentTrajectories:
+    """Return recorded agents, absent at the steps at which they jump: nothing was where a jump passes."""
+    jumped = is_jump(agents.pose[..., :2], agents.valid, OTHERS_JUMP_M)
+    return replace(agents, valid=agents.valid & ~jumped) if jumped.any() else agents

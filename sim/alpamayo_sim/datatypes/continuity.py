@@ -1,7 +1,7 @@
 """Gaps and jumps of a recording, so that its faults are not taken for those of a driver."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Float, Int64
 
 from alpamayo_sim.datatypes.scene import Scene, Track
 
@@ -19,14 +19,13 @@ def irregularities(scene: Scene) -> list[str]:
     """
     ego = scene.ego
     lines = [f"the ego {ego.id!r} is not seen at {_steps(gap)}" for gap in [gaps(ego)] if len(gap)]
-    limit = EGO_JUMP_MPS2 * scene.dt**2
     lines += [
         f"the ego {ego.id!r} jumps at {_steps(found)}: its speed changes by more than {EGO_JUMP_MPS2:g} m/s²"
-        for found in [jumps(ego, scene.dt, limit)]
+        for found in [ego_jumps(scene)]
         if len(found)
     ]
     others = [track for track in scene.tracks if track is not ego]
-    found = [(track, jumps(track, scene.dt, OTHERS_JUMP_M)) for track in others]
+    found = [(track, jumps(track, OTHERS_JUMP_M)) for track in others]
     jumping = [(track, at) for track, at in found if len(at)]
     if jumping:
         named = "; ".join(f"{track.id!r} at {_steps(at)}" for track, at in jumping[:SHOWN_TRACKS])
@@ -37,6 +36,11 @@ def irregularities(scene: Scene) -> list[str]:
     return lines
 
 
+def ego_jumps(scene: Scene) -> Int64[Array, " n"]:
+    """Return the steps at which the recorded ego moves as no car can."""
+    return jumps(scene.ego, EGO_JUMP_MPS2 * scene.dt**2)
+
+
 def gaps(track: Track) -> Int64[Array, " n"]:
     """Return the steps between a track's first and last valid step at which it is not valid."""
     valid = np.flatnonzero(track.valid)
@@ -44,14 +48,21 @@ def gaps(track: Track) -> Int64[Array, " n"]:
     return inside[~track.valid[inside]]
 
 
-def jumps(track: Track, dt: float, limit: float) -> Int64[Array, " n"]:
+def jumps(track: Track, limit: float) -> Int64[Array, " n"]:
     """Return the steps at which a track is more than ``limit`` (m) from where its last two steps lead."""
-    position = track.position[:, :2].astype(np.float64)
-    off = np.zeros(len(position))
-    if len(position) > 2:
-        off[2:] = np.linalg.norm(position[2:] - 2.0 * position[1:-1] + position[:-2], axis=1)
-    known = np.convolve(track.valid, np.ones(3, int))[: len(off)] == 3
-    return np.flatnonzero((off > limit) & known)
+    return np.flatnonzero(is_jump(track.position[None, :, :2], track.valid[None], limit)[0])
+
+
+def is_jump(position: Float[Array, "n t 2"], valid: Bool[Array, "n t"], limit: float) -> Bool[Array, "n t"]:
+    """Return whether each step of n tracks is more than ``limit`` (m) from where the two steps before lead.
+
+    A jump is found at its own step and at the next one. Steps that are not valid tell nothing.
+    """
+    found = np.zeros(valid.shape, bool)
+    xy = position.astype(np.float64)
+    off = np.linalg.norm(xy[:, 2:] - 2.0 * xy[:, 1:-1] + xy[:, :-2], axis=-1)
+    found[:, 2:] = (off > limit) & valid[:, 2:] & valid[:, 1:-1] & valid[:, :-2]
+    return found
 
 
 def _steps(steps: Int64[Array, " n"]) -> str:
