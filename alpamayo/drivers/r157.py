@@ -319,7 +319,7 @@ class RssDriver(LaneKeeper):
 def _lane_width(scene: Scene, frame: RouteFrame) -> Float64[Array, " n"]:
     """Return the width (m) of the lane that a route follows, at each knot of its frame."""
     index = index_of(scene.road_map)
-    match = index.nearest_lane(frame.xy, frame.heading, ROUTE_LANE_DISTANCE_M)
+    match = index.nearest_lane(frame.xy, frame.heading, ROUTE_LANE_DISTANCE_M, frame.elevation)
     width = index.lane_width(match)
     return np.where(np.isfinite(width), width, DEFAULT_LANE_WIDTH_M)
 

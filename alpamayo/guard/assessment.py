@@ -65,6 +65,7 @@ class Assessment:
         prediction: the predicted agents.
         predict_at: extends the prediction to other times (s).
         map_index: the map.
+        ground_under: gives the z (m) of the ground under motions; None on a map without levels.
         off_road_tolerance: the distance (m) outside the drivable area from which a corner is off the road.
         path_along_route: a path that returns to the route; None without a route, or too far from it.
         stops: the planner of stops of this drive.
@@ -86,6 +87,7 @@ class Assessment:
         prediction: AgentTrajectories,
         predict_at: Callable[[Array], AgentTrajectories],
         map_index: MapIndex,
+        ground_under: Callable[[Array], Array] | None,
         off_road_tolerance: float,
         path_along_route: Float64[Array, "65 3"] | None,
         stops: StopPlanner,
@@ -98,7 +100,7 @@ class Assessment:
     ) -> None:
         self.config, self.decision, self.truth, self.prediction = config, decision, truth, prediction
         self._predict_at, self._map_index, self._along = predict_at, map_index, path_along_route
-        self._off_road_tolerance = off_road_tolerance
+        self._off_road_tolerance, self._ground_under = off_road_tolerance, ground_under
         self._stops, self._deceleration_limit, self._acceleration = stops, deceleration_limit, acceleration
         self._previous, self._is_evading, self._risks = previous, is_evading, risks
         self._line_points = line_points
@@ -173,8 +175,9 @@ class Assessment:
         return plans_motions(scene, plans, now, truth=self.truth, forecast=self.prediction, map_index=self._map_index)
 
     def _outcomes_of(self, motions: CandidateMotions) -> MotionOutcomes:
-        area = self._map_index.drivable_area
-        return motion_outcomes(motions, self.prediction, self._boxes, area, self._off_road_tolerance)
+        area, tolerance = self._map_index.drivable_area, self._off_road_tolerance
+        ground = None if self._ground_under is None else self._ground_under(motions.pose)
+        return motion_outcomes(motions, self.prediction, self._boxes, area, tolerance, ground)
 
     def _plain_outcomes(self, pose: Float64[Array, "n 65 3"], speed: Float64[Array, "n 65"]) -> MotionOutcomes:
         return self._outcomes_of(CandidateMotions(pose, speed, self._size))

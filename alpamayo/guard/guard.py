@@ -11,7 +11,7 @@ from alpamayo.guard.assessment import Assessment
 from alpamayo.guard.choice import FALLBACK, Choice, Request, choose
 from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.minimal_risk import StopPlanner
-from alpamayo.guard.outcomes import TIMES, corner_margins
+from alpamayo.guard.outcomes import TIMES, arc_lengths, corner_margins
 from alpamayo.guard.route import RoutePath
 from alpamayo.validator.along_route import rise_along
 from alpamayo.validator.levels import on_the_level
@@ -144,7 +144,8 @@ class Guard:
         if not area.is_defined:
             return np.inf
         size = truth.ego_size[:2].astype(np.float64)
-        outside = max(0.0, -float(corner_margins(area, truth.ego_pose[None].astype(np.float64), size)[0]))
+        ground = None if truth.ego_elevation is None else np.array([truth.ego_elevation], np.float64)
+        outside = max(0.0, -float(corner_margins(area, truth.ego_pose[None].astype(np.float64), size, ground)[0]))
         self._outside_at_start = min(self._outside_at_start, outside)
         allowed = self._outside_at_start
         if self._route is not None:
@@ -171,6 +172,7 @@ class Guard:
             prediction=self._on_the_level(truth, self._predict(truth)),
             predict_at=lambda times: self._on_the_level(truth, self._predictor.predict_at(times)),
             map_index=self.map_index,
+            ground_under=self._ground_under(truth),
             off_road_tolerance=off_road_tolerance,
             path_along_route=self._path_along_route(truth),
             stops=self._stops,
@@ -225,6 +227,18 @@ class Guard:
             s = self._route_place + np.array([[0.0], [truth.ego_speed]]) * TIMES
             elevation = elevation + rise_along(self._route.route, s)
         return on_the_level(prediction, elevation, float(truth.ego_size[2]))
+
+    def _ground_under(self, truth: GroundTruth) -> Callable[[Array], Array] | None:
+        """Return a function that gives the z (m) of the ground under motions; None on a map without levels.
+
+        The ground rises and falls with the route.
+        """
+        here, route, place = truth.ego_elevation, self._route, self._route_place
+        if here is None or not self.map_index.has_levels:
+            return None
+        if route is None or place is None:
+            return lambda pose: np.full(pose.shape[:2], here)
+        return lambda pose: here + rise_along(route.route, place + arc_lengths(pose))
 
     def _update_decelerations(self, truth: GroundTruth) -> Float64[Array, " n"]:
         """Measure the decelerations (m/s²) of the agents since the last check, smoothed by half."""

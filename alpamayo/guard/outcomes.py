@@ -91,6 +91,7 @@ def motion_outcomes(
     boxes: AgentBoxes,
     area: DrivableArea,
     off_road_tolerance: float,
+    elevation: Float64[Array, "n t"] | None = None,
 ) -> MotionOutcomes:
     """Compute first contacts that are not from behind, and first road departures.
 
@@ -103,6 +104,7 @@ def motion_outcomes(
         boxes: the same agents as boxes.
         area: the drivable area.
         off_road_tolerance: the distance (m) outside the drivable area from which a corner is off the road.
+        elevation: the z (m) of the ground under the motions, on a map with levels.
     """
     count = len(motions.pose)
     step, agent = first_contacts(motions, boxes)
@@ -112,7 +114,8 @@ def motion_outcomes(
     contact_time[rows] = TIMES[t]
     ego_velocity = motions.speed[rows, t][:, None] * motions.boxes[rows, t, 2:]
     impact_speed[rows] = np.linalg.norm(ego_velocity - prediction.velocity[a, t], axis=-1)
-    return MotionOutcomes(contact_time, impact_speed, agent, _off_road_times(motions, area, off_road_tolerance))
+    off_road = _off_road_times(motions, area, off_road_tolerance, elevation)
+    return MotionOutcomes(contact_time, impact_speed, agent, off_road)
 
 
 def first_contacts(motions: CandidateMotions, boxes: AgentBoxes) -> tuple[Int32[Array, " n"], Int32[Array, " n"]]:
@@ -195,14 +198,22 @@ def poses_at(
 
 
 def corner_margins(
-    area: DrivableArea, pose: Float64[Array, "... 3"], size: Float64[Array, "2"]
-) -> Float64[Array, "..."]:
-    """Compute the least signed distance (m, positive inside) of box corners to the border, at most 5 m."""
-    return area.box_margin(oriented(pose.reshape(1, -1, 3)), size, ROAD_MARGIN_LIMIT_M).reshape(pose.shape[:-1])
+    area: DrivableArea,
+    pose: Float64[Array, "n 3"],
+    size: Float64[Array, "2"],
+    elevation: Float64[Array, " n"] | None = None,
+) -> Float64[Array, " n"]:
+    """Compute the least signed distance (m, positive inside) of box corners to the border, at most 5 m.
+
+    ``elevation`` is the z (m) of the ground under the boxes.
+    """
+    return area.box_margin(oriented(pose[None])[0], size, ROAD_MARGIN_LIMIT_M, elevation)
 
 
-def _off_road_times(motions: CandidateMotions, area: DrivableArea, tolerance: float) -> Float64[Array, " n"]:
+def _off_road_times(
+    motions: CandidateMotions, area: DrivableArea, tolerance: float, elevation: Float64[Array, "n t"] | None
+) -> Float64[Array, " n"]:
     if not area.is_defined:
         return np.full(len(motions.pose), np.inf)
-    first = area.first_step_outside(motions.boxes, motions.size, tolerance)
+    first = area.first_step_outside(motions.boxes, motions.size, tolerance, elevation)
     return np.where(first >= 0, TIMES[first], np.inf)

@@ -11,6 +11,7 @@ from alpamayo.guard.outcomes import TIMES, corner_margins
 from alpamayo.validator.along_route import first_places, places_along
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.scene import Route
+from alpamayo_sim.geometry import arc_length
 from alpamayo_sim.map.drivable_area import DrivableArea
 from alpamayo_sim.map.frenet import FrenetFrame
 
@@ -40,10 +41,11 @@ class RoutePath:
     def of(cls, route: Route, area: DrivableArea, size: Float64[Array, "2"], config: GuardConfig) -> "RoutePath":
         """Sample a route and look up the border of the road around it for an ego of ``size`` (m)."""
         frame = FrenetFrame.resampled(route.path, SPACING_M)
+        ground = np.interp(frame.s, arc_length(route.path), route.path[:, 2].astype(np.float64))
         if not area.is_defined:
             return cls(route, frame, None)
         area.prepare(frame.xy[::PREPARED_EVERY], config.route_corridor_m, config.prepared_border_m)
-        return cls(route, frame, corner_margins(area, np.column_stack([frame.xy, frame.heading]), size))
+        return cls(route, frame, corner_margins(area, np.column_stack([frame.xy, frame.heading]), size, ground))
 
     def place_of(self, truth: GroundTruth, last: float | None) -> float:
         """Return the arc length (m) of the ego; it is searched from the ``last`` one on, if that is known."""

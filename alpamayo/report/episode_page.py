@@ -96,7 +96,8 @@ def _limits(episode: Episode) -> list[float | None]:
     road_map = episode.scenario.scene.road_map
     if not road_map.lanes:
         return [None] * (episode.steps + 1)
-    match = index_of(road_map).nearest_lane(episode.ego_pose[:, :2], episode.ego_pose[:, 2])
+    pose = episode.ego_pose
+    match = index_of(road_map).nearest_lane(pose[:, :2], pose[:, 2], elevation=episode.ego_elevation)
     return [road_map.lanes[i].speed_limit if i >= 0 else None for i in match.index]
 
 

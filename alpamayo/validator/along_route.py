@@ -39,7 +39,8 @@ def route_places(motions: MotionBatch) -> RoutePlaces:
     """Return the places of motions on the scene's route; all of them begin at one place."""
     route = motions.scene.route
     assert route is not None
-    start = first_places(route, motions.pose[:1, 0], motions.elevation)
+    here = None if motions.elevation is None else float(motions.elevation[0, 0])
+    start = first_places(route, motions.pose[:1, 0], here)
     return _followed(route_frame(route), motions.cached(ego_boxes), np.repeat(start, motions.count))
 
 

@@ -140,6 +140,7 @@ def recorded_motions(motions: MotionBatch) -> MotionBatch:
         speed=speed,
         size=ego.size[:2].astype(np.float64),
         traffic=on_the_level(traffic, elevation, float(ego.size[2])),
+        elevation=elevation,
         history=mirrored_history(pose, speed[:, 0], motions.dt),
         cache=ResultCache(),
     )

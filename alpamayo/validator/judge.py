@@ -14,6 +14,7 @@ from alpamayo.validator.along_route import first_places, places_along, rise_alon
 from alpamayo.validator.episode_scores import with_episode_scores
 from alpamayo.validator.levels import on_the_level
 from alpamayo.validator.motions import MotionBatch, checked_plans, mirrored_history, plans_in_world, track_history
+from alpamayo.validator.recorded_jumps import repeated_jumps
 from alpamayo.validator.recorded_states import (
     between_records,
     check_times,
@@ -31,7 +32,7 @@ from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import from_frame
 from alpamayo_sim.map.index import MapIndex, index_of
-from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded
+from alpamayo_sim.prediction.trajectories import AgentTrajectories, constant_velocity, recorded, without_jumps
 from alpamayo_sim.settings import instance_of
 
 Array = np.ndarray
@@ -119,8 +120,9 @@ def plans_motions(
         raise InputError("forecast: has no poses, needs 65 or more, the first of them now")
     world, speeds = plans_in_world(plans, pose, speed)
     traffic = forecast.extended(steps, PLAN_DT)
-    if elevation is not None:
-        traffic = on_the_level(traffic, _elevations(scene, world[:, :steps], elevation), float(size[2]))
+    ground = None if elevation is None else _elevations(scene, world[:, :steps], elevation)
+    if ground is not None:
+        traffic = on_the_level(traffic, ground, float(size[2]))
     return MotionBatch(
         scene=scene,
         map_index=map_index or index_of(scene.road_map),
@@ -133,7 +135,7 @@ def plans_motions(
         start_step=step,
         reference=reference,
         signals=_signals(scene, step, steps),
-        elevation=elevation,
+        elevation=ground,
     )
 
 
@@ -188,12 +190,14 @@ def episode_motions(episode: Episode, map_index: MapIndex | None = None) -> Moti
         velocity = speed[..., None] * np.stack([np.cos(pose[..., 2]), np.sin(pose[..., 2])], axis=-1)
         pose, speed, traffic = resampled_poses(pose, velocity, at), resampled(speed, at), resampled_traffic(traffic, at)
         signals, elevation = signals[at.before], None if elevation is None else resampled(elevation, at)
+    times = PLAN_DT * np.arange(pose.shape[1])
+    traffic = replace(traffic, valid=traffic.valid & ~repeated_jumps(episode, times))
     if elevation is not None:
         traffic = on_the_level(traffic, elevation, float(episode.ego_size[2]))
     return MotionBatch(
         scene=scene,
         map_index=map_index or index_of(scene.road_map),
-        times=PLAN_DT * np.arange(pose.shape[1]),
+        times=times,
         pose=pose,
         speed=speed,
         size=episode.ego_size[:2].astype(np.float64),
@@ -201,15 +205,15 @@ def episode_motions(episode: Episode, map_index: MapIndex | None = None) -> Moti
         history=mirrored_history(pose, speed[:, 0], PLAN_DT),
         reference=episode_reference(episode),
         signals=signals,
-        elevation=None if elevation is None else float(elevation[0, 0]),
+        elevation=elevation,
         compare=False,
         episode=episode,
     )
 
 
 def episode_traffic(episode: Episode) -> AgentTrajectories:
-    """Return the trajectories of the other agents of an episode."""
-    return AgentTrajectories(
+    """Return the trajectories of the other agents of an episode; at a jump of a recording they are absent."""
+    agents = AgentTrajectories(
         ids=episode.agent_ids,
         category=episode.agent_category,
         pose=episode.agent_pose.astype(np.float64).transpose(1, 0, 2),
@@ -219,6 +223,7 @@ def episode_traffic(episode: Episode) -> AgentTrajectories:
         elevation=None if episode.agent_elevation is None else episode.agent_elevation.astype(np.float64).T,
         height=episode.agent_size[:, 2].astype(np.float64),
     )
+    return without_jumps(agents)
 
 
 def episode_reference(episode: Episode) -> float | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Int
 
 from alpamayo.validator.motions import MotionBatch
 from alpamayo_sim.geometry import oriented
@@ -22,16 +22,20 @@ class LaneOccupancy:
     in_intersection: Bool[Array, " n"]
 
 
-def lane_occupancy(motions: MotionBatch, pose: Float64[Array, "n 3"]) -> LaneOccupancy:
-    """Compute the occupancy of poses; without lanes (a drivable area) on the map, all flags of that kind are False."""
-    count = len(pose)
+def lane_occupancy(motions: MotionBatch, k: Int[Array, " n"], t: Int[Array, " n"]) -> LaneOccupancy:
+    """Compute the occupancy of some poses, by motion and time.
+
+    Without lanes (a drivable area) on the map, all flags of that kind are False.
+    """
+    count, pose = len(k), motions.pose[k, t]
+    ground = None if motions.ground is None else motions.ground[k, t]
     lanes = motions.scene.road_map.lanes
     several = in_intersection = off_road = np.zeros(count, bool)
     map_index = motions.map_index
     if count and map_index.drivable_area.is_defined:
-        off_road = map_index.drivable_area.box_margin(oriented(pose[:, None]), motions.size, 0.0)[:, 0] < 0.0
+        off_road = map_index.drivable_area.box_margin(oriented(pose[None])[0], motions.size, 0.0, ground) < 0.0
     if count and lanes:
-        match = map_index.match_lanes(pose[:, :2], pose[:, 2])
+        match = map_index.match_lanes(pose[:, :2], pose[:, 2], ground)
         several = map_index.lane_overhang(match, pose, motions.size) > LANE_TOLERANCE_M
         in_intersection = map_index.lane_in_intersection[match.index] & (match.index >= 0)
     return LaneOccupancy(several, off_road, in_intersection)

@@ -57,7 +57,7 @@ class MotionBatch:
         start_step: the scene's step at the first time.
         reference: progress (m) of a good driver; None: ``rules.progress.free_progress``.
         signals: state of each of the scene's signals at each time.
-        elevation: the z (m) of the ground under the ego at the first time; None where levels are unknown.
+        elevation: the z (m) of the ground under the ego, one value where it is level; None where levels are unknown.
         compare: the K motions are alternatives: the best of them is a reference for progress too.
         episode: the record that the motion comes from; None for plans.
         cache: results of functions of this batch that several rules need.
@@ -74,7 +74,7 @@ class MotionBatch:
     start_step: int = 0
     reference: float | None = None
     signals: Int8[Array, "t signals"] | None = None
-    elevation: float | None = None
+    elevation: Float64[Array, "#k #t"] | None = None
     compare: bool = True
     episode: Episode | None = None
     cache: ResultCache = field(default_factory=ResultCache, repr=False)
@@ -88,6 +88,13 @@ class MotionBatch:
     def count(self) -> int:
         """K, the number of motions."""
         return len(self.pose)
+
+    @property
+    def ground(self) -> Float64[Array, "k t"] | None:
+        """The z (m) of the ground under each pose, for questions to a map with levels; None if there is no such map."""
+        if self.elevation is None or not self.map_index.has_levels:
+            return None
+        return np.broadcast_to(self.elevation, self.speed.shape)
 
     def cached(self, compute: Callable[["MotionBatch"], Result]) -> Result:
         """Return ``compute(self)``, computed once for all rules that ask; see ``ResultCache``."""

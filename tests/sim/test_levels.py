@@ -8,12 +8,15 @@ import pytest
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import make_driver
 from alpamayo_sim import testing
+from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.scenario import Goal, Scenario, scenario_of_log
-from alpamayo_sim.datatypes.scene import Lane, RoadMap, Route, Scene, Track
+from alpamayo_sim.datatypes.scene import Category, Lane, RoadMap, Route, Scene, Track
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.engine.kernels.levels import heights_overlap as overlap_on_device
 from alpamayo_sim.geometry import heights_overlap
 from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.prediction.lane_changes import LaneChangePredictor
+from alpamayo_sim.prediction.lane_following import LaneFollowingPredictor
 from alpamayo_sim.prediction.visibility import visible
 from alpamayo_sim.warp_runtime import wp
 
@@ -195,3 +198,28 @@ def test_a_box_on_a_bridge_hides_nothing_below() -> None:
         position[:, 2] = z
         truth = testing.ground_truth_at(under(dataclasses.replace(wall, position=position), seen))
         assert visible(truth, np.array([1]))[0] == expected
+
+
+@pytest.mark.parametrize(("elevation", "bends"), [(0.0, True), (BRIDGE_M, False)])
+def test_predictions_follow_the_lane_of_the_level(elevation: float, bends: bool) -> None:
+    """A bend to the left lies below a straight bridge; the agent's place and heading are those of the bend."""
+    radius, angle = 80.0, np.linspace(0.0, 1.6, 161)
+    bend = np.column_stack([radius * np.sin(angle), radius * (1.0 - np.cos(angle)), 0.0 * angle]).astype(np.float32)
+    below = Lane("below", bend, np.full(len(bend), 3.5, np.float32))
+    index = MapIndex(RoadMap(lanes=(below, lane("above", (-20.0, 0.0, BRIDGE_M), (160.0, 0.0, BRIDGE_M)))))
+    assert index.has_levels
+    start = 0.1
+    pose = np.array([[radius * np.sin(start), radius * (1.0 - np.cos(start)), start]], np.float32)
+    agents = Agents(
+        ids=("a",),
+        category=np.array([Category.VEHICLE], np.int8),
+        pose=pose,
+        velocity=np.float32(10.0) * np.array([[np.cos(start), np.sin(start)]], np.float32),
+        size=np.array([[4.6, 1.9, 1.6]], np.float32),
+        valid=np.ones(1, bool),
+        elevation=np.array([elevation], np.float32),
+    )
+    guards = LaneFollowingPredictor(index).predict(agents).pose[0, -1]
+    experts = LaneChangePredictor(index).predict(agents, np.zeros(1, np.int64), np.zeros(1)).pose[0, -1]
+    for x, y, _ in (guards, experts):
+        assert (abs(np.hypot(x, y - radius) - radius) < 0.5) == bends

@@ -11,7 +11,7 @@ from alpamayo.validator import score_episode, score_plans
 from alpamayo.validator.levels import on_the_level
 from alpamayo_sim import testing
 from alpamayo_sim.datatypes.decision import Decision
-from alpamayo_sim.datatypes.scene import Route
+from alpamayo_sim.datatypes.scene import RoadMap, Route
 from alpamayo_sim.prediction.trajectories import recorded
 
 PAIR_RULES = ("at_fault_collision", "time_to_collision", "rss")
@@ -69,3 +69,28 @@ def test_unknown_levels_meet_everything():
     assert not on_the_level(traffic, ground, 1.6).valid.any()
     assert on_the_level(replace(traffic, elevation=None), ground, 1.6).valid.all()
     assert on_the_level(replace(traffic, elevation=np.full((1, 10), np.nan)), ground, 1.6).valid.all()
+
+
+def under_a_bridge(metres):
+    """Return a scene on a narrow road, or on the wide bridge above it, whose lane is nearer and allows 5 m/s."""
+
+    def area(half, z):
+        ring = testing.polyline((-50, -half), (400, -half), (400, half), (-50, half), (-50, -half))
+        return ring + np.float32([0.0, 0.0, z])
+
+    below = testing.straight_lane("below", (-50, 1.0), (400, 1.0), spacing=10.0)
+    above = testing.straight_lane("above", (-50, 0.0), (400, 0.0), spacing=10.0, speed_limit=5.0)
+    above = replace(above, centreline=above.centreline + np.float32([0.0, 0.0, 6.0]))
+    road_map = RoadMap(lanes=(below, above), drivable_areas=(area(3.0, 0.0), area(12.0, 6.0)))
+    route = Route(testing.polyline((-50, 0), (400, 0)) + np.float32([0.0, 0.0, metres]))
+    return testing.scene(road_map=road_map, route=route, ego=lifted(testing.moving("ego"), metres))
+
+
+@pytest.mark.parametrize(("metres", "is_slow", "leaves"), [(0.0, False, True), (6.0, True, False)])
+def test_lanes_and_road_are_those_of_the_level(metres, is_slow, leaves):
+    scene = under_a_bridge(metres)
+    truth, plans = testing.ground_truth_at(scene), np.stack([testing.plan(10.0), testing.plan(10.0, lateral=6.0)])
+    verdict = score_plans(scene, plans, 0.0, truth=truth)
+    assert bool(verdict.rules["speed_limit"].violated[0]) == is_slow
+    assert verdict.rules["drivable_area"].violated.tolist() == [False, leaves]
+    assert Guard(scene).check(Decision(plans[1:], np.ones(1, np.float32)), truth).intervened == leaves

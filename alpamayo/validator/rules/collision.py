@@ -63,7 +63,7 @@ def at_fault(motions: MotionBatch) -> Bool[Array, " n"]:
     side = np.flatnonzero(found.kind == ContactKind.ACTIVE_LATERAL)
     if not len(side):
         return fault
-    where = lane_occupancy(motions, motions.pose[found.k[side], found.t[side]])
+    where = lane_occupancy(motions, found.k[side], found.t[side])
     has_lanes = bool(motions.scene.road_map.lanes)
     fault[side] = where.several_lanes | where.off_road | (not has_lanes)
     return fault

@@ -46,7 +46,7 @@ def drivable_area_value(motions: MotionBatch) -> Float64[Array, " k"]:
 def corner_margins(motions: MotionBatch) -> Float64[Array, "k t"]:
     """Compute the distance (m) of the outermost corner to the edge: positive inside, at most the limit."""
     area = motions.map_index.drivable_area
-    return area.box_margin(motions.cached(ego_boxes), motions.size, ROAD_MARGIN_LIMIT_M)
+    return area.box_margin(motions.cached(ego_boxes), motions.size, ROAD_MARGIN_LIMIT_M, motions.ground)
 
 
 def _reason(at: float, margin: float, tolerance_m: float) -> str:

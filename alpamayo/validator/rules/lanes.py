@@ -33,7 +33,8 @@ def has_lanes(motions: MotionBatch) -> bool:
 
 def lane_matches(motions: MotionBatch) -> LaneMatch:
     """Match each pose to its lane, flat: motion by motion, time by time."""
-    return motions.map_index.match_boxes(motions.cached(ego_boxes).reshape(-1, 4))
+    ground = None if motions.ground is None else motions.ground.reshape(-1)
+    return motions.map_index.match_boxes(motions.cached(ego_boxes).reshape(-1, 4), ground)
 
 
 def driving_direction(motions: MotionBatch) -> RuleResult:
@@ -106,7 +107,8 @@ def _lane_directions(motions: MotionBatch, k: Array, t: Array) -> Float64[Array,
     direction = np.where(own, match.heading[row], np.nan)
     if not own.all():
         xy = np.ascontiguousarray(motions.pose[k[~own], t[~own], :2])
-        nearest = motions.map_index.match_lanes(xy)
+        ground = None if motions.ground is None else motions.ground[k[~own], t[~own]]
+        nearest = motions.map_index.match_lanes(xy, elevation=ground)
         inside = (nearest.index >= 0) & (nearest.distance <= 0.5 * motions.map_index.lane_width(nearest))
         direction[~own] = np.where(inside, nearest.heading, np.nan)
     return direction
@@ -265,7 +267,8 @@ def route_lanes(motions: MotionBatch) -> frozenset[str]:
     if not named:
         path = scene.route.path[:, :2].astype(np.float64)
         step = np.diff(path, axis=0)
-        match = motions.map_index.nearest_lane(path[:-1], np.arctan2(step[:, 1], step[:, 0]), ROUTE_MATCH_RADIUS_M)
+        course, ground = np.arctan2(step[:, 1], step[:, 0]), scene.route.path[:-1, 2]
+        match = motions.map_index.nearest_lane(path[:-1], course, ROUTE_MATCH_RADIUS_M, ground)
         named = [lanes[i].id for i in np.unique(match.index[match.index >= 0])]
     neighbours = [
         other

@@ -150,7 +150,8 @@ def lawful_progress(speed: float, target: float, stops: Sequence[ReferenceStop],
 def _speed_limit(motions: MotionBatch) -> float:
     lanes = motions.scene.road_map.lanes
     if lanes:
-        match = motions.map_index.match_lanes(motions.pose[:1, 0, :2], motions.pose[:1, 0, 2])
+        ground = None if motions.ground is None else motions.ground[:1, 0]
+        match = motions.map_index.match_lanes(motions.pose[:1, 0, :2], motions.pose[:1, 0, 2], ground)
         limit = lanes[int(match.index[0])].speed_limit if match.index[0] >= 0 else None
         if limit is not None:
             return limit

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64
 
-from alpamayo.validator.along_route import rise_along, route_frame, route_places
+from alpamayo.validator.along_route import route_frame
 from alpamayo.validator.motions import MotionBatch, blocks, driven_speed
 from alpamayo.validator.packed import ego_boxes
 from alpamayo.validator.rule import Rule
@@ -165,19 +165,9 @@ def _lines_of_signs(scene: Scene) -> list[DirectedLine]:
 
 
 def _on_the_level(motions: MotionBatch, lines: list[DirectedLine]) -> list[Line]:
-    low, high = motions.cached(_elevation_range)
+    ground = motions.elevation
+    low, high = (-np.inf, np.inf) if ground is None else (float(ground.min()), float(ground.max()))
     return [(line.ends, line.direction) for line in lines if low - LEVEL_GAP_M < line.elevation < high + LEVEL_GAP_M]
-
-
-def _elevation_range(motions: MotionBatch) -> tuple[float, float]:
-    """Return the least and the greatest z (m) of the ground under the motions, which rises with the route."""
-    route, here = motions.scene.route, motions.elevation
-    if here is None:
-        return -np.inf, np.inf
-    if route is None:
-        return here, here
-    z = here + rise_along(route, motions.cached(route_places).s)
-    return float(z.min()), float(z.max())
 
 
 def approach(motions: MotionBatch, line: Line, rows: Int64[Array, " k"]) -> Approach:

@@ -73,7 +73,7 @@ def collision_times(motions: MotionBatch, acceleration: Float64[Array, "k t"], f
     ahead, lateral = _sweep(motions, acceleration, future, candidates)
     k, t = np.nonzero(lateral.time < ahead.time)
     if len(k) and (motions.scene.road_map.lanes or motions.map_index.drivable_area.is_defined):
-        where = lane_occupancy(motions, motions.pose[k, t])
+        where = lane_occupancy(motions, k, t)
         counts = where.several_lanes | where.off_road | where.in_intersection
         k, t = k[counts], t[counts]
         ahead.time[k, t], ahead.agent[k, t] = lateral.time[k, t], lateral.agent[k, t]

@@ -73,10 +73,11 @@ def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
     d = -HALF_WIDTH_M + COLUMN_SPACING_M * np.arange(round(2.0 * HALF_WIDTH_M / COLUMN_SPACING_M) + 1)
     xy, heading = frame.to_world(np.repeat(s, len(d)), np.tile(d, len(s)))
     shape = (len(s), len(d))
-    left, right = _free_width(xy, shape, d, index)
+    ground = np.repeat(frame.elevation_at(s), len(d))
+    left, right = _free_width(xy, ground, d, index)
     opposite, centre = np.zeros(shape, bool), np.full(shape, np.nan)
     if index.road_map.lanes:
-        match = index.nearest_lane(xy, max_distance=4.0)
+        match = index.nearest_lane(xy, max_distance=4.0, elevation=ground)
         lanes = index.road_map.lanes
         used = np.array([lane.kind in USED_LANES for lane in lanes])
         half = np.array([0.5 * float(np.median(lane.width)) for lane in lanes])
@@ -88,15 +89,16 @@ def surroundings(frame: RouteFrame, index: MapIndex) -> Surroundings:
     return Surroundings(float(s[0]), left, right, opposite, centre)
 
 
-def _free_width(xy: Array, shape: tuple[int, int], d: Array, index: MapIndex) -> tuple[Array, Array]:
+def _free_width(xy: Array, ground: Array, d: Array, index: MapIndex) -> tuple[Array, Array]:
     """Return the offsets (m) of the left and the right border of the drivable area around the route."""
     if not index.drivable_area.is_defined:
-        return np.full(shape[0], HALF_WIDTH_M), np.full(shape[0], -HALF_WIDTH_M)
-    free = index.drivable_area.contains(xy).reshape(shape)
-    centre_column = shape[1] // 2
+        rows = len(xy) // len(d)
+        return np.full(rows, HALF_WIDTH_M), np.full(rows, -HALF_WIDTH_M)
+    free = index.drivable_area.contains(xy, ground).reshape(-1, len(d))
+    centre_column = len(d) // 2
     ahead = np.cumprod(free[:, centre_column:], axis=1).sum(axis=1)
     behind = np.cumprod(free[:, centre_column::-1], axis=1).sum(axis=1)
-    left = d[np.minimum(centre_column + np.maximum(ahead, 1) - 1, shape[1] - 1)]
+    left = d[np.minimum(centre_column + np.maximum(ahead, 1) - 1, len(d) - 1)]
     right = d[np.maximum(centre_column - np.maximum(behind, 1) + 1, 0)]
     # Some logs have routes off the map: a lane's width counts as drivable there.
     is_mapped = free[:, centre_column]

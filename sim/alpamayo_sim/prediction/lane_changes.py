@@ -10,6 +10,7 @@ from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.geometry import arc_length, wrap_angle
 from alpamayo_sim.map.frenet import FrenetFrame, central_headings
 from alpamayo_sim.map.index import MapIndex
+from alpamayo_sim.map.lane_tree import LaneMatch
 from alpamayo_sim.prediction.lane_paths import EXPERT_LANE_FOLLOWING, LaneFollowingConfig, LaneGraph
 
 Array = np.ndarray
@@ -111,7 +112,9 @@ class LaneChangePredictor:
         out[..., 2] = pose[:, None, 2]
         on_lane = np.flatnonzero(moves & np.isin(category, (*MOTOR_VEHICLES, Category.CYCLIST)))
         if on_lane.size and self.index.road_map.lanes:
-            self._follow_lanes(out, on_lane, pose, course, speed, distance)
+            ground = None if agents.elevation is None else agents.elevation[rows][on_lane]
+            match = self.index.nearest_lane(pose[on_lane, :2], course[on_lane], elevation=ground)
+            self._follow_lanes(out, on_lane, match, pose, course, speed, distance)
         size = agents.size[rows, :2].astype(np.float64)
         found = AgentPredictions(rows, out, speeds, size, category, ~moves)
         walkers = np.flatnonzero(moves & np.isin(category, WALKERS))
@@ -150,13 +153,13 @@ class LaneChangePredictor:
         self,
         out: Float64[Array, "n 49 3"],
         which: Int64[Array, " m"],
+        match: LaneMatch,
         pose: Float64[Array, "n 3"],
         course: Float64[Array, " n"],
         speed: Float64[Array, " n"],
         distance: Float64[Array, "n 49"],
     ) -> None:
-        """Bend the straight predictions of agents that drive along a lane, in either direction."""
-        match = self.index.nearest_lane(pose[which, :2], course[which])
+        """Bend the straight predictions of agents that drive along their nearest lane, in either direction."""
         for i, lane, s, offset, heading, gap in zip(
             which, match.index, match.s, match.offset, match.heading, match.distance, strict=True
         ):

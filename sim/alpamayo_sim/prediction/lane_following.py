@@ -71,7 +71,9 @@ class LaneFollowingPredictor:
         braking = np.zeros(len(rows)) if deceleration is None else deceleration[rows]
         speed = np.hypot(velocity[:, 0], velocity[:, 1])
         category = np.asarray(agents.category)[rows]
-        lanes = self._match(pose, np.flatnonzero((speed > moving) & ~is_static(category) & ~IS_WALKER[category]))
+        ground = None if agents.elevation is None else agents.elevation[rows].astype(np.float64)
+        drives = np.flatnonzero((speed > moving) & ~is_static(category) & ~IS_WALKER[category])
+        lanes = self._match(pose, ground, drives)
         names = [agents.ids[i] for i in rows]
         lateral = self._lateral_motion(velocity[lanes.rows], lanes, [names[i] for i in lanes.rows], since)
         until = np.full(len(rows), np.inf)
@@ -86,7 +88,7 @@ class LaneFollowingPredictor:
             size=agents.size[rows[order], :2].astype(np.float64),
             until=np.concatenate([until[straight], np.full(len(walkers) + len(lanes.rows), np.inf)]),
             motion=self._motion(pose[order], velocity[order], predicted_speed, braking[order], lanes, lateral),
-            elevation=None if agents.elevation is None else agents.elevation[rows[order]].astype(np.float64),
+            elevation=None if ground is None else ground[order],
             height=agents.size[rows[order], 2].astype(np.float64),
         )
         return self.predict_at(TIMES)
@@ -123,7 +125,9 @@ class LaneFollowingPredictor:
                 for against in (False, True):
                     self._paths.row((lane, against), self._path)
 
-    def _match(self, pose: Float64[Array, "n 3"], rows: Int64[Array, " m"]) -> "_LaneFollowers":
+    def _match(
+        self, pose: Float64[Array, "n 3"], ground: Float64[Array, " n"] | None, rows: Int64[Array, " m"]
+    ) -> "_LaneFollowers":
         """Find the agents that follow a lane.
 
         An agent drives against a lane if that lane contains it and no lane of its own direction does.
@@ -133,7 +137,8 @@ class LaneFollowingPredictor:
             none = np.zeros(0, np.int64)
             return _LaneFollowers(none, none, none.astype(bool), none.astype(bool), *np.zeros((4, 0)))
         xy, heading = np.tile(pose[rows, :2], (2, 1)), np.concatenate([pose[rows, 2], pose[rows, 2] + np.pi])
-        both = self.index.match_lanes(xy, heading)  # in the direction of motion, and against it
+        elevation = None if ground is None else np.tile(ground[rows], 2)
+        both = self.index.match_lanes(xy, heading, elevation)  # in the direction of motion, and against it
         half, distance = 0.5 * self.index.lane_width(both), np.abs(both.offset)
         turn = np.asarray(wrap_angle(heading - both.heading))
         is_aligned = (both.index >= 0) & (np.abs(turn) < self.config.aligned_angle_rad)
