@@ -19,15 +19,21 @@ OPPOSITE_COST_M = wp.constant(wp.float64(frenet.OPPOSITE_COST_M))
 @wp.func
 def foot(
     s: wp.array[wp.float64], xy: wp.array[wp.vec2d], i: wp.int32, point: wp.vec2d, low: wp.float64, high: wp.float64
-) -> wp.vec3d:
-    """Return the foot of a point on segment i between two arc lengths: arc length, signed offset, distance."""
+) -> wp.vec2d:
+    """Return the foot of a point on segment i between two arc lengths: arc length, squared distance."""
     length = s[i + 1] - s[i]
-    along = (xy[i + 1] - xy[i]) / length
+    step = xy[i + 1] - xy[i]
     away = point - xy[i]
-    part = wp.clamp(wp.dot(away, along), wp.max(low - s[i], ZERO), wp.min(high - s[i], length))
-    gap = wp.length(away - part * along)
-    side = along[0] * away[1] - along[1] * away[0]
-    return wp.vec3d(s[i] + part, wp.where(side < ZERO, -gap, gap), gap)
+    part = wp.clamp(wp.dot(away, step) / length, wp.max(low - s[i], ZERO), wp.min(high - s[i], length))
+    return wp.vec2d(s[i] + part, wp.length_sq(away - (part / length) * step))
+
+
+@wp.func
+def side(xy: wp.array[wp.vec2d], i: wp.int32, point: wp.vec2d, distance: wp.float64) -> wp.float64:
+    """Return the distance of a point from segment i, negative at its right."""
+    step = xy[i + 1] - xy[i]
+    away = point - xy[i]
+    return wp.where(step[0] * away[1] - step[1] * away[0] < ZERO, -distance, distance)
 
 
 @wp.kernel
@@ -56,29 +62,31 @@ def follow_path(
             moved = moved_before
         low = last - BACK_PER_M * moved - SLACK_M
         high = last + AHEAD_PER_M * moved + SLACK_M
-        best = wp.vec3d(last, ZERO, FAR)
+        best = wp.vec2d(last, FAR)
         while at > 0 and s[at] > low:
             at -= 1
         i = wp.int32(at)
         while i < segments and s[i] <= high:
             if s[i + 1] > s[i] and s[i + 1] >= low:
                 found = foot(s, xy, i, point, low, high)
-                if found[2] < best[2]:
+                if found[1] < best[1]:
                     best = found
                     at = wp.int32(i)
             i += 1
-        if best[2] > LOST_M:
-            least = best[2]
+        distance = wp.sqrt(best[1])
+        if distance > LOST_M:
+            least = distance
             for j in range(segments):
                 if s[j + 1] > s[j]:
                     found = foot(s, xy, j, point, ZERO, s[segments])
                     along = (xy[j + 1] - xy[j]) / (s[j + 1] - s[j])
                     cosine = along[0] * boxes[k, t][2] + along[1] * boxes[k, t][3]
-                    cost = found[2] + OPPOSITE_COST_M * (ONE - cosine)
+                    cost = wp.sqrt(found[1]) + OPPOSITE_COST_M * (ONE - cosine)
                     if cost < least:
                         least = cost
                         best = found
                         at = wp.int32(j)
+            distance = wp.sqrt(best[1])
         last = best[0]
         place[k, t] = best[0]
-        offset[k, t] = best[1]
+        offset[k, t] = side(xy, at, point, distance)

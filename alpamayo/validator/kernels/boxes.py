@@ -88,15 +88,15 @@ def between(start: wp.vec4d, end: wp.vec4d, part: wp.float64) -> wp.vec4d:
 
 @wp.func
 def approach(
-    a: wp.vec4d, a_next: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, b_next: wp.vec4d, half_b: wp.vec2d
+    a: wp.vec4d, a_next: wp.vec4d, radius_a: wp.float64, b: wp.vec4d, b_next: wp.vec4d, radius_b: wp.float64
 ) -> wp.float64:
     """Bound by how much the gap of two boxes can shrink from one step to the next."""
     step_a = a_next - a
     step_b = b_next - b
     moved = wp.length(wp.vec2d(step_a[0] - step_b[0], step_a[1] - step_b[1]))
-    turn_a = wp.length(wp.vec2d(step_a[2], step_a[3])) * wp.length(half_a)
-    turn_b = wp.length(wp.vec2d(step_b[2], step_b[3])) * wp.length(half_b)
-    return moved + TURN_BOUND * (turn_a + turn_b)
+    turn_a = wp.abs(step_a[2]) + wp.abs(step_a[3])
+    turn_b = wp.abs(step_b[2]) + wp.abs(step_b[3])
+    return moved + TURN_BOUND * (turn_a * radius_a + turn_b * radius_b)
 
 
 @wp.func
@@ -107,7 +107,7 @@ def touches_between(
 
     Conservative advancement: the boxes cannot meet before the bound of their approach has used up their gap.
     """
-    bound = approach(a, a_next, half_a, b, b_next, half_b)
+    bound = approach(a, a_next, wp.length(half_a), b, b_next, wp.length(half_b))
     part = wp.float64(0.0)
     touches = wp.bool(False)
     if gap < bound:
@@ -128,19 +128,14 @@ def least_between(
     a: wp.vec4d, a_next: wp.vec4d, half_a: wp.vec2d, b: wp.vec4d, b_next: wp.vec4d, half_b: wp.vec2d, least: wp.float64
 ) -> wp.float64:
     """Return the least distance of two boxes at the quarters of a step, or ``least`` if that is less."""
-    bound = approach(a, a_next, half_a, b, b_next, half_b)
-    reach = wp.length(half_a) + wp.length(half_b) + wp.max(least, ZERO)
     found = wp.float64(least)
-    if wp.length(position(a_next) - position(b_next)) - bound < reach:
-        ends = box_separation(a, half_a, b, half_b) + box_separation(a_next, half_a, b_next, half_b)
-        if HALF * (ends - bound) < found:
-            for quarter in range(1, 4):
-                part = QUARTER * wp.float64(quarter)
-                one = between(a, a_next, part)
-                other = between(b, b_next, part)
-                gap = box_separation(one, half_a, other, half_b)
-                if gap < found:
-                    found = wp.min(found, box_distance(one, half_a, other, half_b, gap))
+    for quarter in range(1, 4):
+        part = QUARTER * wp.float64(quarter)
+        one = between(a, a_next, part)
+        other = between(b, b_next, part)
+        gap = box_separation(one, half_a, other, half_b)
+        if gap < found:
+            found = wp.min(found, box_distance(one, half_a, other, half_b, gap))
     return found
 
 
@@ -287,17 +282,30 @@ def clearances(
                 a = 64 * word + lowest_bit(near)
                 near = near & (near - ONE_BIT)
                 reach = radius + wp.length(halves[a])
-                for t in range(begin, end):
-                    if ignored[k, a] == wp.uint8(0) and valid[a, t] != wp.uint8(0):
-                        offset = position(agents[a, t]) - position(ego[k, t])
-                        needed = reach + wp.max(margins[k, t], ZERO)
-                        if wp.length_sq(offset) < needed * needed:
-                            gap = box_separation(ego[k, t], half, agents[a, t], halves[a])
-                            if gap < margins[k, t]:
-                                distance = box_distance(ego[k, t], half, agents[a, t], halves[a], gap)
-                                margins[k, t] = wp.min(margins[k, t], distance)
-                        last = wp.max(t - 1, 0)
-                        if last < t and valid[a, last] != wp.uint8(0):
-                            margins[k, t] = least_between(
-                                ego[k, last], ego[k, t], half, agents[a, last], agents[a, t], halves[a], margins[k, t]
+                known = wp.bool(False)  # whether the agent was there at the step before, at least ``before`` away
+                before = wp.float64(0.0)
+                for t in range(wp.max(begin - 1, 0), end):
+                    here = wp.float64(0.0)
+                    there = ignored[k, a] == wp.uint8(0) and valid[a, t] != wp.uint8(0)
+                    if there:
+                        least = margins[k, t]
+                        distance = wp.length(position(agents[a, t]) - position(ego[k, t]))
+                        here = distance - reach
+                        if here < wp.max(least, ZERO):
+                            here = box_separation(ego[k, t], half, agents[a, t], halves[a])
+                            if here < least and t >= begin:
+                                here = box_distance(ego[k, t], half, agents[a, t], halves[a], here)
+                                least = wp.min(least, here)
+                        if known:
+                            last = t - 1
+                            bound = approach(
+                                ego[k, last], ego[k, t], radius, agents[a, last], agents[a, t], reach - radius
                             )
+                            if HALF * (before + here - bound) < least:
+                                least = least_between(
+                                    ego[k, last], ego[k, t], half, agents[a, last], agents[a, t], halves[a], least
+                                )
+                        if t >= begin:
+                            margins[k, t] = least
+                    known = there
+                    before = here
