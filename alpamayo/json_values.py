@@ -12,15 +12,20 @@ from alpamayo_sim.io.files import read_regular, replacing
 
 MAX_JSON_BYTES = 256 << 20
 SIGNIFICANT_DIGITS = 9
+QUANTITY_DECIMALS = 9
+"""Of physical quantities: what cancels to 1e-17 m on one machine and to 0 on another is 0."""
 SEAL = "content_sha256"  # the field that shows whether a file is as it was written
 
 
 def json_number(value: Any, digits: int | None = None) -> float | None:
-    """Return a float, rounded to ``digits`` decimals if given; None for a value that is not finite."""
+    """Return a float, rounded to ``digits`` decimals if given; None for a value that is not finite.
+
+    A zero has no sign.
+    """
     number = float(value)
     if not math.isfinite(number):
         return None
-    return number if digits is None else round(number, digits)
+    return (number if digits is None else round(number, digits)) + 0.0
 
 
 def rounded(value: Any) -> Any:

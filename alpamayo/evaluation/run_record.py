@@ -13,7 +13,7 @@ import numpy as np
 from alpamayo.episode import Episode, load_episode
 from alpamayo.evaluation.guard_figures import guard_figures
 from alpamayo.evaluation.odd_coverage import levels
-from alpamayo.json_values import json_number
+from alpamayo.json_values import QUANTITY_DECIMALS, json_number
 from alpamayo.runs import has_collision, scenario_name
 from alpamayo.validator import RULES, Verdict, score_episode
 from alpamayo.validator.formulas import rules_from
@@ -126,8 +126,8 @@ def reproduction(episode: Episode) -> str | None:
 
 def _score(score: Any) -> dict[str, Any]:
     return {
-        "value": json_number(score.value[0]),
-        "parts": {name: json_number(part[0]) for name, part in score.parts.items()},
+        "value": json_number(score.value[0], QUANTITY_DECIMALS),
+        "parts": {name: json_number(part[0], QUANTITY_DECIMALS) for name, part in score.parts.items()},
         "missing": list(score.missing[0]),
         "notes": list(score.notes),
     }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from alpamayo.json_values import json_number
+from alpamayo.json_values import QUANTITY_DECIMALS, json_number
 
 Array = np.ndarray
 VIOLATION_MARGIN = 1e-3
@@ -159,7 +159,7 @@ class Verdict:
         }
 
     def to_json(self, *, timelines: bool = True) -> dict[str, Any]:
-        """Return the verdict as JSON values; NaN is null. ``verdict_from_json`` is the inverse."""
+        """Return the verdict as JSON values, numbers to 9 decimals; NaN is null. ``verdict_from_json`` reads it."""
         return {
             "times": [json_number(t) for t in self.times],
             "rules": {name: _rule_json(rule, timelines) for name, rule in self.rules.items()},
@@ -200,15 +200,15 @@ def _array(values: list[Any]) -> Array:
 def _rule_json(rule: RuleResult, timelines: bool) -> dict[str, Any]:
     out: dict[str, Any] = {
         "unit": rule.unit,
-        "value": [json_number(x) for x in rule.value],
-        "margin": [json_number(x) for x in rule.margin],
+        "value": [json_number(x, QUANTITY_DECIMALS) for x in rule.value],
+        "margin": [json_number(x, QUANTITY_DECIMALS) for x in rule.margin],
         "valid": [bool(x) for x in rule.valid],
-        "violation_time": [json_number(x) for x in rule.violation_time],
+        "violation_time": [json_number(x, QUANTITY_DECIMALS) for x in rule.violation_time],
         "reasons": list(rule.reasons),
         "error": rule.error,
     }
     if timelines and rule.margins is not None:
-        out["margins"] = [[json_number(x) for x in row] for row in rule.margins]
+        out["margins"] = [[json_number(x, QUANTITY_DECIMALS) for x in row] for row in rule.margins]
     return out
 
 
@@ -229,8 +229,8 @@ def _rule_from_json(name: str, rule: dict[str, Any]) -> RuleResult:
 
 def _score_json(score: Score) -> dict[str, Any]:
     return {
-        "value": [json_number(x) for x in score.value],
-        "parts": {name: [json_number(x) for x in part] for name, part in score.parts.items()},
+        "value": [json_number(x, QUANTITY_DECIMALS) for x in score.value],
+        "parts": {name: [json_number(x, QUANTITY_DECIMALS) for x in part] for name, part in score.parts.items()},
         "missing": [list(names) for names in score.missing],
         "formula": score.formula,
         "notes": list(score.notes),

@@ -21,6 +21,7 @@ from alpamayo.parallel import in_order
 from alpamayo.report.console import comparison_lines
 from alpamayo.runs import DriverChoice, finished, run_inputs, write_run
 from alpamayo.validator import score_episode
+from alpamayo.validator.verdict import RuleResult, Score, Verdict
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.errors import InputError
 
@@ -169,6 +170,16 @@ def test_rounding_hides_the_last_digits_alone():
     assert rounded({"a": [one, (one,)], "b": 3}) == rounded({"a": [other, [other]], "b": 3})
     assert rounded(1.23456789e-30) == 1.23456789e-30
     assert np.isfinite(sealed({"a": 1.0})["a"])
+
+
+def test_what_cancels_to_nearly_zero_is_zero_in_a_verdict():
+    def document(value):
+        values = np.array([value])
+        result = RuleResult(values, values, np.ones(1, bool), values, ("kept",), margins=values[None])
+        score = Score("pdms", values, {"comfort": values}, ((),))
+        return json.dumps(rounded(Verdict(values, {"comfort": result}, {"pdms": score}).to_json()))
+
+    assert document(0.0) == document(-0.0) == document(2.1e-17) == document(-2.1e-17) != document(1e-6)
 
 
 def test_a_pool_passes_results_and_exceptions_on():
