@@ -227,6 +227,24 @@ def test_a_cached_prefix_is_not_read_again(vocabulary):
     handle.remove()
 
 
+@torch.no_grad()
+def test_cached_prefixes_are_bounded_in_bytes():
+    model = make(11)
+    one = model.new_cache(1)
+    model(torch.tensor([[5, 6, 7]]), cache=one)
+    engine = Engine(model, prefix_bytes=int(2.5 * one.nbytes))
+    asked = [Request([k, 6, 7, 9], max_tokens=5) for k in range(6)]
+    want = [result.tokens for result in generate(model, asked)]
+    for k in range(5):
+        engine.cache_prefix([k, 6, 7])
+        engine.run([asked[0]])  # which keeps its prefix in use
+    read: list[int] = []
+    handle = model.embeddings.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].shape[-1]))
+    assert [engine.run([request])[0].tokens for request in asked] == want
+    handle.remove()
+    assert [n for n in read if n > 1] == [4, 4, 4, 4]  # prompts 1, 2, 3 and 5; a prompt after its prefix is one token
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_step_at_fixed_addresses_decodes_the_same(device):
     if device == "cuda" and not torch.cuda.is_available():

@@ -9,7 +9,7 @@ cache keeps the correct tokens only. The result does not depend on the drafter, 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +40,7 @@ class Engine:
         graph: Decode with ``cuda_graph.FixedStep`` wherever every sequence reads one token a round: without drafter,
             ``keep_hidden`` and forced tokens. None means on a GPU only.
         seed: Of requests without a seed of their own; the same seed and requests give the same texts.
+        prefix_bytes: Kept of cached prefixes at most; those that were used last stay, the newest always.
 
     A request that cannot go on finishes with its error, and the others go on.
 
@@ -57,6 +58,7 @@ class Engine:
         keep_hidden: bool = False,
         graph: bool | None = None,
         seed: int = 0,
+        prefix_bytes: int = 1 << 30,
     ) -> None:
         self.model, self._seed = model, seed
         self.rounds = 0
@@ -68,7 +70,8 @@ class Engine:
         self._waiting: deque[tuple[int, Request, Tensor | None]] = deque()
         self._rows: list[tuple[int, Row]] = []
         self._cache: NemotronCache | None = None
-        self._prefixes: dict[tuple[int, ...], NemotronCache] = {}
+        self._prefixes: OrderedDict[tuple[int, ...], NemotronCache] = OrderedDict()
+        self._prefix_bytes = prefix_bytes
         self._finished: list[tuple[int, Result]] = []  # finished by their prompts
         self._next = 0
         self._graphs: GraphDecoder | None = None
@@ -219,17 +222,23 @@ class Engine:
     def cache_prefix(self, prefix: Sequence[int]) -> None:
         """Read a prefix that many prompts share; such prompts then start from its cache.
 
-        Nothing is shared with ``keep_hidden`` or with a drafter that reads whole prompts itself.
+        Where all prefixes take more than ``prefix_bytes``, those that were not used for longest are dropped. Nothing
+        is shared with ``keep_hidden`` or with a drafter that reads whole prompts itself.
         """
         cache = self.model.new_cache(1)
         self.model(torch.tensor([list(prefix)], device=self.model.device), cache=cache, return_hidden=True)
         self._prefixes[tuple(prefix)] = cache
+        self._prefixes.move_to_end(tuple(prefix))
+        total = sum(each.nbytes for each in self._prefixes.values())
+        while total > self._prefix_bytes and len(self._prefixes) > 1:
+            total -= self._prefixes.popitem(last=False)[1].nbytes
 
     def _prefix_of(self, prompt: Sequence[int], drafter: Drafter | None) -> tuple[int, NemotronCache]:
         """Return how many tokens of a prompt have a cached prefix, and a cache that has read them."""
         if not self._keep_hidden and (drafter is None or not drafter.reads):
             for prefix in sorted(self._prefixes, key=len, reverse=True):
                 if len(prefix) < len(prompt) and tuple(prompt[: len(prefix)]) == prefix:
+                    self._prefixes.move_to_end(prefix)
                     return len(prefix), self._prefixes[prefix].fork(1)
         return 0, self.model.new_cache(1)
 
