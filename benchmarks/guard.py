@@ -2,7 +2,8 @@
 
 ``python benchmarks/guard.py [--seeds 40] [--drivers idm,...] [--json PATH]`` drives the six families of ``long-tail-6``
 on seeds from 31000. The drivers are constant-velocity, idm, and noisy-idm: idm whose plans wander by up to 1.2 m and
-change their speed by up to 25 % every 2 s. Rates have exact intervals of 95 % (Clopper and Pearson).
+change their speed by up to 25 % every 2 s. Rates have exact intervals of 95 % (Clopper and Pearson). An interrupted
+run goes on where it was: the finished pairs of the same code are kept in ``--kept``.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import make_driver
 from alpamayo.evaluation.statistics import clopper_pearson
 from alpamayo.parallel import in_order
+from alpamayo.provenance import code_version
 from alpamayo.validator.contacts import contacts
 from alpamayo.validator.judge import episode_motions, judge
 from alpamayo.validator.rules import RULES
@@ -38,6 +40,9 @@ DRIVERS = ("constant-velocity", "idm", "noisy-idm")
 JUDGED = ("at_fault_collision", "drivable_area", "kinematics")
 OFF_ROAD_TOLERANCE_M = 0.3
 LONG_INTERVENTION_S = 1.0
+DRIVES = ("alone", "guarded")
+Task = tuple[str, int, str]
+"""Family, seed and driver of a pair."""
 WANDER_M, WANDER_SPEED_PART, WANDER_PERIOD_S, WANDER_LEAST_M = 1.2, 0.25, 2.0, 10.0
 
 
@@ -124,7 +129,7 @@ class Pair:
         return not self.alone.has_contact and self.alone.outside_m <= OFF_ROAD_TOLERANCE_M
 
 
-def drive_pair(task: tuple[str, int, str]) -> Pair:
+def drive_pair(task: Task) -> Pair:
     """Drive one scenario twice."""
     family, seed, driver = task
     scenario = make_scenario(family, seed)
@@ -199,6 +204,44 @@ def table(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     return out
 
 
+def kept_pairs(path: Path, version: str) -> dict[Task, Pair]:
+    """Return the finished pairs of a version of the code; damaged lines are left out."""
+    found: dict[Task, Pair] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+            if row.pop("version") == version:
+                alone, guarded = (Drive(**{**row[name], "reasons": tuple(row[name]["reasons"])}) for name in DRIVES)
+                pair = Pair(row["family"], row["seed"], row["driver"], alone, guarded)
+                found[pair.family, pair.seed, pair.driver] = pair
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def driven_pairs(tasks: Sequence[Task], kept: Path, workers: int | None) -> list[Pair]:
+    """Drive the pairs that are not kept yet, and return all of them in their order.
+
+    Raises:
+        RuntimeError: A drive raised an exception.
+    """
+    version = code_version()
+    found = kept_pairs(kept, version)
+    left = [task for task in tasks if task not in found]
+    print(f"{len(tasks) - len(left)} of {len(tasks)} pairs are taken from {kept}", file=sys.stderr)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.open("a", encoding="utf-8") as file:
+        for task, result in in_order(
+            drive_pair, left, workers=workers, what="pairs of drives", progress=_print_progress
+        ):
+            if isinstance(result, Exception):
+                raise RuntimeError(f"{task}: {result}") from result
+            found[task] = result
+            file.write(json.dumps({"version": version, **asdict(result)}) + "\n")
+            file.flush()
+    return [found[task] for task in tasks]
+
+
 def _print_progress(what: str, done: int, total: int) -> None:
     print(f"\r{what}: {done} of {total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
@@ -211,18 +254,13 @@ def main() -> None:
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--workers", type=int)
     parser.add_argument("--json", type=Path, help="write the table and all pairs here")
+    parser.add_argument("--kept", type=Path, default=Path("runs/guard-pairs.jsonl"), help="finished pairs")
     arguments = parser.parse_args()
     families, drivers = arguments.families.split(","), arguments.drivers.split(",")
     tasks = [
         (family, FIRST_SEED + k, driver) for k in range(arguments.seeds) for family in families for driver in drivers
     ]
-    pairs: list[Pair] = []
-    for task, result in in_order(
-        drive_pair, tasks, workers=arguments.workers, what="pairs of drives", progress=_print_progress
-    ):
-        if isinstance(result, Exception):
-            raise RuntimeError(f"{task}: {result}") from result
-        pairs.append(result)
+    pairs = driven_pairs(tasks, arguments.kept, arguments.workers)
     rows = table(pairs)
     for row in rows:
         if row["n"]:
