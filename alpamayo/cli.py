@@ -31,7 +31,7 @@ from alpamayo.cli_options import (
 )
 from alpamayo.drivers.registry import BUILT_IN, JOINT
 from alpamayo_datasets.readers import described_formats
-from alpamayo_sim.errors import InputError, is_machine_fault, one_line
+from alpamayo_sim.errors import InputError, check_known, is_machine_fault, one_line
 
 if TYPE_CHECKING:
     from alpamayo.parallel import Progress
@@ -137,17 +137,27 @@ def replay(
     reactive: Annotated[
         bool, typer.Option("--reactive", help="Recorded road users react where the recording has become impossible.")
     ] = False,
+    sensors: Annotated[
+        str,
+        typer.Option(
+            help="What the driver sees: rendered, the drawn world; recorded, the log's own cameras; or both: it sees "
+            "the recorded ones, and the report shows both."
+        ),
+    ] = "rendered",
     export: Export = None,
     as_json: Json = False,
 ) -> None:
     """Drive in a recorded scene in closed loop, while the other road users repeat their recorded motions."""
     from alpamayo.drivers.registry import check_name, get_entry
-    from alpamayo_datasets import open_log
+    from alpamayo.report.sensors import Sensors, SensorSource
+    from alpamayo_datasets import find_log, open_log
     from alpamayo_sim.datatypes.scenario import scenario_of_log
 
     check_name(driver)
     arguments = _arguments(driver_args)
+    check_known("source of sensors", sensors, [*SensorSource])
     scenario = scenario_of_log(open_log(log), reactive=reactive)
+    cameras = None if sensors == SensorSource.RENDERED else find_log(log).cameras()
     if checkpoint is None and (note := get_entry(driver).recordings_note):
         typer.echo(note, err=True)
     from alpamayo.export import export_folder
@@ -166,6 +176,7 @@ def replay(
             arguments=arguments,
             progress=progress,
             seed=seed,
+            sensors=Sensors(SensorSource(sensors), cameras),
         )
         if exported:
             _export(rows, *exported, progress)

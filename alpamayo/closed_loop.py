@@ -14,6 +14,7 @@ from alpamayo.episode import Episode
 from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.guard import Guard
 from alpamayo.provenance import code_version
+from alpamayo_datasets.recorded_cameras import RecordedCameras
 from alpamayo_sim.constants import FROM_BEHIND_RAD
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Driver, Needs
@@ -34,6 +35,7 @@ def drive(
     seed: int = 0,
     guard: bool | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    recorded: RecordedCameras | None = None,
 ) -> Episode:
     """Drive a scenario once, until the goal, the time limit, or a collision.
 
@@ -47,6 +49,8 @@ def drive(
         guard: Let the guard choose among the plans and brake if none is safe; None: as the driver's entry in
             ``alpamayo.drivers.registry`` says, off for a driver of your own.
         on_step: Called with (steps done, maximum number of steps) after each step.
+        recorded: The cameras of the log that the scenario is made of: the driver gets their images in place of drawn
+            ones. They show the recorded drive, wherever the ego is.
 
     Raises:
         InputError: The scene has no route, or an argument is of a wrong type.
@@ -59,7 +63,7 @@ def drive(
     world = WorldBatch([scenario])
     replay = np.array([driver.needs.replays_recording])
     supervisor = Guard(scenario.scene) if guarded else None
-    source = ObservationSource(world, driver.needs, seed)
+    source = ObservationSource(world, driver.needs, seed, recorded)
     record = _Recorder(world)
     own.reset(driver, scenario.scene, np.random.default_rng(seed))
     for step in range(scenario.steps):
@@ -100,21 +104,27 @@ def _crashed(world: WorldBatch) -> bool:
 class ObservationSource:
     """Observations of world 0 for one driver: its cameras and the ground truth only if it needs them.
 
-    ``images`` are the newest images of the driver's rig, with depth and labels; None for a driver without cameras.
+    With ``recorded`` cameras the driver sees what they saw at the time of the step, in its own rig. ``images`` are the
+    newest images of the driver's rig, with depth and labels; None for a driver without cameras, or with recorded ones.
     """
 
-    def __init__(self, world: WorldBatch, needs: Needs, seed: int) -> None:
+    def __init__(self, world: WorldBatch, needs: Needs, seed: int, recorded: RecordedCameras | None = None) -> None:
         self.world = world
         self.needs = needs
         self.images: CameraImages | None = None
         scene = world.scenarios[0].scene
-        self._renderer = CameraRenderer(scene, needs.rig, seed=seed) if needs.rig else None
+        self._recorded = recorded if needs.rig else None
+        self._renderer = CameraRenderer(scene, needs.rig, seed=seed) if needs.rig and not self._recorded else None
         self._frames = FrameBuffer(needs.rig, needs.frames, seed=seed) if needs.rig else None
 
     def observe(self) -> Observation:
         """Observe the current state; call it once per step, since it adds a frame to the history."""
         observation = self.world[0].observe()
-        if self._renderer and self._frames:
+        if self._recorded and self.needs.rig:
+            dt = self.world.scenarios[0].scene.dt
+            frames = self._recorded.observe(self.needs.rig, self.needs.frames, observation.time, dt)
+            observation = replace(observation, cameras=frames)
+        elif self._renderer and self._frames:
             truth = self.world[0].ground_truth()
             self.images = self._renderer.draw(truth, float(self.world.egos.curvature[0, 0]))
             self._frames.push(self.images.rgb)

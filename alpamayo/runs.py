@@ -18,7 +18,9 @@ from alpamayo.folders import claimed
 from alpamayo.json_values import json_number, read_sealed, rounded, sealed, write_json
 from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version, file_digest
+from alpamayo.report.sensors import RENDERED, Sensors
 from alpamayo.validator import Verdict, score_episode
+from alpamayo_datasets.recorded_cameras import RecordedCameras
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError
@@ -94,11 +96,13 @@ def run_scenarios(
     arguments: Mapping[str, Any] | None = None,
     progress: Progress,
     seed: int | None = None,
+    sensors: Sensors = RENDERED,
 ) -> list[dict[str, Any]]:
     """Drive scenarios one after another; the files of each are complete before the next starts.
 
     The files of a single scenario go to ``out`` itself, those of several to one subfolder each. A run that an earlier
-    call with the same inputs has finished is not driven again.
+    call with the same inputs has finished is not driven again. ``sensors`` say what the driver sees, and what the
+    report shows.
 
     Returns:
         One row of JSON values for each scenario; see ``summary``.
@@ -115,13 +119,14 @@ def run_scenarios(
         for scenario in scenarios:
             name = scenario_name(scenario)
             folder = out if count == 1 else out / name
-            inputs = run_inputs(choice, scenario, scenario.seed if seed is None else seed)
+            inputs = run_inputs(choice, scenario, scenario.seed if seed is None else seed) | sensors.inputs()
             row = finished(folder, inputs, (PAGE, VIDEO))
             if row is None:
-                episode = drive_run(choice, driver, scenario, inputs["seed"], _counted(progress, f"drive {name}"))
+                counted = _counted(progress, f"drive {name}")
+                episode = drive_run(choice, driver, scenario, inputs["seed"], counted, sensors.recorded)
                 verdict = score_episode(episode)
                 write_record(episode, verdict, folder)
-                write_report(episode, verdict, folder, _counted(progress, f"report {name}"))
+                write_report(episode, verdict, folder, _counted(progress, f"report {name}"), sensors)
                 row = write_summary(episode, verdict, folder, {"inputs": inputs})
             else:
                 taken += 1
@@ -136,9 +141,10 @@ def drive_run(
     scenario: Scenario,
     seed: int,
     on_step: Callable[[int, int], None] | None = None,
+    recorded: RecordedCameras | None = None,
 ) -> Episode:
     """Drive a scenario; the episode says how its driver is made."""
-    episode = drive(scenario, driver, seed=seed, guard=choice.guarded, on_step=on_step)
+    episode = drive(scenario, driver, seed=seed, guard=choice.guarded, on_step=on_step, recorded=recorded)
     return replace(episode, driver_choice=choice.name, driver_arguments=choice.arguments)
 
 

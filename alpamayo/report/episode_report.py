@@ -7,6 +7,7 @@ from pathlib import Path
 from alpamayo.episode import Episode
 from alpamayo.report.episode_page import page
 from alpamayo.report.frames import frames
+from alpamayo.report.sensors import RENDERED, Sensors
 from alpamayo.report.video import VideoWriter, compose, encoded_image
 from alpamayo.validator import Verdict
 from alpamayo_sim.errors import InputError
@@ -23,11 +24,16 @@ class Report:
 
 
 def write_report(
-    episode: Episode, verdict: Verdict, folder: str | Path, on_frame: Callable[[int, int], None] | None = None
+    episode: Episode,
+    verdict: Verdict,
+    folder: str | Path,
+    on_frame: Callable[[int, int], None] | None = None,
+    sensors: Sensors = RENDERED,
 ) -> Report:
     """Render an episode into ``folder``/report.html and ``folder``/video.mp4.
 
-    ``on_frame`` is called with (frames done, number of frames).
+    ``on_frame`` is called with (frames done, number of frames). ``sensors`` say which cameras are shown: recorded ones
+    with the plan that was driven drawn into the image.
 
     Raises:
         InputError: the folder cannot be written.
@@ -38,7 +44,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(report.video) as partial, VideoWriter(partial, rate=round(1.0 / episode.dt)) as video:
-            for frame in frames(episode):
+            for frame in frames(episode, sensors):
                 video.write(compose(frame, episode))
                 images.append(encoded_image(frame.mosaic))
                 if on_frame:

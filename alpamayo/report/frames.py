@@ -1,20 +1,25 @@
 """Frames of an episode, rendered again from its record: cameras and a bird's-eye view."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw
 
 from alpamayo.episode import Episode
+from alpamayo.report.sensors import RENDERED, Sensors, SensorSource
 from alpamayo.report.typeface import typeface
-from alpamayo_sim.datatypes.rig import default_rig
+from alpamayo_sim.datatypes.rig import Camera, Rig, default_rig
 from alpamayo_sim.sensors import CameraRenderer
 from alpamayo_sim.sensors.birdseye import BirdsEye
 
 Array = np.ndarray
 BIRDSEYE_SIDE_PX = 640
+PLAN_POINTS = 200
+PLAN_WIDTH_PX = 2
+PLAN_COLOUR = (40, 220, 120)
 LABELS = ("cross left", "front wide", "cross right", "front tele")  # in the order of default_rig()
 
 
@@ -27,20 +32,65 @@ class Frame:
     mosaic: UInt8[Array, "rows columns 3"]
 
 
-def frames(episode: Episode) -> Iterator[Frame]:
+def frames(episode: Episode, sensors: Sensors = RENDERED) -> Iterator[Frame]:
     """Yield the frames of all states of an episode, in order."""
-    scene = episode.scenario.scene
-    renderer, above = CameraRenderer(scene, default_rig(), seed=episode.seed), BirdsEye(scene)
+    scene, rig = episode.scenario.scene, default_rig()
+    renderer, above = CameraRenderer(scene, rig, seed=episode.seed), BirdsEye(scene)
     for step in range(episode.steps + 1):
         truth = episode.truth(step)
-        images = renderer.draw(truth).rgb
-        left, wide, right, tele = (_labelled(image, name) for image, name in zip(images, LABELS, strict=True))
-        mosaic = np.concatenate([np.concatenate([wide, tele], axis=1), np.concatenate([left, right], axis=1)])
         decided = min(step, episode.steps - 1)
+        drawn = renderer.draw(truth).rgb
+        if sensors.recorded is None:
+            mosaic = _mosaic(drawn, LABELS)
+        else:
+            real, _ = sensors.recorded.images(rig, step * episode.dt)
+            plan = None if step == episode.steps else episode.executed[decided]
+            mosaic = _recorded_mosaic(rig, real, drawn, plan, both=sensors.source == SensorSource.BOTH)
         plans = np.concatenate([episode.plans[decided], episode.executed[decided][None]])
         shown = {} if step == episode.steps else {"plans": plans, "chosen": len(plans) - 1}
         picture = above.draw(truth, width=BIRDSEYE_SIDE_PX, height=BIRDSEYE_SIDE_PX, **shown)
         yield Frame(step, picture, mosaic)
+
+
+def _mosaic(images: UInt8[Array, "4 h w 3"], labels: Sequence[str]) -> UInt8[Array, "rows columns 3"]:
+    """Return four pictures in the order of ``default_rig``: wide and tele above cross left and cross right."""
+    left, wide, right, tele = (_labelled(image, name) for image, name in zip(images, labels, strict=True))
+    return np.concatenate([np.concatenate([wide, tele], axis=1), np.concatenate([left, right], axis=1)])
+
+
+def _recorded_mosaic(
+    rig: Rig,
+    real: UInt8[Array, "4 h w 3"],
+    drawn: UInt8[Array, "4 h w 3"],
+    plan: Float32[Array, "64 4"] | None,
+    both: bool,
+) -> UInt8[Array, "rows columns 3"]:
+    """Return the recorded pictures with the plan in them; with ``both`` wide and tele beside the drawn ones."""
+    cameras = rig.cameras
+    real, drawn = (
+        np.stack([with_plan(image, camera, plan) for image, camera in zip(images, cameras, strict=True)])
+        for images in (real, drawn)
+    )
+    if not both:
+        return _mosaic(real, [f"{name}, recorded" for name in LABELS])
+    chosen = np.stack([real[3], real[1], drawn[3], drawn[1]])
+    return _mosaic(chosen, ("front tele, recorded", "front wide, recorded", "front tele, drawn", "front wide, drawn"))
+
+
+def with_plan(
+    image: UInt8[Array, "h w 3"], camera: Camera, plan: Float32[Array, "64 4"] | None
+) -> UInt8[Array, "h w 3"]:
+    """Return a picture with a plan (x, y, heading, speed in the ego frame) drawn onto the ground that it shows."""
+    if plan is None:
+        return image
+    dense = np.linspace(0.0, len(plan) - 1.0, PLAN_POINTS)
+    xy = np.stack([np.interp(dense, np.arange(len(plan)), plan[:, k].astype(np.float64)) for k in (0, 1)], axis=1)
+    pixels, seen = camera.project(np.pad(xy, ((0, 0), (0, 1))))
+    out = np.ascontiguousarray(image)
+    for k in np.flatnonzero(seen[:-1] & seen[1:]):
+        ends = [tuple(int(value) for value in pixels[j]) for j in (k, k + 1)]
+        cv2.line(out, ends[0], ends[1], PLAN_COLOUR, PLAN_WIDTH_PX, cv2.LINE_AA)
+    return out
 
 
 def _labelled(image: UInt8[Array, "h w 3"], label: str) -> UInt8[Array, "h w 3"]:

@@ -5,6 +5,8 @@ from .log import open_log as open_log
 from .log import scene_ids as scene_ids
 from .readers import READERS as READERS
 from .readers import Reader as Reader
+from .recorded_cameras import RecordedCamera as RecordedCamera
+from .recorded_cameras import RecordedCameras as RecordedCameras
 from .recording import DrawnSensors as DrawnSensors
 from .recording import Recording as Recording
 from .writers import WRITERS as WRITERS

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from alpamayo_datasets.continuity import irregularities
 from alpamayo_datasets.log import Log
+from alpamayo_sim.datatypes.continuity import irregularities
 from alpamayo_sim.datatypes.scene import Category, LaneKind, Scene, SignalState
 from alpamayo_sim.io.limits import lines_of
 

@@ -16,6 +16,7 @@ from alpamayo_sim.io.files import check_regular
 from alpamayo_sim.settings import path_of
 
 if TYPE_CHECKING:
+    from alpamayo_datasets.recorded_cameras import RecordedCameras
     from alpamayo_sim.datatypes.scene import Scene
 
 HEAD_BYTES = 256
@@ -68,6 +69,15 @@ class Log:
         except (MemoryError, RecursionError) as error:
             title = self.reader.title
             raise InputError(f"{self.path}: too large or too deep for {title} ({type(error).__name__})") from error
+
+    def cameras(self) -> RecordedCameras:
+        """Return the recorded cameras of the named scene, or of the only one.
+
+        Raises:
+            InputError: The log has no camera images that are read, or is damaged; or it has many scenes and none is
+                named.
+        """
+        return self.reader.cameras(self.path, self.scene_id)
 
 
 def find_log(path: Path | str) -> Log:

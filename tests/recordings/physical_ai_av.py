@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alpamayo.report.video import VideoWriter
 from recordings.motion import on_bend
 
 CLIP = "25cd4769-5dcf-4b53-a351-bf2c5deb6124"
@@ -67,3 +68,26 @@ def _obstacles() -> dict[str, Any]:
             row |= {"orientation_z": float(np.sin(-yaw / 2)), "orientation_w": float(np.cos(-yaw / 2))}
             rows.append(row | dict(zip(("size_x", "size_y", "size_z"), size, strict=True)))
     return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+CAMERA = "camera_front_wide_120fov"
+WIDTH, HEIGHT, FOCAL = 64, 48, 28.0
+
+
+def write_camera(root: Path) -> None:
+    """Add an f-theta front camera: two seconds at 10 Hz, dark at first and bright after one second."""
+    folder = root / "camera" / CAMERA
+    folder.mkdir(parents=True)
+    with VideoWriter(folder / f"{CLIP}.{CAMERA}.mp4", rate=10) as video:
+        for k in range(21):
+            video.write(np.full((HEIGHT, WIDTH, 3), 40 if k < 10 else 200, np.uint8))
+    stamps = START_US + 100_000 * np.arange(21)
+    _write(folder / f"{CLIP}.{CAMERA}.timestamps.parquet", {"timestamp": stamps})
+    known = {"clip_id": [CLIP], "sensor_name": [CAMERA]}
+    lens: dict[str, float] = {"width": WIDTH, "height": HEIGHT, "cx": WIDTH / 2 - 0.5, "cy": HEIGHT / 2 - 0.5}
+    lens |= {f"fw_poly_{k}": FOCAL if k == 1 else 0.0 for k in range(5)}
+    lens |= {f"bw_poly_{k}": 1.0 / FOCAL if k == 1 else 0.0 for k in range(5)}
+    place = {"x": 1.9, "y": 0.0, "z": 1.4, "qx": -0.5, "qy": 0.5, "qz": -0.5, "qw": 0.5}  # looks ahead
+    for kind, values in (("camera_intrinsics", lens), ("sensor_extrinsics", place)):
+        columns = known | {name: [value] for name, value in values.items()}
+        _write(root / "calibration" / kind / f"{kind}.chunk_0000.parquet", columns)

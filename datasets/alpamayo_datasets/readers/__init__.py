@@ -1,8 +1,9 @@
 """The formats of recorded logs: one module each in this folder, and one line each in ``READERS``.
 
-A format's module has two functions. ``matches(path, head)`` tells from the path and the first bytes of a file (none for
+A module has at least two functions. ``matches(path, head)`` tells from the path and the first bytes of a file (none for
 a folder) whether it has this format. ``read(path)`` returns its Scene. A format whose files or folders hold many scenes
-has a third one, ``scene_ids(path)``, and ``read(path, scene_id)``. ``datasets/README.md`` shows how to add one.
+has a third one, ``scene_ids(path)``, and ``read(path, scene_id)``. A format with camera images that are read has
+``cameras(path, scene_id)``. ``datasets/README.md`` shows how to add one.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alpamayo_datasets.containers import choose_scene
+from alpamayo_sim.errors import InputError
 
 if TYPE_CHECKING:
+    from alpamayo_datasets.recorded_cameras import RecordedCameras
     from alpamayo_sim.datatypes.scene import Scene
 
 __all__ = ["READERS", "Reader", "described_formats"]
@@ -55,6 +58,18 @@ class Reader:
             choose_scene([path.stem], scene_id, str(path))
             scene = functions.read(path)
         return scene
+
+    def cameras(self, path: Path, scene_id: str | None = None) -> RecordedCameras:
+        """Return the recorded cameras of a scene.
+
+        Raises:
+            InputError: The format or the log has no camera images that are read, or the log is damaged.
+        """
+        functions = self._functions()
+        if not hasattr(functions, "cameras"):
+            raise InputError(f"{path}: camera images of {self.title} are not read; take --sensors rendered")
+        recorded: RecordedCameras = functions.cameras(path, scene_id)
+        return recorded
 
     def _functions(self) -> Any:
         return importlib.import_module(self.module)

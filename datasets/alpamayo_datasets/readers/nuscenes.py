@@ -18,11 +18,14 @@ from jaxtyping import Float64
 from alpamayo_datasets.assemble import RawTrack, assemble
 from alpamayo_datasets.containers import choose_scene
 from alpamayo_datasets.fields import MAX_STEPS, get, get_list, get_record, numbers
-from alpamayo_datasets.motion import covered, resampled, yaw_of
+from alpamayo_datasets.images import read_image
+from alpamayo_datasets.motion import covered, resampled, rotation_of, yaw_of
 from alpamayo_datasets.readers.av2_map import load_json
 from alpamayo_datasets.readers.nuscenes_map import read_map
 from alpamayo_datasets.readers.scenarionet import DETAILED_CATEGORIES
+from alpamayo_datasets.recorded_cameras import RecordedCamera, RecordedCameras
 from alpamayo_datasets.words import meaning_of
+from alpamayo_sim.datatypes.rig import Camera
 from alpamayo_sim.datatypes.scene import Category, Environment, Provenance, Scene
 from alpamayo_sim.errors import InputError, is_machine_fault
 from alpamayo_sim.io.limits import LIMITS, name_of
@@ -113,6 +116,60 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
         if is_machine_fault(error):
             raise
         raise InputError(f"{where}: the tables or maps are damaged ({type(error).__name__}: {_line(error)})") from error
+
+
+def cameras(path: Path, scene_id: str | None = None) -> RecordedCameras:
+    """Return the cameras of a scene: all frames, keyframes and those between them.
+
+    Raises:
+        InputError: A table is missing or damaged, or the scene has no cameras.
+    """
+    version = _version(path)
+    name = choose_scene(scene_ids(path), scene_id, str(path))
+    where = f"{version}: scene {name!r}"
+    try:
+        tables = _tables(version, _stamp(version))
+        record = next(row for row in tables.scene if row["name"] == name)
+        sample = tables.get("sample", record["first_sample_token"])
+        channels = [channel for channel in sample["data"] if channel.startswith("CAM_")]
+        found = [_camera(tables, version.parent, sample, channel, where) for channel in sorted(channels)]
+        return RecordedCameras(found)
+    except InputError:
+        raise
+    except Exception as error:  # the devkit looks into unchecked tables: anything can be missing
+        if is_machine_fault(error):
+            raise
+        raise InputError(f"{where}: the tables are damaged ({type(error).__name__}: {_line(error)})") from error
+
+
+def _camera(tables: Any, root: Path, sample: Any, channel: str, where: str) -> RecordedCamera:
+    records = list(_chain(tables, "sample_data", sample["data"][channel], where))
+    stamps = np.array([float(record["timestamp"]) for record in records])
+    times = (stamps - float(sample["timestamp"])) * 1e-6
+    if not np.isfinite(times).all() or np.any(np.diff(times) <= 0):
+        raise InputError(f"{where}: timestamps of {channel} must be finite and grow")
+    files = [_inside(root, str(record["filename"]), where) for record in records]
+    known = tables.get("calibrated_sensor", records[0]["calibrated_sensor_token"])
+    matrix = numbers(known["camera_intrinsic"], (3, 3), f"{where}: camera_intrinsic of {channel}")
+    turn = rotation_of(numbers([known["rotation"]], (1, 4), f"{where}: rotation of {channel}"))[0]
+    place = numbers(known["translation"], (3,), f"{where}: translation of {channel}")
+    camera = Camera(
+        channel,
+        int(records[0]["width"]),
+        int(records[0]["height"]),
+        (float(matrix[0, 0]), float(matrix[1, 1])),
+        (float(matrix[0, 2]) + 0.5, float(matrix[1, 2]) + 0.5),
+        (place - np.array([AXLE_TO_CENTRE_M, 0.0, 0.0])).astype(np.float32),
+        turn.astype(np.float32),
+    )
+    return RecordedCamera(camera, times, lambda frame: read_image(files[frame]))
+
+
+def _inside(root: Path, name: str, where: str) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise InputError(f"{where}: the file {name!r} lies outside of the data set")
+    return path
 
 
 def _versions(path: Path) -> list[Path]:

@@ -14,9 +14,13 @@ from alpamayo_datasets.arrow_tables import read_columns
 from alpamayo_datasets.assemble import RawMap, RawTrack, assemble
 from alpamayo_datasets.containers import choose_scene
 from alpamayo_datasets.fields import MAX_STEPS
+from alpamayo_datasets.images import Video
 from alpamayo_datasets.motion import covered, resampled, rotation_of, velocities, yaw_of
+from alpamayo_datasets.recorded_cameras import RecordedCamera, RecordedCameras
 from alpamayo_datasets.sizes import usual_size
 from alpamayo_datasets.words import meaning_of
+from alpamayo_sim.datatypes.lenses import FTheta
+from alpamayo_sim.datatypes.rig import Camera
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.limits import LIMITS
@@ -29,6 +33,11 @@ EGOMOTION, OBSTACLES = ".egomotion.parquet", ".obstacle.offline.parquet"
 TIME_STEP_S = 0.1
 MAX_BOX_GAP_S = 0.35  # boxes of a track that are farther apart in time are not interpolated
 USUAL_AXLE_TO_CENTRE_M = 1.45  # where the dimensions of the car are not there
+TERMS = 5  # of a polynomial of the lens
+INTRINSICS = (
+    *("width", "height", "cx", "cy"),
+    *(f"{which}_poly_{k}" for which in ("fw", "bw") for k in range(TERMS)),
+)
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 BOX = (
     *("center_x", "center_y", "center_z", "orientation_w", "orientation_x", "orientation_y", "orientation_z"),
@@ -78,6 +87,64 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
     others = _tracks(path / "labels" / "obstacle.offline" / f"{clip}{OBSTACLES}", times, poses, at)
     provenance = Provenance("Physical AI AV", LICENCE, clip)
     return assemble(f"{path}: clip {clip!r}", clip, provenance, [ego, *others], EGO, RawMap(), [], TIME_STEP_S)
+
+
+def cameras(path: Path, scene_id: str | None = None) -> RecordedCameras:
+    """Return the cameras of a clip that have a video, time stamps and a calibration.
+
+    Raises:
+        InputError: A file is damaged, there is no such clip, or it has no camera.
+    """
+    clip = choose_scene(scene_ids(path), scene_id, str(path))
+    times, _ = _egomotion(path / "labels" / "egomotion" / f"{clip}{EGOMOTION}")
+    _, axle = _dimensions(path, clip)
+    found = []
+    for video in sorted((path / "camera").glob(f"*/{clip}.*.mp4")):
+        name = video.parent.name
+        lens = _calibration(path, "camera_intrinsics", clip, name, INTRINSICS)
+        place = _calibration(path, "sensor_extrinsics", clip, name, POSE)
+        stamps = video.with_name(f"{clip}.{name}.timestamps.parquet")
+        if lens is not None and place is not None and stamps.is_file():
+            taken = 1e-6 * read_columns(stamps, {"timestamp": "i"})["timestamp"].astype(np.float64)
+            if np.any(np.diff(taken) <= 0):
+                raise InputError(f"{stamps}: time stamps must grow")
+            found.append(RecordedCamera(_camera(name, lens, place, axle), taken - times[0], Video(video).image))
+    if not found:
+        raise InputError(f"{path}: clip {clip!r} has no camera with a video, time stamps and a calibration")
+    return RecordedCameras(found)
+
+
+def _calibration(root: Path, kind: str, clip: str, sensor: str, names: tuple[str, ...]) -> dict[str, float] | None:
+    """Return the values of a sensor of a clip; None where no file has them."""
+    for file in sorted((root / "calibration" / kind).glob("*.parquet")):
+        for index in (("clip_id", "sensor_name"), ("__index_level_0__", "__index_level_1__")):
+            try:
+                keys = read_columns(file, dict.fromkeys(index, "s"))
+            except InputError:
+                continue
+            rows = np.flatnonzero((keys[index[0]] == clip) & (keys[index[1]] == sensor))
+            if len(rows):
+                columns = read_columns(file, dict.fromkeys(names, "f"))
+                return {name: float(columns[name][rows[0]]) for name in names}
+    return None
+
+
+def _camera(name: str, lens: dict[str, float], place: dict[str, float], axle: float) -> Camera:
+    forward = tuple(lens[f"fw_poly_{k}"] for k in range(TERMS))
+    backward = tuple(lens[f"bw_poly_{k}"] for k in range(TERMS))
+    reach = float(np.polynomial.polynomial.polyval(0.5 * np.hypot(lens["width"], lens["height"]), backward))
+    rotation = rotation_of(np.array([[place[part] for part in ("qw", "qx", "qy", "qz")]]))[0]
+    position = np.array([place["x"] - axle, place["y"], place["z"]])
+    return Camera(
+        name,
+        int(lens["width"]),
+        int(lens["height"]),
+        (forward[1], forward[1]),
+        (lens["cx"] + 0.5, lens["cy"] + 0.5),
+        position.astype(np.float32),
+        rotation.astype(np.float32),
+        FTheta(forward, min(reach, np.pi), backward),
+    )
 
 
 def _egomotion(file: Path) -> tuple[Float64[Array, " n"], Float64[Array, "n 4"]]:
