@@ -22,10 +22,12 @@ from alpamayo.cli_options import (
     DriverName,
     Export,
     Guarded,
+    GuardSees,
     Json,
     Out,
     Seed,
     Workers,
+    guard_of,
     print_json,
     progress_bar,
 )
@@ -89,6 +91,7 @@ def drive(
     ] = 1,
     out: Out = None,
     guard: Guarded = None,
+    guard_sees: GuardSees = "truth",
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
     export: Export = None,
@@ -113,7 +116,7 @@ def drive(
             episodes,
             driver,
             out,
-            guard=guard,
+            guard=guard_of(guard, guard_sees),
             checkpoint=checkpoint,
             arguments=arguments,
             progress=progress,
@@ -132,6 +135,7 @@ def replay(
     seed: Seed = 0,
     out: Out = None,
     guard: Guarded = None,
+    guard_sees: GuardSees = "truth",
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
     reactive: Annotated[
@@ -171,7 +175,7 @@ def replay(
             1,
             driver,
             out,
-            guard=guard,
+            guard=guard_of(guard, guard_sees),
             checkpoint=checkpoint,
             arguments=arguments,
             progress=progress,
@@ -294,6 +298,7 @@ def evaluate(
     suite: Annotated[str, typer.Option(help="The name of a suite, or the file of one.")] = "long-tail-6",
     out: Out = None,
     guard: Guarded = None,
+    guard_sees: GuardSees = "truth",
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
     ablate: Annotated[
@@ -320,7 +325,10 @@ def evaluate(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Drive the scenarios of a suite, which training never uses, and compare drivers (95 % intervals)."""
+    """Drive the scenarios of a suite, which training never uses, and compare drivers (95 % intervals).
+
+    Drivers are measured without the guard. One that is guarded by default gets a second row, with the guard.
+    """
     from alpamayo.drivers.registry import check_name
 
     names = _listed(driver)
@@ -336,7 +344,7 @@ def evaluate(
 
     arguments = _arguments(driver_args)
     options: dict[str, Any] = {
-        "guard": guard,
+        "guard": guard_of(guard, guard_sees),
         "checkpoint": checkpoint,
         "arguments": arguments,
         "workers": workers,

@@ -4,12 +4,16 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alpamayo.drivers.registry import BUILT_IN
 from alpamayo_datasets.writers import WRITERS
+from alpamayo_sim.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from alpamayo.guard.config import GuardConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results. [default: a name under runs/]")]
@@ -46,11 +50,36 @@ Export = Annotated[
         help=f"Write what happened as a data set, too: {', '.join(writer.name for writer in WRITERS)}.",
     ),
 ]
+GuardSees = Annotated[
+    str,
+    typer.Option(
+        "--guard-sees",
+        help="What the guard is told of other road users: truth, or belief: what the driver takes to be there. "
+        "belief turns the guard on.",
+    ),
+]
 Workers = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Number of processes. [default: one per core, at most 8]")
 ]
 MAX_SEED, MAX_EPISODES, MAX_MINUTES = (1 << 63) - 1, 100_000, 1e6
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the scenario and of all random draws.")]
+
+
+def guard_of(guard: bool | None, sees: str) -> "bool | GuardConfig | None":
+    """Return the guard that the options ask for; None is the default of a driver.
+
+    Raises:
+        InputError: an unknown word, or a guard on belief that shall be off.
+    """
+    if sees == "truth":
+        return guard
+    if sees != "belief":
+        raise unknown_name("--guard-sees", sees, ("truth", "belief"))
+    if guard is False:
+        raise InputError("--guard-sees belief turns the guard on; it does not go with --no-guard")
+    from alpamayo.guard.config import GuardConfig
+
+    return GuardConfig(on_belief=True)
 
 
 @contextmanager

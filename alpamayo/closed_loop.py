@@ -33,7 +33,7 @@ def drive(
     driver: Driver,
     *,
     seed: int = 0,
-    guard: bool | None = None,
+    guard: bool | GuardConfig | None = None,
     on_step: Callable[[int, int], None] | None = None,
     recorded: RecordedCameras | None = None,
 ) -> Episode:
@@ -46,8 +46,8 @@ def drive(
         scenario: The scene, its scripts and the goal.
         driver: The driver; it is reset with the scene and a generator made from ``seed``.
         seed: Seed of all random draws of the driver.
-        guard: Let the guard choose among the plans and brake if none is safe; None: as the driver's entry in
-            ``alpamayo.drivers.registry`` says, off for a driver of your own.
+        guard: Let the guard choose among the plans and brake if none is safe, with these thresholds if they are given;
+            None: as the driver's entry in ``alpamayo.drivers.registry`` says, off for a driver of your own.
         on_step: Called with (steps done, maximum number of steps) after each step.
         recorded: The cameras of the log that the scenario is made of: the driver gets their images in place of drawn
             ones. They show the recorded drive, wherever the ego is.
@@ -59,10 +59,10 @@ def drive(
     instance_of(scenario, Scenario, "the scenario")
     seed = whole_number(seed, "the seed of a drive", SEEDS)
     own.checked_driver(str(getattr(driver, "name", type(driver).__name__)), driver)
-    guarded = guarded_by_default(driver) if guard is None else guard
+    config = guard_config(driver, guard)
     world = WorldBatch([scenario])
     replay = np.array([driver.needs.replays_recording])
-    supervisor = Guard(scenario.scene) if guarded else None
+    supervisor = Guard(scenario.scene, config) if config else None
     source = ObservationSource(world, driver.needs, seed, recorded)
     record = _Recorder(world)
     own.reset(driver, scenario.scene, np.random.default_rng(seed))
@@ -85,7 +85,14 @@ def drive(
             on_step(step + 1, scenario.steps)
         if not replay[0] and (world.egos.arrived[0, 0] or _crashed(world)):
             break
-    return record.episode(driver, seed, supervisor.config if supervisor else None, bool(world.egos.arrived[0, 0]))
+    return record.episode(driver, seed, config, bool(world.egos.arrived[0, 0]))
+
+
+def guard_config(driver: str | Driver, guard: bool | GuardConfig | None) -> GuardConfig | None:
+    """Return the thresholds of the guard of a driver: on, off, or as the driver's entry says; None without a guard."""
+    if isinstance(guard, GuardConfig):
+        return guard
+    return GuardConfig() if (guarded_by_default(driver) if guard is None else guard) else None
 
 
 def _crashed(world: WorldBatch) -> bool:

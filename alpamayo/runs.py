@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from alpamayo.closed_loop import drive
-from alpamayo.drivers.registry import code_of, get_entry, guarded_by_default, make_driver, shipped_checkpoint
+from alpamayo.closed_loop import drive, guard_config
+from alpamayo.drivers.registry import code_of, get_entry, make_driver, shipped_checkpoint
 from alpamayo.episode import Episode, record_digest, save_episode
 from alpamayo.folders import claimed
+from alpamayo.guard.config import GuardConfig
 from alpamayo.json_values import json_number, read_sealed, rounded, sealed, write_json
 from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version, file_digest
@@ -36,24 +37,28 @@ class DriverChoice:
     """A driver as the user chose it: its name, its weights, the arguments of its constructor, and the guard."""
 
     name: str
-    guarded: bool
+    guard: GuardConfig | None = None
     checkpoint: Path | None = None
     arguments: str = "{}"  # as JSON, so that equal choices compare equal
 
     @staticmethod
     def of(
         name: str,
-        guard: bool | None = None,
+        guard: bool | GuardConfig | None = None,
         checkpoint: Path | None = None,
         arguments: Mapping[str, Any] | None = None,
     ) -> "DriverChoice":
         """Return the choice; ``guard`` None is the driver's default."""
-        guarded = guarded_by_default(name) if guard is None else guard
         try:
             text = json.dumps(dict(arguments or {}), sort_keys=True)
         except (TypeError, ValueError) as error:
             raise InputError(f"driver {name!r}: arguments must be JSON values ({error})") from error
-        return DriverChoice(name, guarded, checkpoint, text)
+        return DriverChoice(name, guard_config(name, guard), checkpoint, text)
+
+    @property
+    def label(self) -> str:
+        """The driver's name with its guard, for folders and tables."""
+        return labelled(self.name, self.guard is not None, self.guard is not None and self.guard.on_belief)
 
     def make(self) -> Driver:
         """Make the driver."""
@@ -66,8 +71,13 @@ class DriverChoice:
             "driver_arguments": json.loads(self.arguments),
             "driver_code": code_of(self.name),
             "weights": _weights(self.name, self.checkpoint, self.arguments),
-            "guarded": self.guarded,
+            "guard": None if self.guard is None else self.guard.record(),
         }
+
+
+def labelled(driver: str, guarded: bool, on_belief: bool = False) -> str:
+    """Return the name of a driver with its guard, for folders and tables."""
+    return f"{driver}+guard{'-on-belief' if on_belief else ''}" if guarded else driver
 
 
 @cache
@@ -91,7 +101,7 @@ def run_scenarios(
     driver_name: str,
     out: Path,
     *,
-    guard: bool | None = None,
+    guard: bool | GuardConfig | None = None,
     checkpoint: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
     progress: Progress,
@@ -144,7 +154,7 @@ def drive_run(
     recorded: RecordedCameras | None = None,
 ) -> Episode:
     """Drive a scenario; the episode says how its driver is made."""
-    episode = drive(scenario, driver, seed=seed, guard=choice.guarded, on_step=on_step, recorded=recorded)
+    episode = drive(scenario, driver, seed=seed, guard=choice.guard or False, on_step=on_step, recorded=recorded)
     return replace(episode, driver_choice=choice.name, driver_arguments=choice.arguments)
 
 

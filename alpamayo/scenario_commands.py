@@ -12,9 +12,11 @@ from alpamayo.cli_options import (
     DriverArgs,
     DriverName,
     Guarded,
+    GuardSees,
     Json,
     Seed,
     Workers,
+    guard_of,
     print_json,
     progress_bar,
 )
@@ -255,6 +257,7 @@ def search(
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder. [default: runs/search-FAMILY-DRIVER]")] = None,
     guard: Guarded = None,
+    guard_sees: GuardSees = "truth",
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
     as_json: Json = False,
@@ -270,7 +273,7 @@ def search(
     from alpamayo_scenarios.families import get_family
 
     kind = get_family(family)
-    choice = DriverChoice.of(driver, guard, checkpoint, parse_arguments(driver_args or []))
+    choice = DriverChoice.of(driver, guard_of(guard, guard_sees), checkpoint, parse_arguments(driver_args or []))
     choice.make()
     folder = out or Path("runs") / f"search-{family}-{driver.replace(':', '.')}"
     with progress_bar() as progress:

@@ -39,7 +39,7 @@ SOLVERS: Mapping[str, PlannerConfig] = MappingProxyType(
 
 @dataclass
 class _Attempts:
-    """What was driven so far: how much, who avoided all contacts, and the first motion that is a solution."""
+    """What was driven so far: how much, which drivers avoided all contacts, and the first motion that is a solution."""
 
     scenario: Scenario
     limits: MotionLimits

@@ -123,11 +123,6 @@ def comparisons(
     return out
 
 
-def labelled(driver: str, guarded: bool) -> str:
-    """Return the name of a driver with its guard, for folders and tables."""
-    return f"{driver}+guard" if guarded else driver
-
-
 def raised(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """List the rules that raised, with the exception and the number of runs."""
     counts = Counter((rule, error) for run in runs for rule, error in run["errors"].items())

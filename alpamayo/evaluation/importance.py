@@ -22,6 +22,7 @@ from alpamayo.evaluation.figures import rate
 from alpamayo.evaluation.statistics import RareRate, importance_rate
 from alpamayo.evaluation.suite_run import TAKEN, Task, choices_of, run_task, task_of
 from alpamayo.folders import claimed
+from alpamayo.guard.config import GuardConfig
 from alpamayo.json_values import json_number, rounded, write_json
 from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
@@ -56,7 +57,7 @@ def failure_probability(
     out: Path,
     *,
     seed: int = 0,
-    guard: bool | None = None,
+    guard: bool | GuardConfig | None = None,
     checkpoint: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
     workers: int | None = None,
@@ -74,7 +75,7 @@ def failure_probability(
         episodes: number of episodes, including the pilot; at least 12.
         out: folder of the records.
         seed: seed of the draws.
-        guard: guard on or off; None means the driver's default.
+        guard: guard on (with the thresholds, if they are given) or off; None means off.
         checkpoint: weights in place of the shipped ones.
         arguments: arguments of the constructor of a user's own driver.
         workers: number of processes; None means one for each core.
@@ -89,7 +90,7 @@ def failure_probability(
     """
     if episodes < MIN_EPISODES:
         raise InputError(f"importance sampling needs at least {MIN_EPISODES} episodes, got {episodes}")
-    (choice,) = choices_of([driver], guard, checkpoint, arguments)
+    (choice,) = choices_of([driver], False if guard is None else guard, checkpoint, arguments)
     seeds = FIRST_EVALUATION_SEED + np.arange(POOL_SEEDS)
     drawn = [get_family(family).draw(int(s)) for s in seeds]
     names = sorted(drawn[0])

@@ -14,7 +14,7 @@ from alpamayo.episode import Episode, load_episode
 from alpamayo.evaluation.guard_figures import guard_figures
 from alpamayo.evaluation.odd_coverage import levels
 from alpamayo.json_values import QUANTITY_DECIMALS, json_number
-from alpamayo.runs import has_collision, scenario_name
+from alpamayo.runs import has_collision, labelled, scenario_name
 from alpamayo.validator import RULES, Verdict, score_episode
 from alpamayo.validator.formulas import rules_from
 from alpamayo_sim.errors import InputError, is_machine_fault
@@ -54,7 +54,7 @@ def run_record(name: str, folder: Path, episode: Episode, verdict: Verdict) -> d
     violations = violations_of(verdict)
     return {
         "run": name,
-        "driver": episode.driver + ("+guard" if episode.guarded else ""),
+        "driver": labelled(episode.driver, episode.guarded, episode.guard_on_belief),
         "guarded": episode.guarded,
         "scenario": scenario_name(scenario),
         "family": scenario.family or "log",
@@ -102,6 +102,7 @@ def hashes(folder: Path, episode: Episode) -> dict[str, str]:
     with a digest of its sources.
     """
     config = {"driver": episode.driver, "guarded": episode.guarded, "seed": episode.seed, "model": episode.model}
+    config |= {"guard_on_belief": True} if episode.guard_on_belief else {}
     config |= {"choice": episode.driver_choice, "arguments": episode.driver_arguments}
     scenario = digest(episode.scenario)
     return {
@@ -121,7 +122,8 @@ def reproduction(episode: Episode) -> str | None:
     words = ["alpamayo", "drive", scenario.family, "--driver", episode.driver_choice or episode.driver]
     if episode.driver_arguments not in ("", "{}"):
         words += ["--driver-args", episode.driver_arguments]
-    return shlex.join([*words, "--seed", str(episode.seed), "--guard" if episode.guarded else "--no-guard"])
+    words += ["--seed", str(episode.seed), "--guard" if episode.guarded else "--no-guard"]
+    return shlex.join([*words, *(["--guard-sees", "belief"] if episode.guard_on_belief else [])])
 
 
 def _score(score: Any) -> dict[str, Any]:

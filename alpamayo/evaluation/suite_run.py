@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alpamayo.drivers.registry import get_entry, takes_checkpoint
+from alpamayo.drivers.registry import get_entry, guarded_by_default, takes_checkpoint
 from alpamayo.evaluation import manifest
-from alpamayo.evaluation.figures import comparisons, grouped, labelled, mean, missing_parts, rate
+from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
 from alpamayo.evaluation.stopping import ClaimMonitor, StopRule, parse
 from alpamayo.folders import claimed
+from alpamayo.guard.config import GuardConfig
 from alpamayo.json_values import rounded, write_json
 from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
@@ -39,8 +40,8 @@ class Task:
 
     @property
     def driver(self) -> str:
-        """The driver's name."""
-        return self.choice.name
+        """The driver's name, with its guard."""
+        return self.choice.label
 
     @property
     def family(self) -> str:
@@ -64,7 +65,7 @@ def evaluate(
     out: str | Path,
     *,
     suite: str = SUITE,
-    guard: bool | None = None,
+    guard: bool | GuardConfig | None = None,
     checkpoint: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
     workers: int | None = None,
@@ -73,7 +74,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Drive the first ``episodes`` scenarios of a suite with each driver; finished runs in ``out`` are not repeated.
 
-    ``long-tail-6`` has six families in turn, with seeds that training never uses.
+    A driver is measured by what it does without the guard, so these rows come first. A driver that is guarded by
+    default gets a second row below them, with the guard, named DRIVER+guard. ``long-tail-6`` has six families in turn,
+    with seeds that training never uses.
     A driver that raises is excluded from that scenario and listed with the reason; the rates "if excluded runs had
     failed" stand beside the others. A fault of the machine, such as a full disk, ends the evaluation. ``out`` is what
     ``alpamayo validate`` takes: a record for each run, and ``suite.json``, which lists the runs that should exist.
@@ -83,7 +86,7 @@ def evaluate(
         episodes: scenarios, at most as many as the suite has; None is 60 of long-tail-6, and all of another suite.
         out: the folder.
         suite: the name of a suite, or the file of one.
-        guard: on or off; None is each driver's default.
+        guard: on (with the thresholds, if they are given) or off for all drivers; None as above.
         checkpoint: weights in place of the shipped ones.
         arguments: arguments of the constructors of the user's own drivers.
         workers: number of processes; one for each core unless given.
@@ -99,16 +102,18 @@ def evaluate(
     """
     out = path_of(out, "the folder of an evaluation")
     rule = None if stop_when is None else parse(stop_when)
-    choices = choices_of(drivers, guard, checkpoint, arguments)
+    choices = choices_of(drivers, False if guard is None else guard, checkpoint, arguments)
+    if guard is None:
+        choices += choices_of([name for name in drivers if guarded_by_default(name)], True, checkpoint, arguments)
     whole = open_suite(suite)
     part = whole.first(episodes or (DEFAULT_EPISODES if suite == SUITE else len(whole)))
-    tasks = {choice.name: [task_of(choice, entry, out) for entry in part.entries] for choice in choices}
+    tasks = {choice.label: [task_of(choice, entry, out) for entry in part.entries] for choice in choices}
     with claimed(out):
         return _evaluated(tasks, rule, part, out, workers, progress)
 
 
 def choices_of(
-    names: Sequence[str], guard: bool | None, checkpoint: Path | None, arguments: Mapping[str, Any] | None
+    names: Sequence[str], guard: bool | GuardConfig, checkpoint: Path | None, arguments: Mapping[str, Any] | None
 ) -> list[DriverChoice]:
     """Return the choices of several drivers, each made once as a check; weights and arguments go where they can.
 
@@ -116,7 +121,7 @@ def choices_of(
         InputError: unknown driver, bad checkpoint, or arguments where no driver takes any.
     """
     own = {name for name in names if not get_entry(name).built_in}
-    if arguments and not own:
+    if arguments and names and not own:
         raise InputError(f"none of the drivers {', '.join(names)} takes arguments; they are for drivers of your own")
     choices = [
         DriverChoice.of(name, guard, checkpoint if takes_checkpoint(name) else None, arguments if name in own else None)
@@ -257,7 +262,7 @@ def _mean(rows: Sequence[Mapping[str, Any]], name: str, best: float = 1.0) -> di
 
 def task_of(choice: DriverChoice, entry: SuiteEntry, out: Path) -> Task:
     """Return the task of a driver on a scenario, with the folder of its record."""
-    folder = f"{labelled(choice.name, choice.guarded).replace(':', '.')}/{entry.family}-{entry.seed:05d}"
+    folder = f"{choice.label.replace(':', '.')}/{entry.family}-{entry.seed:05d}"
     return Task(choice, entry, folder, out)
 
 

@@ -15,6 +15,8 @@ class GuardConfig:
     """The thresholds of the guard; an episode records the ones it was driven with.
 
     Attributes:
+        on_belief: whether the guard takes the road users that the driver believes in for those that are there; else it
+            is told the truth.
         imminent_contact_s: a contact or road departure sooner than this is never left to a later decision.
         braking_delay_s: the time for which a plan is driven before the guard would have to brake.
         comfortable_deceleration_mps2: the deceleration of the braking that must remain possible after a candidate.
@@ -65,6 +67,7 @@ class GuardConfig:
         evasion_curvature_per_m: the greatest curvature of an evasion.
     """
 
+    on_belief: bool = False
     imminent_contact_s: float = 0.8
     braking_delay_s: float = 0.3
     comfortable_deceleration_mps2: float = 4.0

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from alpamayo.guard.assessment import Assessment
+from alpamayo.guard.belief import believed_truth
 from alpamayo.guard.choice import FALLBACK, Choice, Request, choose
 from alpamayo.guard.config import GuardConfig
 from alpamayo.guard.minimal_risk import StopPlanner
@@ -119,9 +120,11 @@ class Guard:
 
         Raises:
             InputError: the truth is of another scene.
+            DriverError: the guard is one on belief, and the decision does not tell what the driver believes.
         """
         if truth.scene.id != self.scene.id:
             raise InputError(f"the guard of scene {self.scene.id!r} was given the truth of {truth.scene.id!r}")
+        truth = believed_truth(truth, decision) if self.config.on_belief else truth
         assessment = self._assessment(decision, truth)
         outcomes = assessment.candidates()
         self._risks = [*(self._risks or ()), outcomes.risk][-self.config.remote_checks :]

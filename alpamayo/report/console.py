@@ -45,7 +45,7 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
             continue
         cells = [bounds(row[name], 0, unit="%", scale=100.0) for name in RATES]
         cells += [bounds(row["progress_m"], 0, unit=" m"), bounds(row["pdm_score"], 2)]
-        table.add_row(row["driver"], "on" if row["guarded"] else "off", *cells)
+        table.add_row(row["driver"].partition("+guard")[0], _guard_text(row), *cells)
     console.print(table)
     headline = {row["driver"]: row["pdm_score"] for row in result["drivers"] if row["n"]}
     for line in (*missing_lines(headline), *comparison_lines(result["comparisons"])):
@@ -80,6 +80,11 @@ def _with_bounds(value: Mapping[str, float | None]) -> str:
     if value["mean"] is None:
         return "n/a"
     return f"{value['mean']:.2f}" + ("" if value["low"] is None else f" [{value['low']:.2f}, {value['high']:.2f}]")
+
+
+def _guard_text(row: Mapping[str, Any]) -> str:
+    state = "on" if row["guarded"] else "off"
+    return f"{state} belief" if row["driver"].endswith("-on-belief") else state
 
 
 def show_importance(result: Mapping[str, Any]) -> None:

@@ -32,5 +32,5 @@ def single_score_text(score: Mapping[str, Any]) -> str:
 def pair_text(drivers: Sequence[str], guarded: Sequence[bool | None]) -> str:
     """Return two compared drivers with the guard of each; settings that differ are said to differ."""
     states = [{True: "guard on", False: "guard off", None: "guard in some runs"}[on] for on in guarded]
-    first, second = (f"{name.removesuffix('+guard')} ({state})" for name, state in zip(drivers, states, strict=True))
+    first, second = (f"{name.partition('+guard')[0]} ({state})" for name, state in zip(drivers, states, strict=True))
     return f"{first} minus {second}" + ("" if states[0] == states[1] else ", which differ in the guard, too")

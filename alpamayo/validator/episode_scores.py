@@ -149,7 +149,7 @@ def recorded_motions(motions: MotionBatch) -> MotionBatch:
 def alpasim_scene_score(record: Record) -> Score:
     """Compute AlpaSim's score: 0 after a front or side contact or off the road, else by progress on the recorded path.
 
-    A contact counts whoever is at fault, except one of the ego's rear bumper. AlpaSim's clip ends at the first contact
+    A contact counts regardless of fault, except one of the ego's rear bumper. AlpaSim's clip ends at the first contact
     of any kind, and where the ego is more than 4 m from the recorded line: later events do not count.
     """
     name, motions, episode = "alpasim_scene_score", record.motions, record.episode
@@ -184,7 +184,7 @@ def alpasim_scene_score(record: Record) -> Score:
 def bench2drive(record: Record) -> Score:
     """Compute CARLA's driving score: route completion, times a factor for each infraction that the record shows.
 
-    A collision counts whoever is at fault, but not for a stopped ego (under 0.1 m/s), as in CARLA. A timeout is the
+    A collision counts regardless of fault, but not for a stopped ego (under 0.1 m/s), as in CARLA. A timeout is the
     limit of a generated scenario; the end of a recording is no limit.
     """
     name, episode, motions = "bench2drive", record.episode, record.motions

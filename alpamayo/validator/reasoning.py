@@ -1,9 +1,11 @@
 """Consistency of a reasoning with the plan and with the scene.
 
 The decisions of a reasoning are compared with the meta-actions of the plan. Its components are compared with the
-scene: each has to exist, to be at the stated position, and to be visible past the other boxes at that time.
+scene: each has to exist, to be at the stated position, to move as stated, and to be visible past the other boxes at
+that time. In a recorded drive it also has to be decisive, and what is urgent must not go unmentioned (``causes``).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +13,10 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from alpamayo.validator.along_route import places_along
 from alpamayo_sim.datatypes.observation import GroundTruth
-from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
 from alpamayo_sim.datatypes.rig import Camera, Rig
-from alpamayo_sim.datatypes.scene import Category, Route
-from alpamayo_sim.geometry import from_frame, to_frame
+from alpamayo_sim.datatypes.scene import Category, Route, SignalState
+from alpamayo_sim.geometry import from_frame, rotate, to_frame
 from alpamayo_sim.prediction.visibility import occluding_rows, outline_points, unobstructed
 
 Array = np.ndarray
@@ -29,6 +31,7 @@ ANY_MARGIN = 3.0
 MAX_BRAKING_WHILE_TRACKING_MPS2 = 1.5
 MAX_ACCELERATION_WHILE_FOLLOWING_MPS2 = 1.5
 MAX_ACCELERATION_WHILE_YIELDING_MPS2 = 0.5
+MAX_ACCELERATION_WHILE_ADAPTING_MPS2 = 2.0
 MIN_BRAKING_TO_STOP_MPS2 = 0.3
 STOPPED_AT_END_MPS, STOPPED_AT_END_PART = 1.0, 0.5
 """A plan stops where its last speed is below the first, or below this part of its present speed."""
@@ -38,6 +41,16 @@ MIN_SHIFT_OUT_OF_LANE_NUDGE_M = 0.5
 MIN_SHIFT_LANE_CHANGE_M = 1.5
 MIN_SHIFT_PULL_OVER_M = 0.5
 TURN_M_PER_RAD, MIN_TURN_M = 5.0, 0.5
+MAX_STANDING_MPS, MIN_MOVING_MPS = 1.0, 0.1
+"""What stands may be this fast, and what moves this slow."""
+DIRECTION_TOLERANCE_RAD = math.radians(65.0)
+"""What is oncoming or crosses may move this far off that direction: a quarter of the circle each, and 20 degrees."""
+DIRECTIONS_RAD = {
+    Motion.SAME_DIRECTION: 0.0,
+    Motion.ONCOMING: math.pi,
+    Motion.CROSSING_FROM_LEFT: -0.5 * math.pi,
+    Motion.CROSSING_FROM_RIGHT: 0.5 * math.pi,
+}
 OCCLUDER_HEIGHT_M = 1.2
 """Boxes that are not higher hide nothing."""
 
@@ -60,6 +73,11 @@ class MetaActions:
     shift: float
     turn: float
 
+    @property
+    def stops(self) -> bool:
+        """Whether the plan comes to a stop, or nearly."""
+        return self.last_speed < max(STOPPED_AT_END_MPS, STOPPED_AT_END_PART * self.speed)
+
 
 @dataclass(frozen=True)
 class ComponentCheck:
@@ -70,26 +88,47 @@ class ComponentCheck:
         position_error: distance (m) of the stated position from its position; None without a stated position.
         placed: whether the position error is within the tolerance.
         visible: whether the component is visible; None for components without a box.
+        moves: whether it moves as the text says.
+        decisive: whether it is in the way of an ego that takes no account of it; None where that is not known.
     """
 
     exists: bool
     position_error: float | None
     placed: bool
     visible: bool | None
+    moves: bool = True
+    decisive: bool | None = None
+
+    @property
+    def complaint(self) -> str:
+        """What does not fit; empty if all does."""
+        if not self.exists:
+            return "does not exist"
+        if not self.placed:
+            return "is elsewhere"
+        if self.visible is False:
+            return "is not visible"
+        if not self.moves:
+            return "moves otherwise"
+        return "is not in the way" if self.decisive is False else ""
 
     @property
     def fits(self) -> bool:
-        """Whether it exists, is where the text says, and is not hidden."""
-        return self.exists and self.placed and self.visible is not False
+        """Whether it exists, is where the text says, moves so, is not hidden, and is decisive where that is known."""
+        return not self.complaint
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """Margins of both decisions (m/s² and m, positive is consistent) and the checks of the components."""
+    """Margins of both decisions (m/s² and m, positive is consistent) and the checks of the components.
+
+    ``missing`` is the id of something urgent where the reasoning names nothing that is decisive; else empty.
+    """
 
     longitudinal: float
     lateral: float
     components: tuple[ComponentCheck, ...]
+    missing: str = ""
 
     @property
     def margin(self) -> float:
@@ -99,9 +138,21 @@ class Consistency:
 
     @property
     def consistent(self) -> bool:
-        """Whether both decisions fit the plan, and all components fit the scene."""
-        components_fit = all(check.fits for check in self.components)
+        """Whether both decisions fit the plan, all components fit the scene, and none is missing."""
+        components_fit = all(check.fits for check in self.components) and not self.missing
         return self.longitudinal >= 0.0 and self.lateral >= 0.0 and components_fit
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong first; empty if nothing is."""
+        if self.longitudinal < 0.0:
+            return "the plan contradicts the longitudinal decision"
+        if self.lateral < 0.0:
+            return "the plan contradicts the lateral decision"
+        for component in self.components:
+            if component.complaint:
+                return f"a named component {component.complaint}"
+        return f"{self.missing!r} is in the way and no cause is named that is" if self.missing else ""
 
 
 def meta_actions(
@@ -127,15 +178,16 @@ def meta_actions(
 def longitudinal_margin(decision: Longitudinal, actions: MetaActions) -> float:
     """Compute by how much (m/s²) a plan fits a longitudinal decision; negative is a contradiction."""
     a = actions.acceleration
-    stops = actions.last_speed < max(STOPPED_AT_END_MPS, STOPPED_AT_END_PART * actions.speed)
     if decision in (Longitudinal.SET_SPEED_TRACKING, Longitudinal.PASSING):
-        return a + MAX_BRAKING_WHILE_TRACKING_MPS2
+        return min(-0.1, a) if actions.stops else a + MAX_BRAKING_WHILE_TRACKING_MPS2
     if decision in (Longitudinal.LEAD_FOLLOWING, Longitudinal.GAP_SEARCHING):
         return MAX_ACCELERATION_WHILE_FOLLOWING_MPS2 - a
     if decision == Longitudinal.YIELD:
         return MAX_ACCELERATION_WHILE_YIELDING_MPS2 - a
+    if decision == Longitudinal.SPEED_ADAPTATION:
+        return MAX_ACCELERATION_WHILE_ADAPTING_MPS2 - a
     if decision == Longitudinal.STOP_STATIC:
-        return max(0.5, 0.5 - a) if stops else min(-0.1, -a - MIN_BRAKING_TO_STOP_MPS2)
+        return max(0.5, 0.5 - a) if actions.stops else min(-0.1, -a - MIN_BRAKING_TO_STOP_MPS2)
     return ANY_MARGIN
 
 
@@ -182,7 +234,7 @@ def check_component(component: Component, truth: GroundTruth, rig: Rig | None = 
         return _check_light(component, truth)
     if component.kind != ComponentKind.OBJECT:
         return ComponentCheck(True, None, True, None)
-    row = _object(component, truth)
+    row = object_row(component, truth)
     if row is None:
         return ComponentCheck(False, None, False, None)
     here = np.asarray(truth.ego_pose, np.float64)
@@ -190,7 +242,7 @@ def check_component(component: Component, truth: GroundTruth, rig: Rig | None = 
     error = None if component.position is None else float(np.hypot(*(position - np.array(component.position))))
     allowed = POSITION_TOLERANCE_M + POSITION_TOLERANCE_PART * float(np.hypot(*position))
     is_visible = bool(visible(truth, np.array([row]), rig)[0])
-    return ComponentCheck(True, error, error is None or error <= allowed, is_visible)
+    return ComponentCheck(True, error, error is None or error <= allowed, is_visible, _moves_so(component, truth, row))
 
 
 def visible(truth: GroundTruth, rows: Int[Array, " m"], rig: Rig | None = None) -> Bool[Array, " m"]:
@@ -222,7 +274,7 @@ def _in_image(points: Float64[Array, "m 5 2"], height: Float[Array, " m"], camer
     return camera.project(np.concatenate([points, tall], axis=-1).reshape(-1, 3))[1].reshape(points.shape[:2])
 
 
-def _object(component: Component, truth: GroundTruth) -> int | None:
+def object_row(component: Component, truth: GroundTruth) -> int | None:
     """Return the row of the agent that a component names, None where there is none."""
     agents = truth.agents
     if component.id is not None:
@@ -236,9 +288,22 @@ def _object(component: Component, truth: GroundTruth) -> int | None:
     return int(rows[int(np.argmin(np.hypot(*(position - np.array(component.position)).T)))])
 
 
+def _moves_so(component: Component, truth: GroundTruth, row: int) -> bool:
+    """Return whether an agent moves as a component says; one that says nothing of it is right."""
+    velocity = rotate(truth.agents.velocity[row].astype(np.float64), -float(truth.ego_pose[2]))
+    speed = float(np.hypot(*velocity))
+    if component.motion == Motion.STATIC:
+        return speed <= MAX_STANDING_MPS
+    if component.motion not in DIRECTIONS_RAD:
+        return True
+    off = math.remainder(math.atan2(velocity[1], velocity[0]) - DIRECTIONS_RAD[component.motion], 2.0 * math.pi)
+    return speed >= MIN_MOVING_MPS and abs(off) <= DIRECTION_TOLERANCE_RAD
+
+
 def _check_light(component: Component, truth: GroundTruth) -> ComponentCheck:
     signals = truth.scene.signals
     named = [s for s in signals if component.id is None or s.id == component.id]
     if not named:
         return ComponentCheck(False, None, False, None)
-    return ComponentCheck(True, None, True, None)
+    states = [truth.signals[k] for k, signal in enumerate(signals) if signal in named]
+    return ComponentCheck(True, None, True, None, decisive=any(state != SignalState.GREEN for state in states))

@@ -12,12 +12,13 @@ from alpamayo.drivers.registry import make_driver
 from alpamayo.episode import EPISODE_VERSION, Episode, load_episode, save_episode
 from alpamayo.guard.config import GuardConfig
 from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim import testing
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Needs
-from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.observation import Agents, Observation
 from alpamayo_sim.datatypes.scenario import scenario_of_log
-from alpamayo_sim.datatypes.scene import Scene
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.datatypes.scene import Category, Scene
+from alpamayo_sim.errors import DriverError, InputError
 
 
 class Stopped:
@@ -67,6 +68,46 @@ def test_the_thresholds_of_the_guard_are_recorded(episode: Episode, tmp_path: Pa
     assert guarded.guard_config["braking_levels_mps2"] == (2.0, 4.0, 6.0, 8.0)
     save_episode(guarded, tmp_path)
     assert load_episode(tmp_path).guard_config == guarded.guard_config
+
+
+class Believer(Stopped):
+    """Drives straight on at its speed, and believes in one standing car, or in nothing."""
+
+    name = "believer"
+
+    def __init__(self, distance: float | None) -> None:
+        super().__init__(Needs())
+        self.distance = distance
+
+    def act(self, observation: Observation) -> Decision:
+        plan = np.zeros((1, 64, 4), np.float32)
+        plan[0, :, 0], plan[0, :, 3] = observation.speed * 0.1 * np.arange(1, 65), observation.speed
+        n = 0 if self.distance is None else 1
+        believed = Agents(
+            ids=("1",) * n,
+            category=np.full(n, Category.VEHICLE, np.int8),
+            pose=np.array([[self.distance, 0.0, 0.0]] * n, np.float32).reshape(n, 3),
+            velocity=np.zeros((n, 2), np.float32),
+            size=np.array([[4.6, 1.9, 1.5]] * n, np.float32).reshape(n, 3),
+            valid=np.ones(n, bool),
+        )
+        return Decision(plan, np.ones(1, np.float32), believed=believed)
+
+
+def test_a_guard_on_belief_brakes_for_what_the_driver_believes_and_for_nothing_else() -> None:
+    lane = float(testing.one_way_road().lanes[0].centreline[0, 1])
+    made = testing.scenario(testing.standing("wall", 20.0, lane), goal=60.0, duration=1.0)
+    believing = GuardConfig(on_belief=True)
+    truth = drive(made, Believer(None), guard=True)
+    assert truth.intervened.any()
+    assert not truth.guard_on_belief
+    blind = drive(made, Believer(None), guard=believing)
+    assert not blind.intervened.any()
+    assert blind.guard_on_belief
+    ghost = drive(made, Believer(15.0), guard=believing)
+    assert ghost.intervened[0]
+    with pytest.raises(DriverError, match="tells the road users it believes in"):
+        drive(made, Stopped(Needs()), guard=believing)
 
 
 def test_states_are_one_more_than_decisions(episode: Episode) -> None:

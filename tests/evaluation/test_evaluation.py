@@ -6,6 +6,8 @@ import pytest
 
 from alpamayo.evaluation import evaluate, manifest, rescoring, suite_run
 from alpamayo.evaluation.stopping import ClaimMonitor, parse
+from alpamayo.guard.config import GuardConfig
+from alpamayo.report.console import show_evaluation
 from alpamayo_scenarios import get_suite
 from alpamayo_sim.errors import InputError
 
@@ -76,6 +78,21 @@ def test_evaluation_stops_when_the_claim_is_shown_or_refuted(tmp_path, monkeypat
     (pair,) = result["comparisons"]
     assert pair["n"] == idm["n"]
     assert pair["figures"]["at_fault_collision"]["difference"] == -1.0
+
+
+def test_rows_without_the_guard_come_first_and_guarded_drivers_get_a_second_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(suite_run, "run_task", lambda task: row_of(task, False) | {"guarded": bool(task.choice.guard)})
+    result = evaluate(["tiny", "idm"], 6, tmp_path, workers=1)
+    assert [(row["driver"], row["guarded"]) for row in result["drivers"]] == [
+        ("tiny", False),
+        ("idm", False),
+        ("tiny+guard", True),
+    ]
+    assert {name.partition("/")[0] for name in manifest.read(tmp_path).runs} == {"tiny", "idm", "tiny+guard"}
+    on_belief = evaluate(["tiny"], 6, tmp_path / "belief", workers=1, guard=GuardConfig(on_belief=True))
+    assert [row["driver"] for row in on_belief["drivers"]] == ["tiny+guard-on-belief"]
+    show_evaluation(on_belief)
+    assert "on belief" in " ".join(capsys.readouterr().out.split())
 
 
 def test_runs_after_the_stop_are_not_counted(tmp_path, monkeypatch):

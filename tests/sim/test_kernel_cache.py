@@ -12,7 +12,7 @@ from alpamayo_sim.errors import InputError
 
 @pytest.fixture
 def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder for temporary files on a machine whose usual cache cannot be made, whoever the user is."""
+    """Return the folder for temporary files on a machine whose usual cache no user can make."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
     monkeypatch.setenv("WARP_CACHE_PATH", "")  # so that it is restored

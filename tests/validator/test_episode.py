@@ -10,7 +10,7 @@ from alpamayo.validator import episode_scores, reasoning, score_episode, scores
 from alpamayo.validator.rules.extended_comfort import extended_comfort
 from alpamayo_sim import testing
 from alpamayo_sim.datatypes.observation import Agents
-from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Reasoning
+from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
 
@@ -69,8 +69,78 @@ def test_a_wrong_component_has_a_negative_margin(component):
     assert result.violated[0]
     assert result.margin[0] < 0.0
     assert "a named component" in result.reasons[0]
-    seen = replace(KEEP, components=(car(20.0, 3.5, id="van"),))
-    assert score_episode(episode_of(scene, steps=5, says=seen)).rules["reasoning"].margin[0] > 0.0
+
+
+def reasons_of(scene, says, steps=5, **values):
+    """Return the result of the rule for a drive at 10 m/s whose decisions all say the same."""
+    return score_episode(episode_of(scene, steps=steps, says=says, **values)).rules["reasoning"]
+
+
+def test_a_cause_has_to_be_in_the_way():
+    scene = testing.scene(testing.standing("van", 25.0, 0.0), testing.standing("aside", 20.0, 3.5))
+    ahead, aside = (
+        replace(KEEP, components=(car(*at, id=name),)) for name, at in (("van", (25, 0)), ("aside", (20, 3.5)))
+    )
+    assert reasons_of(scene, ahead).value[0] == 1.0
+    wrong = reasons_of(scene, aside)
+    assert wrong.value[0] == 0.0
+    assert "is not in the way" in wrong.reasons[0]
+
+
+def test_silence_about_what_is_in_the_way_is_no_consistent_reasoning():
+    silent = reasons_of(testing.scene(testing.standing("wall", 25.0, 0.0)), KEEP)
+    assert silent.value[0] == 0.0
+    assert silent.margin[0] < 0.0
+    assert "'wall' is in the way" in silent.reasons[0]
+    assert reasons_of(testing.scene(testing.standing("wall", 60.0, 0.0)), KEEP).value[0] == 1.0  # six seconds away
+    behind = testing.moving("behind", -12.0, 0.0, speed=25.0)
+    assert reasons_of(testing.scene(behind), KEEP).value[0] == 1.0
+
+
+def test_a_bridge_above_is_not_in_the_way():
+    episode = episode_of(testing.scene(testing.standing("above", 25.0, 0.0)), steps=5)
+    levels = {"ego_elevation": np.zeros(6, np.float32), "agent_elevation": np.full((6, 1), 6.0, np.float32)}
+    assert score_episode(replace(episode, **levels)).rules["reasoning"].value[0] == 1.0
+    levels["agent_elevation"] = np.zeros((6, 1), np.float32)
+    assert score_episode(replace(episode, **levels)).rules["reasoning"].value[0] == 0.0
+
+
+def test_a_driver_that_waits_names_what_it_waits_for():
+    stands = Reasoning(Longitudinal.STOP_STATIC, Lateral.LANE_KEEPING)
+    scene = testing.scene(testing.standing("wall", 8.0, 0.0))
+    halt = {"speed": 0.0, "plan": testing.plan(0.0)}
+    assert reasons_of(scene, replace(stands, components=(car(8.0, 0.0),)), **halt).value[0] == 1.0
+    assert reasons_of(scene, stands, **halt).value[0] == 0.0
+    assert (
+        reasons_of(scene, replace(KEEP, components=(car(8.0, 0.0),)), **halt).value[0] == 0.0
+    )  # it keeps no set speed
+
+
+def test_steps_without_a_reasoning_count_if_there_are_others():
+    episode = episode_of(testing.scene(), steps=5)
+    some = score_episode(replace(episode, reasoning=(*episode.reasoning[:4], None))).rules["reasoning"]
+    assert some.value[0] == pytest.approx(0.8)
+    assert "the driver is silent at 0.4 s" in some.reasons[0]
+    assert not score_episode(replace(episode, reasoning=(None,) * 5)).rules["reasoning"].valid[0]
+
+
+@pytest.mark.parametrize(
+    ("motion", "speed", "heading", "fits"),
+    [
+        (Motion.STATIC, 0.0, 0.0, True),
+        (Motion.STATIC, 5.0, 0.0, False),
+        (Motion.ONCOMING, 5.0, np.pi, True),
+        (Motion.ONCOMING, 5.0, 0.0, False),
+        (Motion.CROSSING_FROM_LEFT, 5.0, -0.5 * np.pi, True),
+        (Motion.CROSSING_FROM_RIGHT, 5.0, -0.5 * np.pi, False),
+        (Motion.SAME_DIRECTION, 0.0, 0.0, False),
+        (Motion.UNKNOWN, 5.0, 1.0, True),
+    ],
+)
+def test_a_component_has_to_move_as_stated(motion, speed, heading, fits):
+    other = testing.moving("other", 25.0, 0.0, speed=speed, heading=heading)
+    truth = testing.ground_truth_at(testing.scene(other))
+    assert reasoning.check_component(car(25.0, 0.0, motion=motion), truth).fits == fits
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ comes from the scene: the cameras, the ego's own motion and the route of the obs
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -12,6 +13,7 @@ from jaxtyping import Float32, Float64
 from alpamayo_sim.datatypes.observation import Agents, GroundTruth, Observation
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scene import Category, Provenance, RoadMap, Scene, Signal, SignalState, Track
+from alpamayo_sim.geometry import to_frame
 from alpamayo_sim.map.index import MapIndex
 from alpamayo_sim.map.stop_lines import RouteStop
 from alpamayo_sim.planning.planner import PlanningWorld
@@ -70,6 +72,15 @@ class Belief:
         )
         rows = np.flatnonzero(np.linalg.norm(agents.pose[:, :2] - self.pose[:2], axis=1) < RANGE_M)
         return PlanningWorld(state, rows, self.road.frame, self.road.surroundings(), self._stops, self._predictor)
+
+    def agents_around(self) -> Agents:
+        """Return the confirmed tracks as agents, in the ego frame."""
+        agents, turn = self._agents(), np.array([0.0, 0.0, self.pose[2]])
+        xy = to_frame(agents.pose[:, :2].astype(np.float64), self.pose)
+        pose = np.column_stack([xy, agents.pose[:, 2] - self.pose[2]]).astype(np.float32)
+        return replace(
+            agents, pose=pose, velocity=to_frame(agents.velocity.astype(np.float64), turn).astype(np.float32)
+        )
 
     def _agents(self) -> Agents:
         """Return the confirmed tracks as agents; their ids are the numbers of the tracks."""

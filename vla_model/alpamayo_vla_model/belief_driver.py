@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ class BeliefDriver:
             decision = self._speaker.decide(self.planner, situation)
         clock.append(time.perf_counter())
         timings = dict(zip(("look", "plan", "choose"), np.diff(clock).tolist(), strict=True))
-        return Decision(decision.plans, decision.weights, decision.chosen, decision.reasoning, timings)
+        return replace(decision, timings=timings, believed=self.planner.belief.agents_around())
 
 
 def load_driver(checkpoint: Path | None = None) -> BeliefDriver:

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.planning.config import CostConfig, PlannerConfig
 from alpamayo_sim.planning.planner import PlanningWorld, SamplingPlanner
@@ -84,8 +85,9 @@ class BeliefPlanner:
         )
 
     def commit(self, situation: Situation, chosen: int) -> Decision:
-        """Drive a candidate of the newest situation; the reasoning is the planner's own."""
-        return self._planner.commit(situation.proposals, chosen)
+        """Drive a candidate of the newest situation; the reasoning is the planner's own, without ids of tracks."""
+        decision = self._planner.commit(situation.proposals, chosen)
+        return replace(decision, reasoning=None if decision.reasoning is None else _without_ids(decision.reasoning))
 
     def without(self, situation: Situation, removed: Bool[Array, " n"], stops: bool = True) -> Situation:
         """Return what the newest situation would be without some agents, or without stop lines.
@@ -99,3 +101,8 @@ class BeliefPlanner:
         rest = replace(world, rows=world.rows[~removed[world.rows]])
         proposals = self._planner.propose_without(situation.observation, world, np.flatnonzero(removed), stops)
         return replace(situation, world=rest, proposals=proposals)
+
+
+def _without_ids(reasoning: Reasoning) -> Reasoning:
+    """Return a reasoning that names its causes by what and where they are: tracks are not the scene's road users."""
+    return replace(reasoning, components=tuple(replace(component, id=None) for component in reasoning.components))

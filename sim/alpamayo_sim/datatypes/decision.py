@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
+from alpamayo_sim.datatypes.observation import Agents
 from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.errors import InputError
 
@@ -19,6 +20,8 @@ class Decision:
     """A decision: K candidate plans with weights, the chosen plan, and the reasoning.
 
     A plan is 64 waypoints at 0.1 s to 6.4 s: x, y, heading, speed in the ego frame at t0. ``timings`` are in s.
+    ``believed`` has the road users and objects that the driver takes to be there, in the ego frame at t0; None if the
+    driver does not tell.
     """
 
     plans: Float32[Array, "k 64 4"]
@@ -26,6 +29,7 @@ class Decision:
     chosen: int = 0
     reasoning: Reasoning | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    believed: Agents | None = None
 
     def __post_init__(self) -> None:
         shape = self.plans.shape

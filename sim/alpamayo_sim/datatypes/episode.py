@@ -87,6 +87,11 @@ class Episode:
         return len(self.chosen)
 
     @property
+    def guard_on_belief(self) -> bool:
+        """Whether the guard was told what the driver believes, instead of the truth."""
+        return self.guard_config is not None and bool(self.guard_config.get("on_belief", (0.0,))[0])
+
+    @property
     def dt(self) -> float:
         """Length of a step (s)."""
         return self.scenario.scene.dt
