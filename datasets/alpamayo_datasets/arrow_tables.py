@@ -1,6 +1,7 @@
 """Parquet and Feather files as checked numpy columns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,29 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> dict[str, Array]:
         InputError: The file cannot be read, is damaged or too large, or a column is missing, of another kind or has
             missing values.
     """
+    with _reading(path):
+        table = _table(path, list(columns))
+        return {name: _column(table[name], kind, f"{path}: column {name!r}") for name, kind in columns.items()}
+
+
+def read_lists(path: Path, columns: list[str]) -> tuple[dict[str, list[Any]], dict[bytes, bytes]]:
+    """Return columns as Python values, also nested ones, and the metadata of the file's schema.
+
+    Raises:
+        InputError: The file cannot be read, is damaged or too large, or a column is missing.
+    """
+    with _reading(path):
+        table = _table(path, columns)
+        return {name: table[name].to_pylist() for name in columns}, dict(table.schema.metadata or {})
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises for a file into an error that names it."""
     import pyarrow as pa
 
     try:
-        table = _table(path, list(columns))
-        return {name: _column(table[name], kind, f"{path}: column {name!r}") for name, kind in columns.items()}
+        yield
     except InputError:
         raise
     except OSError as error:

@@ -12,6 +12,7 @@ from alpamayo_datasets import open_log
 from alpamayo_datasets.tfrecord import frame, records
 from alpamayo_sim.errors import InputError
 from recordings.argoverse import write_av2_forecasting, write_av2_sensor
+from recordings.arrow_123d import write_123d
 from recordings.commonroad import write_commonroad
 from recordings.nuplan import write_nuplan
 from recordings.nuscenes import write_nuscenes
@@ -28,6 +29,7 @@ SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "nuscenes": write_nuscenes,
     "nuplan": write_nuplan,
     "physical-ai-av": write_physical_ai_av,
+    "123d": write_123d,
 }
 
 

@@ -82,6 +82,8 @@ READERS = (
     Reader("av2-sensor", "an Argoverse 2 sensor log", "alpamayo_datasets.readers.av2_sensor"),
     Reader("nuscenes", "a nuScenes folder", "alpamayo_datasets.readers.nuscenes"),
     Reader("physical-ai-av", "a folder of Physical AI AV clips", "alpamayo_datasets.readers.physical_ai_av"),
+    Reader("123d", "a 123D log", "alpamayo_datasets.readers.arrow_123d"),
+    Reader("ros2-bag", "a ROS 2 bag", "alpamayo_datasets.readers.ros2_bag"),
     Reader("nuplan", "a nuPlan log", "alpamayo_datasets.readers.nuplan"),
     Reader("commonroad", "a CommonRoad XML scenario", "alpamayo_datasets.readers.commonroad"),
     Reader("scenarionet", "a ScenarioNet pickle", "alpamayo_datasets.readers.scenarionet"),

@@ -12,10 +12,11 @@ from jaxtyping import Float64
 
 from alpamayo_datasets.arrow_tables import read_columns
 from alpamayo_datasets.assemble import RawMap, RawTrack, assemble
+from alpamayo_datasets.boxes import tracks_of_boxes
 from alpamayo_datasets.containers import choose_scene
 from alpamayo_datasets.fields import MAX_STEPS
 from alpamayo_datasets.images import Video
-from alpamayo_datasets.motion import covered, resampled, rotation_of, velocities, yaw_of
+from alpamayo_datasets.motion import resampled, rotation_of, velocities, yaw_of
 from alpamayo_datasets.recorded_cameras import RecordedCamera, RecordedCameras
 from alpamayo_datasets.sizes import usual_size
 from alpamayo_datasets.words import meaning_of
@@ -188,22 +189,17 @@ def _tracks(
         return []
     kinds = {"timestamp_us": "i", "label_class": "s", **dict.fromkeys(BOX, "f")}
     columns = read_columns(file, kinds)
-    ids = _ids(file)
     stamp = 1e-6 * columns["timestamp_us"].astype(np.float64)
     box = np.column_stack([columns[name] for name in BOX])
-    if not np.isfinite(box).all() or not np.all((box[:, 7:] > 0.0) & (box[:, 7:] < LIMITS.size_m)):
-        raise InputError(f"{file}: boxes must be finite, with sizes from 0 to {LIMITS.size_m:g} m")
     ego = resampled(times, poses, stamp, angle=3)
     c, s = np.cos(ego[:, 3]), np.sin(ego[:, 3])
     x, y = ego[:, 0] + c * box[:, 0] - s * box[:, 1], ego[:, 1] + s * box[:, 0] + c * box[:, 1]
-    z = ego[:, 2] + box[:, 2] - 0.5 * box[:, 9]
+    ground = ego[:, 2] + box[:, 2] - 0.5 * box[:, 9]
     forward = rotation_of(box[:, 3:7])[:, :, 0]
-    world = np.column_stack([x, y, z, np.arctan2(forward[:, 1], forward[:, 0]) + ego[:, 3]])
-    number = np.unique(ids, return_inverse=True)[1]
-    order = np.lexsort((stamp, number))
-    groups = np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else []
-    labels = columns["label_class"]
-    return [_track(str(ids[rows[0]]), rows, stamp, world, box, labels, at, file) for rows in groups]
+    world = np.column_stack([x, y, ground, np.arctan2(forward[:, 1], forward[:, 0]) + ego[:, 3], box[:, 7:]])
+    labels = (str(label).lower() for label in columns["label_class"])
+    kinds_of = [meaning_of(label, CATEGORIES, Category.UNKNOWN, "label_class", str(file)) for label in labels]
+    return tracks_of_boxes(str(file), _ids(file).tolist(), stamp, world, kinds_of, at, MAX_BOX_GAP_S)
 
 
 def _ids(file: Path) -> Array:
@@ -212,15 +208,3 @@ def _ids(file: Path) -> Array:
         return read_columns(file, {"track_id": "s"})["track_id"].astype(str)
     except InputError:
         return read_columns(file, {"track_id": "i"})["track_id"].astype(str)
-
-
-def _track(
-    name: str, rows: Array, stamp: Array, world: Array, box: Array, labels: Array, at: Array, file: Path
-) -> RawTrack:
-    own, first = np.unique(stamp[rows], return_index=True)
-    values = resampled(own, world[rows][first], at, angle=3)
-    valid = covered(own, at, MAX_BOX_GAP_S, 0.5 * TIME_STEP_S)
-    label = str(labels[rows[0]]).lower()
-    category = meaning_of(label, CATEGORIES, Category.UNKNOWN, "label_class", str(file))
-    size = np.median(box[rows, 7:], axis=0)
-    return RawTrack(name, category, values[:, :3], values[:, 3], velocities(values, valid, TIME_STEP_S), size, valid)

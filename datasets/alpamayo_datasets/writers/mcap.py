@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from alpamayo_datasets.recording import DrawnSensors, Recording, SensorFrame, Sensors, recorded_truth
+from alpamayo_datasets.writers.encoding import jpeg_bytes, pinhole_matrix, yaw_quaternion
 from alpamayo_datasets.writers.names import file_name
 from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.rig import Camera
@@ -26,7 +26,6 @@ Colour = tuple[float, float, float, float]
 
 MAP, EGO, LIDAR = "map", "ego", "lidar"
 START_NS = 1_500_000_000_000_000_000
-JPEG_QUALITY = 90
 LINE_M, PLAN_M = 0.12, 0.3  # thickness of lines and of the plan
 PLAN_HEIGHT_M = 0.2
 ROAD: Colour = (0.45, 0.47, 0.5, 1.0)
@@ -97,8 +96,10 @@ class _Channels:
     def _transforms(self, truth: GroundTruth, stamp: int) -> Any:
         from foxglove.messages import FrameTransforms
 
-        moved = [(MAP, EGO, placed(truth.ego_pose, truth.ego_elevation or 0.0), yaw(float(truth.ego_pose[2])))]
-        moved.append((EGO, LIDAR, self.sensors.lidar.position, yaw(0.0)))
+        moved = [
+            (MAP, EGO, placed(truth.ego_pose, truth.ego_elevation or 0.0), yaw_quaternion(float(truth.ego_pose[2])))
+        ]
+        moved.append((EGO, LIDAR, self.sensors.lidar.position, yaw_quaternion(0.0)))
         for camera in self.sensors.rig.cameras:
             turn = Rotation.from_matrix(camera.rotation.astype(np.float64)).as_quat()
             moved.append((EGO, camera.name, camera.position, turn))
@@ -166,7 +167,7 @@ def point_cloud(frame: SensorFrame, sensors: Sensors, stamp: int) -> Any:
     return PointCloud(
         timestamp=_time(stamp),
         frame_id=LIDAR,
-        pose=_pose(np.zeros(3), yaw(0.0)),
+        pose=_pose(np.zeros(3), yaw_quaternion(0.0)),
         point_stride=16,
         fields=fields,
         data=data,
@@ -181,10 +182,7 @@ def calibration(camera: Camera, stamp: int) -> Any:
     """
     from foxglove.messages import CameraCalibration
 
-    if camera.lens is not None:
-        raise InputError(f"camera {camera.name!r} is no pinhole; Foxglove's calibration has no f-theta lens")
-    (fx, fy), (cx, cy) = camera.focal, camera.centre
-    k = [float(fx), 0.0, float(cx) - 0.5, 0.0, float(fy), float(cy) - 0.5, 0.0, 0.0, 1.0]
+    k = pinhole_matrix(camera, "Foxglove's calibration").reshape(-1).tolist()
     p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
     straight = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     size = {"width": camera.width, "height": camera.height}
@@ -199,11 +197,6 @@ def closed(ring: Float[Array, "n 3"]) -> Float[Array, "_ 3"]:
 def placed(pose: Float[Array, "3"], height: float) -> Float[Array, "3"]:
     """Return x, y of a pose with a height (m)."""
     return np.array([pose[0], pose[1], height], np.float64)
-
-
-def yaw(heading: float) -> Float[Array, "4"]:
-    """Return the quaternion x, y, z, w of a heading (rad)."""
-    return np.array([0.0, 0.0, np.sin(0.5 * heading), np.cos(0.5 * heading)])
 
 
 def _transform(parent: str, child: str, place: Array, turn: Array, stamp: int) -> Any:
@@ -223,8 +216,7 @@ def _transform(parent: str, child: str, place: Array, turn: Array, stamp: int) -
 def _image(camera: Camera, rgb: Array, stamp: int) -> Any:
     from foxglove.messages import CompressedImage
 
-    _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return CompressedImage(timestamp=_time(stamp), frame_id=camera.name, data=data.tobytes(), format="jpeg")
+    return CompressedImage(timestamp=_time(stamp), frame_id=camera.name, data=jpeg_bytes(rgb), format="jpeg")
 
 
 def _box(name: str, pose: Array, size: Array, ground: float, colour: Colour, stamp: int) -> Any:
@@ -232,9 +224,8 @@ def _box(name: str, pose: Array, size: Array, ground: float, colour: Colour, sta
 
     length, width, height = (float(value) for value in size)
     centre = placed(pose, ground + 0.5 * height)
-    cube = CubePrimitive(
-        pose=_pose(centre, yaw(float(pose[2]))), size=Vector3(x=length, y=width, z=height), color=_colour(colour)
-    )
+    turned = _pose(centre, yaw_quaternion(float(pose[2])))
+    cube = CubePrimitive(pose=turned, size=Vector3(x=length, y=width, z=height), color=_colour(colour))
     return SceneEntity(timestamp=_time(stamp), frame_id=MAP, id=name, cubes=[cube])
 
 
@@ -242,7 +233,7 @@ def _line(points: Array, colour: Colour, thickness: float = LINE_M) -> Any:
     from foxglove.messages import LinePrimitive, Point3
 
     made = [Point3(x=float(x), y=float(y), z=float(z)) for x, y, z in points]
-    pose = _pose(np.zeros(3), yaw(0.0))
+    pose = _pose(np.zeros(3), yaw_quaternion(0.0))
     return LinePrimitive(pose=pose, thickness=thickness, points=made, color=_colour(colour))
 
 

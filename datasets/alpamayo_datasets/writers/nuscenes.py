@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
@@ -20,8 +19,8 @@ from scipy.spatial.transform import Rotation
 from alpamayo_datasets.motion import resampled
 from alpamayo_datasets.readers.nuscenes import AXLE_TO_CENTRE_M, EXTENSION, TABLES
 from alpamayo_datasets.recording import DrawnSensors, Recording, SensorFrame, Sensors
+from alpamayo_datasets.writers.encoding import jpeg_bytes, pinhole_matrix, yaw_quaternion
 from alpamayo_datasets.writers.nuscenes_map import CITY, MASK_FILE, CityMap
-from alpamayo_sim.datatypes.rig import Camera
 from alpamayo_sim.datatypes.scene import Category, Prop, Scene, Track
 from alpamayo_sim.errors import InputError
 
@@ -31,7 +30,6 @@ VERSION = "v1.0-trainval"
 SPLIT = "train"  # the official split whose scene names are used, so that evaluations take the scenes
 FIRST_STAMP_US = 1_500_000_000_000_000
 SCENE_GAP_US = 3_600_000_000
-JPEG_QUALITY = 92
 LIDAR = "LIDAR_TOP"
 LIDAR_ROTATION = (np.sqrt(0.5), 0.0, 0.0, -np.sqrt(0.5))  # w, x, y, z: x right, y ahead, as nuScenes' lidar
 MOVES_MPS = 0.2
@@ -196,12 +194,12 @@ class _Scene:
         lidar = self.sensors.lidar.position.astype(np.float64) + axle
         found = {LIDAR: self._sensor(LIDAR, "lidar", lidar, list(LIDAR_ROTATION), [])}
         for camera in self.sensors.rig.cameras:
-            if camera.lens is not None:
-                raise InputError(f"camera {camera.name!r} is no pinhole; nuScenes has pinhole cameras alone")
             x, y, z, w = Rotation.from_matrix(camera.rotation.astype(np.float64)).as_quat()
             place = camera.position.astype(np.float64) + axle
             rotation = [float(value) for value in (w, x, y, z)]
-            found[camera.name] = self._sensor(camera.name, "camera", place, rotation, intrinsics(camera))
+            found[camera.name] = self._sensor(
+                camera.name, "camera", place, rotation, pinhole_matrix(camera, "nuScenes").tolist()
+            )
         return found
 
     def _sensor(self, channel: str, modality: str, place: Array, rotation: list[float], matrix: list[Any]) -> str:
@@ -235,7 +233,7 @@ class _Scene:
             self._key("pose", step),
             timestamp=self._stamp(step),
             translation=place,
-            rotation=yaw_quaternion(heading),
+            rotation=_turned(heading),
         )
 
     def _files(self, step: int, frame: SensorFrame) -> dict[str, dict[str, Any]]:
@@ -247,8 +245,7 @@ class _Scene:
         found[LIDAR] = {"filename": name, "fileformat": "pcd", "width": 0, "height": 0}
         for camera, image in zip(self.sensors.rig.cameras, frame.rgb, strict=True):
             name = f"samples/{camera.name}/{self.name}__{camera.name}__{stamp}.jpg"
-            _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            self._save(name, data.tobytes())
+            self._save(name, jpeg_bytes(image))
             size = {"width": camera.width, "height": camera.height}
             found[camera.name] = {"filename": name, "fileformat": "jpg", **size}
         return found
@@ -291,7 +288,7 @@ class _Scene:
             "attribute_tokens": [token_of("attribute", attribute)] if attribute else [],
             "translation": [float(x), float(y), float(position[2]) + 0.5 * height],
             "size": [width, length, height],
-            "rotation": yaw_quaternion(heading),
+            "rotation": _turned(heading),
             "velocity": [float(value) for value in velocity],
         }
 
@@ -352,15 +349,9 @@ def ego_states(scene: Scene) -> Float64[Array, "n 6"]:
     return resampled(at[ego.valid], columns[ego.valid], at, angle=2)
 
 
-def yaw_quaternion(heading: float) -> list[float]:
+def _turned(heading: float) -> list[float]:
     """Return the quaternion w, x, y, z of a heading (rad)."""
-    return [float(np.cos(0.5 * heading)), 0.0, 0.0, float(np.sin(0.5 * heading))]
-
-
-def intrinsics(camera: Camera) -> list[list[float]]:
-    """Return the matrix of a pinhole; in nuScenes the centre of the top left pixel is (0, 0)."""
-    (fx, fy), (cx, cy) = camera.focal, camera.centre
-    return [[float(fx), 0.0, float(cx) - 0.5], [0.0, float(fy), float(cy) - 0.5], [0.0, 0.0, 1.0]]
+    return [float(value) for value in np.roll(yaw_quaternion(heading), 1)]
 
 
 def pcd_bytes(frame: SensorFrame, sensors: Sensors) -> bytes:
@@ -402,7 +393,7 @@ def _messages(stamps: list[int], scene: "_Scene") -> Iterator[dict[str, Any]]:
         yield {
             "utime": stamp,
             "pos": [float(rear[0]), float(rear[1]), float(z[k])],
-            "orientation": yaw_quaternion(float(heading[k])),
+            "orientation": _turned(float(heading[k])),
             "vel": [float(velocity[k, 0]), float(velocity[k, 1]), 0.0],
             "accel": [float(change[k]), float(velocity[k, 0] * turning[k]), 0.0],
             "rotation_rate": [0.0, 0.0, float(turning[k])],

@@ -1,0 +1,189 @@
+"""ROS 2 bags, written and read back without ROS."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recordings.first_steps import first_steps
+from recordings.motion import replay_errors
+
+from alpamayo_datasets import DrawnSensors, Recording, find_log, open_log, writer_named
+from alpamayo_datasets.readers.ros2_bag import matches
+from alpamayo_scenarios.families import make_scenario
+from alpamayo_sim.datatypes.lidar import Lidar
+from alpamayo_sim.datatypes.rig_presets import nuscenes_rig
+from alpamayo_sim.datatypes.scene import Category, Scene
+from alpamayo_sim.errors import InputError
+from alpamayo_sim.geometry import wrap_angle
+
+pytest.importorskip("rosbags", reason="the extra ros2 is not installed")
+
+STEPS = 11
+RINGS = np.deg2rad(np.linspace(5.0, -25.0, 4)).astype(np.float32)
+SENSORS = DrawnSensors(nuscenes_rig(32, 18), Lidar("small", RINGS, 60, np.array([0.0, 0.0, 1.8], np.float32)))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    made = first_steps(make_scenario("cut-in", 3).scene, STEPS)
+    ahead = np.linspace(0.0, 0.1 * (STEPS - 1), STEPS, dtype=np.float32)[:, None]
+    tracks = made.tracks
+    moved = [replace(t, position=t.position + ahead * np.pad(t.velocity, ((0, 0), (0, 1)))) for t in tracks]
+    return replace(made, tracks=tuple(moved))
+
+
+@pytest.fixture(scope="module")
+def bag(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bags") / "out"
+    plans = np.zeros((STEPS - 1, 64, 4), np.float32)
+    writer_named("ros2-bag").write([Recording(scene, SENSORS, ("Keep the lane.",), plans)], folder)
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_the_topics_are_those_of_ros(bag: Path) -> None:
+    from rosbags.highlevel import AnyReader
+
+    with AnyReader([bag]) as reader:
+        counts = {name: (topic.msgtype, topic.msgcount) for name, topic in reader.topics.items()}
+        (cloud,) = (c for c in reader.connections if c.topic == "/lidar/points")
+        first = next(reader.messages([cloud]))
+        points = reader.deserialize(first[2], cloud.msgtype)
+    assert counts["/odometry"] == ("nav_msgs/msg/Odometry", STEPS)
+    assert counts["/objects"] == ("visualization_msgs/msg/MarkerArray", STEPS)
+    assert counts["/tf"] == ("tf2_msgs/msg/TFMessage", STEPS)
+    assert counts["/plan"] == ("nav_msgs/msg/Path", STEPS - 1)
+    assert counts["/reasoning"] == ("std_msgs/msg/String", 1)
+    assert counts["/camera/CAM_FRONT/image/compressed"] == ("sensor_msgs/msg/CompressedImage", STEPS)
+    assert counts["/camera/CAM_FRONT/camera_info"] == ("sensor_msgs/msg/CameraInfo", STEPS)
+    assert len(points.data) == points.width * points.point_step
+
+
+def test_it_reads_back_as_the_same_road_users(scene: Scene, bag: Path) -> None:
+    back = open_log(bag)
+    assert find_log(bag).reader.name == "ros2-bag"
+    assert (back.steps, back.dt) == (STEPS, 0.1)
+    np.testing.assert_allclose(back.ego.size, scene.ego.size, rtol=1e-5)
+    names = {track.id for track in scene.tracks} - {scene.ego_id}
+    assert {track.id for track in back.tracks} == {*names, "ego"}
+    assert {prop.id for prop in back.props} == {prop.id for prop in scene.props}
+    for track in back.tracks:
+        known = scene.ego if track.id == "ego" else next(each for each in scene.tracks if each.id == track.id)
+        assert track.category == known.category
+        np.testing.assert_array_equal(track.valid, known.valid)
+        there = track.position[track.valid].astype(float) + back.origin
+        np.testing.assert_allclose(there, known.position[known.valid] + scene.origin, atol=1e-4)
+        assert np.abs(wrap_angle(track.heading - known.heading)[track.valid]).max() < 1e-5
+    assert replay_errors(back)[0] < 1e-3
+
+
+def test_objects_in_the_frame_of_the_car_are_placed_by_the_odometry(scene: Scene, tmp_path: Path) -> None:
+    """A bag of another system: its own names, a rear axle, SQLite storage, and a mapping beside it."""
+    path = tmp_path / "drive"
+    _write_foreign(path)
+    (tmp_path / "drive.toml").write_text(
+        'objects = "/found"\nego_size_m = [4.0, 1.8, 1.5]\nbase_to_centre_m = 1.2\n[classes]\nlorry = "truck"\n'
+    )
+    back = open_log(path)
+    (lorry,) = (track for track in back.tracks if track.id == "7")
+    assert lorry.category == Category.TRUCK
+    at = back.origin[:2] + lorry.position[:, :2]
+    np.testing.assert_allclose(at, [[50.0, 20.0]] * back.steps, atol=1e-3)
+    np.testing.assert_allclose(np.abs(lorry.heading), np.pi / 2, atol=1e-3)
+    ego = back.origin[:2] + back.ego.position[:, :2]
+    np.testing.assert_allclose(ego[:, 1], 1.2 + 5.0 * 0.1 * np.arange(back.steps), atol=1e-3)
+    np.testing.assert_allclose(back.ego.size, [4.0, 1.8, 1.5], rtol=1e-6)
+
+
+def _write_foreign(path: Path) -> None:
+    """Write a bag whose car drives north at 5 m/s, with a lorry that stands at (50, 20) and looks north."""
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    types: dict[str, Any] = store.types
+
+    def new(kind: str, **values: Any) -> Any:
+        return types[kind](**values)
+
+    def pose(x: float, y: float, z: float, heading: float) -> Any:
+        place = new("geometry_msgs/msg/Point", x=x, y=y, z=z)
+        half = 0.5 * heading
+        turn = new("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=float(np.sin(half)), w=float(np.cos(half)))
+        return new("geometry_msgs/msg/Pose", position=place, orientation=turn)
+
+    def header(frame: str, k: int) -> Any:
+        time = new("builtin_interfaces/msg/Time", sec=100 + k // 10, nanosec=(k % 10) * 100_000_000)
+        return new("std_msgs/msg/Header", stamp=time, frame_id=frame)
+
+    zero = new("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
+    none = np.zeros(0, np.uint8)
+    with Writer(path, version=9) as bag:
+        odometry = bag.add_connection("/pose", "nav_msgs/msg/Odometry", typestore=store)
+        found = bag.add_connection("/found", "visualization_msgs/msg/MarkerArray", typestore=store)
+        other = bag.add_connection("/debug", "visualization_msgs/msg/MarkerArray", typestore=store)
+        for k in range(11):
+            twist = new("geometry_msgs/msg/Twist", linear=zero, angular=zero)
+            where = new(
+                "geometry_msgs/msg/PoseWithCovariance", pose=pose(0.0, 0.5 * k, 0.0, np.pi / 2), covariance=np.zeros(36)
+            )
+            message = new(
+                "nav_msgs/msg/Odometry",
+                header=header("odom", k),
+                child_frame_id="base_link",
+                pose=where,
+                twist=new("geometry_msgs/msg/TwistWithCovariance", twist=twist, covariance=np.zeros(36)),
+            )
+            bag.write(odometry, k, store.serialize_cdr(message, odometry.msgtype))
+            marker = new(
+                "visualization_msgs/msg/Marker",
+                header=header("base_link", k),
+                ns="",
+                id=7,
+                type=1,
+                action=0,
+                pose=pose(20.0 - 0.5 * k, -50.0, 1.5, 0.0),
+                scale=new("geometry_msgs/msg/Vector3", x=9.0, y=2.5, z=3.0),
+                color=new("std_msgs/msg/ColorRGBA", r=0.0, g=0.0, b=0.0, a=1.0),
+                lifetime=new("builtin_interfaces/msg/Duration", sec=0, nanosec=0),
+                frame_locked=False,
+                points=[],
+                colors=[],
+                texture_resource="",
+                texture=new("sensor_msgs/msg/CompressedImage", header=header("", 0), format="", data=none),
+                uv_coordinates=[],
+                text="Lorry",
+                mesh_resource="",
+                mesh_file=new("visualization_msgs/msg/MeshFile", filename="", data=none),
+                mesh_use_embedded_materials=False,
+            )
+            markers = new("visualization_msgs/msg/MarkerArray", markers=[marker])
+            for connection in (found, other):
+                bag.write(connection, k, store.serialize_cdr(markers, connection.msgtype))
+
+
+def test_what_is_unclear_or_wrong_is_named(tmp_path: Path) -> None:
+    path, mapping = tmp_path / "drive", tmp_path / "drive.toml"
+    _write_foreign(path)
+    assert matches(path, b"")
+    with pytest.raises(InputError, match="several topics for objects: /found, /debug; name one"):
+        open_log(path)
+    for text, words in (
+        ('objects = "/none"', "there is no topic '/none'"),
+        ('odometry = "/found"', "there is no topic '/found' of nav_msgs/msg/Odometry"),
+        ("speed = 3", "speed is unknown"),
+        ("ego_size_m = [1.0, -2.0, 1.0]", "must be positive"),
+        ('[classes]\nlorry = "lorry"', "class 'lorry' is not known"),
+        ("objects = [", "drive.toml: "),
+    ):
+        mapping.write_text(text)
+        with pytest.raises(InputError) as caught:
+            open_log(path)
+        assert words in str(caught.value)
+    mapping.write_text('objects = "/found"')
+    for file in path.glob("*.db3"):
+        file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(InputError, match="the bag is damaged"):
+        open_log(path)
