@@ -414,6 +414,26 @@ def test_a_pool_draws_by_the_generator_alone() -> None:
         ScenarioPool(make, 0, made.index)
 
 
+def test_a_pool_is_bounded_in_bytes_and_makes_dropped_scenarios_again() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> Scenario:
+        made.append(number)
+        return source(np.random.default_rng(number))
+
+    sizes = [array_bytes(make(number)) for number in range(4)]
+    made.clear()
+    pool = ScenarioPool(make, 8, source, background=False, max_bytes=sum(sizes) - 1)
+    prepared: list[Scenario] = []
+    pool.prepare = prepared.append
+    pool.fill()
+    assert made == [0, 1, 2, 3]  # the fourth did not fit beside the others
+    assert pool.made == 3
+    assert pool.scenario(0) is prepared[4]
+    assert made[-1] == 0
+    assert pool.scenario(3) is prepared[3]
+
+
 def test_resets_from_a_pool_pack_and_upload_nothing() -> None:
     """All scenarios stay on the device, so that a reset only starts kernels."""
     pool = ScenarioPool(lambda number: source(np.random.default_rng(number)), 100, source, background=False)

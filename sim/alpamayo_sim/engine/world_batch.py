@@ -376,9 +376,9 @@ class WorldBatch:
         return wp.launch(kernel, dim=dim, inputs=list(inputs), device=self.device, record_cmd=True)
 
     def _record(self) -> None:
-        by_agent, by_ego, active = self._arrays["pose"].shape, self._arrays["progress"].shape, self._active.array
+        by_ego, active, strands = self._arrays["progress"].shape, self._active.array, self._strands
         self._launches = {
-            "reset_agents": self._launch(reset_agents, by_agent, active),
+            "reset_agents": self._launch(reset_agents, strands, active, strands[1]),
             "evaluate_egos": self._launch(evaluate_egos, by_ego, active),
             "fill_grid_cells": self._launch(fill_grid_cells, by_ego, active),
             "track": self._launch(track, by_ego, self._plans.array, self._tracked),
@@ -386,11 +386,14 @@ class WorldBatch:
         self._substeps = [list(self._substep(i)) for i in range(self._most_substeps)]
         self._rows: dict[tuple[int, int], tuple[Any, FeatureRows]] = {}
 
+    @property
+    def _strands(self) -> tuple[int, int]:
+        """Return the threads over worlds and agents: one a world on a CPU, where a thread costs more than an agent."""
+        return self.num_worlds, 1 if self.device == "cpu" else self._arrays["pose"].shape[1]
+
     def _substep(self, i: int) -> Iterator[Any]:
         """Yield the launches of a substep that a world needs: all agents plan, then all agents move."""
-        by_agent, by_ego, active = self._arrays["pose"].shape, self._arrays["progress"].shape, self._active.array
-        # on a CPU one thread per world: starting a thread costs more than an agent
-        strands = (self.num_worlds, 1 if self.device == "cpu" else by_agent[1])
+        by_ego, active, strands = self._arrays["progress"].shape, self._active.array, self._strands
         if self._active_modes.traffic_vehicles:
             yield self._launch(sort_along_lanes, self.num_worlds, active, i)
             yield self._launch(plan_lane_changes, (self.num_worlds, DECISION_GROUPS), active, i)

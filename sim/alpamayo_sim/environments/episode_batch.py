@@ -15,8 +15,11 @@ from alpamayo_sim.datatypes.dynamics import Dynamics, dynamics_of
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.engine import Egos, WorldBatch, WorldState
+from alpamayo_sim.engine.packing.map_blocks import pack_map
+from alpamayo_sim.engine.packing.pack import pack_scenario
 from alpamayo_sim.environments.observations import ObservationBuilder, ObservationConfig, Observations
 from alpamayo_sim.environments.rewards import Reward, identity_of, infos_of, named_terms, no_terms, terms_of
+from alpamayo_sim.environments.scenario_pool import ScenarioPool
 from alpamayo_sim.errors import InputError, shown
 from alpamayo_sim.settings import SEEDS, instance_of, named_values, plain_values, whole_number
 
@@ -145,6 +148,8 @@ class EpisodeBatch:
         self._identity: dict[str, Array] = {}
         self._last_steps = np.zeros(num, np.int64)
         self._named: tuple[Scenario, ...] | None = None  # the scenarios whose identities and last steps are kept
+        if isinstance(source, ScenarioPool):
+            source.prepare = self._prepare
 
     def begin(
         self, worlds: Sequence[int], generators: Sequence[np.random.Generator], choices: Sequence[Any] | None = None
@@ -169,6 +174,11 @@ class EpisodeBatch:
             self._builder = ObservationBuilder(self.batch, self.settings)
         else:
             self.batch.assign(worlds, scenarios)
+
+    def _prepare(self, scenario: Scenario) -> None:
+        """Pack a scenario and its map; both are kept for its resets."""
+        pack_scenario(self.settings.adapted(scenario))
+        pack_map(scenario.scene.road_map)
 
     def advance(self, actions: Array, active: Bool[Array, " worlds"] | None = None) -> Outcome:
         """Advance the active worlds by one step.

@@ -189,9 +189,10 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         """Return the infos of the sub-environments in the mask, zeros for the others, with a mask for each."""
         mask = np.ones(self.num_envs, bool) if mask is None else mask
         infos: dict[str, Any] = {}
+        of_all = bool(mask.all())
         for name, values in self.episodes.infos().items():
-            other = np.full_like(values, None) if values.dtype == object else np.zeros_like(values)
-            infos[name] = values if mask.all() else np.where(mask, values, other)
+            other = None if values.dtype == object else values.dtype.type(0)
+            infos[name] = values if of_all else np.where(mask, values, other)
             infos[f"_{name}"] = mask.copy()
         return infos
 

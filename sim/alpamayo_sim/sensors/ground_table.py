@@ -10,7 +10,7 @@ from alpamayo_sim.sensors.ground import TEXEL, ground_texture
 from alpamayo_sim.sensors.kernels.ground import Ground
 from alpamayo_sim.warp_runtime import wp
 
-GROUND_BYTES = 128 << 20  # kept at most
+GROUND_BYTES = 48 << 20  # kept at most
 
 
 class GroundTable:

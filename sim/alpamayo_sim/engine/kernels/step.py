@@ -326,16 +326,9 @@ def clear_lanes(state: State, w: wp.int32, a: wp.int32):
     state.on_crosswalk[w, a] = -1
 
 
-@wp.kernel
-def reset_agents(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool]):
-    """Put all agents to step 0."""
-    w, a = wp.tid()
-    if not active[w]:
-        return
-    slot = buffers.slots[buffers.slot_of[w]]
-    if a == 0:
-        state.step[w] = 0
-        state.next_step[w] = 0
+@wp.func
+def reset_agent(buffers: ScenarioBuffers, state: State, slot: ScenarioSlot, w: wp.int32, a: wp.int32):
+    """Put an agent, or a row without one, to step 0."""
     for e in range(state.last_contact_step.shape[1]):
         clear_contact(state, w, e, a)
     if a < state.progress.shape[1]:
@@ -388,3 +381,18 @@ def reset_agents(buffers: ScenarioBuffers, state: State, active: wp.array[wp.boo
         place_on_path(buffers, state, slot, w, a)
     state.previous_pose[w, a] = state.pose[w, a]
     write_features(buffers, state, slot, w, a)
+
+
+@wp.kernel
+def reset_agents(buffers: ScenarioBuffers, state: State, active: wp.array[wp.bool], strands: wp.int32):
+    """Put all agents of the active worlds to step 0; one thread per strand."""
+    w, a = wp.tid()
+    if not active[w]:
+        return
+    if a == 0:
+        state.step[w] = 0
+        state.next_step[w] = 0
+    slot = buffers.slots[buffers.slot_of[w]]
+    while a < state.pose.shape[1]:
+        reset_agent(buffers, state, slot, w, a)
+        a += strands
