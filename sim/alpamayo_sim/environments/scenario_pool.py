@@ -98,7 +98,7 @@ class ScenarioPool:
         self.prepare: Callable[[Scenario], None] | None = None
         self._made: OrderedDict[int, tuple[Scenario, int]] = OrderedDict()
         self._bytes, self._is_full = 0, False
-        self._lock = threading.Lock()
+        self._lock: threading.Lock = threading.Lock()
         self._locks = [threading.Lock() for _ in range(64)]
         self._thread: threading.Thread | None = None
 

@@ -191,7 +191,7 @@ class DrivingVectorEnv(VectorEnv[Observations, Array, Array]):
         infos: dict[str, Any] = {}
         of_all = bool(mask.all())
         for name, values in self.episodes.infos().items():
-            other = None if values.dtype == object else values.dtype.type(0)
+            other: Any = None if values.dtype == object else values.dtype.type(0)
             infos[name] = values if of_all else np.where(mask, values, other)
             infos[f"_{name}"] = mask.copy()
         return infos
