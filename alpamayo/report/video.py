@@ -2,13 +2,8 @@
 
 import base64
 import textwrap
-from collections.abc import Generator
-from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
@@ -16,7 +11,9 @@ from PIL import Image, ImageDraw
 from alpamayo.episode import Episode
 from alpamayo.report.frames import Frame
 from alpamayo.report.typeface import typeface
-from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.video_file import VideoWriter
+
+__all__ = ["VideoWriter", "compose", "encoded_image"]
 
 Array = np.ndarray
 PANEL_WIDTH_PX = 480
@@ -24,49 +21,6 @@ DARK, GREY, ORANGE = (38, 46, 58), (110, 120, 134), (186, 104, 0)
 LARGE_TEXT_PX, SMALL_TEXT_PX = 24, 16
 LINE_CHARACTERS = 52
 MAX_REASON_LINES = 4  # lines of the guard's reason
-
-
-class VideoWriter:
-    """A writer of RGB frames of one size to an mp4 file, which is complete after a clean exit."""
-
-    def __init__(self, path: Path, rate: int) -> None:
-        self.path = path
-        self.rate = rate
-        self._encoder: Generator[None, Any, None] | None = None
-
-    def __enter__(self) -> "VideoWriter":
-        return self
-
-    def write(self, frame: UInt8[Array, "h w 3"]) -> None:
-        """Append a frame; height and width must be even."""
-        if self._encoder is None:
-            self._encoder = imageio_ffmpeg.write_frames(
-                str(self.path),
-                (frame.shape[1], frame.shape[0]),
-                fps=self.rate,
-                codec="libx264",
-                quality=None,
-                macro_block_size=2,
-                ffmpeg_log_level="error",
-                # One thread, and no name of the encoder in the file: the same frames give the same bytes.
-                output_params=["-crf", "23", "-preset", "veryfast", "-threads", "1", "-bitexact", "-f", "mp4"],
-            )
-            self._encoder.send(None)
-        try:
-            self._encoder.send(np.ascontiguousarray(frame))
-        except OSError as error:  # its message is the encoder's command and output
-            raise self._failed() from error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._encoder is not None:
-            self._encoder.close()
-            if kind is None and b"moov" not in self.path.read_bytes():  # the index, which is written last
-                raise self._failed()
-
-    def _failed(self) -> InputError:
-        return InputError(f"cannot write the video {self.path.name}: the encoder ended; is the disk full?")
 
 
 def encoded_image(picture: UInt8[Array, "h w 3"], quality: int = 70) -> str:

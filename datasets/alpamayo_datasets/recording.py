@@ -90,13 +90,31 @@ class Recording:
     plans: Float32[Array, "t 64 4"] | None = None
 
 
+def others_of(scene: Scene) -> list[Track | Prop]:
+    """Return the tracks other than the ego, then the props: the order of ``recorded_truth(...).agents``."""
+    return [*(track for track in scene.tracks if track.id != scene.ego_id), *scene.props]
+
+
+def steps_of(thing: Track | Prop, count: int) -> Array:
+    """Return the steps at which a road user is there; a prop is always."""
+    return np.flatnonzero(thing.valid) if isinstance(thing, Track) else np.arange(count)
+
+
+def state_of(thing: Track | Prop, step: int) -> tuple[Array, float, Array]:
+    """Return position (m, ground), heading (rad) and velocity (m/s) at a step, in float64."""
+    if isinstance(thing, Prop):
+        return thing.position.astype(np.float64), float(thing.heading), np.zeros(2)
+    position, velocity = thing.position[step].astype(np.float64), thing.velocity[step].astype(np.float64)
+    return position, float(thing.heading[step]), velocity
+
+
 def recorded_truth(scene: Scene, step: int) -> GroundTruth:
     """Return the ground truth of a recording at a step: the tracks other than the ego in their order, then the props.
 
     Where the ego is not seen at the step it has its nearest known pose.
     """
-    others = [track for track in scene.tracks if track.id != scene.ego_id]
-    things: list[Track | Prop] = [*others, *scene.props]
+    things = others_of(scene)
+    others = [thing for thing in things if isinstance(thing, Track)]
     seen = np.flatnonzero(scene.ego.valid)
     at = int(seen[np.argmin(np.abs(seen - step))])
     ego = scene.ego

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alpamayo.report.video import VideoWriter
+from alpamayo_sim.io.video_file import VideoWriter
 from recordings.motion import on_bend
 
 CLIP = "25cd4769-5dcf-4b53-a351-bf2c5deb6124"

@@ -24,7 +24,7 @@ from alpamayo_sim.datatypes.lenses import FTheta
 from alpamayo_sim.datatypes.rig import Camera
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.io.limits import LIMITS
+from alpamayo_sim.io.limits import LIMITS, name_of
 
 Array = np.ndarray
 
@@ -86,7 +86,7 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
     size, axle = _dimensions(path, clip)
     ego = _ego(resampled(times, poses, at, angle=3), size, axle)
     others = _tracks(path / "labels" / "obstacle.offline" / f"{clip}{OBSTACLES}", times, poses, at)
-    provenance = Provenance("Physical AI AV", LICENCE, clip)
+    provenance = _provenance(path / "clip_index.parquet", clip)
     return assemble(f"{path}: clip {clip!r}", clip, provenance, [ego, *others], EGO, RawMap(), [], TIME_STEP_S)
 
 
@@ -113,6 +113,19 @@ def cameras(path: Path, scene_id: str | None = None) -> RecordedCameras:
     if not found:
         raise InputError(f"{path}: clip {clip!r} has no camera with a video, time stamps and a calibration")
     return RecordedCameras(found)
+
+
+def _provenance(file: Path, clip: str) -> Provenance:
+    """Return source and licence of a clip; the index of clips that this project has written tells them."""
+    try:
+        index = read_columns(file, dict.fromkeys(("clip_id", "source", "licence"), "s"))
+    except InputError:
+        return Provenance("Physical AI AV", LICENCE, clip)
+    rows = np.flatnonzero(index["clip_id"] == clip)
+    if not len(rows):
+        raise InputError(f"{file}: has no clip {clip!r}")
+    source, licence = (name_of(index[name][rows[0]], f"{file}: {name}") for name in ("source", "licence"))
+    return Provenance(source, licence, clip)
 
 
 def _calibration(root: Path, kind: str, clip: str, sensor: str, names: tuple[str, ...]) -> dict[str, float] | None:

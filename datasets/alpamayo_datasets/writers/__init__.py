@@ -43,6 +43,7 @@ class Writer:
 WRITERS = (
     Writer("scene", "scenes of this project", "alpamayo_datasets.writers.saved_scene"),
     Writer("nuscenes", "a nuScenes folder, drawn cameras and lidar", "alpamayo_datasets.writers.nuscenes"),
+    Writer("physical-ai-av", "Physical AI AV clips, drawn cameras", "alpamayo_datasets.writers.physical_ai_av"),
     Writer("mcap", "MCAP with Foxglove's schemas, drawn cameras and lidar", "alpamayo_datasets.writers.mcap"),
     Writer("ros2-bag", "ROS 2 bags with MCAP storage", "alpamayo_datasets.writers.ros2_bag"),
 )

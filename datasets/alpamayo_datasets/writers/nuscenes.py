@@ -18,7 +18,15 @@ from scipy.spatial.transform import Rotation
 
 from alpamayo_datasets.motion import resampled
 from alpamayo_datasets.readers.nuscenes import AXLE_TO_CENTRE_M, EXTENSION, TABLES
-from alpamayo_datasets.recording import DrawnSensors, Recording, SensorFrame, Sensors
+from alpamayo_datasets.recording import (
+    DrawnSensors,
+    Recording,
+    SensorFrame,
+    Sensors,
+    others_of,
+    state_of,
+    steps_of,
+)
 from alpamayo_datasets.writers.encoding import jpeg_bytes, pinhole_matrix, yaw_quaternion
 from alpamayo_datasets.writers.nuscenes_map import CITY, MASK_FILE, CityMap
 from alpamayo_sim.datatypes.scene import Category, Prop, Scene, Track
@@ -310,24 +318,6 @@ class _Scene:
 def _counted(rows: Array, count: int) -> Array:
     """Return how often each row occurs; other numbers, such as those of signals, do not count."""
     return np.bincount(rows[(rows >= 0) & (rows < count)], minlength=count)
-
-
-def others_of(scene: Scene) -> list[Track | Prop]:
-    """Return the tracks other than the ego, then the props: the order of ``recorded_truth(...).agents``."""
-    return [*(track for track in scene.tracks if track.id != scene.ego_id), *scene.props]
-
-
-def steps_of(thing: Track | Prop, count: int) -> Array:
-    """Return the steps at which a road user is there; a prop is always."""
-    return np.flatnonzero(thing.valid) if isinstance(thing, Track) else np.arange(count)
-
-
-def state_of(thing: Track | Prop, step: int) -> tuple[Array, float, Array]:
-    """Return position (m, ground), heading (rad) and velocity (m/s) at a step, in float64."""
-    if isinstance(thing, Prop):
-        return thing.position.astype(np.float64), float(thing.heading), np.zeros(2)
-    position, velocity = thing.position[step].astype(np.float64), thing.velocity[step].astype(np.float64)
-    return position, float(thing.heading[step]), velocity
 
 
 def attribute_of(category: Category, speed: float) -> str:
