@@ -14,7 +14,7 @@ CONE: Size = (0.4, 0.4, 0.75)
 BARRIER: Size = (2.0, 0.5, 1.0)
 CONE_SPACING_M = 2.5  # m between cones
 HELPER_SPREAD_M = 1.2  # m
-SWING_M = 12.0  # over which an oncoming car moves to the middle of the road, and back to its lane
+SWING_M = 24.0  # over which an oncoming car moves over before a narrow part, and back to its lane
 
 
 def add_crash(site: RoadSite, place: float, d: float) -> float:
@@ -41,11 +41,12 @@ def add_oncoming_platoon(
     clear_time: float,
     speed: float,
     count: int,
-    narrow: tuple[float, float] | None = None,
+    narrow: tuple[float, float, float] | None = None,
 ) -> None:
     """Add oncoming cars, the last of which passes arc length ``place`` (m) at ``clear_time`` (s).
 
-    They drive in the middle of the road where it is ``narrow``: between two arc lengths (m).
+    Where the road is ``narrow``, between two arc lengths (m), they drive at a third value, an offset (m), and do not
+    give way.
     """
     d = site.section.oncoming()
     s = place - 12.0 + speed * clear_time
@@ -57,16 +58,17 @@ def add_oncoming_platoon(
             if path is None:
                 site.actor(f"oncoming-{k}", s, d, speed, size, forward=False, yields=True)
             else:
-                add_on_path(site.stage, f"oncoming-{k}", Category.VEHICLE, size, path, speed, yields=True)
+                add_on_path(site.stage, f"oncoming-{k}", Category.VEHICLE, size, path, speed)
         s -= size[0] + float(site.rng.uniform(1.0, 2.2)) * speed
 
 
-def _through(site: RoadSite, start: float, narrow: tuple[float, float]) -> Path:
-    """Return the path of an oncoming car from ``start`` (m) through the narrow part in the middle of the road."""
+def _through(site: RoadSite, start: float, narrow: tuple[float, float, float]) -> Path:
+    """Return the path of an oncoming car from ``start`` (m) through the narrow part at its offset."""
     s = np.linspace(start, 0.0, max(int(np.ceil(start / POINT_SPACING_M)), 1) + 1)
     apart = np.maximum(np.maximum(narrow[0] - s, s - narrow[1]), 0.0)
     part = np.clip(apart / SWING_M, 0.0, 1.0)
-    return flat(site.road.alignment.position(s, site.section.oncoming() * part**2 * (3.0 - 2.0 * part)))
+    across = site.section.oncoming() - narrow[2]
+    return flat(site.road.alignment.position(s, narrow[2] + across * part**2 * (3.0 - 2.0 * part)))
 
 
 def add_lane_closure(site: RoadSite, place: float, lane: int, taper: float, length: float) -> float:
