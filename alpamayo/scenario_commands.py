@@ -291,6 +291,55 @@ def search(
         console.print(f"{len(found['not_certified'])} more failures, for which no solution was found")
 
 
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An OpenSCENARIO XML 1.x file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The scenario, without suffix. [default: runs/NAME]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Import a scenario with its OpenDRIVE roads; what is not supported is listed with its lines."""
+    from alpamayo.exchange import import_scenario
+    from alpamayo.report.console import plain_console
+    from alpamayo_sim.io.scene_file import save_scenario
+
+    found = import_scenario(file)
+    path, scene = out or Path("runs") / file.stem, found.scenario.scene
+    save_scenario(found.scenario, path)
+    if as_json:
+        about = {"scenario": f"{path}.json", "ego": scene.ego_id, "steps": scene.steps, "agents": len(scene.tracks)}
+        print_json(about | {"unsupported": list(found.unsupported)})
+        return
+    console = plain_console()
+    console.print(f"{scene.id}: ego {scene.ego_id}, {len(scene.tracks)} agents, {scene.steps * scene.dt:.1f} s")
+    for line in found.unsupported:
+        console.print(f"not supported: {line}", soft_wrap=True)
+    console.print(f"scenario: {path}.json", soft_wrap=True)
+
+
+@app.command("export")
+def export_file(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A scenario of this project.")],
+    to: Annotated[str, typer.Option("--to", help="openscenario or commonroad.")] = "openscenario",
+    out: Annotated[Path, typer.Option("--out", help="Folder.")] = Path("runs/export"),
+    as_json: Json = False,
+) -> None:
+    """Export a scenario: OpenSCENARIO XML 1.2 with OpenDRIVE 1.7, or CommonRoad XML 2020a."""
+    from alpamayo.exchange import export_scenario
+    from alpamayo.report.console import plain_console
+
+    scenario = _scenario_file(str(source))
+    if scenario is None:
+        raise InputError(f"{source}: is no scenario of this project; `alpamayo scenarios sample` writes some")
+    files = [str(path) for path in export_scenario(scenario, out, to)]
+    if as_json:
+        print_json({"files": files})
+        return
+    for path in files:
+        plain_console().print(path, soft_wrap=True)
+
+
 def _scenario_file(source: str) -> "Scenario | None":
     """Return the scenario of a file; None where the source is a suite."""
     from alpamayo_sim.io.document import kind_of

@@ -1,7 +1,7 @@
 """Certification of a scenario: reference models and the expert drive it, and an independent check judges the motion."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -12,12 +12,11 @@ from alpamayo.certification.reachability import is_unavoidable
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import make_driver
 from alpamayo.episode import Episode
+from alpamayo.motion_replay import replay_motion
 from alpamayo.runs import has_collision
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.scenario import Certificate, Scenario, Solvability
-from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.drivers import Expert
-from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.planning.config import CostConfig, PlannerConfig
 
 Array = np.ndarray
@@ -133,32 +132,9 @@ def _around(scenario: Scenario, ego_size: Array, pose: Array, size: Array, valid
 
 
 def _replayed(scenario: Scenario, motion: Float32[Array, "steps 4"]) -> Surroundings:
-    """Drive the ego exactly along a motion and return what is around it at each state."""
-    world = WorldBatch([replace(scenario, scene=_with_ego(scenario.scene, motion))])
-    agents = world[0].agents()
-    poses, valid = [np.array(agents.pose)], [np.array(agents.valid)]
-    for _ in range(len(motion) - 1):
-        world.step(np.zeros((1, 2), np.float32), replay_ego=np.array([True]))
-        now = world[0].agents()
-        poses.append(np.array(now.pose))
-        valid.append(np.array(now.valid))
-    ego_size = world[0].ground_truth().ego_size
-    return _around(scenario, ego_size, np.stack(poses), np.array(agents.size), np.stack(valid))
-
-
-def _with_ego(scene: Scene, motion: Float32[Array, "steps 4"]) -> Scene:
-    """Return the scene with an ego whose recording is the motion; it stands at the end for the rest."""
-    ego = scene.ego
-    rows = np.minimum(np.arange(len(ego.valid)), len(motion) - 1)
-    heading, speed = motion[rows, 2], motion[rows, 3]
-    driven = replace(
-        ego,
-        position=np.column_stack([motion[rows, :2], ego.position[:, 2]]),
-        heading=heading,
-        velocity=(speed[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)).astype(np.float32),
-        valid=np.ones(len(rows), bool),
-    )
-    return replace(scene, tracks=tuple(driven if track.id == ego.id else track for track in scene.tracks))
+    """Return what is around an ego that moves exactly along a motion."""
+    found = replay_motion(scenario, motion)
+    return _around(scenario, found.ego_size, found.pose, found.size, found.valid)
 
 
 def _solvability(attempts: _Attempts) -> Solvability:

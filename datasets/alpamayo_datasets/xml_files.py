@@ -9,10 +9,11 @@ from alpamayo_sim.io.files import read_regular
 
 MAX_FILE_BYTES = 64 << 20
 MAX_DEPTH = 64
+LINE = "#line"  # the attribute that holds the line of an element; no file can have one of this name
 
 
 def read_xml(path: Path) -> ElementTree.Element:
-    """Return the root of an XML file.
+    """Return the root of an XML file; ``line_of`` tells the line of each of its elements.
 
     Raises:
         InputError: The file cannot be read, is too large or nested too deep, is no XML, or declares a document type,
@@ -20,8 +21,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     """
     try:
         data = read_regular(path, MAX_FILE_BYTES)
-        _check(data, path)
-        return ElementTree.fromstring(data)
+        return _parsed(data, path)
     except InputError:
         raise
     except OSError as error:
@@ -30,23 +30,33 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise InputError(f"{path}: not valid XML ({error})") from error
 
 
-def _check(data: bytes, path: Path) -> None:
-    """Read the file once with the parser that ElementTree has, which stops at a document type and at a great depth."""
-    parser, depth = expat.ParserCreate(), 0
+def line_of(element: ElementTree.Element) -> int:
+    """Return the line of the file that an element of ``read_xml`` begins in."""
+    return int(element.get(LINE, 0))
+
+
+def _parsed(data: bytes, path: Path) -> ElementTree.Element:
+    """Build the tree; stop at a document type and at a great depth."""
+    parser, builder, depth = expat.ParserCreate(), ElementTree.TreeBuilder(), 0
 
     def refuse(*_: object) -> None:
         raise InputError(f"{path}: declares a document type, which is refused")
 
-    def start(*_: object) -> None:
+    def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
         if depth > MAX_DEPTH:
             raise InputError(f"{path}: elements are nested deeper than {MAX_DEPTH}")
+        builder.start(tag, attributes | {LINE: str(parser.CurrentLineNumber)})
 
-    def end(_: str) -> None:
+    def end(tag: str) -> None:
         nonlocal depth
         depth -= 1
+        builder.end(tag)
 
+    parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
     parser.Parse(data, True)
+    return builder.close()

@@ -86,6 +86,7 @@ READERS = (
     Reader("ros2-bag", "a ROS 2 bag", "alpamayo_datasets.readers.ros2_bag"),
     Reader("nuplan", "a nuPlan log", "alpamayo_datasets.readers.nuplan"),
     Reader("commonroad", "a CommonRoad XML scenario", "alpamayo_datasets.readers.commonroad"),
+    Reader("openscenario", "an OpenSCENARIO XML scenario", "alpamayo_datasets.readers.openscenario"),
     Reader("scenarionet", "a ScenarioNet pickle", "alpamayo_datasets.readers.scenarionet"),
     Reader("episode", "a finished run of this project", "alpamayo_datasets.readers.episode"),
     Reader("scene", "a scene saved by this project", "alpamayo_datasets.readers.saved_scene"),
