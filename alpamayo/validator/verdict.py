@@ -161,7 +161,7 @@ class Verdict:
     def to_json(self, *, timelines: bool = True) -> dict[str, Any]:
         """Return the verdict as JSON values, numbers to 9 decimals; NaN is null. ``verdict_from_json`` reads it."""
         return {
-            "times": [json_number(t) for t in self.times],
+            "times": [json_number(t, QUANTITY_DECIMALS) for t in self.times],
             "rules": {name: _rule_json(rule, timelines) for name, rule in self.rules.items()},
             "scores": {name: _score_json(score) for name, score in self.scores.items()},
         }
