@@ -65,6 +65,7 @@ def test_it_reads_back_as_the_same_road_users(scene: Scene, bag: Path) -> None:
     back = open_log(bag)
     assert find_log(bag).reader.name == "ros2-bag"
     assert (back.steps, back.dt) == (STEPS, 0.1)
+    assert (back.provenance.source, back.provenance.licence) == (scene.provenance.source, scene.provenance.licence)
     np.testing.assert_allclose(back.ego.size, scene.ego.size, rtol=1e-5)
     names = {track.id for track in scene.tracks} - {scene.ego_id}
     assert {track.id for track in back.tracks} == {*names, "ego"}

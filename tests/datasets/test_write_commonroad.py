@@ -32,6 +32,7 @@ def back(scene: Scene, tmp_path: Path) -> Scene:
 
 def test_road_users_read_back(scene: Scene, back: Scene) -> None:
     assert (back.steps, back.dt) == (scene.steps, scene.dt)
+    assert (back.provenance.source, back.provenance.licence) == (scene.provenance.source, scene.provenance.licence)
     known = sorted((t for t in scene.tracks if t is not scene.ego), key=lambda track: -int(track.valid.sum()))
     found = sorted((t for t in back.tracks if t.id != "ego"), key=lambda track: -int(track.valid.sum()))
     assert len(known) == len(found) == 2

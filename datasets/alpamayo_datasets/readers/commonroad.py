@@ -5,6 +5,7 @@ has one recorded state, the initial one, and its goal. A scenario with several p
 Values that are given as intervals or areas are read as their middle.
 """
 
+import re
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -27,10 +28,12 @@ from alpamayo_datasets.words import meaning_of
 from alpamayo_datasets.xml_files import read_xml
 from alpamayo_sim.datatypes.scene import Category, Environment, Provenance, Scene
 from alpamayo_sim.errors import InputError
+from alpamayo_sim.io.limits import name_of
 
 Array = np.ndarray
 
 LICENCE = "BSD-3-Clause (CommonRoad scenarios)"
+TOLD_LICENCE = re.compile(r"(.*) \(licence: (.*)\)")
 VERSIONS = ("2018b", "2020a")
 EGO_SIZE_M = (4.508, 1.61, 1.42)  # CommonRoad's vehicle model 2, a BMW 320i
 MAX_VALUES = 20_000_000  # obstacles times steps
@@ -108,7 +111,7 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
     return assemble(
         where,
         name,
-        Provenance(f"CommonRoad, {root.get('source') or 'source unknown'}", LICENCE, name),
+        _provenance(root.get("source") or "source unknown", name, where),
         [ego, *(track for track in tracks if track.valid.any())],
         ego.id,
         raw_map,
@@ -117,6 +120,15 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
         _environment(root, where),
         maps.route(problem, ego.position[0], float(ego.heading[0]), network, here),
     )
+
+
+def _provenance(source: str, name: str, where: str) -> Provenance:
+    """Return source and licence; ``writers.commonroad`` has put the licence of a recording after its source."""
+    told = TOLD_LICENCE.fullmatch(source)
+    if told is None:
+        return Provenance(f"CommonRoad, {source}", LICENCE, name)
+    origin, licence = (name_of(text, f"{where}: source") for text in told.groups())
+    return Provenance(origin, licence, name)
 
 
 def _problems(root: Element, where: str) -> dict[str, Element]:

@@ -5,6 +5,8 @@
     odometry = "/localization/kinematic_state"    # nav_msgs/Odometry; else the only topic of that type
     objects = "/perception/objects"               # else the only topic of a type in OBJECTS
     ego_size_m = [4.6, 1.9, 1.6]
+    source = "our car"                            # of the recording, and its licence
+    licence = "CC0"
     base_to_centre_m = 1.4                        # from the frame that the odometry tracks, ahead to the box's centre
     [classes]                                     # what the bag's own names mean, by the names of ``Category``
     suv = "vehicle"
@@ -66,6 +68,8 @@ class _Mapping:
     ego_size_m: tuple[float, ...] = tuple(usual_size(Category.VEHICLE).tolist())
     base_to_centre_m: float = 0.0
     classes: Mapping[str, str] = field(default_factory=dict)
+    source: str = "a ROS 2 bag"
+    licence: str = LICENCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +133,8 @@ def _scene(path: Path, mapping: _Mapping) -> Scene:
     world, _ = next(iter(frames)) if len(frames) == 1 else ("", "")
     tracks = _tracks(path, boxes, world, mapping, times, table, at)
     ego = _ego(resampled(times, table, at, angle=3), mapping)
-    provenance = Provenance("a ROS 2 bag", LICENCE, path.name)
+    source, licence = (name_of(text, f"{path}: source or licence") for text in (mapping.source, mapping.licence))
+    provenance = Provenance(source, licence, path.name)
     return assemble(str(path), path.name, provenance, [ego, *tracks], EGO, RawMap(), [], TIME_STEP_S)
 
 
@@ -152,6 +157,8 @@ def _mapping(path: Path) -> _Mapping:
         "ego_size_m": list,
         "base_to_centre_m": (int, float),
         "classes": dict,
+        "source": str,
+        "licence": str,
     }
     wrong = [key for key, value in given.items() if key not in kinds or not isinstance(value, kinds[key])]
     if wrong:

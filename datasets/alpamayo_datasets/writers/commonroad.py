@@ -92,7 +92,10 @@ class _File:
         name = re.sub(r"[^A-Za-z0-9]", "", scene.id) or "Scene"
         root = Element("commonRoad", timeStepSize=repr(float(scene.dt)), commonRoadVersion="2020a")
         about = {"benchmarkID": f"ZAM_{name}-1_1_T-1", "author": "alpamayo", "affiliation": "alpamayo", "date": DATE}
-        for key, value in {**about, "source": f"{scene.provenance.source} ({scene.provenance.licence})"}.items():
+        for key, value in {
+            **about,
+            "source": f"{scene.provenance.source} (licence: {scene.provenance.licence})",
+        }.items():
             root.set(key, value)
         _location(root, scene.environment)
         SubElement(SubElement(root, "scenarioTags"), "simulated")

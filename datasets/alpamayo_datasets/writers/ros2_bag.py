@@ -5,6 +5,7 @@ Topics: ``/odometry``, ``/tf``, ``/objects`` (a MarkerArray of cubes), ``/camera
 ground. ``mapping.toml`` in the folder tells the reader so. Needs the extra ``ros2`` (``rosbags``).
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def write(recordings: Iterable[Recording], folder: Path) -> None:
             _Bag(bag, get_typestore(Stores.ROS2_HUMBLE), recording).write()
         size = ", ".join(f"{float(value):.6g}" for value in recording.scene.ego.size)
         topics = f'odometry = "{ODOMETRY}"', f'objects = "{OBJECTS}"'
-        lines = (*topics, f"ego_size_m = [{size}]", "base_to_centre_m = 0.0")
+        told = (f"{name} = {json.dumps(text)}" for name, text in (("source", about.source), ("licence", about.licence)))
+        lines = (*topics, f"ego_size_m = [{size}]", "base_to_centre_m = 0.0", *told)
         (path / "mapping.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
