@@ -16,7 +16,7 @@ from alpamayo_sim.io.document import digest
 LIST_DIGESTS = {
     "long-tail-6": "24fad16f766f888593ac62e3f4961efc2993eda941484d94613598ae0451dd66",
     "longtail-mini": "9d9699e745ab017df07d8003b4ff395680aeaf9e43655fe4ad9fd589705ac03c",
-    "longtail-60": "a4aacc20b7b8e5671025b87706988c3e5cc584b97291b042b5c513602ce445b8",
+    "longtail-60": "db155d713120aa8a64d3c328b9355a789d13b818f573fbdb1f357ebd972b51db",
 }
 SCENES_DIGESTS = {
     ("long-tail-6", "cut-in"): "30ed505a7860658ea5d0961154fe8b52d03ae57d12aec1e9c65641bb5ef5462e",
@@ -74,7 +74,7 @@ SCENES_DIGESTS = {
     ("longtail-60", "slow-merge"): "17f0d4c8282204122ca60810ccb3b14a86ff6e99687372d64f68fcf34f55c020",
     ("longtail-60", "ramp-entry"): "62246c259cbca04b99f21c6567ca6e6f325ce4449a73f919415d1f6a03f3376f",
     ("longtail-60", "highway-exit"): "cdbb3b45563796c3406ca4f09ae9f055bb14c05c27c46a1c194c06dde8be1566",
-    ("longtail-60", "sequential-lane-change"): "881221ad541f684dda090516aae180719cd47994a94d7e1602c2cba2eca9927a",
+    ("longtail-60", "sequential-lane-change"): "0372570724c2fb9e20e9d2060f39157dc796136d35a5569e447b2ff9e0ef906d",
     ("longtail-60", "motorcycle-filtering"): "1dc3006771ea1bf24f7d9e1ae647496452780836ef16d87d40fadc9d062cd284",
     ("longtail-60", "encroaching-oncoming"): "37c64a343b7afd268fa350944d26964f7125348c86400c96e5a0675e0eee8e33",
     ("longtail-60", "accident-scene"): "73fc91d58f96e894d168472546bc7d21ae7cd89ecaf98cee796f467f62e22781",

@@ -12,7 +12,7 @@ from alpamayo_sim.datatypes.scenario import Scenario
 DURATION_S = 20.0
 GOAL_BEYOND_M = 12.0  # the second change
 CHANGED_SHARE = 0.6  # of a change after which the ego is well into the next lane
-GAP_SEARCH_S = 3.5  # to fall back by half a gap and a car's length
+GAP_SEARCH_S = 2.8  # to fall back by half a gap and a car's length
 
 
 def _accepts(p: Values) -> bool:
@@ -56,9 +56,9 @@ SEQUENTIAL_LANE_CHANGE = Family(
         Parameter("flow_share", "1", 0.75, 0.97, "speed of the first flow, share of the ego's", default=0.88),
         Parameter("second_share", "1", 0.75, 0.97, "speed of the second flow, share of the ego's", default=0.82),
         Parameter("flow_gap", "m", 18.0, 40.0, "CARLA leaderboard 2.0: gaps of 10 to 55 m", default=26.0),
-        Parameter("lead_time", "s", 2.0, 3.5, "time to the beginning of the first change", default=2.8),
-        Parameter("change_time", "s", 3.0, 4.0, "lane changes of 3 to 4 s", default=3.5),
-        Parameter("between_time", "s", 2.0, 3.0, "time from the first change to the second", default=2.5),
+        Parameter("lead_time", "s", 1.8, 3.0, "time to the beginning of the first change", default=2.4),
+        Parameter("change_time", "s", 2.8, 3.3, "lane changes of 3 s", default=3.0),
+        Parameter("between_time", "s", 1.6, 2.4, "time from the first change to the second", default=2.0),
         Parameter("to_left", "1", 0, 1, "to the right (0) or the left (1)", integer=True, default=0.0),
         Parameter("shift", "m", -2.0, 2.0, "place of a car at each change, to the ego's centre", default=0.0),
     ),
