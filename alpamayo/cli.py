@@ -422,6 +422,35 @@ def validate(
         show_validation(document, page)
 
 
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="Folder of a suite run with one driver, or of one driver in it.")],
+    after: Annotated[Path, typer.Argument(help="The same of the change, on the same scenarios.")],
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Exit with 0 for SHIP, 1 for HOLD and 3 for INCONCLUSIVE.")
+    ] = False,
+    at_fault: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="By how much the rate of at-fault collisions may be higher.")
+    ] = 0.02,
+    pdm: Annotated[float, typer.Option(min=0.0, max=1.0, help="By how much the PDM score may be lower.")] = 0.02,
+    as_json: Json = False,
+) -> None:
+    """Say whether a change of a driver is a regression: SHIP, HOLD or INCONCLUSIVE, and why."""
+    from alpamayo.evaluation.gate import EXIT_CODES, Decision, GateConfig, compare_runs
+    from alpamayo.report.console import bold, plain_console
+
+    found = compare_runs(before, after, GateConfig(at_fault, pdm))
+    if as_json:
+        print_json(found)
+    else:
+        console = plain_console()
+        console.print(bold(found["decision"]), found["reason"], soft_wrap=True)
+        lacks = f"; {len(found['only_before'])} only before, {len(found['only_after'])} only after"
+        console.print(f"{found['pairs']} scenarios in both{lacks}", soft_wrap=True)
+    if gate:
+        raise typer.Exit(EXIT_CODES[Decision(found["decision"])])
+
+
 @model_app.command("info")
 def info(
     source: Annotated[
