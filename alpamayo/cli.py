@@ -94,14 +94,24 @@ def drive(
     guard_sees: GuardSees = "truth",
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PARAMETER=VALUE",
+            help="Set a parameter of the family instead of drawing it; may be repeated. `alpamayo scenarios show` "
+            "lists parameters with unit and range.",
+        ),
+    ] = None,
     export: Export = None,
     as_json: Json = False,
 ) -> None:
     """Make a long-tail scenario, drive it in closed loop, and write a record, a video and a report."""
     from alpamayo.drivers.registry import check_name
-    from alpamayo_scenarios.families import get_family, make_scenario
+    from alpamayo_scenarios.families import get_family
 
-    get_family(family)
+    kind = get_family(family)
+    parameters = kind.checked(_parameters(set_ or []), False)
     check_name(driver, recorded=False)
     arguments = _arguments(driver_args)
     from alpamayo.export import export_folder
@@ -109,7 +119,7 @@ def drive(
 
     out = out or Path("runs") / f"{family}-{driver.replace(':', '.')}-{seed}"
     exported = export_folder(export, out) if export else None
-    scenarios = (make_scenario(family, s) for s in range(seed, seed + episodes))
+    scenarios = (kind.build(parameters, s) for s in range(seed, seed + episodes))
     with progress_bar() as progress:
         rows = run_scenarios(
             scenarios,
@@ -485,6 +495,18 @@ def info(
 def _listed(text: str) -> list[str]:
     """Return the different words of a list separated by commas."""
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _parameters(texts: list[str]) -> dict[str, float]:
+    """Read the values of ``--set``."""
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError as error:
+            raise InputError(f"--set {text!r}: must be PARAMETER=NUMBER, such as ego_speed=12") from error
+    return found
 
 
 def _arguments(texts: list[str] | None) -> dict[str, Any]:

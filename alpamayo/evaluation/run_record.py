@@ -17,6 +17,7 @@ from alpamayo.json_values import QUANTITY_DECIMALS, json_number
 from alpamayo.runs import has_collision, labelled, scenario_name
 from alpamayo.validator import RULES, Verdict, score_episode
 from alpamayo.validator.formulas import rules_from
+from alpamayo_scenarios.families import family_names, get_family
 from alpamayo_sim.errors import InputError, is_machine_fault
 from alpamayo_sim.io.document import digest
 
@@ -115,13 +116,15 @@ def hashes(folder: Path, episode: Episode) -> dict[str, str]:
 
 
 def reproduction(episode: Episode) -> str | None:
-    """Return the command that repeats the drive; None if the seed of the family does not determine the scenario."""
+    """Return the command that repeats the drive; None if the scenario is of no family, or has another seed."""
     scenario = episode.scenario
-    if not scenario.family or scenario.seed != episode.seed:
+    if scenario.family not in family_names() or scenario.seed != episode.seed:
         return None
     words = ["alpamayo", "drive", scenario.family, "--driver", episode.driver_choice or episode.driver]
     if episode.driver_arguments not in ("", "{}"):
         words += ["--driver-args", episode.driver_arguments]
+    if dict(scenario.parameters) != get_family(scenario.family).draw(scenario.seed):
+        words += [f"--set={name}={value!r}" for name, value in sorted(scenario.parameters.items())]
     words += ["--seed", str(episode.seed), "--guard" if episode.guarded else "--no-guard"]
     return shlex.join([*words, *(["--guard-sees", "belief"] if episode.guard_on_belief else [])])
 

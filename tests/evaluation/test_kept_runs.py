@@ -162,6 +162,10 @@ def test_the_command_that_repeats_a_run_names_driver_and_arguments(episode):
         'alpamayo drive debris --driver mine:D --driver-args \'{"a": "x y"}\' --seed 1 --no-guard'
     )
     assert "'x; rm y'" in reproduction(replace(episode, driver="x; rm y"))
+    parameters = {**episode.scenario.parameters, "ego_speed": 12.5}
+    other = replace(episode, scenario=replace(episode.scenario, parameters=parameters))
+    assert "--set=ego_speed=12.5" in reproduction(other)
+    assert reproduction(replace(episode, scenario=replace(episode.scenario, family="unknown"))) is None
 
 
 def test_rounding_hides_the_last_digits_alone():
