@@ -83,8 +83,10 @@ def _with_bounds(value: Mapping[str, float | None]) -> str:
 
 
 def _guard_text(row: Mapping[str, Any]) -> str:
-    state = "on" if row["guarded"] else "off"
-    return f"{state} belief" if row["driver"].endswith("-on-belief") else state
+    """Return what the guard is told: the truth (on), what the driver believes, or that it is off."""
+    if row["driver"].endswith("-on-belief"):
+        return "belief"
+    return "on" if row["guarded"] else "off"
 
 
 def show_importance(result: Mapping[str, Any]) -> None:

@@ -92,7 +92,7 @@ def test_rows_without_the_guard_come_first_and_guarded_drivers_get_a_second_one(
     on_belief = evaluate(["tiny"], 6, tmp_path / "belief", workers=1, guard=GuardConfig(on_belief=True))
     assert [row["driver"] for row in on_belief["drivers"]] == ["tiny+guard-on-belief"]
     show_evaluation(on_belief)
-    assert "on belief" in " ".join(capsys.readouterr().out.split())
+    assert "tiny belief" in " ".join(capsys.readouterr().out.split())
 
 
 def test_runs_after_the_stop_are_not_counted(tmp_path, monkeypatch):

@@ -213,7 +213,7 @@ def test_a_file_that_is_no_json_or_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_bad_names_and_counts() -> None:
-    with pytest.raises(InputError, match="did you mean long-tail-6"):
+    with pytest.raises(InputError, match=r"did you mean .*long-tail-6"):
         get_suite("longtail6")
     for count in (0, 601):
         with pytest.raises(InputError, match=f"has 600 scenarios, asked for {count}"):
