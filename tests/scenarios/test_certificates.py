@@ -177,6 +177,21 @@ def test_the_mini_suite_is_certified_and_marks_what_is_held_out() -> None:
         assert set(each.avoided_by) <= set(REFERENCES)
 
 
+def test_the_suite_of_all_families_says_what_is_not_certified() -> None:
+    suite = get_suite("longtail-60")
+    found = load_certificates(suite)
+    assert found.counts() == {"solved": 467, "unavoidable": 0, "unknown": 13}
+    assert len(found.held_out) == 12
+    assert all(each.solvability is Solvability.SOLVED for each in found.certificates[:60])
+    for each in found.certificates:
+        if each.solvability is Solvability.SOLVED:
+            assert is_solved(each.margins)
+            assert len(each.trajectory) > 20
+        else:
+            assert each.difficulty is None
+            assert each.effort["episodes"] > len(REFERENCES)
+
+
 @pytest.mark.parametrize("row", [4, 8, 12, 19])
 def test_a_stored_certificate_holds_when_it_is_replayed(row: int) -> None:
     suite = get_suite("longtail-mini")
