@@ -21,6 +21,7 @@ from alpamayo.cli_options import (
     DriverArgs,
     DriverName,
     Export,
+    Given,
     Guarded,
     GuardSees,
     Json,
@@ -28,6 +29,7 @@ from alpamayo.cli_options import (
     Seed,
     Workers,
     guard_of,
+    parameters_of,
     print_json,
     progress_bar,
 )
@@ -94,15 +96,7 @@ def drive(
     guard_sees: GuardSees = "truth",
     checkpoint: Checkpoint = None,
     driver_args: DriverArgs = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PARAMETER=VALUE",
-            help="Set a parameter of the family instead of drawing it; may be repeated. `alpamayo scenarios show` "
-            "lists parameters with unit and range.",
-        ),
-    ] = None,
+    given: Given = None,
     export: Export = None,
     as_json: Json = False,
 ) -> None:
@@ -111,7 +105,7 @@ def drive(
     from alpamayo_scenarios.families import get_family
 
     kind = get_family(family)
-    parameters = kind.checked(_parameters(set_ or []), False)
+    parameters = kind.checked(parameters_of(given))
     check_name(driver, recorded=False)
     arguments = _arguments(driver_args)
     from alpamayo.export import export_folder
@@ -495,18 +489,6 @@ def info(
 def _listed(text: str) -> list[str]:
     """Return the different words of a list separated by commas."""
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-
-
-def _parameters(texts: list[str]) -> dict[str, float]:
-    """Read the values of ``--set``."""
-    found = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError as error:
-            raise InputError(f"--set {text!r}: must be PARAMETER=NUMBER, such as ego_speed=12") from error
-    return found
 
 
 def _arguments(texts: list[str] | None) -> dict[str, Any]:

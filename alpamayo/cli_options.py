@@ -10,7 +10,7 @@ import typer
 
 from alpamayo.drivers.registry import BUILT_IN
 from alpamayo_datasets.writers import WRITERS
-from alpamayo_sim.errors import InputError, unknown_name
+from alpamayo_sim.errors import InputError, check_known
 
 if TYPE_CHECKING:
     from alpamayo.guard.config import GuardConfig
@@ -42,6 +42,15 @@ Guarded = Annotated[
         "[default: as `alpamayo drivers list` says; off for your own]",
     ),
 ]
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Fix a parameter of the family; may be repeated. `alpamayo scenarios show` lists parameters with unit and "
+        "range.",
+    ),
+]
 Export = Annotated[
     str | None,
     typer.Option(
@@ -65,16 +74,31 @@ MAX_SEED, MAX_EPISODES, MAX_MINUTES = (1 << 63) - 1, 100_000, 1e6
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the scenario and of all random draws.")]
 
 
+def parameters_of(texts: list[str] | None) -> dict[str, float]:
+    """Read the values of ``--set``.
+
+    Raises:
+        InputError: A text is not NAME=VALUE, or its value is not a number.
+    """
+    found: dict[str, float] = {}
+    for text in texts or []:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--set {text!r}: must be NAME=VALUE with a number, such as gap=12.5") from None
+    return found
+
+
 def guard_of(guard: bool | None, sees: str) -> "bool | GuardConfig | None":
     """Return the guard that the options ask for; None is the default of a driver.
 
     Raises:
         InputError: an unknown word, or a guard on belief that shall be off.
     """
+    check_known("--guard-sees", sees, ("truth", "belief"))
     if sees == "truth":
         return guard
-    if sees != "belief":
-        raise unknown_name("--guard-sees", sees, ("truth", "belief"))
     if guard is False:
         raise InputError("--guard-sees belief turns the guard on; it does not go with --no-guard")
     from alpamayo.guard.config import GuardConfig

@@ -11,12 +11,14 @@ from alpamayo.cli_options import (
     Checkpoint,
     DriverArgs,
     DriverName,
+    Given,
     Guarded,
     GuardSees,
     Json,
     Seed,
     Workers,
     guard_of,
+    parameters_of,
     print_json,
     progress_bar,
 )
@@ -31,9 +33,6 @@ app = typer.Typer(help="The long-tail families: list, draw, sample and certify t
 
 FamilyName = Annotated[str, typer.Argument(metavar="FAMILY", help="A family; see `alpamayo scenarios list`.")]
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE|FILE", help="The name of a suite, or the file of one.")]
-Given = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Fix a parameter; may be repeated.")
-]
 Extrapolate = Annotated[
     bool, typer.Option("--extrapolate", help="Allow values of --set out of their ranges; they are marked.")
 ]
@@ -70,7 +69,7 @@ def show(
     from alpamayo_scenarios.pictures import caption, picture, write_picture
 
     kind = get_family(family)
-    scenario = kind.build(_values(given), seed, extrapolate=extrapolate)
+    scenario = kind.build(parameters_of(given), seed, extrapolate=extrapolate)
     path = out or Path("runs") / f"{family}-{seed}.png"
     write_picture(picture(scenario, caption(kind)), path)
     outside = list(kind.extrapolated(scenario.parameters))
@@ -108,7 +107,7 @@ def sample(
     from alpamayo_scenarios.sampling import sample as drawn
     from alpamayo_scenarios.sampling import write_sample
 
-    kind, values = get_family(family), _values(given)
+    kind, values = get_family(family), parameters_of(given)
     wanted = 100 if count is None and method != "covering" else count
     found = drawn(
         kind, wanted, seed, method=method, given=values, extrapolate=extrapolate, strength=strength, bins=bins
@@ -374,22 +373,6 @@ def _suite_json(suite: "Suite") -> dict[str, Any]:
             for entry, certificate in zip(suite.entries, certificates, strict=True)
         ],
     }
-
-
-def _values(texts: list[str] | None) -> dict[str, float]:
-    """Read NAME=VALUE options.
-
-    Raises:
-        InputError: A text is not of that form, or its value is not a number.
-    """
-    found: dict[str, float] = {}
-    for text in texts or []:
-        name, _, value = text.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise InputError(f"--set {text!r}: must be NAME=VALUE with a number, such as gap=12.5") from None
-    return found
 
 
 def _parameter_table(family: "Family", values: Mapping[str, float] | None = None) -> Table:

@@ -99,8 +99,8 @@ def _courses(
     steady = speed * SAMPLES_S
     faster = steady + 0.5 * SPEED_UP_MPS2 * rising**2 + SPEED_UP_MPS2 * rising * (SAMPLES_S - rising)
     here = episode.ego_pose[steps].astype(np.float64)
-    route = episode.scenario.scene.route
-    return _along(route, here, steady), _along(route, here, faster)
+    both = _along(episode.scenario.scene.route, here, np.concatenate([steady, faster], axis=1))
+    return both[:, : len(SAMPLES_S)], both[:, len(SAMPLES_S) :]
 
 
 def _along(

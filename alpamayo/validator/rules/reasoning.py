@@ -41,19 +41,19 @@ def reasoning_rule(motions: MotionBatch) -> RuleResult:
         return not_applicable(1, "the driver gave no reasoning")
     found = _checks(episode, steps)
     margins, rows = np.full(len(motions.times), np.nan), decision_rows(episode)
-    fits, complaints = np.zeros(episode.steps, bool), {}
+    fits = np.zeros(episode.steps, bool)
     for t in range(episode.steps):
         check = found.get(t)
         margin = -INCONSISTENT_MARGIN if check is None else check.margin
         margins[rows[t]] = np.fmin(margins[rows[t]], margin)
         fits[t] = check is not None and check.consistent
-        complaints[t] = "the driver is silent" if check is None else check.complaint
     text = f"{int(fits.sum())} of {episode.steps} reasonings are consistent"
     when = float(np.argmin(fits) * episode.dt) if not fits.all() else np.nan
     if not fits.all():
         first = int(np.argmin(fits))
-        said = episode.reasoning[first]
-        text += f"; {complaints[first]} at {when:.1f} s" + (f": {said.sentence}" if said else "")
+        said, check = episode.reasoning[first], found.get(first)
+        complaint = "the driver is silent" if check is None else check.complaint
+        text += f"; {complaint} at {when:.1f} s" + (f": {said.sentence}" if said else "")
     least = np.array([np.nanmin(margins)])
     return RuleResult(np.array([fits.mean()]), least, np.ones(1, bool), np.array([when]), (text,), margins[None])
 
