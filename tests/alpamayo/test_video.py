@@ -21,3 +21,35 @@ def test_a_video_that_cannot_be_written_is_one_line(tmp_path: Path, capfd: pytes
     assert "\n" not in str(caught.value)
     assert "FFMPEG" not in "".join(capfd.readouterr())
     assert list(tmp_path.iterdir()) == []
+
+
+def write_past_the_end(writer: VideoWriter) -> None:
+    """Write a frame, let the encoder end, write another one."""
+    with writer:
+        writer.write(np.zeros((480, 640, 3), np.uint8))
+        assert writer._encoder is not None
+        writer._encoder.wait()
+        writer.write(np.zeros((480, 640, 3), np.uint8))
+
+
+def write_and_stop(writer: VideoWriter) -> None:
+    with writer:
+        writer.write(np.zeros((480, 640, 3), np.uint8))
+        raise KeyboardInterrupt
+
+
+def test_an_encoder_that_has_ended_leaves_nothing_open(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "absent" / "x.mp4", 10)
+    with pytest.raises(InputError, match="cannot write the video"):
+        write_past_the_end(writer)
+    assert writer._encoder is not None
+    assert writer._encoder.stdin is not None
+    assert writer._encoder.stdin.closed
+
+
+def test_an_error_between_frames_ends_the_encoder(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "x.mp4", 10)
+    with pytest.raises(KeyboardInterrupt):
+        write_and_stop(writer)
+    assert writer._encoder is not None
+    assert writer._encoder.returncode is not None

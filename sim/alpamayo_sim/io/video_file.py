@@ -1,9 +1,9 @@
 """Videos as H.264 files: the same frames give the same bytes."""
 
-from collections.abc import Generator
+import contextlib
+import subprocess
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -20,7 +20,7 @@ class VideoWriter:
     def __init__(self, path: Path, rate: float) -> None:
         self.path = path
         self.rate = rate
-        self._encoder: Generator[None, Any, None] | None = None
+        self._encoder: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -28,30 +28,36 @@ class VideoWriter:
     def write(self, frame: UInt8[Array, "h w 3"]) -> None:
         """Append a frame; height and width must be even."""
         if self._encoder is None:
-            self._encoder = imageio_ffmpeg.write_frames(
-                str(self.path),
-                (frame.shape[1], frame.shape[0]),
-                fps=self.rate,
-                codec="libx264",
-                quality=None,
-                macro_block_size=2,
-                ffmpeg_log_level="error",
-                # One thread, and no name of the encoder in the file: the same frames give the same bytes.
-                output_params=["-crf", "23", "-preset", "veryfast", "-threads", "1", "-bitexact", "-f", "mp4"],
-            )
-            self._encoder.send(None)
+            self._encoder = _encoder(self.path, self.rate, height=frame.shape[0], width=frame.shape[1])
+        assert self._encoder.stdin is not None
         try:
-            self._encoder.send(np.ascontiguousarray(frame))
-        except OSError as error:  # its message is the encoder's command and output
+            self._encoder.stdin.write(np.ascontiguousarray(frame).data)
+        except OSError as error:
             raise self._failed() from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._encoder is not None:
-            self._encoder.close()
-            if kind is None and b"moov" not in self.path.read_bytes():  # the index, which is written last
-                raise self._failed()
+        if self._encoder is None:
+            return
+        assert self._encoder.stdin is not None
+        if kind is not None:
+            self._encoder.kill()
+        with contextlib.suppress(BrokenPipeError):  # the encoder ended before its last frames
+            self._encoder.stdin.close()
+        if self._encoder.wait() and kind is None:
+            raise self._failed()
 
     def _failed(self) -> InputError:
         return InputError(f"cannot write the video {self.path.name}: the encoder ended; is the disk full?")
+
+
+def _encoder(path: Path, rate: float, height: int, width: int) -> subprocess.Popen[bytes]:
+    """Start an encoder that reads RGB frames from its standard input."""
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
+    codec = ["-an", "-vcodec", "libx264", "-pix_fmt", "yuv420p", "-crf", "23", "-preset", "veryfast"]
+    # One thread, and no name of the encoder in the file: the same frames give the same bytes.
+    exact = ["-threads", "1", "-bitexact", "-f", "mp4"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *source, *codec, *exact, str(path)]
+    # A process group of its own: an interrupt from the keyboard ends the writer, which then ends the encoder.
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0)
