@@ -1,9 +1,11 @@
 """Caches that are bounded in bytes, for what is made of scenes and maps: textures, indices, packed arrays."""
 
+import ctypes
 import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,13 +14,15 @@ import numpy as np
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 MAX_DEPTH = 12  # of nested objects that are measured
+RETURNED_BYTES = 4 << 20  # dropped at once; from so many on, free memory goes back to the system
 
 
 def byte_cache(max_bytes: int) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Keep the results of a function of hashable arguments, up to ``max_bytes`` of arrays in arguments and results.
 
     Results that were asked for last are kept longest, the last one always. Results may grow while they are kept: each
-    is measured again when another one takes its place as the newest.
+    is measured again when another one takes its place as the newest. The memory of large results goes back to the
+    system when they are dropped.
     """
 
     def decorate(make: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -38,13 +42,22 @@ def byte_cache(max_bytes: int) -> Callable[[Callable[Parameters, Result]], Calla
                     kept[other] = kept[other][0], array_bytes((other, kept[other][0]))
                 kept[key] = result, array_bytes((key, result))
                 total = sum(size for _, size in kept.values())
-                while total > max_bytes and len(kept) > 1:
-                    total -= kept.popitem(last=False)[1][1]
+                dropped = 0
+                while total - dropped > max_bytes and len(kept) > 1:
+                    dropped += kept.popitem(last=False)[1][1]
+            if dropped >= RETURNED_BYTES:
+                return_free_memory()
             return result
 
         return cached
 
     return decorate
+
+
+def return_free_memory() -> None:
+    """Return free memory to the system, which the C library would keep. Does nothing where it is not glibc."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def array_bytes(value: Any) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -445,6 +446,43 @@ def test_resets_from_a_pool_pack_and_upload_nothing() -> None:
     for seed in range(200):
         env.reset(seed=seed)
     assert (len(store.packed), store.generation) == before
+
+
+def test_scenarios_that_no_world_uses_leave_the_device() -> None:
+    """A source that never makes a scenario twice does not fill the memory of its one world."""
+    env = DrivingEnv(wide_source, agents=8, pieces=20)
+    used = []
+    for seed in range(30):
+        env.reset(seed=seed)
+        used.append(env.episodes.running._store._used_bytes)
+    one = used[0]
+    assert one < max(used) < 6 * one + (32 << 20) < 15 * one  # some are kept for later resets
+
+
+def wide_source(rng: np.random.Generator) -> Scenario:
+    """A scenario on a map of a square kilometre, whose grids take megabytes."""
+    made = source(rng)
+    edge = np.array([[-500.0, -500.0, 0.0], [500.0, 500.0, 0.0]], np.float32)
+    road_map = dataclasses.replace(made.scene.road_map, road_edges=(edge,))
+    return dataclasses.replace(made, scene=dataclasses.replace(made.scene, road_map=road_map))
+
+
+def test_what_a_cache_drops_goes_back_to_the_system() -> None:
+    """Small arrays below a kept one would stay with the process."""
+
+    @byte_cache(1 << 20)
+    def make(number: int) -> list[np.ndarray]:
+        return [np.full(8_000, number) for _ in range(1_000)]  # 64 kB each
+
+    pinned, before = [], resident_bytes()
+    for number in range(4):
+        make(number)
+        pinned.append(np.zeros(5_000))
+    assert resident_bytes() - before < 1.5 * 64e6  # the last result alone
+
+
+def resident_bytes() -> int:
+    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
 
 
 def test_a_cache_keeps_the_bytes_that_it_may() -> None:

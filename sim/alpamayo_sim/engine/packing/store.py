@@ -14,7 +14,8 @@ from alpamayo_sim.engine.packing.pack import Packed, pack_scenario
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
-SPARE_BYTES = 256 << 20  # of scenarios and maps that no world uses, which are kept for later resets
+SPARE_BYTES = 32 << 20  # of scenarios and maps that no world uses, which are kept for later resets
+SPARE_SHARE = 4  # and so many times the bytes that worlds use
 
 
 class Store:
@@ -34,7 +35,7 @@ class Store:
         unique = {id(scenario): scenario for scenario in scenarios}
         if self._used_bytes > SPARE_BYTES and len(unique) < len(self.packed):
             in_use = sum(self._bytes[self._slots[key]] for key in unique if key in self._slots)
-            if self._used_bytes > 2 * in_use + SPARE_BYTES:
+            if self._used_bytes > (1 + SPARE_SHARE) * in_use + SPARE_BYTES:
                 self._clear()
         for key, scenario in unique.items():
             if key not in self._slots:
