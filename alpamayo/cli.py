@@ -38,8 +38,11 @@ from alpamayo_datasets.readers import described_formats
 from alpamayo_sim.errors import InputError, check_known, is_machine_fault, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alpamayo.parallel import Progress
     from alpamayo_datasets import Writer
+    from alpamayo_sim.datatypes.scenario import Scenario
 
 app = typer.Typer(
     name="alpamayo",
@@ -85,7 +88,10 @@ def _fail(message: str) -> None:
 
 @app.command()
 def drive(
-    family: Annotated[str, typer.Argument(help="A family; see `alpamayo scenarios list`.")] = "cut-in",
+    family: Annotated[
+        str,
+        typer.Argument(metavar="FAMILY|FILE", help="A family (see `alpamayo scenarios list`), or a scenario's file."),
+    ] = "cut-in",
     driver: DriverName = "tiny",
     seed: Seed = 0,
     episodes: Annotated[
@@ -102,18 +108,18 @@ def drive(
 ) -> None:
     """Make a long-tail scenario, drive it in closed loop, and write a record, a video and a report."""
     from alpamayo.drivers.registry import check_name
-    from alpamayo_scenarios.families import get_family
+    from alpamayo.sources import scenario_file
 
-    kind = get_family(family)
-    parameters = kind.checked(parameters_of(given))
+    stored = scenario_file(family)
+    scenarios = _of_family(family, given, seed, episodes) if stored is None else _of_file(stored, given, episodes)
     check_name(driver, recorded=False)
     arguments = _arguments(driver_args)
     from alpamayo.export import export_folder
     from alpamayo.runs import run_scenarios
 
-    out = out or Path("runs") / f"{family}-{driver.replace(':', '.')}-{seed}"
+    name = family if stored is None else stored.scene.id
+    out = out or Path("runs") / f"{name}-{driver.replace(':', '.')}-{seed}"
     exported = export_folder(export, out) if export else None
-    scenarios = (kind.build(parameters, s) for s in range(seed, seed + episodes))
     with progress_bar() as progress:
         rows = run_scenarios(
             scenarios,
@@ -124,10 +130,29 @@ def drive(
             checkpoint=checkpoint,
             arguments=arguments,
             progress=progress,
+            seed=None if stored is None else seed,
         )
         if exported:
             _export(rows, *exported, progress)
     _show_runs(rows, as_json)
+
+
+def _of_family(name: str, given: list[str] | None, seed: int, episodes: int) -> "Iterator[Scenario]":
+    """Return scenarios of a family, whose seeds count up."""
+    from alpamayo_scenarios.families import get_family
+
+    kind = get_family(name)
+    parameters = kind.checked(parameters_of(given))
+    return (kind.build(parameters, s) for s in range(seed, seed + episodes))
+
+
+def _of_file(scenario: "Scenario", given: list[str] | None, episodes: int) -> "Iterator[Scenario]":
+    """Return the scenario of a file, whose parameters are fixed."""
+    if given or episodes > 1:
+        raise InputError(
+            "a scenario's file holds one scenario with its parameters: --set and --episodes do not go with it"
+        )
+    return iter((scenario,))
 
 
 @app.command()
@@ -158,13 +183,14 @@ def replay(
     """Drive in a recorded scene in closed loop, while the other road users repeat their recorded motions."""
     from alpamayo.drivers.registry import check_name, get_entry
     from alpamayo.report.sensors import Sensors, SensorSource
+    from alpamayo.sources import scenario_file
     from alpamayo_datasets import find_log, open_log
     from alpamayo_sim.datatypes.scenario import scenario_of_log
 
     check_name(driver)
     arguments = _arguments(driver_args)
     check_known("source of sensors", sensors, [*SensorSource])
-    scenario = scenario_of_log(open_log(log), reactive=reactive)
+    scenario = scenario_file(log) or scenario_of_log(open_log(log), reactive=reactive)
     cameras = None if sensors == SensorSource.RENDERED else find_log(log).cameras()
     if checkpoint is None and (note := get_entry(driver).recordings_note):
         typer.echo(note, err=True)

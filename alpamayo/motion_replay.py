@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.engine import WorldBatch
-from alpamayo_sim.geometry import arc_length, interpolate, polyline_headings
+from alpamayo_sim.geometry import arc_length, follow, interpolate, polyline_headings
 
 Array = np.ndarray
 
@@ -39,12 +39,13 @@ def replay_motion(scenario: Scenario, motion: Float32[Array, "t 4"]) -> MotionRe
 
 
 def steady_motion(scenario: Scenario) -> Float32[Array, "t 4"]:
-    """Return the motion of an ego that follows its route at its first speed over the whole scenario."""
+    """Return the motion of an ego that follows its route at its first speed, from its first place to the end."""
     scene = scenario.scene
     assert scene.route is not None
     speed = float(np.hypot(*scene.ego.velocity[0]))
     path = scene.route.path[:, :2].astype(np.float64)
-    along, s = arc_length(path), speed * scene.dt * np.arange(scenario.steps + 1)
+    start = float(follow(path, scene.ego.position[:1, :2].astype(np.float64))[0][0])
+    along, s = arc_length(path), start + speed * scene.dt * np.arange(scenario.steps + 1)
     heading = np.interp(s, along, np.unwrap(polyline_headings(path)))
     xy = interpolate(path, np.minimum(s, along[-1]))
     return np.column_stack([xy, heading, np.full(len(s), speed)]).astype(np.float32)

@@ -56,33 +56,57 @@ def list_scenarios(as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    family: FamilyName,
+    family: Annotated[str, typer.Argument(metavar="FAMILY|FILE", help="A family, or a scenario's file.")],
     seed: Seed = 0,
     given: Given = None,
     extrapolate: Extrapolate = False,
-    out: Annotated[Path | None, typer.Option("--out", help="The picture. [default: runs/FAMILY-SEED.png]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The picture; the film lies beside it. [default: runs/FAMILY-SEED.png]")
+    ] = None,
+    film: Annotated[bool, typer.Option("--film/--no-film", help="Write a film of the event, too.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Describe a family, and draw one scenario: bird's eye and front camera, shortly before the event."""
-    from alpamayo.report.console import bold, plain_console
-    from alpamayo_scenarios.families import get_family
-    from alpamayo_scenarios.pictures import caption, picture, write_picture
+    """Describe a family, draw one scenario shortly before the event, and film the event: bird's eye and front camera.
 
-    kind = get_family(family)
-    scenario = kind.build(parameters_of(given), seed, extrapolate=extrapolate)
-    path = out or Path("runs") / f"{family}-{seed}.png"
-    write_picture(picture(scenario, caption(kind)), path)
-    outside = list(kind.extrapolated(scenario.parameters))
+    The ego in them does not react.
+    """
+    from alpamayo.sources import scenario_file
+    from alpamayo_scenarios.families import get_family
+    from alpamayo_scenarios.pictures import caption, picture, write_film, write_picture
+
+    scenario, kind = scenario_file(family), None
+    if scenario is None:
+        kind = get_family(family)
+        scenario = kind.build(parameters_of(given), seed, extrapolate=extrapolate)
+    name = scenario.scene.id
+    title = name if kind is None else caption(kind)
+    path = out or Path("runs") / f"{name}.png"
+    write_picture(picture(scenario, title), path)
+    files = {"picture": str(path)}
+    if film:
+        moving = path.with_suffix(".mp4")
+        write_film(scenario, title, moving)
+        files["film"] = str(moving)
+    _show_scenario(kind, scenario, files, as_json)
+
+
+def _show_scenario(kind: "Family | None", scenario: "Scenario", files: dict[str, str], as_json: bool) -> None:
+    """Print a scenario, its family if it has one, and the files of its picture and film."""
+    from alpamayo.report.console import bold, plain_console
+
+    outside = [] if kind is None else list(kind.extrapolated(scenario.parameters))
     if as_json:
-        drawn = {"parameters": dict(scenario.parameters), "seed": seed, "extrapolated": outside, "picture": str(path)}
-        print_json(_family_json(kind) | {"scenario": drawn})
+        drawn = {"parameters": dict(scenario.parameters), "seed": scenario.seed, "extrapolated": outside, **files}
+        print_json(({} if kind is None else _family_json(kind)) | {"scenario": drawn})
         return
     console = plain_console()
-    console.print(bold(kind.name), "", kind.summary)
-    console.print(_parameter_table(kind, scenario.parameters))
+    if kind is not None:
+        console.print(bold(kind.name), "", kind.summary)
+        console.print(_parameter_table(kind, scenario.parameters))
     if outside:
         console.print(f"out of range: {', '.join(outside)}")
-    console.print(f"picture: {path}", soft_wrap=True)
+    for what, file in files.items():
+        console.print(f"{what}: {file}", soft_wrap=True)
 
 
 @app.command()
@@ -199,10 +223,11 @@ def certify_scenarios(
     """
     from alpamayo.certification.suite import certify_scenario, certify_suite, check_suite
     from alpamayo.report.console import plain_console
+    from alpamayo.sources import scenario_file
     from alpamayo_scenarios.suites import open_suite
     from alpamayo_scenarios.suites.certificates import FOLDER, load_certificates, save_certificates
 
-    if (scenario := _scenario_file(source)) is not None:
+    if (scenario := scenario_file(source)) is not None:
         row = certify_scenario(scenario, check)
     else:
         suite = open_suite(source)
@@ -290,6 +315,52 @@ def search(
         console.print(f"{len(found['not_certified'])} more failures, for which no solution was found")
 
 
+@app.command()
+def plant(
+    family: FamilyName,
+    log: Annotated[
+        str, typer.Argument(metavar="LOG", help="A recorded log or an OpenDRIVE file; LOG#ID opens one of many scenes.")
+    ],
+    seed: Seed = 0,
+    given: Given = None,
+    start: Annotated[
+        float | None, typer.Option(help="Time (s) of the recording to begin at. [default: the first that fits]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The scenario, without suffix. [default: runs/SCENE-FAMILY-SEED]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Put the event of a family into a recorded scene, or say why it does not fit there.
+
+    `alpamayo drive FILE` drives the scenario, `alpamayo scenarios certify FILE` certifies it.
+    """
+    from alpamayo.planting import plant as planted
+    from alpamayo.report.console import plain_console
+    from alpamayo.sources import open_log
+    from alpamayo_scenarios.families import get_family
+    from alpamayo_sim.io.scene_file import save_scenario
+
+    kind = get_family(family)
+    found = planted(kind, open_log(log), seed, parameters=parameters_of(given), start_s=start)
+    scenario = found.scenario
+    path = out or Path("runs") / scenario.scene.id
+    save_scenario(scenario, path)
+    if as_json:
+        row = {"scenario": f"{path}.json", "family": family, "seed": scenario.seed, "start_s": found.start_s}
+        about = {"planted": list(found.names), "left_out": dict(found.left_out), "event_s": found.event_s}
+        print_json(row | about | {"clearance_m": found.clearance_m, "parameters": dict(scenario.parameters)})
+        return
+    console = plain_console()
+    console.print(f"{scenario.scene.id}: {', '.join(found.names)} from {found.start_s:.1f} s of the recording on")
+    console.print(
+        f"an ego that keeps its speed comes within {max(found.clearance_m, 0.0):.1f} m at {found.event_s:.1f} s"
+    )
+    for name, reason in found.left_out.items():
+        console.print(f"left out: {name}: {reason}", soft_wrap=True)
+    console.print(f"scenario: {path}.json", soft_wrap=True)
+
+
 @app.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An OpenSCENARIO XML 1.x file.")],
@@ -327,8 +398,9 @@ def export_file(
     """Export a scenario: OpenSCENARIO XML 1.2 with OpenDRIVE 1.7, or CommonRoad XML 2020a."""
     from alpamayo.exchange import export_scenario
     from alpamayo.report.console import plain_console
+    from alpamayo.sources import scenario_file
 
-    scenario = _scenario_file(str(source))
+    scenario = scenario_file(source)
     if scenario is None:
         raise InputError(f"{source}: is no scenario of this project; `alpamayo scenarios sample` writes some")
     files = [str(path) for path in export_scenario(scenario, out, to)]
@@ -337,18 +409,6 @@ def export_file(
         return
     for path in files:
         plain_console().print(path, soft_wrap=True)
-
-
-def _scenario_file(source: str) -> "Scenario | None":
-    """Return the scenario of a file; None where the source is a suite."""
-    from alpamayo_sim.io.document import kind_of
-    from alpamayo_sim.io.scene_file import load_scenario
-
-    path = Path(source)
-    whole = path if path.suffix == ".json" else path.with_name(f"{path.name}.json")
-    if not whole.is_file() or kind_of(whole) is None:
-        return None
-    return load_scenario(whole.with_suffix(""))
 
 
 def _suite_json(suite: "Suite") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pictures of scenarios: bird's eye and front camera, shortly before the event; a contact sheet of families."""
+"""Pictures and films of scenarios: bird's eye and front camera, about the event; a contact sheet of families."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -9,11 +9,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from alpamayo_scenarios.families import Family
+from alpamayo_sim.datatypes.observation import GroundTruth
 from alpamayo_sim.datatypes.rig import Rig, pinhole
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.files import replacing
+from alpamayo_sim.io.video_file import VideoWriter
 from alpamayo_sim.sensors import BirdsEye, CameraRenderer
 
 Array = np.ndarray
@@ -21,6 +23,7 @@ Image = UInt8[Array, "height width 3"]
 
 SEED = 10_000
 BEFORE_CONTACT_STEPS = 14
+FILM_BEFORE_STEPS, FILM_AFTER_STEPS = 50, 3  # about the contact, in a film
 BIRDS_EYE_SIZE = (300, 300)  # width and height in pixels
 CAMERA_SIZE = (480, 270)
 CAPTION_HEIGHT = 26
@@ -73,17 +76,54 @@ def picture(scenario: Scenario, title: str) -> Image:
     """
     scenario = in_daylight(scenario)
     batch = WorldBatch([scenario])
-    for _ in range(steps_to_look_at(scenario)):
+    for _ in range(max(event_step(scenario) - BEFORE_CONTACT_STEPS, 0)):
         batch.step(np.zeros((1, 2), np.float32))
-    truth = batch[0].ground_truth()
-    above = BirdsEye(scenario.scene).draw(truth, width=BIRDS_EYE_SIZE[0], height=BIRDS_EYE_SIZE[1], metres=METRES)
-    front = pinhole("front", (0.8, 0.0, 1.45), 0.0, FIELD_OF_VIEW_RAD, *CAMERA_SIZE)
-    seen = CameraRenderer(scenario.scene, Rig((front,)), seed=SEED).draw(truth).rgb[0]
-    row = np.full((BIRDS_EYE_SIZE[1] + CAPTION_HEIGHT, BIRDS_EYE_SIZE[0] + CAMERA_SIZE[0] + 8, 3), PAPER, np.uint8)
-    row[CAPTION_HEIGHT:, : BIRDS_EYE_SIZE[0]] = above
-    row[CAPTION_HEIGHT : CAPTION_HEIGHT + CAMERA_SIZE[1], BIRDS_EYE_SIZE[0] + 4 : -4] = seen
-    cv2.putText(row, title, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
-    return row
+    return Painter(scenario, title).draw(batch[0].ground_truth())
+
+
+def write_film(scenario: Scenario, title: str, path: Path) -> int:
+    """Write a film of some seconds before the event to shortly after it, as an mp4; return the number of frames.
+
+    It shows the scenario by day, with an ego that does not react.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    scenario = in_daylight(scenario)
+    event = event_step(scenario)
+    first, last = max(event - FILM_BEFORE_STEPS, 0), min(event + FILM_AFTER_STEPS, scenario.steps)
+    batch, painter = WorldBatch([scenario]), Painter(scenario, title)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial, VideoWriter(partial, rate=1.0 / scenario.scene.dt) as film:
+            for step in range(last + 1):
+                if step >= first:
+                    film.write(painter.draw(batch[0].ground_truth()))
+                batch.step(np.zeros((1, 2), np.float32))
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    return last + 1 - first
+
+
+class Painter:
+    """Draws a scenario from above and through a front camera, side by side below a title."""
+
+    def __init__(self, scenario: Scenario, title: str) -> None:
+        front = pinhole("front", (0.8, 0.0, 1.45), 0.0, FIELD_OF_VIEW_RAD, *CAMERA_SIZE)
+        self._above = BirdsEye(scenario.scene)
+        self._camera = CameraRenderer(scenario.scene, Rig((front,)), seed=SEED)
+        shape = (BIRDS_EYE_SIZE[1] + CAPTION_HEIGHT, BIRDS_EYE_SIZE[0] + CAMERA_SIZE[0] + 8, 3)
+        self._paper = np.full(shape, PAPER, np.uint8)
+        cv2.putText(self._paper, title, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+
+    def draw(self, truth: GroundTruth) -> Image:
+        """Return both pictures of one time."""
+        row = self._paper.copy()
+        above = self._above.draw(truth, width=BIRDS_EYE_SIZE[0], height=BIRDS_EYE_SIZE[1], metres=METRES)
+        row[CAPTION_HEIGHT:, : BIRDS_EYE_SIZE[0]] = above
+        seen = self._camera.draw(truth).rgb[0]
+        row[CAPTION_HEIGHT : CAPTION_HEIGHT + CAMERA_SIZE[1], BIRDS_EYE_SIZE[0] + 4 : -4] = seen
+        return row
 
 
 def in_daylight(scenario: Scenario) -> Scenario:
@@ -92,19 +132,19 @@ def in_daylight(scenario: Scenario) -> Scenario:
     return dataclasses.replace(scenario, scene=dataclasses.replace(scenario.scene, environment=environment))
 
 
-def steps_to_look_at(scenario: Scenario) -> int:
-    """Return the step shortly before a steady ego touches something, or one well before its goal."""
+def event_step(scenario: Scenario) -> int:
+    """Return the step at which a steady ego touches something; where it does not, one well before its goal."""
     batch = WorldBatch([scenario])
     midway = 0
     for step in range(scenario.steps):
         batch.step(np.zeros((1, 2), np.float32))
         if batch.egos.collided[0, 0]:
-            return max(step - BEFORE_CONTACT_STEPS, 0)
+            return step
         if not midway and batch.egos.progress[0, 0] > MIDWAY * scenario.goal.distance:
             midway = step
         if batch.egos.arrived[0, 0]:
             break
-    return midway
+    return midway + BEFORE_CONTACT_STEPS
 
 
 def tiled(pictures: list[Image], columns: int) -> Image:

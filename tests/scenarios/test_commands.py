@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from alpamayo.certification import suite as certified_suites
 from alpamayo.scenario_commands import app
 from alpamayo_scenarios.families import FAMILIES
-from alpamayo_scenarios.pictures import write_picture
+from alpamayo_scenarios.pictures import FILM_AFTER_STEPS, FILM_BEFORE_STEPS, write_picture
 from alpamayo_scenarios.suites import read_suite
 from alpamayo_sim.datatypes.scenario import Certificate, Solvability
 from alpamayo_sim.errors import InputError
@@ -66,10 +66,16 @@ def test_values_out_of_range_need_a_mark(tmp_path: Path) -> None:
     assert "did you mean" in refused("show", "slower_lead")
 
 
-def test_show_draws_a_picture(tmp_path: Path) -> None:
+def test_show_draws_a_picture_and_a_film(tmp_path: Path) -> None:
     row = asked("show", "slower-lead", "--seed", "3", "--out", str(tmp_path / "a" / "p.png"))
     picture = cv2.imread(row["scenario"]["picture"])
     assert picture.shape[1] > 700
+    film = cv2.VideoCapture(row["scenario"]["film"])
+    count = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
+    frames = [film.read()[1] for _ in range(count)]
+    assert count == FILM_BEFORE_STEPS + FILM_AFTER_STEPS + 1
+    assert frames[0].shape == picture.shape
+    assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 2.0  # the lead comes near
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 500
     assert set(row["scenario"]["parameters"]) == {p["name"] for p in row["parameters"]}
 

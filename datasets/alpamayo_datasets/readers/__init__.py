@@ -87,6 +87,7 @@ READERS = (
     Reader("nuplan", "a nuPlan log", "alpamayo_datasets.readers.nuplan"),
     Reader("commonroad", "a CommonRoad XML scenario", "alpamayo_datasets.readers.commonroad"),
     Reader("openscenario", "an OpenSCENARIO XML scenario", "alpamayo_datasets.readers.openscenario"),
+    Reader("opendrive", "an OpenDRIVE road network", "alpamayo_datasets.readers.opendrive"),
     Reader("scenarionet", "a ScenarioNet pickle", "alpamayo_datasets.readers.scenarionet"),
     Reader("episode", "a finished run of this project", "alpamayo_datasets.readers.episode"),
     Reader("scene", "a scene saved by this project", "alpamayo_datasets.readers.saved_scene"),
