@@ -241,7 +241,42 @@ def list_drivers(as_json: Json = False) -> None:
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option("--out", help="Folder for data, checkpoints and the log.")] = Path("runs/train"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for data, states, losses and weights.")] = Path(
+        "runs/train"
+    ),
+    driven: Annotated[int, typer.Option(min=0, help="Scenarios driven for perception, by two pilots each.")] = 383,
+    scattered: Annotated[int, typer.Option(min=0, help="Scenes with scattered things for perception.")] = 400,
+    perception_steps: Annotated[int, typer.Option(min=1, help="Steps of perception's training.")] = 12000,
+    believed: Annotated[int, typer.Option(min=1, help="Scenarios driven for the words, without cameras.")] = 300,
+    reasoner_steps: Annotated[int, typer.Option(min=1, help="Steps of the words' training.")] = 4000,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Train tiny: make data, train perception and the words, join them. An interrupted run resumes when repeated."""
+    from alpamayo.training import BeliefPlan, train_belief
+
+    plan = BeliefPlan(
+        driven=driven,
+        scattered=scattered,
+        perception_steps=perception_steps,
+        believed=believed,
+        reasoner_steps=reasoner_steps,
+        seed=seed,
+    )
+    with progress_bar() as progress:
+        path = train_belief(out, plan, workers=workers, progress=progress)
+    if as_json:
+        print_json({"checkpoint": str(path)})
+        return
+    print(f"checkpoint: {path}\nnext: alpamayo evaluate --driver tiny --checkpoint {path}")  # noqa: T201
+
+
+@app.command("train-end-to-end")
+def train_end_to_end_driver(
+    out: Annotated[Path, typer.Option("--out", help="Folder for data, checkpoints and the log.")] = Path(
+        "runs/end-to-end"
+    ),
     episodes: Annotated[int, typer.Option(min=1, max=MAX_EPISODES, help="Episodes of training data.")] = 240,
     minutes: Annotated[float, typer.Option(min=0.0, max=MAX_MINUTES, help="Wall time of the training itself.")] = 25.0,
     seed: Seed = 0,
@@ -252,19 +287,19 @@ def train(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Make training data with the expert, train tiny and evaluate it. An interrupted run resumes when repeated."""
+    """Train end-to-end on data of the expert, and evaluate it. An interrupted run resumes when repeated."""
     from alpamayo.evaluation import evaluate as run_evaluation
     from alpamayo.report import console as evaluation_console
-    from alpamayo.training import train_tiny
+    from alpamayo.training import train_end_to_end
 
     with progress_bar() as progress:
-        result = train_tiny(
+        result = train_end_to_end(
             out, episodes=episodes, minutes=minutes, seed=seed, start=start, workers=workers, progress=progress
         )
         report: dict[str, Any] = {"checkpoint": str(result.checkpoint), "open_loop": result.open_loop}
         if evaluation_episodes:
             evaluation = run_evaluation(
-                ["tiny"],
+                ["end-to-end"],
                 evaluation_episodes,
                 out / "evaluation",
                 checkpoint=result.checkpoint,
@@ -281,39 +316,6 @@ def train(
         console.print(f"{name}: {value:.4g}")
     if evaluation_episodes:
         evaluation_console.show_evaluation(report["closed_loop"])
-
-
-@app.command("train-belief")
-def train_belief_driver(
-    out: Annotated[Path, typer.Option("--out", help="Folder for data, states, losses and weights.")] = Path(
-        "runs/belief"
-    ),
-    driven: Annotated[int, typer.Option(min=0, help="Scenarios driven for perception, by two pilots each.")] = 383,
-    scattered: Annotated[int, typer.Option(min=0, help="Scenes with scattered things for perception.")] = 400,
-    perception_steps: Annotated[int, typer.Option(min=1, help="Steps of perception's training.")] = 12000,
-    believed: Annotated[int, typer.Option(min=1, help="Scenarios driven for the reasoner, without cameras.")] = 300,
-    reasoner_steps: Annotated[int, typer.Option(min=1, help="Steps of the reasoner's training.")] = 4000,
-    seed: Seed = 0,
-    workers: Workers = None,
-    as_json: Json = False,
-) -> None:
-    """Make data, train perception and the reasoner, and join them. An interrupted run resumes when repeated."""
-    from alpamayo.training.belief import BeliefPlan, train_belief
-
-    plan = BeliefPlan(
-        driven=driven,
-        scattered=scattered,
-        perception_steps=perception_steps,
-        believed=believed,
-        reasoner_steps=reasoner_steps,
-        seed=seed,
-    )
-    with progress_bar() as progress:
-        path = train_belief(out, plan, workers=workers, progress=progress)
-    if as_json:
-        print_json({"checkpoint": str(path)})
-        return
-    print(f"checkpoint: {path}\nnext: alpamayo evaluate --driver belief --checkpoint {path}")  # noqa: T201
 
 
 @app.command()
@@ -335,8 +337,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Drive also without these inputs or parts, separated by commas: cameras, tele, frames, route, "
-            "history, navigation; words where belief has them. Each is a driver of its own, as in --driver "
-            "belief-without-tele."
+            "history, navigation; words of tiny. Each is a driver of its own, as in --driver "
+            "tiny-without-tele."
         ),
     ] = None,
     stop_when: Annotated[

@@ -26,8 +26,9 @@ from alpamayo_sim.benchmarking import report
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.scene import Scene
-from alpamayo_vla_model import Inputs, TinyDriver, load_driver
+from alpamayo_vla_model import Inputs
 from alpamayo_vla_model.decoding import reasoning_grammar
+from alpamayo_vla_model.end_to_end.driver import EndToEndDriver, load_driver
 from alpamayo_vla_model.nemotron import NemotronConfig, NemotronModel
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel, compile_for_cpu
 from alpamayo_vla_model.nemotron.inference.drafting import Drafter, MTPDrafter, PreviousAnswerDrafter
@@ -62,7 +63,7 @@ class Recorder:
 
     name = "recorder"
 
-    def __init__(self, driver: TinyDriver) -> None:
+    def __init__(self, driver: EndToEndDriver) -> None:
         self.driver, self.needs = driver, driver.needs
         self.seen: list[Observation] = []
 
@@ -80,7 +81,7 @@ class Recorder:
 def frames_of_the_driver() -> tuple[NemotronModel, list[Task]]:
     """Drive the scenarios; return the backbone and one task per frame."""
     driver = load_driver()
-    assert isinstance(driver, TinyDriver)
+    assert isinstance(driver, EndToEndDriver)
     tasks: list[Task] = []
     for family, seed in SCENARIOS:
         recorder = Recorder(driver)

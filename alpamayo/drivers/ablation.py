@@ -1,6 +1,6 @@
 """Ablated drivers: any driver without one of its inputs, or without one of its own parts.
 
-``belief-without-tele`` is the driver ``belief`` that sees grey in place of its tele camera. What changes in closed loop
+``tiny-without-tele`` is the driver ``tiny`` that sees grey in place of its tele camera. What changes in closed loop
 is what the input is worth. A driver may have parts of its own: ``parts`` names them, and ``without(part)`` returns a
 driver that lacks one.
 """

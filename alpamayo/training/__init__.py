@@ -1,4 +1,4 @@
-"""Training of the driver ``tiny``: data from the expert, training, and open-loop scores.
+"""Training of the drivers ``tiny`` (``belief``, ``perception``, ``reasoner``) and ``end-to-end``.
 
 Each name of ``__init__.pyi`` is loaded when it is first used, since PyTorch takes seconds.
 """

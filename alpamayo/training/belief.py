@@ -1,4 +1,4 @@
-"""Training of the belief driver: data and training of perception, then of the reasoner, joined in one file."""
+"""Training of the driver ``tiny``: data and training of perception, then of the reasoner, joined in one file."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alpamayo.folders import claimed
 from alpamayo.parallel import Progress
-from alpamayo.training.collection import TRAINING_SEEDS
+from alpamayo.training.end_to_end.collection import TRAINING_SEEDS
 from alpamayo_sim.errors import InputError
 
 
@@ -53,7 +53,7 @@ def train_belief(
     workers: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Path:
-    """Run all stages and write ``out/belief.safetensors``; an interrupted run continues where it stopped.
+    """Run all stages and write ``out/tiny.safetensors``; an interrupted run continues where it stopped.
 
     Args:
         out: folder of the data, the states, the losses and the weights.
@@ -78,8 +78,8 @@ def _trained(
     from alpamayo.training.reasoner.loop import ReasonerSettings
     from alpamayo.training.reasoner.stage import WEIGHTS_FILE, StageConfig, make_reasoner
     from alpamayo_scenarios.families import training_family_names
-    from alpamayo_vla_model.belief_driver import IMAGE_SIZE
     from alpamayo_vla_model.belief_model import BeliefModel, save_belief
+    from alpamayo_vla_model.driver import IMAGE_SIZE
     from alpamayo_vla_model.reasoner.checkpoint import load_reasoner
 
     families, seed = list(plan.families) or list(training_family_names()), plan.seed
@@ -99,6 +99,6 @@ def _trained(
     words = ReasonerSettings(steps=plan.reasoner_steps, seed=seed)
     make_reasoner(out / "words", stage, words, families=families, workers=workers, progress=progress)
     reasoner = load_reasoner(out / "words" / WEIGHTS_FILE)
-    path = out / "belief.safetensors"
+    path = out / "tiny.safetensors"
     save_belief(BeliefModel.of(perception, reasoner), path, asdict(plan) | {"families": families})
     return path

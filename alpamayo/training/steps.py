@@ -1,6 +1,5 @@
 """A training by a fixed number of steps: seeded step by step, resumable to the same bytes."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from alpamayo.parallel import Progress
+from alpamayo.training.loss_log import LossLog
 from alpamayo.training.state import (
     average,
     descend,
@@ -55,7 +55,7 @@ def train_by_steps(
     """Train a model, and leave it in evaluation mode with the averaged weights.
 
     The state is written to ``folder/NAME.pt`` every ``SAVE_EVERY_STEPS`` steps; a training that finds one resumes from
-    it. The losses of every ``NOTE_EVERY_STEPS`` steps are added to ``folder/NAME.jsonl``.
+    it. The losses of every ``NOTE_EVERY_STEPS`` steps are added to ``folder/NAME.jsonl``, see ``LossLog``.
 
     Args:
         folder: folder of state and losses.
@@ -76,24 +76,24 @@ def train_by_steps(
     path, first = folder / f"{name}.pt", 0
     if path.exists():
         first = resume(path, read_state(path), inputs, model, optimiser, ema)
-    began = time.monotonic()
-    for step in range(first, settings.steps):
-        used = step / settings.steps
-        set_learning_rate(optimiser, settings.learning_rate, step, warm_up=settings.warm_up, used=used)
-        losses = losses_of(step)
-        optimiser.zero_grad(set_to_none=True)
-        losses["total"].backward()  # type: ignore[no-untyped-call]
-        descend(model, optimiser, settings.clip)
-        average(ema, model, settings.ema, step)
-        progress(name, step + 1, settings.steps)
-        if (step + 1) % NOTE_EVERY_STEPS == 0:
-            values = {part: round(float(value.detach()), 4) for part, value in losses.items()}
-            row = {"step": step + 1, "s": round(time.monotonic() - began, 1)} | values
-            with (folder / f"{name}.jsonl").open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            log(" ".join(f"{part} {value:.3f}" for part, value in row.items()))
-        if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == settings.steps:
-            parts = {"model": model.state_dict(), "ema": ema, "optimiser": optimiser.state_dict()}
-            save_state(path, parts | {"inputs": inputs, "step": step + 1})
+    with LossLog(folder, name) as losses_kept:
+        began = time.monotonic()
+        for step in range(first, settings.steps):
+            used = step / settings.steps
+            set_learning_rate(optimiser, settings.learning_rate, step, warm_up=settings.warm_up, used=used)
+            losses = losses_of(step)
+            optimiser.zero_grad(set_to_none=True)
+            losses["total"].backward()  # type: ignore[no-untyped-call]
+            descend(model, optimiser, settings.clip)
+            average(ema, model, settings.ema, step)
+            progress(name, step + 1, settings.steps)
+            if (step + 1) % NOTE_EVERY_STEPS == 0:
+                values = {part: round(float(value.detach()), 4) for part, value in losses.items()}
+                row = {"step": step + 1, "s": round(time.monotonic() - began, 1)} | values
+                losses_kept.add(row)
+                log(" ".join(f"{part} {value:.3f}" for part, value in row.items()))
+            if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == settings.steps:
+                parts = {"model": model.state_dict(), "ema": ema, "optimiser": optimiser.state_dict()}
+                save_state(path, parts | {"inputs": inputs, "step": step + 1})
     model.load_state_dict(ema)
     model.eval()

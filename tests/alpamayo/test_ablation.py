@@ -11,7 +11,7 @@ from alpamayo_sim.datatypes.observation import Observation
 from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.datatypes.scene import Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
 
 
 class Listener:
@@ -76,7 +76,7 @@ def test_an_ablated_driver_has_a_name_and_its_drivers_weights_and_no_guard() -> 
         ("idm-without-cameras", "has no cameras"),
         ("idm-without-historie", "did you mean history"),
         ("no-such-without-history", "no-such"),
-        ("belief-without-words", "unknown input or part 'words'"),  # the shipped weights have none
+        ("end-to-end-without-words", "unknown input or part 'words'"),
     ],
 )
 def test_what_cannot_be_taken_away_is_named(name: str, words: str) -> None:

@@ -133,7 +133,7 @@ def test_the_code_of_a_driver_is_its_module_and_what_it_imports_beside_it(here: 
 
 
 def test_the_guard_is_off_unless_the_table_says_otherwise(here: Path) -> None:
-    assert [name for name in BUILT_IN if guarded_by_default(name)] == ["tiny"]
+    assert [name for name in BUILT_IN if guarded_by_default(name)] == ["tiny", "end-to-end"]
     assert not guarded_by_default("mine_to_test:Standing")
     for driver in (make_driver("idm"), make_driver("mine_to_test:Standing")):
         assert not alpamayo.drive(alpamayo.make_scenario("debris", seed=1), driver).guarded

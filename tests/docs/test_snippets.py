@@ -86,7 +86,7 @@ def weights(folder: Path) -> Path:
 
 def driven() -> dict[str, Any]:
     """Return a scene, an observation, and the modules that the page has imported before."""
-    from alpamayo_vla_model.config import AlpamayoConfig
+    from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
 
     observation = AlpamayoConfig.preset("tiny").fake_observation()
     return {"scene": testing.scene(), "observation": observation, "np": np, "torch": torch}

@@ -17,7 +17,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "alpamayo_sim.geometry.arc_length": (np.zeros(4),),
     "alpamayo_scenarios.conflicts.shortened": (np.zeros((4, 2), np.float32), 0.0),
     "alpamayo_datasets.motion.yaw_of": (LINE,),
-    "alpamayo_vla_model.action_space.normalise": (torch.zeros(4, 3),),
+    "alpamayo_vla_model.end_to_end.action_space.normalise": (torch.zeros(4, 3),),
 }
 
 

@@ -15,13 +15,13 @@ from alpamayo.drivers.registry import make_driver
 from alpamayo.episode import load_episode, save_episode
 from alpamayo.evaluation import manifest
 from alpamayo.json_values import read_sealed, sealed, write_json
-from alpamayo.training.loop import TrainingSettings, _begin, _inputs, _save
+from alpamayo.training.end_to_end.loop import TrainingSettings, _begin, _inputs, _save
 from alpamayo.validator.formulas import given_formulas
 from alpamayo_datasets import open_log
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.io.scene_file import save_scene
-from alpamayo_vla_model import checkpoint
-from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.end_to_end import checkpoint
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
 
 
 @dataclass(frozen=True)

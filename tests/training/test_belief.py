@@ -8,8 +8,8 @@ import torch
 
 from alpamayo.training.belief import BeliefPlan, train_belief
 from alpamayo_sim.errors import InputError
-from alpamayo_vla_model.belief_driver import load_driver
 from alpamayo_vla_model.belief_model import BeliefModel, load_belief, save_belief
+from alpamayo_vla_model.driver import load_driver
 from alpamayo_vla_model.perception.network import PerceptionConfig, PerceptionNetwork
 from alpamayo_vla_model.weights_file import training_note
 
@@ -78,7 +78,7 @@ def test_shapes_that_cannot_be_are_refused(width: object) -> None:
 
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
-    from alpamayo_vla_model.checkpoint import SHIPPED
+    from alpamayo_vla_model.end_to_end.checkpoint import SHIPPED
 
     with pytest.raises(InputError, match="is no checkpoint of a belief driver"):
         load_belief(SHIPPED)

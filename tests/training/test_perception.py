@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alpamayo.training.collection import varied_rig
+from alpamayo.training.end_to_end.collection import varied_rig
 from alpamayo.training.perception.collection import PILOTS, collect_perception, later_plan, record
 from alpamayo.training.perception.evaluation import find, table
 from alpamayo.training.perception.labels import RoadLabeller, label_objects

@@ -15,13 +15,13 @@ import pytest
 import torch
 from recordings.damage import damaged
 
-from alpamayo.training import collection, tiny
-from alpamayo.training.collection import collect, record, run_job, smoothed, varied_rig
-from alpamayo.training.loop import TrainingSettings, _begin, train
-from alpamayo.training.open_loop import evaluate_open_loop
-from alpamayo.training.patches import label_patches, visible_ids
-from alpamayo.training.samples import load_samples
-from alpamayo.training.shards import LABEL_EVERY, Shard, compress
+from alpamayo.training.end_to_end import collection, rounds
+from alpamayo.training.end_to_end.collection import collect, record, run_job, smoothed, varied_rig
+from alpamayo.training.end_to_end.loop import TrainingSettings, _begin, train
+from alpamayo.training.end_to_end.open_loop import evaluate_open_loop
+from alpamayo.training.end_to_end.patches import label_patches, visible_ids
+from alpamayo.training.end_to_end.samples import load_samples
+from alpamayo.training.end_to_end.shards import LABEL_EVERY, Shard, compress
 from alpamayo.training.state import save_state
 from alpamayo_scenarios.families import make_scenario
 from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, Longitudinal, Motion, Reasoning
@@ -30,11 +30,11 @@ from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.sensors import CameraRenderer
-from alpamayo_vla_model import action_space, checkpoint
-from alpamayo_vla_model.config import AlpamayoConfig
-from alpamayo_vla_model.driver import TinyDriver
+from alpamayo_vla_model.end_to_end import action_space, checkpoint
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
+from alpamayo_vla_model.end_to_end.driver import EndToEndDriver
+from alpamayo_vla_model.end_to_end.patch_labels import PATCH_CLASSES
 from alpamayo_vla_model.inputs import Inputs, state_of
-from alpamayo_vla_model.patch_labels import PATCH_CLASSES
 from alpamayo_vla_model.reasoning_text import MAX_TOKENS, encode
 
 CONFIG = AlpamayoConfig.preset("test")
@@ -158,7 +158,7 @@ def test_a_damaged_state_is_one_line_that_says_what_to_do(data: list[Path], tmp_
     path = tmp_path / "out" / "training.pt"
     whole, rng = path.read_bytes(), random.Random(0)
     assert not list(path.parent.glob(".*"))
-    model = checkpoint.load(tmp_path / "out" / "tiny.safetensors")
+    model = checkpoint.load(tmp_path / "out" / "end_to_end.safetensors")
     for k in range(60):
         path.write_bytes(damaged(whole, rng) if k else b"[]")
         with suppress(InputError):
@@ -220,16 +220,16 @@ def test_open_loop_scores(data: list[Path]) -> None:
     assert all(0.0 <= scores[name] <= 1.0 for name in ("longitudinal", "lateral", "causes", "record"))
 
 
-def test_tiny_is_trained_in_two_rounds(data: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_to_end_is_trained_in_two_rounds(data: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def fake_collect(folder: Path, episodes: int, **options: object) -> list[Path]:
         asked.append((episodes, options["seed"], options.get("checkpoint")))
         return data[:episodes]
 
-    monkeypatch.setattr(tiny, "collect", fake_collect)
+    monkeypatch.setattr(rounds, "collect", fake_collect)
     monkeypatch.setattr(AlpamayoConfig, "preset", classmethod(lambda cls, name: CONFIG))
-    result = tiny.train_tiny(tmp_path / "out", episodes=13, minutes=0.02)
+    result = rounds.train_end_to_end(tmp_path / "out", episodes=13, minutes=0.02)
     assert result.checkpoint.is_file()
     assert asked == [(8, 0, None), (5, 8, result.checkpoint)]
     assert "min_ade_6" in result.open_loop
@@ -244,10 +244,10 @@ def test_a_trained_driver_drives_before_the_first_round_too(
         asked.append((episodes, options["seed"], options["checkpoint"], options["name"]))
         return data[:episodes]
 
-    monkeypatch.setattr(tiny, "collect", fake_collect)
+    monkeypatch.setattr(rounds, "collect", fake_collect)
     start = tmp_path / "start.safetensors"
     checkpoint.save(CONFIG.create(3), start)
-    result = tiny.train_tiny(tmp_path / "out", episodes=10, minutes=0.02, start=start, workers=1)
+    result = rounds.train_end_to_end(tmp_path / "out", episodes=10, minutes=0.02, start=start, workers=1)
     assert asked == [(6, 0, None, "expert"), (2, 6, start, "own"), (2, 8, result.checkpoint, "own")]
     assert checkpoint.training_note(result.checkpoint)["threads"] == 1
 
@@ -342,7 +342,7 @@ def test_a_short_drive_is_recorded_and_repeats(tmp_path: Path, monkeypatch: pyte
 def test_a_trained_driver_drives_under_the_guard() -> None:
     scenario = make_scenario("occluded-child", 4)
     short = replace(scenario, goal=replace(scenario.goal, duration=1.0))
-    trained = TinyDriver(CONFIG.create())
+    trained = EndToEndDriver(CONFIG.create())
     shard = record(short, default_rig(64, 32), np.random.default_rng(0), trained)
     assert shard.rows == 5
     assert np.isfinite(shard.plan).all()

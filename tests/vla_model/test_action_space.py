@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from alpamayo_vla_model import action_space as space
+from alpamayo_vla_model.end_to_end import action_space as space
 
 
 def published_roll_out(actions: Tensor, v0: float) -> Tensor:

@@ -18,12 +18,12 @@ from alpamayo_sim.datatypes.reasoning import Component, ComponentKind, Lateral, 
 from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
-from alpamayo_vla_model import action_space, checkpoint
-from alpamayo_vla_model.config import AlpamayoConfig
-from alpamayo_vla_model.driver import TinyDriver, density_weights, load_driver
+from alpamayo_vla_model.end_to_end import action_space, checkpoint
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
+from alpamayo_vla_model.end_to_end.driver import EndToEndDriver, density_weights, load_driver
+from alpamayo_vla_model.end_to_end.model import AlpamayoModel, Targets
+from alpamayo_vla_model.end_to_end.patch_labels import PATCH_CLASSES, PatchLabels
 from alpamayo_vla_model.inputs import Inputs
-from alpamayo_vla_model.model import AlpamayoModel, Targets
-from alpamayo_vla_model.patch_labels import PATCH_CLASSES, PatchLabels
 from alpamayo_vla_model.reasoning_text import encode
 from alpamayo_vla_model.vision import RigTensors, ray_features
 
@@ -177,7 +177,7 @@ def test_takes_any_number_and_size_of_cameras(
     rig = replace(default_rig(size[1], size[0]), cameras=default_rig(size[1], size[0]).cameras[:cameras])
     rgb = np.zeros((cameras, 4, 3, *size), np.uint8)
     frames = replace(observation.cameras, rig=rig, rgb=rgb, times=observation.cameras.times[:cameras])
-    decision = TinyDriver(model).act(replace(observation, cameras=frames))
+    decision = EndToEndDriver(model).act(replace(observation, cameras=frames))
     assert decision.plans.shape == (6, 64, 4)
 
 
@@ -190,7 +190,7 @@ def test_rays_of_patches_are_those_of_the_camera() -> None:
 
 
 def test_driver_is_deterministic(model: AlpamayoModel, observation: Observation) -> None:
-    driver = TinyDriver(model)
+    driver = EndToEndDriver(model)
     assert isinstance(driver, Driver)
     assert driver.needs.rig is not None
     found = []
@@ -206,7 +206,7 @@ def test_driver_is_deterministic(model: AlpamayoModel, observation: Observation)
 
 def test_driver_without_cameras_raises(model: AlpamayoModel, observation: Observation) -> None:
     with pytest.raises(InputError, match="no cameras"):
-        TinyDriver(model).act(replace(observation, cameras=None))
+        EndToEndDriver(model).act(replace(observation, cameras=None))
 
 
 def test_the_densest_plan_is_chosen() -> None:

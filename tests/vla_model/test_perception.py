@@ -12,8 +12,8 @@ from alpamayo_sim import testing
 from alpamayo_sim.datatypes.rig import Rig, default_rig
 from alpamayo_sim.geometry import to_frame
 from alpamayo_vla_model.belief import Belief, moved
-from alpamayo_vla_model.belief_driver import BeliefDriver
-from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.driver import BeliefDriver
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
 from alpamayo_vla_model.perception.detections import Detections, detections
 from alpamayo_vla_model.perception.losses import PerceptionTargets, cell_targets, perception_losses
 from alpamayo_vla_model.perception.network import CLASSES, Cells, PerceptionNetwork

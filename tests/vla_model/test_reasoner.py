@@ -13,10 +13,10 @@ from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.datatypes.scene import Category
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.planning.reasons import Explainer
-from alpamayo_vla_model import checkpoint
-from alpamayo_vla_model.belief_driver import BeliefDriver
 from alpamayo_vla_model.belief_planner import BeliefPlanner, Situation
-from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.driver import BeliefDriver
+from alpamayo_vla_model.end_to_end import checkpoint
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import compile_for_cpu
 from alpamayo_vla_model.perception.detections import Detections
 from alpamayo_vla_model.perception.network import CLASSES, PerceptionNetwork

@@ -1,4 +1,4 @@
-"""The driver: Nemotron backbone, vision, reasoning and action expert.
+"""The drivers with weights: ``tiny``, of perception, belief and words, and ``end-to-end``, one network.
 
 Each name of ``__init__.pyi`` is loaded when it is first used, since PyTorch takes seconds.
 """

@@ -71,5 +71,5 @@ FORMAT = WeightsFormat(
     read_config=BeliefConfig.from_json,
     create=lambda config, device: BeliefModel(config, device=device),
 )
-SHIPPED = Path(__file__).parent / "checkpoints" / "belief.safetensors"
+SHIPPED = Path(__file__).parent / "checkpoints" / "tiny.safetensors"
 save_belief, load_belief = FORMAT.save, FORMAT.load

@@ -1,131 +1,116 @@
-"""The trained driver: ``TinyDriver`` and ``load_driver``."""
+"""The driver ``tiny``: it sees, remembers, plans in what it believes, and its words decide."""
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32
 
-from alpamayo_sim.datatypes.decision import PLAN_STEPS, Decision
-from alpamayo_sim.datatypes.driver import Driver, Needs
+from alpamayo_sim.datatypes.decision import Decision
+from alpamayo_sim.datatypes.driver import Needs
 from alpamayo_sim.datatypes.observation import Observation
+from alpamayo_sim.datatypes.rig import Rig, default_rig
 from alpamayo_sim.datatypes.scene import Scene
-from alpamayo_sim.errors import InputError
-from alpamayo_vla_model.reasoning_text import parse
+from alpamayo_sim.errors import unknown_name
+from alpamayo_sim.planning.config import PlannerConfig
+from alpamayo_vla_model.belief_model import SHIPPED, load_belief
+from alpamayo_vla_model.belief_planner import BeliefPlanner
+from alpamayo_vla_model.perception.network import PerceptionNetwork
+from alpamayo_vla_model.perception.perception import Perception
+from alpamayo_vla_model.reasoner.model import Reasoner
+from alpamayo_vla_model.reasoner.speaker import Speaker
 
-if TYPE_CHECKING:
-    from alpamayo_vla_model.model import AlpamayoModel
-    from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
-
-Array = np.ndarray
-
-PLANS = 6
-LEAST_KERNEL_WIDTH_M = 0.1  # of the density that weighs plans
+IMAGE_SIZE = (96, 160)  # height and width of the images that perception was trained on
 
 
-class TinyDriver:
-    """Drives with an ``AlpamayoModel``: one greedy reasoning and ``plans`` samples of the action expert from it.
+class BeliefDriver:
+    """Perception, tracks and the road along the route, and the planner of the expert on top.
 
-    A plan's weight is the density of the samples around it, and the densest is the driver's choice: a vote among
-    the samples, which leaves outliers out. The same generator and observations give the same decisions. The last
-    reasoning serves as a draft of the next one, which makes decoding faster and does not change its result.
-
-    On a CPU the backbone is compiled when an episode begins; change its weights only between episodes.
+    It knows nothing that the cameras, the ego's own motion and the route do not show. Its reasons name tracks that it
+    has seen, where and as it saw them. With a reasoner its words decide which of the planner's manoeuvres is driven;
+    without one the planner decides, and the reasons are the planner's own.
 
     Args:
-        model: A trained model; it is put into evaluation mode.
-        plans: K, the number of candidates.
-        needs: Sensors to drive with; when None, the default rig at the image size of the model.
+        network: a trained perception.
+        rig: the cameras; the default rig when None.
+        config: the thresholds of the planner; those of ``belief_planner.CONFIG`` when None.
+        reasoner: a trained reasoner.
     """
 
     name = "tiny"
-    weights_digest = ""  # SHA-256 of the weights file
+    weights_digest = ""
 
-    def __init__(self, model: "AlpamayoModel", *, plans: int = PLANS, needs: Needs | None = None) -> None:
-        if plans < 1:
-            raise InputError(f"driver: plans is {plans}, must be at least 1")
-        self.model = model.eval()
-        self.plans = plans
-        self.needs = needs or Needs(rig=model.config.rig, frames=model.config.frames)
-        self._rng = np.random.default_rng(0)
-        self._last_reasoning: list[int] = []
-        self._backbone = _inference_backbone(self.model)
+    def __init__(
+        self,
+        network: PerceptionNetwork,
+        rig: Rig | None = None,
+        config: PlannerConfig | None = None,
+        reasoner: Reasoner | None = None,
+    ) -> None:
+        self.network = network
+        self.rig = rig or default_rig(IMAGE_SIZE[1], IMAGE_SIZE[0])
+        self.needs = Needs(rig=self.rig, frames=1)
+        self.reasoner = reasoner
+        self._config = config
+        self._speaker: Speaker | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What it has and can drive without."""
+        return () if self.reasoner is None else ("words",)
 
     @property
     def execution(self) -> str:
-        """How the reasoning is computed here: path, stored weights, processor and PyTorch; kept in records."""
-        from alpamayo_vla_model.nemotron.inference.execution import execution_path
+        """How the words of this episode are computed; empty without a reasoner."""
+        return "" if self._speaker is None else self._speaker.execution
 
-        return "; ".join(f"{name} {value}" for name, value in execution_path(self._backbone).items())
-
-    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
-        """Start a new episode; the noise that plans are sampled from comes from ``rng``."""
-        self._rng = rng
-        self._last_reasoning = []
-        self._backbone = _inference_backbone(self.model)
-
-    def act(self, observation: Observation) -> Decision:
-        """Read the images, decode the reasoning and sample plans.
-
-        ``timings`` has the seconds of ``look_and_reason`` and of ``plan``.
+    def without(self, part: str) -> "BeliefDriver":
+        """Return the driver without its words: the planner chooses, and its reasons are the planner's own.
 
         Raises:
-            InputError: The observation has no cameras.
+            InputError: it has no such part.
         """
-        import torch
+        if part not in self.parts:
+            raise unknown_name("part", part, self.parts)
+        other = BeliefDriver(self.network, self.rig, self._config)
+        other.weights_digest = self.weights_digest
+        return other
 
-        from alpamayo_vla_model.inputs import Inputs
+    def reset(self, scene: Scene, rng: np.random.Generator) -> None:
+        """Forget the episode before; nothing is taken from the scene."""
+        self.perception = Perception(self.network)
+        self.planner = BeliefPlanner(self.rig, self._config)
+        self._speaker = None if self.reasoner is None else Speaker(self.reasoner)
 
-        noise = self._rng.standard_normal((self.plans, PLAN_STEPS, 2), dtype=np.float32)
-        start = time.perf_counter()
-        with torch.inference_mode():
-            inputs = Inputs.of([observation])
-            earlier = [self._last_reasoning] if self._last_reasoning else ()
-            state = self.model.reason(inputs, earlier=earlier, backbone=self._backbone)
-            self._last_reasoning = state.decoded.tokens
-            reasoned = time.perf_counter()
-            plans, _ = self.model.plan(state, inputs.state[0, 0], torch.from_numpy(noise))
-        candidates = plans.numpy()
-        weights = density_weights(candidates)
-        return Decision(
-            plans=candidates,
-            weights=weights,
-            chosen=int(np.argmax(weights)),
-            reasoning=parse(state.decoded.tokens),
-            timings={"look_and_reason": reasoned - start, "plan": time.perf_counter() - reasoned},
-        )
+    def act(self, observation: Observation) -> Decision:
+        """Look, update the belief, plan in it and choose; ``timings`` has the seconds of each.
 
-
-def _inference_backbone(model: "AlpamayoModel") -> "LanguageModel":
-    """Return the backbone compiled for the CPU where that is possible, else the backbone itself."""
-    from alpamayo_vla_model.nemotron.inference.cpu_compiled import can_compile, compile_for_cpu
-
-    return compile_for_cpu(model.backbone) if can_compile(model.backbone) else model.backbone
-
-
-def density_weights(plans: Float32[Array, "k 64 4"]) -> Float32[Array, " k"]:
-    """Return the kernel density of each plan among the others, normalised to a sum of one.
-
-    The distance of two plans is the mean distance of their positions; the kernel's width is the median distance.
-    """
-    apart = np.linalg.norm(plans[:, None, :, :2] - plans[None, :, :, :2], axis=-1).mean(-1)
-    between = apart[np.triu_indices(len(plans), 1)]
-    width = max(float(np.median(between)) if between.size else 0.0, LEAST_KERNEL_WIDTH_M)
-    density = np.exp(-0.5 * (apart / width) ** 2).sum(axis=1)
-    return (density / density.sum()).astype(np.float32)
+        Raises:
+            InputError: the observation has no cameras.
+        """
+        clock = [time.perf_counter()]
+        self.planner.see(observation, self.perception.look(observation))
+        clock.append(time.perf_counter())
+        situation = self.planner.propose(observation)
+        clock.append(time.perf_counter())
+        if self._speaker is None:
+            decision = self.planner.commit(situation, situation.proposals.best)
+        else:
+            decision = self._speaker.decide(self.planner, situation)
+        clock.append(time.perf_counter())
+        timings = dict(zip(("look", "plan", "choose"), np.diff(clock).tolist(), strict=True))
+        return replace(decision, timings=timings, believed=self.planner.belief.agents_around())
 
 
-def load_driver(checkpoint: Path | None = None) -> Driver:
+def load_driver(checkpoint: Path | None = None) -> BeliefDriver:
     """Return the driver ``tiny`` with the weights of ``checkpoint``, or those that ship with the package.
 
     Raises:
-        InputError: There is no such file, or this version does not read it.
+        InputError: there is no such file, or this version does not read it.
     """
-    from alpamayo_vla_model.checkpoint import SHIPPED, load
-
     weights = SHIPPED if checkpoint is None else checkpoint
-    driver = TinyDriver(load(weights))
+    model = load_belief(weights)
+    driver = BeliefDriver(model.perception, reasoner=model.reasoner)
     driver.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return driver

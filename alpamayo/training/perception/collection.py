@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from alpamayo.closed_loop import ObservationSource
 from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version
-from alpamayo.training.collection import Disturbance, varied_rig
+from alpamayo.training.end_to_end.collection import Disturbance, varied_rig
 from alpamayo.training.files import make_files
 from alpamayo.training.perception.labels import RoadLabeller, label_objects
 from alpamayo.training.perception.scattered import scatter

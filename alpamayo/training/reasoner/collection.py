@@ -11,7 +11,7 @@ from jaxtyping import Int8
 from alpamayo.closed_loop import ObservationSource
 from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version
-from alpamayo.training.collection import Disturbance
+from alpamayo.training.end_to_end.collection import Disturbance
 from alpamayo.training.files import make_files
 from alpamayo.training.perception.collection import later_plan
 from alpamayo.training.perception.shards import SAMPLE_STEPS
@@ -26,8 +26,8 @@ from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.engine import WorldBatch
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.planning.reasons import Explainer
-from alpamayo_vla_model.belief_driver import IMAGE_SIZE
 from alpamayo_vla_model.belief_planner import BeliefPlanner, Situation
+from alpamayo_vla_model.driver import IMAGE_SIZE
 from alpamayo_vla_model.reasoner.inputs import MAX_TRACKS, belief_row
 from alpamayo_vla_model.reasoner.language import MAX_TOKENS, Utterance
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alpamayo.parallel import Progress
-from alpamayo.training.collection import TRAINING_SEEDS
+from alpamayo.training.end_to_end.collection import TRAINING_SEEDS
 from alpamayo.training.reasoner.collection import collect_reasoner
 from alpamayo.training.reasoner.evaluation import ReasonerScores, evaluate_reasoner, usual_manoeuvres
 from alpamayo.training.reasoner.loop import ReasonerSettings, train_reasoner

@@ -113,5 +113,6 @@ def _comfort_cost(c: Candidates, context: PlanningContext) -> Float64[Array, " k
     if context.previous is not None:
         apart = np.hypot(*(c.pose[:, :, :2] - context.previous).transpose(2, 0, 1))
         near = (TIMES > 0.9) & (TIMES < 3.3)
-        cost += config.change_weight * np.minimum(apart[:, near].mean(axis=1), 4.0)
+        # The longer the ego has waited, the less a plan to wait on is worth keeping.
+        cost += config.change_weight * np.minimum(apart[:, near].mean(axis=1), 4.0) / (1.0 + context.waited)
     return cost

@@ -6,6 +6,7 @@ from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.errors import InputError
 from alpamayo_vla_model.belief_planner import BeliefPlanner, Situation
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import can_compile, compile_for_cpu
+from alpamayo_vla_model.nemotron.inference.execution import execution_text
 from alpamayo_vla_model.reasoner.inputs import BeliefInputs
 from alpamayo_vla_model.reasoner.language import SituationGrammar, Utterance, to_reasoning
 from alpamayo_vla_model.reasoner.model import Reasoner
@@ -23,6 +24,11 @@ class Speaker:
         backbone = reasoner.backbone
         self._backbone = compile_for_cpu(backbone) if can_compile(backbone) else backbone
         self._last: list[int] = []
+
+    @property
+    def execution(self) -> str:
+        """How the words are computed here: path, stored weights, processor and PyTorch."""
+        return execution_text(self._backbone)
 
     def decide(self, planner: BeliefPlanner, situation: Situation) -> Decision:
         """Utter a decision and drive it."""

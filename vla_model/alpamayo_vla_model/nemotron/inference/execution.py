@@ -30,6 +30,11 @@ def execution_path(model: LanguageModel) -> dict[str, str]:
     }
 
 
+def execution_text(model: LanguageModel) -> str:
+    """Return ``execution_path`` as one line, which records keep."""
+    return "; ".join(f"{name} {value}" for name, value in execution_path(model).items())
+
+
 def _weights(model: NemotronModel) -> str:
     stored = next((module.weight.dtype for module in model.modules() if isinstance(module, StoredLinear)), model.dtype)
     return str(stored).removeprefix("torch.")

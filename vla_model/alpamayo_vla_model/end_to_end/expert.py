@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from alpamayo_vla_model.action_space import STEPS
+from alpamayo_vla_model.end_to_end.action_space import STEPS
 from alpamayo_vla_model.vision import Block
 
 LEAST_REMAINDER = 0.05  # of 1 - t, which divides a velocity

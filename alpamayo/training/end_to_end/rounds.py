@@ -1,11 +1,11 @@
-"""Training of ``tiny`` in two rounds: data of the expert, training, data of the driver itself, more training."""
+"""Training of ``end-to-end`` in two rounds: data of the expert, training, data of the driver itself, more training."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from alpamayo.folders import claimed
 from alpamayo.parallel import Progress
-from alpamayo.training.collection import TRAINING_SEEDS, collect
+from alpamayo.training.end_to_end.collection import TRAINING_SEEDS, collect
 
 OWN_SHARE = 0.4  # share of the episodes that the trained driver drives
 FIRST_ROUND_SHARE = 0.5  # share of the training time before these episodes
@@ -19,7 +19,7 @@ class TrainingResult:
     open_loop: dict[str, float]
 
 
-def train_tiny(
+def train_end_to_end(
     out: Path,
     *,
     episodes: int,
@@ -35,7 +35,7 @@ def train_tiny(
     first round. All results stay in ``out``: an interrupted run continues where it stopped.
 
     Args:
-        out: folder for ``data``, the training's state, ``log.jsonl`` and ``tiny.safetensors``.
+        out: folder for ``data``, the training's state, ``log.jsonl`` and ``end_to_end.safetensors``.
         episodes: number of scenarios; their seeds are all below 10,000.
         minutes: wall time of the training, without the collection of data.
         seed: seed of the scenarios, the weights and the order of the samples.
@@ -60,10 +60,10 @@ def _trained(
     workers: int | None,
     progress: Progress | None,
 ) -> TrainingResult:
-    from alpamayo.training.loop import TrainingSettings, train
-    from alpamayo.training.open_loop import evaluate_open_loop
-    from alpamayo.training.samples import load_samples
-    from alpamayo_vla_model.checkpoint import load
+    from alpamayo.training.end_to_end.loop import TrainingSettings, train
+    from alpamayo.training.end_to_end.open_loop import evaluate_open_loop
+    from alpamayo.training.end_to_end.samples import load_samples
+    from alpamayo_vla_model.end_to_end.checkpoint import load
 
     if start is not None:
         load(start)  # fail before the collection, which takes long

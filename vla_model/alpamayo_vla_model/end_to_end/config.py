@@ -16,7 +16,7 @@ from alpamayo_vla_model.nemotron import NemotronConfig
 from alpamayo_vla_model.reasoning_text import VOCABULARY
 
 if TYPE_CHECKING:
-    from alpamayo_vla_model.model import AlpamayoModel
+    from alpamayo_vla_model.end_to_end.model import AlpamayoModel
 
 RANGES = {
     "image_size": (8, 2048),
@@ -106,7 +106,7 @@ class AlpamayoConfig:
 
     def create(self, seed: int = 0) -> "AlpamayoModel":
         """Return a model of this shape with initial weights drawn from ``seed``."""
-        from alpamayo_vla_model.model import AlpamayoModel
+        from alpamayo_vla_model.end_to_end.model import AlpamayoModel
 
         return AlpamayoModel(self, seed=seed)
 

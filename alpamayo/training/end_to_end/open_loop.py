@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from alpamayo.training.samples import Samples
+from alpamayo.training.end_to_end.samples import Samples
 from alpamayo_sim.datatypes.reasoning import Reasoning
-from alpamayo_vla_model.driver import PLANS, density_weights
+from alpamayo_vla_model.end_to_end.driver import PLANS, density_weights
+from alpamayo_vla_model.end_to_end.model import AlpamayoModel
 from alpamayo_vla_model.inputs import Inputs
-from alpamayo_vla_model.model import AlpamayoModel
 from alpamayo_vla_model.reasoning_text import PAD, TOKEN, parse
 
 Array = np.ndarray

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from alpamayo.parallel import Progress
 from alpamayo.provenance import file_digest
-from alpamayo.training.samples import Samples, load_samples
+from alpamayo.training.end_to_end.samples import Samples, load_samples
+from alpamayo.training.loss_log import LossLog
 from alpamayo.training.state import (
     PARTS,
     average,
@@ -29,10 +30,10 @@ from alpamayo.training.state import (
     weights_of,
 )
 from alpamayo_sim.errors import InputError
-from alpamayo_vla_model import checkpoint
-from alpamayo_vla_model.config import AlpamayoConfig
+from alpamayo_vla_model.end_to_end import checkpoint
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
+from alpamayo_vla_model.end_to_end.model import AlpamayoModel
 from alpamayo_vla_model.inputs import Inputs
-from alpamayo_vla_model.model import AlpamayoModel
 from alpamayo_vla_model.nemotron.training.losses import Routing, record_routing, update_router_bias
 
 Array = np.ndarray
@@ -90,7 +91,7 @@ def train(
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Path:
-    """Train on the episodes of ``data`` and write ``folder/tiny.safetensors`` (the averaged weights).
+    """Train on the episodes of ``data`` and write ``folder/end_to_end.safetensors`` (the averaged weights).
 
     ``folder/training.pt`` is written every minute; a training that finds one resumes from it.
 
@@ -117,15 +118,16 @@ def train(
     report, write_line = progress or (lambda what, done, total: None), log or (lambda line: None)
     write_line(f"{len(samples)} steps of {len(samples.shards)} episodes")
     saved = time.monotonic()
-    for losses in _steps(state, samples, settings, until):
-        report("train", round(1000 * min(state.used(settings), 1.0)), 1000)
-        if state.step % 20 == 0:
-            _note(folder, state, losses)
-        if state.step % 100 == 0:
-            write_line(_line(state, losses))
-        if time.monotonic() - saved > SAVE_EVERY_S:
-            _save(folder, state, _inputs(settings, start))
-            saved = time.monotonic()
+    with LossLog(folder, "log") as losses_kept:
+        for losses in _steps(state, samples, settings, until):
+            report("train", round(1000 * min(state.used(settings), 1.0)), 1000)
+            if state.step % 20 == 0:
+                losses_kept.add(_row(state, losses))
+            if state.step % 100 == 0:
+                write_line(_line(state, losses))
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                _save(folder, state, _inputs(settings, start))
+                saved = time.monotonic()
     _save(folder, state, _inputs(settings, start))
     return _export(folder, state, settings, samples, start)
 
@@ -271,15 +273,13 @@ def _export(folder: Path, state: _State, settings: TrainingSettings, samples: Sa
         "minutes": round(state.elapsed / 60.0, 1),
         "start": file_digest(start) if start else None,
     }
-    path = folder / "tiny.safetensors"
+    path = folder / "end_to_end.safetensors"
     checkpoint.save(model, path, note)
     return path
 
 
-def _note(folder: Path, state: _State, losses: dict[str, float]) -> None:
-    row = {"step": state.step, "elapsed": round(state.elapsed, 1), **{k: round(v, 5) for k, v in losses.items()}}
-    with (folder / "log.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
+def _row(state: _State, losses: dict[str, float]) -> dict[str, float]:
+    return {"step": state.step, "elapsed": round(state.elapsed, 1), **{k: round(v, 5) for k, v in losses.items()}}
 
 
 def _line(state: _State, losses: dict[str, float]) -> str:

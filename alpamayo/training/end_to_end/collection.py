@@ -18,8 +18,8 @@ from alpamayo.closed_loop import ObservationSource
 from alpamayo.guard.guard import Guard
 from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version, file_digest
+from alpamayo.training.end_to_end.shards import FRAMES, LABEL_EVERY, VERSION, Shard, compress
 from alpamayo.training.files import make_files
-from alpamayo.training.shards import FRAMES, LABEL_EVERY, VERSION, Shard, compress
 from alpamayo_scenarios.suites import FIRST_EVALUATION_SEED
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Driver, Needs
@@ -157,7 +157,7 @@ def run_job(job: Job) -> Path:
 
     trained = None
     if job.checkpoint is not None:
-        from alpamayo_vla_model.driver import load_driver
+        from alpamayo_vla_model.end_to_end.driver import load_driver
 
         trained = load_driver(job.checkpoint)
     scenario = make_scenario(job.family, job.seed)
@@ -184,7 +184,7 @@ def _varied(camera: Camera, rng: np.random.Generator) -> Camera:
 
 def record(scenario: Scenario, rig: Rig, rng: np.random.Generator, trained: Driver | None = None) -> Shard:
     """Drive a scenario once while the expert labels every step, until its end or a collision."""
-    from alpamayo.training.patches import label_patches, visible_ids
+    from alpamayo.training.end_to_end.patches import label_patches, visible_ids
 
     world = WorldBatch([scenario])
     source = ObservationSource(world, Needs(rig=rig, frames=FRAMES, truth=True), scenario.seed)
@@ -314,7 +314,7 @@ def _row(observation: Observation, decision: Decision) -> dict[str, Array]:
 def _shard(columns: _Columns, rig: Rig) -> Shard:
     import torch
 
-    from alpamayo_vla_model.action_space import plan_to_actions
+    from alpamayo_vla_model.end_to_end.action_space import plan_to_actions
     from alpamayo_vla_model.reasoning_text import MAX_TOKENS, encode
     from alpamayo_vla_model.vision import RigTensors
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from alpamayo.training.shards import FRAMES, Shard
+from alpamayo.training.end_to_end.shards import FRAMES, Shard
 from alpamayo_sim.datatypes.reasoning import Lateral, Longitudinal
+from alpamayo_vla_model.end_to_end.model import Targets
+from alpamayo_vla_model.end_to_end.patch_labels import PatchLabels
 from alpamayo_vla_model.inputs import Inputs
-from alpamayo_vla_model.model import Targets
-from alpamayo_vla_model.patch_labels import PatchLabels
 from alpamayo_vla_model.reasoning_text import LATERAL_WORDS, LONGITUDINAL_WORDS, PAD, TOKEN
 from alpamayo_vla_model.vision import RigTensors
 

@@ -8,15 +8,15 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alpamayo_vla_model import action_space
-from alpamayo_vla_model.config import AlpamayoConfig
 from alpamayo_vla_model.decoding import DecodedReasoning, decode_reasoning
-from alpamayo_vla_model.expert import ActionExpert, ContextKeysValues
+from alpamayo_vla_model.end_to_end import action_space
+from alpamayo_vla_model.end_to_end.config import AlpamayoConfig
+from alpamayo_vla_model.end_to_end.expert import ActionExpert, ContextKeysValues
+from alpamayo_vla_model.end_to_end.patch_labels import PatchHead, PatchLabels, patch_loss
 from alpamayo_vla_model.inputs import Inputs
 from alpamayo_vla_model.nemotron import NemotronModel
 from alpamayo_vla_model.nemotron.inference.cpu_compiled import LanguageModel
 from alpamayo_vla_model.nemotron.training.losses import load_balancing_loss, record_routing
-from alpamayo_vla_model.patch_labels import PatchHead, PatchLabels, patch_loss
 from alpamayo_vla_model.reasoning_text import PAD, PLAN, REASON, TOKEN
 from alpamayo_vla_model.tokens import EgoTokens
 from alpamayo_vla_model.vision import VisionEncoder
