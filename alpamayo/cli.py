@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from alpamayo import dataset_commands, scenario_commands
+from alpamayo import dataset_commands, scenario_commands, serve_commands
 from alpamayo.cli_options import (
     MAX_EPISODES,
     MAX_MINUTES,
@@ -33,7 +33,7 @@ from alpamayo.cli_options import (
     print_json,
     progress_bar,
 )
-from alpamayo.drivers.registry import BUILT_IN, JOINT
+from alpamayo.drivers.registry import BUILT_IN, JOINT, file_name_of
 from alpamayo_datasets.readers import described_formats
 from alpamayo_sim.errors import InputError, check_known, is_machine_fault, one_line
 
@@ -55,6 +55,7 @@ app = typer.Typer(
 )
 app.add_typer(scenario_commands.app, name="scenarios")
 app.add_typer(dataset_commands.app, name="datasets")
+app.command()(serve_commands.serve)
 drivers_app = typer.Typer(help="The drivers: built-in ones and those of installed packages.", no_args_is_help=True)
 app.add_typer(drivers_app, name="drivers")
 model_app = typer.Typer(help="The Nemotron backbone and its checkpoints.", no_args_is_help=True)
@@ -118,7 +119,7 @@ def drive(
     from alpamayo.runs import run_scenarios
 
     name = family if stored is None else stored.scene.id
-    out = out or Path("runs") / f"{name}-{driver.replace(':', '.')}-{seed}"
+    out = out or Path("runs") / f"{name}-{file_name_of(driver)}-{seed}"
     exported = export_folder(export, out) if export else None
     with progress_bar() as progress:
         rows = run_scenarios(
@@ -197,7 +198,7 @@ def replay(
     from alpamayo.export import export_folder
     from alpamayo.runs import run_scenarios
 
-    out = out or Path("runs") / f"{log.stem}-{driver.replace(':', '.')}"
+    out = out or Path("runs") / f"{log.stem}-{file_name_of(driver)}"
     exported = export_folder(export, out) if export else None
     with progress_bar() as progress:
         rows = run_scenarios(

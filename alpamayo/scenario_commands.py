@@ -291,6 +291,7 @@ def search(
     A search that was interrupted goes on when it is repeated.
     """
     from alpamayo.drivers.own import parse_arguments
+    from alpamayo.drivers.registry import file_name_of
     from alpamayo.report.console import bold, plain_console
     from alpamayo.runs import DriverChoice
     from alpamayo.search import search_failures
@@ -299,7 +300,7 @@ def search(
     kind = get_family(family)
     choice = DriverChoice.of(driver, guard_of(guard, guard_sees), checkpoint, parse_arguments(driver_args or []))
     choice.make()
-    folder = out or Path("runs") / f"search-{family}-{driver.replace(':', '.')}"
+    folder = out or Path("runs") / f"search-{family}-{file_name_of(driver)}"
     with progress_bar() as progress:
         found = search_failures(kind, choice, budget, folder, seed=seed, method=method, progress=progress)
     if as_json:

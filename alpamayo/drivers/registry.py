@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 GROUP = "alpamayo.drivers"
 JOINT = "-without-"  # between a driver and what is taken from it
 OWN = ""  # the package of a user's own class
+REMOTE = "grpc://"  # begins the name of a driver that another process or machine serves
 GROUND_TRUTH, CAMERAS, OWN_STATE = "ground truth", "cameras", "own state"
 
 
@@ -145,7 +146,9 @@ def make_driver(name: str, checkpoint: str | Path | None = None, arguments: Mapp
     if not entry.built_in:
         from alpamayo.drivers.own import make_own
 
-        given = {} if entry.weights is None else {"checkpoint": weights}
+        given: dict[str, Any] = {} if entry.weights is None else {"checkpoint": weights}
+        if name.startswith(REMOTE):
+            given["address"] = name
         return make_own(name, entry.factory, {**given, **(arguments or {})})
     if arguments:
         raise InputError(f"driver {name!r} takes no arguments; they are for drivers of your own")
@@ -154,7 +157,7 @@ def make_driver(name: str, checkpoint: str | Path | None = None, arguments: Mapp
 
 
 def get_entry(name: str) -> DriverEntry:
-    """Return the entry of a name; make one for ``module:Class``, and for ``NAME-without-PART`` (``drivers.ablation``).
+    """Return the entry of a name; make one for ``module:Class``, ``grpc://HOST:PORT`` and ``NAME-without-PART``.
 
     Raises:
         InputError: unknown name (similar names are offered), or a plug-in that cannot be loaded.
@@ -167,6 +170,9 @@ def get_entry(name: str) -> DriverEntry:
         return replace(get_entry(base), name=name, title=f"{base} without {what}", guarded=False)
     if name in BUILT_IN:
         return BUILT_IN[name]
+    if name.startswith(REMOTE):
+        place = "alpamayo.egodriver.client:RemoteDriver"
+        return DriverEntry(name, "served by another process or machine", place, CAMERAS, package=REMOTE)
     if ":" in name:
         return DriverEntry(name, "a class of your own", name, "as its class says", package=OWN)
     plugins, broken = plugin_entries()
@@ -174,6 +180,11 @@ def get_entry(name: str) -> DriverEntry:
         raise InputError(f"driver {name!r}: its plug-in cannot be loaded: {broken[name]}")
     check_known("driver", name, (*BUILT_IN, *plugins))
     return plugins[name]
+
+
+def file_name_of(name: str) -> str:
+    """Return the name of a driver as part of a file's name."""
+    return name.replace("://", "-").replace(":", ".")
 
 
 def check_name(name: str, *, recorded: bool = True) -> None:

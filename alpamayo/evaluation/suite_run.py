@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alpamayo.drivers.registry import get_entry, guarded_by_default, takes_checkpoint
+from alpamayo.drivers.registry import file_name_of, get_entry, guarded_by_default, takes_checkpoint
 from alpamayo.evaluation import manifest
 from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
 from alpamayo.evaluation.stopping import ClaimMonitor, StopRule, parse
@@ -262,7 +262,7 @@ def _mean(rows: Sequence[Mapping[str, Any]], name: str, best: float = 1.0) -> di
 
 def task_of(choice: DriverChoice, entry: SuiteEntry, out: Path) -> Task:
     """Return the task of a driver on a scenario, with the folder of its record."""
-    folder = f"{choice.label.replace(':', '.')}/{entry.family}-{entry.seed:05d}"
+    folder = f"{file_name_of(choice.label)}/{entry.family}-{entry.seed:05d}"
     return Task(choice, entry, folder, out)
 
 

@@ -148,3 +148,23 @@ def test_formats_without_cameras_say_so(tmp_path: Path) -> None:
         find_log(path).cameras()
     result = CliRunner().invoke(app, ["replay", str(path), "--sensors", "record"])
     assert "unknown source of sensors 'record'; did you mean recorded" in str(result.exception)
+
+
+def test_a_camera_that_equals_the_wanted_one_shows_all_of_it() -> None:
+    """Of two cameras that see the same, the one with the nearer axis is taken; but the same camera is better."""
+    wide, narrow = (
+        pinhole("wide", (0.4, 0.0, 1.4), 0.0, 2.0, 64, 32),
+        pinhole("tele", (0.4, 0.1, 1.4), 0.3, 0.5, 64, 32),
+    )
+    pictures = [np.full((32, 64, 3), grey, np.uint8) for grey in (50, 200)]
+    cameras = RecordedCameras(
+        [
+            RecordedCamera(c, np.zeros(1), lambda frame, p=p: p)
+            for c, p in zip((narrow, wide), pictures[::-1], strict=True)
+        ]
+    )
+    (image,), _ = cameras.images(Rig((wide,)), 0.0)
+    assert np.unique(image).tolist() == [50]
+    turned = pinhole("wide", (0.4, 0.0, 1.4), 0.01, 2.0, 64, 32)
+    (image,), _ = cameras.images(Rig((turned,)), 0.0)
+    assert {50, 200} <= set(np.unique(image).tolist())

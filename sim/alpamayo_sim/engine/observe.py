@@ -1,7 +1,7 @@
 """The observation of a driver, without images."""
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from alpamayo_sim.datatypes.observation import ROUTE_POINTS, ROUTE_SPACING, Observation
 from alpamayo_sim.datatypes.scene import Route, Scene
@@ -42,7 +42,7 @@ def observation_of(
     )
 
 
-def history_in_frame(history: Float32[Array, "n 4"], pose: Float32[Array, "3"]) -> Float32[Array, "n 4"]:
+def history_in_frame(history: Float[Array, "n 4"], pose: Float[Array, "3"]) -> Float32[Array, "n 4"]:
     """Return poses and speeds in the frame of ``pose``."""
     xy = to_frame(history[:, :2], pose[None])
     heading = wrap_angle(history[:, 2] - pose[2])
