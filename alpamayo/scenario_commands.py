@@ -277,7 +277,7 @@ def search(
     family: FamilyName,
     driver: DriverName = "idm",
     budget: Annotated[int, typer.Option(min=1, help="Drives of the driver.")] = 200,
-    method: Annotated[str, typer.Option(help="cma-es or cross-entropy.")] = "cma-es",
+    method: Annotated[str, typer.Option(help="cma-es, cross-entropy, or map-elites: different kinds.")] = "cma-es",
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder. [default: runs/search-FAMILY-DRIVER]")] = None,
     guard: Guarded = None,
@@ -309,7 +309,7 @@ def search(
     console = plain_console()
     console.print(f"{found['drives']} drives: {len(found['failures'])} distinct failures that can be solved")
     for row in found["failures"]:
-        console.print(bold("failure"), f"solved by {row['certificate']['solver']}")
+        console.print(bold("failure"), f"{row['kind']}; solved by {row['certificate']['solver']}")
         console.print(_parameter_table(kind, row["parameters"]))
         console.print(f"not at their defaults: {', '.join(row['essential']) or 'none'}", soft_wrap=True)
     if found["not_certified"]:

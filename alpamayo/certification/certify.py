@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from alpamayo.certification.checker import MotionLimits, Surroundings, friction_use, is_solved, margins
+from alpamayo.certification.criticality import critical_times
 from alpamayo.certification.reachability import is_unavoidable
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import make_driver
@@ -81,6 +82,7 @@ def certify(scenario: Scenario, limits: MotionLimits | None = None) -> Certifica
         if attempts.solver:
             break
         attempts.drive(name, Expert(config))
+    times = critical_times(scenario)
     return Certificate(
         trajectory=attempts.motion,
         margins={name: round(value, 4) for name, value in attempts.margins.items()},
@@ -89,6 +91,8 @@ def certify(scenario: Scenario, limits: MotionLimits | None = None) -> Certifica
         solver=attempts.solver,
         difficulty=_difficulty(attempts, avoided),
         effort={"episodes": attempts.episodes, "steps": attempts.steps},
+        contact_s=times.contact_s,
+        critical_s=times.critical_s,
     )
 
 

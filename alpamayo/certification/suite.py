@@ -15,7 +15,7 @@ from alpamayo_sim.datatypes.scenario import Certificate, Scenario, Solvability
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.document import digest, load_document, save_document
 
-METHOD_VERSION = 2  # of drivers, limits and check; a certificate of another version is not taken again
+METHOD_VERSION = 3  # of drivers, limits, check and values; a certificate of another version is not taken again
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def certificate_row(certificate: Certificate) -> dict[str, Any]:
         "solver": certificate.solver,
         "avoided_by": list(certificate.avoided_by),
         "difficulty": certificate.difficulty,
+        "contact_s": certificate.contact_s,
+        "critical_s": certificate.critical_s,
         "margins": dict(certificate.margins),
         "effort": dict(certificate.effort),
     }

@@ -1,6 +1,6 @@
 """Optimisers over the unit hypercube that are asked for points and told their values; lower is better."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,8 @@ ELITE_SHARE = 0.25
 SMOOTHING = 0.7  # weight of the elite in the next distribution
 LEAST_SPREAD = 0.05
 FIRST_SPREAD = 0.3
+FIRST_POINTS = 24  # of MAP-Elites, before elites vary
+ISO_SPREAD, LINE_SPREAD = 0.08, 0.3  # of a variation: about an elite, and along the line to another one
 
 
 class Optimiser(Protocol):
@@ -22,8 +24,8 @@ class Optimiser(Protocol):
     def ask(self) -> list[Point]:
         """Return the points of the next generation, within [0, 1]."""
 
-    def tell(self, points: Sequence[Point], values: Sequence[float]) -> None:
-        """Learn the values of the points of a generation."""
+    def tell(self, points: Sequence[Point], values: Sequence[float], kinds: Sequence[Hashable]) -> None:
+        """Learn the values of the points of a generation, and of which kind the outcome of each is."""
 
 
 class CmaEs:
@@ -37,7 +39,7 @@ class CmaEs:
         """Return a generation of points that are accepted."""
         return [self._asked() for _ in range(self._cma.population_size)]
 
-    def tell(self, points: Sequence[Point], values: Sequence[float]) -> None:
+    def tell(self, points: Sequence[Point], values: Sequence[float], kinds: Sequence[Hashable]) -> None:
         """Learn the values of a generation."""
         self._cma.tell(list(zip(points, values, strict=True)))
         if self._cma.should_stop():
@@ -68,7 +70,7 @@ class CrossEntropy:
         draw = lambda: np.clip(self._rng.normal(self._mean, self._spread), 0.0, 1.0)  # noqa: E731
         return [tried(draw, self._accepts, len(self._mean), self._rng) for _ in range(self.population_size)]
 
-    def tell(self, points: Sequence[Point], values: Sequence[float]) -> None:
+    def tell(self, points: Sequence[Point], values: Sequence[float], kinds: Sequence[Hashable]) -> None:
         """Learn the values of a generation."""
         order = np.argsort(values, kind="stable")[: max(2, int(ELITE_SHARE * len(values)))]
         elite = np.array(points)[order]
@@ -77,9 +79,44 @@ class CrossEntropy:
         self._spread = np.maximum(spread, LEAST_SPREAD)
 
 
+class MapElites:
+    """MAP-Elites (Mouret and Clune 2015): the best point of each kind of outcome is kept, and varied.
+
+    A variation is that of Vassiliades and Mouret (2018): isotropic, and along the line to another elite.
+    """
+
+    population_size = 8
+
+    def __init__(self, dimensions: int, accepts: Callable[[Point], bool], rng: np.random.Generator) -> None:
+        self._dimensions, self._accepts, self._rng = dimensions, accepts, rng
+        self._elites: dict[Hashable, tuple[float, Point]] = {}
+        self._asked = 0
+
+    def ask(self) -> list[Point]:
+        """Return a generation of points that are accepted: uniform ones at first, then variations of elites."""
+        uniform = self._asked < FIRST_POINTS or not self._elites
+        self._asked += self.population_size
+        if uniform:
+            return [accepted(self._accepts, self._dimensions, self._rng) for _ in range(self.population_size)]
+        return [tried(self._varied, self._accepts, self._dimensions, self._rng) for _ in range(self.population_size)]
+
+    def tell(self, points: Sequence[Point], values: Sequence[float], kinds: Sequence[Hashable]) -> None:
+        """Keep the points that are the best of their kinds so far."""
+        for point, value, kind in zip(points, values, kinds, strict=True):
+            if kind not in self._elites or value < self._elites[kind][0]:
+                self._elites[kind] = value, point
+
+    def _varied(self) -> Point:
+        elites = [point for _, point in self._elites.values()]
+        one, other = (elites[k] for k in self._rng.integers(len(elites), size=2))
+        iso = ISO_SPREAD * self._rng.normal(size=self._dimensions)
+        return np.clip(one + iso + LINE_SPREAD * self._rng.normal() * (other - one), 0.0, 1.0)
+
+
 OPTIMISERS: dict[str, Callable[[int, Callable[[Point], bool], np.random.Generator], Optimiser]] = {
     "cma-es": CmaEs,
     "cross-entropy": CrossEntropy,
+    "map-elites": MapElites,
 }
 
 TRIES = 200

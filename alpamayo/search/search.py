@@ -20,6 +20,7 @@ from alpamayo.json_values import read_sealed, rounded, sealed, write_json
 from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version
 from alpamayo.runs import DriverChoice, drive_run, has_collision
+from alpamayo.search.kinds import Kind, Side, kind_of
 from alpamayo.search.optimisers import OPTIMISERS
 from alpamayo.validator import score_episode
 from alpamayo_scenarios.families import Family
@@ -32,6 +33,7 @@ Point = Float64[Array, " d"]
 
 LEAST_DISTANCE = 0.25  # of two failures that count as distinct, in parts of a parameter's range
 MOST_FAILURES = 5
+BY_KIND = "map-elites"  # the method whose failures are distinct if their kinds are
 FAILED_BONUS_M = 5.0  # by which a failure is better than any clearance
 
 
@@ -58,24 +60,24 @@ class _Drives:
     def left(self) -> int:
         return self.budget - len(self.used)
 
-    def result(self, parameters: dict[str, float]) -> tuple[bool, float]:
-        """Return whether the driver fails at a point, and its smallest clearance (m)."""
+    def result(self, parameters: dict[str, float]) -> tuple[bool, float, Kind]:
+        """Return whether the driver fails at a point, its smallest clearance (m), and the kind of that encounter."""
         name = repr(sorted(parameters.items()))
         if name not in self.known:
             self.known[name] = list(self._driven(parameters))
             write_json(sealed({"key": rounded(self.key), "drives": self.known}), self.path)
         self.used.add(name)
         self.progress("search", min(len(self.used), self.budget), self.budget)
-        failed, gap = self.known[name]
-        return bool(failed), float(gap)
+        failed, gap, (side, band) = self.known[name]
+        return bool(failed), float(gap), Kind(Side(side), int(band))
 
-    def _driven(self, parameters: dict[str, float]) -> tuple[bool, float]:
+    def _driven(self, parameters: dict[str, float]) -> tuple[bool, float, Kind]:
         scenario = SuiteEntry(self.family.name, parameters, self.seed).make()
         episode = drive_run(self.choice, self.choice.make(), scenario, self.seed)
         gap = round(clearance(motion_of(episode).astype(np.float64), surroundings(episode)), 4)
         if not has_collision(episode):
-            return False, gap
-        return bool(score_episode(episode).rules["at_fault_collision"].violated[0]), gap
+            return False, gap, kind_of(episode)
+        return bool(score_episode(episode).rules["at_fault_collision"].violated[0]), gap, kind_of(episode)
 
 
 def search_failures(
@@ -96,7 +98,7 @@ def search_failures(
         budget: the number of drives of the driver, including those that make failures minimal.
         out: the folder of the results; an earlier search there with the same inputs is continued.
         seed: the seed of the optimiser.
-        method: cma-es or cross-entropy.
+        method: cma-es or cross-entropy, or map-elites, whose failures differ in kind.
         progress: called for each drive.
 
     Returns:
@@ -113,7 +115,7 @@ def search_failures(
     with claimed(out):
         drives = _Drives(family, choice, out / "drives.json", budget, progress, FIRST_EVALUATION_SEED + seed, key)
         failures = _search(drives, method, np.random.default_rng([family.number, seed, 3]))
-        rows = [_row(family, drives.seed, each, gap) for each, gap in failures]
+        rows = [_row(family, drives.seed, each) for each in failures]
         solvable = Solvability.SOLVED.value
         result = {
             "family": family.name,
@@ -128,41 +130,67 @@ def search_failures(
     return result
 
 
-def _search(drives: _Drives, method: str, rng: np.random.Generator) -> list[tuple[dict[str, float], float]]:
-    """Return distinct minimal failures with their clearances (m)."""
+@dataclass(frozen=True)
+class _Failure:
+    """A failure: where it is, the smallest clearance (m), and of which kind it is."""
+
+    parameters: dict[str, float]
+    gap: float
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class _Distinct:
+    """What makes two failures distinct: their kinds, or else a distance of their parameters."""
+
+    family: Family
+    by_kind: bool
+
+    def are(self, one: _Failure, others: Sequence[_Failure]) -> bool:
+        """Return whether a failure is distinct from all others."""
+        if self.by_kind:
+            return all(one.kind != other.kind for other in others)
+        return all(distance(self.family, one.parameters, each.parameters) >= LEAST_DISTANCE for each in others)
+
+
+def _search(drives: _Drives, method: str, rng: np.random.Generator) -> list[_Failure]:
+    """Return distinct minimal failures."""
     family = drives.family
     optimiser = OPTIMISERS[method](len(family.parameters), lambda point: family.accepts(values_at(family, point)), rng)
-    failures: list[tuple[dict[str, float], float]] = []
+    distinct = _Distinct(family, by_kind=method == BY_KIND)
+    failures: list[_Failure] = []
     while drives.left > 0 and len(failures) < MOST_FAILURES:
         points = optimiser.ask()
-        values = []
+        values, kinds = [], []
         for point in points:
             if drives.left <= 0:
                 return failures
             parameters = values_at(family, point)
-            failed, gap = drives.result(parameters)
-            near = failed and any(distance(family, parameters, other) < LEAST_DISTANCE for other, _ in failures)
-            values.append(gap + FAILED_BONUS_M * near - FAILED_BONUS_M * (failed and not near))
-            if failed and not near:
-                failures.append(_minimal(drives, parameters, gap, [other for other, _ in failures]))
-        optimiser.tell(points, values)
+            failed, gap, kind = drives.result(parameters)
+            found = _Failure(parameters, gap, kind)
+            is_new = failed and distinct.are(found, failures)
+            values.append(gap + FAILED_BONUS_M * (failed and not is_new) - FAILED_BONUS_M * is_new)
+            kinds.append(kind)
+            if is_new:
+                failures.append(_minimal(drives, found, distinct, failures))
+        optimiser.tell(points, values, kinds)
     return failures
 
 
-def _minimal(
-    drives: _Drives, parameters: dict[str, float], gap: float, others: Sequence[dict[str, float]]
-) -> tuple[dict[str, float], float]:
-    """Set one parameter after the other to its default where the failure stays one, and stays apart from others."""
+def _minimal(drives: _Drives, found: _Failure, distinct: _Distinct, others: Sequence[_Failure]) -> _Failure:
+    """Set one parameter after the other to its default where the failure stays one, and stays distinct."""
     family = drives.family
     for name, usual in family.defaults().items():
-        changed = {**parameters, name: usual}
-        apart = all(distance(family, changed, other) >= LEAST_DISTANCE for other in others)
-        if changed == parameters or not family.accepts(changed) or not apart or drives.left <= 0:
+        changed = {**found.parameters, name: usual}
+        if changed == found.parameters or not family.accepts(changed) or drives.left <= 0:
             continue
-        failed, closer = drives.result(changed)
-        if failed:
-            parameters, gap = changed, closer
-    return parameters, gap
+        if not distinct.by_kind and not distinct.are(_Failure(changed, found.gap, found.kind), others):
+            continue
+        failed, gap, kind = drives.result(changed)
+        simpler = _Failure(changed, gap, kind)
+        if failed and distinct.are(simpler, others):
+            found = simpler
+    return found
 
 
 def values_at(family: Family, point: Point) -> dict[str, float]:
@@ -175,12 +203,13 @@ def distance(family: Family, one: dict[str, float], other: dict[str, float]) -> 
     return max(abs(one[p.name] - other[p.name]) / (p.high - p.low) for p in family.parameters)
 
 
-def _row(family: Family, seed: int, parameters: dict[str, float], gap: float) -> dict[str, Any]:
+def _row(family: Family, seed: int, failure: _Failure) -> dict[str, Any]:
     usual = family.defaults()
-    certificate = certify(SuiteEntry(family.name, parameters, seed).make())
+    certificate = certify(SuiteEntry(family.name, failure.parameters, seed).make())
     return {
-        "parameters": parameters,
-        "essential": [name for name, value in parameters.items() if value != usual[name]],
-        "clearance_m": gap,
+        "parameters": failure.parameters,
+        "essential": [name for name, value in failure.parameters.items() if value != usual[name]],
+        "clearance_m": failure.gap,
+        "kind": failure.kind.described(),
         "certificate": certificate_row(certificate),
     }

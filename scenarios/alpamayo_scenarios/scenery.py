@@ -113,8 +113,8 @@ def add_roadside(stage: Stage, rng: Rng, road_map: RoadMap, roads: list[Kerbs], 
                 size = _tree(rng) if kind == Category.VEGETATION else _house(rng)
                 setback = float(rng.uniform(*SETBACK_M[kind]))
                 pose = line.pose(s + 0.5 * size[0], side * (kerb + setback + 0.5 * size[1]))
-                free = not ground.intersects(_outline(pose, size)) and stage.fits(pose, size, 0.5)
-                if rng.random() < density and free:
+                wanted = rng.random() < density
+                if wanted and stage.fits(pose, size, 0.5) and not shapely.intersects(ground, _outline(pose, size)):
                     stage.add_prop(f"{kind.name.lower()}-{len(stage.props)}", kind, pose, size)
                 s += size[0] + float(rng.uniform(5.0, 22.0))
 
@@ -129,4 +129,4 @@ def _house(rng: Rng) -> Size:
 
 
 def _outline(pose: tuple[float, float, float], size: Size) -> shapely.Polygon:
-    return shapely.Polygon(box_corners(np.array(pose), np.array(size[:2])))
+    return shapely.polygons(box_corners(np.array(pose), np.array(size[:2])))

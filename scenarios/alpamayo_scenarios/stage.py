@@ -1,5 +1,6 @@
 """A scenario in the making: actors and props are added one by one and must not overlap."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,11 +42,11 @@ class Stage:
 
     def fits(self, pose: tuple[float, float, float], size: Size, clearance: float = 0.3) -> bool:
         """Return whether a box keeps ``clearance`` (m) from everything that was added before."""
-        if not self.boxes:
+        x, y, half = pose[0], pose[1], 0.5 * math.hypot(size[0], size[1]) + clearance + 1e-6
+        near = [box for box in self.boxes if math.hypot(box[0] - x, box[1] - y) <= 0.5 * math.hypot(*box[3:]) + half]
+        if not near:  # as for most boxes; no array is made then
             return True
-        others = np.array(self.boxes)
-        reach = 0.5 * (np.hypot(size[0], size[1]) + np.hypot(others[:, 3], others[:, 4])) + clearance
-        others = others[np.hypot(others[:, 0] - pose[0], others[:, 1] - pose[1]) <= reach + 1e-6]
+        others = np.array(near)
         gap = box_separation(np.array([pose]), np.array([size[:2]]), others[:, :3], others[:, 3:])
         return bool(np.all(gap > clearance))
 

@@ -10,6 +10,7 @@ import pytest
 from alpamayo.certification import REFERENCES, certify, checker, verify
 from alpamayo.certification import suite as certified_suites
 from alpamayo.certification.checker import MotionLimits, Surroundings, is_solved, margins
+from alpamayo.certification.criticality import critical_times
 from alpamayo.certification.reachability import survives
 from alpamayo_scenarios import get_family, get_suite
 from alpamayo_scenarios.families.taxonomy import Group
@@ -17,6 +18,7 @@ from alpamayo_scenarios.roads import CrossSection, straight_road
 from alpamayo_scenarios.stage import Stage
 from alpamayo_scenarios.suites import Suite, SuiteEntry
 from alpamayo_scenarios.suites.certificates import load_certificates, save_certificates
+from alpamayo_sim import testing
 from alpamayo_sim.constants import GRAVITY_MPS2
 from alpamayo_sim.datatypes.scenario import Certificate, Scenario, Solvability
 from alpamayo_sim.datatypes.scene import Category, Environment
@@ -200,6 +202,26 @@ def test_a_stored_certificate_holds_when_it_is_replayed(row: int) -> None:
     assert is_solved(again)
     for name, value in found.margins.items():
         assert again[name] == pytest.approx(value, abs=1e-2), name
+
+
+@pytest.mark.parametrize(("speed", "distance"), [(10.0, 60.0), (16.0, 90.0)])
+def test_the_time_of_criticality_is_that_of_full_braking_before_a_wall(speed: float, distance: float) -> None:
+    """A wall over the whole road: the ego has to brake at mu g at the latest, v² / (2 mu g) before it."""
+    wall = testing.prop("wall", distance, 0.0, category=Category.BARRIER, size=(1.0, 120.0, 2.0))
+    scenario = testing.scenario(ego=testing.moving("ego", 0.0, 0.0, speed), props=[wall], goal=200.0)
+    gap = distance - 0.5 - 0.5 * float(scenario.scene.ego.size[0])
+    found = critical_times(scenario)
+    assert found.contact_s == pytest.approx(np.ceil(gap / speed * 10.0) / 10.0, abs=0.11)
+    braking = speed / (2.0 * scenario.scene.environment.friction * GRAVITY_MPS2)
+    assert found.critical_s == pytest.approx(np.floor((gap / speed - braking) * 10.0) / 10.0, abs=0.11)
+
+
+def test_a_steady_ego_without_contact_has_no_time_of_criticality() -> None:
+    assert critical_times(testing.scenario(duration=3.0)) == (None, None)
+    inside = testing.prop("wall", 4.0, 0.0, category=Category.BARRIER, size=(1.0, 120.0, 2.0))
+    found = critical_times(testing.scenario(props=[inside], duration=3.0))
+    assert found.contact_s is not None
+    assert found.critical_s is None  # the ego cannot stop in a metre
 
 
 def test_a_suite_is_certified_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

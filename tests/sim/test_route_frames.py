@@ -59,6 +59,12 @@ def test_a_place_is_found_again_after_a_leap() -> None:
     assert frame.place(np.array([200.0, 1.0, 0.0]), 20.0) == pytest.approx((200.0, 1.0))
 
 
+@pytest.mark.parametrize("s", [-500.0, -60.0, -0.3, 0.0, 17.26, 88.0, 10_000.0])
+def test_one_curvature_is_that_of_the_arrays(s: float) -> None:
+    frame = RouteFrame.of_route(Route(eight().astype(np.float32)))
+    assert frame.curvature_at(s) == float(frame.at(s)[2])
+
+
 def test_an_agent_ahead_is_on_the_next_pass_of_the_route() -> None:
     frame = RouteFrame.of_route(Route(ring(4.0 * np.pi).astype(np.float32)))
     lap = 2.0 * np.pi * RADIUS

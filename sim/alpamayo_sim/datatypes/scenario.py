@@ -214,6 +214,9 @@ class Certificate:
         solver: the driver whose trajectory it is.
         difficulty: from 0 (easy) to 1; None if the scenario is not solved.
         effort: how many episodes and steps were driven to find it.
+        contact_s: when (s) an ego that keeps its speed touches something; None if it does not.
+        critical_s: the last time (s) at which that ego can still avoid the contact at the friction limit; None if there
+            is no contact, or no such time.
     """
 
     trajectory: Float32[Array, "steps 4"]
@@ -223,6 +226,8 @@ class Certificate:
     solver: str = ""
     difficulty: float | None = None
     effort: dict[str, int] = field(default_factory=dict)
+    contact_s: float | None = None
+    critical_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,7 @@ class IdmLaneFollower:
         s, d, speed = ego_s, ego_d, float(truth.ego_speed)
         rows = np.empty((PLAN_STEPS, 4))
         for k in range(PLAN_STEPS):
-            bend = float(frame.at(s + speed)[2])
+            bend = frame.curvature_at(s + speed)
             wanted = min(desired, math.sqrt(config.lateral_acceleration_mps2 / max(abs(bend), 1e-4)))
             acceleration = self._acceleration(speed, wanted, np.inf, 0.0)
             for lead in leads:
@@ -182,9 +182,9 @@ class IdmLaneFollower:
             preview = max(config.least_preview_m, config.preview_s * speed)
             limit = config.curvature_limit_per_m
             pursuit = 2.0 * math.sin(math.atan2(-d, preview) - heading) / preview
-            curvature = float(np.clip(pursuit, -limit, limit))
+            curvature = min(max(pursuit, -limit), limit)
             mean_heading = heading + 0.5 * curvature * distance
-            route_curvature = float(frame.at(s)[2])
+            route_curvature = frame.curvature_at(s)
             s += distance * math.cos(mean_heading) / max(1.0 - route_curvature * d, 0.2)
             d += distance * math.sin(mean_heading)
             heading += curvature * distance

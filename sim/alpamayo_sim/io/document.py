@@ -8,6 +8,7 @@ kind or version is refused.
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import io
 import json
@@ -27,6 +28,7 @@ from alpamayo_sim.io.files import read_regular, replacing
 MAX_JSON_BYTES = 32 << 20
 MAX_PACKED_BYTES = 256 << 20
 MAX_ARRAY_BYTES = 256 << 20
+STORED_BYTES = 1024  # of an array that is not packed: packing costs more time than it saves space
 NOT_FINITE = ("nan", "inf", "-inf")  # floats that JSON does not know are written as these words
 T = TypeVar("T")
 
@@ -51,8 +53,7 @@ def save_document(value: Any, path: Path, version: int) -> None:
                 "arrays_sha256": arrays_sha256,
                 "body": body,
             }
-            written = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-            whole_text.write_text(written, encoding="utf-8")
+            whole_text.write_text(_text(document), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {text}: {error.strerror or error}") from error
 
@@ -104,13 +105,45 @@ def digest(value: Any) -> str:
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an npz with fixed time stamps, so that the same arrays give the same bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
+    """Write an npz with fixed time stamps, so that the same arrays give the same bytes; small arrays are not packed."""
+    with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
+            ordered = np.asarray(array, order="C")
+            data = _npy_header(ordered.dtype, ordered.shape) + ordered.tobytes()
             member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            member.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(member, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
+            member.compress_type = zipfile.ZIP_DEFLATED if len(data) > STORED_BYTES else zipfile.ZIP_STORED
+            archive.writestr(member, data, compresslevel=4)
+
+
+@functools.lru_cache(maxsize=4096)
+def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return the first bytes of an npy file of an array in C order."""
+    header = io.BytesIO()
+    npy: Any = np.lib.format
+    npy.write_array_header_1_0(header, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _text(document: dict[str, Any]) -> str:
+    """Return a document as JSON: one line for each field, and one for each item of a field that is a list."""
+    body = document["body"]
+    lines = [f" {_compact(name)}: {_compact(value)}" for name, value in document.items() if name != "body"]
+    if isinstance(body, dict):
+        fields = [f"  {_compact(name)}: {_lines(value)}" for name, value in body.items()]
+        lines.append(' "body": {\n' + ",\n".join(fields) + "\n }")
+    else:
+        lines.append(f' "body": {_compact(body)}')
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _lines(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return _compact(value)
+    return "[\n" + ",\n".join(f"   {_compact(item)}" for item in value) + "\n  ]"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

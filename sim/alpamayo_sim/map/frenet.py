@@ -236,6 +236,11 @@ class RouteFrame(FrenetFrame):
         heading = self.heading[i] * (1.0 - f) + self.heading[i + 1] * f
         return xy, heading, self.curvature[i]
 
+    def curvature_at(self, s: float) -> float:
+        """Return the curvature (1/m) of ``at`` at one arc length (m), without its arrays."""
+        u = min(max((s - float(self.s[0])) / SPACING_M, 0.0), len(self.s) - 1.001)
+        return float(self.curvature[int(u)])
+
     def to_world(self, s: Float[Array, "..."], d: Float[Array, "..."]) -> tuple[Array, Array]:
         """Return the world position (m) [..., 2] of (s, d) and the route's heading (rad) there."""
         xy, heading, _ = self.at(s)
