@@ -2,6 +2,7 @@
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from alpamayo_scenarios.alignment import Alignment
 from alpamayo_scenarios.stage import Size, Stage
@@ -114,7 +115,7 @@ def add_roadside(stage: Stage, rng: Rng, road_map: RoadMap, roads: list[Kerbs], 
                 setback = float(rng.uniform(*SETBACK_M[kind]))
                 pose = line.pose(s + 0.5 * size[0], side * (kerb + setback + 0.5 * size[1]))
                 wanted = rng.random() < density
-                if wanted and stage.fits(pose, size, 0.5) and not shapely.intersects(ground, _outline(pose, size)):
+                if wanted and stage.fits(pose, size, 0.5) and not _on_ground(ground, pose, size):
                     stage.add_prop(f"{kind.name.lower()}-{len(stage.props)}", kind, pose, size)
                 s += size[0] + float(rng.uniform(5.0, 22.0))
 
@@ -128,5 +129,6 @@ def _house(rng: Rng) -> Size:
     return _size(rng, (8.0, 22.0), (7.0, 12.0), (4.0, 14.0))
 
 
-def _outline(pose: tuple[float, float, float], size: Size) -> shapely.Polygon:
-    return shapely.polygons(box_corners(np.array(pose), np.array(size[:2])))
+def _on_ground(ground: BaseGeometry, pose: tuple[float, float, float], size: Size) -> bool:
+    outline = shapely.polygons(box_corners(np.array(pose), np.array(size[:2])))
+    return bool(shapely.intersects(ground, outline))
