@@ -14,6 +14,7 @@ from alpamayo_sim.errors import InputError
 from recordings.argoverse import write_av2_forecasting, write_av2_sensor
 from recordings.arrow_123d import write_123d
 from recordings.commonroad import write_commonroad
+from recordings.mcap import write_mcap
 from recordings.nuplan import write_nuplan
 from recordings.nuscenes import write_nuscenes
 from recordings.physical_ai_av import write_physical_ai_av
@@ -30,6 +31,7 @@ SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "nuplan": write_nuplan,
     "physical-ai-av": write_physical_ai_av,
     "123d": write_123d,
+    "mcap": write_mcap,
 }
 
 

@@ -84,6 +84,7 @@ READERS = (
     Reader("physical-ai-av", "a folder of Physical AI AV clips", "alpamayo_datasets.readers.physical_ai_av"),
     Reader("123d", "a 123D log", "alpamayo_datasets.readers.arrow_123d"),
     Reader("ros2-bag", "a ROS 2 bag", "alpamayo_datasets.readers.ros2_bag"),
+    Reader("mcap", "an MCAP file with Foxglove's schemas", "alpamayo_datasets.readers.mcap"),
     Reader("nuplan", "a nuPlan log", "alpamayo_datasets.readers.nuplan"),
     Reader("commonroad", "a CommonRoad XML scenario", "alpamayo_datasets.readers.commonroad"),
     Reader("openscenario", "an OpenSCENARIO XML scenario", "alpamayo_datasets.readers.openscenario"),

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
+from alpamayo_datasets.foxglove_map import MapElement, map_elements
 from alpamayo_datasets.recording import DrawnSensors, Recording, SensorFrame, Sensors, recorded_truth
 from alpamayo_datasets.writers.encoding import jpeg_bytes, pinhole_matrix, yaw_quaternion
 from alpamayo_datasets.writers.names import file_name
@@ -39,6 +40,8 @@ COLOURS: dict[Category, Colour] = {
     Category.MOTORCYCLE: (0.1, 0.6, 0.65, 0.9),
 }
 OTHERWISE: Colour = (0.5, 0.55, 0.6, 0.9)
+CENTRE: Colour = (0.6, 0.6, 0.6, 0.3)
+STYLES = {"drivable_area": (ROAD, LINE_M), "road_edge": (ROAD, LINE_M), "stop_line": (WHITE, 3.0 * LINE_M)}
 PAINT = {kind: YELLOW for kind in LineKind if "YELLOW" in kind.name}
 
 
@@ -59,6 +62,7 @@ def write(recordings: Iterable[Recording], folder: Path) -> None:
         with foxglove.open_mcap(path, context=context) as file:
             about = recording.scene.provenance
             words = {"source": about.source, "licence": about.licence, "scene": recording.scene.id}
+            words["time_step_s"] = repr(float(recording.scene.dt))
             words["origin"] = " ".join(repr(float(value)) for value in recording.scene.origin)
             file.write_metadata("alpamayo", words)
             _Channels(context, recording).write()
@@ -112,7 +116,7 @@ class _Channels:
             self.calibrations[k].log(calibration(camera, stamp), log_time=stamp)
 
     def _log_driver(self, step: int, truth: GroundTruth, stamp: int) -> None:
-        from foxglove.messages import Log, LogLevel
+        from foxglove.messages import Log, LogLevel, SceneUpdate
 
         words, plans = self.recording.words, self.recording.plans
         if step < len(words) and words[step]:
@@ -122,19 +126,25 @@ class _Channels:
             xy = from_frame(plans[step, :, :2].astype(np.float64), truth.ego_pose.astype(np.float64))
             height = np.full((len(xy), 1), (truth.ego_elevation or 0.0) + PLAN_HEIGHT_M)
             line = _line(np.column_stack([xy, height]), GREEN, PLAN_M)
-            self.plan.log(_update("plan", [line], stamp), log_time=stamp)
+            update = SceneUpdate(entities=[_entity("plan", [line], stamp, {})])
+            self.plan.log(update, log_time=stamp)
 
 
 def map_update(scene: Scene) -> Any:
-    """Return the map as lines: borders of the drivable ground, lanes, painted lines, crosswalks and stop lines."""
-    road_map = scene.road_map
-    lines = [_line(closed(ring), ROAD) for ring in road_map.drivable_areas]
-    lines += [_line(edge, ROAD) for edge in road_map.road_edges]
-    lines += [_line(side, WHITE) for lane in road_map.lanes for side in (lane.left_boundary, lane.right_boundary)]
-    lines += [_line(line.line, PAINT.get(line.kind, WHITE)) for line in road_map.road_lines]
-    lines += [_line(closed(ring), WHITE) for ring in road_map.crosswalks]
-    lines += [_line(stop.line, WHITE, 3.0 * LINE_M) for stop in road_map.stop_lines]
-    return _update("map", lines, START_NS)
+    """Return the map as one entity for each lane, area, crosswalk, edge, painted line and stop line."""
+    from foxglove.messages import SceneUpdate
+
+    return SceneUpdate(entities=[_element_entity(element) for element in map_elements(scene.road_map)])
+
+
+def _element_entity(element: MapElement) -> Any:
+    kind = element.words["element"]
+    colour, thickness = STYLES.get(kind, (WHITE, LINE_M))
+    if kind == "road_line":
+        colour = PAINT.get(LineKind[element.words["kind"].upper()], WHITE)
+    colours = [CENTRE, WHITE, WHITE] if kind == "lane" else [colour]
+    lines = [_line(line, each, thickness) for line, each in zip(element.lines, colours, strict=False)]
+    return _entity(element.id, lines, START_NS, element.words)
 
 
 def agents_update(truth: GroundTruth, stamp: int) -> Any:
@@ -142,11 +152,14 @@ def agents_update(truth: GroundTruth, stamp: int) -> Any:
     from foxglove.messages import SceneEntityDeletion, SceneEntityDeletionType, SceneUpdate
 
     agents, ids = truth.agents, list(truth.agents.ids)
-    entities = [_box("ego", truth.ego_pose, truth.ego_size, truth.ego_elevation or 0.0, EGO_COLOUR, stamp)]
+    own = Category(truth.scene.ego.category)
+    ground = truth.ego_elevation or 0.0
+    entities = [_box(EGO, own, truth.ego_pose, truth.ego_size, ground, EGO_COLOUR, stamp)]
     for k in np.flatnonzero(agents.valid):
         height = 0.0 if agents.elevation is None else float(np.nan_to_num(agents.elevation[k]))
-        colour = COLOURS.get(Category(agents.category[k]), OTHERWISE)
-        entities.append(_box(ids[k], agents.pose[k], agents.size[k], height, colour, stamp))
+        category = Category(agents.category[k])
+        colour = COLOURS.get(category, OTHERWISE)
+        entities.append(_box(ids[k], category, agents.pose[k], agents.size[k], height, colour, stamp))
     gone = [
         SceneEntityDeletion(timestamp=_time(stamp), type=SceneEntityDeletionType.MatchingId, id=ids[k])
         for k in np.flatnonzero(~agents.valid)
@@ -189,11 +202,6 @@ def calibration(camera: Camera, stamp: int) -> Any:
     return CameraCalibration(timestamp=_time(stamp), frame_id=camera.name, **size, K=k, R=straight, P=p)
 
 
-def closed(ring: Float[Array, "n 3"]) -> Float[Array, "_ 3"]:
-    """Return a ring with its first point at the end, too."""
-    return np.concatenate([ring, ring[:1]])
-
-
 def placed(pose: Float[Array, "3"], height: float) -> Float[Array, "3"]:
     """Return x, y of a pose with a height (m)."""
     return np.array([pose[0], pose[1], height], np.float64)
@@ -219,14 +227,15 @@ def _image(camera: Camera, rgb: Array, stamp: int) -> Any:
     return CompressedImage(timestamp=_time(stamp), frame_id=camera.name, data=jpeg_bytes(rgb), format="jpeg")
 
 
-def _box(name: str, pose: Array, size: Array, ground: float, colour: Colour, stamp: int) -> Any:
+def _box(name: str, category: Category, pose: Array, size: Array, ground: float, colour: Colour, stamp: int) -> Any:
     from foxglove.messages import CubePrimitive, SceneEntity, Vector3
 
     length, width, height = (float(value) for value in size)
     centre = placed(pose, ground + 0.5 * height)
     turned = _pose(centre, yaw_quaternion(float(pose[2])))
     cube = CubePrimitive(pose=turned, size=Vector3(x=length, y=width, z=height), color=_colour(colour))
-    return SceneEntity(timestamp=_time(stamp), frame_id=MAP, id=name, cubes=[cube])
+    words = _pairs({"category": category.name.lower()})
+    return SceneEntity(timestamp=_time(stamp), frame_id=MAP, id=name, cubes=[cube], metadata=words)
 
 
 def _line(points: Array, colour: Colour, thickness: float = LINE_M) -> Any:
@@ -237,10 +246,16 @@ def _line(points: Array, colour: Colour, thickness: float = LINE_M) -> Any:
     return LinePrimitive(pose=pose, thickness=thickness, points=made, color=_colour(colour))
 
 
-def _update(name: str, lines: list[Any], stamp: int) -> Any:
-    from foxglove.messages import SceneEntity, SceneUpdate
+def _entity(name: str, lines: list[Any], stamp: int, words: dict[str, str]) -> Any:
+    from foxglove.messages import SceneEntity
 
-    return SceneUpdate(entities=[SceneEntity(timestamp=_time(stamp), frame_id=MAP, id=name, lines=lines)])
+    return SceneEntity(timestamp=_time(stamp), frame_id=MAP, id=name, lines=lines, metadata=_pairs(words))
+
+
+def _pairs(words: dict[str, str]) -> list[Any]:
+    from foxglove.messages import KeyValuePair
+
+    return [KeyValuePair(key=key, value=value) for key, value in words.items()]
 
 
 def _pose(place: Array, turn: Array) -> Any:
