@@ -33,10 +33,11 @@ from alpamayo_vla_model.reasoner.language import (
     WORDS,
     SituationGrammar,
     Utterance,
+    pointed_tracks,
     to_reasoning,
 )
 from alpamayo_vla_model.reasoner.model import BACKBONE, Reasoner, ReasonerConfig
-from alpamayo_vla_model.reasoner.speaker import Speaker, drive_uttered
+from alpamayo_vla_model.reasoner.speaker import Speaker, _Said, drive_uttered
 
 RIG = default_rig(160, 96)
 SMALL = ReasonerConfig(BACKBONE.with_(hidden_size=32, num_attention_heads=2, num_key_value_heads=1, pattern="M*E"))
@@ -230,3 +231,44 @@ def test_the_belief_driver_speaks() -> None:
     decision = driver.act(AlpamayoConfig.preset("tiny").fake_observation())
     assert decision.reasoning is not None
     assert decision.reasoning.longitudinal in set(Longitudinal)
+
+
+def later(situation: Situation, seconds: float) -> Situation:
+    return replace(situation, observation=replace(situation.observation, time=situation.observation.time + seconds))
+
+
+def test_words_hold_for_half_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    planner, situation = believed(VAN, WALKER)
+    speaker, uttered = Speaker(Reasoner(SMALL)), []
+    utter = speaker.utter
+    monkeypatch.setattr(speaker, "utter", lambda each: uttered.append(each.observation.time) or utter(each))
+    first = speaker.decide(planner, situation)
+    held = speaker.decide(planner, later(situation, 0.4))
+    assert (len(uttered), held.reasoning) == (1, first.reasoning)
+    speaker.decide(planner, later(situation, 0.5))
+    assert len(uttered) == 2
+
+
+def test_words_hold_for_the_track_that_they_mean_whatever_its_place_in_the_list() -> None:
+    _, situation = believed(VAN, WALKER)
+    speaker, pointed = Speaker(Reasoner(SMALL)), pointed_tracks(situation)
+    manoeuvre = next(iter(situation.manoeuvres))
+    speaker._said = _Said(Utterance(*manoeuvre, ("<track-1>",)), 0.5, {"<track-1>": pointed["<track-0>"]})
+    held = speaker._holding(later(situation, 0.1))
+    assert held is not None
+    assert held.causes == ("<track-0>",)
+
+
+def test_words_about_what_is_gone_do_not_hold() -> None:
+    _, situation = believed(VAN)
+    speaker, manoeuvre = Speaker(Reasoner(SMALL)), next(iter(situation.manoeuvres))
+    now = situation.observation.time
+    speaker._said = _Said(Utterance(*manoeuvre, ("<track-0>",)), now, {"<track-0>": 99})
+    assert speaker._holding(situation) is None
+    speaker._said = _Said(Utterance(*manoeuvre, (SIGNAL_WORD,)), now, {})
+    assert speaker._holding(situation) is None
+    unsaid = next((a, b) for a in Longitudinal for b in Lateral if (a, b) not in situation.manoeuvres)
+    speaker._said = _Said(Utterance(*unsaid), now, {})
+    assert speaker._holding(situation) is None
+    speaker._said = _Said(Utterance(*manoeuvre), now, {})
+    assert speaker._holding(situation) == Utterance(*manoeuvre)

@@ -184,6 +184,11 @@ class SituationGrammar:
         return other
 
 
+def pointed_tracks(situation: Situation) -> dict[str, int]:
+    """Return the number of the track that each pointer means in a situation."""
+    return {POINTERS[k]: situation.tracks[row].number for k, row in enumerate(relevant_agents(situation))}
+
+
 def to_reasoning(utterance: Utterance, situation: Situation) -> Reasoning:
     """Return an utterance as a record: what it points to is described as it is believed, and nothing else is.
 
