@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.observation import Observation
@@ -76,9 +77,23 @@ def test_shapes(model: AlpamayoModel, observation: Observation) -> None:
     assert state.context.layers[0][0].shape[0] == 1  # all samples share it
 
 
-def test_tiny_fits_its_size() -> None:
-    model = AlpamayoModel(AlpamayoConfig.preset("tiny"), device="meta")
-    assert 3e6 < sum(p.numel() for p in model.parameters()) < 6e6
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("preset", "least", "most"), [("tiny", 3e6, 6e6), ("small", 50e6, 60e6)])
+def test_presets_have_their_sizes(preset: str, least: float, most: float) -> None:
+    assert least < parameters(AlpamayoModel(AlpamayoConfig.preset(preset), device="meta")) < most
+
+
+def test_the_large_preset_has_the_published_sizes() -> None:
+    """8.2 B of vision and language and 2.3 B of action expert, in the shapes of Alpamayo 1; nothing is allocated."""
+    config = AlpamayoConfig.preset("alpamayo-10b")
+    model = AlpamayoModel(config, device="meta")
+    expert = parameters(model.expert)
+    assert expert == pytest.approx(2.3e9, rel=0.02)
+    assert parameters(model) - expert == pytest.approx(8.2e9, rel=0.01)
+    assert (config.image_size, config.frames, config.backbone.pattern.count("*")) == ((320, 576), 4, 36)
 
 
 def test_gradients_reach_everything() -> None:

@@ -90,7 +90,10 @@ class AlpamayoConfig:
 
     @classmethod
     def preset(cls, name: str) -> Self:
-        """Return a named shape: ``tiny`` (ships trained), or ``test`` (runs in milliseconds).
+        """Return a named shape.
+
+        ``tiny`` ships trained; ``small`` (55 M) is for one GPU; ``alpamayo-10b`` has the published sizes, 8.2 B of
+        vision and language and 2.3 B of action expert; ``test`` runs in milliseconds.
 
         Raises:
             InputError: there is no such preset.
@@ -168,8 +171,39 @@ _TEST_BACKBONE = _BACKBONE.with_(
     moe_shared_expert_intermediate_size=32,
     moe_latent_size=None,
 )
+_SMALL_BACKBONE = NemotronConfig.preset("small").with_(vocab_size=192, mtp_pattern="", num_nextn_predict_layers=0)
+# 36 pairs of attention and MLP, as in the language model of Alpamayo 1 and 1.5; two matrices an MLP in place of three.
+_LARGE_BACKBONE = _BACKBONE.with_(
+    vocab_size=151_936,
+    hidden_size=4096,
+    pattern="*-" * 36,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=128,
+    intermediate_size=16_384,
+    max_position_embeddings=131_072,
+)
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"backbone": _BACKBONE},
+    "small": {
+        "backbone": _SMALL_BACKBONE,
+        "vision_width": 192,
+        "patch_blocks": 2,
+        "vision_blocks": 2,
+        "expert_width": 256,
+        "action_group": 2,
+    },
+    "alpamayo-10b": {
+        "backbone": _LARGE_BACKBONE,
+        "image_size": (320, 576),
+        "vision_width": 1152,
+        "patch_blocks": 24,
+        "vision_blocks": 2,
+        "expert_width": 2048,
+        "expert_layers": 30,
+        "action_group": 1,
+        "sample_steps": 10,
+    },
     "test": {
         "backbone": _TEST_BACKBONE,
         "image_size": (32, 64),
