@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from alpamayo.json_values import QUANTITY_DECIMALS, json_number
+from alpamayo_sim.description import described, line, short, table_of
 
 Array = np.ndarray
 VIOLATION_MARGIN = 1e-3
@@ -40,6 +41,7 @@ class Reasons(Sequence[str]):
         return tuple, (tuple(self),)
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class RuleResult:
     """The result of one rule for K motions of the ego.
@@ -72,6 +74,7 @@ class RuleResult:
         return self.valid & (np.isfinite(self.violation_time) | bool(self.error))
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Score:
     """A score made of the values of rules.
@@ -116,12 +119,13 @@ class Scores(Mapping[str, Score]):
         return len(self._names)
 
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return f"Scores({', '.join(f'{name}={short(score.value)}' for name, score in self.items())})"
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """The results for K plans or for one episode (K is 1). ``times`` (s) are those of the timelines."""
@@ -149,6 +153,11 @@ class Verdict:
             }
             for rule in self.rules.values()
         ]
+
+    def _repr_html_(self) -> str:
+        """Return the rules of the first motion as a table for notebooks."""
+        rows = [{name: "" if value is None else short(value) for name, value in row.items()} for row in self.table()]
+        return table_of(line(self), rows[0] if rows else (), (row.values() for row in rows))
 
     def timeline(self, k: int = 0) -> dict[str, list[float | None]]:
         """Return the margin at each of ``times`` for each rule that has one, of motion ``k``."""

@@ -7,6 +7,7 @@ import pytest
 
 import alpamayo
 from alpamayo import provenance
+from alpamayo.drivers.new import new_driver
 from alpamayo.drivers.own import parse_arguments
 from alpamayo.drivers.registry import BUILT_IN, code_of, guarded_by_default, make_driver
 from alpamayo_sim.errors import DriverError, InputError
@@ -44,6 +45,25 @@ class Exits(Standing):
     def __init__(self): raise SystemExit(3)
 class WrongShape(Standing):
     def act(self, observation): return Decision(np.zeros((64, 4), np.float32), np.ones(1, np.float32))
+class NotANumber(Standing):
+    def act(self, observation): return Decision(np.full((1, 64, 4), np.nan, np.float32), np.ones(1, np.float32))
+class Huge(Standing):
+    def act(self, observation): return Decision(np.full((1, 64, 4), 1e30, np.float32), np.ones(1, np.float32))
+class PlanAsList(Standing):
+    def act(self, observation): return Decision([[0.0] * 4] * 64, np.ones(1, np.float32))
+class PlanOfObjects(Standing):
+    def act(self, observation): return Decision(np.full((1, 64, 4), None), np.ones(1, np.float32))
+class NoWeights(Standing):
+    def act(self, observation): return Decision(np.zeros((1, 64, 4), np.float32), None)
+class WeightOfNan(Standing):
+    def act(self, observation): return Decision(np.zeros((1, 64, 4), np.float32), np.full(1, np.nan, np.float32))
+class ChosenOutside(Standing):
+    def act(self, observation): return Decision(np.zeros((1, 64, 4), np.float32), np.ones(1, np.float32), chosen=1)
+class ChosenAsText(Standing):
+    def act(self, observation): return Decision(np.zeros((1, 64, 4), np.float32), np.ones(1, np.float32), chosen="0")
+class ReasonAsText(Standing):
+    def act(self, observation):
+        return Decision(np.zeros((1, 64, 4), np.float32), np.ones(1, np.float32), reasoning="go")
 class WrongNeeds(Standing):
     needs = None
 class NoMemory(Standing):
@@ -89,6 +109,15 @@ def test_a_driver_of_the_current_folder_is_made_with_arguments(here: Path) -> No
         ("RaisesInConstructor", "its constructor raised AttributeError", "self.weights.shape"),
         ("Exits", "its constructor raised SystemExit: 3", "SystemExit"),
         ("WrongShape", "plans", "np.zeros((64, 4)"),
+        ("NotANumber", "plans has values that are not finite", "np.nan, np.float32), np.ones"),
+        ("Huge", "larger than 1e+06", "1e30"),
+        ("PlanAsList", "plans is a list, must be a NumPy array of float32", "[[0.0] * 4]"),
+        ("PlanOfObjects", "plans has the type object, must be float32", "64, 4), None)"),
+        ("NoWeights", "weights is a NoneType", "np.float32), None)"),
+        ("WeightOfNan", "weights has values that are not finite", "np.full(1, np.nan"),
+        ("ChosenOutside", "chosen is 1, must be a whole number in [0, 1)", "chosen=1"),
+        ("ChosenAsText", "chosen is '0', must be a whole number", 'chosen="0"'),
+        ("ReasonAsText", "reasoning is a str, must be Reasoning or None", 'reasoning="go"'),
     ],
 )
 def test_wrong_answers_name_the_line(no_shape_checks: None, here: Path, name: str, words: str, line: str) -> None:
@@ -140,6 +169,27 @@ def test_the_guard_is_off_unless_the_table_says_otherwise(here: Path) -> None:
     impostor = make_driver("mine_to_test:Standing")
     impostor.name = "tiny"
     assert not guarded_by_default(impostor)
+
+
+def test_a_new_driver_drives_as_it_is(here: Path) -> None:
+    path, name = new_driver("Test-driver_2", here)
+    assert (path.name, name) == ("test_driver_2.py", "test_driver_2:TestDriver2")
+    made = make_driver(name, arguments={"speed": 5.0})
+    assert made.name == "test-driver-2"
+    episode = alpamayo.drive(alpamayo.make_scenario("debris", seed=1), made)
+    assert episode.ego_speed[-1] < episode.ego_speed[0] - 1.0  # towards the set speed
+    assert not alpamayo.score_episode(episode).rules["drivable_area"].violated[0]
+    with pytest.raises(InputError, match="exists already"):
+        new_driver("test-driver-2", here)
+    assert "RouteFollower" not in path.read_text()
+
+
+@pytest.mark.parametrize("name", ["", "class", "9lives", "../up", "a b", "ä", "x" * 80])
+def test_a_name_that_no_module_can_have_is_refused(here: Path, name: str) -> None:
+    before = sorted(here.iterdir())
+    with pytest.raises(InputError, match="name of a driver"):
+        new_driver(name, here)
+    assert sorted(here.iterdir()) == before
 
 
 @pytest.mark.parametrize(

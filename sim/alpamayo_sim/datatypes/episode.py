@@ -10,11 +10,13 @@ from alpamayo_sim.datatypes.observation import Agents, GroundTruth
 from alpamayo_sim.datatypes.reasoning import Reasoning
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scenario import Scenario
+from alpamayo_sim.description import described
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Episode:
     """States at ``steps + 1`` times and decisions at ``steps`` times (``t`` in the shapes is ``steps``).

@@ -6,11 +6,13 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32
 
+from alpamayo_sim.description import described
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Lidar:
     """A spinning lidar fixed to the ego, level: ``elevations`` (rad) of its rings, ``columns`` shots a turn.
@@ -73,6 +75,7 @@ def spinning_64(position: tuple[float, float, float] = (0.0, 0.0, 1.73), columns
     return Lidar("spinning_64", elevations, columns, np.asarray(position, np.float32), 1.0, 120.0, 220.0)
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Radar:
     """A radar fixed to the ego at ``position`` (m), level, that looks along ``yaw`` (rad, left positive).

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float32, Int8, UInt8
 
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.description import described
 
 Array = np.ndarray
 
@@ -15,6 +16,7 @@ ROUTE_POINTS = 32
 ROUTE_SPACING = 4.0  # m
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Agents:
     """The road users and props other than the ego at one time, world frame, positions relative to the origin.
@@ -33,6 +35,7 @@ class Agents:
     elevation: Float32[Array, " n"] | None = None
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
     """The complete state of a world, which a real car cannot know; for drivers, labels and the validator.
@@ -50,6 +53,7 @@ class GroundTruth:
     ego_elevation: float | None = None
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class CameraFrames:
     """Images of ``rig`` at several times: uint8 RGB, oldest first, ``times`` (s) relative to now (<= 0)."""
@@ -59,6 +63,7 @@ class CameraFrames:
     times: Float32[Array, "cameras frames"]
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Observation:
     """The input of a driver. The ego frame at t0 has the ego's box centre as origin and x forward.

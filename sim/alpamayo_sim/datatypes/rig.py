@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
 from alpamayo_sim.datatypes.lenses import PINHOLE, FTheta, Lens, LensModel
+from alpamayo_sim.description import described
 from alpamayo_sim.errors import InputError, shown
 from alpamayo_sim.settings import Bounds, check_fields
 
@@ -14,6 +15,7 @@ Array = np.ndarray
 SIDE_PIXELS: Bounds = (1, 8192)  # of an image
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Camera:
     """A camera fixed to the ego, with a lens model; without ``lens`` it is a pinhole.
@@ -90,6 +92,7 @@ class Imaging:
             raise InputError("imaging: dirt must be 0 to 1, dropped and late shares that add up to at most 1")
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Rig:
     """The cameras of a car, all with images of one size."""

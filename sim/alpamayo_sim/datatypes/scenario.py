@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from alpamayo_sim.datatypes.dynamics import Dynamics
 from alpamayo_sim.datatypes.scene import Category, Route, Scene, Track
+from alpamayo_sim.description import described
 from alpamayo_sim.errors import InputError, shown
 from alpamayo_sim.geometry import arc_length, follow
 from alpamayo_sim.settings import check_fields, instance_of, names_of
@@ -52,6 +53,7 @@ class Trigger:
         check_fields(self, "trigger")
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Manoeuvre:
     """Behaviour of an agent after its trigger; the manoeuvres of a script start one after the other.
@@ -77,6 +79,7 @@ class Manoeuvre:
             raise InputError(f"manoeuvre: path has shape {self.path.shape}, must be [n >= 2, 3]")
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Script:
     """Motion of a scripted agent: along ``path`` from its start, at ``speed`` (m/s), with its manoeuvres.
@@ -140,6 +143,7 @@ class TrafficVehicle:
             )
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Walker:
     """A pedestrian: a point mass on a path that waits at the kerb, crosses, hesitates and runs.
@@ -181,6 +185,7 @@ class Goal:
         check_fields(self, "goal")
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Ego:
     """A further road user that is driven from outside: its route, and its goal ``distance`` (m) along the route."""
@@ -201,6 +206,7 @@ class Solvability(enum.StrEnum):
     UNKNOWN = "unknown"  # the effort that was spent shows neither
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """A proof that a scenario can be solved, or that it cannot, or the statement that neither was found.
@@ -230,6 +236,7 @@ class Certificate:
     critical_s: float | None = None
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Scenario:
     """A scene, the scripts of its actors and the goal. Tracks without a script repeat their recording.

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8
 
 from alpamayo_sim.constants import DEFAULT_FRICTION
+from alpamayo_sim.description import described
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
@@ -80,6 +81,7 @@ class SignalState(enum.IntEnum):
     OFF = 4
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Lane:
     """A lane: its centreline in driving direction, its boundaries and its connections.
@@ -110,6 +112,7 @@ class Lane:
             raise InputError(f"lane {self.id!r}: speed limit is {self.speed_limit} m/s, must be positive or None")
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class StopLine:
     """A line that vehicles of ``lane_ids`` stop at, for a sign or a signal: lanes that end or begin at it."""
@@ -122,6 +125,7 @@ class StopLine:
         _check_points(self.line, f"stop line {self.id!r}", at_least=2)
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class RoadLine:
     """A painted line."""
@@ -133,6 +137,7 @@ class RoadLine:
         _check_points(self.line, "road line", at_least=2)
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class RoadMap:
     """A road map. Polygons are rings without the repeated last point; edges run with the road on their left.
@@ -160,6 +165,7 @@ class RoadMap:
         return {lane.id: lane for lane in self.lanes}
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Signal:
     """A traffic light over time: its state for ``lane_ids`` at each step, as ``SignalState`` values.
@@ -178,6 +184,7 @@ class Signal:
             raise InputError(f"signal {self.id!r}: states must be {[int(s) for s in SignalState]}")
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Track:
     """One road user over time; rows where ``valid`` is False carry zeros and no meaning.
@@ -206,6 +213,7 @@ class Track:
             raise InputError(f"{where}: size is {self.size.tolist()} m, must be positive")
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Prop:
     """An object that does not move (a cone, a barrier, debris, a building): an upright box on the ground."""
@@ -247,6 +255,7 @@ class Instruction:
     text: str
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Route:
     """The route of the ego: a path to follow, its lanes, and navigation instructions."""
@@ -268,6 +277,7 @@ class Provenance:
     id: str = ""
 
 
+@described
 @dataclass(frozen=True, eq=False)
 class Scene:
     """Map, road users, props, signals and environment over ``steps`` steps of ``dt`` seconds, of a log or a family."""
