@@ -48,7 +48,6 @@ app = typer.Typer(
     name="alpamayo",
     help="The long tail of driving: simulate the rare scene, drive it, score what was decided.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # as markup, a "[default: ...]" in a help text would be lost
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -81,6 +80,21 @@ def main() -> None:
         _fail(f"the machine is at its limit: {error or 'out of memory'}; what was finished is kept")
     finally:
         end_if_stopped()
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from alpamayo.provenance import code_version
+
+        print(code_version())  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Drive the long tail: simulate the rare scene, drive it, score what was decided."""
 
 
 def _fail(message: str) -> None:
@@ -326,10 +340,24 @@ def evaluate(
     episodes: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MAX_EPISODES, help="Scenarios, from the first on. [default: 60 of long-tail-6, all of others]"
+            min=1, max=MAX_EPISODES, help="Scenarios, from the first on. [default: 60 of long-tail-6, else all]"
         ),
     ] = None,
-    suite: Annotated[str, typer.Option(help="The name of a suite, or the file of one.")] = "long-tail-6",
+    suite: Annotated[
+        str | None, typer.Option(help="Suites by name or file, separated by commas. [default: long-tail-6]")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Families, separated by commas, each with the seeds of --seeds.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds of the families, such as 0-9,42. [default: ten that training never uses]")
+    ] = None,
+    logs: Annotated[
+        list[Path] | None, typer.Option(help="A recorded log, or a folder of them; may be repeated.")
+    ] = None,
+    reactive: Annotated[
+        bool, typer.Option("--reactive", help="Recorded road users react where the recording has become impossible.")
+    ] = False,
     out: Out = None,
     guard: Guarded = None,
     guard_sees: GuardSees = "truth",
@@ -359,21 +387,24 @@ def evaluate(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Drive the scenarios of a suite, which training never uses, and compare drivers (95 % intervals).
+    """Drive suites, families or logs, and compare drivers (95 % intervals).
 
-    Drivers are measured without the guard. One that is guarded by default gets a second row, with the guard.
+    Without a choice it drives a suite that training never uses. Drivers are measured without the guard. One that is
+    guarded by default gets a second row, with the guard.
     """
     from alpamayo.drivers.registry import check_name
 
     names = _listed(driver)
     names += [f"{name}{JOINT}{what}" for name in names for what in _listed(ablate or "")]
     for name in names:
-        check_name(name, recorded=False)
-    if not names or (importance and (len(names) > 1 or stop_when)):
-        raise InputError("evaluate needs a driver; --importance is for one driver and goes without --stop-when")
+        check_name(name, recorded=bool(logs) and not (suite or family))
+    if not names:
+        raise InputError("evaluate needs a driver, such as --driver idm")
+    if importance and (len(names) > 1 or stop_when or suite or family or logs):
+        raise InputError("--importance is for one driver, and goes without --stop-when, --suite, --family and --logs")
     from alpamayo.evaluation import evaluate as run_evaluation
     from alpamayo.evaluation import failure_probability
-    from alpamayo.evaluation.suite_run import DEFAULT_EPISODES
+    from alpamayo.evaluation.selection import DEFAULT_EPISODES, seeds_of
     from alpamayo.report import console
 
     arguments = _arguments(driver_args)
@@ -392,7 +423,17 @@ def evaluate(
         else:
             folder = out or Path("runs") / "evaluation"
             result = run_evaluation(
-                names, episodes, folder, suite=suite, stop_when=stop_when, progress=progress, **options
+                names,
+                episodes,
+                folder,
+                suite=_listed(suite or ""),
+                families=_listed(family or ""),
+                seeds=[] if seeds is None else seeds_of(seeds),
+                logs=logs or [],
+                reactive=reactive,
+                stop_when=stop_when,
+                progress=progress,
+                **options,
             )
     if as_json:
         print_json(result)
@@ -400,6 +441,7 @@ def evaluate(
         console.show_importance(result)
     else:
         console.show_evaluation(result)
+        console.show_places(folder, folder / "evaluation.html")
 
 
 @app.command()
@@ -454,35 +496,6 @@ def validate(
         sys.stdout.write(text_of(document))
     else:
         show_validation(document, page)
-
-
-@app.command()
-def compare(
-    before: Annotated[Path, typer.Argument(help="Folder of a suite run with one driver, or of one driver in it.")],
-    after: Annotated[Path, typer.Argument(help="The same of the change, on the same scenarios.")],
-    gate: Annotated[
-        bool, typer.Option("--gate", help="Exit with 0 for SHIP, 1 for HOLD and 3 for INCONCLUSIVE.")
-    ] = False,
-    at_fault: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="By how much the rate of at-fault collisions may be higher.")
-    ] = 0.02,
-    pdm: Annotated[float, typer.Option(min=0.0, max=1.0, help="By how much the PDM score may be lower.")] = 0.02,
-    as_json: Json = False,
-) -> None:
-    """Say whether a change of a driver is a regression: SHIP, HOLD or INCONCLUSIVE, and why."""
-    from alpamayo.evaluation.gate import EXIT_CODES, Decision, GateConfig, compare_runs
-    from alpamayo.report.console import bold, plain_console
-
-    found = compare_runs(before, after, GateConfig(at_fault, pdm))
-    if as_json:
-        print_json(found)
-    else:
-        console = plain_console()
-        console.print(bold(found["decision"]), found["reason"], soft_wrap=True)
-        lacks = f"; {len(found['only_before'])} only before, {len(found['only_after'])} only after"
-        console.print(f"{found['pairs']} scenarios in both{lacks}", soft_wrap=True)
-    if gate:
-        raise typer.Exit(EXIT_CODES[Decision(found["decision"])])
 
 
 @model_app.command("info")
@@ -561,16 +574,13 @@ def _show_runs(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _run_cells(row: dict[str, Any]) -> dict[str, str]:
-    from alpamayo.report.text import number_text, single_score_text
+    from alpamayo.report.text import number_text, outcome_text, single_score_text
 
-    outcome = "reached the goal" if row["arrived"] else "timed out"
-    if row["collision"]:
-        outcome = "collision, " + ("at fault" if row["at_fault_collision"] else "not at fault")
     area = {True: "left the road", False: "stayed on the road", None: "n/a"}[row["off_road"]]
     cells = {
         "scenario": row["scenario"],
         "driver": row["driver"],
-        "outcome": f"{outcome} after {row['duration_s']:.1f} s",
+        "outcome": f"{outcome_text(row | {'off_road': False})} after {row['duration_s']:.1f} s",
         "road": area,
         "progress": f"{row['progress_m']:.0f} of {row['goal_m']:.0f} m",
         "TTC margin": number_text(row["time_to_collision_margin_s"], unit="s"),

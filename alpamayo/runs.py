@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,7 @@ import numpy as np
 
 from alpamayo.closed_loop import drive, guard_config
 from alpamayo.drivers.registry import code_of, get_entry, make_driver, shipped_checkpoint
-from alpamayo.episode import Episode, record_digest, save_episode
+from alpamayo.episode import Episode, has_collision, record_digest, save_episode
 from alpamayo.folders import claimed
 from alpamayo.guard.config import GuardConfig
 from alpamayo.json_values import json_number, read_sealed, rounded, sealed, write_json
@@ -25,7 +26,6 @@ from alpamayo_datasets.recorded_cameras import RecordedCameras
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.scenario import Scenario
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import boxes_overlap
 from alpamayo_sim.io.document import digest
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,12 @@ class DriverChoice:
     @property
     def label(self) -> str:
         """The driver's name with its guard, for folders and tables."""
-        return labelled(self.name, self.guard is not None, self.guard is not None and self.guard.on_belief)
+        return self.guard_state.label(self.name)
+
+    @property
+    def guard_state(self) -> "GuardState":
+        """What supervises the driver."""
+        return guard_state(self.guard is not None, self.guard is not None and self.guard.on_belief)
 
     def make(self) -> Driver:
         """Make the driver."""
@@ -75,9 +80,21 @@ class DriverChoice:
         }
 
 
-def labelled(driver: str, guarded: bool, on_belief: bool = False) -> str:
-    """Return the name of a driver with its guard, for folders and tables."""
-    return f"{driver}+guard{'-on-belief' if on_belief else ''}" if guarded else driver
+class GuardState(StrEnum):
+    """What supervises a driver: nothing, the guard, or the guard that is told what the driver believes."""
+
+    OFF = "off"
+    ON = "on"
+    BELIEF = "belief"
+
+    def label(self, driver: str) -> str:
+        """Return the name of a driver with its guard, for folders and tables."""
+        return driver + {"off": "", "on": "+guard", "belief": "+guard-on-belief"}[self]
+
+
+def guard_state(guarded: bool, on_belief: bool) -> GuardState:
+    """Return what supervises a driver."""
+    return (GuardState.BELIEF if on_belief else GuardState.ON) if guarded else GuardState.OFF
 
 
 @cache
@@ -136,7 +153,8 @@ def run_scenarios(
                 episode = drive_run(choice, driver, scenario, inputs["seed"], counted, sensors.recorded)
                 verdict = score_episode(episode)
                 write_record(episode, verdict, folder)
-                write_report(episode, verdict, folder, _counted(progress, f"report {name}"), sensors)
+                shown = replace(sensors, rig=driver.needs.rig)
+                write_report(episode, verdict, folder, _counted(progress, f"report {name}"), shown)
                 row = write_summary(episode, verdict, folder, {"inputs": inputs})
             else:
                 taken += 1
@@ -217,6 +235,7 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "seed": scenario.seed,
         "driver": episode.driver,
         "guarded": episode.guarded,
+        "guard_state": guard_state(episode.guarded, episode.guard_on_belief).value,
         "code_version": episode.code_version,
         "execution": episode.execution,
         "steps": episode.steps,
@@ -239,13 +258,6 @@ def summary(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "deviation_from_recording_m": deviation(episode),
         "driver_latency_ms": {q: round(float(np.percentile(latency, p)), 2) for q, p in (("p50", 50), ("p99", 99))},
     }
-
-
-def has_collision(episode: Episode) -> bool:
-    """Return whether the ego's box overlaps any other box at any time, at fault or not."""
-    ego = episode.ego_pose[:, None].astype(np.float64)
-    overlap = boxes_overlap(ego, episode.ego_size[:2], episode.agent_pose, episode.agent_size[None, :, :2])
-    return bool(np.any(overlap & episode.agent_valid))
 
 
 def deviation(episode: Episode) -> float | None:

@@ -12,9 +12,8 @@ from alpamayo.certification.criticality import critical_times
 from alpamayo.certification.reachability import is_unavoidable
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import make_driver
-from alpamayo.episode import Episode
+from alpamayo.episode import Episode, has_collision
 from alpamayo.motion_replay import replay_motion
-from alpamayo.runs import has_collision
 from alpamayo_sim.datatypes.driver import Driver
 from alpamayo_sim.datatypes.scenario import Certificate, Scenario, Solvability
 from alpamayo_sim.drivers import Expert

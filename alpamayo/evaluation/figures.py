@@ -92,11 +92,12 @@ def comparisons(
     """Compare each pair of drivers on the scenarios that both drove: McNemar for failures, sign flips for scores.
 
     Several runs of a driver in one scenario count as their mean; failures are then tested by sign flips, too. ``p`` is
-    of one comparison, ``p_holm`` is corrected for all comparisons of the same figure (Holm, 1979). ``guarded`` says for
-    each of the two whether the guard was on: a difference between two settings may be the guard's and not the drivers'.
+    of one comparison, ``p_holm`` is corrected for all comparisons of the same figure (Holm, 1979). ``base_drivers``
+    and ``guard_states`` are the two without the guard's name, and the guard of each: a difference between two settings
+    may be the guard's and not the drivers'.
 
     Args:
-        runs: rows with a "driver".
+        runs: rows with a "driver", and its "base_driver" and "guard_state".
         confidence: of the intervals.
         failed: by the figure's name, whether a run failed; None if unknown.
         scored: by the figure's name, the score of a run; None if it has none.
@@ -114,8 +115,16 @@ def comparisons(
             for name, figure in scored.items()
         }
         used = [sum(len(pair[i]) for pair in pairs) for i in (0, 1)]
-        guarded = [_guarded(rows[name]) for name in (first, second)]
-        out.append({"drivers": [first, second], "guarded": guarded, "n": len(both), "runs": used, "figures": tests})
+        out.append(
+            {
+                "drivers": [first, second],
+                "base_drivers": [_common(rows[name], "base_driver") or name for name in (first, second)],
+                "guard_states": [_common(rows[name], "guard_state") for name in (first, second)],
+                "n": len(both),
+                "runs": used,
+                "figures": tests,
+            }
+        )
     for name in (*failed, *scored):
         rows_of = [row["figures"][name] for row in out if row["figures"][name] is not None]
         for row, p in zip(rows_of, holm([row["p"] for row in rows_of]), strict=True):
@@ -236,10 +245,10 @@ def _ratio(
     return {"value": sum(tops) / total, "low": json_number(low), "high": json_number(high), "n": total}
 
 
-def _guarded(rows: Mapping[Any, Sequence[Run]]) -> bool | None:
-    """Return whether the guard was on in the runs of a driver; None if in some of them."""
-    settings = {bool(run.get("guarded", False)) for runs in rows.values() for run in runs}
-    return settings.pop() if len(settings) == 1 else None
+def _common(rows: Mapping[Any, Sequence[Run]], field: str) -> str | None:
+    """Return the value that a field has in all runs of a driver; None if it differs or is missing."""
+    values = {run.get(field) for runs in rows.values() for run in runs}
+    return values.pop() if len(values) == 1 else None
 
 
 def _by_scenario(runs: Sequence[Run], key: Callable[[Run], Any]) -> dict[Any, list[Run]]:

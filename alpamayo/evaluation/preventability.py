@@ -9,8 +9,7 @@ from typing import Any
 
 from alpamayo.closed_loop import drive
 from alpamayo.drivers.registry import R157_DRIVERS, make_driver
-from alpamayo.episode import load_episode
-from alpamayo.runs import has_collision
+from alpamayo.episode import has_collision, load_episode
 from alpamayo_sim.errors import InputError
 
 

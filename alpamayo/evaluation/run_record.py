@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from alpamayo.episode import Episode, load_episode
+from alpamayo.episode import Episode, has_collision, load_episode
 from alpamayo.evaluation.guard_figures import guard_figures
 from alpamayo.evaluation.odd_coverage import levels
 from alpamayo.json_values import QUANTITY_DECIMALS, json_number
-from alpamayo.runs import has_collision, labelled, scenario_name
+from alpamayo.runs import guard_state, scenario_name
 from alpamayo.validator import RULES, Verdict, score_episode
 from alpamayo.validator.formulas import rules_from
 from alpamayo_scenarios.families import family_names, get_family
@@ -53,9 +53,12 @@ def run_record(name: str, folder: Path, episode: Episode, verdict: Verdict) -> d
     """Describe one run as JSON values."""
     scenario = episode.scenario
     violations = violations_of(verdict)
+    state = guard_state(episode.guarded, episode.guard_on_belief)
     return {
         "run": name,
-        "driver": labelled(episode.driver, episode.guarded, episode.guard_on_belief),
+        "driver": state.label(episode.driver),
+        "base_driver": episode.driver,
+        "guard_state": state.value,
         "guarded": episode.guarded,
         "scenario": scenario_name(scenario),
         "family": scenario.family or "log",

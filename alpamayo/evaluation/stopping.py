@@ -3,6 +3,8 @@
 The bound is a confidence sequence, so a test after every run keeps the confidence; see ``sequential``.
 """
 
+import bisect
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +64,16 @@ class ClaimMonitor:
             "low": found.lower,
             "high": found.upper,
         }
+
+
+def clean_runs_needed(rule: StopRule, confidence: float) -> int:
+    """Return how many runs show a claim if none of them counts against it."""
+
+    def is_enough(runs: int) -> bool:
+        return sequential(0, runs, rule.rate, confidence).decision == "below"
+
+    most = next(2**k for k in itertools.count() if is_enough(2**k))
+    return bisect.bisect_left(range(most + 1), True, lo=1, key=is_enough)
 
 
 def parse(text: str) -> StopRule:

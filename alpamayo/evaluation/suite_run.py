@@ -1,5 +1,6 @@
 """Comparison of drivers on the same scenarios, in parallel, with intervals; an interrupted run can be continued."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -10,7 +11,10 @@ from typing import Any
 from alpamayo.drivers.registry import file_name_of, get_entry, guarded_by_default, takes_checkpoint
 from alpamayo.evaluation import manifest
 from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
-from alpamayo.evaluation.stopping import ClaimMonitor, StopRule, parse
+from alpamayo.evaluation.leaderboard import board, write_leaderboard
+from alpamayo.evaluation.run_table import table_row
+from alpamayo.evaluation.selection import LOG, Entry, Selection, entry_name, select
+from alpamayo.evaluation.stopping import ClaimMonitor, StopRule, clean_runs_needed, parse
 from alpamayo.folders import claimed
 from alpamayo.guard.config import GuardConfig
 from alpamayo.json_values import rounded, write_json
@@ -18,12 +22,11 @@ from alpamayo.parallel import Progress, in_order
 from alpamayo.provenance import code_version
 from alpamayo.runs import DriverChoice, drive_run, finished, run_inputs, say_taken, write_run
 from alpamayo.validator import score_episode
-from alpamayo_scenarios.suites import Suite, SuiteEntry, open_suite
 from alpamayo_sim.errors import DriverError, InputError, one_line
-from alpamayo_sim.settings import path_of
+from alpamayo_sim.settings import names_of, path_of
 
-SUITE = "long-tail-6"
-DEFAULT_EPISODES = 60
+_log = logging.getLogger(__name__)
+PAGE_FILE = "evaluation.html"
 CONFIDENCE = 0.95
 TAKEN = "taken"  # in the row of a run of an earlier call
 AFTER_STOP = "driven after the stop rule was decided"
@@ -34,7 +37,7 @@ class Task:
     """One episode to drive; ``name`` is its folder below the folder of the suite."""
 
     choice: DriverChoice
-    entry: SuiteEntry
+    entry: Entry
     name: str
     out: Path
 
@@ -60,11 +63,15 @@ class Task:
 
 
 def evaluate(
-    drivers: Sequence[str],
+    drivers: str | Sequence[str],
     episodes: int | None,
     out: str | Path,
     *,
-    suite: str = SUITE,
+    suite: str | Sequence[str] | None = None,
+    families: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    logs: Sequence[str | Path] = (),
+    reactive: bool = False,
     guard: bool | GuardConfig | None = None,
     checkpoint: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -72,20 +79,25 @@ def evaluate(
     stop_when: str | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Drive the first ``episodes`` scenarios of a suite with each driver; finished runs in ``out`` are not repeated.
+    """Drive suites, families or logs with each driver; finished runs in ``out`` are not repeated.
 
     A driver is measured by what it does without the guard, so these rows come first. A driver that is guarded by
     default gets a second row below them, with the guard, named DRIVER+guard. ``long-tail-6`` has six families in turn,
     with seeds that training never uses.
     A driver that raises is excluded from that scenario and listed with the reason; the rates "if excluded runs had
     failed" stand beside the others. A fault of the machine, such as a full disk, ends the evaluation. ``out`` is what
-    ``alpamayo validate`` takes: a record for each run, and ``suite.json``, which lists the runs that should exist.
+    ``alpamayo validate`` takes: a record for each run, and ``suite.json``, which lists the runs that should exist. It
+    gets ``evaluation.json``, the page ``evaluation.html``, and ``runs.csv`` with a row for each run.
 
     Args:
-        drivers: names.
-        episodes: scenarios, at most as many as the suite has; None is 60 of long-tail-6, and all of another suite.
+        drivers: one name, or several.
+        episodes: the first scenarios, at most as many as there are; None is all, and 60 if nothing else is chosen.
         out: the folder.
-        suite: the name of a suite, or the file of one.
+        suite: names or files of suites; long-tail-6 if neither families nor logs are given.
+        families: names of families, driven with ``seeds``.
+        seeds: of the families; ten that training never uses unless given.
+        logs: files of recorded logs, or folders of them.
+        reactive: recorded road users react where the recording has become impossible.
         guard: on (with the thresholds, if they are given) or off for all drivers; None as above.
         checkpoint: weights in place of the shipped ones.
         arguments: arguments of the constructors of the user's own drivers.
@@ -102,11 +114,19 @@ def evaluate(
     """
     out = path_of(out, "the folder of an evaluation")
     rule = None if stop_when is None else parse(stop_when)
+    drivers = list(names_of(drivers, "the drivers of an evaluation"))
+    if not drivers:
+        raise InputError("an evaluation needs a driver, such as idm")
+    progress("make drivers", 0, len(drivers))
     choices = choices_of(drivers, False if guard is None else guard, checkpoint, arguments)
     if guard is None:
         choices += choices_of([name for name in drivers if guarded_by_default(name)], True, checkpoint, arguments)
-    whole = open_suite(suite)
-    part = whole.first(episodes or (DEFAULT_EPISODES if suite == SUITE else len(whole)))
+    progress("make drivers", len(drivers), len(drivers))
+    suites = [suite] if isinstance(suite, str) else list(suite or ())
+    part = select(suites=suites, families=families, seeds=seeds, logs=logs, reactive=reactive, episodes=episodes)
+    if rule is not None and (needed := clean_runs_needed(rule, CONFIDENCE)) > len(part.entries):
+        text = "%r cannot be shown with %d scenarios, only refuted: it takes %d without a failure"
+        _log.warning(text, rule.text, len(part.entries), needed)
     tasks = {choice.label: [task_of(choice, entry, out) for entry in part.entries] for choice in choices}
     with claimed(out):
         return _evaluated(tasks, rule, part, out, workers, progress)
@@ -135,7 +155,7 @@ def choices_of(
 def _evaluated(
     tasks: Mapping[str, Sequence[Task]],
     rule: StopRule | None,
-    suite: Suite,
+    suite: Selection,
     out: Path,
     workers: int | None,
     progress: Progress,
@@ -155,7 +175,10 @@ def _evaluated(
         excluded += failed
         left_out |= {task.name: AFTER_STOP for task in some[len(driven) + len(failed) :] if task.folder.exists()}
         left_out |= {row["run"]: row["reason"] for row in failed}
-        results.append(compare(name, driven, len(failed)) | ({} if watch is None else {"claim": watch.as_json()}))
+        about = {"base_driver": some[0].choice.name, "guard_state": some[0].choice.guard_state.value}
+        results.append(
+            compare(name, driven, len(failed)) | about | ({} if watch is None else {"claim": watch.as_json()})
+        )
     kept = [task for task in everything if task.folder.exists() or task.name in left_out]
     _list(out, kept, left_out, list(tasks), suite, stop_when)
     result: dict[str, Any] = {
@@ -168,7 +191,10 @@ def _evaluated(
         "comparisons": _compared(rows),
         "excluded": excluded,
     }
-    write_json(result := rounded(result), out / "evaluation.json")
+    table = [table_row(row, row["run"], out / row["run"]) for row in rows]
+    write_json(result := rounded(result | {"runs": table}), out / "evaluation.json")
+    if table:
+        write_leaderboard(board(table, CONFIDENCE), out, PAGE_FILE)
     return result
 
 
@@ -183,7 +209,7 @@ def compare(name: str, rows: Sequence[Mapping[str, Any]], excluded: int = 0) -> 
         | {"guarded": rows[0]["guarded"]}
         | _headline(rows)
         | {"at_fault_rate_if_excluded_failed": rate(worst, CONFIDENCE)}
-        | {"families": {family: _headline(some) for family, some in grouped(rows, "family").items()}}
+        | {"families": {family or LOG: _headline(some) for family, some in grouped(rows, "family").items()}}
     )
 
 
@@ -198,10 +224,10 @@ def _drive(
             if isinstance(found, Exception) and not isinstance(found, DriverError):
                 raise found
             if isinstance(found, DriverError):
-                scenario, reason = f"{task.family}-{task.seed:05d}", one_line(str(found))
+                scenario, reason = entry_name(task.entry), one_line(str(found))
                 excluded.append({"driver": task.driver, "scenario": scenario, "run": task.name, "reason": reason})
             else:
-                rows.append(found)
+                rows.append(found | {"run": task.name})
             if watch is not None and watch.add(None if isinstance(found, Exception) else found):
                 break
     return rows, excluded
@@ -212,7 +238,7 @@ def _list(
     tasks: Sequence[Task],
     left_out: Mapping[str, str],
     drivers: Sequence[str],
-    suite: Suite,
+    suite: Selection,
     stop_when: str | None,
 ) -> None:
     """Write the manifest; runs of other drivers that it already lists stay."""
@@ -232,7 +258,7 @@ def _list(
 
 
 def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    named = [{**row, "driver": row["name"]} for row in rows]
+    named = [{**row, "driver": row["name"], "base_driver": row["driver"]} for row in rows]
     failed = {"at_fault_collision": lambda row: row["at_fault_collision"], "collision": lambda row: row["collision"]}
     scored = {"pdms": lambda row: row["pdm_score"], "progress_m": lambda row: row["progress_m"]}
     no_best = {"progress_m": math.inf}
@@ -260,9 +286,9 @@ def _mean(rows: Sequence[Mapping[str, Any]], name: str, best: float = 1.0) -> di
     return mean([row[name] for row in known], [row["scenario"] for row in known], CONFIDENCE, best)
 
 
-def task_of(choice: DriverChoice, entry: SuiteEntry, out: Path) -> Task:
+def task_of(choice: DriverChoice, entry: Entry, out: Path) -> Task:
     """Return the task of a driver on a scenario, with the folder of its record."""
-    folder = f"{file_name_of(choice.label)}/{entry.family}-{entry.seed:05d}"
+    folder = f"{file_name_of(choice.label)}/{entry_name(entry)}"
     return Task(choice, entry, folder, out)
 
 

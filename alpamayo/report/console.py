@@ -1,5 +1,6 @@
 """Results on the console: evaluations, importance sampling and validations, in 80 columns."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from alpamayo_sim.errors import one_line
 
 EVALUATION_HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
 VALIDATION_HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
+LEADERBOARD_HEADS = ("driver", "guard", "n", "PDM score", "zero", "solved", "at fault", "capability", "rank")
 OPEN_LOOP_HEADS = ("horizon", "ADE", "minADE", "minFDE", "corner", "missed")
+BUSY_LOAD = 1.0  # of processes a core, beyond which speeds are too low
 RATES = ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")
 
 
@@ -45,7 +48,7 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
             continue
         cells = [bounds(row[name], 0, unit="%", scale=100.0) for name in RATES]
         cells += [bounds(row["progress_m"], 0, unit=" m"), bounds(row["pdm_score"], 2)]
-        table.add_row(row["driver"].partition("+guard")[0], _guard_text(row), *cells)
+        table.add_row(row["base_driver"], row["guard_state"], *cells)
     console.print(table)
     headline = {row["driver"]: row["pdm_score"] for row in result["drivers"] if row["n"]}
     for line in (*missing_lines(headline), *comparison_lines(result["comparisons"])):
@@ -58,6 +61,48 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         if row["n"] and row["excluded"]:
             worst = bounds(row["at_fault_rate_if_excluded_failed"], 0, " ", "%", 100.0)
             console.print(f"{row['driver']}: at fault {worst} if the {row['excluded']} excluded had failed")
+
+
+def show_places(folder: Path, page: Path) -> None:
+    """Print where the results of an evaluation lie, and which command comes next."""
+    console = plain_console()
+    where = shlex.quote(str(folder))
+    console.print(f"page:    {page}\nrows:    {folder / 'runs.csv'}", soft_wrap=True)
+    console.print(f"next:    alpamayo view {where}\n         alpamayo validate {where}", soft_wrap=True)
+
+
+def show_leaderboard(found: Mapping[str, Any], page: Path) -> None:
+    """Print the drivers, the best first, the tests between them, and where the page is."""
+    console = plain_console()
+    title = f"{len(found['scenarios'])} scenarios, {100 * found['confidence']:g} % intervals"
+    table = narrow_table(LEADERBOARD_HEADS, title, [row["base_driver"] for row in found["drivers"]])
+    for row in found["drivers"]:
+        ability = row["capability"]
+        cells = [bounds(row["pdm_score"], 2)]
+        cells += [bounds(row[name], 0, unit="%", scale=100.0) for name in ("zero_rate", "solved_rate", "at_fault_rate")]
+        rank = "n/a" if ability is None else f"{ability['rank_low']} to {ability['rank_high']}"
+        table.add_row(row["base_driver"], row["guard_state"], str(row["n"]), *cells, bounds(ability, 2), rank)
+    console.print(table)
+    for line in comparison_lines(found["comparisons"]):
+        console.print(line, soft_wrap=True)
+    console.print(f"page: {page}", soft_wrap=True)
+
+
+def show_doctor(found: Mapping[str, Any]) -> None:
+    """Print what is installed, what is missing with what to do, and the measured speed."""
+    console = plain_console()
+    machine = found["machine"]
+    console.print(f"alpamayo {found['code_version']}, Python {machine['python']}, {machine['system']}", soft_wrap=True)
+    console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB", soft_wrap=True)
+    table = narrow_table(("", "", "", ""), "", [row["name"] for row in found["findings"]])
+    for row in found["findings"]:
+        style = {"ok": "green", "missing": "red"}.get(row["state"], "")
+        table.add_row(row["name"], Text(row["state"], style=style), row["found"], row["advice"])
+    for row in found["speed"]:
+        table.add_row(row["name"], "", f"{row['value']:.3g} {row['unit']}", "")
+    console.print(table)
+    if found["speed"] and found["load"] > BUSY_LOAD:
+        console.print(f"the machine is busy (load {found['load']:g} a core): the speeds are lower than on a quiet one")
 
 
 def show_open_loop(result: Mapping[str, Any]) -> None:
@@ -80,13 +125,6 @@ def _with_bounds(value: Mapping[str, float | None]) -> str:
     if value["mean"] is None:
         return "n/a"
     return f"{value['mean']:.2f}" + ("" if value["low"] is None else f" [{value['low']:.2f}, {value['high']:.2f}]")
-
-
-def _guard_text(row: Mapping[str, Any]) -> str:
-    """Return what the guard is told: the truth (on), what the driver believes, or that it is off."""
-    if row["driver"].endswith("-on-belief"):
-        return "belief"
-    return "on" if row["guarded"] else "off"
 
 
 def show_importance(result: Mapping[str, Any]) -> None:
@@ -137,7 +175,8 @@ def show_validation(document: Mapping[str, Any], page: Path) -> None:
     console.print(table)
     console.print(_score_table(document))
     headline = {name: row["scores"]["pdms"] for name, row in document["drivers"].items() if "pdms" in row["scores"]}
-    for line in (*missing_lines(headline), *comparison_lines(document["comparisons"]), *_preventable_lines(document)):
+    lines = (*_own_rule_lines(document), *missing_lines(headline), *comparison_lines(document["comparisons"]))
+    for line in (*lines, *_preventable_lines(document)):
         console.print(line, soft_wrap=True)
     for row in document["raised"]:
         text = f"{row['rule']} in {row['runs']} of {document['runs']} runs, which counts as violated: {row['error']}"
@@ -145,6 +184,16 @@ def show_validation(document: Mapping[str, Any], page: Path) -> None:
     for row in document["excluded"]:
         warn(console, "excluded", f"{row['run']}: {row['reason']}")
     console.print(f"report: {page}", soft_wrap=True)
+
+
+def _own_rule_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each driver and rule of the user's own: how often it is violated, and the smallest margin."""
+    for rule in document["formulas"]:
+        for name, row in document["drivers"].items():
+            found = row["rules"][rule]
+            share = bounds(found["broken"], 0, " ", "%", 100.0)
+            margin = number_text(found["margin"]["least"], unit=found["unit"])
+            yield f"rule {rule} of {name}: violated in {share}, smallest margin {margin}"
 
 
 def _score_table(document: Mapping[str, Any]) -> Table:
@@ -186,7 +235,7 @@ def narrow_table(heads: Sequence[str], title: str, names: Iterable[str]) -> Tabl
 def comparison_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield two lines for each pair of drivers: at-fault collisions and the PDM score, with interval, p and n."""
     for row in rows:
-        pair = pair_text(row["drivers"], row["guarded"])
+        pair = pair_text(row["base_drivers"], row["guard_states"])
         for name, label, scale, unit, digits in (
             ("at_fault_collision", "at fault", 100.0, " points", 1),
             ("pdms", "PDM score", 1.0, "", 3),
@@ -205,6 +254,8 @@ def bounds(row: Mapping[str, Any] | None, digits: int, between: str = "\n", unit
     """Return a value with its interval; ``?`` and ``∞`` where there is no bound."""
     if row is None or (row["value"] is None and row["low"] is None):
         return "n/a"
+    if row["value"] is not None and row["low"] is None and row["high"] is None:
+        return f"{scale * row['value']:.{digits}f}{unit}"
     value, low, high = (None if row[k] is None else f"{scale * row[k]:.{digits}f}" for k in ("value", "low", "high"))
     return f"{value or 'none yet'}{unit if value else ''}{between}[{low or '?'}, {high or '∞'}]"
 

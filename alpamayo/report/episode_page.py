@@ -1,15 +1,16 @@
 """The page of an episode: one self-contained HTML file that draws the numbers of the record."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 
-from alpamayo.episode import Episode
+from alpamayo.episode import Episode, has_collision
 from alpamayo.json_values import json_number
 from alpamayo.report.templates import environment
-from alpamayo.report.text import words
-from alpamayo.validator import Verdict
+from alpamayo.report.text import part_note, part_title, rule_title, words
+from alpamayo.validator import RULES, Verdict
 from alpamayo.validator.scores import SCORE_MAXIMUM, TITLES
 from alpamayo.validator.verdict import RuleResult
 from alpamayo_sim.datatypes.reasoning import Component
@@ -32,14 +33,21 @@ COLOURS = {
     Category.BUILDING: "#aab2ad",
     Category.VEGETATION: "#7fae73",
 }
+DECIDING = (
+    ("at_fault_collision", "At-fault collision"),
+    ("drivable_area", "Left the road"),
+    ("red_light", "Ran a red light"),
+    ("stop_line", "Did not stop at a stop line"),
+)
+QUOTED = re.compile(r"'([^']+)'")  # a name in a reason
 INDENT = "\u2003"  # a space of one em
 # Margins from this one on have the palest colour, by unit; 1 for other units.
 LARGE_MARGIN = {"m": 2.0, "s": 2.0, "m/s²": 2.0}
 
 
-def page(episode: Episode, verdict: Verdict, images: list[str]) -> str:
-    """Render the report of an episode; ``images`` are ``data:`` URLs of the cameras at each state."""
-    data = report_data(episode, verdict) | {"cameras": images, "every": 1}
+def page(episode: Episode, verdict: Verdict, images: list[str], note: str = "") -> str:
+    """Render the report of an episode; ``images`` are ``data:`` URLs of the cameras, ``note`` says which they are."""
+    data = report_data(episode, verdict) | {"cameras": images, "every": 1, "cameras_note": note}
     return environment().get_template("episode_page.html.j2").render(data=data)
 
 
@@ -53,7 +61,8 @@ def report_data(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "title": f"{name} · seed {scenario.seed} · {episode.driver}"
         if scenario.family
         else f"{name} · {episode.driver}",
-        "badges": _badges(episode, verdict),
+        "headline": headline(episode, verdict),
+        "figures": _figures(episode, verdict),
         "dt": episode.dt,
         "time": [round(float(t), 3) for t in episode.times],
         "guarded": episode.guarded,
@@ -61,7 +70,7 @@ def report_data(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "size": episode.ego_size.round(2).tolist(),
         "speed": episode.ego_speed.round(2).tolist(),
         "limit": _limits(episode),
-        "agents": _agents(episode),
+        "agents": _agents(episode, blamed(verdict)),
         "signals": [signal.position[:2].round(2).tolist() for signal in scene.signals],
         "states": episode.signals.tolist(),
         "plans": _plans(episode),
@@ -76,18 +85,45 @@ def report_data(episode: Episode, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _badges(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
-    badges = [("reached the goal", "good") if episode.arrived else ("did not reach the goal", "")]
-    broken = [rule.name for rule in verdict.rules.values() if rule.violated[0]]
-    badges += [(f"violated: {words(name)}", "bad") for name in broken]
-    for score in verdict.scores.values():
-        if math.isfinite(score.value[0]):
-            missing = ", ".join(words(part) for part in score.missing[0])
-            text = f"{TITLES.get(score.name, score.name)} {score.value[0]:.2f}{_out_of(score.name)}"
-            badges.append((f"{text}, without {missing}" if missing else text, ""))
-    if episode.intervened.any():
-        badges.append((f"guard intervened in {episode.intervened.mean():.0%} of the steps", ""))
-    return badges
+def headline(episode: Episode, verdict: Verdict) -> dict[str, str]:
+    """Say in one line how the episode ended, whether that is good or bad, and the reason of the rule that decided."""
+    for name, text in DECIDING:
+        rule = verdict.rules.get(name)
+        if rule is not None and rule.violated[0]:
+            when = f" at {rule.violation_time[0]:.1f} s" if math.isfinite(rule.violation_time[0]) else ""
+            return {"text": f"{text}{when}", "kind": "bad", "reason": rule.reasons[0]}
+    if has_collision(episode):
+        reason = verdict.rules["at_fault_collision"].reasons[0] if "at_fault_collision" in verdict.rules else ""
+        return {"text": "Collision, not at fault", "kind": "bad", "reason": reason}
+    seconds = episode.steps * episode.dt
+    if episode.arrived:
+        return {"text": f"Reached the goal after {seconds:.1f} s", "kind": "good", "reason": ""}
+    return {"text": f"Timed out after {seconds:.1f} s", "kind": "", "reason": ""}
+
+
+def _figures(episode: Episode, verdict: Verdict) -> list[tuple[str, str]]:
+    """Return the few figures that stand below the headline, as (name, value)."""
+    gone = float(episode.progress[-1] - episode.progress[0])
+    goal = float(episode.scenario.goal.distance - episode.progress[0])
+    figures = [("on the way to the goal", f"{gone:.0f} of {goal:.0f} m")]
+    if "pdms" in verdict.scores and math.isfinite(verdict.scores["pdms"].value[0]):
+        missing = ", ".join(words(part) for part in verdict.scores["pdms"].missing[0])
+        name = "PDM score (1 is best)" + (f", without {missing}" if missing else "")
+        figures.append((name, f"{verdict.scores['pdms'].value[0]:.2f}"))
+    margin = verdict.rules["time_to_collision"].margin[0] if "time_to_collision" in verdict.rules else math.nan
+    if math.isfinite(margin):
+        figures.append(("smallest margin of the time to collision", f"{margin:.2f} s"))
+    broken = sum(bool(rule.violated[0]) for rule in verdict.rules.values())
+    figures.append(("rules violated", f"{broken} of {sum(bool(rule.valid[0]) for rule in verdict.rules.values())}"))
+    if episode.guarded:
+        figures.append(("of the steps were the guard's", f"{episode.intervened.mean():.0%}"))
+    return figures
+
+
+def blamed(verdict: Verdict) -> frozenset[str]:
+    """Return the names of the road users that the reasons of violated rules quote."""
+    reasons = " ".join(rule.reasons[0] for rule in verdict.rules.values() if rule.violated[0])
+    return frozenset(QUOTED.findall(reasons))
 
 
 def _limits(episode: Episode) -> list[float | None]:
@@ -101,7 +137,7 @@ def _limits(episode: Episode) -> list[float | None]:
     return [road_map.lanes[i].speed_limit if i >= 0 else None for i in match.index]
 
 
-def _agents(episode: Episode) -> list[dict[str, Any]]:
+def _agents(episode: Episode, named: frozenset[str]) -> list[dict[str, Any]]:
     out = []
     for i in np.flatnonzero(episode.agent_valid.any(axis=0)):
         near = _near(episode.agent_pose[:, i, :2][episode.agent_valid[:, i]], episode.ego_pose[:, :2])
@@ -113,7 +149,9 @@ def _agents(episode: Episode) -> list[dict[str, Any]]:
             for pose, valid in zip(episode.agent_pose[:, i], episode.agent_valid[:, i], strict=True)
         ]
         size = episode.agent_size[i].round(2).tolist()
-        out.append({"category": category.name, "size": size, "moves": category not in STATIC, "poses": poses})
+        name = episode.agent_ids[i]
+        about = {"id": name, "named": name in named, "category": category.name}
+        out.append(about | {"size": size, "moves": category not in STATIC, "poses": poses})
     return out
 
 
@@ -188,7 +226,8 @@ def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
     state = "violated" if rule.violated[0] else "kept" if rule.valid[0] else "not applicable"
     series = None if rule.margins is None else [json_number(margin, 4) for margin in rule.margins[0]]
     return {
-        "title": words(rule.name),
+        "title": rule_title(rule.name),
+        "summary": RULES[rule.name].summary if rule.name in RULES else "a rule of your own",
         "state": state,
         "value": json_number(rule.value[0], 4) if rule.valid[0] else None,
         "margin": json_number(rule.margin[0], 4) if rule.valid[0] else None,
@@ -200,16 +239,17 @@ def _rule(rule: RuleResult, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _scores(verdict: Verdict) -> list[tuple[str, float | None, str]]:
-    """Return (name, value, note) of each score and, below it, of its parts."""
-    rows: list[tuple[str, float | None, str]] = []
+def _scores(verdict: Verdict) -> list[tuple[str, float | None, str, bool]]:
+    """Return (name, value, note, whether it is a part) of each score and, below it, of its parts."""
+    rows: list[tuple[str, float | None, str, bool]] = []
     for score in verdict.scores.values():
         name, value = TITLES.get(score.name, score.name) + _out_of(score.name), json_number(score.value[0], 4)
-        rows.append((name, value, "; ".join(score.notes)))
+        rows.append((name, value, "; ".join(score.notes), False))
         for part, values in score.parts.items():
             known = math.isfinite(values[0])
             if known or value is not None:
-                rows.append((f"{INDENT}{words(part)}", json_number(values[0], 4), "" if known else "missing"))
+                note = part_note(score.name, part) if known else "missing"
+                rows.append((f"{INDENT}{part_title(score.name, part)}", json_number(values[0], 4), note, True))
     return rows
 
 

@@ -50,7 +50,7 @@ def write_report(
                 if on_frame:
                     on_frame(frame.step + 1, episode.steps + 1)
         with replacing(report.page) as partial:
-            partial.write_text(page(episode, verdict, images), encoding="utf-8")
+            partial.write_text(page(episode, verdict, images, sensors.note), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
     return report

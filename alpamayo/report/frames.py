@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from alpamayo.episode import Episode
 from alpamayo.report.sensors import RENDERED, Sensors, SensorSource
+from alpamayo.report.text import words
 from alpamayo.report.typeface import typeface
 from alpamayo_sim.datatypes.rig import Camera, Rig, default_rig
 from alpamayo_sim.sensors import CameraRenderer
@@ -21,6 +22,7 @@ PLAN_POINTS = 200
 PLAN_WIDTH_PX = 2
 PLAN_COLOUR = (40, 220, 120)
 LABELS = ("cross left", "front wide", "cross right", "front tele")  # in the order of default_rig()
+DEFAULT_NAMES = tuple(camera.name for camera in default_rig().cameras)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +36,16 @@ class Frame:
 
 def frames(episode: Episode, sensors: Sensors = RENDERED) -> Iterator[Frame]:
     """Yield the frames of all states of an episode, in order."""
-    scene, rig = episode.scenario.scene, default_rig()
+    scene = episode.scenario.scene
+    rig = default_rig() if sensors.rig is None or sensors.recorded is not None else sensors.rig
     renderer, above = CameraRenderer(scene, rig, seed=episode.seed), BirdsEye(scene)
     for step in range(episode.steps + 1):
         truth = episode.truth(step)
         decided = min(step, episode.steps - 1)
-        drawn = renderer.draw(truth).rgb
         if sensors.recorded is None:
-            mosaic = _mosaic(drawn, LABELS)
+            mosaic = drawn_mosaic(episode, renderer, step)
         else:
+            drawn = renderer.draw(truth).rgb
             real, _ = sensors.recorded.images(rig, step * episode.dt)
             plan = None if step == episode.steps else episode.executed[decided]
             mosaic = _recorded_mosaic(rig, real, drawn, plan, both=sensors.source == SensorSource.BOTH)
@@ -50,6 +53,26 @@ def frames(episode: Episode, sensors: Sensors = RENDERED) -> Iterator[Frame]:
         shown = {} if step == episode.steps else {"plans": plans, "chosen": len(plans) - 1}
         picture = above.draw(truth, width=BIRDSEYE_SIDE_PX, height=BIRDSEYE_SIDE_PX, **shown)
         yield Frame(step, picture, mosaic)
+
+
+def drawn_mosaic(episode: Episode, renderer: CameraRenderer, step: int) -> UInt8[Array, "rows columns 3"]:
+    """Draw the cameras of a renderer's rig at a step, with the driven plan in them."""
+    plan = None if step == episode.steps else episode.executed[step]
+    pairs = zip(renderer.draw(episode.truth(step)).rgb, renderer.rig.cameras, strict=True)
+    images = np.stack([with_plan(image, camera, plan) for image, camera in pairs])
+    names = tuple(camera.name for camera in renderer.rig.cameras)
+    return _mosaic(images, LABELS) if names == DEFAULT_NAMES else _grid(images, names)
+
+
+def _grid(images: UInt8[Array, "n h w 3"], names: Sequence[str]) -> UInt8[Array, "rows columns 3"]:
+    """Return the pictures of any rig in two columns, or a single one alone."""
+    pictures = [
+        _labelled(image, words(name.removeprefix("camera_"))) for image, name in zip(images, names, strict=True)
+    ]
+    if len(pictures) == 1:
+        return pictures[0]
+    pictures += [np.full_like(pictures[0], 255)] * (len(pictures) % 2)
+    return np.concatenate([np.concatenate(pictures[k : k + 2], axis=1) for k in range(0, len(pictures), 2)])
 
 
 def _mosaic(images: UInt8[Array, "4 h w 3"], labels: Sequence[str]) -> UInt8[Array, "rows columns 3"]:

@@ -28,6 +28,7 @@ def environment() -> Environment:
         "score_maximum": lambda name: SCORE_MAXIMUM.get(name, 1.0),
         "whisker": whisker,
         "scaled": scaled,
+        "on_scale": on_scale,
     }
     return made
 
@@ -35,6 +36,11 @@ def environment() -> Environment:
 def whisker(fraction: float) -> float:
     """Return the position of a value in [0, 1], clipped, on an axis of width 100."""
     return round(2.0 + 96.0 * min(max(fraction, 0.0), 1.0), 1)
+
+
+def on_scale(value: float, ends: tuple[float, float]) -> float:
+    """Return where a value is between two ends, in percent."""
+    return round(100.0 * (value - ends[0]) / max(ends[1] - ends[0], 1e-9), 1)
 
 
 def scaled(value: float | None, factor: float) -> float | None:

@@ -13,7 +13,7 @@ HASHES = ["scenario", "config", "model", "code", "episode.json", "episode.npz"]
 def page(document: Document, pictures: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Render the page of a document; ``pictures`` are those of the failures, by run."""
     runs = document["records"]
-    failed = [run for run in runs if run["failures"]]
+    failed = sorted((run for run in runs if run["failures"]), key=_score)
     return (
         environment()
         .get_template("validation_page.html.j2")
@@ -24,6 +24,7 @@ def page(document: Document, pictures: Mapping[str, Sequence[Mapping[str, Any]]]
             badges=_badges(document, len(failed)),
             code=sorted({run["hashes"]["code"] for run in runs}),
             failed=failed,
+            sections=_sections(document),
             comparisons=_comparisons(document),
             avoided=_avoided(document),
             notes=_notes(runs),
@@ -32,6 +33,20 @@ def page(document: Document, pictures: Mapping[str, Sequence[Mapping[str, Any]]]
             pairs_shown=PAIRS_SHOWN,
         )
     )
+
+
+def _score(run: Mapping[str, Any]) -> tuple[float, str]:
+    """Return what failures are sorted by: the PDM score, then the name."""
+    value = run["scores"].get("pdms", {}).get("value")
+    return (-1.0 if value is None else value), run["run"]
+
+
+def _sections(document: Document) -> list[str]:
+    """Return the sections that the page begins with a list of."""
+    own = ["Your rules"] if document["formulas"] else []
+    compared = ["Drivers compared"] if document["comparisons"] else []
+    after = ["Failures", "Preventability", "Coverage", "Families", "Rules", "Scores and their parts", "Excluded runs"]
+    return ["Headlines", *own, *compared, *after, "Records"]
 
 
 def _title(document: Document) -> str:
@@ -54,7 +69,7 @@ def _badges(document: Document, failed: int) -> list[tuple[str, str]]:
 def _comparisons(document: Document) -> list[tuple[list[str], str, Mapping[str, Any]]]:
     """Return (drivers, figure, test) of all tests with a result; a test says whether the guard differs, too."""
     return [
-        (pair["drivers"], name, {**test, "guard_differs": pair["guarded"][0] != pair["guarded"][1]})
+        (pair["drivers"], name, {**test, "guard_differs": pair["guard_states"][0] != pair["guard_states"][1]})
         for pair in document["comparisons"]
         for name, test in pair["figures"].items()
         if test is not None
@@ -79,8 +94,9 @@ def _notes(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
 
 def _progress_lost(document: Document) -> dict[str, dict[str, float | None]]:
     """Return progress without the guard minus progress with it, for drivers with runs of both kinds."""
+    tests = [(pair, pair["figures"].get("progress")) for pair in document["comparisons"]]
     return {
-        guarded: {"value": test["difference"], "low": test["low"], "high": test["high"]}
-        for (bare, guarded), name, test in _comparisons(document)
-        if name == "progress" and guarded == f"{bare}+guard"
+        pair["drivers"][1]: {"value": test["difference"], "low": test["low"], "high": test["high"]}
+        for pair, test in tests
+        if test is not None and len(set(pair["base_drivers"])) == 1 and pair["guard_states"] == ["off", "on"]
     }

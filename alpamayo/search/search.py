@@ -15,11 +15,12 @@ from jaxtyping import Float64
 from alpamayo.certification.certify import certify, motion_of, surroundings
 from alpamayo.certification.checker import clearance
 from alpamayo.certification.suite import certificate_row
+from alpamayo.episode import has_collision
 from alpamayo.folders import claimed
 from alpamayo.json_values import read_sealed, rounded, sealed, write_json
 from alpamayo.parallel import Progress
 from alpamayo.provenance import code_version
-from alpamayo.runs import DriverChoice, drive_run, has_collision
+from alpamayo.runs import DriverChoice, drive_run
 from alpamayo.search.kinds import Kind, Side, kind_of
 from alpamayo.search.optimisers import OPTIMISERS
 from alpamayo.validator import score_episode

@@ -43,6 +43,8 @@ no plans to compare.
 """
 CLIP_END_OFFSET_M = 4.0
 """Distance from the recorded line at which AlpaSim ends a clip."""
+EXTENSION_M = 1000.0
+"""By which a recorded line goes on at its ends, where a corridor has no end."""
 MIN_COLLISION_SPEED_MPS = 0.1
 """CARLA counts no collision of a slower ego."""
 SAME_APPROACH_S = 2.0
@@ -152,18 +154,36 @@ def alpasim_scene_score(record: Record) -> Score:
     A contact counts regardless of fault, except one of the ego's rear bumper. AlpaSim's clip ends at the first contact
     of any kind, and where the ego is more than 4 m from the recorded line: later events do not count.
     """
-    name, motions, episode = "alpasim_scene_score", record.motions, record.episode
+    return _alpasim_score("alpasim_scene_score", record, corridor=False)
+
+
+def alpasim_corridor_score(record: Record) -> Score:
+    """Compute AlpaSim's score of today: leaving the recorded line by more than 4 m to the side is a third failure.
+
+    To drive on beyond the end of the recorded line is no departure, and ends no clip: offsets are to the side of the
+    line, which goes on straight at both ends.
+    """
+    return _alpasim_score("alpasim_corridor_score", record, corridor=True)
+
+
+def _alpasim_score(name: str, record: Record, *, corridor: bool) -> Score:
+    motions, episode = record.motions, record.episode
     why = _why_no_recorded_ego(episode)
     if why:
         return _no_score(name, why)
     ego, track = motions.pose[0, :, :2], episode.scenario.scene.ego
     line = track.position[track.valid, :2].astype(np.float64)
-    along, offset = project(line, ego)
+    length = float(arc_length(line)[-1])
+    if corridor:
+        along, offset = project(_extended(line, track.heading[track.valid].astype(np.float64)), ego)
+        along = np.clip(along - EXTENSION_M, 0.0, length)
+    else:
+        along, offset = project(line, ego)
     far, found = np.abs(offset) > CLIP_END_OFFSET_M, motions.cached(contacts)
     last = min([int(np.argmax(far)) if far.any() else len(ego) - 1, *found.t.tolist()])
     end = motions.times[last]
     hit = ~on_rear_bumper(motions, found) & (found.t <= last)
-    area, length = record.results["drivable_area"], float(arc_length(line)[-1])
+    area = record.results["drivable_area"]
     off = float(area.violated[0] and not area.violation_time[0] > end) if area.valid[0] else np.nan
     parts = {
         "collision_at_fault": float(hit.any()),
@@ -171,14 +191,22 @@ def alpasim_scene_score(record: Record) -> Score:
         "progress": float(along[last]) / length if length > 0.0 else 1.0,
         "gt_distance": length,
     }
+    parts |= {"left_corridor": float(far[last])} if corridor else {}
     value = scores.alpasim_scene_score(**parts | {"offroad": off == 1.0})  # type: ignore[arg-type]
     notes = [
         f"front or side contact with {_agent(motions, a)} at {motions.times[t]:.1f} s" for t, a in _pairs(found, hit)
     ]
     notes += [f"leaves the road at {area.violation_time[0]:.1f} s"] if off == 1.0 else []
     if far[last]:
-        notes.append(f"the clip ends at {end:.1f} s, over {CLIP_END_OFFSET_M:g} m from the recorded line")
+        what = "leaves the corridor" if corridor else "the clip ends"
+        notes.append(f"{what} at {end:.1f} s, over {CLIP_END_OFFSET_M:g} m from the recorded line")
     return _score(name, float(value), parts, notes)
+
+
+def _extended(line: Float64[Array, "n 2"], heading: Float64[Array, " n"]) -> Float64[Array, "m 2"]:
+    """Return a recorded line that goes on straight by ``EXTENSION_M`` at both ends."""
+    ahead = EXTENSION_M * np.stack([np.cos(heading[[0, -1]]), np.sin(heading[[0, -1]])], axis=1)
+    return np.concatenate([line[:1] - ahead[:1], line, line[-1:] + ahead[1:]])
 
 
 def bench2drive(record: Record) -> Score:
@@ -294,6 +322,11 @@ EPISODE_SCORES: Mapping[str, EpisodeScore] = {
         "0 if collision_at_fault or offroad; 1 if gt_distance < 5 m; else min(progress / 0.8, 1)",
         ("collision_at_fault", "offroad", "progress", "gt_distance"),
         alpasim_scene_score,
+    ),
+    "alpasim_corridor_score": EpisodeScore(
+        "0 if collision_at_fault, offroad or left_corridor; 1 if gt_distance < 5 m; else min(progress / 0.8, 1)",
+        ("collision_at_fault", "offroad", "left_corridor", "progress", "gt_distance"),
+        alpasim_corridor_score,
     ),
     "bench2drive": EpisodeScore(
         "route_completion * (1 - outside_lane) * "

@@ -107,6 +107,7 @@ TITLES = {
     "nuplan_cls": "nuPlan closed-loop score",
     "alpamayo_score": "alpamayo score",
     "alpasim_scene_score": "AlpaSim scene score",
+    "alpasim_corridor_score": "AlpaSim scene score, with corridor",
     "bench2drive": "Bench2Drive driving score",
     "rater_feedback": "rater feedback score",
 }
@@ -200,8 +201,9 @@ def alpasim_scene_score(
     offroad: bool | Array,
     progress: float | Array,
     gt_distance: float | Array,
+    left_corridor: bool | Array = False,
 ) -> Float[Array, "..."]:
-    """Compute AlpaSim's score of a scene: 0 after an at-fault collision or off the road, else by progress.
+    """Compute AlpaSim's score of a scene: 0 after an at-fault collision, off the road or corridor, else by progress.
 
     It is 1 where the recorded ego drove less than 5 m, else min(progress / 0.8, 1).
 
@@ -210,6 +212,8 @@ def alpasim_scene_score(
         offroad: whether the ego left the road.
         progress: the part of the recorded path that was driven.
         gt_distance: the length (m) of the recorded path.
+        left_corridor: whether the ego left the corridor of 4 m to each side of the recorded path; only in the score of
+            today.
 
     Raises:
         InputError: progress or distance is NaN, or the distance is negative.
@@ -217,7 +221,7 @@ def alpasim_scene_score(
     part, distance = np.asarray(progress, np.float64), np.asarray(gt_distance, np.float64)
     if np.isnan(part).any() or not (distance >= 0.0).all():
         raise InputError(f"AlpaSim's score: progress {progress} must be a number, the distance {gt_distance} m >= 0")
-    bad = np.asarray(collision_at_fault, bool) | np.asarray(offroad, bool)
+    bad = np.asarray(collision_at_fault, bool) | np.asarray(offroad, bool) | np.asarray(left_corridor, bool)
     far = np.minimum(np.clip(part, 0.0, 1.0) / 0.8, 1.0)
     return np.where(bad, 0.0, np.where(distance < SHORT_RECORDING_M, 1.0, far))
 

@@ -18,7 +18,7 @@ MAX_ARRAY_VALUES = 4  # that are written out
 
 def described(cls: type[T]) -> type[T]:
     """Decorate a dataclass: its ``repr`` fits a line, and notebooks show a table of its fields."""
-    cls.__repr__ = line  # type: ignore[assignment]
+    cls.__repr__ = line  # type: ignore[method-assign]
     if not hasattr(cls, "_repr_html_"):
         cls._repr_html_ = table  # type: ignore[attr-defined]
     return cls
@@ -49,8 +49,12 @@ def table_of(title: str, heads: Any, rows: Any) -> str:
 def short(value: Any, most: int = 40) -> str:
     """Return any value as a few characters."""
     if isinstance(value, np.ndarray):
-        few = value.ndim == 1 and 0 < value.size <= MAX_ARRAY_VALUES
-        return f"[{', '.join(short(item) for item in value.tolist())}]" if few else f"{value.dtype}{list(value.shape)}"
+        is_small = value.ndim == 1 and 0 < value.size <= MAX_ARRAY_VALUES
+        return (
+            f"[{', '.join(short(item) for item in value.tolist())}]"
+            if is_small
+            else f"{value.dtype}{list(value.shape)}"
+        )
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, float | np.floating):
@@ -61,11 +65,13 @@ def short(value: Any, most: int = 40) -> str:
         return text if len(value) <= 3 and len(text) <= most else f"<{len(value)} entries>"
     if isinstance(value, list | tuple | set | frozenset):
         plain = all(isinstance(item, str | int | float | bool) for item in value)
-        text = one_line(repr(value)) if plain and len(value) <= 8 else ""
-        return text if 0 < len(text) <= most else f"<{len(value)} items>"
+        told = one_line(repr(value)) if plain and len(value) <= 8 else ""
+        return told if 0 < len(told) <= most else f"<{len(value)} items>"
     if dataclasses.is_dataclass(value):
         return f"{type(value).__name__}(...)"
-    text = shown(value) if type(value).__repr__ is not object.__repr__ else f"<{type(value).__name__}>"
+    text = shown(value)
+    if " object at 0x" in text:  # that says nothing
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -64,7 +64,9 @@ def check_known(what: str, name: Any, known: Collection[str]) -> None:
 def unknown_name(what: str, name: Any, known: Iterable[str]) -> InputError:
     """Return the error for an unknown name; it offers similar names, else all known names, or the first of many."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if isinstance(name, str) else []
+    lower = {known_name.lower(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5) if isinstance(name, str) else []
+    near = [lower[known_name] for known_name in near]
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names[:MAX_NAMES])}{more}"
     return InputError(f"unknown {what} {shown(name)}; {hint}")

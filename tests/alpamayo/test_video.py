@@ -1,11 +1,16 @@
-"""A video that cannot be written is one line, without the encoder's own words."""
+"""Videos that cannot be written are one line, without the encoder's own words; reports show the driver's cameras."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from validator_episodes import episode_of, scene_on_route
 
+from alpamayo.report.frames import frames
+from alpamayo.report.sensors import Sensors
 from alpamayo.report.video import VideoWriter
+from alpamayo_sim.datatypes.rig import default_rig
 from alpamayo_sim.errors import InputError
 
 
@@ -53,3 +58,18 @@ def test_an_error_between_frames_ends_the_encoder(tmp_path: Path) -> None:
         write_and_stop(writer)
     assert writer._encoder is not None
     assert writer._encoder.returncode is not None
+
+
+@pytest.mark.parametrize(("cameras", "size"), [(1, (24, 40)), (2, (24, 80)), (3, (48, 80))])
+def test_a_report_shows_the_cameras_that_the_driver_has(cameras: int, size: tuple[int, int]) -> None:
+    eyes = tuple(
+        replace(camera, width=40, height=24, centre=(20.0, 12.0)) for camera in default_rig().cameras[:cameras]
+    )
+    episode = episode_of(scene_on_route())
+    frame = next(iter(frames(episode, Sensors(rig=replace(default_rig(), cameras=eyes)))))
+    assert frame.mosaic.shape[:2] == size
+
+
+def test_a_report_says_what_its_images_are() -> None:
+    assert Sensors(rig=default_rig()).note == "as the driver saw them"
+    assert "no cameras" in Sensors().note

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from alpamayo.evaluation import evaluate, manifest, rescoring, suite_run
-from alpamayo.evaluation.stopping import ClaimMonitor, parse
+from alpamayo.evaluation.statistics import sequential
+from alpamayo.evaluation.stopping import ClaimMonitor, clean_runs_needed, parse
 from alpamayo.guard.config import GuardConfig
 from alpamayo.report.console import show_evaluation
 from alpamayo_scenarios import get_suite
@@ -40,6 +41,20 @@ def test_claims_are_read(text, event, rate):
 def test_other_claims_are_refused(text):
     with pytest.raises(InputError, match="stop rule"):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["at-fault < 5%", "arrived > 50%", "off-road < 0.5%"])
+def test_the_runs_that_show_a_claim_are_the_fewest(text):
+    rule = parse(text)
+    needed = clean_runs_needed(rule, 0.95)
+    decisions = [sequential(0, runs, rule.rate, 0.95).decision for runs in (needed - 1, needed)]
+    assert decisions == ["continue", "below"]
+
+
+def test_a_claim_that_the_choice_cannot_show_is_said_before_the_work(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(suite_run, "run_task", lambda task: row_of(task, failed=False))
+    evaluate(["idm"], 6, tmp_path, workers=1, stop_when="at-fault < 5%")
+    assert "cannot be shown with 6 scenarios, only refuted: it takes 158 without a failure" in caplog.text
 
 
 def test_a_run_that_could_not_be_driven_counts_against_the_claim():

@@ -146,8 +146,8 @@ def test_runs_taken_are_counted(episode, tmp_path, monkeypatch, caplog):
 
 def test_guarded_and_unguarded_drivers_are_not_compared_silently():
     runs = [
-        {"driver": name, "guarded": on, "scenario": k, "failed": k % 2 == 0}
-        for name, on in (("a", True), ("b", False), ("c", False))
+        {"driver": name, "guard_state": state, "scenario": k, "failed": k % 2 == 0}
+        for name, state in (("a", "on"), ("b", "off"), ("c", "off"))
         for k in range(4)
     ]
     figure = {"at_fault_collision": lambda run: run["failed"]}

@@ -12,6 +12,8 @@ from alpamayo_sim.datatypes.scenario import Goal
 from alpamayo_sim.datatypes.scene import Category, Signal, SignalState, StopLine
 from alpamayo_sim.errors import InputError
 
+ALPASIM = ("alpasim_scene_score", "alpasim_corridor_score")
+
 
 def log_of(scene, **kwargs):
     """Return an episode in a recorded scene."""
@@ -57,7 +59,7 @@ def test_without_a_recorded_ego_there_is_no_filter():
     ):
         verdict = score_episode(episode)
         assert verdict.scores["epdms"].value[0] > 0.5
-        for name in ("epdms_filtered", "alpasim_scene_score"):
+        for name in ("epdms_filtered", *ALPASIM):
             found = verdict.scores[name]
             assert np.isnan(found.value[0])
             assert found.missing[0] == tuple(found.parts)
@@ -116,6 +118,29 @@ def test_alpasims_score_off_the_road_and_without_a_known_road():
     bare = score(log_of(scene_on_route(road_map=testing.two_way_road(0, area=False))), "alpasim_scene_score")
     assert bare.value[0] == pytest.approx(30 / 99 / 0.8)
     assert bare.missing == (("offroad",),)
+
+
+@pytest.mark.parametrize(("aside", "failed"), [(3.9, 0.0), (4.2, 1.0), (-4.2, 1.0)])
+def test_to_leave_the_corridor_to_the_side_is_a_failure_of_todays_score(aside, failed):
+    scene = scene_on_route(road_map=testing.two_way_road(0, area=False), ego=testing.moving("ego", 0.0, 0.0, 10.0))
+    episode = log_of(scene)
+    pose = episode.ego_pose.copy()
+    pose[10:, 1] = aside
+    found = score(replace(episode, ego_pose=pose), "alpasim_corridor_score")
+    assert found.parts["left_corridor"][0] == failed
+    assert found.value[0] == pytest.approx(0.0 if failed else 30 / 99 / 0.8)
+    assert any("leaves the corridor at 1.0 s" in note for note in found.notes) == bool(failed)
+
+
+def test_to_drive_on_beyond_the_end_of_the_recording_is_no_departure():
+    """The recorded ego drove 9.9 m; the ego drives 30 m, and meets a wall 20 m on."""
+    recorded = testing.moving("ego", 0.0, 0.0, 1.0)
+    free = log_of(scene_on_route(ego=recorded))
+    wall = log_of(scene_on_route(testing.standing("wall", 27.0, 0.0), ego=recorded))
+    assert score(free, "alpasim_corridor_score").value[0] == 1.0
+    assert score(free, "alpasim_corridor_score").parts["progress"][0] == pytest.approx(1.0)
+    struck = [score(wall, name).parts["collision_at_fault"][0] for name in ALPASIM]
+    assert struck == [0.0, 1.0]  # the old clip ends 4 m beyond the recorded line
 
 
 def test_alpasims_clip_ends_4_m_from_the_recorded_line():

@@ -115,6 +115,8 @@ def test_alpasim_scene_score():
     assert score(True, False, 1.0, 0.0) == 0.0
     assert score(False, True, 1.0, 0.0) == 0.0
     assert score(False, False, 0.1, 4.9) == 1.0
+    today = {"collision_at_fault": False, "offroad": False, "progress": 1.0, "gt_distance": 9.0}
+    assert [float(scores.alpasim_scene_score(**today, left_corridor=left)) for left in (False, True)] == [1.0, 0.0]
     assert score(False, False, 0.4, 9.0) == 0.5
     assert score(False, False, 0.9, 9.0) == 1.0
     assert score(False, False, 0.2, 6.0) == pytest.approx(0.25)

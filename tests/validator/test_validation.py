@@ -370,13 +370,13 @@ def test_missing_parts_are_named_beside_the_number(tmp_path, capsys):
     assert document["drivers"]["test"]["scores"]["pdms"]["missing"] == {"drivable_area": 1}
     console.show_validation(document, page)
     assert "PDM score of test: without drivable area in 1 of 2\n" in capsys.readouterr().out
-    badges = dict(report_data(bare, score_episode(bare))["badges"])
-    assert any(text.startswith("PDM score 0.83, without drivable area") for text in badges)
-    assert not any("nan" in text for text in badges)
+    figures = dict(report_data(bare, score_episode(bare))["figures"])
+    assert figures["PDM score (1 is best), without drivable area"] == "0.83"
+    assert not any("nan" in text for text in figures.values())
     rows = report_data(bare, score_episode(bare))["scores"]
-    assert ("\u2003drivable area", None, "missing") in rows
+    assert ("\u2003stays on the road", None, "missing", True) in rows
     at = next(i for i, row in enumerate(rows) if row[0] == "AlpaSim scene score")
-    assert rows[at][1:] == (None, "no ego was recorded: the scenario is generated")
+    assert rows[at][1:] == (None, "no ego was recorded: the scenario is generated", False)
     assert not rows[at + 1][0].startswith("\u2003")  # no parts of what has no value
     row = write_run(bare, score_episode(bare), tmp_path / "written")
     assert row["scores"]["pdms"] == {"value": row["pdm_score"], "missing": ["drivable_area"]}
