@@ -8,8 +8,10 @@ from recordings.openscenario import (
     at_time,
     by_entity,
     event,
+    lane,
     lane_change,
     road,
+    section,
     speed_action,
     teleport,
     write_roads,
@@ -246,3 +248,99 @@ def test_real_files_play(name: str, realdata: Path) -> None:
     assert scene.ego.valid.all()
     assert scene.steps > 100
     assert scene.road_map.lanes
+
+
+QUARTER_M = 0.5 * np.pi * 20.0  # a quarter of a circle with a radius of 20 m
+ROUTE = '<Route name="left" closed="false">{}</Route>'
+
+
+def fork(folder: Path) -> Path:
+    """A road of 100 m that goes straight on into road 3, and left, over a quarter of a circle, into road 5."""
+
+    def line(x: float, y: float, heading: float, length: float, curve: str = "<line/>") -> str:
+        return f'<geometry s="0" x="{x}" y="{y}" hdg="{heading}" length="{length}">{curve}</geometry>'
+
+    def inside(name: str, geometry: str, length: float, to: str) -> str:
+        link = (
+            '<predecessor elementType="road" elementId="1" contactPoint="end"/>'
+            f'<successor elementType="road" elementId="{to}" contactPoint="start"/>'
+        )
+        single = section(right=lane(-1))
+        return road(name, length, geometry=geometry, sections=single, link=link, attributes='junction="9"')
+
+    after, single = 0.5 * np.pi, section(right=lane(-1))
+    connections = "".join(
+        f'<connection id="{k}" incomingRoad="1" connectingRoad="{name}" contactPoint="start">'
+        '<laneLink from="-1" to="-1"/></connection>'
+        for k, name in enumerate("24")
+    )
+    return write_roads(
+        folder / "roads.xodr",
+        road("1", sections=single, link='<successor elementType="junction" elementId="9"/>'),
+        inside("2", line(100, 0, 0, 20), 20.0, "3"),
+        road("3", 200.0, geometry=line(120, 0, 0, 200), sections=single),
+        inside("4", line(100, 0, 0, QUARTER_M, '<arc curvature="0.05"/>'), QUARTER_M, "5"),
+        road("5", 200.0, geometry=line(120, 20, after, 200), sections=single),
+        junctions=f'<junction id="9" name="">{connections}</junction>',
+    )
+
+
+def through(*places: tuple[str, float]) -> str:
+    """A route through waypoints on lanes -1: roads and arc lengths."""
+    made = (f'<LanePosition roadId="{name}" laneId="-1" s="{s}" offset="0"/>' for name, s in places)
+    return ROUTE.format(
+        "".join(f'<Waypoint routeStrategy="shortest"><Position>{p}</Position></Waypoint>' for p in made)
+    )
+
+
+def assigned(route: str) -> str:
+    return (
+        f'<Private entityRef="Other"><PrivateAction><RoutingAction><AssignRouteAction>{route}</AssignRouteAction>'
+        "</RoutingAction></PrivateAction></Private>"
+    )
+
+
+def test_a_route_says_where_to_go_where_roads_fork(tmp_path: Path) -> None:
+    fork(tmp_path)
+    start = started(10, 8, 50, 30)
+    straight = write_scenario(tmp_path / "a.xosc", start, "")
+    left = write_scenario(tmp_path / "b.xosc", start + assigned(through(("1", 0.0), ("5", 60.0))), "")
+    assert played(straight)[1][45] == pytest.approx([50.0 + 135.0, -1.75], abs=0.05)
+    assert play(left).unsupported == ()
+    to_bend_end = 50.0 + 0.5 * np.pi * 21.75  # its lane has the radius 21.75 m
+    assert played(left)[1][45] == pytest.approx([121.75, 20.0 + 135.0 - to_bend_end], abs=0.1)
+
+
+@pytest.mark.parametrize(("distance", "expected"), [(20.0, (20.0, -1.75)), (100.0 + QUARTER_M + 30.0, (121.75, 50.0))])
+def test_a_route_position_is_a_distance_along_the_roads(
+    distance: float, expected: tuple[float, float], tmp_path: Path
+) -> None:
+    fork(tmp_path)
+    (tmp_path / "routes").mkdir()
+    catalog = f'<Catalog name="Routes">{through(("1", 0.0), ("4", 10.0), ("5", 100.0))}</Catalog>'
+    (tmp_path / "routes" / "r.xosc").write_text(f"<OpenSCENARIO>{catalog}</OpenSCENARIO>")
+    position = (
+        '<RoutePosition><RouteRef><CatalogReference catalogName="Routes" entryName="left"/></RouteRef><InRoutePosition>'
+        f'<FromLaneCoordinates pathS="{distance}" laneId="-1"/></InRoutePosition></RoutePosition>'
+    )
+    path = write_scenario(
+        tmp_path / "a.xosc",
+        teleport("Ego", at(0.0)) + teleport("Other", position),
+        "",
+        catalogs='<RouteCatalog><Directory path="routes"/></RouteCatalog>',
+        end=1.0,
+    )
+    assert played(path)[1][0] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_route_without_a_way_names_the_waypoints(tmp_path: Path) -> None:
+    fork(tmp_path)
+    wrong = {
+        r"no way leads from waypoint 1 \(road '3'\) to waypoint 2": through(("3", 10.0), ("5", 10.0)),
+        "a route needs two waypoints, found 1": through(("1", 10.0)),
+        "CatalogReference": "",
+    }
+    for message, route in wrong.items():
+        path = write_scenario(tmp_path / "a.xosc", started(10, 8, 50, 20) + assigned(route), "")
+        with pytest.raises(InputError, match=message):
+            play(path)

@@ -196,6 +196,11 @@ def _follow_trajectory(stage: Stage, mover: Mover, element: Element, time: float
     return lambda now: mover.trajectory is not path
 
 
+def _assign_route(stage: Stage, mover: Mover, element: Element, time: float) -> IsDone:
+    mover.route = stage.positions.route(element).names
+    return _at_once
+
+
 _PRIVATE: Mapping[str, Callable[[Stage, Mover, Element, float], IsDone]] = MappingProxyType(
     {
         "TeleportAction": _teleport,
@@ -204,5 +209,6 @@ _PRIVATE: Mapping[str, Callable[[Stage, Mover, Element, float], IsDone]] = Mappi
         "LaneChangeAction": _change_lane,
         "LaneOffsetAction": _change_offset,
         "FollowTrajectoryAction": _follow_trajectory,
+        "AssignRouteAction": _assign_route,
     }
 )

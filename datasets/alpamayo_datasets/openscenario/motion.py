@@ -106,6 +106,7 @@ class Mover:
         stands_at_end: since when (s) it stands at the end of the road; None elsewhere.
         placed: whether it has a place yet.
         is_sought: whether its road is not looked for yet.
+        route: the ids of the roads that it prefers where roads fork; empty without a route.
     """
 
     entity: Entity
@@ -123,6 +124,7 @@ class Mover:
     standing_since: float | None = None
     placed: bool = False
     is_sought: bool = False
+    route: frozenset[str] = frozenset()
     speed_change: SpeedChange | None = None
     speed_source: Callable[[], float] | None = None
     offset_change: OffsetChange | None = None
@@ -259,11 +261,12 @@ class Mover:
                 return
 
     def _enter_next(self, upwards: bool) -> bool:
-        """Go on in the straightest lane behind this one; return whether there is one."""
+        """Go on in the next lane of the route, else in the straightest one; return whether there is any."""
         assert self.step is not None
         options = self.network.continued(self.step, upwards)
         if not options:
             return False
+        options = [option for option in options if option[0][0] in self.route] or options
         step, along = min(options, key=lambda option: abs(self._turn(option[0])))
         section = self.network.roads[step[0]].sections[step[1]]
         self.step, self.along, self.s = step, along, section.start if along else section.end

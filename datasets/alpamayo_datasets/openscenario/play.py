@@ -93,7 +93,7 @@ def play(path: Path) -> Played:
     if len(things) > MAX_ENTITIES:
         raise InputError(f"{where}: has {len(things)} entities, more than {MAX_ENTITIES}")
     movers = {name: Mover(entity, network) for name, entity in things.items()}
-    stage = actions.Stage(Positions(network, movers, where), {})
+    stage = actions.Stage(Positions(network, movers, where, catalogs, scope), {})
     _init(root, stage)
     pose, speed, valid = _run(root, stage)
     header = root.find("FileHeader")

@@ -10,20 +10,29 @@ import numpy as np
 from jaxtyping import Float64
 
 from alpamayo_datasets.opendrive.network import Network, Road
+from alpamayo_datasets.openscenario.entities import Catalogs
 from alpamayo_datasets.openscenario.motion import Mover
-from alpamayo_datasets.xml_elements import number, place, whole, word
+from alpamayo_datasets.openscenario.routes import RoadRoute, Waypoint, route_through
+from alpamayo_datasets.xml_elements import child, number, place, whole, word
 from alpamayo_sim.errors import InputError
 
 Array = np.ndarray
 
+# names since version 1.1, and those of version 1.0
+FROM_ENTITY = ("FromCurrentEntity", "PositionOfCurrentEntity")
+FROM_LANE = ("FromLaneCoordinates", "PositionInLaneCoordinates")
+FROM_ROAD = ("FromRoadCoordinates", "PositionInRoadCoordinates")
+
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """What positions refer to: the roads, and where all entities are now."""
+    """What positions refer to: the roads, where all entities are now, and the catalogs with their parameters."""
 
     network: Network
     movers: Mapping[str, Mover]
     where: str
+    catalogs: Catalogs
+    scope: Mapping[str, str]
 
     def put(self, mover: Mover, position: Element) -> None:
         """Put an entity at a position.
@@ -57,6 +66,25 @@ class Positions:
         if road is None:
             raise InputError(f"{place(element, self.where)}: there is no road {element.get(name)!r}")
         return road
+
+    def route(self, element: Element) -> RoadRoute:
+        """Return the route in an element: a Route, or a reference to one in a catalog.
+
+        Raises:
+            InputError: There is none, its waypoints are off the roads, or no way leads through them.
+        """
+        found, here = element.find("Route"), place(element, self.where)
+        if found is None:
+            found = self.catalogs.entry(child(element, "CatalogReference", self.where), self.scope)
+        waypoints = [self._waypoint(child(each, "Position", self.where), here) for each in found.findall("Waypoint")]
+        return route_through(self.network, waypoints, here)
+
+    def _waypoint(self, position: Element, here: str) -> Waypoint:
+        probe = Mover(next(iter(self.movers.values())).entity, self.network)
+        self.put(probe, position)
+        if probe.road is None or probe.step is None:
+            raise InputError(f"{here}: a waypoint of the route is on no road")
+        return Waypoint(probe.step, probe.s, probe.along)
 
     def other(self, element: Element) -> Mover:
         """Return the entity that an element refers to."""
@@ -176,6 +204,27 @@ def _in_world_beside(at: Positions, mover: Mover, element: Element) -> None:
     _beside_entity(at, mover, element, turned=False)
 
 
+def _on_route(at: Positions, mover: Mover, element: Element) -> None:
+    """Put it at a distance along a route: on a lane of the road there, at an offset from it, or beside an entity."""
+    route, inside = at.route(child(element, "RouteRef", at.where)), child(element, "InRoutePosition", at.where)
+    found = next(iter(inside), None)
+    if found is None or found.tag not in (*FROM_ENTITY, *FROM_LANE, *FROM_ROAD):
+        raise InputError(f"{place(inside, at.where)}: needs one of {', '.join((*FROM_ENTITY, *FROM_LANE, *FROM_ROAD))}")
+    if found.tag in FROM_ENTITY:
+        mover.put_in_world(at.other(found).place())
+        return
+    distance = number(found, "pathS", at.where)
+    there = route.place(at.network, distance) if distance >= 0.0 else None
+    if there is None:
+        raise InputError(f"{place(found, at.where)}: pathS is {distance:g} m, which is not on the route")
+    road, along, s = at.network.roads[there[0]], *there[1:]
+    if found.tag in FROM_LANE:
+        lane, offset = whole(found, "laneId", at.where), number(found, "laneOffset", at.where, 0.0)
+    else:
+        lane, offset = _lane_at(road, s, number(found, "t", at.where))
+    _put(at, mover, element, road, lane, s, offset, along)
+
+
 _KINDS: Mapping[str, Callable[[Positions, Mover, Element], None]] = MappingProxyType(
     {
         "LanePosition": _on_lane,
@@ -185,5 +234,6 @@ _KINDS: Mapping[str, Callable[[Positions, Mover, Element], None]] = MappingProxy
         "WorldPosition": _in_world,
         "RelativeObjectPosition": _beside_entity,
         "RelativeWorldPosition": _in_world_beside,
+        "RoutePosition": _on_route,
     }
 )
