@@ -149,6 +149,7 @@ def test_causes_are_described_as_they_are_believed() -> None:
     walker, signal, lane = to_reasoning(said, situation).components
     passed = STEP_M * (STEPS - 1)
     assert (walker.category, walker.motion) == (Category.PEDESTRIAN, Motion.STATIC)
+    assert walker.id is None  # a track is none of the scene's road users
     assert walker.position == pytest.approx((WALKER[1] - passed, WALKER[2]), abs=0.05)
     assert signal.kind == ComponentKind.TRAFFIC_LIGHT
     assert signal.position == pytest.approx((light[1] - passed, light[2]), abs=0.05)

@@ -87,7 +87,7 @@ class BeliefPlanner:
     def commit(self, situation: Situation, chosen: int) -> Decision:
         """Drive a candidate of the newest situation; the reasoning is the planner's own, without ids of tracks."""
         decision = self._planner.commit(situation.proposals, chosen)
-        return replace(decision, reasoning=None if decision.reasoning is None else _without_ids(decision.reasoning))
+        return replace(decision, reasoning=None if decision.reasoning is None else without_ids(decision.reasoning))
 
     def without(self, situation: Situation, removed: Bool[Array, " n"], stops: bool = True) -> Situation:
         """Return what the newest situation would be without some agents, or without stop lines.
@@ -103,6 +103,6 @@ class BeliefPlanner:
         return replace(situation, world=rest, proposals=proposals)
 
 
-def _without_ids(reasoning: Reasoning) -> Reasoning:
+def without_ids(reasoning: Reasoning) -> Reasoning:
     """Return a reasoning that names its causes by what and where they are: tracks are not the scene's road users."""
     return replace(reasoning, components=tuple(replace(component, id=None) for component in reasoning.components))

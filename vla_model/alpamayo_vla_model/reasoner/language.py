@@ -22,7 +22,7 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.geometry import to_frame
 from alpamayo_sim.planning.causes import object_component
 from alpamayo_sim.planning.reasons import Manoeuvre
-from alpamayo_vla_model.belief_planner import Situation
+from alpamayo_vla_model.belief_planner import Situation, without_ids
 from alpamayo_vla_model.nemotron.inference.grammar import Grammar, ModelTokens, Vocabulary
 from alpamayo_vla_model.perception.objects import Control
 from alpamayo_vla_model.reasoner.inputs import MAX_TRACKS, BeliefInputs, relevant_agents
@@ -207,7 +207,8 @@ def to_reasoning(utterance: Utterance, situation: Situation) -> Reasoning:
             raise InputError(f"reasoner: {cause} is said, but there are {len(rows)} tracks")
         return object_component(situation.world.state, int(rows[slot]))
 
-    return Reasoning(utterance.longitudinal, utterance.lateral, tuple(component(cause) for cause in utterance.causes))
+    causes = tuple(component(cause) for cause in utterance.causes)
+    return without_ids(Reasoning(utterance.longitudinal, utterance.lateral, causes))
 
 
 def _signal_position(situation: Situation) -> tuple[float, float] | None:
