@@ -53,8 +53,8 @@ def table_row(row: Mapping[str, Any], run: str, folder: Path) -> dict[str, Any]:
     state = GuardState(row.get("guard_state", guarded))
     about = {
         "run": run,
-        "driver": state.label(row["driver"]),
-        "base_driver": row["driver"],
+        "driver": state.label(chosen_driver(row)),
+        "base_driver": chosen_driver(row),
         "guard_state": state.value,
         "family": row["family"] or "log",
         "solved": solved(row),
@@ -62,6 +62,11 @@ def table_row(row: Mapping[str, Any], run: str, folder: Path) -> dict[str, Any]:
         "folder": str(folder),
     }
     return {name: about[name] if name in about else row.get(name) for name in COLUMNS}
+
+
+def chosen_driver(row: Mapping[str, Any]) -> str:
+    """Return the driver of a run as the user chose it: two classes of one's own may have the same name."""
+    return str(row.get("inputs", {}).get("driver") or row["driver"])
 
 
 def solved(row: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from alpamayo.drivers.registry import file_name_of, get_entry, guarded_by_defaul
 from alpamayo.evaluation import manifest
 from alpamayo.evaluation.figures import comparisons, grouped, mean, missing_parts, rate
 from alpamayo.evaluation.leaderboard import board, write_leaderboard
-from alpamayo.evaluation.run_table import table_row
+from alpamayo.evaluation.run_table import chosen_driver, table_row
 from alpamayo.evaluation.selection import LOG, Entry, Selection, entry_name, select
 from alpamayo.evaluation.stopping import ClaimMonitor, StopRule, clean_runs_needed, parse
 from alpamayo.folders import claimed
@@ -258,7 +258,7 @@ def _list(
 
 
 def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    named = [{**row, "driver": row["name"], "base_driver": row["driver"]} for row in rows]
+    named = [{**row, "driver": row["name"], "base_driver": chosen_driver(row)} for row in rows]
     failed = {"at_fault_collision": lambda row: row["at_fault_collision"], "collision": lambda row: row["collision"]}
     scored = {"pdms": lambda row: row["pdm_score"], "progress_m": lambda row: row["progress_m"]}
     no_best = {"progress_m": math.inf}

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from alpamayo import doctor
 from alpamayo.cli import app
+from alpamayo.provenance import code_version
+from alpamayo.version import __version__
 
 
 def states(found: dict) -> dict[str, str]:
@@ -50,3 +52,9 @@ def test_speeds_are_measured() -> None:
     speed = {row["name"]: row for row in doctor.examine()["speed"]}
     assert {"make a scenario", "one world", "four cameras", "validator"} <= set(speed)
     assert all(row["value"] > 0.0 for row in speed.values())
+
+
+def test_the_version_is_told_with_the_digest_of_the_code() -> None:
+    told = CliRunner().invoke(app, ["--version"]).stdout.strip()
+    assert told == code_version()
+    assert told.startswith(f"{__version__}+")

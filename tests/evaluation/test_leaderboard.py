@@ -125,6 +125,15 @@ def test_runs_that_are_left_out_are_not_counted(tmp_path: Path) -> None:
     assert len(run_table.read_runs(suite_run(tmp_path / "run", rows, ("d/cut-in-00001",)))) == 2
 
 
+def test_classes_of_one_name_are_two_drivers(tmp_path: Path) -> None:
+    rows = [summary("d", "cut-in", 1, score) for score in (0.0, 1.0)]
+    for row, name in zip(rows, ("mine:First", "mine:Second"), strict=True):
+        row["inputs"]["driver"] = name
+        suite_run(tmp_path / name[5:], [row])
+    found = leaderboard([tmp_path / "First", tmp_path / "Second"])
+    assert {row["driver"] for row in found["drivers"]} == {"mine:First", "mine:Second"}
+
+
 def test_versions_of_a_driver_are_told_apart_and_parts_of_its_runs_are_joined(tmp_path: Path) -> None:
     for name, seeds in (("before", range(3)), ("after", range(3)), ("more", range(3, 6))):
         suite_run(tmp_path / name, [summary("d", "cut-in", seed, 1.0) for seed in seeds])

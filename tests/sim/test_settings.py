@@ -185,3 +185,8 @@ def test_paths_and_values_are_shown_whatever_they_are() -> None:
     many = str(unknown_name("name", [3], [f"name-{k:02}" for k in range(40)]))
     assert many.startswith("unknown name [3]; there are: name-00, ")
     assert many.endswith("name-23 and 16 more")
+
+
+def test_a_name_in_other_letters_is_offered() -> None:
+    for name in ("CUT-IN", "Cut_in", "cutin"):
+        assert str(unknown_name("family", name, ["cut-in", "debris"])).endswith("did you mean cut-in?")
