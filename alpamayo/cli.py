@@ -18,6 +18,7 @@ from alpamayo.cli_options import (
     MAX_MINUTES,
     MAX_SEED,
     Checkpoint,
+    ClusterName,
     DriverArgs,
     DriverName,
     Export,
@@ -32,6 +33,7 @@ from alpamayo.cli_options import (
     parameters_of,
     print_json,
     progress_bar,
+    workers_of,
 )
 from alpamayo.drivers.registry import BUILT_IN, JOINT, file_name_of
 from alpamayo_datasets.readers import described_formats
@@ -267,6 +269,7 @@ def train(
     reasoner_steps: Annotated[int, typer.Option(min=1, help="Steps of the words' training.")] = 4000,
     seed: Seed = 0,
     workers: Workers = None,
+    cluster: ClusterName = None,
     as_json: Json = False,
 ) -> None:
     """Train tiny: make data, train perception and the words, join them. An interrupted run resumes when repeated."""
@@ -281,7 +284,7 @@ def train(
         seed=seed,
     )
     with progress_bar() as progress:
-        path = train_belief(out, plan, workers=workers, progress=progress)
+        path = train_belief(out, plan, workers=workers_of(workers, cluster), progress=progress)
     if as_json:
         print_json({"checkpoint": str(path)})
         return
@@ -301,6 +304,7 @@ def train_end_to_end_driver(
     ] = 60,
     start: Annotated[Path | None, typer.Option(help="Weights to start from, in place of random ones.")] = None,
     workers: Workers = None,
+    cluster: ClusterName = None,
     as_json: Json = False,
 ) -> None:
     """Train end-to-end on data of the expert, and evaluate it. An interrupted run resumes when repeated."""
@@ -308,9 +312,10 @@ def train_end_to_end_driver(
     from alpamayo.report import console as evaluation_console
     from alpamayo.training import train_end_to_end
 
+    where = workers_of(workers, cluster)
     with progress_bar() as progress:
         result = train_end_to_end(
-            out, episodes=episodes, minutes=minutes, seed=seed, start=start, workers=workers, progress=progress
+            out, episodes=episodes, minutes=minutes, seed=seed, start=start, workers=where, progress=progress
         )
         report: dict[str, Any] = {"checkpoint": str(result.checkpoint), "open_loop": result.open_loop}
         if evaluation_episodes:
@@ -319,7 +324,7 @@ def train_end_to_end_driver(
                 evaluation_episodes,
                 out / "evaluation",
                 checkpoint=result.checkpoint,
-                workers=workers,
+                workers=where,
                 progress=progress,
             )
             report["closed_loop"] = evaluation
@@ -385,6 +390,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the draws of --importance.")] = 0,
     workers: Workers = None,
+    cluster: ClusterName = None,
     as_json: Json = False,
 ) -> None:
     """Drive suites, families or logs, and compare drivers (95 % intervals).
@@ -412,7 +418,7 @@ def evaluate(
         "guard": guard_of(guard, guard_sees),
         "checkpoint": checkpoint,
         "arguments": arguments,
-        "workers": workers,
+        "workers": workers_of(workers, cluster),
     }
     with progress_bar() as progress:
         if importance:
@@ -472,6 +478,7 @@ def validate(
         list[Path] | None, typer.Option("--rules", metavar="FILE", help="Your own rules in a TOML or JSON file.")
     ] = None,
     workers: Workers = None,
+    cluster: ClusterName = None,
     as_json: Json = False,
 ) -> None:
     """Rescore episodes from their records: figures with intervals, failures, coverage, hashes."""
@@ -487,7 +494,7 @@ def validate(
             path,
             folder,
             confidence=confidence,
-            workers=workers,
+            workers=workers_of(workers, cluster),
             prevent=preventability,
             formulas=formulas,
             progress=progress,

@@ -13,6 +13,7 @@ from alpamayo_datasets.writers import WRITERS
 from alpamayo_sim.errors import InputError, check_known
 
 if TYPE_CHECKING:
+    from alpamayo import parallel
     from alpamayo.guard.config import GuardConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
@@ -70,6 +71,14 @@ GuardSees = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, max=1024, help="Number of processes. [default: one per core, at most 8]")
 ]
+ClusterName = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="auto|ray://HOST:PORT",
+        help="Work on a Ray cluster whose nodes share this folder. [default: processes of this machine]",
+    ),
+]
 MAX_SEED, MAX_EPISODES, MAX_MINUTES = (1 << 63) - 1, 100_000, 1e6
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the scenario and of all random draws.")]
 
@@ -104,6 +113,13 @@ def guard_of(guard: bool | None, sees: str) -> "bool | GuardConfig | None":
     from alpamayo.guard.config import GuardConfig
 
     return GuardConfig(on_belief=True)
+
+
+def workers_of(workers: int | None, cluster: str | None) -> "parallel.Workers":
+    """Return where the work is done: on this machine, or on a cluster."""
+    from alpamayo.cluster import Cluster
+
+    return workers if cluster is None else Cluster(cluster, workers)
 
 
 @contextmanager

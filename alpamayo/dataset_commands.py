@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from alpamayo.cli_options import Checkpoint, DriverArgs, Json, Seed, Workers, print_json, progress_bar
+from alpamayo.cli_options import (
+    Checkpoint,
+    ClusterName,
+    DriverArgs,
+    Json,
+    Seed,
+    Workers,
+    print_json,
+    progress_bar,
+    workers_of,
+)
 from alpamayo_datasets.readers import described_formats
 from alpamayo_datasets.writers import WRITERS, writer_named
 
@@ -81,6 +91,7 @@ def open_loop(
     seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Write the whole result as JSON into this file.")] = None,
     workers: Workers = None,
+    cluster: ClusterName = None,
     as_json: Json = False,
 ) -> None:
     """Compare the plans of drivers with what the recorded ego then did, at each step: minADE, minFDE, misses."""
@@ -95,8 +106,9 @@ def open_loop(
     choices = [DriverChoice.of(name, False, checkpoint, arguments) for name in names]
     for choice in choices:
         choice.make()
+    where = workers_of(workers, cluster)
     with progress_bar() as progress:
-        result = evaluate_open_loop(logs, choices, seed=seed, workers=workers, progress=progress)
+        result = evaluate_open_loop(logs, choices, seed=seed, workers=where, progress=progress)
     if out is not None:
         write_json(result, out)
     if as_json:
@@ -112,6 +124,7 @@ def mine_logs(
         Path | None, typer.Option("--out", help="Folder of index.parquet and failures.json. [default: runs/mined-DIR]")
     ] = None,
     workers: Workers = None,
+    cluster: ClusterName = None,
     as_json: Json = False,
 ) -> None:
     """Find hard brakes, cut-ins, near misses, jaywalkers, red lights and wrong-way drivers in many logs.
@@ -121,8 +134,9 @@ def mine_logs(
     from alpamayo.mining import mine
     from alpamayo.report.console import plain_console, warn
 
+    out = out or Path("runs") / f"mined-{folder.resolve().name}"
     with progress_bar() as progress:
-        found = mine(folder, out or Path("runs") / f"mined-{folder.resolve().name}", workers=workers, progress=progress)
+        found = mine(folder, out, workers=workers_of(workers, cluster), progress=progress)
     if as_json:
         print_json(found)
         return

@@ -10,7 +10,7 @@ from typing import Any
 
 from alpamayo.folders import claimed
 from alpamayo.json_values import read_sealed, sealed, write_json
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress, Workers, in_order
 from alpamayo.provenance import code_version
 from alpamayo_datasets.log import find_log, open_log
 from alpamayo_datasets.moments import FINDERS, Moment, moments
@@ -30,7 +30,7 @@ class Task:
 
 
 def mine(
-    folder: Path, out: Path, *, workers: int | None = None, progress: Progress = lambda what, done, total: None
+    folder: Path, out: Path, *, workers: Workers = None, progress: Progress = lambda what, done, total: None
 ) -> dict[str, Any]:
     """Find the rare moments in all logs below a folder; write ``index.parquet`` and ``failures.json`` into ``out``.
 

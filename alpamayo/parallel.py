@@ -1,4 +1,4 @@
-"""A pool of processes: tasks in, results in the order of the tasks out, with progress."""
+"""A pool of processes, here or on a cluster: tasks in, results in the order of the tasks out, with progress."""
 
 import os
 import sys
@@ -7,10 +7,13 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+from alpamayo import cluster
+from alpamayo.cluster import Cluster
 from alpamayo.signals import serve_parent, working
 from alpamayo_sim.errors import InputError
 
@@ -19,6 +22,8 @@ Result = TypeVar("Result")
 MAX_PROCESSES = 8  # unless told otherwise
 STOP_S = 2.0  # for the clean-up of workers that are told to stop
 
+Workers = int | Cluster | None
+"""Number of processes of this machine, or a cluster; None is one process for each core, at most 8."""
 Progress = Callable[[str, int, int], None]
 """Called with the name of the work, the number of items done, and the number of all items."""
 
@@ -27,7 +32,7 @@ def in_order(
     work: Callable[[Task], Result],
     tasks: Sequence[Task],
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     what: str = "",
     progress: Progress = lambda what, done, total: None,
 ) -> Generator[tuple[Task, Result | Exception], None, None]:
@@ -40,14 +45,21 @@ def in_order(
     Args:
         work: a function at the top level of its module.
         tasks: its arguments.
-        workers: number of processes; one for each core unless given, at most 8.
+        workers: number of processes; one for each core unless given, at most 8; or a cluster.
         what: the name of the work, for ``progress``.
         progress: called with (what, done, total) before the first task and after each.
 
     Raises:
-        InputError: the system has killed a worker.
+        InputError: the system has killed a worker, or there is no such cluster.
     """
     progress(what, 0, len(tasks))
+    if isinstance(workers, Cluster):
+        attempt = partial(_attempt, work)
+        with closing(cluster.in_order(attempt, tasks, workers, _use_one_thread, what)) as results:
+            for done, (task, result) in enumerate(zip(tasks, results, strict=True), start=1):
+                progress(what, done, len(tasks))
+                yield task, result
+        return
     count = min(workers or min(MAX_PROCESSES, os.cpu_count() or 1), len(tasks))
     if count <= 1:
         for done, task in enumerate(tasks, start=1):
@@ -77,7 +89,7 @@ def all_in_order(
     work: Callable[[Task], Result],
     tasks: Sequence[Task],
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     what: str = "",
     progress: Progress = lambda what, done, total: None,
 ) -> list[Result]:
@@ -117,6 +129,10 @@ def _attempt(work: Callable[[Task], Result], task: Task) -> Result | Exception:
 def _start_worker() -> None:
     """Use one thread in each process; end when the parent says so or ends."""
     serve_parent()
+    _use_one_thread()
+
+
+def _use_one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     if "torch" in sys.modules:  # loaded before the variable was set
         sys.modules["torch"].set_num_threads(1)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -78,6 +78,16 @@ class DriverChoice:
             "weights": _weights(self.name, self.checkpoint, self.arguments),
             "guard": None if self.guard is None else self.guard.record(),
         }
+
+
+def driver_of(choice: DriverChoice, weights: str) -> Driver:
+    """Return the driver of a choice; a process loads the weights of one of ours once, by their digest."""
+    return _loaded(choice, weights) if get_entry(choice.name).weights is not None else choice.make()
+
+
+@lru_cache(maxsize=1)
+def _loaded(choice: DriverChoice, weights: str) -> Driver:
+    return choice.make()
 
 
 class GuardState(StrEnum):

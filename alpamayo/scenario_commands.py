@@ -9,6 +9,7 @@ from rich.table import Table
 
 from alpamayo.cli_options import (
     Checkpoint,
+    ClusterName,
     DriverArgs,
     DriverName,
     Given,
@@ -21,6 +22,7 @@ from alpamayo.cli_options import (
     parameters_of,
     print_json,
     progress_bar,
+    workers_of,
 )
 from alpamayo_sim.errors import InputError
 
@@ -215,6 +217,7 @@ def certify_scenarios(
         bool, typer.Option("--check", help="Replay and check stored certificates, and look for no new ones.")
     ] = False,
     workers: Workers = None,
+    cluster: ClusterName = None,
     as_json: Json = False,
 ) -> None:
     """Certify scenarios: a checked trajectory that solves each, or a proof that a contact is unavoidable, or neither.
@@ -230,13 +233,13 @@ def certify_scenarios(
     if (scenario := scenario_file(source)) is not None:
         row = certify_scenario(scenario, check)
     else:
-        suite = open_suite(source)
+        suite, where = open_suite(source), workers_of(workers, cluster)
         with progress_bar() as progress:
             if check:
-                row = check_suite(suite, load_certificates(suite, out or FOLDER), workers=workers, progress=progress)
+                row = check_suite(suite, load_certificates(suite, out or FOLDER), workers=where, progress=progress)
             else:
                 folder = out or Path("runs") / f"certificates-{suite.name}"
-                found = certify_suite(suite, folder / "scenarios", workers=workers, progress=progress)
+                found = certify_suite(suite, folder / "scenarios", workers=where, progress=progress)
                 row = {"suite": suite.name, "digest": suite.digest, **found.counts()}
                 row |= {"certificates": str(save_certificates(found, folder))}
     if as_json:

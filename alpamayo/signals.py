@@ -25,7 +25,7 @@ class StopRequested(KeyboardInterrupt):
 def stop_on_signals() -> None:
     """Let the stop signals of this process raise ``StopRequested``; those that are ignored stay ignored (nohup).
 
-    A process that has not ended after ``GRACE_S`` is ended with its children.
+    A process that has not ended after ``GRACE_S``, or gets a second Ctrl-C, is ended at once with its children.
     """
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -67,6 +67,8 @@ def serve_parent() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    if FIRST_SIGNAL and number == signal.SIGINT:
+        _end_now()
     if not FIRST_SIGNAL:
         FIRST_SIGNAL.append(number)
         threading.Thread(target=_end_late, daemon=True).start()
@@ -88,6 +90,10 @@ def _in_destructor(frame: FrameType | None) -> bool:
 
 def _end_late() -> None:
     time.sleep(GRACE_S)
+    _end_now()
+
+
+def _end_now() -> None:
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(128 + FIRST_SIGNAL[0])

@@ -8,7 +8,7 @@ from alpamayo.certification.certify import certify, verify
 from alpamayo.certification.checker import is_solved
 from alpamayo.certification.reachability import is_unavoidable
 from alpamayo.folders import claimed
-from alpamayo.parallel import Progress, all_in_order
+from alpamayo.parallel import Progress, Workers, all_in_order
 from alpamayo_scenarios.suites import Suite, SuiteEntry
 from alpamayo_scenarios.suites.certificates import SuiteCertificates, held_out_families
 from alpamayo_sim.datatypes.scenario import Certificate, Scenario, Solvability
@@ -38,7 +38,7 @@ def certify_suite(
     suite: Suite,
     out: Path,
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
 ) -> SuiteCertificates:
     """Certify the scenarios of a suite; those that are certified in ``out`` already are not driven again.
@@ -69,7 +69,7 @@ def check_suite(
     suite: Suite,
     found: SuiteCertificates,
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Replay and check the certificates of a suite; return JSON values: counts, and the scenarios that fail."""

@@ -24,7 +24,7 @@ from alpamayo.evaluation.suite_run import TAKEN, Task, choices_of, run_task, tas
 from alpamayo.folders import claimed
 from alpamayo.guard.config import GuardConfig
 from alpamayo.json_values import json_number, rounded, write_json
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress, Workers, in_order
 from alpamayo.provenance import code_version
 from alpamayo.runs import say_taken
 from alpamayo_scenarios.families import get_family
@@ -60,7 +60,7 @@ def failure_probability(
     guard: bool | GuardConfig | None = None,
     checkpoint: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Estimate the probability of an at-fault collision in a family by importance sampling over its seeds.
@@ -199,7 +199,7 @@ def _emphasis(values: Float64[Array, " n"], q: Float64[Array, " n"]) -> list[lis
 
 def _outcomes(
     tasks: Sequence[Task],
-    workers: int | None,
+    workers: Workers,
     what: str,
     progress: Progress,
     reasons: dict[str, str],

@@ -13,7 +13,7 @@ from alpamayo.drivers import own
 from alpamayo.evaluation.statistics import clustered_bootstrap
 from alpamayo.json_values import json_number
 from alpamayo.metrics.plan_errors import HORIZONS_S, PlanErrors, plan_errors
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress, Workers, in_order
 from alpamayo.runs import DriverChoice
 from alpamayo_datasets import find_log, open_log
 from alpamayo_sim.datatypes.decision import PLAN_DT, PLAN_STEPS
@@ -43,7 +43,7 @@ def evaluate_open_loop(
     choices: Sequence[DriverChoice],
     *,
     seed: int = 0,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Ask drivers for a plan at each step of each scene, while the ego repeats its recording.

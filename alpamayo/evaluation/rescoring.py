@@ -13,7 +13,7 @@ from alpamayo.evaluation import figures, manifest, preventability
 from alpamayo.evaluation import odd_coverage as odd
 from alpamayo.evaluation.run_record import FILES, is_failed, judge_run
 from alpamayo.json_values import read_sealed, rounded, sealed, write_json
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress, Workers, in_order
 from alpamayo.provenance import code_version
 from alpamayo.report.pictures import failure_pictures
 from alpamayo_sim.errors import InputError
@@ -33,7 +33,7 @@ def rescore(
     path: Path,
     *,
     confidence: float = 0.95,
-    workers: int | None = None,
+    workers: Workers = None,
     prevent: bool = True,
     formulas: Mapping[str, str] = MappingProxyType({}),
     unfinished: Path | None = None,
@@ -162,7 +162,7 @@ def _judged(task: tuple[str, Path], formulas: dict[str, str], unfinished: Path |
 
 
 def _prevented(
-    folders: dict[str, Path], workers: int | None, unfinished: Path | None, progress: Progress
+    folders: dict[str, Path], workers: Workers, unfinished: Path | None, progress: Progress
 ) -> dict[str, dict[str, bool | None]]:
     out = {}
     work = partial(_avoided, unfinished=unfinished)

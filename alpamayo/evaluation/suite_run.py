@@ -18,9 +18,9 @@ from alpamayo.evaluation.stopping import ClaimMonitor, StopRule, clean_runs_need
 from alpamayo.folders import claimed
 from alpamayo.guard.config import GuardConfig
 from alpamayo.json_values import rounded, write_json
-from alpamayo.parallel import Progress, in_order
+from alpamayo.parallel import Progress, Workers, in_order
 from alpamayo.provenance import code_version
-from alpamayo.runs import DriverChoice, drive_run, finished, run_inputs, say_taken, write_run
+from alpamayo.runs import DriverChoice, drive_run, driver_of, finished, run_inputs, say_taken, write_run
 from alpamayo.validator import score_episode
 from alpamayo_sim.errors import DriverError, InputError, one_line
 from alpamayo_sim.settings import names_of, path_of
@@ -75,7 +75,7 @@ def evaluate(
     guard: bool | GuardConfig | None = None,
     checkpoint: Path | None = None,
     arguments: Mapping[str, Any] | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     stop_when: str | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _evaluated(
     rule: StopRule | None,
     suite: Selection,
     out: Path,
-    workers: int | None,
+    workers: Workers,
     progress: Progress,
 ) -> dict[str, Any]:
     everything = [task for some in tasks.values() for task in some]
@@ -214,7 +214,7 @@ def compare(name: str, rows: Sequence[Mapping[str, Any]], excluded: int = 0) -> 
 
 
 def _drive(
-    tasks: Sequence[Task], watch: ClaimMonitor | None, workers: int | None, progress: Progress
+    tasks: Sequence[Task], watch: ClaimMonitor | None, workers: Workers, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Drive the tasks of one driver until its claim is decided; return rows and exclusions."""
     rows: list[dict[str, Any]] = []
@@ -298,6 +298,6 @@ def run_task(task: Task) -> dict[str, Any]:
     inputs = run_inputs(task.choice, scenario, task.seed)
     row = finished(task.folder, inputs)
     if row is None:
-        episode = drive_run(task.choice, task.choice.make(), scenario, task.seed)
+        episode = drive_run(task.choice, driver_of(task.choice, inputs["weights"]), scenario, task.seed)
         return write_run(episode, score_episode(episode), task.folder, {"inputs": inputs}) | {"name": task.driver}
     return row | {"name": task.driver, TAKEN: True}

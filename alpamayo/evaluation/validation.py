@@ -14,7 +14,7 @@ from typing import Any
 
 from alpamayo.evaluation.rescoring import Validation, find_runs, rescore
 from alpamayo.folders import claimed
-from alpamayo.parallel import Progress
+from alpamayo.parallel import Progress, Workers
 from alpamayo.report.validation_page import page as render
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.files import replacing
@@ -25,7 +25,7 @@ def validate(
     report: Path,
     *,
     confidence: float = 0.95,
-    workers: int | None = None,
+    workers: Workers = None,
     prevent: bool = True,
     formulas: Mapping[str, str] = MappingProxyType({}),
     progress: Progress = lambda what, done, total: None,

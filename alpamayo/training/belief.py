@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alpamayo.folders import claimed
-from alpamayo.parallel import Progress
+from alpamayo.parallel import Progress, Workers
 from alpamayo.training.end_to_end.collection import TRAINING_SEEDS
 from alpamayo_sim.errors import InputError
 
@@ -50,7 +50,7 @@ def train_belief(
     plan: BeliefPlan,
     *,
     image_size: tuple[int, int] | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Path:
     """Run all stages and write ``out/tiny.safetensors``; an interrupted run continues where it stopped.
@@ -70,7 +70,7 @@ def train_belief(
 
 
 def _trained(
-    out: Path, plan: BeliefPlan, image_size: tuple[int, int] | None, workers: int | None, progress: Progress
+    out: Path, plan: BeliefPlan, image_size: tuple[int, int] | None, workers: Workers, progress: Progress
 ) -> Path:
     from alpamayo.training.perception.collection import collect_perception
     from alpamayo.training.perception.loop import PerceptionSettings, train_perception

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from alpamayo.parallel import Progress, all_in_order
+from alpamayo.parallel import Progress, Workers, all_in_order
 from alpamayo.training.array_files import stored_inputs
 from alpamayo_sim.errors import InputError
 
@@ -29,7 +29,7 @@ def make_files(
     make: Callable[[Job], object],
     version: int,
     *,
-    workers: int | None,
+    workers: Workers,
     progress: Progress,
 ) -> list[Path]:
     """Make the files of jobs in ``folder`` and return them; those of the same inputs and version are kept.

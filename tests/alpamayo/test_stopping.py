@@ -13,6 +13,7 @@ STOP_WITHIN_S = 20.0  # asked are 5; the tests may share their cores
 CODE = """
 import os, sys, time
 from pathlib import Path
+from alpamayo import signals
 from alpamayo.cli import app, main
 from alpamayo.parallel import in_order
 from alpamayo_sim.io.files import replacing
@@ -28,7 +29,15 @@ class Stubborn:
         time.sleep(0.5)  # a signal that comes here would be swallowed
 
 @app.command()
-def sleepy(destructors: bool = False):
+def sleepy(destructors: bool = False, tidy: bool = False):
+    if tidy:
+        signals.GRACE_S = 1000.0
+        Path("worker-0").touch()
+        try:
+            time.sleep(1000.0)
+        finally:
+            Path("tidying").touch()
+            time.sleep(1000.0)
     if destructors:
         Path("worker-0").touch()
         while True:
@@ -79,6 +88,17 @@ def test_a_signal_inside_a_destructor_is_not_lost(tmp_path: Path) -> None:
     run.send_signal(signal.SIGTERM)
     run.communicate(timeout=STOP_WITHIN_S)
     assert run.returncode == 128 + signal.SIGTERM
+
+
+def test_a_second_interrupt_ends_a_command_that_tidies_up(tmp_path: Path) -> None:
+    run = started(tmp_path, "--tidy", expected=1)
+    run.send_signal(signal.SIGINT)
+    while not (tmp_path / "tidying").exists():
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=STOP_WITHIN_S)
+    assert run.returncode == 128 + signal.SIGINT
+    assert b"Traceback" not in errors
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:

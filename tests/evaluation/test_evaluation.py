@@ -9,6 +9,7 @@ from alpamayo.evaluation.statistics import sequential
 from alpamayo.evaluation.stopping import ClaimMonitor, clean_runs_needed, parse
 from alpamayo.guard.config import GuardConfig
 from alpamayo.report.console import show_evaluation
+from alpamayo.runs import DriverChoice, driver_of
 from alpamayo_scenarios import get_suite
 from alpamayo_sim.errors import InputError
 
@@ -142,3 +143,10 @@ def test_a_run_that_raises_is_excluded_from_evaluation_and_validation(tmp_path):
     (tmp_path / "constant-velocity" / "cut-in-10000" / "episode.json").unlink()
     missing = rescoring.rescore(tmp_path, workers=1, prevent=False).document["excluded"]
     assert {"run": "constant-velocity/cut-in-10000", "reason": "there is no record of it"} in missing
+
+
+def test_a_process_loads_weights_once_and_makes_other_drivers_anew() -> None:
+    tiny, idm = (DriverChoice.of(name) for name in ("tiny", "idm"))
+    assert driver_of(tiny, "digest") is driver_of(tiny, "digest")
+    assert driver_of(tiny, "digest") is not driver_of(tiny, "another")
+    assert driver_of(idm, "") is not driver_of(idm, "")

@@ -16,7 +16,7 @@ import numpy as np
 
 from alpamayo.closed_loop import ObservationSource
 from alpamayo.guard.guard import Guard
-from alpamayo.parallel import Progress
+from alpamayo.parallel import Progress, Workers
 from alpamayo.provenance import code_version, file_digest
 from alpamayo.training.end_to_end.shards import FRAMES, LABEL_EVERY, VERSION, Shard, compress
 from alpamayo.training.files import make_files
@@ -112,7 +112,7 @@ def collect(
     *,
     seed: int = 0,
     image_size: tuple[int, int] = (96, 160),
-    workers: int | None = None,
+    workers: Workers = None,
     checkpoint: Path | None = None,
     name: str = "expert",
     progress: Progress | None = None,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alpamayo.folders import claimed
-from alpamayo.parallel import Progress
+from alpamayo.parallel import Progress, Workers
 from alpamayo.training.end_to_end.collection import TRAINING_SEEDS, collect
 
 OWN_SHARE = 0.4  # share of the episodes that the trained driver drives
@@ -26,7 +26,7 @@ def train_end_to_end(
     minutes: float,
     seed: int = 0,
     start: Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
     """Make data, train in two rounds, evaluate in open loop.
@@ -57,7 +57,7 @@ def _trained(
     minutes: float,
     seed: int,
     start: Path | None,
-    workers: int | None,
+    workers: Workers,
     progress: Progress | None,
 ) -> TrainingResult:
     from alpamayo.training.end_to_end.loop import TrainingSettings, train
@@ -70,7 +70,7 @@ def _trained(
     own = round(OWN_SHARE * episodes)
     early = own // 2 if start else 0
     first = (seed * episodes) % max(TRAINING_SEEDS - episodes, 1)
-    settings = TrainingSettings(minutes=minutes, seed=seed, threads=workers)
+    settings = TrainingSettings(minutes=minutes, seed=seed, threads=workers if isinstance(workers, int) else None)
 
     def drive(count: int, offset: int, driver: Path | None, name: str) -> list[Path]:
         return collect(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from alpamayo.closed_loop import ObservationSource
-from alpamayo.parallel import Progress
+from alpamayo.parallel import Progress, Workers
 from alpamayo.provenance import code_version
 from alpamayo.training.end_to_end.collection import Disturbance, varied_rig
 from alpamayo.training.files import make_files
@@ -60,7 +60,7 @@ def collect_perception(
     scattered: int,
     seed: int,
     image_size: tuple[int, int],
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
 ) -> list[Path]:
     """Make the samples of scenarios that are spread evenly over ``families``; return the files.

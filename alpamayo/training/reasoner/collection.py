@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from alpamayo.closed_loop import ObservationSource
-from alpamayo.parallel import Progress
+from alpamayo.parallel import Progress, Workers
 from alpamayo.provenance import code_version
 from alpamayo.training.end_to_end.collection import Disturbance
 from alpamayo.training.files import make_files
@@ -55,7 +55,7 @@ def collect_reasoner(
     *,
     seed: int,
     sight: SightConfig | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
 ) -> list[Path]:
     """Drive ``scenarios``, spread evenly over ``families``, and write one file for each.

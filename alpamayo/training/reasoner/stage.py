@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from alpamayo.parallel import Progress
+from alpamayo.parallel import Progress, Workers
 from alpamayo.training.end_to_end.collection import TRAINING_SEEDS
 from alpamayo.training.reasoner.collection import collect_reasoner
 from alpamayo.training.reasoner.evaluation import ReasonerScores, evaluate_reasoner, usual_manoeuvres
@@ -42,7 +42,7 @@ def make_reasoner(
     *,
     families: Sequence[str] | None = None,
     config: ReasonerConfig | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = lambda what, done, total: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> dict[str, ReasonerScores]:
