@@ -1,11 +1,14 @@
 """Images and videos of a log as RGB arrays, with bounds on what a file may hold."""
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 from jaxtyping import UInt8
 
+from alpamayo_sim.datatypes.rig import SIDE_PIXELS
 from alpamayo_sim.errors import InputError
 from alpamayo_sim.io.files import check_regular, read_regular
 
@@ -23,13 +26,29 @@ def read_image(path: Path) -> UInt8[Array, "height width 3"]:
     """
     try:
         data = read_regular(path, MAX_IMAGE_BYTES)
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except cv2.error:
+    return decoded(data, str(path))
+
+
+def decoded(data: bytes, where: str) -> UInt8[Array, "height width 3"]:
+    """Return the picture of the bytes of a file, such as JPEG or PNG.
+
+    Raises:
+        InputError: They are no picture, or one whose header names too many pixels.
+    """
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as header:
+            width, height = header.size
+        if max(width, height) > SIDE_PIXELS[1]:
+            raise InputError(f"{where}: has {width} by {height} pixels, must be at most {SIDE_PIXELS[1]} at each side")
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError, cv2.error) as error:
+        if isinstance(error, InputError):
+            raise
         found = None
     if found is None:
-        raise InputError(f"{path}: is no picture")
+        raise InputError(f"{where}: is no picture")
     return np.ascontiguousarray(found[..., ::-1])
 
 

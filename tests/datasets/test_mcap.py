@@ -82,6 +82,17 @@ def test_an_own_file_brings_its_map(scene: Scene, own: Path) -> None:
     assert area(back.drivable_areas) == pytest.approx(area(known.drivable_areas), rel=1e-3)
 
 
+def test_an_own_file_has_its_cameras(scene: Scene, own: Path) -> None:
+    cameras = find_log(own).cameras()
+    drawn = [frame.rgb for frame in SENSORS.frames(scene)]
+    for step in (0, 7):
+        images, ages = cameras.images(SENSORS.rig, 0.1 * step)
+        np.testing.assert_allclose(ages, 0.0, atol=1e-6)
+        assert np.abs(images[:, :, 8:24].astype(float) - drawn[step][:, :, 8:24]).mean() < 6.0  # what jpg loses
+    with pytest.raises(InputError, match="has no scene 'none'"):
+        find_log(f"{own}#none").cameras()
+
+
 def area(rings: tuple[np.ndarray, ...]) -> float:
     import shapely
 
@@ -96,7 +107,9 @@ def test_records_are_those_of_mcaps_own_reader(tmp_path: Path, compression: str)
         judge = mcap_reader.make_reader(file, validate_crcs=True)
         known = [
             (channel.topic, schema.name, message.log_time, message.data)
-            for schema, channel, message in judge.iter_messages(["/tf", "/found"], log_time_order=False)
+            for schema, channel, message in judge.iter_messages(
+                ["/tf", "/found", "/cam/info", "/cam/raw"], log_time_order=False
+            )
         ]
     assert [(m.topic.name, m.topic.schema, m.log_time_ns, m.data) for m in ours] == known
     reader = MessageReader(path)
@@ -123,6 +136,17 @@ def test_a_file_of_another_program_is_placed_by_its_frames(tmp_path: Path) -> No
     (painted,) = back.road_map.road_lines
     np.testing.assert_allclose(painted.line[:, :2] + back.origin[:2], bend(-5.0, 40.0, 2.0, spacing=5.0), atol=1e-3)
     assert replay_errors(back)[0] < 1e-3
+
+
+def test_images_of_another_program_are_shown(tmp_path: Path) -> None:
+    path = small.write_mcap(tmp_path, "LZ4")
+    cameras = find_log(path).cameras()
+    (one,) = cameras.cameras
+    np.testing.assert_allclose(one.camera.position, [1.7, 0.0, 1.3], atol=1e-6)
+    np.testing.assert_allclose(one.camera.rotation[:, 2], [1.0, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(one.times, [0.0, 0.1, 0.2], atol=1e-6)
+    for k in range(3):
+        assert (one.image(k) == small.shade(k)).all()
 
 
 def test_what_is_unclear_or_wrong_is_named(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from recordings.motion import STEPS, curve, placed, replay_errors
-from recordings.physical_ai_av import CAR_ID, CLIP, SIZE_M, WALKER_ID, write_physical_ai_av
+from recordings.physical_ai_av import CAMERA, CAR_ID, CLIP, SIZE_M, WALKER_ID, write_camera, write_physical_ai_av
 
-from alpamayo_datasets import find_log, open_log, scene_ids
+from alpamayo_datasets import find_log, open_log, scene_ids, zip_members
 from alpamayo_sim.datatypes.scene import Category, Scene
 from alpamayo_sim.errors import InputError
 
@@ -85,3 +86,45 @@ def test_what_is_wrong_is_named(root: Path, folder: str, column: str, values: li
     with pytest.raises(InputError) as caught:
         open_log(root)
     assert words in str(caught.value)
+
+
+def _zip(folder: Path) -> Path:
+    """Move the clip's files of a feature into a chunk, as NVIDIA publishes them."""
+    chunk = folder / f"{folder.name}.chunk_0000.zip"
+    with zipfile.ZipFile(chunk, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("another-clip.parquet", b"nothing")
+        for member in sorted(each for each in folder.iterdir() if each != chunk):
+            file.write(member, member.name)
+            member.unlink()
+    return chunk
+
+
+def test_zipped_chunks_are_the_same_clip(root: Path, scene: Scene) -> None:
+    write_camera(root)
+    whole = find_log(root).cameras().cameras[0]
+    picture = whole.image(15)
+    for folder in ("labels/egomotion", "labels/obstacle.offline", f"camera/{CAMERA}"):
+        _zip(root / folder)
+    assert scene_ids(root) == [CLIP]
+    back = open_log(root)
+    for track, known in zip(back.tracks, scene.tracks, strict=True):
+        np.testing.assert_array_equal(track.position, known.position)
+    (one,) = find_log(root).cameras().cameras
+    np.testing.assert_array_equal(one.times, whole.times)
+    np.testing.assert_array_equal(one.image(15), picture)
+
+
+def test_damaged_and_hostile_chunks_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk = _zip(root / "labels" / "egomotion")
+    monkeypatch.setattr(zip_members, "MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(InputError, match="unpacks to more than"):
+        open_log(root)
+    monkeypatch.undo()
+    data = bytearray(chunk.read_bytes())
+    data[200:260] = bytes(60)
+    chunk.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged, encrypted or of another kind"):
+        open_log(root)
+    chunk.write_bytes(data[:100])
+    with pytest.raises(InputError, match="is no zip file"):
+        open_log(root)

@@ -1,5 +1,6 @@
 """A small MCAP file of another program: Foxglove's schemas in JSON, frames and names of its own."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from recordings.motion import DT, STEPS, bend, curve
 
 START_NS = 1_700_000_000_000_000_000
 LORRY, WALKER = "a7", "b2"
+TOPICS = {
+    **{"/tf": "FrameTransform", "/found": "SceneUpdate", "/lines": "SceneUpdate"},
+    **{"/cam/info": "CameraCalibration", "/cam/raw": "RawImage"},
+}
+WIDTH, HEIGHT = 16, 12  # of the images
 LIDAR_M, LIDAR_YAW = (1.2, 0.0, 1.5), 0.5 * np.pi  # where the lidar sits, and how it is turned
 SIZES = {LORRY: (9.0, 2.5, 3.0), WALKER: (0.7, 0.7, 1.8)}
 PLACES = {LORRY: (50.0, 20.0), WALKER: (12.0, 3.0)}
@@ -26,7 +32,7 @@ def write_mcap(folder: Path, compression: str = "NONE", crcs: bool = False) -> P
         )
         writer.start(profile="", library="a test")
         channels = {}
-        for topic, schema in (("/tf", "FrameTransform"), ("/found", "SceneUpdate"), ("/lines", "SceneUpdate")):
+        for topic, schema in TOPICS.items():
             number = writer.register_schema(f"foxglove.{schema}", "jsonschema", b"{}")
             channels[topic] = writer.register_channel(topic, "json", number)
         for topic, step, message in messages():
@@ -44,6 +50,16 @@ def messages() -> list[tuple[str, int, dict[str, Any]]]:
         ("/lines", 0, {"entities": [{"frame_id": "map", "id": "paint", "lines": [{"type": 0, "points": line}]}]})
     )
     out.append(("/tf", 0, transform(0, "base_link", "lidar_top", LIDAR_M, LIDAR_YAW)))
+    ahead = {"x": -0.5, "y": 0.5, "z": -0.5, "w": 0.5}
+    place = transform(0, "base_link", "eye", (1.7, 0.0, 1.3), 0.0)
+    out.append(("/tf", 0, place | {"rotation": ahead}))
+    matrix = [10.0, 0.0, 7.5, 0.0, 10.0, 5.5, 0.0, 0.0, 1.0]
+    size = {"width": WIDTH, "height": HEIGHT}
+    out.append(("/cam/info", 0, {"frame_id": "eye", **size, "distortion_model": "", "D": [], "K": matrix}))
+    for k in range(3):
+        pixels = base64.b64encode(bytes([*reversed(shade(k))] * (WIDTH * HEIGHT))).decode()
+        image = {"timestamp": _stamp(k), "frame_id": "eye", **size, "encoding": "bgr8", "step": 3 * WIDTH}
+        out.append(("/cam/raw", k, image | {"data": pixels}))
     xy, yaw, _ = curve()
     for k in range(STEPS):
         out.append(("/tf", k, transform(k, "map", "base_link", (*xy[k], 0.4), float(yaw[k]))))
@@ -52,6 +68,11 @@ def messages() -> list[tuple[str, int, dict[str, Any]]]:
         boxes.append(_box(k, "lidar_top", WALKER, "human.pedestrian.adult", seen, -float(yaw[k]) - LIDAR_YAW))
         out.append(("/found", k, {"deletions": [], "entities": boxes}))
     return out
+
+
+def shade(frame: int) -> tuple[int, int, int]:
+    """Return red, green and blue of all pixels of an image."""
+    return 200, 100 + frame, 20
 
 
 def in_lidar(place: tuple[float, float], xy: np.ndarray, yaw: float) -> tuple[float, float]:

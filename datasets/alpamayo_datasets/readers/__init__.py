@@ -68,7 +68,11 @@ class Reader:
         functions = self._functions()
         if not hasattr(functions, "cameras"):
             raise InputError(f"{path}: camera images of {self.title} are not read; take --sensors rendered")
-        recorded: RecordedCameras = functions.cameras(path, scene_id)
+        if hasattr(functions, "scene_ids"):
+            recorded: RecordedCameras = functions.cameras(path, scene_id)
+        else:
+            choose_scene([path.stem], scene_id, str(path))
+            recorded = functions.cameras(path)
         return recorded
 
     def _functions(self) -> Any:

@@ -12,18 +12,22 @@ file may say what is what:
 All is brought to 10 Hz, or to the time step of this project's files.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from alpamayo_datasets.assemble import RawMap, assemble
 from alpamayo_datasets.foxglove_map import DrawnLine, raw_map_of
 from alpamayo_datasets.foxglove_messages import ENCODINGS, PREFIX, decode
 from alpamayo_datasets.frames import Frames, Transform
-from alpamayo_datasets.mcap_file import MAGIC, Metadata, Topic, TopicMessage, records
+from alpamayo_datasets.images import decoded
+from alpamayo_datasets.mcap_file import MAGIC, MessageReader, Metadata, Topic, TopicMessage, records
+from alpamayo_datasets.recorded_cameras import RecordedCameras
+from alpamayo_datasets.topic_cameras import Calibration, CameraTopic, raw_image, recorded_cameras
 from alpamayo_datasets.topic_mapping import TopicMapping, read_mapping
 from alpamayo_datasets.topic_tracks import EGO, TIME_STEP_S, EgoFrame, SeenBox, ego_track, other_tracks
 from alpamayo_sim.datatypes.scene import Provenance, Scene
@@ -39,6 +43,8 @@ SCENE_ORIGIN = "origin of the scene"  # the frame that stands for the scene's fl
 EGO_FRAMES = ("ego", "base_link", "base_footprint", "ego_vehicle", "vehicle")
 CATEGORY_KEYS = ("category", "class", "type", "label", "classification")
 UPDATE, TRANSFORM, TRANSFORMS = (PREFIX + name for name in ("SceneUpdate", "FrameTransform", "FrameTransforms"))
+IMAGE, RAW_IMAGE, CALIBRATION = (PREFIX + name for name in ("CompressedImage", "RawImage", "CameraCalibration"))
+CAMERA_SCHEMAS = (TRANSFORM, TRANSFORMS, IMAGE, RAW_IMAGE, CALIBRATION)
 MAX_MESSAGES, MAX_BOXES = 2_000_000, 1_000_000
 TIME_STEPS_S = (0.01, 1.0)  # that a file may name
 
@@ -80,6 +86,74 @@ def read(path: Path) -> Scene:
         path.stem,
     )
     return assemble(where, name, provenance, tracks, EGO, raw_map, [], dt)
+
+
+def cameras(path: Path) -> RecordedCameras:
+    """Return the cameras of a file: CompressedImage and RawImage, with a CameraCalibration of their frame.
+
+    Raises:
+        InputError: The file is damaged, or has no such camera.
+    """
+    mapping, where = read_mapping(path, KEYS), str(path)
+    found = _FoundCameras()
+    for count, record in enumerate(records(path, _is_camera)):
+        if count >= MAX_MESSAGES:
+            raise InputError(f"{path}: has more than {MAX_MESSAGES} messages")
+        if isinstance(record, Metadata):
+            found.about |= record.words if record.name == ABOUT else {}
+        else:
+            found.take(record, f"{path}: topic {record.topic.name[:80]!r}")
+    reader = MessageReader(path)
+    topics = [
+        CameraTopic(name, frame, np.array([time for time, _ in rows]), _image_of(reader, [each for _, each in rows]))
+        for (name, frame), rows in found.images.items()
+    ]
+    ego = ego_frame(found.transforms, mapping, found.about, where)
+    return recorded_cameras(where, topics, found.calibrations, ego, mapping.base_to_centre_m)
+
+
+def _is_camera(topic: Topic) -> bool:
+    return topic.schema in CAMERA_SCHEMAS and topic.encoding in ENCODINGS
+
+
+@dataclass(eq=False)
+class _FoundCameras:
+    """What a file holds for cameras: the messages of images, without their data, by topic and frame."""
+
+    transforms: list[Transform] = field(default_factory=list)
+    images: dict[tuple[str, str], list[tuple[float, TopicMessage]]] = field(default_factory=dict)
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
+
+    def take(self, message: TopicMessage, where: str) -> None:
+        if message.topic.schema in (TRANSFORM, TRANSFORMS):
+            self.transforms += transforms_of(message, where)
+            return
+        value = decode(message.topic.schema, message.data, message.topic.encoding, where)
+        if message.topic.schema == CALIBRATION:
+            self.calibrations.setdefault(value["frame_id"], _calibration(value))
+            return
+        rows = self.images.setdefault((message.topic.name, value["frame_id"]), [])
+        rows.append((value["timestamp"] or 1e-9 * message.log_time_ns, replace(message, data=b"")))
+
+
+def _calibration(value: dict[str, Any]) -> Calibration:
+    model, terms = value["distortion_model"], tuple(value["D"])
+    return Calibration(value["width"], value["height"], model, terms, tuple(value["K"]))
+
+
+def _image_of(reader: MessageReader, messages: list[TopicMessage]) -> Callable[[int], UInt8[Array, "height width 3"]]:
+    """Return what decodes image k of a topic."""
+
+    def image(k: int) -> UInt8[Array, "height width 3"]:
+        topic, where = messages[k].topic, f"{reader.path}: image {k} of {messages[k].topic.name[:80]!r}"
+        value = decode(topic.schema, reader.data(messages[k].place), topic.encoding, where)
+        if topic.schema == IMAGE:
+            return decoded(value["data"], where)
+        sizes = value["width"], value["height"], value["step"]
+        return raw_image(value["data"], value["encoding"], *sizes, where)
+
+    return image
 
 
 def ego_frame(transforms: list[Transform], mapping: TopicMapping, about: dict[str, str], where: str) -> EgoFrame:

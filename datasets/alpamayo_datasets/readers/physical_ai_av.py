@@ -1,14 +1,16 @@
-"""NVIDIA's Physical AI AV clips, unzipped: egomotion and obstacles in parquet. The data set has no map.
+"""NVIDIA's Physical AI AV clips, zipped or not: egomotion and obstacles in parquet. The data set has no map.
 
 ``labels/egomotion/CLIP.egomotion.parquet`` has the pose of the rear axle at about 100 Hz,
 ``labels/obstacle.offline/CLIP.obstacle.offline.parquet`` boxes in the ego's frame at the time of each box, and
-``calibration/vehicle_dimensions`` the size of the car. All are brought to 10 Hz.
+``calibration/vehicle_dimensions`` the size of the car. All are brought to 10 Hz. Where a file is not there, the zipped
+chunks of its folder (``labels/egomotion/egomotion.chunk_0000.zip``) are searched for it.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 
 from alpamayo_datasets.arrow_tables import read_columns
 from alpamayo_datasets.assemble import RawMap, RawTrack, assemble
@@ -20,6 +22,7 @@ from alpamayo_datasets.motion import resampled, rotation_of, velocities, yaw_of
 from alpamayo_datasets.recorded_cameras import RecordedCamera, RecordedCameras
 from alpamayo_datasets.sizes import usual_size
 from alpamayo_datasets.words import meaning_of
+from alpamayo_datasets.zip_members import UnpackedFolder, member_names, unpack
 from alpamayo_sim.datatypes.lenses import FTheta
 from alpamayo_sim.datatypes.rig import Camera
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
@@ -31,6 +34,7 @@ Array = np.ndarray
 LICENCE = "NVIDIA Autonomous Vehicle Dataset License (PhysicalAI-Autonomous-Vehicles)"
 EGO = "ego"
 EGOMOTION, OBSTACLES = ".egomotion.parquet", ".obstacle.offline.parquet"
+CHUNKS = "*.chunk_*.zip"
 TIME_STEP_S = 0.1
 MAX_BOX_GAP_S = 0.35  # boxes of a track that are farther apart in time are not interpolated
 USUAL_AXLE_TO_CENTRE_M = 1.45  # where the dimensions of the car are not there
@@ -62,13 +66,27 @@ CATEGORIES = {
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """Return whether this is a folder of unzipped clips."""
-    return path.is_dir() and any((path / "labels" / "egomotion").glob(f"*{EGOMOTION}"))
+    """Return whether this is a folder of clips, zipped or not."""
+    folder = path / "labels" / "egomotion"
+    return path.is_dir() and (any(folder.glob(f"*{EGOMOTION}")) or any(folder.glob(CHUNKS)))
 
 
 def scene_ids(path: Path) -> list[str]:
     """Return the ids of the clips that have egomotion."""
-    return sorted(file.name.removesuffix(EGOMOTION) for file in (path / "labels" / "egomotion").glob(f"*{EGOMOTION}"))
+    folder = path / "labels" / "egomotion"
+    names = [file.name for file in folder.glob(f"*{EGOMOTION}")]
+    names += [name for chunk in folder.glob(CHUNKS) for name in member_names(chunk)]
+    return sorted({name.removesuffix(EGOMOTION) for name in names if name.endswith(EGOMOTION)})
+
+
+def _feature(folder: Path, name: str, unpacked: UnpackedFolder) -> Path:
+    """Return a file of a feature's folder, else the one that its chunks have, unpacked; else where it would be."""
+    if not (folder / name).is_file():
+        for chunk in sorted(folder.glob(CHUNKS)):
+            unpack(chunk, lambda member: member == name, unpacked.path)
+            if (unpacked.path / name).is_file():
+                return unpacked.path / name
+    return folder / name
 
 
 def read(path: Path, scene_id: str | None = None) -> Scene:
@@ -78,14 +96,20 @@ def read(path: Path, scene_id: str | None = None) -> Scene:
         InputError: A file is missing or damaged, or there is no such clip.
     """
     clip = choose_scene(scene_ids(path), scene_id, str(path))
-    times, poses = _egomotion(path / "labels" / "egomotion" / f"{clip}{EGOMOTION}")
+    unpacked = UnpackedFolder()
+    times, poses = _egomotion(_feature(path / "labels" / "egomotion", f"{clip}{EGOMOTION}", unpacked))
+    obstacles = _feature(path / "labels" / "obstacle.offline", f"{clip}{OBSTACLES}", unpacked)
+    return _scene(path, clip, times, poses, obstacles)
+
+
+def _scene(path: Path, clip: str, times: Float64[Array, " n"], poses: Float64[Array, "n 4"], obstacles: Path) -> Scene:
     count = int(np.floor((times[-1] - times[0]) / TIME_STEP_S + 1e-6)) + 1
     if not 1 <= count <= MAX_STEPS:
         raise InputError(f"{path}: clip {clip!r} lasts {times[-1] - times[0]:.0f} s, longer than any scene")
     at = times[0] + TIME_STEP_S * np.arange(count)
     size, axle = _dimensions(path, clip)
     ego = _ego(resampled(times, poses, at, angle=3), size, axle)
-    others = _tracks(path / "labels" / "obstacle.offline" / f"{clip}{OBSTACLES}", times, poses, at)
+    others = _tracks(obstacles, times, poses, at)
     provenance = _provenance(path / "clip_index.parquet", clip)
     return assemble(f"{path}: clip {clip!r}", clip, provenance, [ego, *others], EGO, RawMap(), [], TIME_STEP_S)
 
@@ -97,22 +121,32 @@ def cameras(path: Path, scene_id: str | None = None) -> RecordedCameras:
         InputError: A file is damaged, there is no such clip, or it has no camera.
     """
     clip = choose_scene(scene_ids(path), scene_id, str(path))
-    times, _ = _egomotion(path / "labels" / "egomotion" / f"{clip}{EGOMOTION}")
+    unpacked = UnpackedFolder()
+    times, _ = _egomotion(_feature(path / "labels" / "egomotion", f"{clip}{EGOMOTION}", unpacked))
     _, axle = _dimensions(path, clip)
     found = []
-    for video in sorted((path / "camera").glob(f"*/{clip}.*.mp4")):
-        name = video.parent.name
+    for feature in sorted(each for each in (path / "camera").glob("*") if each.is_dir()):
+        name = feature.name
         lens = _calibration(path, "camera_intrinsics", clip, name, INTRINSICS)
         place = _calibration(path, "sensor_extrinsics", clip, name, POSE)
-        stamps = video.with_name(f"{clip}.{name}.timestamps.parquet")
-        if lens is not None and place is not None and stamps.is_file():
+        if lens is None or place is None:
+            continue
+        files = (f"{clip}.{name}.mp4", f"{clip}.{name}.timestamps.parquet")
+        video, stamps = (_feature(feature, each, unpacked) for each in files)
+        if video.is_file() and stamps.is_file():
             taken = 1e-6 * read_columns(stamps, {"timestamp": "i"})["timestamp"].astype(np.float64)
             if np.any(np.diff(taken) <= 0):
                 raise InputError(f"{stamps}: time stamps must grow")
-            found.append(RecordedCamera(_camera(name, lens, place, axle), taken - times[0], Video(video).image))
+            image = partial(_frame, Video(video), unpacked)
+            found.append(RecordedCamera(_camera(name, lens, place, axle), taken - times[0], image))
     if not found:
         raise InputError(f"{path}: clip {clip!r} has no camera with a video, time stamps and a calibration")
     return RecordedCameras(found)
+
+
+def _frame(video: Video, unpacked: UnpackedFolder, frame: int) -> UInt8[Array, "height width 3"]:
+    """Return a frame of a video whose folder, where it was unpacked, is kept with this function."""
+    return video.image(frame)
 
 
 def _provenance(file: Path, clip: str) -> Provenance:

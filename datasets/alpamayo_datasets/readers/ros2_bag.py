@@ -11,28 +11,38 @@
     [classes]                                     # what the bag's own names mean, by the names of ``Category``
     suv = "vehicle"
 
-Objects are in the frame of the odometry's header, or in the frame that it tracks. All is brought to 10 Hz. Needs the
-extra ``ros2`` (``rosbags``).
+Objects and cameras are placed by the frames of the odometry and of the transforms (tf); a frame that is not connected
+is taken as the one that the odometry tracks. All is brought to 10 Hz. Needs the extra ``ros2`` (``rosbags``).
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from alpamayo_datasets.assemble import RawMap, assemble
 from alpamayo_datasets.frames import Frames, Pose, Transform
+from alpamayo_datasets.images import decoded
+from alpamayo_datasets.recorded_cameras import RecordedCameras
+from alpamayo_datasets.topic_cameras import Calibration, CameraTopic, raw_image, recorded_cameras
 from alpamayo_datasets.topic_mapping import TopicMapping, read_mapping
 from alpamayo_datasets.topic_tracks import EGO, TIME_STEP_S, EgoFrame, SeenBox, ego_track, other_tracks
 from alpamayo_sim.datatypes.scene import Category, Provenance, Scene
 from alpamayo_sim.errors import InputError, is_machine_fault
 from alpamayo_sim.io.limits import name_of
 
+Array = np.ndarray
+
 KEYS = ("odometry", "objects", "ego_size_m", "base_to_centre_m", "classes", "source", "licence")
 LICENCE = "that of the bag's owner"
 MAX_MESSAGES = 2_000_000
 CUBE, ADD = 1, 0  # of visualization_msgs/Marker
 ODOMETRY, TRANSFORMS = "nav_msgs/msg/Odometry", "tf2_msgs/msg/TFMessage"
+IMAGE, RAW_IMAGE, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("CompressedImage", "Image", "CameraInfo"))
 AUTOWARE_CLASSES = (  # of autoware_perception_msgs/ObjectClassification
     *(Category.UNKNOWN, Category.VEHICLE, Category.TRUCK, Category.BUS, Category.TRUCK, Category.MOTORCYCLE),
     *(Category.CYCLIST, Category.PEDESTRIAN),
@@ -59,6 +69,56 @@ def read(path: Path) -> Scene:
     mapping = read_mapping(path, KEYS)
     with refused_in_one_line(path):
         return _scene(path, mapping)
+
+
+def cameras(path: Path) -> RecordedCameras:
+    """Return the cameras of a bag: CompressedImage and Image, with a CameraInfo of their frame.
+
+    Raises:
+        InputError: ``rosbags`` is not installed, the bag is damaged, or has no such camera.
+    """
+    mapping = read_mapping(path, KEYS)
+    with refused_in_one_line(path), opened(path) as bag:
+        ego = ego_frame(bag, path, mapping)
+        calibrations: dict[str, Calibration] = {}
+        for topic in (each for each in bag.connections if each.msgtype == CAMERA_INFO):
+            message = next(_messages(bag, topic), None)
+            if message is not None:
+                calibrations.setdefault(str(message.header.frame_id), _calibration(message))
+        topics = [_camera_topic(bag, path, each) for each in bag.connections if each.msgtype in (IMAGE, RAW_IMAGE)]
+        return recorded_cameras(str(path), topics, calibrations, ego, mapping.base_to_centre_m)
+
+
+def _calibration(message: Any) -> Calibration:
+    terms, matrix = (tuple(float(value) for value in values) for values in (message.d, message.k))
+    return Calibration(int(message.width), int(message.height), str(message.distortion_model), terms, matrix)
+
+
+def _camera_topic(bag: Any, path: Path, connection: Any) -> CameraTopic:
+    stamps, times, frame = [], [], ""
+    for _, stamp, data in bag.messages([connection]):
+        header = bag.deserialize(data, connection.msgtype).header
+        frame = frame or str(header.frame_id)
+        stamps.append(int(stamp))
+        times.append(_seconds(header))
+    image = partial(_image, path, connection.topic, tuple(stamps))
+    return CameraTopic(str(connection.topic), frame, np.array(times), image)
+
+
+def _image(path: Path, topic: str, stamps: tuple[int, ...], k: int) -> UInt8[Array, "height width 3"]:
+    """Return image k of a topic: the message that the bag has at that time (ns)."""
+    where = f"{path}: image {k} of {topic[:80]!r}"
+    with refused_in_one_line(path), opened(path) as bag:
+        wanted = [each for each in bag.connections if each.topic == topic]
+        found = next(bag.messages(wanted, start=stamps[k], stop=stamps[k] + 1), None)
+        if found is None:
+            raise InputError(f"{where}: is no longer there")
+        connection, _, data = found
+        message = bag.deserialize(data, connection.msgtype)
+        if connection.msgtype == IMAGE:
+            return decoded(bytes(message.data), where)
+        sizes = int(message.width), int(message.height), int(message.step)
+        return raw_image(bytes(message.data), str(message.encoding), *sizes, where)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ WRITERS = (
     Writer("physical-ai-av", "Physical AI AV clips, drawn cameras", "alpamayo_datasets.writers.physical_ai_av"),
     Writer("mcap", "MCAP with Foxglove's schemas, drawn cameras and lidar", "alpamayo_datasets.writers.mcap"),
     Writer("ros2-bag", "ROS 2 bags with MCAP storage", "alpamayo_datasets.writers.ros2_bag"),
+    Writer("hugging-face", "a Hugging Face dataset folder, drawn cameras", "alpamayo_datasets.writers.hugging_face"),
     Writer("commonroad", "CommonRoad XML 2020a", "alpamayo_datasets.writers.commonroad"),
 )
 
