@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,16 @@ from recordings.commonroad import write_commonroad
 from recordings.mcap import write_mcap
 from recordings.nuplan import write_nuplan
 from recordings.nuscenes import write_nuscenes
+from recordings.openscenario import write_openscenario
 from recordings.physical_ai_av import write_physical_ai_av
+from recordings.ros2_bag import write_ros2_bag
 from recordings.waymo import write_womd_example, write_womd_scenario
 
-WITHIN = {"nuscenes": "#scene-0061", "nuplan": "/small.db#scene-001"}  # what of a folder is opened
+WITHIN = {  # what of a folder is opened
+    "nuscenes": "#scene-0061",
+    "nuplan": "/small.db#scene-001",
+    "openscenario": "/small.xosc",
+}
 SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "womd-scenario": write_womd_scenario,
     "womd-example": write_womd_example,
@@ -32,7 +39,10 @@ SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "physical-ai-av": write_physical_ai_av,
     "123d": write_123d,
     "mcap": write_mcap,
+    "openscenario": write_openscenario,
 }
+if find_spec("rosbags"):  # the extra ros2
+    SMALL_RECORDINGS["ros2-bag"] = write_ros2_bag
 
 
 def open_recording(copy: Path) -> None:

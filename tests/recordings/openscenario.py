@@ -130,3 +130,19 @@ def write_scenario(
 """
     )
     return path
+
+
+def write_openscenario(folder: Path) -> Path:
+    """Write a folder of a scenario and its roads: one car drives ahead of another and changes the lane."""
+    folder = folder / "openscenario"
+    folder.mkdir()
+    lanes = section(lane(1), lane(-2) + lane(-1))
+    write_roads(folder / "roads.xodr", road(length=300.0, sections=lanes))
+    places = "".join(
+        teleport(name, f'<LanePosition roadId="1" laneId="-1" s="{s}" offset="0"/>')
+        + f'<Private entityRef="{name}"><PrivateAction>{speed_action(8.0)}</PrivateAction></Private>'
+        for name, s in (("Ego", 10.0), ("Other", 50.0))
+    )
+    change = event("move", at_time(0.5), lane_change(-2, "sinusoidal", "time", 1.0))
+    write_scenario(folder / "small.xosc", places, change, end=2.0)
+    return folder
