@@ -16,6 +16,7 @@ from alpamayo.validator.along_route import route_places
 from alpamayo.validator.contacts import Contacts, contacts, on_rear_bumper
 from alpamayo.validator.levels import on_the_level
 from alpamayo.validator.motions import MotionBatch, ResultCache, episode_of, mirrored_history
+from alpamayo.validator.recorded_jumps import repeated_jumps
 from alpamayo.validator.recorded_states import (
     between_records,
     is_judged_step,
@@ -126,18 +127,25 @@ def epdms_filtered(record: Record) -> Score:
 
 
 def recorded_motions(motions: MotionBatch) -> MotionBatch:
-    """Return the recorded ego at the episode's times, among the other agents as they were recorded."""
+    """Return the recorded ego at the episode's times, among the other agents as they were recorded.
+
+    Where its recording jumps the others are absent, and it is not charged, as an ego that repeats the recording.
+    """
     scene, episode = motions.scene, episode_of(motions)
     states, ego = len(episode.ego_pose), scene.ego
-    pose = np.column_stack([ego.position[:states, :2], ego.heading[:states]]).astype(np.float64)[None]
+    recording = np.column_stack([ego.position[:states, :2], ego.heading[:states]])
+    pose = recording.astype(np.float64)[None]
     velocity, elevation = (x[None, :states].astype(np.float64) for x in (ego.velocity, ego.position[:, 2]))
     speed, traffic = np.hypot(velocity[..., 0], velocity[..., 1]), recorded(scene, 0, states)
     if not is_judged_step(episode.dt):
         at = between_records(states, episode.dt, "the episode")
         pose, speed, traffic = resampled_poses(pose, velocity, at), resampled(speed, at), resampled_traffic(traffic, at)
         elevation = resampled(elevation, at)
+    repeating = replace(episode, ego_pose=recording.astype(np.float32))
+    traffic = replace(traffic, valid=traffic.valid & ~repeated_jumps(repeating, motions.times))
     return replace(
         motions,
+        episode=repeating,
         pose=pose,
         speed=speed,
         size=ego.size[:2].astype(np.float64),

@@ -69,3 +69,18 @@ def test_a_track_that_jumps_across_the_ego_hits_nothing():
     parked = testing.standing("parked", x + 15.0, 0.0)
     for episode in (repeated(testing.moving("ego", 0.0, 0.0, 10.0), jumping), repeated(jumping_ego, parked)):
         assert score_episode(episode).rules["at_fault_collision"].value[0] == 1.0
+
+
+def test_a_jump_of_the_recorded_ego_excuses_no_other_driver():
+    """The recording jumps over a parked car, which the driver hits; the human filter takes that for no contact."""
+    jumping_ego = moved_on(testing.moving("ego", 0.0, 0.0, 10.0), 30.0)
+    parked = testing.standing("parked", 40.0, 0.0)
+    episode = repeated(jumping_ego, parked)
+    driven = testing.moving("ego", 0.0, 0.0, 10.0)
+    pose = np.column_stack([driven.position[: STEPS + 1, :2], driven.heading[: STEPS + 1]]).astype(np.float32)
+    verdict = score_episode(replace(episode, ego_pose=pose))
+    assert verdict.rules["at_fault_collision"].value[0] == 0.0
+    filtered = verdict.scores["epdms_filtered"]
+    assert filtered.parts["at_fault_collision"][0] == 0.0
+    assert filtered.value[0] == 0.0
+    assert not any(note.startswith("at_fault_collision") for note in filtered.notes)
