@@ -1,6 +1,6 @@
 """Read many damaged copies of a small file of each kind: recordings in all formats, and the files of this project.
 
-``python tests/damage_recordings.py [--count 2000] [--seed 1] [KIND ...]``: 2,000 of each of the 22 kinds are 44,000.
+``python tests/damage_recordings.py [--count 2000] [--seed 1] [KIND ...]``: 2,000 of each of the 23 kinds are 46,000.
 ``tests/datasets/test_damaged.py`` runs a few of them. An exception other than ``InputError`` ends the run and names the
 copy, and so does a copy that takes more than ten seconds or more than 1 GiB on top of what the program has.
 """

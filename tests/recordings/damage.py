@@ -18,7 +18,7 @@ from recordings.commonroad import write_commonroad
 from recordings.mcap import write_mcap
 from recordings.nuplan import write_nuplan
 from recordings.nuscenes import write_nuscenes
-from recordings.openscenario import write_openscenario
+from recordings.openscenario import write_opendrive, write_openscenario
 from recordings.physical_ai_av import write_physical_ai_av
 from recordings.ros2_bag import write_ros2_bag
 from recordings.waymo import write_womd_example, write_womd_scenario
@@ -39,6 +39,7 @@ SMALL_RECORDINGS: dict[str, Callable[[Path], Path]] = {
     "physical-ai-av": write_physical_ai_av,
     "123d": write_123d,
     "mcap": write_mcap,
+    "opendrive": write_opendrive,
     "openscenario": write_openscenario,
 }
 if find_spec("rosbags"):  # the extra ros2

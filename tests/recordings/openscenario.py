@@ -146,3 +146,8 @@ def write_openscenario(folder: Path) -> Path:
     change = event("move", at_time(0.5), lane_change(-2, "sinusoidal", "time", 1.0))
     write_scenario(folder / "small.xosc", places, change, end=2.0)
     return folder
+
+
+def write_opendrive(folder: Path) -> Path:
+    """Write a road with two lanes to the right and one to the left."""
+    return write_roads(folder / "roads.xodr", road(length=300.0))
