@@ -74,6 +74,8 @@ def records(folder: Path) -> dict[str, Any]:
             name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in values.items()
         }
     found["evaluation"] = json.loads((folder / "evaluation.json").read_text())
+    for row in found["evaluation"]["runs"]:
+        del row["folder"]  # where its record lies
     return found
 
 
