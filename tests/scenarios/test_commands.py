@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from alpamayo.certification import suite as certified_suites
 from alpamayo.scenario_commands import app
-from alpamayo_scenarios.families import FAMILIES
-from alpamayo_scenarios.pictures import FILM_AFTER_STEPS, FILM_BEFORE_STEPS, write_picture
+from alpamayo_scenarios.families import FAMILIES, make_scenario
+from alpamayo_scenarios.pictures import FILM_AFTER_STEPS, FILM_BEFORE_STEPS, event_step, write_picture
 from alpamayo_scenarios.suites import read_suite
 from alpamayo_sim.datatypes.scenario import Certificate, Solvability
 from alpamayo_sim.errors import InputError
@@ -73,7 +73,9 @@ def test_show_draws_a_picture_and_a_film(tmp_path: Path) -> None:
     film = cv2.VideoCapture(row["scenario"]["film"])
     count = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
     frames = [film.read()[1] for _ in range(count)]
-    assert count == FILM_BEFORE_STEPS + FILM_AFTER_STEPS + 1
+    event = event_step(make_scenario("slower-lead", 3))
+    assert 0 < event < FILM_BEFORE_STEPS  # so the film begins with the scenario
+    assert count == event + FILM_AFTER_STEPS + 1
     assert frames[0].shape == picture.shape
     assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 2.0  # the lead comes near
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 500
