@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from alpamayo import dataset_commands, scenario_commands, serve_commands, tool_commands
+from alpamayo import dataset_commands, scenario_commands, tool_commands
 from alpamayo.cli_options import (
     MAX_EPISODES,
     MAX_MINUTES,
@@ -56,7 +56,6 @@ app = typer.Typer(
 )
 app.add_typer(scenario_commands.app, name="scenarios")
 app.add_typer(dataset_commands.app, name="datasets")
-app.command()(serve_commands.serve)
 app.add_typer(tool_commands.app)
 drivers_app = typer.Typer(help="The drivers: built-in ones and those of installed packages.", no_args_is_help=True)
 app.add_typer(drivers_app, name="drivers")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from alpamayo import serve_commands
 from alpamayo.cli_options import Json, print_json
 
 app = typer.Typer()
@@ -132,3 +133,6 @@ def doctor(
         show_doctor(found)
     if not found["complete"]:
         raise typer.Exit(1)
+
+
+app.command()(serve_commands.serve)

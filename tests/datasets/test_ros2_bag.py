@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from recordings.first_steps import first_steps
-from recordings.motion import replay_errors
+from recordings.motion import replay_errors, same_tracks
 
 from alpamayo_datasets import DrawnSensors, Recording, find_log, open_log, writer_named
 from alpamayo_datasets.readers.ros2_bag import matches
@@ -16,7 +16,6 @@ from alpamayo_sim.datatypes.lidar import Lidar
 from alpamayo_sim.datatypes.rig_presets import nuscenes_rig
 from alpamayo_sim.datatypes.scene import Category, Scene
 from alpamayo_sim.errors import InputError
-from alpamayo_sim.geometry import wrap_angle
 
 pytest.importorskip("rosbags", reason="the extra ros2 is not installed")
 
@@ -67,16 +66,9 @@ def test_it_reads_back_as_the_same_road_users(scene: Scene, bag: Path) -> None:
     assert (back.steps, back.dt) == (STEPS, 0.1)
     assert (back.provenance.source, back.provenance.licence) == (scene.provenance.source, scene.provenance.licence)
     np.testing.assert_allclose(back.ego.size, scene.ego.size, rtol=1e-5)
-    names = {track.id for track in scene.tracks} - {scene.ego_id}
-    assert {track.id for track in back.tracks} == {*names, "ego"}
     assert {prop.id for prop in back.props} == {prop.id for prop in scene.props}
-    for track in back.tracks:
-        known = scene.ego if track.id == "ego" else next(each for each in scene.tracks if each.id == track.id)
-        assert track.category == known.category
-        np.testing.assert_array_equal(track.valid, known.valid)
-        there = track.position[track.valid].astype(float) + back.origin
-        np.testing.assert_allclose(there, known.position[known.valid] + scene.origin, atol=1e-4)
-        assert np.abs(wrap_angle(track.heading - known.heading)[track.valid]).max() < 1e-5
+    for track, _ in same_tracks(back, scene, atol=1e-4):
+        assert track.valid.any()
     assert replay_errors(back)[0] < 1e-3
 
 

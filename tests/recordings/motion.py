@@ -5,7 +5,7 @@ import numpy as np
 from alpamayo.closed_loop import drive
 from alpamayo.drivers import make_driver
 from alpamayo_sim.datatypes.scenario import scenario_of_log
-from alpamayo_sim.datatypes.scene import Scene
+from alpamayo_sim.datatypes.scene import Scene, Track
 from alpamayo_sim.geometry import wrap_angle
 
 STEPS = 21
@@ -49,3 +49,21 @@ def on_bend(s: float, radius: float = 60.0) -> tuple[Array, float, Array]:
     angle = s / radius
     xy = radius * np.array([np.sin(angle), 1.0 - np.cos(angle)])
     return xy, angle, np.array([np.cos(angle), np.sin(angle)])
+
+
+def same_tracks(back: Scene, scene: Scene, atol: float) -> list[tuple[Track, Track]]:
+    """Check that a scene that was read back has the tracks of another, its ego as "ego"; return them in pairs.
+
+    Origins may differ; ``atol`` (m) is of positions.
+    """
+    assert {track.id for track in back.tracks} == {*(t.id for t in scene.tracks if t is not scene.ego), "ego"}
+    pairs = []
+    for track in back.tracks:
+        known = scene.ego if track.id == "ego" else next(each for each in scene.tracks if each.id == track.id)
+        assert track.category == known.category
+        np.testing.assert_array_equal(track.valid, known.valid)
+        there = track.position[track.valid].astype(float) + back.origin
+        np.testing.assert_allclose(there, known.position[known.valid] + scene.origin, atol=atol)
+        assert np.abs(wrap_angle(track.heading - known.heading)[track.valid]).max(initial=0.0) < 1e-5
+        pairs.append((track, known))
+    return pairs
