@@ -1,7 +1,7 @@
 """The memory of tracks: what was seen is followed, also while it is hidden.
 
 Positions are in the odometry frame, which is fixed to the ground and begins at the ego's first pose. Each track has a
-constant-velocity Kalman filter; its existence is a log-odds that detections raise and their absence lowers.
+filter that tells standing from moving; its existence is a log-odds that detections raise and their absence lowers.
 """
 
 import math
@@ -14,12 +14,14 @@ from scipy.optimize import linear_sum_assignment
 from alpamayo_sim.datatypes.rig import Rig
 from alpamayo_sim.geometry import boxes_overlap, from_frame, to_frame
 from alpamayo_vla_model.perception.detections import GROUPS, Detections
+from alpamayo_vla_model.perception.motion_filter import MotionFilter
 from alpamayo_vla_model.perception.objects import DEFAULT_EGO_SIZE_M, MOVABLE, ObjectClass
 
 Array = np.ndarray
 
 FULL_TURN_RAD = 2.0 * math.pi
 FAR = 1e6  # cost of a pair that does not fit
+VEHICLES = (ObjectClass.VEHICLE, ObjectClass.TRUCK, ObjectClass.BUS, ObjectClass.MOTORCYCLE)
 DETECTED_LOG_ODDS = 0.6  # that a detection says more than its own existence: something was expected there
 
 
@@ -32,11 +34,17 @@ class TrackConfig:
         gate_m: what is added to a standard deviation for the gate.
         reach_m: largest distance of a detection from its track, to which ``reach_share`` of its own distance adds.
         reach_share: see ``reach_m``.
-        position_inflation: factor of the detections' variances, because their errors last from step to step.
-        velocity_inflation: the same of measured velocities.
+        position_variance_factor: factor of the stated variances of places, which are too large.
+        least_position_std_m: what the standard deviation of a place has besides.
+        velocity_variance_factor: factor of the variances of velocities after a track's first detection, because their
+            errors last from step to step.
+        moving: chance that a new track moves.
+        motion_kept: chance that a track stands or moves as it did the step before.
+        new_vehicle_speed_mps: standard deviation of a new vehicle's speed, if it moves.
+        new_vehicle_drift_mps: the same of its velocity across its heading.
+        new_walker_speed_mps: the same of each part of the velocity of all others that move.
         vehicle_acceleration_mps2: standard deviation of the acceleration of vehicles.
         walker_acceleration_mps2: the same of all others that move.
-        birth_velocity_mps: least standard deviation of a new track's velocity.
         birth: log-odds of a new track at an existence of one half.
         confirmed: log-odds from which a track counts.
         confirming_steps: number of detections before a track counts.
@@ -52,14 +60,19 @@ class TrackConfig:
     """
 
     gate: float = 3.0
-    gate_m: float = 0.8
+    gate_m: float = 0.5
     reach_m: float = 3.0
-    reach_share: float = 0.15
-    position_inflation: float = 1.0
-    velocity_inflation: float = 20.0
+    reach_share: float = 0.3
+    position_variance_factor: float = 0.25
+    least_position_std_m: float = 0.15
+    velocity_variance_factor: float = 20.0
+    moving: float = 0.75
+    motion_kept: float = 0.98
+    new_vehicle_speed_mps: float = 15.0
+    new_vehicle_drift_mps: float = 2.0
+    new_walker_speed_mps: float = 1.5
     vehicle_acceleration_mps2: float = 3.0
     walker_acceleration_mps2: float = 1.5
-    birth_velocity_mps: float = 5.0
     birth: float = -0.4
     confirmed: float = 0.8
     confirming_steps: int = 3
@@ -76,12 +89,11 @@ class TrackConfig:
 
 @dataclass(eq=False)
 class Track:
-    """One followed thing: ``state`` is x, y, vx, vy in the odometry frame, ``covariance`` that of it."""
+    """One followed thing; its ``motion`` is in the odometry frame."""
 
     number: int
     chance: Float64[Array, " classes"]
-    state: Float64[Array, "4"]
-    covariance: Float64[Array, "4 4"]
+    motion: MotionFilter
     heading: float
     size: Float64[Array, "3"]
     log_odds: float
@@ -93,6 +105,11 @@ class Track:
     def kind(self) -> ObjectClass:
         """The likeliest class."""
         return ObjectClass(int(np.argmax(self.chance)))
+
+    @property
+    def state(self) -> Float64[Array, "4"]:
+        """x, y, vx, vy in the odometry frame."""
+        return self.motion.state
 
     @property
     def speed(self) -> float:
@@ -146,10 +163,7 @@ class TrackMemory:
         return sorted((track for track, keep in zip(order, kept, strict=True) if keep), key=lambda each: each.number)
 
     def _predict(self, track: Track, dt: float) -> None:
-        move = np.eye(4)
-        move[0, 2] = move[1, 3] = dt
-        track.state = move @ track.state
-        track.covariance = move @ track.covariance @ move.T + _process_noise(track.kind, dt, self.config)
+        track.motion.predict(dt, _acceleration_std(track.kind, self.config))
         track.age += 1
 
     def _assign(self, found: Detections, position: Array, pose: Array) -> dict[int, Track]:
@@ -158,33 +172,26 @@ class TrackMemory:
             return {}
         config = self.config
         state = np.array([track.state[:2] for track in self.tracks])
-        spread = np.sqrt([max(np.trace(track.covariance[:2, :2]) / 2.0, 0.0) for track in self.tracks])
+        spread = np.array([track.motion.covariance[:2, :2] for track in self.tracks])
         offset = state[None] - position[:, None]
         angle = found.azimuth + pose[2]
-        c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
-        along, across = c * offset[..., 0] + s * offset[..., 1], c * offset[..., 1] - s * offset[..., 0]
-        std = np.hypot(found.position_std[:, None, :], spread[None, :, None]) + config.gate_m
-        distance = np.hypot(along / std[..., 0], across / std[..., 1])
+        axes = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+        apart = np.einsum("dik,dtk->dti", axes, offset)
+        variance = np.einsum("dik,tkl,dil->dti", axes, spread, axes)
+        variance += config.position_variance_factor * found.position_std[:, None] ** 2
+        distance = np.linalg.norm(apart / (np.sqrt(variance) + config.gate_m), axis=-1)
         reach = config.reach_m + config.reach_share * np.hypot(*(position - pose[:2]).T)
         same = GROUPS[found.kind][:, None] == GROUPS[[track.kind for track in self.tracks]][None]
-        fits = (distance < config.gate) & (np.hypot(along, across) < reach[:, None]) & same
+        fits = (distance < config.gate) & (np.linalg.norm(offset, axis=-1) < reach[:, None]) & same
         rows, columns = linear_sum_assignment(np.where(fits, distance, FAR))
         return {int(r): self.tracks[c] for r, c in zip(rows, columns, strict=True) if fits[r, c]}
 
     def _correct(self, track: Track, found: Detections, row: int, position: Array, pose: Array) -> None:
         config = self.config
-        noise = _position_covariance(found, row, pose) * config.position_inflation
-        observe, value = np.eye(4)[:2], position
-        if track.kind in MOVABLE:
-            velocity = _velocity(found, row, pose)
-            observe, value = np.eye(4), np.concatenate([position, velocity])
-            spread = found.velocity_std[row] ** 2 * config.velocity_inflation
-            noise = np.block([[noise, np.zeros((2, 2))], [np.zeros((2, 2)), spread * np.eye(2)]])
-        gain = track.covariance @ observe.T @ np.linalg.inv(observe @ track.covariance @ observe.T + noise)
-        track.state = track.state + gain @ (value - observe @ track.state)
-        track.covariance = (np.eye(4) - gain @ observe) @ track.covariance
-        if track.kind not in MOVABLE:
-            track.state[2:] = 0.0
+        velocity = _velocity(found, row, pose) if track.kind in MOVABLE else np.zeros(2)
+        noise = np.eye(4) * config.velocity_variance_factor * found.velocity_std[row] ** 2
+        noise[:2, :2] = self._position_noise(found, row, pose)
+        track.motion.measure(np.concatenate([position, velocity]), noise)
         chance = np.clip(found.existence[row], 0.05, 0.98)
         raised = min(math.log(chance / (1.0 - chance)) + DETECTED_LOG_ODDS, config.gain)
         track.log_odds = min(track.log_odds + raised, config.most)
@@ -196,6 +203,10 @@ class TrackMemory:
         if track.speed > 2.0 and track.kind in MOVABLE:
             track.heading = math.atan2(track.state[3], track.state[2])
         track.unseen = 0
+
+    def _position_noise(self, found: Detections, row: int, pose: Array) -> Array:
+        least = self.config.least_position_std_m**2 * np.eye(2)
+        return self.config.position_variance_factor * _position_covariance(found, row, pose) + least
 
     def _miss(self, track: Track, pose: Array) -> None:
         track.log_odds -= self.config.missed if self._in_sight(track, pose) else self.config.hidden
@@ -222,22 +233,26 @@ class TrackMemory:
 
     def _begin(self, found: Detections, row: int, position: Array, pose: Array) -> None:
         chance = np.clip(found.existence[row], 0.05, 0.98)
-        covariance = np.zeros((4, 4))
-        covariance[:2, :2] = _position_covariance(found, row, pose) * self.config.position_inflation
-        covariance[2:, 2:] = np.eye(2) * max(found.velocity_std[row], self.config.birth_velocity_mps) ** 2
-        movable = ObjectClass(int(found.kind[row])) in MOVABLE
-        velocity = _velocity(found, row, pose) if movable else np.zeros(2)
         track = Track(
             number=self._next,
             chance=found.chance[row].copy(),
-            state=np.concatenate([position, velocity]),
-            covariance=covariance,
+            motion=self._new_motion(found, row, position, pose),
             heading=float(found.heading[row] + pose[2]),
             size=found.size[row].copy(),
             log_odds=self.config.birth + min(math.log(chance / (1.0 - chance)), self.config.gain),
         )
         self._next += 1
         self.tracks.append(track)
+
+    def _new_motion(self, found: Detections, row: int, position: Array, pose: Array) -> MotionFilter:
+        """Return the filter of a new track; its first measured velocity tells whether it stands."""
+        kind, noise = ObjectClass(int(found.kind[row])), self._position_noise(found, row, pose)
+        if kind not in MOVABLE:
+            return MotionFilter.standing(position, noise)
+        spread = _new_velocity_covariance(kind, float(found.heading[row] + pose[2]), self.config)
+        motion = MotionFilter.movable(position, noise, spread, self.config.moving, self.config.motion_kept)
+        motion.measure_velocity(_velocity(found, row, pose), np.eye(2) * found.velocity_std[row] ** 2)
+        return motion
 
 
 def _velocity(found: Detections, row: int, pose: Array) -> Array:
@@ -250,13 +265,15 @@ def _velocity(found: Detections, row: int, pose: Array) -> Array:
     return velocity - min(float(velocity @ forward), 0.0) * forward
 
 
-def _process_noise(kind: ObjectClass, dt: float, config: TrackConfig) -> Array:
-    if kind not in MOVABLE:
-        return np.diag([1e-4, 1e-4, 0.0, 0.0])
-    vehicles = (ObjectClass.VEHICLE, ObjectClass.TRUCK, ObjectClass.BUS, ObjectClass.MOTORCYCLE)
-    std = config.vehicle_acceleration_mps2 if kind in vehicles else config.walker_acceleration_mps2
-    gain = np.array([[0.5 * dt * dt, 0.0], [0.0, 0.5 * dt * dt], [dt, 0.0], [0.0, dt]])
-    return std**2 * gain @ gain.T
+def _acceleration_std(kind: ObjectClass, config: TrackConfig) -> float:
+    return config.vehicle_acceleration_mps2 if kind in VEHICLES else config.walker_acceleration_mps2
+
+
+def _new_velocity_covariance(kind: ObjectClass, heading: float, config: TrackConfig) -> Array:
+    if kind not in VEHICLES:
+        return np.eye(2) * config.new_walker_speed_mps**2
+    turn = np.array([[math.cos(heading), -math.sin(heading)], [math.sin(heading), math.cos(heading)]])
+    return np.asarray(turn @ np.diag([config.new_vehicle_speed_mps**2, config.new_vehicle_drift_mps**2]) @ turn.T)
 
 
 def _position_covariance(found: Detections, row: int, pose: Array) -> Array:
