@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alpamayo import serve_commands
-from alpamayo.cli_options import Json, print_json
+from alpamayo.cli_options import MAX_SEED, Checkpoint, Json, print_json, progress_bar
 
 app = typer.Typer()
 new_app = typer.Typer(help="Make a file to begin with.", no_args_is_help=True)
@@ -60,6 +60,37 @@ def leaderboard(
         print_json(found)
     else:
         show_leaderboard(found, page)
+
+
+@app.command()
+def faithfulness(
+    family: Annotated[
+        str | None, typer.Option(help="Families, separated by commas. [default: those of long-tail-6]")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the families, such as 0-9,42.")] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Scenarios, from the first on. [default: 12 of long-tail-6]")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the driver and of the questions.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Question the words of tiny while it drives: are they true, do they decide, are they stable?"""
+    from alpamayo.drivers.registry import make_driver
+    from alpamayo.evaluation.faithfulness import DEFAULT_EPISODES, faithfulness
+    from alpamayo.evaluation.selection import seeds_of, select
+    from alpamayo.report.console import show_faithfulness
+
+    families = [name.strip() for name in (family or "").split(",") if name.strip()]
+    count = episodes or (None if families else DEFAULT_EPISODES)
+    chosen = select(families=families, seeds=[] if seeds is None else seeds_of(seeds), episodes=count)
+    with progress_bar() as progress:
+        found = faithfulness(make_driver("tiny", checkpoint), chosen.entries, seed=seed, progress=progress)
+    result = {"scenarios": chosen.name, "digest": chosen.digest, "seed": seed, "measures": found.rows()}
+    if as_json:
+        print_json(result)
+    else:
+        show_faithfulness(result)
 
 
 @app.command()

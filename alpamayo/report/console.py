@@ -16,6 +16,7 @@ from alpamayo_sim.errors import one_line
 EVALUATION_HEADS = ("driver", "guard", "at fault", "collision", "off-road", "arrived", "progress", "PDM score")
 VALIDATION_HEADS = ("driver", "n", "at fault", "off-road", "any failure", "km per incident", "PDM score")
 LEADERBOARD_HEADS = ("driver", "guard", "n", "PDM score", "zero", "solved", "at fault", "capability", "rank")
+FAITHFULNESS_HEADS = ("measure", "yes", "counts", "yes means")
 OPEN_LOOP_HEADS = ("horizon", "ADE", "minADE", "minFDE", "corner", "missed")
 BUSY_LOAD = 1.0  # of processes a core, beyond which speeds are too low
 RATES = ("at_fault_rate", "collision_rate", "off_road_rate", "arrived_rate")
@@ -86,6 +87,18 @@ def show_leaderboard(found: Mapping[str, Any], page: Path) -> None:
     for line in comparison_lines(found["comparisons"]):
         console.print(line, soft_wrap=True)
     console.print(f"page: {page}", soft_wrap=True)
+
+
+def show_faithfulness(found: Mapping[str, Any]) -> None:
+    """Print how often each question about the words of a driver was answered with yes."""
+    console = plain_console()
+    rows = found["measures"]
+    table = narrow_table(FAITHFULNESS_HEADS, found["scenarios"], [row["measure"] for row in rows])
+    for row in rows:
+        low, high = row["interval"]
+        share = "n/a" if row["share"] is None else f"{100 * row['share']:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
+        table.add_row(row["measure"], share, f"{row['yes']} of {row['asked']}", row["means"])
+    console.print(table)
 
 
 def show_doctor(found: Mapping[str, Any]) -> None:

@@ -36,6 +36,12 @@ class Perception:
         self._network = network.eval()
         self._features: deque[Features] = deque(maxlen=EARLIER_STEPS + 1)
 
+    def copied(self) -> "Perception":
+        """Return a perception with the same past; both share the network."""
+        other = Perception(self._network)
+        other._features.extend(self._features)
+        return other
+
     @torch.inference_mode()
     def look(self, observation: Observation) -> Answer:
         """Return what the newest frames show.

@@ -46,7 +46,11 @@ class Speaker:
 
     def decide(self, planner: BeliefPlanner, situation: Situation) -> Decision:
         """Drive what was uttered, or utter what is driven."""
-        return drive_uttered(self._holding(situation) or self.utter(situation), planner, situation)
+        return drive_uttered(self.words(situation), planner, situation)
+
+    def words(self, situation: Situation) -> Utterance:
+        """Return the words that hold, or new ones."""
+        return self._holding(situation) or self.utter(situation)
 
     def _holding(self, situation: Situation) -> Utterance | None:
         """Return the last utterance in the pointers of this situation; None where it does not hold any longer."""
