@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 LIBRARIES := libGL.so.1 libEGL.so.1 libgthread-2.0.so.0 libusb-1.0.so.0 libgomp.so.1
 PACKAGES := libgl1 libegl1 libglib2.0-0 libusb-1.0-0 libgomp1
 
-.PHONY: drive test check bench-sim bench-model bench-validator bench-guard notebooks clean
+.PHONY: drive test check docs bench-sim bench-model bench-validator bench-guard notebooks clean
 
 drive: .venv/installed
 	$(BIN)/alpamayo drive cut-in --driver tiny --seed 3 --out runs/first
@@ -41,6 +41,11 @@ bench-validator: .venv/installed
 bench-guard: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/guard.py
 
+# The documentation site, in site/index.html.
+docs: .venv/installed
+	$(BIN)/pip install --quiet --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 notebooks: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[dev,notebooks]'
 	$(BIN)/pytest --nbmake --override-ini testpaths=notebooks notebooks
@@ -66,4 +71,4 @@ notebooks: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv runs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
