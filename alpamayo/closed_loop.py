@@ -172,7 +172,8 @@ class _Recorder:
         self.state(world)
 
     def state(self, world: WorldBatch) -> None:
-        agents, truth = world[0].agents(), world[0].ground_truth()
+        truth = world[0].ground_truth()
+        agents = truth.agents
         now = {
             "ego_pose": world.egos.pose[0, 0],
             "ego_speed": world.egos.speed[0, 0],

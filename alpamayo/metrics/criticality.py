@@ -354,8 +354,9 @@ def _latest(
     if not collides.any():
         return np.inf
     until = int(np.argmax(collides))
+    manoeuvres = manoeuvres[: until + 1]
     hit = (box_separation(manoeuvres[:, None], box, others[None], sizes[None, :, None]) < 0.0).any(axis=(1, 2))
-    free = np.flatnonzero(~hit[: until + 1])
+    free = np.flatnonzero(~hit)
     return float(free[-1] * dt) if len(free) else -np.inf
 
 

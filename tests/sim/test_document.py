@@ -301,7 +301,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("alpamayo_sim.io.document._write_arrays", full)
+    monkeypatch.setattr("alpamayo_sim.io.document._packed", full)
     with pytest.raises(InputError, match="No space left"):
         save_scenario(make_scenario("debris", 0), tmp_path / "x")
     assert list(tmp_path.iterdir()) == []

@@ -65,6 +65,21 @@ def test_heading_has_its_documented_cost(seed: int) -> None:
         assert found == pytest.approx(cost, abs=1e-6)
 
 
+@pytest.mark.parametrize("reach", [0.5, 5.0, 8.0])
+def test_few_points_with_a_maximum_distance_match_as_many(reach: float) -> None:
+    """Few points search one disc, many points their nearest segments first."""
+    rng = np.random.default_rng(3)
+    index = MapIndex(RoadMap(lanes=tuple(lane(str(i), polyline(rng)) for i in range(12))))
+    xy, heading = rng.uniform(-60, 60, (200, 2)), rng.uniform(-np.pi, np.pi, 200)
+    many = index.nearest_lane(xy, heading, reach)
+    assert (many.index >= 0).any()
+    assert (many.index < 0).any()
+    for count in (1, 8):
+        parts = [index.nearest_lane(xy[k : k + count], heading[k : k + count], reach) for k in range(0, 200, count)]
+        for name in ("index", "s", "offset", "heading", "distance"):
+            assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(many, name))
+
+
 def test_the_lane_of_the_same_direction_wins() -> None:
     index = MapIndex(RoadMap(lanes=(straight("east", -1.75), straight("west", 1.75, reverse=True))))
     xy = np.array([[30.0, 0.5], [30.0, 0.5]])

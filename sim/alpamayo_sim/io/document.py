@@ -45,8 +45,9 @@ def save_document(value: Any, path: Path, version: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(binary) as whole_binary, replacing(text) as whole_text:
-            _write_arrays(whole_binary, arrays)
-            arrays_sha256 = hashlib.sha256(whole_binary.read_bytes()).hexdigest()
+            packed = _packed(arrays)
+            whole_binary.write_bytes(packed)
+            arrays_sha256 = hashlib.sha256(packed).hexdigest()
             document = {
                 "kind": type(value).__name__,
                 "version": version,
@@ -104,15 +105,20 @@ def digest(value: Any) -> str:
     return total.hexdigest()
 
 
-def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an npz with fixed time stamps, so that the same arrays give the same bytes; small arrays are not packed."""
-    with zipfile.ZipFile(path, "w") as archive:
+def _packed(arrays: dict[str, np.ndarray]) -> bytes:
+    """Return an npz with fixed time stamps, so that the same arrays give the same bytes; small arrays are not packed.
+
+    It is made in memory: an archive on disk goes back to the header of each array, which costs more than the data.
+    """
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
         for name, array in arrays.items():
             ordered = np.asarray(array, order="C")
             data = _npy_header(ordered.dtype, ordered.shape) + ordered.tobytes()
             member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             member.compress_type = zipfile.ZIP_DEFLATED if len(data) > STORED_BYTES else zipfile.ZIP_STORED
             archive.writestr(member, data, compresslevel=4)
+    return whole.getvalue()
 
 
 @functools.lru_cache(maxsize=4096)

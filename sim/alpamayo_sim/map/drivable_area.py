@@ -63,6 +63,12 @@ class DrivableArea:
         return drivable_polygon(self._road_map)
 
     @cached_property
+    def _prepared(self) -> BaseGeometry | None:
+        """The area, prepared for many points."""
+        shapely.prepare(self.polygon)
+        return self.polygon
+
+    @cached_property
     def border_lines(self) -> list[Float64[Array, "_ 2"]]:
         """The border as lines that have the road at their left: rings of the polygon, or road edges."""
         if self.polygon is None:
@@ -91,7 +97,9 @@ class DrivableArea:
         Raises:
             InputError: The map has no drivable area, or a point is not finite.
         """
-        return self.margin(xy, elevation) >= 0.0
+        if self.polygon is None or (elevation is not None and self._has_levels):
+            return self.margin(xy, elevation) >= 0.0
+        return np.asarray(shapely.intersects_xy(self._prepared, checked_points(xy)))
 
     def margin(self, xy: Float[Array, "n 2"], elevation: Float[Array, " n"] | None = None) -> Float64[Array, " n"]:
         """Return the distance (m) of each point to the border, positive inside.

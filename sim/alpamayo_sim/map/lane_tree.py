@@ -14,6 +14,7 @@ from alpamayo_sim.map.polylines import MapArrays, checked_headings, checked_poin
 
 Array = np.ndarray
 
+FEW_POINTS = 8  # that search a small disc at once; finding the nearest segment first costs a search more
 HEADING_COST_M = 2.0  # a lane in the opposite direction counts as twice this distance further away
 
 
@@ -47,22 +48,31 @@ class LaneTree:
         none = LaneMatch(np.full(count, -1), np.zeros(count), np.zeros(count), np.zeros(count), np.full(count, np.inf))
         if not self._lanes or not count:
             return none
-        rows, segments = self._candidates(xy, 0.0 if heading is None else 2.0 * HEADING_COST_M)
+        rows, segments = self._candidates(xy, 0.0 if heading is None else 2.0 * HEADING_COST_M, max_distance)
+        if not len(rows):
+            return none
         foot = self._feet(xy[rows], segments)
         cost = foot.distance
         if heading is not None:
             cost = cost + HEADING_COST_M * (1.0 - np.cos(checked_headings(heading, count)[rows] - foot.heading))
         cost = np.where(foot.distance <= max_distance, cost, np.inf)
         order = np.lexsort((segments, cost, rows))
-        best = order[np.searchsorted(rows[order], np.arange(count))]
-        found = np.isfinite(cost[best])
+        first = np.minimum(np.searchsorted(rows[order], np.arange(count)), len(order) - 1)
+        best = order[first]
+        found = np.isfinite(cost[best]) & (rows[best] == np.arange(count))
         return LaneMatch(
             *(np.where(found, getattr(foot, name)[best], getattr(none, name)) for name in none.__dataclass_fields__)
         )
 
-    def _candidates(self, xy: Float64[Array, "n 2"], extra_m: float) -> tuple[Array, Array]:
-        """Return pairs (point, segment): all segments at most ``extra_m`` further away than the nearest one."""
+    def _candidates(self, xy: Float64[Array, "n 2"], extra_m: float, max_distance: float) -> tuple[Array, Array]:
+        """Return pairs (point, segment): all segments at most ``extra_m`` further away than the nearest one.
+
+        With ``extra_m``, and few points that look no further than ``max_distance`` (m), all segments within that.
+        """
         points = shapely.points(xy)
+        if extra_m > 0.0 and max_distance <= 2.0 * extra_m and len(xy) <= FEW_POINTS:
+            near = self._tree.query(points, predicate="dwithin", distance=max_distance + 1e-9)
+            return near[0], near[1]
         pairs, nearest = self._tree.query_nearest(points, return_distance=True, all_matches=True)
         if extra_m == 0.0:
             return pairs[0], pairs[1]

@@ -14,6 +14,7 @@ from alpamayo_sim.prediction.lane_changes import STEP_S, STEPS
 
 Array = np.ndarray
 
+FREE_GAP_M = 1e3  # to the leader of a free road
 PROFILE_STEPS = 97  # now to 9.6 s, every 0.1 s
 Profiles = tuple[Float64[Array, "m 97"], Float64[Array, "m 97"], Float64[Array, "m 97"]]
 """Distance (m), speed (m/s) and acceleration (m/s²) of each profile."""
@@ -51,13 +52,15 @@ def ramps(
     v, a = np.full(len(goal), speed), np.full(len(goal), np.clip(acceleration, -friction_limit, 3.0))
     rows = [(np.zeros(len(goal)), v, a)]
     travelled = np.zeros(len(goal))
+    is_faster, twice_jerk = goal > 0.0, 2.0 * np.minimum(jerk, config.firm_jerk_mps3)
     for _ in range(PROFILE_STEPS - 1):
         # Ease off before the goal speed so that the acceleration ends there at 0.
-        room = np.where(goal > 0.0, floor - v, v - floor)
-        ease = np.sqrt(np.maximum(2.0 * np.minimum(jerk, config.firm_jerk_mps3) * room, 0.0))
-        wanted = np.clip(goal, -ease, ease)
-        wanted = np.where((goal > 0.0) & (v > floor + 0.1), -0.8, wanted)
-        a = np.clip(wanted, a - jerk * PLAN_DT, a + jerk * PLAN_DT)
+        room = np.where(is_faster, floor - v, v - floor)
+        ease = np.sqrt(np.maximum(twice_jerk * room, 0.0))
+        wanted = np.minimum(np.maximum(goal, -ease), ease)
+        wanted = np.where(is_faster & (v > floor + 0.1), -0.8, wanted)
+        change = jerk * PLAN_DT
+        a = np.minimum(np.maximum(wanted, a - change), a + change)
         after = np.maximum(v + a * PLAN_DT, 0.0)
         a = np.where(after <= 0.0, np.maximum(a, -v / PLAN_DT), a)
         travelled = travelled + 0.5 * (v + after) * PLAN_DT
@@ -82,6 +85,18 @@ class Leads:
     speed: Float64[Array, "n 49"]
     gap: Float64[Array, " n"]
     inside: Bool[Array, "p n 49"]
+
+    def with_free_road(self, standstill_gap: float) -> "Leads":
+        """Return the leaders and one more, which is on no path: the road without a leader."""
+        nothing = np.zeros((1, self.s.shape[1]))
+        return Leads(
+            np.concatenate([self.s, nothing]),
+            np.concatenate([self.speed, nothing]),
+            np.append(self.gap, standstill_gap),
+            np.concatenate(
+                [self.inside, np.zeros_like(self.inside, shape=(len(self.inside), 1, nothing.size))], axis=1
+            ),
+        )
 
 
 def following(
@@ -108,15 +123,16 @@ def following(
     v, a, travelled = np.full(count, speed), np.full(count, acceleration), np.zeros(count)
     path = np.arange(count)
     rows = [(travelled, v, a)]
+    leads = leads.with_free_road(model.standstill_gap_m)
     for k in range(STEPS - 1):
         s = interpolate_rows(paths.s, paths.at(path, travelled))
         allowed = np.minimum(cap.at(s), cap.at(s + 0.8 * v))
         ahead = leads.s[None, :, k] - s[:, None]
-        gap = np.where(leads.inside[:, :, k] & (ahead > -2.0), ahead, 1e3)
+        gap = np.where(leads.inside[:, :, k] & (ahead > -2.0), ahead, FREE_GAP_M)
         wanted = idm_acceleration(v[:, None], allowed[:, None], gap, leads.speed[None, :, k], model, leads.gap[None])
-        b = np.minimum(np.asarray(wanted).min(axis=1, initial=10.0), idm_acceleration(v, allowed, 1e3, 0.0, model))
-        b = np.maximum(b, -friction_limit)
-        a = np.clip(b, a - np.where(b < -4.0, 3.0 * config.firm_jerk_mps3, jerk) * STEP_S, a + jerk * STEP_S)
+        b = np.maximum(np.asarray(wanted).min(axis=1), -friction_limit)
+        lowest = a - np.where(b < -4.0, 3.0 * config.firm_jerk_mps3, jerk) * STEP_S
+        a = np.minimum(np.maximum(b, lowest), a + jerk * STEP_S)
         after = np.maximum(v + a * STEP_S, 0.0)
         a = np.where(after <= 0.0, -v / STEP_S, a)
         travelled = travelled + 0.5 * (v + after) * STEP_S

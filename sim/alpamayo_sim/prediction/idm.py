@@ -59,10 +59,12 @@ def idm_acceleration(
     """
     p = parameters
     least = p.standstill_gap_m if standstill_gap is None else standstill_gap
+    numbers = all(isinstance(value, float) for value in (speed, desired, gap, leader_speed, least))
+    lower, upper = (min, max) if numbers else (np.minimum, np.maximum)  # of numbers several times as fast as numpy's
     approach = speed * (speed - leader_speed) / (2.0 * math.sqrt(p.acceleration_mps2 * p.deceleration_mps2))
-    desired_gap = least + np.maximum(speed * p.headway_s + approach, 0.0)
-    free = np.maximum(1.0 - (speed / np.maximum(desired, p.least_desired_speed_mps)) ** 4, p.free_term_floor)
-    acceleration = p.acceleration_mps2 * (free - (desired_gap / np.maximum(gap, p.least_gap_m)) ** 2)
+    desired_gap = least + upper(speed * p.headway_s + approach, 0.0)
+    free = upper(1.0 - (speed / upper(desired, p.least_desired_speed_mps)) ** 4, p.free_term_floor)
+    acceleration = p.acceleration_mps2 * (free - (desired_gap / upper(gap, p.least_gap_m)) ** 2)
     if math.isinf(p.greatest_deceleration_mps2):
         return acceleration
-    return np.clip(acceleration, -p.greatest_deceleration_mps2, p.acceleration_mps2)
+    return lower(upper(acceleration, -p.greatest_deceleration_mps2), p.acceleration_mps2)
