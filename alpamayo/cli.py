@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
 from alpamayo import dataset_commands, scenario_commands, tool_commands
 from alpamayo.cli_options import (
@@ -46,8 +47,29 @@ if TYPE_CHECKING:
     from alpamayo_datasets import Writer
     from alpamayo_sim.datatypes.scenario import Scenario
 
+GROUPS = {
+    "Drive": ("drive", "replay", "serve", "view"),
+    "Measure": ("evaluate", "validate", "leaderboard", "compare", "faithfulness"),
+    "Scenes and data": ("scenarios", "datasets"),
+    "Drivers and training": ("drivers", "new", "train", "train-end-to-end", "model"),
+    "This machine": ("doctor",),
+}
+"""The commands as the help shows them."""
+
+
+class GroupedHelp(TyperGroup):
+    """A command whose help lists its commands in ``GROUPS``."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the groups; a command in none of them would be an error of this file."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(200)) for name in names])
+
+
 app = typer.Typer(
     name="alpamayo",
+    cls=GroupedHelp,
     help="The long tail of driving: simulate the rare scene, drive it, score what was decided.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -41,8 +41,13 @@ Extrapolate = Annotated[
 
 
 @app.command("list")
-def list_scenarios(as_json: Json = False) -> None:
-    """List the families with their parameters, ranges and sources."""
+def list_scenarios(
+    parameters: Annotated[
+        bool, typer.Option("--parameters", help="With the parameters of each: ranges, units and sources.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the families by group, in a line each; with ``--parameters`` their ranges and sources, too."""
     from alpamayo.report.console import bold, plain_console
     from alpamayo_scenarios.families import FAMILIES
 
@@ -50,10 +55,14 @@ def list_scenarios(as_json: Json = False) -> None:
         print_json([_family_json(family) for family in FAMILIES])
         return
     console = plain_console()
-    for family in FAMILIES:
-        console.print(bold(family.name), "", family.summary)
-        console.print(_parameter_table(family))
-        console.print()
+    width = max(len(family.name) for family in FAMILIES)
+    for group in dict.fromkeys(family.group for family in FAMILIES):
+        console.print(bold(group.value))
+        for family in (family for family in FAMILIES if family.group == group):
+            console.print(f"  {family.name:{width}}  {family.title}{' (held out)' if family.held_out else ''}")
+            if parameters:
+                console.print(_parameter_table(family))
+    console.print("\nnext: alpamayo scenarios show FAMILY", soft_wrap=True)
 
 
 @app.command()
@@ -445,7 +454,7 @@ def _parameter_table(family: "Family", values: Mapping[str, float] | None = None
     table = Table(*heads, box=None, padding=(0, 3, 0, 2), header_style="dim")
     for p in family.parameters:
         value = (f"{values[p.name]:.4g}",) if values else ()
-        table.add_row(p.name, *value, f"{p.low:g}", f"{p.high:g}", p.unit, p.source)
+        table.add_row(p.name, *value, f"{p.low:g}", f"{p.high:g}", "" if p.unit == "1" else p.unit, p.source)
     return table
 
 

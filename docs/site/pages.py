@@ -148,15 +148,14 @@ def families_page() -> str:
     lines = ["# Families", "", "![A picture of each family](images/contact_sheet.jpg)", ""]
     lines += ["`alpamayo scenarios show FAMILY` draws a picture and a film of one; `--set gap=8` sets a parameter.", ""]
     for group in dict.fromkeys(family.group for family in FAMILIES):
-        lines += [f"## {group}", ""]
+        lines += [f"## {group.value.capitalize()}", ""]
         for family in (family for family in FAMILIES if family.group == group):
             held_out = ", held out of training" if family.held_out else ""
             lines += [f"### {family.title}", "", f"`{family.name}`{held_out}. {_one_line(family.summary)}", ""]
             lines += ["| parameter | unit | from | to | default | source |", "|---|---|---|---|---|---|"]
-            lines += [
-                f"| `{p.name}` | {p.unit} | {p.low:g} | {p.high:g} | {p.default:g} | {_one_line(p.source)} |"
-                for p in family.parameters
-            ]
+            for p in family.parameters:
+                cells = (f"`{p.name}`", "" if p.unit == "1" else p.unit, f"{p.low:g}", f"{p.high:g}", f"{p.default:g}")
+                lines.append(f"| {' | '.join((*cells, _one_line(p.source)))} |")
             lines.append("")
     return "\n".join(lines)
 

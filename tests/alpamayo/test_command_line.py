@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
-from alpamayo_scenarios.families import family_names
+from alpamayo.cli import GROUPS, app
+from alpamayo_scenarios.families import FAMILIES, family_names
 
 
 def alpamayo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -200,3 +202,17 @@ def test_log_driver_repeats_the_recording(tmp_path: Path, realdata: Path) -> Non
     row = json.loads(done.stdout)
     assert row["deviation_from_recording_m"] <= 1e-3
     assert row["steps"] == 90
+
+
+def test_the_help_shows_every_command_in_one_group(tmp_path: Path) -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    shown = alpamayo("--help", cwd=tmp_path).stdout
+    assert "..." not in shown.partition("Options:")[2]
+    assert all(f"{title}:" in shown for title in GROUPS)
+
+
+def test_the_list_of_families_is_a_line_each(tmp_path: Path) -> None:
+    lines = alpamayo("scenarios", "list", cwd=tmp_path).stdout.splitlines()
+    assert len([line for line in lines if line.startswith("  ")]) == len(FAMILIES)
+    assert all(len(line) <= 80 for line in lines)
