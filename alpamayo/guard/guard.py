@@ -30,6 +30,7 @@ from alpamayo_sim.prediction.trajectories import AgentTrajectories
 from alpamayo_sim.warp_runtime import wp
 
 Array = np.ndarray
+OUTSIDE_TOLERANCE_M = 1e-3  # a plan that does not take the ego further outside is clean
 PREPARED_EVERY = 20  # poses of the route between those around which lanes are looked up
 
 
@@ -105,6 +106,7 @@ class Guard:
         self._last_speeds = _LastSpeeds(-2, {}, np.zeros(0), np.zeros(0))
         self._last_choice: tuple[int, Choice] | None = None
         self._outside_at_start = np.inf  # m; never grows in a drive
+        self._least_beyond = np.inf  # m, the least distance outside since the ego went beyond the limit
         self._risks: list[str] | None = None  # agents that the last choices of the driver would have met
         self._route_step = -1
         self._route_place: float | None = None  # m, arc length of the ego on the route
@@ -141,7 +143,8 @@ class Guard:
 
         It is that of the config, plus the distance by which the ego was outside at the start of the drive, or by which
         its route is outside. What the ego has won back since the start it may not lose again, so a slow drift ends at
-        the limit. An ego that is beyond the limit may not get further away.
+        the limit. An ego that is beyond the limit may not get further away than it was at its nearest since then, but
+        for the room that it needs to return.
         """
         area = self.map_index.drivable_area
         if not area.is_defined:
@@ -154,7 +157,10 @@ class Guard:
         if self._route is not None:
             here = self._place_on_route(self._route, truth)
             allowed = max(allowed, -self._route.least_margin(here, self.config.route_lookahead_m))
-        return max(self.config.off_road_tolerance_m + allowed, outside + self.config.off_road_return_m)
+        limit = self.config.off_road_tolerance_m + allowed
+        self._least_beyond = min(self._least_beyond, outside) if outside > limit else np.inf
+        return_room = self._least_beyond + self.config.off_road_return_m if outside > limit else 0.0
+        return max(limit, return_room, outside + OUTSIDE_TOLERANCE_M)
 
     def _place_on_route(self, route: RoutePath, truth: GroundTruth) -> float:
         """Return the arc length (m) of the ego on the route, searched from that of the last check on."""

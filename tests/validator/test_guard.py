@@ -372,3 +372,16 @@ def test_a_plan_that_begins_a_little_faster_passes():
     """The car reaches the speed later; nothing is ahead."""
     scene = testing.scene(ego=testing.moving("ego", 0.0, 0.0, 12.0))
     assert not check(scene, testing.plan(15.0)).intervened
+
+
+def test_an_ego_that_creeps_beyond_the_limit_does_not_take_the_limit_with_it():
+    """Each step adds 0.01 m; the room to return is counted from the nearest place, not from the present one."""
+    scene = testing.scene()
+    guard, room = Guard(scene), []
+    guard.off_road_tolerance(testing.ground_truth_at(scene))
+    for outside in np.arange(0.28, 0.5, 0.01):
+        pose = np.array([0.0, 1.0 - 1.75 - outside, 0.0], np.float32)
+        now = replace(testing.ground_truth_at(scene), ego_pose=pose)
+        room.append(guard.off_road_tolerance(now) - outside)
+    assert max(room) < 0.06
+    assert np.abs(room[-10:]).max() < 0.002
