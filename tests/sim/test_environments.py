@@ -1,6 +1,7 @@
 """The environments against Gymnasium's own checks, and the vector environment against the single one."""
 
 import dataclasses
+import importlib.util
 import pickle
 import warnings
 from pathlib import Path
@@ -116,6 +117,50 @@ def test_cameras_and_lidar_are_observed_with_the_vector() -> None:
     assert data_equivalence(env.step(np.zeros(2)), twin.step(np.zeros(2)))
     one, _ = single(**{**SENSES, "observation": "camera"}).reset(seed=4)
     np.testing.assert_array_equal(one, observation["camera"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_image_is_the_camera_with_channels_first(mode: AutoresetMode) -> None:
+    settings: dict[str, Any] = {"observation": ["camera", "image"], "rig": "front", "image_size": (48, 32)}
+    env = vector(2, autoreset_mode=mode, **settings)
+    observations, _ = env.reset(seed=4)
+    assert isinstance(observations, dict)
+    assert observations in env.observation_space
+    assert observations["image"].shape == (2, 3, 32, 48)
+    assert observations["image"].flags.c_contiguous
+    np.testing.assert_array_equal(observations["image"], np.moveaxis(observations["camera"][:, 0], -1, 1))
+    assert data_equivalence(single(**settings).reset(seed=4)[0]["image"], observations["image"][0])  # type: ignore[call-overload]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("stable_baselines3") is None, reason="stable-baselines3: the extra rl")
+@pytest.mark.parametrize(
+    ("policy", "observation"),
+    [("CnnPolicy", "image"), ("MlpPolicy", "vector"), ("MultiInputPolicy", ("vector", "image"))],
+)
+def test_policies_of_stable_baselines3_take_the_observations(policy: str, observation: str | tuple[str, ...]) -> None:
+    from stable_baselines3 import PPO
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        env = single(observation=observation, rig="front", image_size=(64, 48), action="normalized")
+        model = PPO(policy, env, n_steps=32, batch_size=32, n_epochs=1, seed=0, device="cpu").learn(32)
+    action, _ = model.predict(env.reset(seed=1)[0], deterministic=True)
+    assert action in env.action_space
+
+
+@pytest.mark.skipif(importlib.util.find_spec("moviepy") is None, reason="moviepy: the extra rl")
+def test_record_video_writes_a_film_of_each_episode(tmp_path: Path) -> None:
+    env: Any = gymnasium.wrappers.RecordVideo(
+        single(render_mode="rgb_array", max_episode_steps=4), str(tmp_path / "films"), episode_trigger=lambda _: True
+    )
+    for seed in range(2):
+        env.reset(seed=seed)
+        while not any(env.step(np.zeros(2, np.float32))[2:4]):
+            pass
+    env.close()
+    films = sorted((tmp_path / "films").glob("*.mp4"))
+    assert [film.name for film in films] == ["rl-video-episode-0.mp4", "rl-video-episode-1.mp4"]
+    assert all(film.stat().st_size > 1000 for film in films)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -237,7 +282,8 @@ def test_misuse_is_told(no_shape_checks: None) -> None:
         env.step(np.zeros(3))
     for settings, said in (
         ({"action": "steer"}, "'control', 'normalized', 'trajectory'"),
-        ({"observation": "smell"}, "'vector', 'camera', 'lidar'"),
+        ({"observation": "smell"}, "'vector', 'camera', 'image', 'lidar'"),
+        ({"observation": "image"}, "of one camera, rig 'alpamayo' has"),
         ({"observation": ["vector", "vector"]}, "each kind once"),
         ({"rig": "bus"}, "unknown rig 'bus'"),
         ({"lidar": "radar"}, "unknown lidar 'radar'"),

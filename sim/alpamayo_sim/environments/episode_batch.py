@@ -53,6 +53,7 @@ class Settings(ObservationConfig):
       the ``agents`` nearest road users and the ``pieces`` nearest pieces of map;
     - "camera": RGB images [cameras, height, width, 3] of the named ``rig`` (see ``rig_presets``) of ``image_size``
       (width, height);
+    - "image": the picture [3, height, width] of a rig with one camera, channels first, as image policies take it;
     - "lidar": [2, rings, columns] of the named ``lidar``: range as a share of the largest range, 1 without a
       return, and intensity in [0, 1].
 

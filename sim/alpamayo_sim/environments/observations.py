@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 Observations = Array | dict[str, Array]
 MAX_AGENTS = 20_000  # as many as a recording may have
-OBSERVATIONS = ("vector", "camera", "lidar")
+OBSERVATIONS = ("vector", "camera", "image", "lidar")
 BOUNDS: dict[str, Bounds] = {  # of the settings of an environment
     "agents": (0, MAX_AGENTS),
     "pieces": (0, PIECES),
@@ -54,7 +54,11 @@ class ObservationConfig:
         if not self.names or len(set(self.names)) < len(self.names):
             raise InputError(f"observation is {self.observation!r}, must name each kind once")
         check_known("lidar", self.lidar, LIDARS)
-        self.make_rig()
+        cameras = len(self.make_rig().cameras)
+        if "image" in self.names and cameras != 1:
+            raise InputError(
+                f"observation 'image' is of one camera, rig {self.rig!r} has {cameras}; rig='front' has one"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,6 +86,10 @@ class ObservationConfig:
         rig = self.make_rig()
         return spaces.Box(0, 255, (len(rig.cameras), *rig.cameras[0].rays.shape[:2], 3), np.uint8)
 
+    def _image_space(self) -> spaces.Box:
+        _, height, width, channels = self._camera_space().shape
+        return spaces.Box(0, 255, (channels, height, width), np.uint8)
+
     def _lidar_space(self) -> spaces.Box:
         return spaces.Box(0.0, 1.0, (2, *self.make_lidar().rays.shape[:2]), np.float32)
 
@@ -104,6 +112,9 @@ class ObservationBuilder:
     def _camera(self) -> UInt8[Array, "worlds cameras height width 3"]:
         rgb: Array = self._cameras.render().rgb
         return rgb
+
+    def _image(self) -> UInt8[Array, "worlds 3 height width"]:
+        return np.ascontiguousarray(self._camera()[:, 0].transpose(0, 3, 1, 2))
 
     def _lidar(self) -> Float32[Array, "worlds 2 rings columns"]:
         """Return range as a share of the largest range (1 without a return) and intensity."""
