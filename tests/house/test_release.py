@@ -34,8 +34,12 @@ def wheel() -> dict[str, Path]:
 
 def test_everything_that_a_drive_needs_is_inside(wheel: dict[str, Path]) -> None:
     assert wheel.keys() >= NEEDED
-    modules = {path.relative_to(top) for top in (ROOT, ROOT / "sim") for path in (top / "alpamayo").rglob("*.py")}
-    assert modules <= {Path(name) for name in wheel}
+    tops = [ROOT, *(ROOT / wing for wing in ("sim", "scenarios", "datasets", "vla_model", "kernels"))]
+    modules = {
+        path.relative_to(top).as_posix() for top in tops for name in PACKAGES for path in (top / name).rglob("*.py")
+    }
+    assert {name.split("/")[0] for name in modules} == set(PACKAGES)
+    assert modules <= wheel.keys()
 
 
 def test_nothing_of_the_repository_alone_is_inside(wheel: dict[str, Path]) -> None:
