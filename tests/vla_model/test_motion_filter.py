@@ -113,3 +113,11 @@ def test_a_velocity_that_is_surely_zero_keeps_a_parked_car_parked() -> None:
         memory.update(replace(found, velocity_std=np.array([0.3])), np.zeros(3), DT_S)
     (track,) = memory.confirmed()
     assert track.speed < 0.1
+
+
+def test_an_exact_velocity_is_taken_as_a_sure_one() -> None:
+    for velocity, moves in (([0.0, 0.0], False), ([9.0, 0.0], True)):
+        motion = MotionFilter.movable(np.zeros(2), np.eye(2), UNKNOWN_VELOCITY, moving=0.5, kept=0.98)
+        motion.measure_velocity(np.array(velocity), np.zeros((2, 2)))
+        assert (motion.chance[MOVE] > 0.5) == moves
+        np.testing.assert_allclose(motion.state[2:], velocity, atol=0.05)

@@ -15,6 +15,7 @@ Array = np.ndarray
 
 STAND, MOVE = 0, 1
 LEAST_CHANCE = 1e-3  # of a model
+LEAST_VARIANCE = 1e-4  # (m or m/s)^2, of each measured number: none is exact
 STANDING_DRIFT_MPS = 0.1  # standard deviation of the change of a standing thing's place: its measurements drift
 
 
@@ -91,7 +92,8 @@ class MotionFilter:
     def _correct(self, measured: Array, covariance: Array, part: slice) -> None:
         logs = np.empty(len(self.chance))
         for model, (state, spread) in enumerate(zip(self.states, self.covariances, strict=True)):
-            innovation, expected = measured - state[part], spread[part, part] + covariance
+            innovation = measured - state[part]
+            expected = spread[part, part] + covariance + LEAST_VARIANCE * np.eye(len(measured))
             gain = np.linalg.solve(expected, spread[part]).T
             self.states[model] = state + gain @ innovation
             self.covariances[model] = spread - gain @ spread[part]
