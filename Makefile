@@ -43,7 +43,6 @@ bench-guard: .venv/installed
 
 # The documentation site, in site/index.html.
 docs: .venv/installed
-	$(BIN)/pip install --quiet --editable '.[dev,docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 notebooks: .venv/installed

@@ -31,6 +31,7 @@ from alpamayo.cli_options import (
     Seed,
     Workers,
     guard_of,
+    listed,
     parameters_of,
     print_json,
     progress_bar,
@@ -421,8 +422,8 @@ def evaluate(
     """
     from alpamayo.drivers.registry import check_name
 
-    names = _listed(driver)
-    names += [f"{name}{JOINT}{what}" for name in names for what in _listed(ablate or "")]
+    names = listed(driver)
+    names += [f"{name}{JOINT}{what}" for name in names for what in listed(ablate or "")]
     for name in names:
         check_name(name, recorded=bool(logs) and not (suite or family))
     if not names:
@@ -453,8 +454,8 @@ def evaluate(
                 names,
                 episodes,
                 folder,
-                suite=_listed(suite or ""),
-                families=_listed(family or ""),
+                suite=listed(suite or ""),
+                families=listed(family or ""),
                 seeds=[] if seeds is None else seeds_of(seeds),
                 logs=logs or [],
                 reactive=reactive,
@@ -555,11 +556,6 @@ def info(
     for name, value in values.items():
         table.add_row(bold(name.replace("_", " ")), format_value(name, value))
     plain_console().print(table)
-
-
-def _listed(text: str) -> list[str]:
-    """Return the different words of a list separated by commas."""
-    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 def _arguments(texts: list[str] | None) -> dict[str, Any]:

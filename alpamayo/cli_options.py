@@ -122,6 +122,11 @@ def workers_of(workers: int | None, cluster: str | None) -> "parallel.Workers":
     return workers if cluster is None else Cluster(cluster, workers)
 
 
+def listed(text: str) -> list[str]:
+    """Return the different words of a list separated by commas."""
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar on stderr; yield a function that takes (name, done, total)."""

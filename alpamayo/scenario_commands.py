@@ -49,16 +49,16 @@ def list_scenarios(
 ) -> None:
     """List the families by group, in a line each; with ``--parameters`` their ranges and sources, too."""
     from alpamayo.report.console import bold, plain_console
-    from alpamayo_scenarios.families import FAMILIES
+    from alpamayo_scenarios.families import FAMILIES, families_by_group
 
     if as_json:
         print_json([_family_json(family) for family in FAMILIES])
         return
     console = plain_console()
     width = max(len(family.name) for family in FAMILIES)
-    for group in dict.fromkeys(family.group for family in FAMILIES):
-        console.print(bold(group.value))
-        for family in (family for family in FAMILIES if family.group == group):
+    for group, families in families_by_group().items():
+        console.print(bold(group))
+        for family in families:
             console.print(f"  {family.name:{width}}  {family.title}{' (held out)' if family.held_out else ''}")
             if parameters:
                 console.print(_parameter_table(family))
@@ -454,7 +454,7 @@ def _parameter_table(family: "Family", values: Mapping[str, float] | None = None
     table = Table(*heads, box=None, padding=(0, 3, 0, 2), header_style="dim")
     for p in family.parameters:
         value = (f"{values[p.name]:.4g}",) if values else ()
-        table.add_row(p.name, *value, f"{p.low:g}", f"{p.high:g}", "" if p.unit == "1" else p.unit, p.source)
+        table.add_row(p.name, *value, f"{p.low:g}", f"{p.high:g}", p.shown_unit, p.source)
     return table
 
 

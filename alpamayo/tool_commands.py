@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alpamayo import serve_commands
-from alpamayo.cli_options import MAX_SEED, Checkpoint, Json, print_json, progress_bar
+from alpamayo.cli_options import MAX_SEED, Checkpoint, Json, listed, print_json, progress_bar
 
 app = typer.Typer()
 new_app = typer.Typer(help="Make a file to begin with.", no_args_is_help=True)
@@ -81,7 +81,7 @@ def faithfulness(
     from alpamayo.evaluation.selection import seeds_of, select
     from alpamayo.report.console import show_faithfulness
 
-    families = [name.strip() for name in (family or "").split(",") if name.strip()]
+    families = listed(family or "")
     count = episodes or (None if families else DEFAULT_EPISODES)
     chosen = select(families=families, seeds=[] if seeds is None else seeds_of(seeds), episodes=count)
     with progress_bar() as progress:

@@ -7,7 +7,7 @@ put in their place, and are the words the same under other noise of the cameras?
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from alpamayo.closed_loop import drive
 from alpamayo.evaluation.selection import Entry
 from alpamayo.evaluation.statistics import clopper_pearson
+from alpamayo.parallel import Progress
 from alpamayo.validator.reasoning import Consistency, check
 from alpamayo_sim.datatypes.decision import Decision
 from alpamayo_sim.datatypes.driver import Driver, Needs
@@ -25,7 +26,8 @@ from alpamayo_sim.errors import InputError
 from alpamayo_sim.planning.reasons import Manoeuvre
 from alpamayo_vla_model.belief_planner import BeliefPlanner, Situation
 from alpamayo_vla_model.driver import BeliefDriver
-from alpamayo_vla_model.reasoner.language import SIGNAL_WORD, Utterance, pointed_tracks
+from alpamayo_vla_model.reasoner.inputs import relevant_agents
+from alpamayo_vla_model.reasoner.language import POINTERS, SIGNAL_WORD, Utterance
 from alpamayo_vla_model.reasoner.speaker import Speaker, drive_uttered
 
 Array = np.ndarray
@@ -91,12 +93,11 @@ class ProbedDriver:
             raise InputError(f"driver {getattr(driver, 'name', '?')!r} has no words to question; tiny has")
         self.name, self.weights_digest = driver.name, driver.weights_digest
         self.needs: Needs = replace(driver.needs, truth=True)
-        self._driver, self._reasoner, self._found = driver, driver.reasoner, found
+        self._driver, self._found = driver, found
 
     def reset(self, scene: Scene, rng: np.random.Generator) -> None:
         """Start a new episode."""
         self._driver.reset(scene, rng)
-        self._speaker = Speaker(self._reasoner)
         self._rng, self._step = rng, -1
 
     def act(self, observation: Observation) -> Decision:
@@ -115,6 +116,13 @@ class ProbedDriver:
         self._exchange(before, situation, said, truth)
         self._remove(before, situation, said)
         return decision
+
+    @property
+    def _speaker(self) -> Speaker:
+        speaker = self._driver.speaker
+        if speaker is None:
+            raise InputError(f"driver {self.name!r} was not reset")
+        return speaker
 
     def _see(self, observation: Observation) -> tuple[BeliefPlanner, Situation]:
         planner = self._driver.planner
@@ -142,7 +150,7 @@ class ProbedDriver:
         checked = self._checked(decision, truth)
         for component in checked.components:
             self._found.count("grounding", component.fits)
-        self._found.count("action_consistency", _plan_fits(checked))
+        self._found.count("action_consistency", checked.plan_fits)
 
     def _exchange(self, planner: BeliefPlanner, situation: Situation, said: Utterance, truth: GroundTruth) -> None:
         """Put each other manoeuvre that can be driven in place of the uttered one, and see what would be driven."""
@@ -150,7 +158,7 @@ class ProbedDriver:
             if (longitudinal, lateral) != said.manoeuvre:
                 words = replace(said, longitudinal=longitudinal, lateral=lateral)
                 driven = drive_uttered(words, copy.deepcopy(planner), situation)
-                self._found.count("exchanged_words", _plan_fits(self._checked(driven, truth)))
+                self._found.count("exchanged_words", self._checked(driven, truth).plan_fits)
 
     def _checked(self, decision: Decision, truth: GroundTruth) -> Consistency:
         if decision.reasoning is None:
@@ -159,7 +167,7 @@ class ProbedDriver:
 
     def _remove(self, planner: BeliefPlanner, situation: Situation, said: Utterance) -> None:
         """Take the named causes away, and as many other things, and see whether the planner's choice changes."""
-        pointers = {word: k for k, word in enumerate(_words_of_agents(situation)) if word is not None}
+        pointers = dict(zip(POINTERS, relevant_agents(situation), strict=False))
         named = [pointers[word] for word in said.causes if word in pointers]
         signal = SIGNAL_WORD in said.causes
         if not named and not signal:
@@ -185,7 +193,7 @@ def faithfulness(
     entries: Sequence[Entry],
     *,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Faithfulness:
     """Question a driver's words while it drives some scenarios without a guard.
 
@@ -207,13 +215,3 @@ def faithfulness(
         if progress:
             progress("questioned", done, len(entries))
     return found
-
-
-def _plan_fits(checked: Consistency) -> bool:
-    return checked.longitudinal >= 0.0 and checked.lateral >= 0.0
-
-
-def _words_of_agents(situation: Situation) -> list[str | None]:
-    """Return the pointer of each agent of a situation; None where it has none."""
-    words = {number: word for word, number in pointed_tracks(situation).items()}
-    return [words.get(track.number) for track in situation.tracks]

@@ -137,10 +137,14 @@ class Consistency:
         return least if self.consistent else min(least, -INCONSISTENT_MARGIN)
 
     @property
+    def plan_fits(self) -> bool:
+        """Whether both decisions fit the plan."""
+        return self.longitudinal >= 0.0 and self.lateral >= 0.0
+
+    @property
     def consistent(self) -> bool:
         """Whether both decisions fit the plan, all components fit the scene, and none is missing."""
-        components_fit = all(check.fits for check in self.components) and not self.missing
-        return self.longitudinal >= 0.0 and self.lateral >= 0.0 and components_fit
+        return self.plan_fits and all(check.fits for check in self.components) and not self.missing
 
     @property
     def complaint(self) -> str:

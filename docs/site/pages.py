@@ -143,18 +143,18 @@ def _options(command: Any) -> list[str]:
 
 def families_page() -> str:
     """Return all families with their parameters, from their records."""
-    from alpamayo_scenarios.families import FAMILIES
+    from alpamayo_scenarios.families import families_by_group
 
     lines = ["# Families", "", "![A picture of each family](images/contact_sheet.jpg)", ""]
     lines += ["`alpamayo scenarios show FAMILY` draws a picture and a film of one; `--set gap=8` sets a parameter.", ""]
-    for group in dict.fromkeys(family.group for family in FAMILIES):
-        lines += [f"## {group.value.capitalize()}", ""]
-        for family in (family for family in FAMILIES if family.group == group):
+    for group, families in families_by_group().items():
+        lines += [f"## {group.capitalize()}", ""]
+        for family in families:
             held_out = ", held out of training" if family.held_out else ""
             lines += [f"### {family.title}", "", f"`{family.name}`{held_out}. {_one_line(family.summary)}", ""]
             lines += ["| parameter | unit | from | to | default | source |", "|---|---|---|---|---|---|"]
             for p in family.parameters:
-                cells = (f"`{p.name}`", "" if p.unit == "1" else p.unit, f"{p.low:g}", f"{p.high:g}", f"{p.default:g}")
+                cells = (f"`{p.name}`", p.shown_unit, f"{p.low:g}", f"{p.high:g}", f"{p.default:g}")
                 lines.append(f"| {' | '.join((*cells, _one_line(p.source)))} |")
             lines.append("")
     return "\n".join(lines)

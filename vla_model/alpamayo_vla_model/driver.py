@@ -53,7 +53,7 @@ class BeliefDriver:
         self.needs = Needs(rig=self.rig, frames=1)
         self.reasoner = reasoner
         self._config = config
-        self._speaker: Speaker | None = None
+        self.speaker: Speaker | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class BeliefDriver:
     @property
     def execution(self) -> str:
         """How the words of this episode are computed; empty without a reasoner."""
-        return "" if self._speaker is None else self._speaker.execution
+        return "" if self.speaker is None else self.speaker.execution
 
     def without(self, part: str) -> "BeliefDriver":
         """Return the driver without its words: the planner chooses, and its reasons are the planner's own.
@@ -81,7 +81,7 @@ class BeliefDriver:
         """Forget the episode before; nothing is taken from the scene."""
         self.perception = Perception(self.network)
         self.planner = BeliefPlanner(self.rig, self._config)
-        self._speaker = None if self.reasoner is None else Speaker(self.reasoner)
+        self.speaker = None if self.reasoner is None else Speaker(self.reasoner)
 
     def act(self, observation: Observation) -> Decision:
         """Look, update the belief, plan in it and choose; ``timings`` has the seconds of each.
@@ -94,10 +94,10 @@ class BeliefDriver:
         clock.append(time.perf_counter())
         situation = self.planner.propose(observation)
         clock.append(time.perf_counter())
-        if self._speaker is None:
+        if self.speaker is None:
             decision = self.planner.commit(situation, situation.proposals.best)
         else:
-            decision = self._speaker.decide(self.planner, situation)
+            decision = self.speaker.decide(self.planner, situation)
         clock.append(time.perf_counter())
         timings = dict(zip(("look", "plan", "choose"), np.diff(clock).tolist(), strict=True))
         return replace(decision, timings=timings, believed=self.planner.belief.agents_around())

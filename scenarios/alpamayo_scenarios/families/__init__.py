@@ -80,6 +80,14 @@ FAMILIES: tuple[Family, ...] = tuple(
 )
 
 
+def families_by_group() -> dict[str, list[Family]]:
+    """Return the families of each group, groups and families in the order of the table."""
+    groups: dict[str, list[Family]] = {}
+    for family in FAMILIES:
+        groups.setdefault(family.group.value, []).append(family)
+    return groups
+
+
 def family_names() -> tuple[str, ...]:
     """Return the names of all families, in the order of the table."""
     return tuple(family.name for family in FAMILIES)

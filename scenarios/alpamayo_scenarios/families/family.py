@@ -40,6 +40,11 @@ class Parameter:
     typical_share: float = 0.0
     default: float = 0.0
 
+    @property
+    def shown_unit(self) -> str:
+        """The unit for tables: nothing for numbers and choices."""
+        return "" if self.unit == "1" else self.unit
+
     def draw(self, rng: Rng) -> float:
         """Draw a value from the range."""
         share, position = rng.random(2)

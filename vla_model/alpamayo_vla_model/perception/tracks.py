@@ -272,11 +272,14 @@ def _acceleration_std(kind: ObjectClass, config: TrackConfig) -> float:
 def _new_velocity_covariance(kind: ObjectClass, heading: float, config: TrackConfig) -> Array:
     if kind not in VEHICLES:
         return np.eye(2) * config.new_walker_speed_mps**2
-    turn = np.array([[math.cos(heading), -math.sin(heading)], [math.sin(heading), math.cos(heading)]])
-    return np.asarray(turn @ np.diag([config.new_vehicle_speed_mps**2, config.new_vehicle_drift_mps**2]) @ turn.T)
+    return _covariance(heading, np.array([config.new_vehicle_speed_mps, config.new_vehicle_drift_mps]))
 
 
 def _position_covariance(found: Detections, row: int, pose: Array) -> Array:
-    angle = found.azimuth[row] + pose[2]
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    return np.asarray(turn @ np.diag(found.position_std[row] ** 2) @ turn.T)
+    return _covariance(found.azimuth[row] + pose[2], found.position_std[row])
+
+
+def _covariance(direction: float, std: Array) -> Array:
+    """Return the covariance that has these standard deviations along and across a direction (rad)."""
+    turn = np.array([[math.cos(direction), -math.sin(direction)], [math.sin(direction), math.cos(direction)]])
+    return np.asarray(turn @ np.diag(std**2) @ turn.T)
