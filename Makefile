@@ -9,7 +9,7 @@ PACKAGES := libgl1 libegl1 libglib2.0-0 libusb-1.0-0 libgomp1
 .PHONY: drive test check docs bench-sim bench-model bench-validator bench-guard notebooks clean
 
 drive: .venv/installed
-	$(BIN)/alpamayo drive cut-in --driver tiny --seed 3 --out runs/first
+	$(BIN)/alpamayo drive cut-in --driver tiny --seed 10009 --out runs/first
 
 test: check
 	$(BIN)/pytest -n 2
